@@ -1,0 +1,31 @@
+//! The rules of phone login, pure: no I/O, no clock, no generator, no framework, no configuration.
+//!
+//! Everything here takes the instant and the chance that it needs as arguments, so that each rule can be
+//! tested by itself.
+
+pub mod address;
+pub mod audit;
+pub mod challenge;
+pub mod channel;
+pub mod code;
+pub mod ids;
+pub mod keys;
+pub mod message;
+pub mod phone;
+pub mod policy;
+pub mod quota;
+pub mod secret;
+pub mod session;
+pub mod time;
+pub mod user;
+
+pub use address::ClientAddress;
+pub use challenge::{Challenge, ChallengeState, NewChallenge};
+pub use channel::Channel;
+pub use code::{Code, CodeHash};
+pub use ids::{ChallengeId, MessageId, SessionId, SpendId, UserId};
+pub use phone::PhoneNumber;
+pub use secret::Secret;
+pub use session::Session;
+pub use time::Timestamp;
+pub use user::User;

@@ -1,0 +1,147 @@
+//! What the audit trail tells, in the words of the OWASP logging vocabulary where it has one.
+
+use crate::domain::{Channel, PhoneNumber, SessionId, Timestamp, UserId};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)+) => {
+        /// Something that happened and is worth remembering.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum AuditEvent { $($(#[$doc])* $name,)+ }
+
+        impl AuditEvent {
+            /// Every event, for filters and completions.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The stable word in rows and logs.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)+ }
+            }
+        }
+    };
+}
+
+events! {
+    /// A code was asked for and its SMS is about to go out.
+    CodeRequested = "authn_code_requested",
+    /// The right code was given.
+    LoginSuccess = "authn_login_success",
+    /// A wrong code was given while one was alive.
+    LoginFail = "authn_login_fail",
+    /// A code took its last wrong guess, or a phone its last of the day.
+    LoginFailMax = "authn_login_fail_max",
+    /// Tokens were issued.
+    TokenCreated = "authn_token_created",
+    /// Tokens were revoked.
+    TokenRevoked = "authn_token_revoked",
+    /// A refresh token was presented again.
+    TokenReuse = "authn_token_reuse",
+    /// A quota refused: the first of a key and window, then a count.
+    LimitExceeded = "excess_rate_limit_exceeded",
+    /// A session began.
+    SessionCreated = "session_created",
+    /// A user row was written.
+    UserCreated = "user_created",
+    /// The provider accepted an SMS.
+    SmsSent = "sms_sent",
+    /// An SMS failed, or its fate is unknown.
+    SmsFailed = "sms_failed",
+    /// The carrier reported an SMS undelivered.
+    SmsUndelivered = "sms_undelivered",
+    /// The server started.
+    Startup = "sys_startup",
+    /// The server stopped.
+    Shutdown = "sys_shutdown",
+}
+
+impl AuditEvent {
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|event| event.as_str() == word)
+    }
+}
+
+/// One line of the audit trail. Phones are masked; the keyed hash finds all lines of one number.
+#[derive(Clone, Debug)]
+pub struct AuditRecord {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: AuditEvent,
+    /// In which channel, where that means something.
+    pub channel: Option<Channel>,
+    /// Whom it concerns.
+    pub user: Option<UserId>,
+    /// The masked phone and its keyed hash.
+    pub phone: Option<(String, [u8; 16])>,
+    /// From where.
+    pub ip: Option<String>,
+    /// Which session.
+    pub session: Option<SessionId>,
+    /// The request that did it.
+    pub request_id: Option<String>,
+    /// More, in a few stable words; never a code, a token or input as it came.
+    pub detail: Option<String>,
+}
+
+/// Who acts, as audit rows tell it: the same for every line of one request.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// The instant of the act.
+    pub at: Timestamp,
+    /// In which channel, where that means something.
+    pub channel: Option<Channel>,
+    /// The masked phone and its keyed hash.
+    pub phone: Option<(String, [u8; 16])>,
+    /// From where.
+    pub ip: Option<String>,
+    /// The request.
+    pub request_id: Option<String>,
+}
+
+impl Actor {
+    /// Somebody of whom only the instant is known, such as the server itself.
+    pub const fn system(at: Timestamp) -> Self {
+        Self { at, channel: None, phone: None, ip: None, request_id: None }
+    }
+
+    /// With a phone, masked and hashed under the current key.
+    #[must_use]
+    pub fn with_phone(self, phone: &PhoneNumber, hash: [u8; 16]) -> Self {
+        Self { phone: Some((phone.masked(), hash)), ..self }
+    }
+
+    /// A line about `event`, to be completed with user, session and detail.
+    pub fn did(&self, event: AuditEvent) -> AuditRecord {
+        AuditRecord {
+            at: self.at,
+            event,
+            channel: self.channel,
+            user: None,
+            phone: self.phone.clone(),
+            ip: self.ip.clone(),
+            session: None,
+            request_id: self.request_id.clone(),
+            detail: None,
+        }
+    }
+}
+
+impl AuditRecord {
+    /// Names the user.
+    #[must_use]
+    pub fn user(self, user: UserId) -> Self {
+        Self { user: Some(user), ..self }
+    }
+
+    /// Names the session.
+    #[must_use]
+    pub fn session(self, session: &SessionId) -> Self {
+        Self { session: Some(session.clone()), ..self }
+    }
+
+    /// Adds a few stable words.
+    #[must_use]
+    pub fn detail(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+}

@@ -1,0 +1,216 @@
+//! A challenge: one code for one phone, from the intent to send it until it is used or void.
+
+use crate::domain::code::CodeHash;
+use crate::domain::{ChallengeId, Channel, PhoneNumber, SessionId, SpendId, Timestamp};
+
+/// Where a challenge stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeState {
+    /// The intent is durable, the SMS may be on its way.
+    Sending,
+    /// The provider accepted the SMS.
+    Live,
+    /// The provider's answer was lost: the SMS may arrive.
+    Unknown,
+    /// The code was given once and is spent.
+    Used,
+    /// Superseded, or its SMS definitely failed.
+    Void,
+}
+
+impl ChallengeState {
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Live => "live",
+            Self::Unknown => "unknown",
+            Self::Used => "used",
+            Self::Void => "void",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Sending, Self::Live, Self::Unknown, Self::Used, Self::Void]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+
+    /// Whether a code in this state may still be given.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Sending | Self::Live | Self::Unknown)
+    }
+}
+
+/// What is known before a challenge has its number.
+#[derive(Clone, Debug)]
+pub struct NewChallenge {
+    /// Production or testing.
+    pub channel: Channel,
+    /// Who is to prove the number.
+    pub phone: PhoneNumber,
+    /// When the intent was written.
+    pub created_at: Timestamp,
+    /// From this instant on the code is refused.
+    pub expires_at: Timestamp,
+    /// The unit of the user's quota that it cost, to give back if the SMS fails; `None` with the limit off.
+    pub spend: Option<SpendId>,
+}
+
+/// How a used code was spent: what a repeated verify needs to be recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// When.
+    pub at: Timestamp,
+    /// The session that it opened; `None` where the right code met a deactivated user.
+    pub session: Option<SessionId>,
+    /// The MAC of the `Idempotency-Key` that came with it.
+    pub idempotency: Option<Vec<u8>>,
+}
+
+/// One code for one phone. Transitions consume it and give the next state; none ever reopens it.
+#[derive(Clone, Debug)]
+pub struct Challenge {
+    /// Ascending in the order of issue.
+    pub id: ChallengeId,
+    /// Production or testing; a code of one is nothing in the other.
+    pub channel: Channel,
+    /// The number to prove.
+    pub phone: PhoneNumber,
+    /// The code, hashed.
+    pub hash: CodeHash,
+    /// Where it stands.
+    pub state: ChallengeState,
+    /// Wrong guesses counted against it.
+    pub attempts: u32,
+    /// When the intent was written.
+    pub created_at: Timestamp,
+    /// From this instant on the code is refused.
+    pub expires_at: Timestamp,
+    /// The unit of the user's quota that it cost.
+    pub spend: Option<SpendId>,
+    /// How it was used, once it was.
+    pub used: Option<Use>,
+}
+
+impl Challenge {
+    /// Whether its code could still be right at `now`, guesses aside.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.state.is_open() && now < self.expires_at
+    }
+
+    /// Whether a guess may be evaluated against it at `now`.
+    pub fn takes_guesses(&self, now: Timestamp, max_attempts: u32) -> bool {
+        self.is_alive(now) && self.attempts < max_attempts
+    }
+
+    /// The provider accepted the SMS.
+    #[must_use]
+    pub fn accepted(self) -> Self {
+        self.settled(ChallengeState::Live)
+    }
+
+    /// The provider's answer was lost; the SMS may arrive.
+    #[must_use]
+    pub fn lost(self) -> Self {
+        self.settled(ChallengeState::Unknown)
+    }
+
+    /// The SMS definitely was not sent.
+    #[must_use]
+    pub fn failed(self) -> Self {
+        self.settled(ChallengeState::Void)
+    }
+
+    /// A newer code took its place, or its user was logged in by another.
+    #[must_use]
+    pub fn superseded(self) -> Self {
+        if self.state.is_open() { Self { state: ChallengeState::Void, ..self } } else { self }
+    }
+
+    /// A wrong guess, counted.
+    #[must_use]
+    pub fn guessed_wrong(self) -> Self {
+        Self { attempts: self.attempts.saturating_add(1), ..self }
+    }
+
+    /// The right code was given: spent for good.
+    #[must_use]
+    pub fn consumed(self, used: Use) -> Self {
+        Self { state: ChallengeState::Used, used: Some(used), ..self }
+    }
+
+    /// Only a challenge that is still on its way can be settled: a late answer never revives a used or void one.
+    fn settled(self, state: ChallengeState) -> Self {
+        match self.state {
+            ChallengeState::Sending | ChallengeState::Unknown => Self { state, ..self },
+            ChallengeState::Live | ChallengeState::Used | ChallengeState::Void => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: i64 = 1_700_000_000_000;
+
+    fn challenge() -> Challenge {
+        Challenge {
+            id: ChallengeId(1),
+            channel: Channel::Production,
+            phone: PhoneNumber::parse("+1234567890", 10).unwrap(),
+            hash: CodeHash { key: 0, tag: vec![] },
+            state: ChallengeState::Sending,
+            attempts: 0,
+            created_at: Timestamp::from_millis(START),
+            expires_at: Timestamp::from_millis(START + 600_000),
+            spend: None,
+            used: None,
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(START + seconds * 1000)
+    }
+
+    #[test]
+    fn s2_good_at_599_seconds_and_refused_at_601() {
+        assert!(challenge().is_alive(at(599)));
+        assert!(!challenge().is_alive(at(601)));
+    }
+
+    #[test]
+    fn s2_a_clock_that_steps_back_refuses_nobody() {
+        assert!(challenge().is_alive(at(-30)));
+    }
+
+    #[test]
+    fn a_late_answer_never_revives() {
+        let used = challenge().consumed(Use { at: at(1), session: None, idempotency: None });
+        assert_eq!(used.clone().accepted().state, ChallengeState::Used);
+        assert_eq!(used.superseded().state, ChallengeState::Used);
+        assert_eq!(challenge().failed().accepted().state, ChallengeState::Void);
+    }
+
+    proptest! {
+        #[test]
+        fn once_closed_it_stays_closed(steps in prop::collection::vec(0u8..5, 0..20)) {
+            let mut challenge = challenge();
+            let mut closed = false;
+            for step in steps {
+                challenge = match step {
+                    0 => challenge.accepted(),
+                    1 => challenge.lost(),
+                    2 => challenge.failed(),
+                    3 => challenge.superseded(),
+                    _ => challenge.guessed_wrong(),
+                };
+                closed |= !challenge.state.is_open();
+                prop_assert_eq!(challenge.state.is_open(), !closed);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Identifiers, one type each, so that none is taken for another.
+
+use std::fmt;
+
+use crate::domain::Timestamp;
+
+macro_rules! row_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+row_id!(
+    /// A user; never reused. The `user_id` of a token, and the id that the Django side sees.
+    UserId
+);
+row_id!(
+    /// A challenge; ascending in the order of issue.
+    ChallengeId
+);
+row_id!(
+    /// A text message, from the intent to send it on.
+    MessageId
+);
+row_id!(
+    /// One unit spent in the quota ledger.
+    SpendId
+);
+
+/// A session: 32 hexadecimal digits, time first and chance after, so that rows append in order and nobody guesses one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// Names a session that begins at `now`; `chance` comes from the system's generator.
+    pub fn new(now: Timestamp, chance: [u8; 10]) -> Self {
+        let millis = now.as_millis().to_be_bytes();
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis[2..]);
+        bytes[6..].copy_from_slice(&chance);
+        Self(data_encoding::HEXLOWER.encode(&bytes))
+    }
+
+    /// Reads one from a token, a path or a row; `None` unless it has the form of one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let good = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        good.then(|| Self(text.to_owned()))
+    }
+
+    /// The 32 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ids_sort_by_time_and_read_back() {
+        let early = SessionId::new(Timestamp::from_millis(1_000), [255; 10]);
+        let late = SessionId::new(Timestamp::from_millis(1_001), [0; 10]);
+        assert!(early < late);
+        assert_eq!(SessionId::parse(late.as_str()), Some(late));
+        assert_eq!(SessionId::parse("0123"), None);
+        assert_eq!(SessionId::parse(&"G".repeat(32)), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! One secret, one key per purpose.
+
+use std::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::domain::{PhoneNumber, Secret};
+
+/// The keys derived from one `SECRET_KEY` (HKDF-SHA-256, RFC 5869): the secret itself signs tokens, as Django's does,
+/// and nothing else.
+#[derive(Clone)]
+pub struct DerivedKeys {
+    number: u32,
+    code: [u8; 32],
+    audit: [u8; 32],
+}
+
+/// Current keys first, then those of `SECRET_KEY_FALLBACKS`: what was hashed before a rollover is still recognised.
+#[derive(Clone, Debug)]
+pub struct KeyRing {
+    current: DerivedKeys,
+    fallbacks: Vec<DerivedKeys>,
+}
+
+impl DerivedKeys {
+    /// Derives all keys of one secret.
+    pub fn derive(secret: &Secret) -> Self {
+        let hkdf = Hkdf::<Sha256>::new(None, secret.expose().as_bytes());
+        Self {
+            number: u32::from_be_bytes(expand(&hkdf, "freshk key number v1")),
+            code: expand(&hkdf, "freshk code v1"),
+            audit: expand(&hkdf, "freshk audit phone v1"),
+        }
+    }
+
+    /// Which key this is; stored beside every hash, so that a rollover of the secret finds the right one.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// A MAC under the key for codes and idempotency keys.
+    pub fn code_mac(&self) -> Hmac<Sha256> {
+        keyed(&self.code)
+    }
+
+    /// The hash by which audit rows of one phone are found without naming it.
+    pub fn audit_hash(&self, phone: &PhoneNumber) -> [u8; 16] {
+        let tag = keyed(&self.audit).chain_update(phone.as_str()).finalize().into_bytes();
+        let mut short = [0; 16];
+        short.copy_from_slice(&tag[..16]);
+        short
+    }
+}
+
+impl fmt::Debug for DerivedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DerivedKeys(#{:08x})", self.number)
+    }
+}
+
+impl KeyRing {
+    /// Keys of the current secret and of those before it.
+    pub fn new(secret: &Secret, fallbacks: &[Secret]) -> Self {
+        Self {
+            current: DerivedKeys::derive(secret),
+            fallbacks: fallbacks.iter().map(DerivedKeys::derive).collect(),
+        }
+    }
+
+    /// The keys that hash anew.
+    pub fn current(&self) -> &DerivedKeys {
+        &self.current
+    }
+
+    /// The keys that a stored hash was made with, if they are still configured.
+    pub fn numbered(&self, number: u32) -> Option<&DerivedKeys> {
+        self.all().find(|keys| keys.number == number)
+    }
+
+    /// Every key, current first.
+    pub fn all(&self) -> impl Iterator<Item = &DerivedKeys> {
+        std::iter::once(&self.current).chain(&self.fallbacks)
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+#[expect(clippy::expect_used, reason = "HKDF-SHA-256 gives up to 8160 bytes; we ask for 32 at most")]
+fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, purpose: &str) -> [u8; N] {
+    let mut key = [0; N];
+    hkdf.expand(purpose.as_bytes(), &mut key).expect("N is far below HKDF's limit");
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollover_finds_the_old_keys_and_a_stranger_does_not() {
+        let old = Secret::new("o".repeat(32));
+        let ring = KeyRing::new(&Secret::new("n".repeat(32)), std::slice::from_ref(&old));
+        let old = DerivedKeys::derive(&old);
+        assert!(ring.numbered(old.number()).is_some());
+        assert_ne!(ring.current().number(), old.number());
+        let stranger = DerivedKeys::derive(&Secret::new("s".repeat(32)));
+        assert!(ring.numbered(stranger.number()).is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let ring = KeyRing::new(&Secret::new("k".repeat(32)), &[]);
+        assert!(format!("{ring:?}").len() < 80);
+    }
+}

@@ -1,0 +1,134 @@
+//! A text message on its way.
+
+use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
+
+/// How far a message has come; Twilio's states folded to those that mean something here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageState {
+    /// The intent is durable, nothing is known of the sending yet.
+    Intended,
+    /// The provider's answer was lost.
+    Unknown,
+    /// The provider has it: `queued`, `accepted`, `scheduled`.
+    Queued,
+    /// `sending`.
+    Sending,
+    /// Handed to the carrier: `sent`.
+    Sent,
+    /// `delivered`, `read`.
+    Delivered,
+    /// The carrier could not deliver it.
+    Undelivered,
+    /// It never left: refused, `failed`, `canceled`.
+    Failed,
+}
+
+impl MessageState {
+    /// All of them, in the order of the journey.
+    pub const ALL: [Self; 8] = [
+        Self::Intended,
+        Self::Unknown,
+        Self::Queued,
+        Self::Sending,
+        Self::Sent,
+        Self::Delivered,
+        Self::Undelivered,
+        Self::Failed,
+    ];
+
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Unknown => "unknown",
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Undelivered => "undelivered",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Reads `MessageStatus` as Twilio writes it; `None` for one that it has not told us of.
+    pub fn from_twilio(status: &str) -> Option<Self> {
+        Some(match status {
+            "queued" | "accepted" | "scheduled" => Self::Queued,
+            "sending" => Self::Sending,
+            "sent" | "partially_delivered" => Self::Sent,
+            "delivered" | "read" => Self::Delivered,
+            "undelivered" => Self::Undelivered,
+            "failed" | "canceled" => Self::Failed,
+            _ => return None,
+        })
+    }
+
+    /// Whether a report of `next` moves a message on from here: the journey has one direction, and an end stays.
+    pub const fn advances_to(self, next: Self) -> bool {
+        self.rank() < next.rank()
+    }
+
+    /// Whether the person did not and will not get the message.
+    pub const fn is_lost(self) -> bool {
+        matches!(self, Self::Undelivered | Self::Failed)
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Intended => 0,
+            Self::Unknown => 1,
+            Self::Queued => 2,
+            Self::Sending => 3,
+            Self::Sent => 4,
+            Self::Delivered | Self::Undelivered | Self::Failed => 5,
+        }
+    }
+}
+
+/// One text message.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its row.
+    pub id: MessageId,
+    /// The code that it carries.
+    pub challenge: ChallengeId,
+    /// Whom it goes to.
+    pub to: PhoneNumber,
+    /// What the provider calls it, once known.
+    pub sid: Option<String>,
+    /// How far it has come.
+    pub state: MessageState,
+    /// The provider's error code.
+    pub error_code: Option<i64>,
+    /// What is paid for.
+    pub segments: u32,
+    /// When the intent was written.
+    pub created_at: Timestamp,
+    /// When its state last changed.
+    pub updated_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s26_the_journey_has_one_direction() {
+        assert!(MessageState::Queued.advances_to(MessageState::Delivered));
+        assert!(!MessageState::Delivered.advances_to(MessageState::Sent));
+        assert!(!MessageState::Delivered.advances_to(MessageState::Undelivered));
+        assert!(!MessageState::Sent.advances_to(MessageState::Sent));
+    }
+
+    #[test]
+    fn words_read_back() {
+        for state in MessageState::ALL {
+            assert_eq!(MessageState::parse(state.as_str()), Some(state));
+        }
+    }
+}

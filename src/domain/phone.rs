@@ -1,0 +1,136 @@
+//! Phone numbers in international format.
+
+use std::fmt;
+
+/// A phone number: `+`, then 10 to 15 ASCII digits of which the first is not zero (E.164), exactly as sent.
+///
+/// Nothing is trimmed or guessed: two spellings of one number would be two users. `Debug` prints the masked form.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PhoneNumber(String);
+
+/// What was wrong with a phone number; a person needs to hear only that the format is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a phone number in international format, such as +1234567890")]
+pub struct InvalidPhone;
+
+/// E.164 allows no more digits.
+const MAX_DIGITS: usize = 15;
+
+impl PhoneNumber {
+    /// The fewest digits that the guide allows, and the default of `phone.min_digits`.
+    pub const MIN_DIGITS: usize = 10;
+
+    /// Reads a phone number of at least `min_digits` digits.
+    ///
+    /// # Errors
+    /// [`InvalidPhone`] for everything that is not `^\+[1-9][0-9]{min_digits-1,14}$` in ASCII.
+    pub fn parse(text: &str, min_digits: usize) -> Result<Self, InvalidPhone> {
+        let digits = text.strip_prefix('+').ok_or(InvalidPhone)?;
+        let well_formed = (min_digits..=MAX_DIGITS).contains(&digits.len())
+            && !digits.starts_with('0')
+            && digits.bytes().all(|b| b.is_ascii_digit());
+        if well_formed { Ok(Self(text.to_owned())) } else { Err(InvalidPhone) }
+    }
+
+    /// Takes a number back from a row that only a parsed number could have reached.
+    pub fn from_row(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The number as sent, with its `+`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The digits alone.
+    pub fn digits(&self) -> &str {
+        &self.0[1..]
+    }
+
+    /// The form for logs and audit: `+12******90`.
+    pub fn masked(&self) -> String {
+        mask_digits(&self.0, 3)
+    }
+}
+
+/// Keeps the first `head` characters and the last two, and stars what is between.
+fn mask_digits(text: &str, head: usize) -> String {
+    let tail = text.len().saturating_sub(2);
+    text.char_indices().map(|(at, c)| if at < head || at >= tail { c } else { '*' }).collect()
+}
+
+impl fmt::Debug for PhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<PhoneNumber, InvalidPhone> {
+        PhoneNumber::parse(text, PhoneNumber::MIN_DIGITS)
+    }
+
+    #[test]
+    fn the_guides_example_is_good() {
+        assert_eq!(parse("+1234567890").unwrap().digits(), "1234567890");
+    }
+
+    #[test]
+    fn s11_everything_else_is_refused() {
+        for bad in [
+            "",
+            "+",
+            "1234567890",
+            "+0234567890",
+            "+123456789",
+            "+1234567890123456",
+            " +1234567890",
+            "+1234567890 ",
+            "+123 456 7890",
+            "+12345\u{0}67890",
+            "+١٢٣٤٥٦٧٨٩٠",
+            "+1234567890",
+            "++1234567890",
+            "+1234567890\n",
+            "+12-34567890",
+            "tel:+1234567890",
+        ] {
+            assert_eq!(parse(bad), Err(InvalidPhone), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn masking_keeps_the_ends_only() {
+        let phone = parse("+1234567890").unwrap();
+        assert_eq!(phone.masked(), "+12******90");
+        assert_eq!(format!("{phone:?}"), "+12******90");
+    }
+
+    #[test]
+    fn fewer_digits_only_where_configured() {
+        assert!(PhoneNumber::parse("+12345678", 8).is_ok());
+        assert!(parse("+12345678").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn s11_accepts_exactly_the_pattern(text in "\\+?[0-9+ ]{0,18}") {
+            let digits = text.strip_prefix('+').unwrap_or("x");
+            let good = (10..=15).contains(&digits.len())
+                && digits.chars().all(|c| c.is_ascii_digit())
+                && !digits.starts_with('0');
+            prop_assert_eq!(parse(&text).is_ok(), good);
+        }
+
+        #[test]
+        fn s11_never_panics_and_keeps_what_was_sent(text in any::<String>()) {
+            if let Ok(phone) = parse(&text) {
+                prop_assert_eq!(phone.as_str(), text);
+            }
+        }
+    }
+}

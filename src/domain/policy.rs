@@ -1,0 +1,116 @@
+//! The numbers that the flows obey; `config` fills them in.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::quota::{DAY, Endpoint, Limit, Quota};
+use crate::domain::session::Lifetimes;
+
+/// Everything that the flows must obey.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Codes.
+    pub otp: OtpPolicy,
+    /// Quotas.
+    pub limits: LimitPolicy,
+    /// Tokens and sessions.
+    pub lifetimes: Lifetimes,
+    /// The role of a user who has just registered.
+    pub default_role: String,
+    /// The fewest digits of a phone number.
+    pub min_digits: usize,
+    /// Whether known and unknown numbers must look alike.
+    pub conceal_accounts: bool,
+    /// How long upkeep keeps what is no longer needed.
+    pub retention: Retention,
+}
+
+/// `[otp]`
+#[derive(Clone, Debug)]
+pub struct OtpPolicy {
+    /// Digits of a code.
+    pub length: usize,
+    /// How long a code is good.
+    pub ttl: Duration,
+    /// Wrong guesses that one code takes.
+    pub max_attempts: u32,
+    /// Wrong guesses that one phone takes in a day.
+    pub max_failures_per_day: u32,
+    /// The least time between two codes for one phone.
+    pub resend_cooldown: Duration,
+    /// How many codes of one phone may be good at once.
+    pub live_codes: usize,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug)]
+pub struct LimitPolicy {
+    /// Calls per address and window.
+    pub ip: u32,
+    /// Codes per phone and window.
+    pub user: u32,
+    /// The sliding window of both.
+    pub window: Duration,
+    /// Whether the three endpoints share one quota per address.
+    pub ip_shared: bool,
+    /// Networks with a number of their own.
+    pub networks: Vec<(IpNet, u32)>,
+}
+
+/// How long rows are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Audit rows.
+    pub audit: Duration,
+    /// Users who never verified.
+    pub unverified: Duration,
+}
+
+impl LimitPolicy {
+    /// The quota that a call of `endpoint` costs, and how much of it `address` has: the number of the narrowest network
+    /// that holds the address, else `limits.ip`.
+    pub fn for_address(&self, endpoint: Endpoint, address: IpAddr) -> (Quota, Limit) {
+        let quota = if self.ip_shared { Quota::IpShared } else { Quota::Ip(endpoint) };
+        let units = self
+            .networks
+            .iter()
+            .filter(|(network, _)| network.contains(&address))
+            .max_by_key(|(network, _)| network.prefix_len())
+            .map_or(self.ip, |(_, units)| *units);
+        (quota, Limit { units, window: self.window })
+    }
+
+    /// How many codes a phone may have.
+    pub const fn for_phone(&self) -> Limit {
+        Limit { units: self.user, window: self.window }
+    }
+}
+
+impl OtpPolicy {
+    /// How many wrong guesses a phone has in a day.
+    pub const fn failures(&self) -> Limit {
+        Limit { units: self.max_failures_per_day, window: DAY }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_narrowest_network_decides() {
+        let limits = LimitPolicy {
+            ip: 5,
+            user: 3,
+            window: Duration::from_secs(3600),
+            ip_shared: false,
+            networks: vec![("10.0.0.0/8".parse().unwrap(), 50), ("10.1.0.0/16".parse().unwrap(), 7)],
+        };
+        let units = |address: &str| limits.for_address(Endpoint::Request, address.parse().unwrap()).1.units;
+        assert_eq!(units("203.0.113.1"), 5);
+        assert_eq!(units("10.9.9.9"), 50);
+        assert_eq!(units("10.1.2.3"), 7);
+    }
+}

@@ -1,0 +1,95 @@
+//! What is limited, for whom, and how much.
+
+use std::time::Duration;
+
+use crate::domain::Channel;
+
+/// An endpoint whose calls cost an address a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `request/`
+    Request,
+    /// `verify/`
+    Verify,
+    /// `resend/`
+    Resend,
+}
+
+/// One kind of limit; its name is the key in the ledger, in `limit show` and in the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quota {
+    /// Calls of one endpoint by one address.
+    Ip(Endpoint),
+    /// Calls of all three by one address (`limits.ip_scope = "shared"`).
+    IpShared,
+    /// Codes sent to one phone, `request/` and `resend/` together.
+    User(Channel),
+    /// Wrong guesses for one phone in a day, over all its codes.
+    Failures(Channel),
+    /// Units of [`Quota::User`] given back to one phone in a day.
+    Refunds(Channel),
+}
+
+impl Quota {
+    /// Every kind, for lists and for reading names back.
+    pub const ALL: [Self; 10] = [
+        Self::Ip(Endpoint::Request),
+        Self::Ip(Endpoint::Verify),
+        Self::Ip(Endpoint::Resend),
+        Self::IpShared,
+        Self::User(Channel::Production),
+        Self::User(Channel::Testing),
+        Self::Failures(Channel::Production),
+        Self::Failures(Channel::Testing),
+        Self::Refunds(Channel::Production),
+        Self::Refunds(Channel::Testing),
+    ];
+
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ip(Endpoint::Request) => "ip:request",
+            Self::Ip(Endpoint::Verify) => "ip:verify",
+            Self::Ip(Endpoint::Resend) => "ip:resend",
+            Self::IpShared => "ip",
+            Self::User(Channel::Production) => "user",
+            Self::User(Channel::Testing) => "user:testing",
+            Self::Failures(Channel::Production) => "failures",
+            Self::Failures(Channel::Testing) => "failures:testing",
+            Self::Refunds(Channel::Production) => "refunds",
+            Self::Refunds(Channel::Testing) => "refunds:testing",
+        }
+    }
+
+    /// Reads a name back.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|quota| quota.as_str() == name)
+    }
+}
+
+/// How much, in how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Units that any window may hold; 0 turns the limit off.
+    pub units: u32,
+    /// The length of the sliding window.
+    pub window: Duration,
+}
+
+/// A day, the window of failures and refunds.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a day one phone gets a unit back for an SMS that failed.
+pub const REFUNDS: Limit = Limit { units: 3, window: DAY };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        for quota in Quota::ALL {
+            assert_eq!(Quota::parse(quota.as_str()), Some(quota));
+        }
+    }
+}

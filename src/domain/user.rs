@@ -1,0 +1,27 @@
+//! People who log in.
+
+use crate::domain::{PhoneNumber, Timestamp, UserId};
+
+/// One person, known by one phone number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Never reused.
+    pub id: UserId,
+    /// Unique; derived from the phone unless it was imported.
+    pub username: String,
+    /// Unique.
+    pub phone: PhoneNumber,
+    /// One of `users.roles`.
+    pub role: String,
+    /// A deactivated user gets no code and no token.
+    pub is_active: bool,
+    /// Whether the number was ever proven by a code.
+    pub phone_verified: bool,
+    /// When the row was written, or what an import said.
+    pub joined_at: Timestamp,
+}
+
+/// The username of a number that has just registered: `user_` and its digits.
+pub fn username_for(phone: &PhoneNumber) -> String {
+    format!("user_{}", phone.digits())
+}

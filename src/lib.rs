@@ -1,0 +1,17 @@
+//! `FreshK`: phone login for small teams. One binary, one `SQLite` file, one VPS.
+//!
+//! The map, from the network down; arrows point down only (held by `tests/layering.rs`):
+//!
+//! - [`api`]: HTTP, for phones; [`cli`]: the command line, for the operator
+//! - [`auth`]: the flows (request, verify, resend, status, upkeep)
+//! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
+//! - [`domain`]: the rules, pure
+//! - [`clock`], [`random`]: the only callers of the system's clock and generator
+//! - [`config`]: every key, validated before anything starts
+
+pub mod clock;
+pub mod domain;
+pub mod limits;
+pub mod random;
+pub mod sms;
+pub mod storage;

@@ -1,0 +1,107 @@
+//! The seam to whoever sends text messages.
+//!
+//! A sender first reserves a place (breaker closed, a free slot, its turn in the pace), so that a flow learns of a
+//! refusal before it spends anything; then it sends, once the intent is durable.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::domain::message::MessageState;
+use crate::domain::{Code, MessageId, PhoneNumber, Timestamp};
+
+pub mod console;
+pub mod memory;
+pub mod segments;
+pub mod template;
+pub mod twilio;
+
+/// What is to be sent.
+#[derive(Clone, Debug)]
+pub struct TextMessage {
+    /// Our own number for it: comes back with the status callback even where the provider's is not known.
+    pub id: MessageId,
+    /// Whom it goes to.
+    pub to: PhoneNumber,
+    /// The code that it carries.
+    pub code: Code,
+    /// When the code expires: an SMS must never arrive dead.
+    pub expires_at: Timestamp,
+}
+
+/// The provider has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The provider's name for it; `None` where its answer could not be read.
+    pub sid: Option<String>,
+    /// How far it has come.
+    pub state: MessageState,
+    /// How many segments are paid for, where the provider said so.
+    pub segments: Option<u32>,
+}
+
+/// What became of an attempt to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// It is on its way.
+    Accepted(Accepted),
+    /// It may be on its way: a second one must not be bought.
+    Unknown(Failure),
+    /// It definitely was not sent.
+    Refused(Failure),
+}
+
+/// Why an SMS was not, or perhaps not, sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What the person who waits should hear.
+    pub reason: FailureReason,
+    /// The provider's error code, for rows and logs.
+    pub code: Option<i64>,
+    /// What happened, in words for the operator; never a secret, a code or an unmasked phone.
+    pub detail: String,
+}
+
+/// What the person who waits should hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailureReason {
+    /// The number cannot receive text messages: 400 `invalid_phone_number`.
+    InvalidNumber,
+    /// The recipient replied STOP to this sender (its number, where one is configured): text START to it.
+    OptedOut {
+        /// The sender's number.
+        sender: Option<String>,
+    },
+    /// Anything else: try again later.
+    Delivery,
+}
+
+/// Why there is no place to be had now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The breaker is open: 500 `sms_delivery_failed`, to be tried again after so long.
+    BreakerOpen(Duration),
+    /// All slots are taken, or the pace would make it wait too long: 503 `overloaded`.
+    Overloaded(Duration),
+}
+
+/// A place that was reserved; dropped unused, it is free again.
+pub trait Slot: Send {
+    /// Sends one message and waits for the outcome, within the sender's deadline.
+    fn send(self: Box<Self>, message: TextMessage) -> BoxFuture<'static, SendOutcome>;
+}
+
+/// Whoever sends text messages.
+pub trait SmsSender: Send + Sync + 'static {
+    /// Reserves a place.
+    ///
+    /// # Errors
+    /// [`Unavailable`] at once; nothing waits.
+    fn reserve(&self) -> Result<Box<dyn Slot>, Unavailable>;
+
+    /// What one message costs in segments.
+    fn segments(&self) -> u32;
+
+    /// The longest that [`Slot::send`] can take: a challenge that is *sending* for longer has lost its flow.
+    fn deadline(&self) -> Duration;
+}

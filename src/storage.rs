@@ -1,0 +1,255 @@
+//! The seam to the database: what the flows may ask of it, without a word of SQL.
+//!
+//! A flow hands the store a closure. A writing closure runs inside a transaction of the one writer, together with
+//! others that wait; it is answered only after the commit that makes it durable. A refusal that must be remembered (a
+//! wrong guess) is an `Ok` value and commits; `Err` is a fault and rolls the closure back alone.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::domain::audit::AuditRecord;
+use crate::domain::code::CodeHash;
+use crate::domain::message::Message;
+use crate::domain::quota::Quota;
+use crate::domain::{
+    Challenge, ChallengeId, Channel, MessageId, NewChallenge, PhoneNumber, Session, SessionId, SpendId,
+    Timestamp, User, UserId,
+};
+
+pub mod sqlite;
+
+/// Why the store did not do what it was asked. The cause is logged where it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// More writes wait than the queue holds; nothing was done.
+    #[error("the write queue is full")]
+    Overloaded,
+    /// The database failed (full disk, I/O, lock); nothing was done.
+    #[error("the database is not available")]
+    Unavailable,
+    /// A closure or a row broke a rule of ours; nothing was done.
+    #[error("the database holds, or was asked, something impossible")]
+    Broken,
+}
+
+/// What reading and writing closures give.
+pub type Stored<T> = Result<T, Fault>;
+
+/// What the flows read.
+pub trait View {
+    /// The user with this id.
+    fn user(&self, id: UserId) -> Stored<Option<User>>;
+    /// The user with this phone.
+    fn user_by_phone(&self, phone: &PhoneNumber) -> Stored<Option<User>>;
+    /// The session with this id, ended or not.
+    fn session(&self, id: &SessionId) -> Stored<Option<Session>>;
+    /// The newest challenges of a phone in a channel, newest first, at most `limit`.
+    fn challenges(&self, channel: Channel, phone: &PhoneNumber, limit: usize) -> Stored<Vec<Challenge>>;
+    /// One challenge.
+    fn challenge(&self, id: ChallengeId) -> Stored<Option<Challenge>>;
+    /// When the units of `quota` that `subject` spent after `since` were spent, oldest first; instants in the future
+    /// included.
+    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> Stored<Vec<Timestamp>>;
+    /// The message that the provider calls `sid`.
+    fn message_by_sid(&self, sid: &str) -> Stored<Option<Message>>;
+    /// The message with this id.
+    fn message(&self, id: MessageId) -> Stored<Option<Message>>;
+    /// Challenges still *sending* that were created before `before`, oldest first, at most `limit`.
+    fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>>;
+}
+
+/// What the flows write; everything in one closure happens or nothing does.
+pub trait Tx: View {
+    /// Writes a new user and gives the id; the name is made unique by a number where it is taken.
+    fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> Stored<User>;
+    /// Replaces the row of `user.id`.
+    fn update_user(&mut self, user: &User) -> Stored<()>;
+
+    /// Writes a challenge as *sending*; `hash` gets its number and gives the hash of its code.
+    fn insert_challenge(
+        &mut self,
+        challenge: NewChallenge,
+        hash: &dyn Fn(ChallengeId) -> CodeHash,
+    ) -> Stored<Challenge>;
+    /// Replaces state, attempts and use.
+    fn update_challenge(&mut self, challenge: &Challenge) -> Stored<()>;
+
+    /// Writes a new session.
+    fn insert_session(&mut self, session: &Session) -> Stored<()>;
+    /// Replaces the row of `session.id`.
+    fn update_session(&mut self, session: &Session) -> Stored<()>;
+
+    /// Spends a unit now.
+    fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> Stored<SpendId>;
+    /// Gives a unit back.
+    fn unspend(&mut self, spend: SpendId) -> Stored<()>;
+    /// Moves units of a subject that lie after `now` (a clock stepped back across a restart) to `now`.
+    fn pull_spends_back(&mut self, quota: Quota, subject: &str, now: Timestamp) -> Stored<()>;
+    /// Counts `refusals` of a key; true for the first of its window, which the caller then audits.
+    fn count_refusals(
+        &mut self,
+        quota: Quota,
+        subject: &str,
+        at: Timestamp,
+        until: Timestamp,
+        refusals: u64,
+    ) -> Stored<bool>;
+
+    /// Writes a message as *intended*.
+    fn insert_message(
+        &mut self,
+        challenge: ChallengeId,
+        to: &PhoneNumber,
+        segments: u32,
+        at: Timestamp,
+    ) -> Stored<MessageId>;
+    /// Replaces SID, state, error and time of a message.
+    fn update_message(&mut self, message: &Message) -> Stored<()>;
+
+    /// Appends a line to the audit trail.
+    fn audit(&mut self, record: AuditRecord) -> Stored<()>;
+    /// Deletes one slice (at most `rows` rows of each kind) of what is no longer needed at `now`; true if there is more.
+    fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> Stored<bool>;
+}
+
+/// Before which instants rows are no longer needed.
+#[derive(Clone, Copy, Debug)]
+pub struct PurgeHorizon {
+    /// Now; decides which windows of refusals have closed.
+    pub now: Timestamp,
+    /// Spends.
+    pub spends: Timestamp,
+    /// Challenges and their messages.
+    pub challenges: Timestamp,
+    /// Sessions that ended or expired.
+    pub sessions: Timestamp,
+    /// Audit rows.
+    pub audit: Timestamp,
+    /// Users who never verified.
+    pub unverified: Timestamp,
+}
+
+/// A session and its user, as the hot path sees them.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The session of the token.
+    pub session: Arc<Session>,
+    /// Its user.
+    pub user: Arc<User>,
+}
+
+/// A write on its way to the writer: it runs once, and is told once what came of it.
+pub trait WriteJob: Send {
+    /// Runs the closure; an error rolls back what it wrote.
+    fn run(&mut self, tx: &mut dyn Tx) -> Stored<()>;
+    /// Answers the flow, after the commit or instead of it.
+    fn finish(self: Box<Self>, committed: Stored<()>);
+}
+
+/// A reading closure, its answer boxed away inside.
+pub type ReadJob = Box<dyn FnOnce(&dyn View) + Send>;
+
+/// A database: one adapter implements it.
+pub trait Engine: Send + Sync + 'static {
+    /// Queues a write.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] at once when the queue is full.
+    fn submit(&self, job: Box<dyn WriteJob>) -> Stored<()>;
+    /// Runs a read on a pooled connection, off the async threads.
+    fn query(&self, job: ReadJob) -> BoxFuture<'_, Stored<()>>;
+    /// A live or ended session and its user; from memory where it is known there.
+    fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, Stored<Option<Principal>>>;
+    /// Grows by one whenever another process has written.
+    fn foreign_writes(&self) -> u64;
+    /// Moves the write-ahead log into the database.
+    fn checkpoint(&self) -> BoxFuture<'_, Stored<()>>;
+    /// Waits for the queued writes, then closes; writes that come later are refused.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The store, as the flows hold it.
+#[derive(Clone)]
+pub struct Store {
+    engine: Arc<dyn Engine>,
+}
+
+impl Store {
+    /// Puts the seam before an engine.
+    pub fn new(engine: Arc<dyn Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// Runs `closure` in a transaction and answers after its commit. Once queued it runs even if the caller goes away.
+    ///
+    /// # Errors
+    /// Any [`Fault`]; then nothing that the closure wrote remains.
+    pub async fn write<T, F>(&self, closure: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Tx) -> Stored<T> + Send + 'static,
+    {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.engine.submit(Box::new(Write { closure: Some(closure), outcome: None, reply }))?;
+        answer.await.unwrap_or(Err(Fault::Unavailable))
+    }
+
+    /// Runs `closure` on a snapshot.
+    ///
+    /// # Errors
+    /// [`Fault::Unavailable`] if no connection can be had or the read fails.
+    pub async fn read<T, F>(&self, closure: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn View) -> Stored<T> + Send + 'static,
+    {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.engine.query(Box::new(move |view| drop(reply.send(closure(view))))).await?;
+        answer.await.unwrap_or(Err(Fault::Unavailable))
+    }
+
+    /// See [`Engine::principal`].
+    pub async fn principal(&self, session: &SessionId) -> Stored<Option<Principal>> {
+        self.engine.principal(session).await
+    }
+
+    /// See [`Engine::foreign_writes`].
+    pub fn foreign_writes(&self) -> u64 {
+        self.engine.foreign_writes()
+    }
+
+    /// See [`Engine::checkpoint`].
+    pub async fn checkpoint(&self) -> Stored<()> {
+        self.engine.checkpoint().await
+    }
+
+    /// See [`Engine::close`].
+    pub async fn close(&self) {
+        self.engine.close().await;
+    }
+}
+
+struct Write<F, T> {
+    closure: Option<F>,
+    outcome: Option<T>,
+    reply: tokio::sync::oneshot::Sender<Stored<T>>,
+}
+
+impl<F, T> WriteJob for Write<F, T>
+where
+    T: Send,
+    F: FnOnce(&mut dyn Tx) -> Stored<T> + Send,
+{
+    fn run(&mut self, tx: &mut dyn Tx) -> Stored<()> {
+        let closure = self.closure.take().ok_or(Fault::Broken)?;
+        self.outcome = Some(closure(tx)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, committed: Stored<()>) {
+        let Self { outcome, reply, .. } = *self;
+        // The flow may have gone away; the write stands all the same.
+        drop(reply.send(committed.and_then(|()| outcome.ok_or(Fault::Broken))));
+    }
+}
