@@ -9,9 +9,11 @@
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
 //! - [`config`]: every key, validated before anything starts
 
+pub mod auth;
 pub mod clock;
 pub mod domain;
 pub mod limits;
 pub mod random;
 pub mod sms;
 pub mod storage;
+pub mod tokens;

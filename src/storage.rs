@@ -55,6 +55,8 @@ pub trait View {
     fn message_by_sid(&self, sid: &str) -> Stored<Option<Message>>;
     /// The message with this id.
     fn message(&self, id: MessageId) -> Stored<Option<Message>>;
+    /// The message that carries a challenge's code.
+    fn message_of(&self, challenge: ChallengeId) -> Stored<Option<Message>>;
     /// Challenges still *sending* that were created before `before`, oldest first, at most `limit`.
     fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>>;
 }

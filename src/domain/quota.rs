@@ -77,7 +77,7 @@ pub struct Limit {
 }
 
 /// A day, the window of failures and refunds.
-pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub const DAY: Duration = Duration::from_hours(24);
 
 /// How often a day one phone gets a unit back for an SMS that failed.
 pub const REFUNDS: Limit = Limit { units: 3, window: DAY };

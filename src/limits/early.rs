@@ -1,1 +1,135 @@
-//! TODO
+//! The early no: which key is out, and until when, so that a flood of refusals never touches the disk.
+//!
+//! It never says yes. An entry that was evicted, or that another process's write has made doubtful, merely costs a
+//! look into the ledger.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::domain::Timestamp;
+use crate::domain::quota::Quota;
+
+/// How many keys are remembered at most.
+const CAPACITY: u64 = 100_000;
+
+/// Who is out according to memory.
+pub struct EarlyNo {
+    keys: Cache<(Quota, String), Arc<Out>>,
+}
+
+struct Out {
+    until: Timestamp,
+    /// What the store had seen of other processes' writes before the ledger was asked.
+    foreign_writes: u64,
+    refusals: AtomicU64,
+}
+
+/// Refusals that memory gave since they were last taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    /// Of which quota.
+    pub quota: Quota,
+    /// To whom.
+    pub subject: String,
+    /// When their window closes.
+    pub until: Timestamp,
+    /// How many.
+    pub count: u64,
+}
+
+impl EarlyNo {
+    /// Remembers nothing yet.
+    pub fn new() -> Self {
+        Self { keys: Cache::new(CAPACITY) }
+    }
+
+    /// How long `subject` still has to wait at `now`, if memory knows; counts the refusal.
+    pub fn refuse(
+        &self,
+        quota: Quota,
+        subject: &str,
+        now: Timestamp,
+        foreign_writes: u64,
+    ) -> Option<Duration> {
+        let out = self.keys.get(&(quota, subject.to_owned()))?;
+        if out.until <= now || out.foreign_writes != foreign_writes {
+            return None;
+        }
+        out.refusals.fetch_add(1, Ordering::Relaxed);
+        Some(now.until(out.until))
+    }
+
+    /// Remembers that the ledger refused `subject` until `until`; `foreign_writes` was read before the ledger was asked.
+    pub fn remember(&self, quota: Quota, subject: String, until: Timestamp, foreign_writes: u64) {
+        let out = Out { until, foreign_writes, refusals: AtomicU64::new(0) };
+        self.keys.insert((quota, subject), Arc::new(out));
+    }
+
+    /// Takes the refusals given since the last call, to be counted durably, and forgets the keys whose wait is over.
+    pub fn take(&self, now: Timestamp) -> Vec<Refusals> {
+        let mut taken = Vec::new();
+        for (key, out) in &self.keys {
+            let count = out.refusals.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                taken.push(Refusals { quota: key.0, subject: key.1.clone(), until: out.until, count });
+            }
+            if out.until <= now {
+                self.keys.invalidate(&*key);
+            }
+        }
+        taken
+    }
+}
+
+impl Default for EarlyNo {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::quota::Endpoint;
+
+    const QUOTA: Quota = Quota::Ip(Endpoint::Request);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn it_says_no_until_the_wait_is_over_and_counts() {
+        let early = EarlyNo::new();
+        assert_eq!(early.refuse(QUOTA, "a", at(0), 0), None);
+        early.remember(QUOTA, "a".into(), at(60), 0);
+        assert_eq!(early.refuse(QUOTA, "a", at(20), 0), Some(Duration::from_secs(40)));
+        assert_eq!(early.refuse(QUOTA, "b", at(20), 0), None);
+        assert_eq!(early.refuse(Quota::Ip(Endpoint::Verify), "a", at(20), 0), None);
+        assert_eq!(early.refuse(QUOTA, "a", at(60), 0), None);
+        let taken = early.take(at(60));
+        assert_eq!(taken, [Refusals { quota: QUOTA, subject: "a".into(), until: at(60), count: 1 }]);
+        assert!(early.take(at(60)).is_empty());
+    }
+
+    #[test]
+    fn another_processs_write_makes_it_ask_the_ledger() {
+        let early = EarlyNo::new();
+        early.remember(QUOTA, "a".into(), at(60), 3);
+        assert!(early.refuse(QUOTA, "a", at(1), 3).is_some());
+        assert!(early.refuse(QUOTA, "a", at(1), 4).is_none());
+    }
+
+    #[test]
+    fn s21_a_million_random_keys_leave_it_bounded() {
+        let early = EarlyNo::new();
+        for key in 0..1_000_000 {
+            early.remember(QUOTA, key.to_string(), at(60), 0);
+        }
+        early.keys.run_pending_tasks();
+        assert!(early.keys.entry_count() <= CAPACITY);
+    }
+}

@@ -1,0 +1,119 @@
+//! The flows of phone login: request, verify, resend, status, delivery reports, upkeep.
+//!
+//! They know the seams and the rules, and nothing of HTTP, SQL or Twilio. Time and chance come in as a [`Clock`] and a
+//! [`Random`]; a flow that has begun to spend runs in a task of its own, so that a phone that hangs up cancels nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::domain::audit::Actor;
+use crate::domain::keys::KeyRing;
+use crate::domain::policy::Policy;
+use crate::domain::{Channel, ClientAddress, PhoneNumber, Timestamp};
+use crate::limits::early::EarlyNo;
+use crate::random::Random;
+use crate::sms::SmsSender;
+use crate::storage::Store;
+use crate::tokens::Tokens;
+
+mod delivery;
+mod error;
+mod flight;
+mod quota;
+mod recent;
+mod request;
+mod resend;
+mod settle;
+mod status;
+mod trail;
+mod upkeep;
+mod verify;
+
+pub use delivery::DeliveryReport;
+pub use error::AuthError;
+pub use quota::{Limited, QuotaState};
+pub use request::{CodeRequest, Sent};
+pub use status::Authenticated;
+pub use verify::{LoggedIn, VerifyRequest};
+
+/// What the flows are made of; wiring fills it in.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// Who sends the production channel's codes.
+    pub production: Arc<dyn SmsSender>,
+    /// Who shows the testing channel's codes.
+    pub testing: Arc<dyn SmsSender>,
+    /// Signs and reads tokens.
+    pub tokens: Tokens,
+    /// Hashes codes.
+    pub keys: KeyRing,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+    /// The numbers to obey.
+    pub policy: Policy,
+}
+
+/// The flows.
+pub struct Auth {
+    parts: Parts,
+    early: EarlyNo,
+    flights: Arc<flight::Flights>,
+    sends: recent::RecentSends,
+    tasks: TaskTracker,
+}
+
+/// Where a request came from, for limits and audit.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The client's address.
+    pub address: ClientAddress,
+    /// The request's number, in every line about it.
+    pub request_id: String,
+}
+
+impl Auth {
+    /// Puts the flows together.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            early: EarlyNo::new(),
+            flights: Arc::default(),
+            sends: recent::RecentSends::default(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// The numbers that the flows obey.
+    pub fn policy(&self) -> &Policy {
+        &self.parts.policy
+    }
+
+    /// Waits for the flows under way, at most `timeout`; true if none is left.
+    pub async fn finish(&self, timeout: Duration) -> bool {
+        self.tasks.close();
+        tokio::time::timeout(timeout, self.tasks.wait()).await.is_ok()
+    }
+
+    fn sender(&self, channel: Channel) -> &Arc<dyn SmsSender> {
+        match channel {
+            Channel::Production => &self.parts.production,
+            Channel::Testing => &self.parts.testing,
+        }
+    }
+
+    fn actor(&self, now: Timestamp, channel: Channel, phone: &PhoneNumber, origin: &Origin) -> Actor {
+        Actor {
+            channel: Some(channel),
+            ip: Some(origin.address.to_string()),
+            request_id: Some(origin.request_id.clone()),
+            ..Actor::system(now)
+        }
+        .with_phone(phone, self.parts.keys.current().audit_hash(phone))
+    }
+}

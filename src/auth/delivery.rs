@@ -1,0 +1,94 @@
+//! What the provider reports of a message, after it was accepted.
+
+use std::sync::Arc;
+
+use super::settle::{accept, refund};
+use super::trail::Trail;
+use super::{Auth, AuthError};
+use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::message::{Message, MessageState};
+use crate::domain::{ChallengeState, MessageId, Timestamp};
+use crate::storage::{Fault, Stored, Tx};
+
+/// A status report whose signature was good.
+#[derive(Clone, Debug)]
+pub struct DeliveryReport {
+    /// The provider's name for the message.
+    pub sid: String,
+    /// Our own, from the callback's address: it finds a message whose answer was lost.
+    pub message: Option<MessageId>,
+    /// How far the message has come.
+    pub state: MessageState,
+    /// The provider's error code.
+    pub error_code: Option<i64>,
+    /// The request, for the audit trail.
+    pub request_id: String,
+}
+
+impl Auth {
+    /// Moves a message on; a report that is late, repeated, or of a message that is not ours changes nothing.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] and its like without a database: the provider should try again.
+    pub async fn report(self: &Arc<Self>, report: DeliveryReport) -> Result<(), AuthError> {
+        let (now, live_codes) = (self.parts.clock.now(), self.policy().otp.live_codes);
+        let keys = self.parts.keys.current().clone();
+        let trail = self
+            .parts
+            .store
+            .write(move |tx| {
+                let mut trail = Trail::default();
+                if let Some(message) =
+                    find(tx, &report)?.filter(|found| found.state.advances_to(report.state))
+                {
+                    let mut actor = Actor::system(now).with_phone(&message.to, keys.audit_hash(&message.to));
+                    actor.request_id = Some(report.request_id.clone());
+                    advance(tx, &mut trail, &actor, &report, message, live_codes)?;
+                }
+                Ok(trail)
+            })
+            .await?;
+        trail.log();
+        Ok(())
+    }
+}
+
+fn find(tx: &mut dyn Tx, report: &DeliveryReport) -> Stored<Option<Message>> {
+    if let Some(message) = tx.message_by_sid(&report.sid)? {
+        return Ok(Some(message));
+    }
+    let Some(id) = report.message else { return Ok(None) };
+    Ok(tx.message(id)?.filter(|message| message.sid.is_none()))
+}
+
+fn advance(
+    tx: &mut dyn Tx,
+    trail: &mut Trail,
+    actor: &Actor,
+    report: &DeliveryReport,
+    message: Message,
+    live_codes: usize,
+) -> Stored<()> {
+    let now: Timestamp = actor.at;
+    let challenge = tx.challenge(message.challenge)?.ok_or(Fault::Broken)?;
+    let actor = Actor { channel: Some(challenge.channel), ..actor.clone() };
+    let message = Message {
+        sid: Some(report.sid.clone()),
+        state: report.state,
+        error_code: report.error_code.or(message.error_code),
+        updated_at: now,
+        ..message
+    };
+    tx.update_message(&message)?;
+    if report.state.is_lost() {
+        refund(tx, &challenge, now)?;
+        let what = report.error_code.map_or_else(String::new, |code| format!(" {code}"));
+        trail.add(
+            tx,
+            actor.did(AuditEvent::SmsUndelivered).detail(format!("{}{what}", report.state.as_str())),
+        )?;
+    } else if challenge.state == ChallengeState::Unknown {
+        accept(tx, challenge, live_codes)?;
+    }
+    Ok(())
+}

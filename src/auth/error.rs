@@ -1,0 +1,122 @@
+//! Why a flow said no, in the terms of the flows; `api` gives each its status, code and sentence.
+
+use std::time::Duration;
+
+use crate::sms::{FailureReason, Unavailable};
+use crate::storage::{Fault, Stored};
+use crate::tokens::TokenError;
+
+/// Why a flow said no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// The carrier side says that the number can receive no SMS.
+    #[error("not a number that can receive a code")]
+    InvalidPhone,
+    /// Wrong, expired, used, over-tried, superseded or never requested: never told apart.
+    #[error("invalid or expired code")]
+    InvalidOtp,
+    /// Neither a user nor a live code.
+    #[error("no user with this number")]
+    UserNotFound,
+    /// The user is deactivated.
+    #[error("the account is disabled")]
+    AccountDisabled,
+    /// The token is garbled, foreign, of the wrong kind, or its session has ended.
+    #[error("the token is not valid")]
+    TokenInvalid,
+    /// The token was good once.
+    #[error("the token has expired")]
+    TokenExpired,
+    /// A quota is spent; waiting just that long is enough.
+    #[error("rate limited for {0:?}")]
+    RateLimited(Duration),
+    /// The SMS was not, or perhaps not, sent.
+    #[error("SMS delivery failed")]
+    SmsDeliveryFailed {
+        /// For one who replied STOP: the sender to text START to, if it has a number.
+        opted_out: Option<Option<String>>,
+        /// When to try again, where that is known.
+        retry_after: Option<Duration>,
+    },
+    /// No room at the sender or in the write queue.
+    #[error("overloaded")]
+    Overloaded(Duration),
+    /// The database is not there.
+    #[error("the database is not available")]
+    Unavailable,
+    /// A fault of ours; logged where it happened.
+    #[error("internal error")]
+    Internal,
+}
+
+/// After what time a full write queue or an absent database is worth another try.
+const STORAGE_RETRY: Duration = Duration::from_secs(1);
+
+impl From<Fault> for AuthError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Overloaded => Self::Overloaded(STORAGE_RETRY),
+            Fault::Unavailable => Self::Unavailable,
+            Fault::Broken => Self::Internal,
+        }
+    }
+}
+
+impl From<TokenError> for AuthError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid => Self::TokenInvalid,
+            TokenError::Expired => Self::TokenExpired,
+        }
+    }
+}
+
+impl From<Unavailable> for AuthError {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::BreakerOpen(wait) => {
+                Self::SmsDeliveryFailed { opted_out: None, retry_after: Some(wait) }
+            }
+            Unavailable::Overloaded(wait) => Self::Overloaded(wait),
+        }
+    }
+}
+
+impl From<FailureReason> for AuthError {
+    fn from(reason: FailureReason) -> Self {
+        match reason {
+            FailureReason::InvalidNumber => Self::InvalidPhone,
+            FailureReason::OptedOut { sender } => {
+                Self::SmsDeliveryFailed { opted_out: Some(sender), retry_after: None }
+            }
+            FailureReason::Delivery => Self::SmsDeliveryFailed { opted_out: None, retry_after: None },
+        }
+    }
+}
+
+/// What ends a closure early: a fault, which rolls it back, or a no, which commits what was counted so far.
+pub(super) enum Stop {
+    Fault(Fault),
+    No(AuthError),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<AuthError> for Stop {
+    fn from(error: AuthError) -> Self {
+        Self::No(error)
+    }
+}
+
+/// Turns a no into a value, so that its transaction commits.
+pub(super) fn said<T>(result: Result<T, Stop>) -> Stored<Result<T, AuthError>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Stop::No(error)) => Ok(Err(error)),
+        Err(Stop::Fault(fault)) => Err(fault),
+    }
+}

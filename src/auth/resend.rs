@@ -1,0 +1,22 @@
+//! Another code for a user who is logged in: the same flow as `request/`, for the number that the token proves.
+
+use std::sync::Arc;
+
+use super::quota::Limited;
+use super::{Auth, Authenticated, CodeRequest, Origin, Sent};
+use crate::domain::Channel;
+use crate::domain::quota::Endpoint;
+
+impl Auth {
+    /// Sends a code to the bearer's own number.
+    pub async fn resend(self: &Arc<Self>, bearer: &Authenticated, origin: Origin) -> Limited<Sent> {
+        self.request(CodeRequest {
+            channel: Channel::Production,
+            endpoint: Endpoint::Resend,
+            phone: bearer.user.phone.clone(),
+            proven: Some(bearer.user.id),
+            origin,
+        })
+        .await
+    }
+}

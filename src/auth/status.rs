@@ -1,0 +1,33 @@
+//! Who bears an access token, and whether the session behind it still stands.
+
+use std::sync::Arc;
+
+use super::{Auth, AuthError};
+use crate::domain::{Session, User};
+use crate::tokens::TokenKind;
+
+/// The bearer of a good access token, with session and user as they are now, not as they were at its issue.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// The session of the token.
+    pub session: Arc<Session>,
+    /// Its user; perhaps deactivated, which only some endpoints mind.
+    pub user: Arc<User>,
+}
+
+impl Auth {
+    /// Reads a Bearer access token: no disk where session and user are in memory.
+    ///
+    /// # Errors
+    /// [`AuthError::TokenExpired`]; [`AuthError::TokenInvalid`] for everything else that is wrong with it, an ended
+    /// session included; [`AuthError::Unavailable`] without a database.
+    pub async fn authenticate(&self, token: &str) -> Result<Authenticated, AuthError> {
+        let now = self.parts.clock.now();
+        let claims = self.parts.tokens.verify(token, TokenKind::Access, now)?;
+        let principal = self.parts.store.principal(&claims.session).await?.ok_or(AuthError::TokenInvalid)?;
+        if principal.session.user != claims.user || !principal.session.is_live(now) {
+            return Err(AuthError::TokenInvalid);
+        }
+        Ok(Authenticated { session: principal.session, user: principal.user })
+    }
+}

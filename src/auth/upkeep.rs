@@ -1,0 +1,123 @@
+//! What has to be done now and then, in slices that never hold the writer for long.
+
+use std::time::Duration;
+
+use super::settle::ensure_user;
+use super::trail::Trail;
+use super::{Auth, AuthError};
+use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::message::MessageState;
+use crate::domain::quota::DAY;
+use crate::domain::{Challenge, Timestamp};
+use crate::storage::{PurgeHorizon, Stored, Tx};
+
+/// Rows that one slice touches.
+const SLICE: usize = 200;
+
+/// How long used and void challenges, and what became of their messages, can still be looked at.
+const CHALLENGES_KEPT: Duration = Duration::from_hours(7 * 24);
+
+impl Auth {
+    /// Start-up: the flows of an earlier run are gone, so every challenge still *sending* has an unknown fate.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] without a database.
+    pub async fn settle_after_restart(&self) -> Result<(), AuthError> {
+        self.settle_before(self.parts.clock.now() + DAY).await
+    }
+
+    /// One round of upkeep.
+    ///
+    /// # Errors
+    /// The first thing that failed; the next round tries again.
+    pub async fn upkeep(&self) -> Result<(), AuthError> {
+        let now = self.parts.clock.now();
+        let longest = self.parts.production.deadline().max(self.parts.testing.deadline());
+        self.settle_before(now - longest).await?;
+        self.count_refusals(now).await?;
+        let horizon = self.horizon(now);
+        while self.parts.store.write(move |tx| tx.purge(&horizon, SLICE)).await? {}
+        self.parts.store.checkpoint().await?;
+        Ok(())
+    }
+
+    /// Writes the line that the server started or stopped.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] without a database.
+    pub async fn note(&self, event: AuditEvent) -> Result<(), AuthError> {
+        let actor = Actor::system(self.parts.clock.now());
+        let trail = self.parts.store.write(move |tx| {
+            let mut trail = Trail::default();
+            trail.add(tx, actor.did(event))?;
+            Ok(trail)
+        });
+        trail.await?.log();
+        Ok(())
+    }
+
+    /// Counts durably what memory refused.
+    async fn count_refusals(&self, now: Timestamp) -> Result<(), AuthError> {
+        for chunk in self.early.take(now).chunks(SLICE) {
+            let chunk = chunk.to_vec();
+            let write = self.parts.store.write(move |tx| {
+                for refused in &chunk {
+                    tx.count_refusals(refused.quota, &refused.subject, now, refused.until, refused.count)?;
+                }
+                Ok(())
+            });
+            write.await?;
+        }
+        Ok(())
+    }
+
+    /// Gives challenges that lost their flow an unknown fate: the SMS may arrive, so the code stays good and its user
+    /// exists.
+    async fn settle_before(&self, before: Timestamp) -> Result<(), AuthError> {
+        let now = self.parts.clock.now();
+        loop {
+            let (keys, role) = (self.parts.keys.current().clone(), self.policy().default_role.clone());
+            let settled = self.parts.store.write(move |tx| {
+                let mut trail = Trail::default();
+                let left = tx.sending_before(before, SLICE)?;
+                let more = left.len() == SLICE;
+                for challenge in left {
+                    let actor = Actor { channel: Some(challenge.channel), ..Actor::system(now) };
+                    let actor = actor.with_phone(&challenge.phone, keys.audit_hash(&challenge.phone));
+                    lose(tx, &mut trail, &actor, challenge, &role)?;
+                }
+                Ok((trail, more))
+            });
+            let (trail, more) = settled.await?;
+            trail.log();
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn horizon(&self, now: Timestamp) -> PurgeHorizon {
+        let policy = self.policy();
+        PurgeHorizon {
+            now,
+            spends: now - policy.limits.window.max(DAY),
+            challenges: now - CHALLENGES_KEPT.max(policy.otp.ttl),
+            sessions: now - DAY,
+            audit: now - policy.retention.audit,
+            unverified: now - policy.retention.unverified,
+        }
+    }
+}
+
+fn lose(tx: &mut dyn Tx, trail: &mut Trail, actor: &Actor, challenge: Challenge, role: &str) -> Stored<()> {
+    let user = ensure_user(tx, trail, actor, &challenge.phone, role)?;
+    if let Some(mut message) = tx.message_of(challenge.id)?
+        && message.state.advances_to(MessageState::Unknown)
+    {
+        message.state = MessageState::Unknown;
+        message.updated_at = actor.at;
+        tx.update_message(&message)?;
+    }
+    trail.add(tx, actor.did(AuditEvent::SmsFailed).user(user.id).detail("unknown: its flow ended"))?;
+    tx.update_challenge(&challenge.lost())
+}

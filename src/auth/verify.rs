@@ -1,0 +1,279 @@
+//! Giving a code: one write counts the guess, compares, consumes and opens the session; tokens are signed after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::Mac;
+use subtle::ConstantTimeEq;
+
+use super::error::{Stop, said};
+use super::quota::{self, AddressQuota, Limited, QuotaState};
+use super::settle::{LATEST, ensure_user};
+use super::trail::Trail;
+use super::{Auth, AuthError, Origin};
+use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::challenge::Use;
+use crate::domain::keys::KeyRing;
+use crate::domain::policy::OtpPolicy;
+use crate::domain::quota::{Endpoint, Quota};
+use crate::domain::session::{Lifetimes, Login};
+use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, User};
+use crate::random;
+use crate::storage::{Stored, Tx};
+use crate::tokens::TokenPair;
+
+/// How long a verify may be repeated with the same `Idempotency-Key`: the phone lost the answer.
+const REPEATABLE: Duration = Duration::from_mins(1);
+
+/// A call of `verify/`, parsed.
+#[derive(Clone, Debug)]
+pub struct VerifyRequest {
+    /// Production or testing.
+    pub channel: Channel,
+    /// The number to prove.
+    pub phone: PhoneNumber,
+    /// The code; `None` where what was sent can be none, which is a wrong guess like any other.
+    pub code: Option<Code>,
+    /// The header that makes a repetition safe.
+    pub idempotency_key: Option<Secret>,
+    /// What the client calls its device.
+    pub device: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A login.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The session's tokens.
+    pub tokens: TokenPair,
+    /// Its user, now verified.
+    pub user: User,
+    /// Whether the number had never been verified before.
+    pub is_new_user: bool,
+}
+
+/// Everything that the write needs, drawn and derived beforehand.
+struct Attempt {
+    request: VerifyRequest,
+    actor: Actor,
+    address: Option<AddressQuota>,
+    otp: OtpPolicy,
+    keys: KeyRing,
+    role: String,
+    lifetimes: Lifetimes,
+    conceal: bool,
+    session_id: SessionId,
+    jti: String,
+}
+
+/// What the write decided.
+struct Attempted {
+    address: Option<QuotaState>,
+    login: Result<Opened, AuthError>,
+    trail: Trail,
+}
+
+struct Opened {
+    session: Session,
+    user: User,
+    is_new_user: bool,
+}
+
+impl Auth {
+    /// Checks a code and opens a session.
+    pub async fn verify(self: &Arc<Self>, request: VerifyRequest) -> Limited<LoggedIn> {
+        let now = self.parts.clock.now();
+        let foreign_writes = self.parts.store.foreign_writes();
+        let address = self.address_quota(request.channel, Endpoint::Verify, &request.origin);
+        if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
+            return refused;
+        }
+        let random = &*self.parts.random;
+        let attempt = Attempt {
+            actor: self.actor(now, request.channel, &request.phone, &request.origin),
+            request,
+            address: address.clone(),
+            otp: self.policy().otp.clone(),
+            keys: self.parts.keys.clone(),
+            role: self.policy().default_role.clone(),
+            lifetimes: self.policy().lifetimes,
+            conceal: self.policy().conceal_accounts,
+            session_id: random::session_id(random, now),
+            jti: random::jti(random),
+        };
+        let attempted = match self.parts.store.write(move |tx| attempt.write(tx)).await {
+            Ok(attempted) => attempted,
+            Err(fault) => return Limited::free(Err(fault.into())),
+        };
+        attempted.trail.log();
+        self.remember_refusal(address, attempted.address, now, foreign_writes);
+        let result = attempted.login.and_then(|Opened { session, user, is_new_user }| {
+            let tokens = self.parts.tokens.pair(&session, &user, random::jti(random), now);
+            Ok(LoggedIn { tokens: tokens.ok_or(AuthError::Internal)?, user, is_new_user })
+        });
+        Limited { quotas: attempted.address.into_iter().collect(), result }
+    }
+}
+
+impl Attempt {
+    fn write(self, tx: &mut dyn Tx) -> Stored<Attempted> {
+        let (mut address, mut trail) = (None, Trail::default());
+        let login = said(self.decide(tx, &mut address, &mut trail))?;
+        Ok(Attempted { address, login, trail })
+    }
+
+    /// First fault wins, in the order of the contract.
+    fn decide(
+        &self,
+        tx: &mut dyn Tx,
+        address: &mut Option<QuotaState>,
+        trail: &mut Trail,
+    ) -> Result<Opened, Stop> {
+        let (channel, phone, now) = (self.request.channel, &self.request.phone, self.actor.at);
+        quota::spend_address(tx, trail, &self.actor, self.address.as_ref(), address)?;
+        let user = tx.user_by_phone(phone)?;
+        let latest = tx.challenges(channel, phone, LATEST)?;
+        let alive: Vec<_> = latest.iter().filter(|challenge| challenge.is_alive(now)).collect();
+        if user.is_none() && alive.is_empty() {
+            return Err(if self.conceal { AuthError::InvalidOtp } else { AuthError::UserNotFound }.into());
+        }
+        if let Some(repeated) = self.repeated(tx, trail, &latest, user.as_ref())? {
+            return Ok(repeated);
+        }
+        quota::failures_left(tx, trail, &self.actor, channel, phone.as_str(), &self.otp.failures())?;
+        let usable: Vec<_> = alive
+            .into_iter()
+            .filter(|challenge| challenge.takes_guesses(now, self.otp.max_attempts))
+            .collect();
+        // Every usable code is compared, so that time does not tell which one was right.
+        let right = usable.iter().filter(|challenge| self.is_right(challenge)).collect::<Vec<_>>();
+        if let Some(challenge) = right.first() {
+            self.log_in(tx, trail, challenge, &latest, user)
+        } else {
+            self.count_wrong(tx, trail, &usable, user.as_ref())?;
+            Err(AuthError::InvalidOtp.into())
+        }
+    }
+
+    fn is_right(&self, challenge: &Challenge) -> bool {
+        self.request
+            .code
+            .as_ref()
+            .is_some_and(|code| challenge.hash.matches(code, &self.keys, challenge.id, &self.request.phone))
+    }
+
+    /// The session of a login whose answer was lost, if this is the same phone, code and `Idempotency-Key` again.
+    fn repeated(
+        &self,
+        tx: &mut dyn Tx,
+        trail: &mut Trail,
+        latest: &[Challenge],
+        user: Option<&User>,
+    ) -> Result<Option<Opened>, Stop> {
+        let (Some(key), Some(user)) = (&self.request.idempotency_key, user) else { return Ok(None) };
+        let now = self.actor.at;
+        for challenge in latest {
+            let Some(Use { at, session: Some(session), idempotency: Some(stored) }) = &challenge.used else {
+                continue;
+            };
+            let same_key = self.idempotency_mac(key, challenge).is_some_and(|mac| mac.ct_eq(stored).into());
+            if now >= *at + REPEATABLE || !same_key || !self.is_right(challenge) {
+                continue;
+            }
+            if !user.is_active {
+                return Err(AuthError::AccountDisabled.into());
+            }
+            if let Some(session) = tx.session(session)?.filter(|session| session.is_live(now)) {
+                let line = self.actor.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
+                trail.add(tx, line.detail("repeated verify"))?;
+                return Ok(Some(Opened { session, user: user.clone(), is_new_user: false }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn idempotency_mac(&self, key: &Secret, challenge: &Challenge) -> Option<Vec<u8>> {
+        let mac = self.keys.numbered(challenge.hash.key)?.code_mac();
+        let mac = mac.chain_update(b"idempotency").chain_update(challenge.id.0.to_be_bytes());
+        Some(mac.chain_update(key.expose()).finalize().into_bytes().to_vec())
+    }
+
+    /// Consumes the code and opens a session; a deactivated user spends the code and gets none.
+    fn log_in(
+        &self,
+        tx: &mut dyn Tx,
+        trail: &mut Trail,
+        challenge: &Challenge,
+        latest: &[Challenge],
+        user: Option<User>,
+    ) -> Result<Opened, Stop> {
+        let (phone, now) = (&self.request.phone, self.actor.at);
+        for other in latest.iter().filter(|other| other.id != challenge.id && other.state.is_open()) {
+            tx.update_challenge(&other.clone().superseded())?;
+        }
+        let active = user.as_ref().is_none_or(|user| user.is_active);
+        let idempotency =
+            self.request.idempotency_key.as_ref().and_then(|key| self.idempotency_mac(key, challenge));
+        let spent = Use { at: now, session: active.then(|| self.session_id.clone()), idempotency };
+        tx.update_challenge(&challenge.clone().consumed(spent))?;
+        let mut user = match user {
+            Some(user) => user,
+            None => ensure_user(tx, trail, &self.actor, phone, &self.role)?,
+        };
+        if !active {
+            trail.add(tx, self.actor.did(AuditEvent::LoginFail).user(user.id).detail("account disabled"))?;
+            return Err(AuthError::AccountDisabled.into());
+        }
+        let is_new_user = !user.phone_verified;
+        if is_new_user {
+            user.phone_verified = true;
+            tx.update_user(&user)?;
+        }
+        let login = Login {
+            user: user.id,
+            device: self.request.device.clone(),
+            ip: self.request.origin.address.to_string(),
+        };
+        let session = Session::open(self.session_id.clone(), self.jti.clone(), login, now, &self.lifetimes);
+        tx.insert_session(&session)?;
+        for event in [AuditEvent::LoginSuccess, AuditEvent::SessionCreated, AuditEvent::TokenCreated] {
+            trail.add(tx, self.actor.did(event).user(user.id).session(&session.id))?;
+        }
+        Ok(Opened { session, user, is_new_user })
+    }
+
+    /// Counts a wrong guess against every code that it could have been for, and against the phone's day. Where no code
+    /// takes guesses it could not have hit, and costs nothing.
+    fn count_wrong(
+        &self,
+        tx: &mut dyn Tx,
+        trail: &mut Trail,
+        usable: &[&Challenge],
+        user: Option<&User>,
+    ) -> Stored<()> {
+        if usable.is_empty() {
+            return Ok(());
+        }
+        let mut over_tried = false;
+        for challenge in usable {
+            let guessed = (*challenge).clone().guessed_wrong();
+            over_tried |= guessed.attempts >= self.otp.max_attempts;
+            tx.update_challenge(&guessed)?;
+        }
+        let (phone, now) = (self.request.phone.as_str(), self.actor.at);
+        let day = quota::spend(tx, Quota::Failures(self.request.channel), &self.otp.failures(), phone, now)?;
+        let mut fail = self.actor.did(AuditEvent::LoginFail);
+        fail.user = user.map(|user| user.id);
+        trail.add(tx, fail.clone())?;
+        let day_spent = matches!(day, quota::Spent::Unit(_, QuotaState { remaining: 0, .. }));
+        for (reached, what) in [(over_tried, "code"), (day_spent, "day")] {
+            if reached {
+                let mut line = self.actor.did(AuditEvent::LoginFailMax).detail(what);
+                line.user = fail.user;
+                trail.add(tx, line)?;
+            }
+        }
+        Ok(())
+    }
+}
