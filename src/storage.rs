@@ -44,6 +44,10 @@ pub trait View {
     fn user_by_phone(&self, phone: &PhoneNumber) -> Stored<Option<User>>;
     /// The session with this id, ended or not.
     fn session(&self, id: &SessionId) -> Stored<Option<Session>>;
+    /// The sessions of a user that have not ended and are not over at `now`, oldest first.
+    fn live_sessions(&self, user: UserId, now: Timestamp) -> Stored<Vec<Session>>;
+    /// When a generation of a session was rotated away, while that is still known.
+    fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>>;
     /// The newest challenges of a phone in a channel, newest first, at most `limit`.
     fn challenges(&self, channel: Channel, phone: &PhoneNumber, limit: usize) -> Stored<Vec<Challenge>>;
     /// One challenge.
@@ -81,6 +85,14 @@ pub trait Tx: View {
     fn insert_session(&mut self, session: &Session) -> Stored<()>;
     /// Replaces the row of `session.id`.
     fn update_session(&mut self, session: &Session) -> Stored<()>;
+    /// Notes that a generation was rotated away, and forgets those of the session that were before `forget`.
+    fn note_rotation(
+        &mut self,
+        session: &SessionId,
+        generation: u32,
+        at: Timestamp,
+        forget: Timestamp,
+    ) -> Stored<()>;
 
     /// Spends a unit now.
     fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> Stored<SpendId>;

@@ -27,6 +27,12 @@ pub enum AuthError {
     /// The token was good once.
     #[error("the token has expired")]
     TokenExpired,
+    /// A refresh token was presented outside the rules; its session has ended.
+    #[error("the refresh token was used before")]
+    TokenReused,
+    /// There is no such session of this user.
+    #[error("no such session")]
+    SessionNotFound,
     /// A quota is spent; waiting just that long is enough.
     #[error("rate limited for {0:?}")]
     RateLimited(Duration),

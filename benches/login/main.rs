@@ -1,0 +1,133 @@
+//! How fast a login is: requests/s, p50 and p99 of request, verify, status and refresh, closed loop over loopback, beside two
+//! yardsticks of the same run: a bare poem handler, and the disk's fdatasync rate.
+//!
+//! `cargo bench --bench login -- [--users N] [--logins N] [--connections N]`
+
+#![expect(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark stops at the first surprise"
+)]
+
+mod client;
+mod program;
+mod sink;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Call, Row, drive};
+use freshk::clock::Stopwatch;
+use program::{Bare, Options, Program};
+use sink::Sink;
+
+fn main() {
+    let options = Options::from_args();
+    if options.serve_bare {
+        return program::serve_bare();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(run(options));
+}
+
+async fn run(options: Options) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let fdatasync = program::fdatasync_rate(dir.path());
+    let sink = Arc::new(Sink::start().await);
+    let bare = Bare::start();
+    let bare_row =
+        drive("bare poem handler", &bare.address(), options.connections, bare_calls(&options)).await.0;
+    drop(bare);
+
+    let program = Program::start(dir.path(), sink.port(), options.users).await;
+    println!(
+        "\n{} users in the file, {} logins, {} connections; ready {} ms after start\n",
+        options.users,
+        options.logins,
+        options.connections,
+        program.ready_after.as_millis()
+    );
+    let phones: Vec<String> = (0..options.logins).map(|n| format!("+1999{n:08}")).collect();
+    let address = program.address();
+
+    let calls = phones.iter().enumerate().map(|(n, phone)| {
+        Call::post(
+            "/api/mobile/auth/production/request/",
+            n,
+            None,
+            format!(r#"{{"phone_number":"{phone}"}}"#),
+        )
+    });
+    let (request, _) = drive("request", &address, options.connections, calls.collect()).await;
+
+    let calls = phones.iter().enumerate().map(|(n, phone)| {
+        let code = sink.code(phone).expect("every request was sent");
+        let body = format!(r#"{{"phone_number":"{phone}","otp":"{code}"}}"#);
+        Call::post("/api/mobile/auth/production/verify/", n, None, body)
+    });
+    let (verify, answers) = drive("verify", &address, options.connections, calls.collect()).await;
+
+    let tokens: Vec<serde_json::Value> =
+        answers.iter().map(|answer| serde_json::from_slice(answer).expect("verify answers JSON")).collect();
+    let bearer = |n: usize| tokens[n % tokens.len()]["access"].as_str().expect("an access token").to_owned();
+    // Once through every token first: their first use is a write, which the benchmark of reading should not hold.
+    let first = (0..tokens.len()).map(|n| Call::get("/api/mobile/auth/production/status/", n, bearer(n)));
+    let _ = drive("status, first use", &address, options.connections, first.collect()).await;
+    let calls =
+        (0..options.logins * 4).map(|n| Call::get("/api/mobile/auth/production/status/", n, bearer(n)));
+    let (status, _) = drive("status", &address, options.connections, calls.collect()).await;
+
+    let peak = program.peak_resident_mib();
+    let wal = program.wal_mib();
+    let rows = [&bare_row, &request, &verify, &status];
+    print_table(&rows);
+    println!(
+        "\nfdatasync {fdatasync:.0}/s; peak resident {peak:.1} MiB; write-ahead log at the end {wal:.1} MiB\n"
+    );
+    goals(&[
+        ("status / bare handler", status.rate() / bare_row.rate(), 0.6, true),
+        ("verify / fdatasync", verify.rate() / fdatasync, 1.5, true),
+        ("request / fdatasync", request.rate() / fdatasync, 0.8, true),
+        ("p99 of request, ms", millis(request.p99()), 30.0, false),
+        ("p99 of verify, ms", millis(verify.p99()), 30.0, false),
+        ("p99 of status, ms", millis(status.p99()), 30.0, false),
+        ("ready after, ms", millis(program.ready_after), 150.0, false),
+        ("peak resident, MiB", peak, 60.0, false),
+    ]);
+}
+
+fn bare_calls(options: &Options) -> Vec<Call> {
+    (0..options.logins * 4).map(|n| Call::get("/", n, "none".to_owned())).collect()
+}
+
+fn print_table(rows: &[&Row]) {
+    println!("{:<20} {:>10} {:>12} {:>10} {:>10}", "", "calls", "calls/s", "p50 ms", "p99 ms");
+    for row in rows {
+        println!(
+            "{:<20} {:>10} {:>12.0} {:>10.2} {:>10.2}",
+            row.name,
+            row.calls(),
+            row.rate(),
+            millis(row.p50()),
+            millis(row.p99())
+        );
+    }
+}
+
+fn goals(goals: &[(&str, f64, f64, bool)]) {
+    for (name, found, goal, at_least) in goals {
+        let met = if *at_least { found >= goal } else { found < goal };
+        let relation = if *at_least { ">=" } else { "<" };
+        println!("{} {name:<24} {found:>8.2}   goal {relation} {goal}", if met { "met " } else { "MISS" });
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Shared by the modules: a watch that has started.
+fn watch() -> Stopwatch {
+    Stopwatch::start()
+}

@@ -1,0 +1,192 @@
+//! The program under test and the yardsticks.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::client::Connection;
+
+pub(crate) struct Options {
+    pub(crate) users: usize,
+    pub(crate) logins: usize,
+    pub(crate) connections: usize,
+    pub(crate) serve_bare: bool,
+}
+
+impl Options {
+    pub(crate) fn from_args() -> Self {
+        let args: Vec<String> = std::env::args().collect();
+        let number = |name: &str, default| {
+            let at = args.iter().position(|arg| arg == name);
+            at.and_then(|at| args.get(at + 1)).map_or(default, |value| value.parse().expect("a number"))
+        };
+        Self {
+            users: number("--users", 0),
+            logins: number("--logins", 20_000),
+            connections: number("--connections", 64),
+            serve_bare: args.iter().any(|arg| arg == "--serve-bare"),
+        }
+    }
+}
+
+/// `FreshK` on a temporary database, with limits on and a loopback proxy to trust.
+pub(crate) struct Program {
+    child: Child,
+    port: u16,
+    database: PathBuf,
+    pub(crate) ready_after: Duration,
+}
+
+impl Program {
+    pub(crate) async fn start(dir: &Path, sink: u16, users: usize) -> Self {
+        let (port, database) = (free_port(), dir.join("bench.db"));
+        let mut program = Self::spawn(port, sink, &database).await;
+        if users > 0 {
+            drop(program);
+            fill(&database, users);
+            program = Self::spawn(port, sink, &database).await;
+        }
+        program
+    }
+
+    async fn spawn(port: u16, sink: u16, database: &Path) -> Self {
+        let watch = crate::watch();
+        let child = Command::new(env!("CARGO_BIN_EXE_freshk"))
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+            .current_dir(database.parent().expect("a directory"))
+            .env("DATABASE_URL", format!("sqlite://{}", database.display()))
+            .env("SECRET_KEY", "a secret for the benchmark, long enough for HS256")
+            .env("TWILIO_ACCOUNT_SID", format!("AC{}", "0".repeat(32)))
+            .env("TWILIO_AUTH_TOKEN", "a token for the benchmark")
+            .env("TWILIO_PHONE_NUMBER", "+15005550006")
+            .env("FRESHK_TWILIO__BASE_URL", format!("http://127.0.0.1:{sink}"))
+            .env("FRESHK_SERVER__TRUSTED_PROXIES", "127.0.0.1/32")
+            .stdout(Stdio::null())
+            .stderr(File::create(database.with_extension("log")).expect("a log file"))
+            .spawn()
+            .expect("the program starts");
+        let mut program = Self { child, port, database: database.to_owned(), ready_after: Duration::ZERO };
+        while !program.is_ready().await {
+            assert!(
+                watch.elapsed() < Duration::from_secs(20),
+                "see {}",
+                database.with_extension("log").display()
+            );
+            assert!(program.child.try_wait().expect("a child").is_none(), "the program ended");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        program.ready_after = watch.elapsed();
+        program
+    }
+
+    async fn is_ready(&self) -> bool {
+        if tokio::net::TcpStream::connect(self.address()).await.is_err() {
+            return false;
+        }
+        let call = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        Connection::open(&self.address()).await.exchange(call).await.0 == 200
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `VmHWM` of the process.
+    pub(crate) fn peak_resident_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("procfs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib / 1024.0
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+    pub(crate) fn wal_mib(&self) -> f64 {
+        let wal = format!("{}-wal", self.database.display());
+        std::fs::metadata(wal).map_or(0.0, |wal| wal.len() as f64 / 1_048_576.0)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().expect("the program is ours to end");
+        self.child.wait().expect("it ends");
+    }
+}
+
+/// Writes so many users, who logged in long ago.
+fn fill(database: &Path, users: usize) {
+    let mut connection = rusqlite::Connection::open(database).expect("the database opens");
+    let tx = connection.transaction().expect("a transaction");
+    {
+        let sql = "INSERT INTO users (username, phone, role, phone_verified, joined_at) VALUES (?, ?, 'retailer', 1, 0)";
+        let mut insert = tx.prepare(sql).expect("the schema is ours");
+        for n in 0..users {
+            insert.execute((format!("user_1555{n:08}"), format!("+1555{n:08}"))).expect("a user");
+        }
+    }
+    tx.commit().expect("a commit");
+}
+
+/// A handler that does nothing, served by poem itself in a process of its own.
+pub(crate) struct Bare {
+    child: Child,
+    port: u16,
+}
+
+impl Bare {
+    pub(crate) fn start() -> Self {
+        let port = free_port();
+        let child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--serve-bare", &port.to_string()])
+            .spawn()
+            .expect("it starts again");
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::yield_now();
+        }
+        Self { child, port }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        self.child.kill().expect("the yardstick is ours to end");
+        self.child.wait().expect("it ends");
+    }
+}
+
+/// Runs in the child of [`Bare`].
+pub(crate) fn serve_bare() {
+    #[poem::handler]
+    fn nothing() -> &'static str {
+        "ok"
+    }
+    let port = std::env::args().next_back().expect("a port");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let listener = poem::listener::TcpListener::bind(format!("127.0.0.1:{port}"));
+    let app = poem::Route::new().at("/", poem::get(nothing));
+    runtime.block_on(poem::Server::new(listener).run(app)).expect("it serves");
+}
+
+/// How often a second the disk makes four kibibytes durable.
+pub(crate) fn fdatasync_rate(dir: &Path) -> f64 {
+    let mut file = File::create(dir.join("fdatasync")).expect("a file");
+    let (watch, mut count) = (crate::watch(), 0u32);
+    while watch.elapsed() < Duration::from_secs(2) {
+        file.write_all(&[0; 4096]).expect("a write");
+        file.sync_data().expect("a sync");
+        count += 1;
+    }
+    f64::from(count) / watch.elapsed().as_secs_f64()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    listener.local_addr().expect("a bound address").port()
+}

@@ -1,0 +1,182 @@
+//! Holds the rooms' walls: which module may use which, read from the `use` lines and paths of the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room with what it may name, beside itself and std. The longest prefix that fits a file decides.
+const ROOMS: &[(&str, &[&str], &[&str])] = &[
+    ("domain", &[], &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "thiserror"]),
+    ("clock", &["domain"], &[]),
+    ("random", &["domain"], &["rand", "data_encoding"]),
+    ("storage", &["domain"], &["futures_util", "tokio", "thiserror"]),
+    (
+        "storage/sqlite",
+        &["domain", "storage", "clock"],
+        &["rusqlite", "r2d2", "r2d2_sqlite", "moka", "futures_util", "tokio", "tracing", "thiserror", "jiff"],
+    ),
+    ("limits", &["domain"], &["moka", "governor"]),
+    ("sms", &["domain"], &["futures_util", "thiserror"]),
+    ("sms/memory", &["domain", "sms"], &["futures_util", "tokio"]),
+    (
+        "sms/twilio",
+        &["domain", "sms", "clock"],
+        &[
+            "ureq",
+            "rustls",
+            "futures_util",
+            "tokio",
+            "tracing",
+            "thiserror",
+            "serde",
+            "serde_json",
+            "governor",
+            "hmac",
+            "sha1",
+            "sha2",
+            "subtle",
+            "data_encoding",
+        ],
+    ),
+    (
+        "tokens",
+        &["domain"],
+        &["jsonwebtoken", "serde", "serde_json", "data_encoding", "thiserror", "tracing"],
+    ),
+    (
+        "auth",
+        &["domain", "storage", "limits", "sms", "tokens", "clock", "random"],
+        &["tokio", "tokio_util", "tracing", "thiserror", "hmac", "subtle"],
+    ),
+    (
+        "config",
+        &["domain", "random"],
+        &[
+            "config",
+            "dotenvy",
+            "humantime",
+            "bytesize",
+            "ipnet",
+            "strsim",
+            "thiserror",
+            "tracing_subscriber",
+            "toml",
+        ],
+    ),
+    (
+        "api",
+        &["auth", "domain", "clock", "random"],
+        &[
+            "poem",
+            "poem_openapi",
+            "hyper",
+            "hyper_util",
+            "tokio",
+            "tokio_util",
+            "futures_util",
+            "serde",
+            "serde_json",
+            "tracing",
+            "thiserror",
+            "ipnet",
+            "jiff",
+        ],
+    ),
+    ("telemetry", &["domain"], &["tracing", "tracing_subscriber", "jiff"]),
+];
+
+/// Rooms that may use everything: people at a shell stand above all, and only wiring names adapters.
+const FREE: &[&str] = &["cli", "main", "lib"];
+
+#[test]
+fn arrows_point_down_only() {
+    let mut faults = Vec::new();
+    let sources = sources(Path::new("src"));
+    assert!(sources.len() > 30, "the sources are here");
+    let crates = dependencies();
+    for path in sources {
+        let module = path.strip_prefix("src").unwrap().with_extension("");
+        let module = module.to_str().unwrap();
+        if FREE.iter().any(|free| within(module, free)) {
+            continue;
+        }
+        let Some((room, rooms, drivers)) =
+            ROOMS.iter().filter(|(room, ..)| within(module, room)).max_by_key(|(room, ..)| room.len())
+        else {
+            faults.push(format!("{module}: in no room of the table"));
+            continue;
+        };
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap();
+            for named in names_after(code, "crate::") {
+                let own = room.split('/').next().unwrap() == named;
+                if !own && !rooms.contains(&named) {
+                    faults.push(format!("{}:{}: {room} may not use {named}", path.display(), number + 1));
+                }
+            }
+            for driver in &crates {
+                if names_crate(code, driver) && !drivers.contains(&driver.as_str()) {
+                    faults.push(format!(
+                        "{}:{}: {room} may not use the crate {driver}",
+                        path.display(),
+                        number + 1
+                    ));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn within(module: &str, room: &str) -> bool {
+    module == room || module.strip_prefix(room).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The first segment after each `prefix`, a brace list expanded.
+fn names_after<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
+    let word = |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        let rest = &code[at + prefix.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                names.extend(list.split(',').map(|item| word(item.trim())).filter(|name| !name.is_empty()))
+            }
+            None => names.push(word(rest)),
+        }
+    }
+    names
+}
+
+fn names_crate(code: &str, name: &str) -> bool {
+    code.match_indices(&format!("{name}::")).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+    })
+}
+
+/// The names of `[dependencies]`, as code writes them.
+fn dependencies() -> Vec<String> {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let section = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    section
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name.replace('-', "_"))
+        .collect()
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
