@@ -1,4 +1,4 @@
-//! The flows of phone login: request, verify, resend, status, delivery reports, upkeep.
+//! The flows of phone login: request, verify, resend, status, refresh, sessions, delivery reports, upkeep.
 //!
 //! They know the seams and the rules, and nothing of HTTP, SQL or Twilio. Time and chance come in as a [`Clock`] and a
 //! [`Random`]; a flow that has begun to spend runs in a task of its own, so that a phone that hangs up cancels nothing.
@@ -24,8 +24,10 @@ mod error;
 mod flight;
 mod quota;
 mod recent;
+mod refresh;
 mod request;
 mod resend;
+mod sessions;
 mod settle;
 mod status;
 mod trail;
@@ -65,6 +67,7 @@ pub struct Auth {
     early: EarlyNo,
     flights: Arc<flight::Flights>,
     sends: recent::RecentSends,
+    touching: sessions::Touching,
     tasks: TaskTracker,
 }
 
@@ -85,6 +88,7 @@ impl Auth {
             early: EarlyNo::new(),
             flights: Arc::default(),
             sends: recent::RecentSends::default(),
+            touching: sessions::Touching::default(),
             tasks: TaskTracker::new(),
         })
     }

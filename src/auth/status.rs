@@ -21,13 +21,14 @@ impl Auth {
     /// # Errors
     /// [`AuthError::TokenExpired`]; [`AuthError::TokenInvalid`] for everything else that is wrong with it, an ended
     /// session included; [`AuthError::Unavailable`] without a database.
-    pub async fn authenticate(&self, token: &str) -> Result<Authenticated, AuthError> {
+    pub async fn authenticate(self: &Arc<Self>, token: &str) -> Result<Authenticated, AuthError> {
         let now = self.parts.clock.now();
         let claims = self.parts.tokens.verify(token, TokenKind::Access, now)?;
         let principal = self.parts.store.principal(&claims.session).await?.ok_or(AuthError::TokenInvalid)?;
         if principal.session.user != claims.user || !principal.session.is_live(now) {
             return Err(AuthError::TokenInvalid);
         }
+        self.touch(&principal.session, claims.generation, now);
         Ok(Authenticated { session: principal.session, user: principal.user })
     }
 }

@@ -16,8 +16,8 @@ use crate::domain::challenge::Use;
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::OtpPolicy;
 use crate::domain::quota::{Endpoint, Quota};
-use crate::domain::session::{Lifetimes, Login};
-use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, User};
+use crate::domain::session::{EndReason, Lifetimes, Login};
+use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, User, UserId};
 use crate::random;
 use crate::storage::{Stored, Tx};
 use crate::tokens::TokenPair;
@@ -63,6 +63,7 @@ struct Attempt {
     role: String,
     lifetimes: Lifetimes,
     conceal: bool,
+    max_sessions: usize,
     session_id: SessionId,
     jti: String,
 }
@@ -99,6 +100,7 @@ impl Auth {
             role: self.policy().default_role.clone(),
             lifetimes: self.policy().lifetimes,
             conceal: self.policy().conceal_accounts,
+            max_sessions: self.policy().max_sessions,
             session_id: random::session_id(random, now),
             jti: random::jti(random),
         };
@@ -236,11 +238,24 @@ impl Attempt {
             ip: self.request.origin.address.to_string(),
         };
         let session = Session::open(self.session_id.clone(), self.jti.clone(), login, now, &self.lifetimes);
+        self.make_room(tx, trail, user.id)?;
         tx.insert_session(&session)?;
         for event in [AuditEvent::LoginSuccess, AuditEvent::SessionCreated, AuditEvent::TokenCreated] {
             trail.add(tx, self.actor.did(event).user(user.id).session(&session.id))?;
         }
         Ok(Opened { session, user, is_new_user })
+    }
+
+    /// Ends the user's oldest sessions, so that one more stays within the most that a user may have.
+    fn make_room(&self, tx: &mut dyn Tx, trail: &mut Trail, user: UserId) -> Stored<()> {
+        let sessions = tx.live_sessions(user, self.actor.at)?;
+        let surplus = (sessions.len() + 1).saturating_sub(self.max_sessions);
+        for oldest in sessions.into_iter().take(surplus) {
+            let line = self.actor.did(AuditEvent::TokenRevoked).user(user).session(&oldest.id);
+            trail.add(tx, line.detail(EndReason::Displaced.as_str()))?;
+            tx.update_session(&oldest.ended(self.actor.at, EndReason::Displaced))?;
+        }
+        Ok(())
     }
 
     /// Counts a wrong guess against every code that it could have been for, and against the phone's day. Where no code

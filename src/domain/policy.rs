@@ -17,6 +17,10 @@ pub struct Policy {
     pub limits: LimitPolicy,
     /// Tokens and sessions.
     pub lifetimes: Lifetimes,
+    /// How long after its rotation a refresh token may be asked with again.
+    pub reuse_grace: Duration,
+    /// How many live sessions one user has at most; the oldest goes.
+    pub max_sessions: usize,
     /// The role of a user who has just registered.
     pub default_role: String,
     /// The fewest digits of a phone number.
