@@ -10,6 +10,7 @@
 //! - [`config`]: every key, validated before anything starts
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod limits;
 pub mod random;
