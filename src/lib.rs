@@ -16,3 +16,4 @@ pub mod limits;
 pub mod random;
 pub mod sms;
 pub mod storage;
+pub mod telemetry;
