@@ -10,10 +10,13 @@
 //! - [`config`]: every key, validated before anything starts
 
 pub mod auth;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod limits;
 pub mod random;
 pub mod sms;
 pub mod storage;
+pub mod telemetry;
 pub mod tokens;

@@ -1,0 +1,163 @@
+//! The command line, for the operator. A subcommand is a file: its arguments and its `run`.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Faults, Loaded, Sources};
+use crate::random::SystemRandom;
+
+pub mod config;
+pub mod key;
+pub mod output;
+pub mod serve;
+
+use output::Output;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "freshk",
+    version,
+    about = "Phone login for small teams: one binary, one SQLite file, one VPS",
+    disable_help_subcommand = true,
+    after_long_help = EXAMPLES)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  freshk config example > freshk.toml       a configuration to begin with
+  freshk key generate                       a SECRET_KEY
+  freshk config show                        what is in force, and where it came from
+  freshk --env-file .env.production config show --json
+
+A setting is taken from the flags, the environment, the env file (.env), freshk.toml or the
+defaults: the first of them that has it.";
+
+/// What every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The configuration file [default: freshk.toml, if it is there]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// The env file [default: .env, if it is there]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub env_file: Option<PathBuf>,
+    /// The database
+    #[arg(
+        long,
+        value_name = "URL",
+        global = true,
+        help = "The database, such as sqlite:///var/lib/freshk/freshk.db"
+    )]
+    pub database: Option<String>,
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show phone numbers in full
+    #[arg(long, global = true)]
+    pub show_phones: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Make secrets
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+}
+
+/// Why a command failed; it exits with 1. Each says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration is not good.
+    #[error(transparent)]
+    Config(#[from] Faults),
+    /// The answer could not be written.
+    #[error("the answer could not be written: {0}\nsee to it that standard output can be written to")]
+    Output(#[from] std::io::Error),
+    /// There is no working directory.
+    #[error("the working directory cannot be read: {0}\nchange to a directory that exists")]
+    Directory(std::io::Error),
+}
+
+impl Global {
+    /// Where the configuration comes from, for this process.
+    ///
+    /// # Errors
+    /// [`CliError::Directory`]
+    pub fn sources(&self) -> Result<Sources, CliError> {
+        Ok(Sources {
+            config: self.config.clone(),
+            env_file: self.env_file.clone(),
+            database: self.database.clone(),
+            listen: None,
+            dev: false,
+            environment: environment(),
+            directory: std::env::current_dir().map_err(CliError::Directory)?,
+        })
+    }
+}
+
+/// Loads the configuration and tells its warnings on standard error.
+///
+/// # Errors
+/// [`CliError::Config`] with every fault.
+pub fn load(sources: &Sources) -> Result<Loaded, CliError> {
+    let loaded = Config::load(sources)?;
+    for warning in &loaded.warnings {
+        output::note(&format!("warning: {warning}"));
+    }
+    Ok(loaded)
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CliError`], for `main` to report.
+pub fn run(cli: &Cli) -> Result<(), CliError> {
+    let mut output = Output::stdout(cli.global.json);
+    match &cli.command {
+        Command::Config(command) => config::run(command, &cli.global, &mut output),
+        Command::Key(command) => key::run(command, &SystemRandom, &mut output),
+    }
+}
+
+/// Names that are not UTF-8 are none of ours; in values that are not, a replacement character tells of it.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_parser_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_go_before_and_after_the_command() {
+        for line in ["freshk --json config show", "freshk config show --json"] {
+            assert!(Cli::try_parse_from(line.split(' ')).unwrap().global.json);
+        }
+    }
+}

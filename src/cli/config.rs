@@ -1,0 +1,56 @@
+//! `freshk config`: what is configured, and what could be.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::Output;
+use super::{CliError, Global};
+use crate::config::show;
+
+/// What can be done with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show every key, its value and where that came from; secrets are masked
+    #[command(after_long_help = "\
+Examples:
+  freshk config show
+  freshk --env-file .env.production config show
+  freshk config show --json | jq '.settings[] | select(.origin != \"default\")'
+
+A faulty configuration is not shown: every fault is, and the exit code is 1.")]
+    Show,
+    /// Print a freshk.toml with every key at its default
+    #[command(after_long_help = "\
+Example:
+  freshk config example > freshk.toml")]
+    Example,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// A faulty configuration, or an answer that cannot be written.
+pub fn run(command: &ConfigCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    match command {
+        ConfigCommand::Show => show(global, output),
+        ConfigCommand::Example => Ok(output.text(&show::example())?),
+    }
+}
+
+fn show(global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let loaded = super::load(&global.sources()?)?;
+    if output.json {
+        let settings: Vec<_> = loaded
+            .settings
+            .iter()
+            .map(|setting| json!({ "key": setting.key.name, "value": setting.value, "origin": setting.origin }))
+            .collect();
+        output.json(&json!({ "settings": settings, "warnings": loaded.warnings }))?;
+    } else {
+        let rows = loaded.settings.into_iter().map(|setting| {
+            [setting.key.name.to_owned(), setting.value.unwrap_or_else(|| "-".to_owned()), setting.origin]
+        });
+        output.table(["key", "value", "from"], rows)?;
+    }
+    Ok(())
+}

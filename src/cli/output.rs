@@ -1,0 +1,110 @@
+//! Answers on standard output: text, tables for people, JSON for scripts.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// Where answers go. A reader that has gone away (`| head`) is no error.
+pub struct Output {
+    /// Whether JSON was asked for.
+    pub json: bool,
+    writer: Box<dyn Write>,
+}
+
+impl Output {
+    /// Standard output.
+    pub fn stdout(json: bool) -> Self {
+        Self::new(json, Box::new(io::stdout()))
+    }
+
+    /// Any writer.
+    pub fn new(json: bool, writer: Box<dyn Write>) -> Self {
+        Self { json, writer }
+    }
+
+    /// Writes text as it is.
+    ///
+    /// # Errors
+    /// Whatever the writer says, unless the reader has gone away.
+    pub fn text(&mut self, text: &str) -> io::Result<()> {
+        let written = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush());
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes a JSON document, indented.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub fn json(&mut self, value: &Value) -> io::Result<()> {
+        self.text(&format!("{value:#}\n"))
+    }
+
+    /// Writes a table; control characters in its cells are escaped.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub fn table<const N: usize>(
+        &mut self,
+        header: [&str; N],
+        rows: impl IntoIterator<Item = [String; N]>,
+    ) -> io::Result<()> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(header.map(str::to_uppercase));
+        for row in rows {
+            table.add_row(row.map(|cell| escaped(&cell)));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        // What pads the last column to its width is of no use to anybody.
+        let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        self.text(&(lines.join("\n") + "\n"))
+    }
+}
+
+/// Tells something beside the answer, on standard error; if nobody can hear it, so be it.
+pub fn note(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+fn escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escape = c.is_control().then(|| c.escape_default());
+            let plain = if escape.is_some() { None } else { Some(c) };
+            escape.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_away_is_no_error() {
+        assert!(Output::new(false, Box::new(Gone)).text("x").is_ok());
+    }
+
+    #[test]
+    fn s34_a_cell_cannot_steer_the_terminal() {
+        assert_eq!(escaped("a\u{1b}[2J\nb"), "a\\u{1b}[2J\\nb");
+    }
+}

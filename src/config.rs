@@ -1,0 +1,239 @@
+//! Every key, read and judged before anything starts: flags, environment, env file, `freshk.toml`, defaults.
+//!
+//! All that is wrong is told at once, with its mend, and no fault ever shows a secret. Nothing here reads the
+//! environment of the process: that is an argument, as everything else is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::domain::Secret;
+use crate::domain::policy::{OtpPolicy, Policy, Retention};
+
+pub mod database;
+pub mod dev_secret;
+pub mod fault;
+pub mod http_url;
+pub mod keys;
+mod layers;
+pub mod limits;
+pub mod log;
+mod otp;
+mod reader;
+pub mod server;
+pub mod show;
+pub mod sms;
+pub mod tokens;
+mod top;
+pub mod twilio;
+pub mod users;
+mod value;
+
+pub use fault::{Fault, Faults};
+pub use show::Setting;
+
+use database::Database;
+use layers::{Layer, Values};
+use limits::Limits;
+use log::{Audit, Log};
+use reader::Reader;
+use server::{Docs, Server};
+use sms::Sms;
+use tokens::Tokens;
+use users::{Phone, Privacy, Users};
+
+/// The file that is read where `--config` names none.
+const FILE: &str = "freshk.toml";
+/// The env file that is read where `--env-file` names none.
+const ENV_FILE: &str = ".env";
+
+/// Where the configuration may come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`: a file that must exist.
+    pub config: Option<PathBuf>,
+    /// `--env-file`: a file that must exist.
+    pub env_file: Option<PathBuf>,
+    /// `--database`
+    pub database: Option<String>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--dev`: debug, whatever the other layers say.
+    pub dev: bool,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+    /// What relative names of files are relative to.
+    pub directory: PathBuf,
+}
+
+/// The whole configuration; it exists only without a fault.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Development.
+    pub debug: bool,
+    /// Signs the tokens. `None` only in debug: see [`dev_secret`].
+    pub secret_key: Option<Secret>,
+    /// Secrets before this one.
+    pub secret_key_fallbacks: Vec<Secret>,
+    /// `[server]`
+    pub server: Server,
+    /// `[docs]`
+    pub docs: Docs,
+    /// `[database]`
+    pub database: Database,
+    /// `[otp]`
+    pub otp: OtpPolicy,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[tokens]`
+    pub tokens: Tokens,
+    /// `[users]`
+    pub users: Users,
+    /// `[phone]`
+    pub phone: Phone,
+    /// `[privacy]`
+    pub privacy: Privacy,
+    /// `[sms]` and `[twilio]`
+    pub sms: Sms,
+    /// `[log]`
+    pub log: Log,
+    /// `[audit]`
+    pub audit: Audit,
+}
+
+/// A configuration, and how it came about.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every key with its value, masked if secret, and its origin.
+    pub settings: Vec<Setting>,
+    /// What is not wrong, but should be told to the operator.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads all layers and judges all keys.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let above = layers(sources, &mut faults, &mut warnings);
+        let values = Values::lay(above.clone()).and_then(|values| {
+            let debug = layers::debug(&values);
+            let all = std::iter::once(layers::defaults(debug)).chain(above);
+            Values::lay(all).map(|values| (values, debug))
+        });
+        let (values, debug) = match values {
+            Ok(laid) => laid,
+            Err(fault) => return Err(Faults(vec![fault])),
+        };
+        let mut reader = Reader::new(&values, debug, faults, warnings);
+        let config = Self::read(&mut reader);
+        let Reader { faults, warnings, .. } = reader;
+        match config {
+            Some(config) if faults.is_empty() => {
+                Ok(Loaded { config, settings: show::settings(&values), warnings })
+            }
+            _ => Err(Faults(faults)),
+        }
+    }
+
+    /// `None` only where something is wrong.
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let debug = reader.switch(&top::DEBUG);
+        let (secret_key, secret_key_fallbacks) = top::read(reader);
+        let server = server::read(reader);
+        let docs = server::read_docs(reader);
+        let database = database::read(reader);
+        let otp = otp::read(reader);
+        let limits = limits::read(reader);
+        let tokens = tokens::read(reader);
+        let users = users::read(reader);
+        let phone = users::read_phone(reader);
+        let privacy = users::read_privacy(reader);
+        let sms = sms::read(reader);
+        let log = log::read(reader);
+        let audit = log::read_audit(reader);
+        Some(Self {
+            debug,
+            secret_key,
+            secret_key_fallbacks,
+            server,
+            docs,
+            database,
+            otp,
+            limits,
+            tokens,
+            users,
+            phone,
+            privacy,
+            sms: sms?,
+            log,
+            audit,
+        })
+    }
+
+    /// The numbers that the flows obey.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            otp: self.otp.clone(),
+            limits: self.limits.policy.clone(),
+            lifetimes: self.tokens.lifetimes,
+            reuse_grace: self.tokens.reuse_grace,
+            max_sessions: self.tokens.max_sessions,
+            default_role: self.users.default_role.clone(),
+            min_digits: self.phone.min_digits,
+            conceal_accounts: self.privacy.conceal_accounts,
+            retention: Retention { audit: self.audit.retention, unverified: self.users.unverified_retention },
+        }
+    }
+}
+
+/// All layers but the defaults, the lowest first.
+fn layers(sources: &Sources, faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -> Vec<Layer> {
+    let mut found = Vec::new();
+    let read = |named: Option<&PathBuf>, usual: &str, flag: &str, faults: &mut Vec<Fault>| {
+        let name = named.map_or_else(|| usual.to_owned(), |path| path.display().to_string());
+        let path = sources.directory.join(named.map_or(Path::new(usual), PathBuf::as_path));
+        match layers::read(&path, &name, flag, named.is_some()) {
+            Ok(text) => text.map(|text| (name, path, text)),
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        }
+    };
+    if let Some((name, path, text)) = read(sources.config.as_ref(), FILE, "--config", faults) {
+        let layer = layers::file(&name, &text, faults);
+        warn_of_open_file(&layer, &path, &name, warnings);
+        found.push(layer);
+    }
+    if let Some((name, path, text)) = read(sources.env_file.as_ref(), ENV_FILE, "--env-file", faults) {
+        let variables = layers::env_file(&name, &text, faults);
+        let layer = layers::variables(&name, &variables, faults, warnings);
+        warn_of_open_file(&layer, &path, &name, warnings);
+        found.push(layer);
+    }
+    found.push(layers::variables("environment", &sources.environment, faults, warnings));
+    found.push(layers::flags(sources));
+    found
+}
+
+/// A file with secrets that everybody on the machine can read is worth a word.
+#[cfg(unix)]
+fn warn_of_open_file(layer: &Layer, path: &Path, name: &str, warnings: &mut Vec<String>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    const OTHERS_READ: u32 = 0o004;
+    let open = std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & OTHERS_READ != 0);
+    if open && layer.holds_secrets() {
+        warnings.push(format!("{name} holds secrets and everybody can read it: chmod 600 {name}"));
+    }
+}
+
+/// Elsewhere the mode of a file says nothing.
+#[cfg(not(unix))]
+fn warn_of_open_file(_: &Layer, _: &Path, _: &str, _: &mut Vec<String>) {}
+
+#[cfg(test)]
+mod tests;

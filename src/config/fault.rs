@@ -1,0 +1,87 @@
+//! What is wrong with a configuration, in words that mend it.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The key, or the file or flag where no key is to blame.
+    pub key: String,
+    /// Where the value came from; `None` where nothing was set.
+    pub origin: Option<String>,
+    /// What is wrong; never shows a secret.
+    pub problem: String,
+    /// What would be right.
+    pub mend: String,
+}
+
+/// Everything that is wrong, at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl Fault {
+    /// A fault of a key, file or flag that has no value to blame.
+    pub(super) fn new(key: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { key: key.into(), origin: None, problem: problem.into(), mend: mend.into() }
+    }
+
+    /// The same, with the place that the value came from.
+    pub(super) fn from(self, origin: impl Into<String>) -> Self {
+        Self { origin: Some(origin.into()), ..self }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(origin) = &self.origin {
+            write!(f, ", from {origin}")?;
+        }
+        write!(f, "\n    {}\n    {}", self.problem, self.mend)
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "the configuration has {count} fault{}:", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n\n{fault}"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// A value as a fault quotes it: on one line, control characters escaped, and not endless.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    if text.chars().count() <= LONGEST {
+        return format!("{text:?}");
+    }
+    let head: String = text.chars().take(LONGEST).collect();
+    format!("{head:?}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_a_group_of_lines() {
+        let faults = Faults(vec![
+            Fault::new("otp.ttl", "\"x\" is no duration", "write 10m").from("freshk.toml"),
+            Fault::new("secret_key", "it is not set", "set it"),
+        ]);
+        assert_eq!(
+            faults.to_string(),
+            "the configuration has 2 faults:\n\n\
+             otp.ttl, from freshk.toml\n    \"x\" is no duration\n    write 10m\n\n\
+             secret_key\n    it is not set\n    set it"
+        );
+    }
+
+    #[test]
+    fn s34_a_quoted_value_stays_on_its_line() {
+        assert_eq!(quoted("a\nb\u{1b}"), "\"a\\nb\\u{1b}\"");
+        assert!(quoted(&"x".repeat(500)).len() < 80);
+    }
+}

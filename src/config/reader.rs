@@ -1,0 +1,185 @@
+//! Typed access to the layered values; what is wrong is collected, never the end.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::Secret;
+
+use super::fault::Fault;
+use super::keys::{Key, Kind};
+use super::layers::Values;
+use super::value;
+
+/// Reads keys one by one. A faulty key gives its default, so that reading goes on and every fault is found.
+pub(super) struct Reader<'a> {
+    values: &'a Values,
+    /// Whether debug is on.
+    pub(super) debug: bool,
+    /// What was wrong so far.
+    pub(super) faults: Vec<Fault>,
+    /// What is not wrong, but should be told.
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(values: &'a Values, debug: bool, faults: Vec<Fault>, warnings: Vec<String>) -> Self {
+        Self { values, debug, faults, warnings }
+    }
+
+    /// A boolean.
+    pub(super) fn switch(&mut self, key: &Key) -> bool {
+        self.one(key, value::switch).unwrap_or_default()
+    }
+
+    /// A boolean that may be unset.
+    pub(super) fn optional_switch(&mut self, key: &Key) -> Option<bool> {
+        self.one(key, value::switch)
+    }
+
+    /// A whole number; the bounds of its key must fit the type.
+    pub(super) fn number<N: TryFrom<u64> + Default>(&mut self, key: &Key) -> N {
+        let Kind::Number { least, most } = key.kind else { return N::default() };
+        self.one(key, |text| {
+            let number = value::number(text, least, most)?;
+            N::try_from(number).map_err(|_| format!("{number} is too much"))
+        })
+        .unwrap_or_default()
+    }
+
+    /// A duration.
+    pub(super) fn duration(&mut self, key: &Key) -> Duration {
+        let Kind::Duration { least, most } = key.kind else { return Duration::ZERO };
+        self.one(key, |text| value::duration(text, least, most)).unwrap_or_default()
+    }
+
+    /// A size in bytes.
+    pub(super) fn size(&mut self, key: &Key) -> usize {
+        let Kind::Size { least, most } = key.kind else { return 0 };
+        let size = self.one(key, |text| value::size(text, least, most)).unwrap_or_default();
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }
+
+    /// One of the key's words, in lower case.
+    pub(super) fn choice(&mut self, key: &Key) -> &'static str {
+        let Kind::Choice(words) = key.kind else { return "" };
+        self.one(key, |text| {
+            let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
+            found.copied().ok_or_else(|| format!("{} is none of them", super::fault::quoted(text)))
+        })
+        .unwrap_or_default()
+    }
+
+    /// One value that `parse` reads, if the key is set at all.
+    pub(super) fn one<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (raw, origin) = self.values.get(key)?;
+        match raw.one().and_then(|text| self.not_a_placeholder(key, text)).map(|text| text.map(&parse)) {
+            Ok(Some(Ok(value))) => Some(value),
+            Ok(None) => None,
+            Ok(Some(Err(problem))) | Err(problem) => {
+                self.bad(key, &origin, problem);
+                parse(key.default).ok()
+            }
+        }
+    }
+
+    /// A list whose items `parse` reads; every bad item is told.
+    pub(super) fn list<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let Some((raw, origin)) = self.values.get(key) else { return Vec::new() };
+        let items = raw.items().unwrap_or_else(|problem| {
+            self.bad(key, &origin, problem);
+            Vec::new()
+        });
+        let mut good = Vec::new();
+        for item in items {
+            match parse(item.trim()) {
+                Ok(value) => good.push(value),
+                Err(problem) => self.bad(key, &origin, problem),
+            }
+        }
+        good
+    }
+
+    /// Networks with a number each.
+    pub(super) fn networks(&mut self, key: &Key) -> Vec<(IpNet, u32)> {
+        let Some((raw, origin)) = self.values.get(key) else { return Vec::new() };
+        raw.networks().unwrap_or_else(|problem| {
+            self.bad(key, &origin, problem);
+            Vec::new()
+        })
+    }
+
+    /// A secret of at least `least` bytes, untouched: its very bytes sign tokens.
+    pub(super) fn secret(&mut self, key: &Key, least: usize) -> Option<Secret> {
+        let (raw, origin) = self.values.get(key)?;
+        match raw.one().and_then(|text| self.not_a_placeholder(key, text)) {
+            Ok(Some(text)) => self.long_enough(key, &origin, text, least),
+            Ok(None) => None,
+            Err(problem) => {
+                self.bad(key, &origin, problem);
+                None
+            }
+        }
+    }
+
+    /// A list of such secrets.
+    pub(super) fn secrets(&mut self, key: &Key, least: usize) -> Vec<Secret> {
+        let Some((raw, origin)) = self.values.get(key) else { return Vec::new() };
+        match raw.items() {
+            Ok(items) => {
+                items.iter().filter_map(|item| self.long_enough(key, &origin, item, least)).collect()
+            }
+            Err(problem) => {
+                self.bad(key, &origin, problem);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Where the value of a key came from.
+    pub(super) fn origin(&self, key: &Key) -> Option<String> {
+        self.values.get(key).map(|(_, origin)| origin)
+    }
+
+    /// Whether something is wrong with a key already; a rule between keys is judged only while each is good alone.
+    pub(super) fn is_faulty(&self, key: &Key) -> bool {
+        self.faults.iter().any(|fault| fault.key == key.name)
+    }
+
+    /// Notes that a key is wrong.
+    pub(super) fn fault(&mut self, key: &Key, problem: impl Into<String>, mend: impl Into<String>) {
+        let fault = Fault::new(key.name, problem, mend);
+        // That a default does not do is no fault of a place.
+        self.faults.push(match self.origin(key).filter(|origin| !origin.starts_with("default")) {
+            Some(origin) => fault.from(origin),
+            None => fault,
+        });
+    }
+
+    fn bad(&mut self, key: &Key, origin: &str, problem: String) {
+        self.faults.push(Fault::new(key.name, problem, format!("write {}", key.kind.right())).from(origin));
+    }
+
+    fn long_enough(&mut self, key: &Key, origin: &str, text: &str, least: usize) -> Option<Secret> {
+        let length = text.len();
+        if length >= least {
+            return Some(Secret::new(text));
+        }
+        self.bad(key, origin, format!("a secret of {length} bytes (not shown) is too short"));
+        None
+    }
+
+    /// The guide's placeholders are as good as nothing: in debug they are passed over, with a warning.
+    fn not_a_placeholder<'t>(&mut self, key: &Key, text: &'t str) -> Result<Option<&'t str>, String> {
+        let placeholder = text == "your-production-secret-key" || text.starts_with("your_twilio_");
+        if !placeholder {
+            return Ok(Some(if key.secret { text } else { text.trim() }));
+        }
+        if !self.debug {
+            return Err("it is still the guide's placeholder".to_owned());
+        }
+        self.warnings
+            .push(format!("{} is still the guide's placeholder; debug goes on without it", key.name));
+        Ok(None)
+    }
+}

@@ -1,0 +1,171 @@
+//! `[server]` and `[docs]`: how the phones reach us.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::fault::quoted;
+use super::http_url::{HttpUrl, is_host};
+use super::keys::{Key, Kind, Section};
+use super::reader::Reader;
+use super::value;
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The URL under which the world reaches the server, if the operator said so.
+    pub public_url: Option<HttpUrl>,
+    /// The names that `Host` may have, in lower case; a leading dot means subdomains too, `*` any. Empty: any.
+    pub allowed_hosts: Vec<String>,
+    /// The proxies whose forwarding header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The one header that is believed, in lower case; `forwarded` is read as RFC 7239 has it, others as a list.
+    pub forwarded_header: String,
+    /// The most bytes of a request's body.
+    pub body_limit: usize,
+    /// From the first byte to the answer.
+    pub request_timeout: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// How long a shutdown waits for what is under way.
+    pub shutdown_timeout: Duration,
+}
+
+/// `[docs]`
+#[derive(Clone, Copy, Debug)]
+pub struct Docs {
+    /// Whether `/docs` and the `OpenAPI` document are served.
+    pub enabled: bool,
+}
+
+pub(super) static LISTEN: Key = Key::new(
+    "server.listen",
+    Kind::Text("an address and a port, such as 127.0.0.1:8000 or [::]:8000"),
+    "127.0.0.1:8000",
+    "The address and port to listen on.",
+);
+static PUBLIC_URL: Key = Key::new(
+    "server.public_url",
+    Kind::Text("an absolute URL, such as https://api.example.com"),
+    "",
+    "The URL under which the world reaches this server. Twilio's delivery reports go there, and are signed over it.",
+);
+static ALLOWED_HOSTS: Key = Key::new(
+    "server.allowed_hosts",
+    Kind::List("host names without scheme and port; .example.com means its subdomains too, * any"),
+    "",
+    "The names that the Host header may have; others get 400. A leading dot means subdomains too. Empty: any.",
+)
+.guide("ALLOWED_HOSTS");
+static TRUSTED_PROXIES: Key = Key::new(
+    "server.trusted_proxies",
+    Kind::List("addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"),
+    "",
+    "The proxies whose word on the client's address is believed. Behind a proxy that is not named here, all clients \
+     share one quota.",
+);
+static FORWARDED_HEADER: Key = Key::new(
+    "server.forwarded_header",
+    Kind::Text("the name of one header, such as x-forwarded-for, forwarded or x-real-ip"),
+    "x-forwarded-for",
+    "The one header in which trusted proxies name the client.",
+);
+static BODY_LIMIT: Key = Key::new(
+    "server.body_limit",
+    Kind::Size { least: "1KiB", most: "16MiB" },
+    "16KiB",
+    "The largest body of a request; more gets 413.",
+);
+static REQUEST_TIMEOUT: Key = Key::new(
+    "server.request_timeout",
+    Kind::Duration { least: "1s", most: "10m" },
+    "30s",
+    "A client that has not sent its whole head or body by then is dropped, however slowly it drips.",
+);
+static MAX_CONNECTIONS: Key = Key::new(
+    "server.max_connections",
+    Kind::Number { least: 1, most: 1_000_000 },
+    "10000",
+    "Connections at once; more wait.",
+);
+static SHUTDOWN_TIMEOUT: Key = Key::new(
+    "server.shutdown_timeout",
+    Kind::Duration { least: "0s", most: "10m" },
+    "15s",
+    "How long a shutdown waits for what is under way.",
+);
+static DOCS_ENABLED: Key = Key::new(
+    "docs.enabled",
+    Kind::Switch,
+    "true",
+    "Serves Swagger UI at /docs and the OpenAPI document at /openapi.json and /openapi.yaml.",
+);
+
+pub(super) const SECTION: Section = Section {
+    name: "server",
+    doc: "How the phones reach us.",
+    keys: &[
+        &LISTEN,
+        &PUBLIC_URL,
+        &ALLOWED_HOSTS,
+        &TRUSTED_PROXIES,
+        &FORWARDED_HEADER,
+        &BODY_LIMIT,
+        &REQUEST_TIMEOUT,
+        &MAX_CONNECTIONS,
+        &SHUTDOWN_TIMEOUT,
+    ],
+};
+pub(super) const DOCS_SECTION: Section =
+    Section { name: "docs", doc: "The documentation that the server shows.", keys: &[&DOCS_ENABLED] };
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Server {
+    Server {
+        listen: reader
+            .one(&LISTEN, |text| text.parse().map_err(|_| format!("{} is no address and port", quoted(text))))
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000))),
+        public_url: reader.one(&PUBLIC_URL, HttpUrl::parse),
+        allowed_hosts: reader.list(&ALLOWED_HOSTS, allowed_host),
+        trusted_proxies: reader.list(&TRUSTED_PROXIES, value::network),
+        forwarded_header: reader.one(&FORWARDED_HEADER, header_name).unwrap_or_default(),
+        body_limit: reader.size(&BODY_LIMIT),
+        request_timeout: reader.duration(&REQUEST_TIMEOUT),
+        max_connections: reader.number(&MAX_CONNECTIONS),
+        shutdown_timeout: reader.duration(&SHUTDOWN_TIMEOUT),
+    }
+}
+
+pub(super) fn read_docs(reader: &mut Reader<'_>) -> Docs {
+    Docs { enabled: reader.switch(&DOCS_ENABLED) }
+}
+
+fn allowed_host(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix('.').unwrap_or(text);
+    let good = text == "*" || is_host(name);
+    if good { Ok(text.to_ascii_lowercase()) } else { Err(format!("{} is not a host name", quoted(text))) }
+}
+
+/// RFC 9110 §5.1: the name of a field is a token.
+fn header_name(text: &str) -> Result<String, String> {
+    let good = !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    if good { Ok(text.to_ascii_lowercase()) } else { Err(format!("{} is not a header's name", quoted(text))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s13_hosts_are_names_as_django_takes_them() {
+        for good in ["Example.com", ".example.com", "*", "127.0.0.1", "[::1]", "localhost"] {
+            assert!(allowed_host(good).is_ok(), "{good}");
+        }
+        for bad in ["https://example.com", "example.com:8000", "a/b", "..example.com", "*.example.com"] {
+            assert!(allowed_host(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The table of keys, shown: as it stands, as an example, as documentation.
+
+use super::keys::{self, Key, Kind, SECTIONS};
+use super::layers::Values;
+
+/// What a key is set to and where that came from; a secret is masked.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The key.
+    pub key: &'static Key,
+    /// Its value in the form of an environment variable; `None` where it is not set.
+    pub value: Option<String>,
+    /// A file's name, `environment`, an env file's name, a flag or `default`; variables follow in parentheses.
+    pub origin: String,
+}
+
+const MASK: &str = "********";
+
+pub(super) fn settings(values: &Values) -> Vec<Setting> {
+    keys::all()
+        .map(|key| match values.get(key) {
+            Some((raw, origin)) => {
+                let text = raw.as_text();
+                let shown = if key.secret && !text.is_empty() { MASK.to_owned() } else { text };
+                Setting { key, value: Some(shown), origin }
+            }
+            None => Setting { key, value: None, origin: "default".to_owned() },
+        })
+        .collect()
+}
+
+/// `freshk.toml.example`: every key at its default, commented out.
+pub fn example() -> String {
+    let mut lines: Vec<String> = HEAD.lines().map(str::to_owned).collect();
+    for section in SECTIONS {
+        lines.push(String::new());
+        if !section.name.is_empty() {
+            lines.extend(wrapped(section.doc));
+            lines.push(format!("[{}]", section.name));
+        }
+        for (at, key) in section.keys.iter().enumerate() {
+            if at > 0 {
+                lines.push(String::new());
+            }
+            lines.extend(wrapped(key.doc));
+            if let Some(default) = key.in_debug {
+                lines.push(format!("# In debug the default is {}.", key.literal(default)));
+            }
+            lines.push(format!("# {}", key.variables().collect::<Vec<_>>().join(", or ")));
+            lines.push(format!("#{} = {}", key.leaf(), key.literal(key.default)));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+const HEAD: &str = "\
+# The configuration of FreshK: every key, commented out, at its default.
+# This file is what `freshk config example` prints. Copy it to freshk.toml and change what you need.
+#
+# A flag wins over the environment, that over the env file (.env), that over this file. Above each key
+# stands its name in the environment; where it has two, the first wins. Durations are written as 45s, 10m
+# or 30d, sizes as 16KiB; an empty text counts as not set. `freshk config show` tells what is in force,
+# and where it came from.";
+
+/// The README's table of keys, in Markdown.
+pub fn markdown() -> String {
+    let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    let rows = keys::all().map(|key| {
+        let variables: Vec<_> = key.variables().map(|name| code(&name)).collect();
+        let in_debug = key.in_debug.map(|default| format!("; in debug {}", code(default)));
+        format!(
+            "| {} | {} | {}{} | {} |\n",
+            code(key.name),
+            variables.join(", "),
+            code(key.default),
+            in_debug.unwrap_or_default(),
+            key.doc.replace('|', "\\|"),
+        )
+    });
+    let head = "| key | environment | default | meaning |\n|---|---|---|---|\n".to_owned();
+    std::iter::once(head).chain(rows).collect()
+}
+
+impl Key {
+    /// A value in TOML.
+    fn literal(&self, text: &str) -> String {
+        let string = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        match self.kind {
+            Kind::Switch if text.is_empty() => string(""),
+            Kind::Switch | Kind::Number { .. } => text.to_owned(),
+            Kind::Duration { .. } | Kind::Size { .. } | Kind::Choice(_) | Kind::Text(_) => string(text),
+            Kind::List(_) => {
+                let items: Vec<_> = text.split(',').filter(|item| !item.is_empty()).map(string).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Kind::Networks => "{}".to_owned(),
+        }
+    }
+}
+
+/// A comment, broken into lines that fit a screen.
+fn wrapped(doc: &str) -> Vec<String> {
+    const WIDTH: usize = 100;
+    let mut lines = Vec::new();
+    let mut line = String::from("#");
+    for word in doc.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(std::mem::replace(&mut line, String::from("#")));
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}

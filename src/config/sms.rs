@@ -1,0 +1,66 @@
+//! `[sms]`: who sends the codes, and in what words.
+
+use super::fault::quoted;
+use super::keys::{Key, Kind, Section};
+use super::reader::Reader;
+use super::twilio::{self, Twilio};
+
+/// `[sms]`, and `[twilio]` where it is the provider.
+#[derive(Clone, Debug)]
+pub struct Sms {
+    /// Who sends.
+    pub provider: Provider,
+    /// The text, with `{code}` and perhaps `{minutes}` in it.
+    pub template: String,
+}
+
+/// Who sends text messages.
+#[derive(Clone, Debug)]
+pub enum Provider {
+    /// Nobody: codes are printed. Only in debug.
+    Console,
+    /// Twilio.
+    Twilio(Box<Twilio>),
+}
+
+pub(super) static PROVIDER: Key = Key::new(
+    "sms.provider",
+    Kind::Choice(&["twilio", "console"]),
+    "twilio",
+    "Who sends: twilio, or console, which prints the code and is refused outside debug.",
+)
+.in_debug("console");
+static TEMPLATE: Key = Key::new(
+    "sms.template",
+    Kind::Text("a text with {code} in it, and {minutes} where its life in minutes goes"),
+    "Your FreshK code is {code}. It expires in {minutes} minutes. Never share it.",
+    "The text of the message: {code} and {minutes} are filled in.",
+);
+
+pub(super) const SECTION: Section =
+    Section { name: "sms", doc: "Text messages.", keys: &[&PROVIDER, &TEMPLATE] };
+
+/// Both sections. `None` only where something is wrong.
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<Sms> {
+    let provider = reader.choice(&PROVIDER);
+    if provider == "console" && !reader.debug {
+        reader.fault(
+            &PROVIDER,
+            "the console prints codes instead of sending them, and is for debug alone",
+            "remove it and give the Twilio credentials, or set debug = true on a machine for development",
+        );
+    }
+    let wanted = provider == "twilio";
+    let twilio = twilio::read(reader, wanted);
+    let template = reader.one(&TEMPLATE, template).unwrap_or_default();
+    let provider = if wanted { Provider::Twilio(Box::new(twilio?)) } else { Provider::Console };
+    Some(Sms { provider, template })
+}
+
+fn template(text: &str) -> Result<String, String> {
+    if text.contains("{code}") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} has no {{code}} in it", quoted(text)))
+    }
+}

@@ -1,0 +1,55 @@
+//! The keys above the first section.
+
+use super::keys::{Key, Kind, Section};
+use super::reader::Reader;
+use crate::domain::Secret;
+
+/// Fewer bytes than HMAC-SHA-256 gives would make the key the weakest part (RFC 7518 §3.2).
+pub(super) const SECRET_BYTES: usize = 32;
+
+const SECRET: &str =
+    "a secret of at least 32 bytes: `freshk key generate` prints one, and a Django project's own will do";
+
+pub(super) static DEBUG: Key = Key::new(
+    "debug",
+    Kind::Switch,
+    "false",
+    "Development: keeps a secret of its own beside the database, prints SMS on the console and opens the testing \
+     endpoints. Never on a public machine.",
+)
+.guide("DEBUG");
+
+static SECRET_KEY: Key = Key::new(
+    "secret_key",
+    Kind::Text(SECRET),
+    "",
+    "Signs the tokens, and from it the keys for codes are derived. With a Django project's SECRET_KEY, that project \
+     accepts the tokens. At least 32 bytes; not needed in debug.",
+)
+.secret()
+.guide("SECRET_KEY");
+
+static FALLBACKS: Key = Key::new(
+    "secret_key_fallbacks",
+    Kind::List(SECRET),
+    "",
+    "Secrets before this one: tokens and codes made with them are still good.",
+)
+.secret()
+.guide("SECRET_KEY_FALLBACKS");
+
+pub(super) const SECTION: Section =
+    Section { name: "", doc: "Above the first section.", keys: &[&DEBUG, &SECRET_KEY, &FALLBACKS] };
+
+/// The secret, and those before it. In debug the secret may be absent: see [`super::dev_secret`].
+pub(super) fn read(reader: &mut Reader<'_>) -> (Option<Secret>, Vec<Secret>) {
+    let secret = reader.secret(&SECRET_KEY, SECRET_BYTES);
+    if secret.is_none() && !reader.debug && !reader.is_faulty(&SECRET_KEY) {
+        reader.fault(
+            &SECRET_KEY,
+            "it is not set, and without it no token can be signed",
+            format!("set {} to {SECRET}", SECRET_KEY.how_to_set()),
+        );
+    }
+    (secret, reader.secrets(&FALLBACKS, SECRET_BYTES))
+}

@@ -1,0 +1,113 @@
+//! `[users]`, `[phone]` and `[privacy]`: who logs in.
+
+use std::time::Duration;
+
+use super::fault::quoted;
+use super::keys::{Key, Kind, Section};
+use super::reader::Reader;
+
+/// `[users]`
+#[derive(Clone, Debug)]
+pub struct Users {
+    /// The role of a user who has just registered; one of `roles`.
+    pub default_role: String,
+    /// Every role that a user may have.
+    pub roles: Vec<String>,
+    /// The least id of a new user.
+    pub first_id: i64,
+    /// How long a user who never verified is kept.
+    pub unverified_retention: Duration,
+}
+
+/// `[phone]`
+#[derive(Clone, Copy, Debug)]
+pub struct Phone {
+    /// The fewest digits of a phone number.
+    pub min_digits: usize,
+}
+
+/// `[privacy]`
+#[derive(Clone, Copy, Debug)]
+pub struct Privacy {
+    /// Whether known and unknown numbers look alike.
+    pub conceal_accounts: bool,
+}
+
+const ROLE: &str = "names of at most 64 characters, without spaces or commas";
+
+static DEFAULT_ROLE: Key = Key::new(
+    "users.default_role",
+    Kind::Text(ROLE),
+    "retailer",
+    "The role of a user who has just registered; one of users.roles.",
+);
+static ROLES: Key = Key::new("users.roles", Kind::List(ROLE), "retailer", "Every role that a user may have.");
+static FIRST_ID: Key = Key::new(
+    "users.first_id",
+    // Beyond 2^53 - 1 a number in JSON is no longer exact everywhere (RFC 8259 §6).
+    Kind::Number { least: 1, most: 9_007_199_254_740_991 },
+    "1",
+    "The least id of a new user: beside a Django project, a number above all of its ids.",
+);
+static UNVERIFIED: Key = Key::new(
+    "users.unverified_retention",
+    // A day at least: longer than any code lives.
+    Kind::Duration { least: "1d", most: "3650d" },
+    "7d",
+    "How long a user who never verified is kept.",
+);
+static MIN_DIGITS: Key = Key::new(
+    "phone.min_digits",
+    Kind::Number { least: 7, most: 15 },
+    "10",
+    "The fewest digits of a phone number after its +; some countries have numbers shorter than ten.",
+);
+static CONCEAL: Key = Key::new(
+    "privacy.conceal_accounts",
+    Kind::Switch,
+    "false",
+    "Makes known and unknown numbers look alike: is_new_user is told only after proof, and a number without a user \
+     gets the same answer as a wrong code.",
+);
+
+pub(super) const SECTION: Section =
+    Section { name: "users", doc: "Who logs in.", keys: &[&DEFAULT_ROLE, &ROLES, &FIRST_ID, &UNVERIFIED] };
+pub(super) const PHONE_SECTION: Section =
+    Section { name: "phone", doc: "Phone numbers.", keys: &[&MIN_DIGITS] };
+pub(super) const PRIVACY_SECTION: Section =
+    Section { name: "privacy", doc: "What strangers may learn.", keys: &[&CONCEAL] };
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Users {
+    let default_role = reader.one(&DEFAULT_ROLE, role).unwrap_or_default();
+    let roles = reader.list(&ROLES, role);
+    let judged = !reader.is_faulty(&DEFAULT_ROLE) && !reader.is_faulty(&ROLES);
+    if judged && !roles.contains(&default_role) {
+        reader.fault(
+            &DEFAULT_ROLE,
+            format!("{} is not among users.roles", quoted(&default_role)),
+            "add it to users.roles, or choose one that is there",
+        );
+    }
+    Users {
+        default_role,
+        roles,
+        first_id: reader.number(&FIRST_ID),
+        unverified_retention: reader.duration(&UNVERIFIED),
+    }
+}
+
+pub(super) fn read_phone(reader: &mut Reader<'_>) -> Phone {
+    Phone { min_digits: reader.number(&MIN_DIGITS) }
+}
+
+pub(super) fn read_privacy(reader: &mut Reader<'_>) -> Privacy {
+    Privacy { conceal_accounts: reader.switch(&CONCEAL) }
+}
+
+fn role(text: &str) -> Result<String, String> {
+    const LONGEST: usize = 64;
+    let good = !text.is_empty()
+        && text.chars().count() <= LONGEST
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == ',');
+    if good { Ok(text.to_owned()) } else { Err(format!("{} is not a role's name", quoted(text))) }
+}

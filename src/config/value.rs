@@ -1,0 +1,190 @@
+//! Reading values from text: one form for files, environment and flags.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use config::{Value, ValueKind};
+use ipnet::IpNet;
+
+use super::fault::quoted;
+
+/// A value as it was found, before its key says what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Raw {
+    /// Text, a number or a boolean.
+    Text(String),
+    /// A TOML array.
+    Items(Vec<String>),
+    /// A TOML table.
+    Table(Vec<(String, String)>),
+}
+
+impl Raw {
+    /// Takes a layered value; nested arrays and tables become text that no key takes.
+    pub(super) fn new(value: &Value) -> Self {
+        match &value.kind {
+            ValueKind::Array(items) => Self::Items(items.iter().map(text).collect()),
+            ValueKind::Table(table) => {
+                let mut rows: Vec<_> =
+                    table.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+                rows.sort();
+                Self::Table(rows)
+            }
+            _ => Self::Text(text(value)),
+        }
+    }
+
+    /// The form of an environment variable.
+    pub(super) fn as_text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Items(items) => items.join(","),
+            Self::Table(rows) => {
+                rows.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+            }
+        }
+    }
+
+    /// The one value; an error for a list or table.
+    pub(super) fn one(&self) -> Result<&str, String> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Items(_) => Err("a list stands where one value belongs".to_owned()),
+            Self::Table(_) => Err("a table stands where one value belongs".to_owned()),
+        }
+    }
+
+    /// The items of a list; text is split at its commas. Blank items are dropped.
+    pub(super) fn items(&self) -> Result<Vec<String>, String> {
+        let items: Vec<String> = match self {
+            Self::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+            Self::Items(items) => items.clone(),
+            Self::Table(_) => return Err("a table stands where a list belongs".to_owned()),
+        };
+        Ok(items.into_iter().filter(|item| !item.trim().is_empty()).collect())
+    }
+
+    /// Networks with their numbers, from a table or from `network=number,…`.
+    pub(super) fn networks(&self) -> Result<Vec<(IpNet, u32)>, String> {
+        let rows = match self {
+            Self::Table(rows) => rows.clone(),
+            Self::Text(_) | Self::Items(_) => self
+                .items()?
+                .into_iter()
+                .map(|item| {
+                    item.split_once('=')
+                        .map(|(network, units)| (network.to_owned(), units.to_owned()))
+                        .ok_or_else(|| format!("{} has no =number", quoted(&item)))
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        rows.iter()
+            .map(|(name, units)| {
+                let units = units
+                    .trim()
+                    .parse()
+                    .map_err(|_| format!("{} is not a number for {}", quoted(units), quoted(name)))?;
+                Ok((network(name.trim())?, units))
+            })
+            .collect()
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.kind.to_string()
+}
+
+/// A boolean as Django's settings are commonly written; case does not matter.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "y" | "t" => Ok(true),
+        "false" | "0" | "no" | "off" | "n" | "f" => Ok(false),
+        _ => Err(format!("{} is neither true nor false", quoted(text))),
+    }
+}
+
+/// A whole number within bounds.
+pub(super) fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let number = text.parse().map_err(|_| format!("{} is not a whole number in range", quoted(text)))?;
+    within(number, &least, &most, text)
+}
+
+/// A duration within bounds, all in humantime's form.
+pub(super) fn duration(text: &str, least: &str, most: &str) -> Result<Duration, String> {
+    let parse = |text: &str| {
+        humantime::parse_duration(text).map_err(|_| format!("{} is not a duration", quoted(text)))
+    };
+    within(parse(text)?, &parse(least)?, &parse(most)?, text)
+}
+
+/// A size in bytes within bounds.
+pub(super) fn size(text: &str, least: &str, most: &str) -> Result<u64, String> {
+    let parse = |text: &str| {
+        text.parse::<bytesize::ByteSize>()
+            .map(|size| size.as_u64())
+            .map_err(|_| format!("{} is not a size", quoted(text)))
+    };
+    within(parse(text)?, &parse(least)?, &parse(most)?, text)
+}
+
+/// A network in CIDR form, or one address as the network of itself alone.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .map(|network| network.trunc())
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("{} is not a network or an address", quoted(text)))
+}
+
+fn within<T: PartialOrd>(value: T, least: &T, most: &T, text: &str) -> Result<T, String> {
+    if value < *least {
+        Err(format!("{} is too little", quoted(text)))
+    } else if value > *most {
+        Err(format!("{} is too much", quoted(text)))
+    } else {
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_as_django_writes_them() {
+        for yes in ["True", "true", "1", "YES", "on"] {
+            assert_eq!(switch(yes), Ok(true));
+        }
+        for no in ["False", "0", "no", "OFF"] {
+            assert_eq!(switch(no), Ok(false));
+        }
+        assert!(switch("maybe").is_err());
+    }
+
+    #[test]
+    fn bounds_are_inclusive() {
+        assert_eq!(duration("10h", "1s", "10h"), Ok(Duration::from_hours(10)));
+        assert!(duration("10h 1s", "1s", "10h").is_err());
+        assert!(duration("0s", "1s", "10h").is_err());
+        assert!(duration("600", "1s", "10h").is_err(), "a unit is needed");
+        assert_eq!(size("16KiB", "1KiB", "1MiB"), Ok(16_384));
+        assert!(number("-1", 0, 9).is_err());
+    }
+
+    #[test]
+    fn networks_in_both_forms() {
+        let table = Raw::Table(vec![("100.64.0.0/10".to_owned(), "50".to_owned())]);
+        let text = Raw::Text("100.64.0.0/10=50".to_owned());
+        assert_eq!(table.networks(), text.networks());
+        assert_eq!(text.networks().unwrap().len(), 1);
+        assert!(Raw::Text("100.64.0.0/10".to_owned()).networks().is_err());
+        assert_eq!(network("127.0.0.1"), network("127.0.0.1/32"));
+        assert_eq!(network("10.1.2.3/8"), network("10.0.0.0/8"));
+    }
+
+    #[test]
+    fn lists_in_both_forms() {
+        let text = Raw::Text("a.example, b.example,,".to_owned());
+        let array = Raw::Items(vec!["a.example".to_owned(), "b.example".to_owned()]);
+        assert_eq!(text.items(), array.items());
+    }
+}

@@ -1,0 +1,318 @@
+//! Logs: one record, one line, on standard error, whatever a value holds.
+//!
+//! `pretty` is for eyes, `json` for programs. The fields of the spans around an event (`request_id`) stand beside its
+//! own. Instants are ISO 8601 in UTC. Only the configuration decides what is logged; `RUST_LOG` is not consulted.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+
+use serde::ser::{SerializeMap as _, Serializer as _};
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// How a record looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For eyes, coloured on a terminal unless `NO_COLOR` is set.
+    Pretty,
+    /// One JSON object.
+    Json,
+}
+
+/// Why there are no logs.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The filter is not of the form `info,freshk::sms=debug`.
+    #[error("{0:?} is not a log filter such as info,freshk::sms=debug")]
+    Filter(String),
+    /// Logs were set up before.
+    #[error("logs are set up already")]
+    Twice,
+}
+
+/// Sends the logs of the whole process to standard error.
+///
+/// # Errors
+/// A bad filter, or a second call.
+pub fn init(filter: &str, format: Format) -> Result<(), InitError> {
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    subscriber(filter, format, colours, io::stderr)?.try_init().map_err(|_| InitError::Twice)
+}
+
+/// The same for another writer, not yet in force; for tests.
+///
+/// # Errors
+/// A bad filter.
+pub fn subscriber<W>(
+    filter: &str,
+    format: Format,
+    colours: bool,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync + 'static, InitError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let targets: Targets = filter.parse().map_err(|_| InitError::Filter(filter.to_owned()))?;
+    let lines = tracing_subscriber::fmt::layer()
+        .fmt_fields(JsonFields::new())
+        .event_format(Lines { format })
+        .with_ansi(colours && format == Format::Pretty)
+        // A standard error that is closed must not become a panic.
+        .log_internal_errors(false)
+        .with_writer(writer);
+    Ok(tracing_subscriber::registry().with(targets).with(lines))
+}
+
+/// Writes each event as one line.
+struct Lines {
+    format: Format,
+}
+
+/// An event with the fields of its spans.
+struct Record {
+    time: String,
+    level: &'static str,
+    target: String,
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
+            if let Some(formatted) = span.extensions().get::<FormattedFields<N>>()
+                && let Ok(Value::Object(object)) = serde_json::from_str(&formatted.fields)
+            {
+                object.into_iter().for_each(|(name, value)| fields.put(&name, value));
+            }
+        }
+        event.record(&mut fields);
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let record = Record {
+            time,
+            level: event.metadata().level().as_str(),
+            target: event.metadata().target().to_owned(),
+            message: fields.message,
+            fields: fields.rest,
+        };
+        match self.format {
+            Format::Json => write_json(&mut writer, &record.json().map_err(|_| fmt::Error)?)?,
+            Format::Pretty => record.pretty(&mut writer, *event.metadata().level())?,
+        }
+        writer.write_char('\n')
+    }
+}
+
+impl Record {
+    fn json(&self) -> serde_json::Result<String> {
+        let mut line = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut line);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("timestamp", &self.time)?;
+        map.serialize_entry("level", self.level)?;
+        map.serialize_entry("target", &self.target)?;
+        map.serialize_entry("message", &self.message)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()?;
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    fn pretty(&self, writer: &mut Writer<'_>, level: Level) -> fmt::Result {
+        let (colour, dim, plain) = match (writer.has_ansi_escapes(), level) {
+            (false, _) => ("", "", ""),
+            (true, Level::ERROR) => ("\x1b[31m", "\x1b[2m", "\x1b[0m"),
+            (true, Level::WARN) => ("\x1b[33m", "\x1b[2m", "\x1b[0m"),
+            (true, _) => ("\x1b[32m", "\x1b[2m", "\x1b[0m"),
+        };
+        let (time, level, target) = (&self.time, self.level, &self.target);
+        write!(writer, "{dim}{time}{plain} {colour}{level:>5}{plain} {dim}{target}:{plain} ")?;
+        write_escaped(writer, &self.message)?;
+        for (name, value) in &self.fields {
+            write!(writer, " {dim}{name}={plain}")?;
+            match value {
+                Value::String(text) => write_escaped(writer, text)?,
+                other => write_escaped(writer, &other.to_string())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character could end a line or steer a terminal, to any reader; all of them lie below U+10000.
+fn ends_or_steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// JSON escapes the control characters of ASCII; the others can end a line or steer a terminal just as well. Outside of
+/// strings there are none, so that the JSON means what it meant.
+fn write_json(writer: &mut impl fmt::Write, json: &str) -> fmt::Result {
+    json.chars().try_for_each(|c| {
+        if ends_or_steers(c) { write!(writer, "\\u{:04x}", u32::from(c)) } else { writer.write_char(c) }
+    })
+}
+
+/// Escapes whatever could end a line or steer a terminal, and nothing else.
+fn write_escaped(writer: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| {
+        if ends_or_steers(c) { write!(writer, "{}", c.escape_default()) } else { writer.write_char(c) }
+    })
+}
+
+/// Collects the fields of an event.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: Map<String, Value>,
+}
+
+impl Fields {
+    /// A field with a name of ours steps aside: one object must not have two members of one name.
+    fn put(&mut self, name: &str, value: Value) {
+        let name = match name {
+            "timestamp" | "level" | "target" | "message" => format!("field.{name}"),
+            _ => name.strip_prefix("r#").unwrap_or(name).to_owned(),
+        };
+        self.rest.insert(name, value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name => self.put(name, Value::String(format!("{value:?}"))),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => value.clone_into(&mut self.message),
+            name => self.put(name, value.into()),
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, format: Format, log: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = subscriber(filter, format, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn s33_one_json_object_per_line_with_the_fields_of_its_spans() {
+        let text = logged("info", Format::Json, || {
+            let outer = tracing::info_span!("request", request_id = "r1", route = tracing::field::Empty);
+            let _outer = outer.enter();
+            outer.record("route", "/production/request/");
+            let _inner = tracing::info_span!("sms", attempt = 2).entered();
+            tracing::warn!(target: "freshk::sms", status = 500_u64, ok = false, level = "x", "not {}", "sent");
+        });
+        assert_eq!(text.lines().count(), 1);
+        let record: Map<String, Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(record["level"], "WARN");
+        assert_eq!(record["target"], "freshk::sms");
+        assert_eq!(record["message"], "not sent");
+        assert_eq!(record["request_id"], "r1");
+        assert_eq!(record["route"], "/production/request/");
+        assert_eq!(record["attempt"], 2);
+        assert_eq!(record["status"], 500);
+        assert_eq!(record["ok"], false);
+        assert_eq!(record["field.level"], "x");
+        let time = record["timestamp"].as_str().unwrap();
+        assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+        assert!(text.starts_with("{\"timestamp\":"), "{text}");
+    }
+
+    #[test]
+    fn s34_nothing_in_a_value_begins_a_new_record() {
+        let evil = "a\r\n{\"level\":\"ERROR\"}\u{1b}[2J\u{85}b\u{2028}c";
+        for format in [Format::Json, Format::Pretty] {
+            let text = logged("info", format, || {
+                let _span = tracing::info_span!("request", agent = evil).entered();
+                tracing::info!(quoted = ?evil, shown = %evil, plain = evil, "{evil}");
+            });
+            assert_eq!(text.matches('\n').count(), 1, "{text}");
+            assert!(text.ends_with('\n'));
+            assert!(!text.trim_end_matches('\n').contains(ends_or_steers), "{text}");
+            if format == Format::Json {
+                let record: Map<String, Value> = serde_json::from_str(&text).unwrap();
+                assert_eq!(record["plain"], evil);
+            }
+        }
+    }
+
+    #[test]
+    fn targets_have_levels_of_their_own() {
+        let text = logged("info,freshk::sms=debug", Format::Pretty, || {
+            tracing::debug!(target: "freshk::sms", "seen");
+            tracing::debug!(target: "freshk::api", "unseen");
+        });
+        assert!(text.contains("DEBUG freshk::sms: seen"), "{text}");
+        assert!(!text.contains("unseen"));
+    }
+
+    #[test]
+    fn a_bad_filter_is_refused() {
+        assert!(subscriber("freshk=loud", Format::Json, false, io::sink).is_err());
+    }
+}
