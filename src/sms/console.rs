@@ -65,9 +65,11 @@ impl Console {
         // One write, so that lines of the log never fall in between.
         let block = format!("\n--- SMS to {} (debug: not sent) ---\n{text}\n---\n\n", message.to.as_str());
         match output.write_all(block.as_bytes()).and_then(|()| output.flush()) {
-            Ok(()) => {
-                SendOutcome::Accepted(Accepted { sid: None, state: MessageState::Delivered, segments: Some(1) })
-            }
+            Ok(()) => SendOutcome::Accepted(Accepted {
+                sid: None,
+                state: MessageState::Delivered,
+                segments: Some(1),
+            }),
             Err(error) => SendOutcome::Refused(Failure {
                 reason: FailureReason::Delivery,
                 code: None,

@@ -66,7 +66,8 @@ pub fn measure(text: &str) -> Size {
         None => (Alphabet::Ucs2, text.chars().map(char::len_utf16).collect()),
     };
     let units = characters.iter().sum();
-    let segments = if units <= alphabet.single() { 1 } else { joined_segments(&characters, alphabet.joined()) };
+    let segments =
+        if units <= alphabet.single() { 1 } else { joined_segments(&characters, alphabet.joined()) };
     Size { alphabet, units, segments }
 }
 

@@ -6,8 +6,7 @@ use crate::domain::Code;
 use crate::sms::segments::{self, Alphabet};
 
 /// The text where none is configured.
-pub const DEFAULT: &str =
-    "Your FreshK code is {code}. It expires in {minutes} minutes. Never share it.";
+pub const DEFAULT: &str = "Your FreshK code is {code}. It expires in {minutes} minutes. Never share it.";
 
 /// The most digits that a code can have.
 const WIDEST_CODE: usize = 9;
@@ -34,7 +33,9 @@ enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A placeholder that nobody fills.
-    #[error("{{{0}}} is no placeholder: write {{code}} where the code goes, {{minutes}} where its life in minutes goes")]
+    #[error(
+        "{{{0}}} is no placeholder: write {{code}} where the code goes, {{minutes}} where its life in minutes goes"
+    )]
     Unknown(String),
     /// A brace that neither opens nor closes a placeholder.
     #[error("a brace stands alone: braces are for {{code}} and {{minutes}} only, use ( and ) instead")]
