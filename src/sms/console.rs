@@ -116,7 +116,7 @@ mod tests {
             id: MessageId(1),
             to: PhoneNumber::parse("+1234567890", 10).unwrap(),
             code: Code::from_number(42, 6),
-            expires_at: clock.now() + Duration::from_secs(600),
+            expires_at: clock.now() + Duration::from_mins(10),
         };
         let sender = ConsoleSender::to(Box::new(output), Template::default(), clock);
         sender.reserve().ok().unwrap().send(message).await

@@ -174,7 +174,7 @@ mod tests {
             "Your FreshK code is 001234. It expires in 10 minutes. Never share it."
         );
         assert_eq!(Template::parse(DEFAULT), Ok(Template::default()));
-        assert_eq!(Template::default().segments(6, Duration::from_secs(600)), 1);
+        assert_eq!(Template::default().segments(6, Duration::from_mins(10)), 1);
     }
 
     #[test]

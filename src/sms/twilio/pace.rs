@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_pause_gives_no_burst() {
         let (pace, clock) = pace(1, 1, 5);
-        clock.advance(Duration::from_secs(3600));
+        clock.advance(Duration::from_hours(1));
         assert_eq!([next(&pace, &clock), next(&pace, &clock)], [Ok(0), Ok(1000)]);
     }
 
