@@ -154,7 +154,11 @@ pub(crate) fn problem(http: u16, code: u32, message: &str) -> Value {
 const JSON: &str = "application/json;charset=utf-8";
 
 fn head(status: u16, headers: &[(&str, &str)], content_type: &str, length: usize) -> String {
-    let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let extra = headers
+        .iter()
+        .map(|(name, value)| [*name, ": ", *value, "\r\n"].concat())
+        .collect::<Vec<_>>()
+        .concat();
     format!(
         "HTTP/1.1 {status} Whatever\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
          Twilio-Concurrent-Requests: 1\r\n{extra}\r\n"
