@@ -1,1 +1,101 @@
-//! TODO
+//! Twilio Programmable Messaging, called synchronously on the blocking pool.
+//!
+//! Creating a message is not idempotent: whoever asks twice may pay twice, and a person gets two codes. So a request is
+//! repeated only if it surely was not processed, and everything that is not sure is told as such.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::sms::template::Template;
+use crate::sms::{Slot, SmsSender, Unavailable};
+
+mod answer;
+mod breaker;
+mod client;
+mod pace;
+mod settings;
+pub mod signature;
+mod slot;
+
+pub use settings::{Credentials, Sender, TwilioSettings, TwilioSetupError};
+
+use breaker::Breaker;
+use client::Client;
+use pace::Pace;
+use slot::TwilioSlot;
+
+/// What a refused caller waits for a free slot: most sends take less.
+const UNTIL_A_SLOT: Duration = Duration::from_secs(1);
+
+/// For threads and timers that come late; a deadline that is too long only delays upkeep.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// A template is held to one segment.
+const SEGMENTS: u32 = 1;
+
+/// Sends through Twilio.
+pub struct TwilioSender {
+    shared: Arc<Shared>,
+    breaker: Arc<Breaker>,
+    slots: Arc<Semaphore>,
+    pace: Option<Pace>,
+    deadline: Duration,
+}
+
+struct Shared {
+    settings: TwilioSettings,
+    template: Template,
+    client: Arc<Client>,
+    clock: Arc<dyn Clock>,
+}
+
+impl TwilioSender {
+    /// Checks the settings; nothing is connected.
+    ///
+    /// # Errors
+    /// [`TwilioSetupError`], with the mend.
+    pub fn new(
+        settings: TwilioSettings,
+        template: Template,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TwilioSetupError> {
+        let endpoint = settings.check()?;
+        let pace = Pace::new(settings.segments_per_second, SEGMENTS, settings.max_wait, Arc::clone(&clock));
+        let waiting = if pace.is_some() { settings.max_wait } else { Duration::ZERO };
+        let deadline = waiting + settings.timeout + SLACK;
+        let (failures, cooldown) = (settings.breaker_failures, settings.breaker_cooldown);
+        Ok(Self {
+            breaker: Arc::new(Breaker::new(failures, cooldown, deadline, Arc::clone(&clock))),
+            slots: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
+            pace,
+            deadline,
+            shared: Arc::new(Shared {
+                client: Arc::new(Client::new(&settings, &endpoint)),
+                settings,
+                template,
+                clock,
+            }),
+        })
+    }
+}
+
+impl SmsSender for TwilioSender {
+    fn reserve(&self) -> Result<Box<dyn Slot>, Unavailable> {
+        let pass = self.breaker.admit().map_err(Unavailable::BreakerOpen)?;
+        let permit =
+            Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Unavailable::Overloaded(UNTIL_A_SLOT))?;
+        let turn = self.pace.as_ref().map(Pace::reserve).transpose().map_err(Unavailable::Overloaded)?;
+        Ok(Box::new(TwilioSlot { shared: Arc::clone(&self.shared), pass, permit, turn }))
+    }
+
+    fn segments(&self) -> u32 {
+        SEGMENTS
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+}

@@ -1,0 +1,218 @@
+//! One POST to Twilio over ureq, and whether it can have been processed.
+
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use ureq::http::{HeaderMap, HeaderValue, Response, header};
+use ureq::tls::{TlsConfig, TlsProvider};
+use ureq::{Agent, Body, SendBody};
+
+use super::settings::{Credentials, Endpoint, TwilioSettings};
+
+/// More than any answer of Twilio's; the rest of a longer one is not read.
+const ANSWER_CAP: u64 = 64 * 1024;
+const HEAD_CAP: usize = 16 * 1024;
+
+/// Connections rest no longer than this: one that Twilio has closed in the meantime would cost the message its certainty.
+const MAX_IDLE: Duration = Duration::from_secs(5);
+
+/// What came of one POST.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// Twilio answered.
+    Answered(Answer),
+    /// The request did not leave, so it surely was not processed.
+    Unsent(String),
+    /// It left, and no answer came back.
+    Lost(String),
+}
+
+/// An answer, its body not yet understood.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// `Retry-After`, where there is one.
+    pub(super) retry_after: Option<RetryAfter>,
+    /// The body; empty where it could not be read to its end, within time and size.
+    pub(super) body: Vec<u8>,
+}
+
+/// `Retry-After` (RFC 9110 §10.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RetryAfter {
+    /// In so many seconds.
+    Seconds(u64),
+    /// A date, or nothing that is known.
+    Other,
+}
+
+/// The connection to Twilio.
+pub(super) struct Client {
+    agent: Agent,
+    url: String,
+    authorization: HeaderValue,
+}
+
+impl Client {
+    /// Prepares the agent; nothing is connected.
+    pub(super) fn new(settings: &TwilioSettings, endpoint: &Endpoint) -> Self {
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .https_only(endpoint.https)
+            .proxy(None)
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_resolve(Some(settings.connect_timeout))
+            .timeout_connect(Some(settings.connect_timeout))
+            .timeout_global(Some(settings.timeout))
+            .max_response_header_size(HEAD_CAP)
+            .max_idle_age(MAX_IDLE)
+            .max_idle_connections(settings.max_in_flight)
+            .max_idle_connections_per_host(settings.max_in_flight)
+            .user_agent(concat!("freshk/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .build()
+            .new_agent();
+        Self { agent, url: endpoint.messages_url(settings), authorization: authorization(settings) }
+    }
+
+    /// Sends `form` and waits for the answer, in all for the configured time-out or, on a second attempt, for what is
+    /// left of it. Blocks its thread.
+    pub(super) fn post(&self, form: &str, left: Option<Duration>) -> Reply {
+        let mut body = Watched { bytes: form.as_bytes(), begun: false };
+        let request = self
+            .agent
+            .post(&self.url)
+            .header(header::AUTHORIZATION, &self.authorization)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::CONTENT_LENGTH, form.len().to_string());
+        let body_to_send = SendBody::from_reader(&mut body);
+        let sent = match left {
+            // ureq makes a new TLS configuration for a request with settings of its own unless the agent's is there
+            // already: first attempts go without.
+            Some(left) => request.config().timeout_global(Some(left)).build().send(body_to_send),
+            None => request.send(body_to_send),
+        };
+        match sent {
+            Ok(response) => Reply::Answered(read(response)),
+            Err(error) if body.begun => Reply::Lost(words(&error)),
+            Err(error) => Reply::Unsent(words(&error)),
+        }
+    }
+}
+
+/// A body that knows whether anybody has begun to read it: ureq does so once it is connected, through TLS, and has
+/// written the head. A request whose body never left cannot have been processed.
+struct Watched<'a> {
+    bytes: &'a [u8],
+    begun: bool,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.begun = true;
+        self.bytes.read(buffer)
+    }
+}
+
+fn read(mut response: Response<Body>) -> Answer {
+    Answer {
+        status: response.status().as_u16(),
+        retry_after: retry_after(response.headers()),
+        // The status alone decides whether it was sent, so that a body that breaks off changes nothing.
+        body: response.body_mut().with_config().limit(ANSWER_CAP).read_to_vec().unwrap_or_default(),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
+    let value = headers.get(header::RETRY_AFTER)?;
+    let seconds = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    Some(seconds.map_or(RetryAfter::Other, RetryAfter::Seconds))
+}
+
+fn authorization(settings: &TwilioSettings) -> HeaderValue {
+    let (user, password) = match &settings.credentials {
+        Credentials::AuthToken(token) => (&settings.account_sid, token),
+        Credentials::ApiKey { sid, secret } => (sid, secret),
+    };
+    let encoded = BASE64.encode(format!("{user}:{}", password.expose()).as_bytes());
+    #[expect(clippy::expect_used, reason = "base64 is made of characters that a header may hold")]
+    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).expect("base64");
+    // Keeps it out of everybody's `Debug`.
+    value.set_sensitive(true);
+    value
+}
+
+/// The error in words of ours: nothing that the other side wrote gets into logs and rows this way.
+fn words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(phase) => format!("timed out ({phase})"),
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => "TLS failed".to_owned(),
+        // rustls reports what it finds wrong with a peer in this dress.
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => "TLS failed".to_owned(),
+        ureq::Error::Io(error) => format!("connection failed ({})", error.kind()),
+        ureq::Error::HostNotFound => "host not found".to_owned(),
+        _ => "the answer was no HTTP".to_owned(),
+    }
+}
+
+/// Writes `application/x-www-form-urlencoded` (WHATWG URL §5.2).
+pub(super) fn form(pairs: &[(&str, &str)]) -> String {
+    let mut form = String::new();
+    for (name, value) in pairs {
+        if !form.is_empty() {
+            form.push('&');
+        }
+        encode(&mut form, name);
+        form.push('=');
+        encode(&mut form, value);
+    }
+    form
+}
+
+fn encode(form: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
+                form.push(char::from(byte));
+            }
+            b' ' => form.push('+'),
+            // Writing to a string cannot fail.
+            _ => drop(write!(form, "%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_escape_all_but_the_plain() {
+        let written = form(&[("To", "+1234567890"), ("Body", "a b&c=é\n~"), ("Empty", "")]);
+        assert_eq!(written, "To=%2B1234567890&Body=a+b%26c%3D%C3%A9%0A%7E&Empty=");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_unknown() {
+        for (text, expected) in [
+            ("2", RetryAfter::Seconds(2)),
+            ("0", RetryAfter::Seconds(0)),
+            ("-1", RetryAfter::Other),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", RetryAfter::Other),
+            ("", RetryAfter::Other),
+        ] {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_str(text).unwrap())]);
+            assert_eq!(retry_after(&headers), Some(expected), "{text:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}
