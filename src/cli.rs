@@ -7,13 +7,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::api::server::BindError;
+use crate::auth::AuthError;
 use crate::config::{Config, Faults, Loaded, Sources};
 use crate::random::SystemRandom;
+use crate::storage::sqlite::{LockError, OpenError};
+use crate::telemetry;
 
 pub mod config;
 pub mod key;
+pub mod openapi;
 pub mod output;
 pub mod serve;
+pub mod wiring;
 
 use output::Output;
 
@@ -36,6 +42,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  freshk serve --dev                        try it out on this machine
   freshk config example > freshk.toml       a configuration to begin with
   freshk key generate                       a SECRET_KEY
   freshk config show                        what is in force, and where it came from
@@ -73,12 +80,16 @@ pub struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Answer the phones
+    Serve(serve::ServeArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Make secrets
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Print the description of the API
+    Openapi(openapi::OpenapiArgs),
 }
 
 /// Why a command failed; it exits with 1. Each says what to do next.
@@ -90,6 +101,30 @@ pub enum CliError {
     /// The answer could not be written.
     #[error("the answer could not be written: {0}\nsee to it that standard output can be written to")]
     Output(#[from] std::io::Error),
+    /// The parts do not fit together.
+    #[error(transparent)]
+    Wiring(#[from] wiring::WiringError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Somebody else serves it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The database failed.
+    #[error("the database failed: {0}\nsee the log above for the cause, and check the disk")]
+    Database(AuthError),
+    /// Nothing can listen there.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::InitError),
+    /// The secret beside the database.
+    #[error("the secret beside the database can be neither read nor made: {0}\nset SECRET_KEY, or mend the file")]
+    DevSecret(std::io::Error),
+    /// Threads or signals.
+    #[error("the system refused a thread, a signal or a socket: {0}\nraise the limits of this user (ulimit -a)")]
+    Runtime(std::io::Error),
     /// There is no working directory.
     #[error("the working directory cannot be read: {0}\nchange to a directory that exists")]
     Directory(std::io::Error),
@@ -132,6 +167,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, CliError> {
 pub fn run(cli: &Cli) -> Result<(), CliError> {
     let mut output = Output::stdout(cli.global.json);
     match &cli.command {
+        Command::Serve(args) => serve::run(args, &cli.global, &mut output),
+        Command::Openapi(_) => openapi::run(&mut output),
         Command::Config(command) => config::run(command, &cli.global, &mut output),
         Command::Key(command) => key::run(command, &SystemRandom, &mut output),
     }

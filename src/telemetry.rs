@@ -10,7 +10,7 @@ use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
@@ -61,6 +61,8 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let targets: Targets = filter.parse().map_err(|_| InitError::Filter(filter.to_owned()))?;
+    // At trace the HTTP client dumps what it writes, credentials and code included.
+    let targets = targets.with_target("ureq", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()
         .fmt_fields(JsonFields::new())
         .event_format(Lines { format })

@@ -1,0 +1,66 @@
+//! From the terms of the flows to those of HTTP, once: refusals, limits, origins.
+
+use std::time::Duration;
+
+use crate::api::caller::Caller;
+use crate::api::error::{ApiError, ErrorCode};
+use crate::api::rates::{Rate, RateHeaders};
+use crate::auth::{AuthError, Origin, QuotaState};
+use crate::domain::PhoneNumber;
+use crate::domain::quota::Quota;
+
+/// After what time a database that failed is worth another try.
+const STORAGE_RETRY: Duration = Duration::from_secs(2);
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::InvalidPhone => ErrorCode::InvalidPhoneNumber.into(),
+            AuthError::InvalidOtp => ErrorCode::InvalidOtp.into(),
+            AuthError::UserNotFound => ErrorCode::UserNotFound.into(),
+            AuthError::AccountDisabled => ErrorCode::AccountDisabled.into(),
+            AuthError::TokenInvalid => ErrorCode::TokenInvalid.into(),
+            AuthError::TokenExpired => ErrorCode::TokenExpired.into(),
+            AuthError::TokenReused => ErrorCode::TokenReused.into(),
+            AuthError::SessionNotFound => ErrorCode::NotFound.into(),
+            AuthError::RateLimited(wait) => Self::rate_limited(wait),
+            AuthError::SmsDeliveryFailed { opted_out, retry_after } => {
+                Self::sms_delivery_failed(opted_out.map(opted_out_sentence), retry_after)
+            }
+            AuthError::Overloaded(wait) => Self::overloaded(wait),
+            AuthError::Unavailable => Self::unavailable(STORAGE_RETRY),
+            AuthError::Internal => ErrorCode::InternalError.into(),
+        }
+    }
+}
+
+/// What one who replied STOP must do to get codes again.
+fn opted_out_sentence(sender: Option<String>) -> String {
+    let sender = sender.unwrap_or_else(|| "the number that our messages come from".to_owned());
+    format!("SMS delivery failed: this number has opted out. Text START to {sender}, then try again.")
+}
+
+/// The quotas of a flow as headers; a phone's only comes where the caller has proven the number.
+pub(super) fn rates(quotas: &[QuotaState]) -> RateHeaders {
+    let rate = |state: &QuotaState| Rate {
+        name: match state.quota {
+            Quota::Ip(_) | Quota::IpShared => "otp-ip",
+            Quota::User(_) | Quota::Failures(_) | Quota::Refunds(_) => "otp-user",
+        },
+        quota: state.limit.units,
+        window: state.limit.window,
+        remaining: state.remaining,
+        reset: state.reset,
+    };
+    RateHeaders::new(quotas.iter().map(rate).collect())
+}
+
+/// Where a request came from, as the flows and the audit trail have it.
+pub(super) fn origin(caller: &Caller) -> Origin {
+    Origin { address: caller.address, request_id: caller.request_id.to_string() }
+}
+
+/// Reads the phone number of a body.
+pub(super) fn phone(text: &str, min_digits: usize) -> Result<PhoneNumber, ApiError> {
+    PhoneNumber::parse(text, min_digits).map_err(|_| ErrorCode::InvalidPhoneNumber.into())
+}

@@ -1,0 +1,315 @@
+//! The guide's endpoints, for production: request, verify, resend, status. Each reads its input, runs one flow, and
+//! renders; the rules are the flows'.
+
+use std::sync::Arc;
+
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi, Tags};
+
+use crate::api::bearer::BearerToken;
+use crate::api::body::{Fields, JsonBody};
+use crate::api::caller::Caller;
+use crate::api::error::{ApiError, ErrorCode, Faults, Refusal};
+use crate::api::flows::{origin, phone, rates};
+use crate::api::rates::Limited;
+use crate::auth::{Auth, Authenticated, CodeRequest, LoggedIn, Sent, VerifyRequest};
+use crate::domain::quota::Endpoint;
+use crate::domain::{Channel, Code, Secret, User};
+
+const SENT: &str = "Verification code sent successfully";
+
+/// How the operations are grouped in the description.
+#[derive(Tags)]
+pub(super) enum Group {
+    /// Phone login with real SMS.
+    Production,
+    /// The same for development: codes are printed on the console. Exists only while `debug` is on.
+    Testing,
+    /// Tokens, sessions and devices.
+    Sessions,
+    /// Called by Twilio.
+    Provider,
+}
+
+/// Whom a code is for.
+#[derive(Object)]
+pub(super) struct CodeFor {
+    /// International format: `+`, then 10 to 15 digits.
+    #[oai(validator(pattern = r"^\+[1-9][0-9]{9,14}$"))]
+    phone_number: String,
+}
+
+/// A phone number and the code that was sent to it.
+#[derive(Object)]
+pub(super) struct CodeGiven {
+    /// International format: `+`, then 10 to 15 digits.
+    #[oai(validator(pattern = r"^\+[1-9][0-9]{9,14}$"))]
+    phone_number: String,
+    /// The digits of the code.
+    otp: String,
+}
+
+/// A code is on its way.
+#[derive(Object)]
+pub(super) struct CodeSent {
+    /// `Verification code sent successfully`
+    message: String,
+    /// Whether the number was never verified.
+    is_new_user: bool,
+    /// Seconds for which the code is good.
+    expires_in: u64,
+}
+
+/// A code is on its way, again.
+#[derive(Object)]
+pub(super) struct CodeResent {
+    /// `Verification code sent successfully`
+    message: String,
+    /// Seconds for which the code is good.
+    expires_in: u64,
+}
+
+/// A user, just logged in.
+#[derive(Object)]
+pub(super) struct VerifiedUser {
+    /// Never reused; the `user_id` of the tokens.
+    id: i64,
+    /// Derived from the phone unless imported.
+    username: String,
+    /// International format.
+    phone_number: String,
+    /// The user's role.
+    role: String,
+    /// Whether the number was proven by a code.
+    phone_verified: bool,
+}
+
+/// A login.
+#[derive(Object)]
+pub(super) struct Login {
+    /// The refresh token: gets the next pair.
+    refresh: String,
+    /// The access token: goes into `Authorization: Bearer`.
+    access: String,
+    /// Who logged in.
+    user: VerifiedUser,
+    /// Whether the number was never verified before; only where accounts are concealed before that.
+    #[oai(skip_serializing_if_is_none)]
+    is_new_user: Option<bool>,
+    /// `Authentication successful`
+    message: String,
+}
+
+/// A user, as `status/` shows it.
+#[derive(Object)]
+pub(super) struct StatusUser {
+    /// Never reused; the `user_id` of the tokens.
+    id: i64,
+    /// Derived from the phone unless imported.
+    username: String,
+    /// International format.
+    phone_number: String,
+    /// The user's role.
+    role: String,
+}
+
+/// Who the bearer is.
+#[derive(Object)]
+pub(super) struct Status {
+    /// `true`: anything else is a 401.
+    authenticated: bool,
+    /// The bearer.
+    user: StatusUser,
+    /// Whether the number was proven by a code.
+    phone_verified: bool,
+    /// `false` for a deactivated user.
+    account_active: bool,
+}
+
+macro_rules! faults {
+    ($(#[$doc:meta])* $name:ident: $($code:ident),+; body: $body:literal) => {
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Faults for $name {
+            const CODES: &'static [ErrorCode] = &[$(ErrorCode::$code),+];
+            const READS_BODY: bool = $body;
+        }
+    };
+}
+pub(super) use faults;
+
+faults!(
+    /// What sending a code can fail with.
+    Requesting: InvalidPhoneNumber, AccountDisabled, RateLimited, SmsDeliveryFailed, Overloaded, Unavailable; body: true
+);
+faults!(
+    /// What giving a code can fail with.
+    Verifying: InvalidPhoneNumber, InvalidOtp, AccountDisabled, UserNotFound, RateLimited, Overloaded, Unavailable; body: true
+);
+faults!(
+    /// What sending another code can fail with.
+    Resending: NotAuthenticated, TokenInvalid, TokenExpired, InvalidPhoneNumber, AccountDisabled, RateLimited,
+        SmsDeliveryFailed, Overloaded, Unavailable; body: false
+);
+faults!(
+    /// What asking for the status can fail with.
+    AskingStatus: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable; body: false
+);
+
+/// What the endpoints of both channels share.
+#[derive(Clone)]
+pub(super) struct Flow {
+    pub(super) auth: Arc<Auth>,
+}
+
+/// The production channel.
+pub struct OtpApi {
+    flow: Flow,
+}
+
+impl OtpApi {
+    /// Puts the endpoints before the flows.
+    pub fn new(auth: Arc<Auth>) -> Self {
+        Self { flow: Flow { auth } }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/mobile/auth")]
+impl OtpApi {
+    /// Send a code by SMS
+    #[oai(path = "/production/request/", method = "post", tag = "Group::Production", operation_id = "requestCode")]
+    async fn request(
+        &self,
+        caller: Caller,
+        body: JsonBody<CodeFor>,
+    ) -> Result<Limited<CodeSent>, Refusal<Requesting>> {
+        Ok(self.flow.request(Channel::Production, &caller, body.fields()).await?)
+    }
+
+    /// Give the code, get tokens
+    ///
+    /// With an `Idempotency-Key` header (16 to 128 characters) the call may be repeated for a minute where its answer
+    /// was lost: the same session comes again. Without it a code is strictly single-use.
+    #[oai(path = "/production/verify/", method = "post", tag = "Group::Production", operation_id = "verifyCode")]
+    async fn verify(
+        &self,
+        caller: Caller,
+        /// Any 16 to 128 visible characters, new for each code.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: poem_openapi::param::Header<Option<String>>,
+        body: JsonBody<CodeGiven>,
+    ) -> Result<Limited<Login>, Refusal<Verifying>> {
+        Ok(self.flow.verify(Channel::Production, &caller, idempotency_key.0, body.fields()).await?)
+    }
+
+    /// Send another code to the bearer's own number
+    #[oai(path = "/production/resend/", method = "post", tag = "Group::Production", operation_id = "resendCode")]
+    async fn resend(
+        &self,
+        token: BearerToken,
+        caller: Caller,
+    ) -> Result<Limited<CodeResent>, Refusal<Resending>> {
+        let bearer = self.flow.authenticate(&token).await?;
+        let outcome = self.flow.auth.resend(&bearer, origin(&caller)).await;
+        let rates = rates(&outcome.quotas);
+        match outcome.result {
+            Ok(Sent { expires_in, .. }) => {
+                let resent = CodeResent { message: SENT.to_owned(), expires_in: expires_in.as_secs() };
+                Ok(Limited::new(resent, rates))
+            }
+            Err(error) => Err(ApiError::from(error).with_rates(rates).into()),
+        }
+    }
+
+    /// Who the bearer is
+    #[oai(path = "/production/status/", method = "get", tag = "Group::Production", operation_id = "status")]
+    async fn status(&self, token: BearerToken) -> Result<Json<Status>, Refusal<AskingStatus>> {
+        let Authenticated { user, .. } = self.flow.authenticate(&token).await?;
+        Ok(Json(Status {
+            authenticated: true,
+            user: StatusUser {
+                id: user.id.0,
+                username: user.username.clone(),
+                phone_number: user.phone.as_str().to_owned(),
+                role: user.role.clone(),
+            },
+            phone_verified: user.phone_verified,
+            account_active: user.is_active,
+        }))
+    }
+}
+
+impl Flow {
+    pub(super) async fn authenticate(&self, token: &BearerToken) -> Result<Authenticated, ApiError> {
+        Ok(self.auth.authenticate(token.token()?.expose()).await?)
+    }
+
+    pub(super) async fn request(
+        &self,
+        channel: Channel,
+        caller: &Caller,
+        body: Result<Fields, ApiError>,
+    ) -> Result<Limited<CodeSent>, ApiError> {
+        let phone = phone(body?.required_string("phone_number")?, self.auth.policy().min_digits)?;
+        let request =
+            CodeRequest { channel, endpoint: Endpoint::Request, phone, proven: None, origin: origin(caller) };
+        let outcome = self.auth.request(request).await;
+        let rates = rates(&outcome.quotas);
+        match outcome.result {
+            Ok(Sent { is_new_user, expires_in }) => {
+                let sent = CodeSent { message: SENT.to_owned(), is_new_user, expires_in: expires_in.as_secs() };
+                Ok(Limited::new(sent, rates))
+            }
+            Err(error) => Err(ApiError::from(error).with_rates(rates)),
+        }
+    }
+
+    pub(super) async fn verify(
+        &self,
+        channel: Channel,
+        caller: &Caller,
+        idempotency_key: Option<String>,
+        body: Result<Fields, ApiError>,
+    ) -> Result<Limited<Login>, ApiError> {
+        let body = body?;
+        let policy = self.auth.policy();
+        let given = body.required_string("phone_number")?;
+        let otp = body.required_value("otp")?;
+        let request = VerifyRequest {
+            channel,
+            phone: phone(given, policy.min_digits)?,
+            code: otp.and_then(|otp| Code::parse(otp, policy.otp.length)),
+            idempotency_key: idempotency_key.map(read_idempotency_key).transpose()?,
+            device: caller.device.clone().unwrap_or_default(),
+            origin: origin(caller),
+        };
+        let outcome = self.auth.verify(request).await;
+        let rates = rates(&outcome.quotas);
+        match outcome.result {
+            Ok(login) => Ok(Limited::new(render_login(login, policy.conceal_accounts), rates)),
+            Err(error) => Err(ApiError::from(error).with_rates(rates)),
+        }
+    }
+}
+
+fn render_login(LoggedIn { tokens, user, is_new_user }: LoggedIn, concealed: bool) -> Login {
+    let User { id, username, phone, role, phone_verified, .. } = user;
+    let phone_number = phone.as_str().to_owned();
+    Login {
+        refresh: tokens.refresh,
+        access: tokens.access,
+        user: VerifiedUser { id: id.0, username, phone_number, role, phone_verified },
+        is_new_user: concealed.then_some(is_new_user),
+        message: "Authentication successful".to_owned(),
+    }
+}
+
+fn read_idempotency_key(text: String) -> Result<Secret, ApiError> {
+    let good = (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if good {
+        Ok(Secret::new(text))
+    } else {
+        Err(ApiError::bad_request("The header Idempotency-Key must have 16 to 128 visible ASCII characters."))
+    }
+}

@@ -1,0 +1,52 @@
+//! The testing channel: the same two endpoints for development. Wired only while `debug` is on; otherwise the paths do
+//! not exist.
+
+use std::sync::Arc;
+
+use poem_openapi::OpenApi;
+
+use crate::api::body::JsonBody;
+use crate::api::caller::Caller;
+use crate::api::error::Refusal;
+use crate::api::otp::{CodeFor, CodeGiven, CodeSent, Flow, Group, Login, Requesting, Verifying};
+use crate::api::rates::Limited;
+use crate::auth::Auth;
+use crate::domain::Channel;
+
+/// The testing channel: codes are printed on the console and never sent.
+pub struct TestingApi {
+    flow: Flow,
+}
+
+impl TestingApi {
+    /// Puts the endpoints before the flows.
+    pub fn new(auth: Arc<Auth>) -> Self {
+        Self { flow: Flow { auth } }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/mobile/auth")]
+impl TestingApi {
+    /// Print a code on the console
+    #[oai(path = "/request/", method = "post", tag = "Group::Testing", operation_id = "testingRequestCode")]
+    async fn request(
+        &self,
+        caller: Caller,
+        body: JsonBody<CodeFor>,
+    ) -> Result<Limited<CodeSent>, Refusal<Requesting>> {
+        Ok(self.flow.request(Channel::Testing, &caller, body.fields()).await?)
+    }
+
+    /// Give the printed code, get tokens
+    #[oai(path = "/verify/", method = "post", tag = "Group::Testing", operation_id = "testingVerifyCode")]
+    async fn verify(
+        &self,
+        caller: Caller,
+        /// Any 16 to 128 visible characters, new for each code.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: poem_openapi::param::Header<Option<String>>,
+        body: JsonBody<CodeGiven>,
+    ) -> Result<Limited<Login>, Refusal<Verifying>> {
+        Ok(self.flow.verify(Channel::Testing, &caller, idempotency_key.0, body.fields()).await?)
+    }
+}

@@ -1,0 +1,31 @@
+//! `freshk openapi`: the description of the API.
+
+use clap::Args;
+
+use super::CliError;
+use super::output::Output;
+use crate::api;
+
+/// Print the description of the API: openapi.yaml, or JSON with --json
+#[derive(Args, Clone, Copy, Debug)]
+#[command(after_long_help = "\
+Examples:
+  freshk openapi > openapi.yaml
+  freshk openapi --json | jq '.paths | keys'
+
+A running server shows the same at /openapi.yaml, /openapi.json and /docs, in debug with the testing
+endpoints besides.")]
+pub struct OpenapiArgs {}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the answer cannot be written.
+pub fn run(output: &mut Output) -> Result<(), CliError> {
+    let document = if output.json {
+        api::docs::spec_json::<api::ProductionApi>()
+    } else {
+        api::docs::spec_yaml::<api::ProductionApi>()
+    };
+    Ok(output.text(&document)?)
+}

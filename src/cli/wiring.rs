@@ -1,0 +1,185 @@
+//! The only place that names concrete parts: which database, which sender, which clock stand behind the seams.
+
+use std::sync::Arc;
+
+use poem::endpoint::BoxEndpoint;
+use poem::http::HeaderName;
+use poem::{EndpointExt as _, Response};
+
+use crate::api::otp::OtpApi;
+use crate::api::sessions::SessionsApi;
+use crate::api::testing::TestingApi;
+use crate::api::webhook::{SignatureCheck, SignedCallback, WebhookApi};
+use crate::api::{self, ClientIp, EdgeParts, EdgeSettings};
+use crate::auth::{Auth, Parts};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::sms::Provider;
+use crate::config::twilio;
+use crate::domain::Secret;
+use crate::domain::keys::KeyRing;
+use crate::limits::flood::FloodGuard;
+use crate::random::Random;
+use crate::sms::SmsSender;
+use crate::sms::console::ConsoleSender;
+use crate::sms::template::{Template, TemplateError};
+use crate::sms::twilio::{Credentials, Sender, TwilioSender, TwilioSettings, TwilioSetupError, signature};
+use crate::storage::Store;
+use crate::storage::sqlite::{OpenError, OpenOptions, SqliteStore};
+use crate::tokens::Tokens;
+
+/// Where Twilio reports deliveries, below `server.public_url`.
+const CALLBACK: &str = "/api/mobile/auth/sms/twilio/status";
+
+/// The program, put together but not yet listening.
+pub struct Service {
+    /// The flows.
+    pub auth: Arc<Auth>,
+    /// The database.
+    pub store: Store,
+    /// What answers requests.
+    pub endpoint: BoxEndpoint<'static, Response>,
+}
+
+/// Why the parts do not fit together; each says what to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// The text of the message will not do.
+    #[error("sms.template: {0}")]
+    Template(#[from] TemplateError),
+    /// The provider's settings will not do.
+    #[error(transparent)]
+    Twilio(#[from] TwilioSetupError),
+    /// The name of the forwarding header will not do.
+    #[error("server.forwarded_header is not the name of a header: use x-forwarded-for, or what your proxy sends")]
+    ForwardedHeader,
+}
+
+/// Opens the configured database.
+///
+/// # Errors
+/// [`OpenError`], which says what to do.
+pub fn open_store(config: &Config, clock: &dyn Clock) -> Result<Arc<SqliteStore>, OpenError> {
+    let mut options = OpenOptions::new(config.database.url.path(), clock.now());
+    options.first_user_id = config.users.first_id;
+    SqliteStore::open(options)
+}
+
+/// Puts the program together.
+///
+/// # Errors
+/// [`WiringError`], which says what to mend.
+pub fn build(
+    config: &Config,
+    secret: &Secret,
+    engine: Arc<SqliteStore>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<Service, WiringError> {
+    let template = Template::parse(&config.sms.template)?;
+    let console: Arc<dyn SmsSender> = Arc::new(ConsoleSender::new(template.clone(), clock.clone()));
+    let (production, is_signed): (Arc<dyn SmsSender>, SignatureCheck) = match &config.sms.provider {
+        Provider::Console => (console.clone(), Arc::new(|_| false)),
+        Provider::Twilio(settings) => {
+            let sender = TwilioSender::new(twilio_settings(config, settings), template, clock.clone())?;
+            (Arc::new(sender), signature_check(config, settings))
+        }
+    };
+    let store = Store::new(engine);
+    let fallbacks = &config.secret_key_fallbacks;
+    let auth = Auth::new(Parts {
+        store: store.clone(),
+        production,
+        testing: console,
+        tokens: Tokens::new(secret, fallbacks, config.tokens.lifetimes.access),
+        keys: KeyRing::new(secret, fallbacks),
+        clock: clock.clone(),
+        random: random.clone(),
+        policy: config.policy(),
+    });
+    let endpoint = endpoint(config, &auth, is_signed, store.clone(), clock, random)?;
+    Ok(Service { auth, store, endpoint })
+}
+
+fn endpoint(
+    config: &Config,
+    auth: &Arc<Auth>,
+    is_signed: SignatureCheck,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<BoxEndpoint<'static, Response>, WiringError> {
+    let server = &config.server;
+    let header: HeaderName = server.forwarded_header.parse().map_err(|_| WiringError::ForwardedHeader)?;
+    let flood = FloodGuard::new(config.limits.flood_per_second, config.limits.flood_burst);
+    let parts = EdgeParts {
+        random,
+        flood: Arc::new(move |address| flood.admit(address).err()),
+        client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock),
+        readiness: Arc::new(move || {
+            let store = store.clone();
+            Box::pin(async move { store.write(|_| Ok(())).await.is_ok() })
+        }),
+    };
+    let settings = EdgeSettings {
+        debug: config.debug,
+        allowed_hosts: server.allowed_hosts.clone(),
+        body_limit: server.body_limit,
+        request_timeout: server.request_timeout,
+        docs: config.docs.enabled,
+        callback: CALLBACK.to_owned(),
+    };
+    let otp = OtpApi::new(auth.clone());
+    let sessions = SessionsApi::new(auth.clone());
+    let webhook = WebhookApi::new(auth.clone(), is_signed);
+    // The testing channel is not closed outside debug: it is not there.
+    Ok(if config.debug {
+        let api: api::DebugApi = (otp, sessions, webhook, TestingApi::new(auth.clone()));
+        api::assemble(api, parts, settings).boxed()
+    } else {
+        let api: api::ProductionApi = (otp, sessions, webhook);
+        api::assemble(api, parts, settings).boxed()
+    })
+}
+
+fn twilio_settings(config: &Config, twilio: &twilio::Twilio) -> TwilioSettings {
+    let callback = |url: &crate::config::http_url::HttpUrl| format!("{}{CALLBACK}/", url.as_str());
+    TwilioSettings {
+        account_sid: twilio.account_sid.clone(),
+        credentials: match &twilio.credentials {
+            twilio::Credentials::AuthToken(token) => Credentials::AuthToken(token.clone()),
+            twilio::Credentials::ApiKey { sid, secret } => {
+                Credentials::ApiKey { sid: sid.clone(), secret: secret.clone() }
+            }
+        },
+        auth_token: twilio.auth_token.clone(),
+        sender: match &twilio.sender {
+            twilio::Sender::Number(number) => Sender::From(number.clone()),
+            twilio::Sender::Service(sid) => Sender::MessagingService(sid.clone()),
+        },
+        base_url: twilio.base_url.as_str().to_owned(),
+        connect_timeout: twilio.connect_timeout,
+        timeout: twilio.timeout,
+        max_in_flight: twilio.max_in_flight,
+        segments_per_second: twilio.segments_per_second,
+        max_wait: twilio.max_wait,
+        breaker_failures: twilio.breaker_failures,
+        breaker_cooldown: twilio.breaker_cooldown,
+        // Without the Auth Token a callback could not be believed.
+        status_callback: config.server.public_url.as_ref().filter(|_| twilio.auth_token.is_some()).map(callback),
+    }
+}
+
+/// Judges callbacks by the configured public address; without one, or without the Auth Token, none is good.
+fn signature_check(config: &Config, twilio: &twilio::Twilio) -> SignatureCheck {
+    let (Some(public), Some(token)) = (config.server.public_url.clone(), twilio.auth_token.clone()) else {
+        return Arc::new(|_| false);
+    };
+    Arc::new(move |callback: &SignedCallback| {
+        let url = format!("{}{}", public.as_str(), callback.path_and_query);
+        match &callback.json {
+            Some(body) => signature::verify_body(&token, &url, body, &callback.signature),
+            None => signature::verify(&token, &url, &callback.params, &callback.signature),
+        }
+    })
+}

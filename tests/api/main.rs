@@ -1,0 +1,11 @@
+//! The API as a client meets it: the real program over a real socket, with a manual clock and a fake Twilio.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod codes;
+mod guide;
+mod limits;
+mod support;
+
+#[path = "../support/twilio.rs"]
+#[expect(dead_code, reason = "shared with the tests of the adapter, which use the rest")]
+mod twilio;

@@ -1,0 +1,281 @@
+//! The real program on a real socket, with a manual clock, seeded chance and a fake Twilio.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use freshk::api::server::{self, ServerSettings};
+use freshk::cli::wiring::{self, Service};
+use freshk::clock::{Clock, ManualClock};
+use freshk::config::{Config, Sources};
+use freshk::random::SeededRandom;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::twilio::{ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, NUMBER};
+
+pub(crate) const SECRET: &str = "a secret for tests, of more than thirty-two bytes";
+pub(crate) const PHONE: &str = "+1234567890";
+pub(crate) const REQUEST: &str = "/api/mobile/auth/production/request/";
+pub(crate) const VERIFY: &str = "/api/mobile/auth/production/verify/";
+pub(crate) const RESEND: &str = "/api/mobile/auth/production/resend/";
+pub(crate) const STATUS: &str = "/api/mobile/auth/production/status/";
+
+/// A running program, its surroundings, and a client.
+pub(crate) struct App {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) twilio: FakeTwilio,
+    pub(crate) client: reqwest::Client,
+    environment: BTreeMap<String, String>,
+    dir: tempfile::TempDir,
+    seed: u64,
+    running: Option<Running>,
+}
+
+struct Running {
+    address: SocketAddr,
+    service: Parts,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+/// What tests reach of a running service.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) auth: Arc<freshk::auth::Auth>,
+    pub(crate) store: freshk::storage::Store,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl App {
+    /// Starts with the defaults of production, a fake Twilio and a trusted loopback proxy.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts with environment variables of its own.
+    pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
+        Self::on(FakeTwilio::start(), variables).await
+    }
+
+    /// Starts before a given Twilio.
+    pub(crate) async fn on(twilio: FakeTwilio, variables: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let database = format!("sqlite://{}", dir.path().join("test.db").display());
+        let url = twilio.url();
+        let base = [
+            ("DATABASE_URL", database.as_str()),
+            ("SECRET_KEY", SECRET),
+            ("TWILIO_ACCOUNT_SID", ACCOUNT_SID),
+            ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
+            ("TWILIO_PHONE_NUMBER", NUMBER),
+            ("FRESHK_TWILIO__BASE_URL", url.as_str()),
+            ("FRESHK_SERVER__TRUSTED_PROXIES", "127.0.0.1/32"),
+        ];
+        let all = base.iter().chain(variables);
+        let environment = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut app = Self {
+            clock: Arc::new(ManualClock::new()),
+            twilio,
+            client: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap(),
+            environment,
+            dir,
+            seed: 1,
+            running: None,
+        };
+        app.boot().await;
+        app
+    }
+
+    /// Stops in good order and starts again on the same database.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.boot().await;
+    }
+
+    /// Sets a variable for the next start.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Stops in good order.
+    pub(crate) async fn stop(&mut self) {
+        let Running { service, stop, server, .. } = self.running.take().unwrap();
+        stop.send(()).unwrap();
+        server.await.unwrap();
+        assert!(service.auth.finish(Duration::from_secs(20)).await);
+        service.store.close().await;
+    }
+
+    async fn boot(&mut self) {
+        let sources = Sources {
+            environment: self.environment.clone(),
+            directory: self.dir.path().to_owned(),
+            ..Sources::default()
+        };
+        let config = Config::load(&sources).unwrap_or_else(|faults| panic!("{faults}")).config;
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let engine = wiring::open_store(&config, &*clock).unwrap();
+        let secret = config.secret_key.clone().unwrap_or_else(|| freshk::domain::Secret::new(SECRET));
+        self.seed += 1;
+        let random = Arc::new(SeededRandom::new(self.seed));
+        let Service { auth, store, endpoint } =
+            wiring::build(&config, &secret, engine, clock.clone(), random).unwrap();
+        auth.settle_after_restart().await.unwrap();
+        let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let settings = ServerSettings {
+            request_timeout: config.server.request_timeout,
+            max_connections: config.server.max_connections,
+            shutdown_timeout: config.server.shutdown_timeout,
+        };
+        let server = tokio::spawn(server::serve(listener, endpoint, settings, clock, async move {
+            let _ = stopped.await;
+        }));
+        self.running = Some(Running { address, service: Parts { auth, store }, stop, server });
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().address
+    }
+
+    pub(crate) fn service(&self) -> Parts {
+        self.running.as_ref().unwrap().service.clone()
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.dir.path().join("test.db")
+    }
+
+    /// A second process's look at the database.
+    pub(crate) fn sql(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.database()).unwrap();
+        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        connection
+    }
+
+    /// One number from the database.
+    pub(crate) fn count(&self, query: &str) -> i64 {
+        self.sql().query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    pub(crate) fn build(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address()))
+    }
+
+    /// A JSON call from an address of its own, as a trusted proxy would pass it on.
+    pub(crate) async fn post_from(&self, ip: &str, path: &str, body: &Value) -> Answer {
+        Answer::of(self.build(Method::POST, path).header("x-forwarded-for", ip).json(body)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.build(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn request(&self, phone: &str) -> Answer {
+        self.post(REQUEST, &json!({ "phone_number": phone })).await
+    }
+
+    pub(crate) async fn request_from(&self, ip: &str, phone: &str) -> Answer {
+        self.post_from(ip, REQUEST, &json!({ "phone_number": phone })).await
+    }
+
+    pub(crate) async fn verify(&self, phone: &str, otp: &str) -> Answer {
+        self.post(VERIFY, &json!({ "phone_number": phone, "otp": otp })).await
+    }
+
+    pub(crate) async fn verify_from(&self, ip: &str, phone: &str, otp: &str) -> Answer {
+        self.post_from(ip, VERIFY, &json!({ "phone_number": phone, "otp": otp })).await
+    }
+
+    pub(crate) async fn bearer(&self, method: Method, path: &str, token: &str) -> Answer {
+        Answer::of(self.build(method, path).bearer_auth(token)).await
+    }
+
+    pub(crate) async fn status(&self, token: &str) -> Answer {
+        self.bearer(Method::GET, STATUS, token).await
+    }
+
+    pub(crate) async fn resend(&self, token: &str) -> Answer {
+        self.bearer(Method::POST, RESEND, token).await
+    }
+
+    /// The code of the last SMS to a phone.
+    pub(crate) fn code(&self, phone: &str) -> String {
+        let requests = self.twilio.requests();
+        let to = |recorded: &&crate::twilio::Recorded| {
+            recorded.form.iter().any(|(name, value)| name == "To" && value == phone)
+        };
+        crate::twilio::sms_code(requests.iter().rev().find(to).expect("an SMS went out"))
+    }
+
+    /// A whole login; gives the answer of verify.
+    pub(crate) async fn log_in(&self, phone: &str) -> Value {
+        assert_eq!(self.request_from("198.51.100.1", phone).await.status, 200);
+        let answer = self.verify_from("198.51.100.1", phone, &self.code(phone)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()
+    }
+
+    /// Any code but the right one.
+    pub(crate) fn wrong_code(&self, phone: &str) -> String {
+        let right: u32 = self.code(phone).parse().unwrap();
+        format!("{:06}", (right + 1) % 1_000_000)
+    }
+}
+
+impl Answer {
+    pub(crate) async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {:?}", self.text))
+    }
+
+    /// The stable word of an error.
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_else(|| panic!("no error: {}", self.text)).to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Status and stable word in one, for tables.
+    pub(crate) fn verdict(&self) -> (u16, String) {
+        (self.status, if self.status < 400 { String::new() } else { self.code() })
+    }
+
+    /// The body without what differs from answer to answer.
+    pub(crate) fn body_without_request_id(&self) -> Value {
+        let mut body = self.json();
+        body.as_object_mut().unwrap().remove("request_id");
+        body
+    }
+}
+
+/// Asks again until it is so, and gives up after five seconds.
+pub(crate) async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
+    let patience = Duration::from_secs(5);
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(patience, wait).await.expect("it never came about");
+}
