@@ -9,6 +9,7 @@
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
 //! - [`config`]: every key, validated before anything starts
 
+pub mod api;
 pub mod clock;
 pub mod domain;
 pub mod limits;
