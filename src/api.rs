@@ -1,6 +1,23 @@
 //! HTTP, for phones: what is known here of requests and answers, and of no flow's rules.
+//!
+//! handler, which turns fields into domain types, calls a flow, and turns the outcome into an answer. Every failure
+//! crosses [`error`] once. Never storage, SMS or the ledger.
 
+pub mod bearer;
+pub mod body;
+pub mod caller;
 pub mod client_ip;
+pub mod docs;
+pub mod edge;
+pub mod error;
+pub mod health;
 mod occasion;
+pub mod rates;
 
+pub use bearer::BearerToken;
+pub use body::{Fields, JsonBody};
+pub use caller::{Caller, RequestId};
 pub use client_ip::ClientIp;
+pub use edge::{EdgeParts, EdgeSettings, assemble};
+pub use error::{ApiError, ErrorCode, Faults, Refusal};
+pub use rates::{Limited, Rate, RateHeaders};
