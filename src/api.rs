@@ -1,5 +1,6 @@
 //! HTTP, for phones: what is known here of requests and answers, and of no flow's rules.
 //!
+//! A request comes in at [`server`], passes [`edge`] (name, pace, host, path, size, type, panic net), and reaches a
 //! handler, which turns fields into domain types, calls a flow, and turns the outcome into an answer. Every failure
 //! crosses [`error`] once. Never storage, SMS or the ledger.
 
@@ -13,6 +14,7 @@ pub mod error;
 pub mod health;
 mod occasion;
 pub mod rates;
+pub mod server;
 
 pub use bearer::BearerToken;
 pub use body::{Fields, JsonBody};
