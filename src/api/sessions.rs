@@ -9,7 +9,7 @@ use poem_openapi::{Object, OpenApi};
 use crate::api::bearer::BearerToken;
 use crate::api::body::JsonBody;
 use crate::api::caller::Caller;
-use crate::api::error::{ErrorCode, Faults, Refusal};
+use crate::api::error::{ApiError, ErrorCode, Faults, Refusal};
 use crate::api::flows::origin;
 use crate::api::otp::{Flow, Group, faults};
 use crate::auth::Auth;
@@ -118,7 +118,7 @@ impl SessionsApi {
     ) -> Result<Json<Pair>, Refusal<Refreshing>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
-        let pair = self.flow.auth.refresh(token, origin(&caller)).await.map_err(crate::api::error::ApiError::from)?;
+        let pair = self.flow.auth.refresh(token, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(Json(Pair { access: pair.access, refresh: pair.refresh }))
     }
 

@@ -128,6 +128,7 @@ fn endpoint(
         request_timeout: server.request_timeout,
         docs: config.docs.enabled,
         callback: CALLBACK.to_owned(),
+        closed: Vec::new(),
     };
     let otp = OtpApi::new(auth.clone());
     let sessions = SessionsApi::new(auth.clone());

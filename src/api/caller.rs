@@ -1,0 +1,97 @@
+//! What a handler may know of the request beside its body: whose it is, and its name in the log.
+
+use std::fmt;
+
+use poem::http::header::USER_AGENT;
+use poem::{FromRequest, Request, RequestBody, Result};
+
+use crate::api::error::{ApiError, ErrorCode};
+use crate::domain::ClientAddress;
+use crate::random::Random;
+
+/// The longest device name that is kept, in characters.
+const DEVICE_LENGTH: usize = 200;
+
+/// The name of one request: in every line that the log has of it, in `X-Request-Id` and in `request_id`. Always ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// 32 hexadecimal digits.
+    pub(super) fn draw(random: &dyn Random) -> Self {
+        let mut bytes = [0; 16];
+        random.fill(&mut bytes);
+        Self(data_encoding::HEXLOWER.encode(&bytes))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[cfg(test)]
+    pub(super) fn fixed() -> Self {
+        Self("00112233445566778899aabbccddeeff".to_owned())
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who calls; a handler takes it as an argument.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The client's address, as the limits count it.
+    pub address: ClientAddress,
+    /// The name of the request.
+    pub request_id: RequestId,
+    /// What the client calls itself (`User-Agent`), cut to 200 printable characters; for the list of sessions.
+    pub device: Option<String>,
+}
+
+impl<'a> FromRequest<'a> for Caller {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        // The edge writes both before any handler runs.
+        let (Some(address), Some(request_id)) =
+            (request.data::<ClientAddress>(), request.data::<RequestId>())
+        else {
+            return Err(ApiError::new(ErrorCode::InternalError).into());
+        };
+        let device = request.headers().get(USER_AGENT).map(|agent| printable(agent.as_bytes()));
+        Ok(Self {
+            address: *address,
+            request_id: request_id.clone(),
+            device: device.filter(|device| !device.is_empty()),
+        })
+    }
+}
+
+fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let kept: String = text.chars().filter(|c| !c.is_control()).take(DEVICE_LENGTH).collect();
+    kept.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SeededRandom;
+
+    #[test]
+    fn names_are_ours_and_differ() {
+        let random = SeededRandom::new(1);
+        let (one, other) = (RequestId::draw(&random), RequestId::draw(&random));
+        assert_ne!(one, other);
+        assert_eq!(one.as_str().len(), 32);
+    }
+
+    #[test]
+    fn s34_a_device_name_holds_no_control_characters_and_ends() {
+        assert_eq!(printable(b" FreshK/1.0\x1b[31m\x7f "), "FreshK/1.0[31m");
+        assert_eq!(printable(&[b'a'; 500]).len(), DEVICE_LENGTH);
+        assert_eq!(printable(b"\xff\xfe"), "\u{fffd}\u{fffd}");
+    }
+}

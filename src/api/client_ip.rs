@@ -1,0 +1,121 @@
+//! Whose request it is: the peer's, or, behind a trusted proxy, the client's whom the proxy names.
+//!
+//! Only one configured header is believed, only from `server.trusted_proxies`, and only from the right: whatever a
+//! client writes into it lies further left than what our own proxies append. Never `X-Real-IP` from anyone else.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{FORWARDED, HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+use crate::api::occasion::Occasion;
+use crate::clock::Clock;
+use crate::domain::ClientAddress;
+
+mod hops;
+
+/// Headers by which a proxy gives itself away.
+const FORWARDING: [&str; 5] =
+    ["x-forwarded-for", "forwarded", "x-real-ip", "cf-connecting-ip", "true-client-ip"];
+
+/// Reads the client's address (S12).
+#[derive(Debug)]
+pub struct ClientIp {
+    trusted: Vec<IpNet>,
+    header: HeaderName,
+    warned: Occasion,
+}
+
+impl ClientIp {
+    /// Believes `header` (`x-forwarded-for` and `forwarded` are lists; any other holds one address) from peers in
+    /// `trusted`.
+    pub fn new(trusted: Vec<IpNet>, header: HeaderName, clock: Arc<dyn Clock>) -> Self {
+        Self { trusted, header, warned: Occasion::every(Duration::from_hours(1), clock) }
+    }
+
+    /// The client's address; warns at most once an hour that a proxy seems to be missing from the configuration (S37).
+    pub fn resolve(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
+        if let Some(line) = self.missing_line(peer, headers)
+            && self.warned.arises()
+        {
+            tracing::warn!(
+                %peer,
+                "a proxy that is not trusted passes requests on, so everyone behind it shares one address and its \
+                 limits; if it is yours, write under [server] in freshk.toml: {line}"
+            );
+        }
+        self.client(peer, headers)
+    }
+
+    /// Walks the header from the right, past our own proxies; stops at the first hop that is no address.
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
+        let mut client = peer.to_canonical();
+        if self.trusts(client) {
+            for hop in self.hops(headers).into_iter().rev() {
+                let Some(address) = hop else { break };
+                client = address.to_canonical();
+                if !self.trusts(client) {
+                    break;
+                }
+            }
+        }
+        ClientAddress::new(client)
+    }
+
+    /// The hops that the header names, oldest first; `None` for one that cannot be read.
+    fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+        // Bytes outside UTF-8 make no address; they spoil the hop that they stand in, and no other.
+        let lines: Vec<_> = headers
+            .get_all(&self.header)
+            .iter()
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
+        let joined = lines.join(",");
+        if self.header == FORWARDED {
+            hops::forwarded(&joined)
+        } else if self.header == "x-forwarded-for" {
+            hops::x_forwarded_for(&joined)
+        } else {
+            vec![hops::address(&joined)]
+        }
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// The line that would make the configuration right, where a neighbour forwards and is not trusted.
+    fn missing_line(&self, peer: IpAddr, headers: &HeaderMap) -> Option<String> {
+        let peer = peer.to_canonical();
+        if self.trusts(peer) || !is_neighbour(peer) {
+            return None;
+        }
+        let header = std::iter::once(self.header.as_str())
+            .chain(FORWARDING)
+            .find(|name| headers.contains_key(*name))?;
+        let mut line = String::from("trusted_proxies = [");
+        for network in &self.trusted {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "\"{network}\", ");
+        }
+        let _ = write!(line, "\"{}\"]", IpNet::from(peer));
+        if header != self.header.as_str() {
+            let _ = write!(line, " and forwarded_header = \"{header}\"");
+        }
+        Some(line)
+    }
+}
+
+/// Loopback, or of a private network.
+fn is_neighbour(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! One line in the log for every request: successes at `debug`, refusals at `info`, faults of ours above.
+
+use std::time::Duration;
+
+use poem::http::{Method, StatusCode};
+
+use crate::api::error::ErrorCode;
+use crate::domain::ClientAddress;
+
+/// What a line tells; the request's name comes from the span. Nothing here is text of the client's: a path is told as
+/// the template that it matched, so that no input can begin a new record (S34).
+pub(super) struct Line<'a> {
+    method: &'static str,
+    client: ClientAddress,
+    pub(super) route: &'a str,
+    pub(super) code: Option<ErrorCode>,
+}
+
+impl Line<'_> {
+    pub(super) fn new(method: &Method, client: ClientAddress) -> Self {
+        Self { method: known(method), client, route: "unknown", code: None }
+    }
+
+    pub(super) fn write(&self, status: StatusCode, latency: Duration) {
+        let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    method = self.method,
+                    route = self.route,
+                    status = status.as_u16(),
+                    code = self.code.map(ErrorCode::as_str),
+                    client = %self.client,
+                    latency_ms,
+                    "request"
+                )
+            };
+        }
+        if self.code == Some(ErrorCode::InternalError) {
+            line!(error);
+        } else if status.is_server_error() {
+            line!(warn);
+        } else if status.is_client_error() && self.code != Some(ErrorCode::RateLimited) {
+            line!(info);
+        } else {
+            // A flood of refusals must not become a flood of lines.
+            line!(debug);
+        }
+    }
+}
+
+/// The methods that exist; others are a client's free text.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [Method; 9] = [
+        Method::GET,
+        Method::POST,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    const NAMES: [&str; 9] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"];
+    KNOWN.iter().zip(NAMES).find_map(|(each, name)| (each == method).then_some(name)).unwrap_or("other")
+}

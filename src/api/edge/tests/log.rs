@@ -1,0 +1,103 @@
+//! What the edge writes into the log.
+
+use super::*;
+use std::process::Command;
+use std::sync::Mutex;
+
+/// Says so in the environment of a test that runs alone.
+const ALONE: &str = "FRESHK_TEST_ALONE";
+
+/// Whether this process runs nothing but the test `name`; if not, runs it in one that does. `tracing` remembers for the
+/// whole process whether anybody listens to a line, and tests beside this one would make it remember that nobody does.
+fn alone(name: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let name = format!("{}::{name}", module_path!().split_once("::").unwrap().1);
+    let run =
+        Command::new(std::env::current_exe().unwrap()).args(["--exact", &name]).env(ALONE, "1").output();
+    let output = run.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    false
+}
+
+/// Where the log goes in tests.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn lines(&self) -> Vec<Value> {
+        let bytes = self.0.lock().unwrap();
+        assert!(bytes.iter().all(|b| *b == b'\n' || !b.is_ascii_control()));
+        std::str::from_utf8(&bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn logged() -> (Sink, tracing::subscriber::DefaultGuard) {
+    let sink = Sink::default();
+    let writer = sink.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || writer.clone())
+        .finish();
+    (sink, tracing::subscriber::set_default(subscriber))
+}
+
+#[tokio::test]
+async fn s32_a_panic_is_an_answer_and_is_logged_once() {
+    if !alone("s32_a_panic_is_an_answer_and_is_logged_once") {
+        return;
+    }
+    let edge = edge();
+    let (sink, guard) = logged();
+    let (response, body) = send(&edge, request(Method::POST, "/api/mobile/auth/panic/").finish()).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(body["code"], "internal_error");
+    assert!(!body.to_string().contains("test panicked"));
+    drop(guard);
+    let lines = sink.lines();
+    assert_eq!(lines.iter().filter(|line| line["fields"]["panic"].is_string()).count(), 1);
+    let (again, _) = send(&edge, request(Method::GET, "/health/live").finish()).await;
+    assert_eq!(again.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn s34_one_line_for_each_request_with_its_name_and_no_text_of_the_clients() {
+    if !alone("s34_one_line_for_each_request_with_its_name_and_no_text_of_the_clients") {
+        return;
+    }
+    let (sink, guard) = logged();
+    let (response, _) = send(&edge(), request(Method::GET, "/api/mobile/auth/whoami/").finish()).await;
+    let id = response.header("x-request-id").unwrap();
+    let evil = request(Method::from_bytes(b"EVILMETHOD").unwrap(), "/evil%0d%0a%1b[31m?evil=%0a")
+        .header("user-agent", "evil\u{9b}")
+        .header("x-forwarded-for", "evil\u{9b}31m")
+        .finish();
+    send(&edge(), evil).await;
+    drop(guard);
+
+    let lines = sink.lines();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["fields"]["message"], "inside");
+    assert!(lines[..2].iter().all(|line| line["span"]["request_id"] == *id));
+    assert_eq!(lines[1]["level"], "DEBUG");
+    assert_eq!(lines[1]["fields"]["route"], "/api/mobile/auth/whoami/");
+    assert_eq!(lines[1]["fields"]["status"], 200);
+    assert_eq!(lines[1]["fields"]["method"], "GET");
+    assert!(lines[1]["fields"]["latency_ms"].is_u64());
+    assert_eq!(lines[2]["fields"]["code"], "not_found");
+    assert!(!lines[2].to_string().contains("evil") && !lines[2].to_string().contains("EVIL"));
+}
