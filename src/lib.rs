@@ -10,7 +10,6 @@
 //! - [`config`]: every key, validated before anything starts
 
 pub mod api;
-pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod clock;

@@ -127,13 +127,13 @@ pub(super) struct Status {
 }
 
 macro_rules! faults {
-    ($(#[$doc:meta])* $name:ident: $($code:ident),+; body: $body:literal) => {
+    ($(#[$doc:meta])* $name:ident: $($code:ident),+; $($is:ident),*) => {
         $(#[$doc])*
-        pub(super) struct $name;
+        pub(in crate::api) enum $name {}
 
         impl Faults for $name {
             const CODES: &'static [ErrorCode] = &[$(ErrorCode::$code),+];
-            const READS_BODY: bool = $body;
+            $(const $is: bool = true;)*
         }
     };
 }
@@ -141,20 +141,22 @@ pub(super) use faults;
 
 faults!(
     /// What sending a code can fail with.
-    Requesting: InvalidPhoneNumber, AccountDisabled, RateLimited, SmsDeliveryFailed, Overloaded, Unavailable; body: true
+    Requesting: InvalidPhoneNumber, AccountDisabled, RateLimited, SmsDeliveryFailed, Overloaded, Unavailable;
+        READS_BODY, LIMITED
 );
 faults!(
     /// What giving a code can fail with.
-    Verifying: InvalidPhoneNumber, InvalidOtp, AccountDisabled, UserNotFound, RateLimited, Overloaded, Unavailable; body: true
+    Verifying: InvalidPhoneNumber, InvalidOtp, AccountDisabled, UserNotFound, RateLimited, Overloaded, Unavailable;
+        READS_BODY, LIMITED
 );
 faults!(
     /// What sending another code can fail with.
     Resending: NotAuthenticated, TokenInvalid, TokenExpired, InvalidPhoneNumber, AccountDisabled, RateLimited,
-        SmsDeliveryFailed, Overloaded, Unavailable; body: false
+        SmsDeliveryFailed, Overloaded, Unavailable; LIMITED
 );
 faults!(
     /// What asking for the status can fail with.
-    AskingStatus: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable; body: false
+    AskingStatus: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable;
 );
 
 /// What the endpoints of both channels share.

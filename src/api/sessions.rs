@@ -77,19 +77,19 @@ struct Devices {
 
 faults!(
     /// What a refresh can fail with.
-    Refreshing: TokenInvalid, TokenExpired, TokenReused, AccountDisabled, Overloaded, Unavailable; body: true
+    Refreshing: TokenInvalid, TokenExpired, TokenReused, AccountDisabled, Overloaded, Unavailable; READS_BODY
 );
 faults!(
     /// What checking a token can fail with.
-    Checking: TokenInvalid, TokenExpired, Overloaded, Unavailable; body: true
+    Checking: TokenInvalid, TokenExpired, Overloaded, Unavailable; READS_BODY
 );
 faults!(
     /// What a bearer's own sessions can fail with.
-    Bearing: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable; body: false
+    Bearing: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable;
 );
 faults!(
     /// What ending one session can fail with.
-    Ending: NotAuthenticated, TokenInvalid, TokenExpired, NotFound, Overloaded, Unavailable; body: false
+    Ending: NotAuthenticated, TokenInvalid, TokenExpired, NotFound, Overloaded, Unavailable;
 );
 
 /// Tokens and sessions.

@@ -46,7 +46,7 @@ enum Noted {
 }
 
 /// What a callback can fail with.
-struct Reporting;
+enum Reporting {}
 
 impl Faults for Reporting {
     const CODES: &'static [ErrorCode] = &[ErrorCode::BadSignature, ErrorCode::Overloaded, ErrorCode::Unavailable];

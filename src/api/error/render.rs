@@ -88,6 +88,9 @@ impl ApiError {
             ErrorCode::TokenExpired => {
                 "Bearer realm=\"freshk\", error=\"invalid_token\", error_description=\"The token has expired\""
             }
+            ErrorCode::TokenReused => {
+                "Bearer realm=\"freshk\", error=\"invalid_token\", error_description=\"The token was used before\""
+            }
             _ => "Bearer realm=\"freshk\"",
         })
     }
