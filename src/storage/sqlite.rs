@@ -26,6 +26,7 @@ mod lock;
 mod messages;
 mod migrate;
 mod open;
+mod open_error;
 mod reader;
 mod sessions;
 mod tx;
@@ -38,7 +39,8 @@ mod tests;
 
 pub use lock::{LockError, ServeLock};
 pub use migrate::BackupError;
-pub use open::{OpenError, OpenOptions, PageLimit};
+pub use open::{OpenOptions, PageLimit};
+pub use open_error::OpenError;
 
 use cache::PrincipalCache;
 use fault::fault;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// More statements than the adapter has, so that none is ever parsed twice.
@@ -50,22 +51,16 @@ pub(super) fn open(path: &Path, role: Role, busy: Duration) -> rusqlite::Result<
 pub(super) fn prepare(conn: &Connection, role: Role, busy: Duration) -> rusqlite::Result<()> {
     conn.busy_timeout(busy)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without it a statement with a bound LIMIT is parsed and planned anew at every run.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     // Mapped pages count as resident, and a file of a million users is larger than all else together.
-    conn.pragma_update_and_check(None, "mmap_size", 0, |_| Ok(())).or_else(no_row)?;
+    conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "cache_size", -role.cache_kib())?;
     // Savepoints keep their journal in memory.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
-    conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "query_only", role == Role::Reader)
-}
-
-/// A pragma that a build of `SQLite` leaves out answers nothing.
-fn no_row(error: rusqlite::Error) -> rusqlite::Result<()> {
-    match error {
-        rusqlite::Error::QueryReturnedNoRows => Ok(()),
-        other => Err(other),
-    }
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::open::{OpenError, beside};
+use super::open::beside;
+use super::open_error::OpenError;
 use crate::domain::Timestamp;
 
 /// One step.

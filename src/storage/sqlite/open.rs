@@ -1,18 +1,19 @@
 //! Opening a database: what may stand at a path, what is made of it, and what a person is told if it will not do.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, MAIN_DB, Transaction, TransactionBehavior};
+use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior};
 
 use super::connect::{self, Role};
-use super::migrate::{self, BackupError, Migration};
+use super::migrate::{self, Migration};
+use super::open_error::{OpenError, file_error, sqlite_error};
 use super::writer::Bounds;
 use crate::domain::Timestamp;
 
@@ -60,7 +61,7 @@ pub(super) struct Tuning {
     pub(super) readers: u32,
     pub(super) read_wait: Duration,
     pub(super) busy: Duration,
-    /// Sessions in memory, and as many users. Both full take about 25 MB.
+    /// Sessions in memory, and as many users. Both full take about 15 MB.
     pub(super) principals: u64,
     /// Bytes of write-ahead log past which a checkpoint empties it.
     pub(super) truncate_past: u64,
@@ -79,7 +80,7 @@ impl Default for Tuning {
             readers: 4,
             read_wait: Duration::from_secs(2),
             busy: Duration::from_secs(5),
-            principals: 20_000,
+            principals: 10_000,
             truncate_past: 64 * 1024 * 1024,
             migrations: migrate::MIGRATIONS,
         }
@@ -102,122 +103,8 @@ impl PageLimit {
             0 => i64::from(u32::MAX - 1),
             pages => i64::from(pages),
         };
-        conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+        conn.pragma_update(None, "max_page_count", pages)
     }
-}
-
-/// Why a database cannot be used, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// There is no such directory.
-    #[error("there is no directory {}; create it, or correct database.url", directory.display())]
-    MissingDirectory {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// The file or its directory cannot be written.
-    #[error(
-        "{} cannot be written; give the user that runs freshk the right to write it and its directory",
-        path.display()
-    )]
-    ReadOnly {
-        /// The file or the directory.
-        path: PathBuf,
-    },
-    /// Something else than a database.
-    #[error("{} is not a database; move it away, or correct database.url", path.display())]
-    NotADatabase {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another program's database.
-    #[error(
-        "{} belongs to another program (application id {application_id:#x}); correct database.url: freshk needs \
-         a file of its own, and users come from elsewhere with `freshk user import`",
-        path.display()
-    )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// Its `application_id`.
-        application_id: i32,
-    },
-    /// Written by a later version.
-    #[error(
-        "{} has schema {found}, this freshk knows {known}; install the version that wrote it, or a later one",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its `user_version`.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-    /// Written by an earlier version.
-    #[error("{} has schema {found}, this freshk needs {known}; run `freshk db migrate`", path.display())]
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// Its `user_version`.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-    /// Another process did not let go of it.
-    #[error("{} is locked by another process; stop that process, or wait until it is done", path.display())]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No room.
-    #[error("the disk that holds {} is full; free some space and start again", path.display())]
-    DiskFull {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Damaged.
-    #[error(
-        "{} is damaged; restore the latest backup with `freshk db restore` (and look at the disk)",
-        path.display()
-    )]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-    },
-    /// On a file system that cannot share memory between processes.
-    #[error("{} cannot have a write-ahead log; put it on a local disk, not a network share", path.display())]
-    NoLog {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The backup before a migration failed; nothing was changed.
-    #[error("no backup {} could be made before the schema is brought up to date: {source}", path.display())]
-    Backup {
-        /// The backup.
-        path: PathBuf,
-        /// Why.
-        source: BackupError,
-    },
-    /// A migration failed and was undone.
-    #[error("{} could not be brought to schema {version}, and was left as it was: {source}", path.display())]
-    Migration {
-        /// The file.
-        path: PathBuf,
-        /// The schema that was not reached.
-        version: i64,
-        /// Why.
-        source: rusqlite::Error,
-    },
-    /// Anything else.
-    #[error("{} cannot be opened: {reason}", path.display())]
-    Failed {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Opens the connection that will write, with everything in place behind it, and says where the file is.
@@ -248,6 +135,7 @@ pub(super) fn open(options: &OpenOptions) -> Result<(Connection, PathBuf), OpenE
     if version > known {
         return Err(OpenError::Newer { path, found: version, known });
     }
+    hide(&path);
     use_log(&conn, &path)?;
     if version < known {
         if !options.migrate {
@@ -287,10 +175,7 @@ fn ensure_file(path: &Path) -> Result<(), OpenError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(OpenError::NotADatabase { path: path.to_owned() }),
         Ok(found) if found.permissions().readonly() => Err(OpenError::ReadOnly { path: path.to_owned() }),
-        Ok(found) => {
-            hide(path, &found);
-            Ok(())
-        }
+        Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(file_error(path, &error)),
@@ -302,14 +187,15 @@ fn ensure_file(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Takes others' right to read away; `SQLite` gives `-wal` and `-shm` the mode of the database.
-fn hide(path: &Path, found: &Metadata) {
-    if found.permissions().mode() & 0o077 == 0 {
+fn hide(path: &Path) {
+    let hidden = fs::metadata(path).is_ok_and(|found| found.permissions().mode().trailing_zeros() >= 6);
+    if hidden {
         return;
     }
     for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         match fs::set_permissions(&file, Permissions::from_mode(OWNER_ONLY)) {
             Ok(()) => {
-                tracing::warn!(file = %file.display(), "others could read this file; now only its owner can")
+                tracing::warn!(file = %file.display(), "others could read this file; now only its owner can");
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(file = %file.display(), %error, "others can read this file"),
@@ -359,7 +245,7 @@ fn create(conn: &Connection) -> rusqlite::Result<Header> {
 fn touch_tables(conn: &Connection) -> rusqlite::Result<()> {
     let tables = ["users", "challenges", "sessions", "rotations", "spends", "refusals", "messages", "audit"];
     for table in tables {
-        conn.query_row(&format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"), [], |_| Ok(()))?;
+        conn.prepare(&format!("SELECT * FROM {table} LIMIT 1"))?.exists([])?;
     }
     Ok(())
 }
@@ -381,29 +267,6 @@ fn start_ids_at(conn: &Connection, first: i64) -> rusqlite::Result<()> {
         transaction.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('users', ?1)", [before])?;
     }
     transaction.commit()
-}
-
-fn sqlite_error(path: &Path, error: &rusqlite::Error) -> OpenError {
-    let path = path.to_owned();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
-        Some(ErrorCode::DatabaseCorrupt) => OpenError::Corrupt { path },
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
-        Some(ErrorCode::DiskFull) => OpenError::DiskFull { path },
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-            OpenError::ReadOnly { path }
-        }
-        _ => OpenError::Failed { path, reason: error.to_string() },
-    }
-}
-
-fn file_error(path: &Path, error: &io::Error) -> OpenError {
-    let path = path.to_owned();
-    match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { path },
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::DiskFull { path },
-        _ => OpenError::Failed { path, reason: error.to_string() },
-    }
 }
 
 #[cfg(test)]

@@ -71,3 +71,26 @@ impl r2d2::HandleError<rusqlite::Error> for LogErrors {
         fault(&error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::sqlite::tests::Bed;
+
+    #[tokio::test]
+    async fn a_read_that_waits_too_long_for_a_connection_is_refused() {
+        let bed = Bed::new();
+        let store = bed.store();
+        let readers = Readers::new(store.path(), 1, Duration::ZERO, Duration::ZERO);
+        let _place = Arc::clone(&readers.places).acquire_owned().await.unwrap();
+        assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_opened_is_unavailable() {
+        let bed = Bed::new();
+        let wait = Duration::from_millis(10);
+        let readers = Readers::new(&bed.dir.path().join("nowhere"), 1, wait, Duration::ZERO);
+        assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
+    }
+}

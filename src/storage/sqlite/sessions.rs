@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::fault::one_row;
 use crate::domain::{Session, SessionId};
 
-const BY_ID: &str = "SELECT id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
+pub(super) const BY_ID: &str = "SELECT id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
      created_at, expires_at, last_used_at, ended_at, end_reason, device, ip FROM sessions WHERE id = ?1";
 
 const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \

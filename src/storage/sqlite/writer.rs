@@ -94,8 +94,9 @@ impl Writer {
     /// Runs `first` and those that wait in one transaction, and answers them once it is durable, or gone.
     fn batch(&self, first: Job) {
         if let Err(fault) = self.begin() {
-            // Those that wait would wait as long, one after the other, and in vain.
-            let waiting = self.jobs.try_iter().take(self.bounds.queue);
+            // Those that wait would wait as long, one after the other, and in vain. All are taken before any is answered:
+            // who comes after an answer may find the database free again.
+            let waiting: Vec<_> = self.jobs.try_iter().take(self.bounds.queue).collect();
             return std::iter::once(first).chain(waiting).for_each(|job| answer(job, Err(fault)));
         }
         let stopwatch = Stopwatch::start();
