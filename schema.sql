@@ -56,6 +56,8 @@ CREATE TABLE sessions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_user ON sessions (user_id, created_at);
+-- Upkeep looks for those that are over. The expiry of the refresh token ascends, so an insert appends.
+CREATE INDEX sessions_over ON sessions (ifnull(ended_at, refresh_expires_at));
 
 -- When generations were rotated away; kept for the grace that lost answers have.
 CREATE TABLE rotations (
@@ -64,6 +66,8 @@ CREATE TABLE rotations (
     rotated_at INTEGER NOT NULL,
     PRIMARY KEY (session_id, generation)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rotations_at ON rotations (rotated_at);
 
 -- The ledger of quotas: a sliding-window log, one row per unit spent.
 CREATE TABLE spends (
@@ -84,6 +88,9 @@ CREATE TABLE refusals (
     count   INTEGER NOT NULL,
     PRIMARY KEY (subject, quota)
 ) STRICT, WITHOUT ROWID;
+
+-- Upkeep looks for windows that have closed.
+CREATE INDEX refusals_until ON refusals (until);
 
 -- Text messages, from the intent to send on.
 CREATE TABLE messages (

@@ -1,1 +1,156 @@
-//! x
+//! The seam's adapter for `SQLite`: one writer that commits for many at once, a pool of readers, a cache in front.
+//!
+//! Nothing here knows what a flow is. No type of rusqlite, r2d2 or moka leaves this room.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use tokio::task::spawn_blocking;
+
+use crate::domain::SessionId;
+use crate::storage::{Engine, Fault, Principal, ReadJob, Stored, WriteJob};
+
+mod audit;
+mod cache;
+mod challenges;
+mod checkpoint;
+mod columns;
+mod connect;
+mod fault;
+mod ledger;
+mod lock;
+mod messages;
+mod migrate;
+mod open;
+mod open_error;
+mod reader;
+mod sessions;
+mod tx;
+mod upkeep;
+mod users;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use lock::{LockError, ServeLock};
+pub use migrate::BackupError;
+pub use open::{OpenOptions, PageLimit};
+pub use open_error::OpenError;
+
+use cache::PrincipalCache;
+use fault::fault;
+use open::Tuning;
+use reader::Readers;
+use tx::SqliteTx;
+use writer::Job;
+
+/// A database in one `SQLite` file.
+pub struct SqliteStore {
+    path: PathBuf,
+    tuning: Tuning,
+    /// The writer's queue; closed when there is none.
+    queue: RwLock<Option<SyncSender<Job>>>,
+    writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    readers: Readers,
+    cache: Arc<PrincipalCache>,
+}
+
+impl SqliteStore {
+    /// Opens a database, or makes a new one, and starts its writer. Dropping the store ends the writer once what is
+    /// queued is written; [`Engine::close`] also waits for that.
+    ///
+    /// # Errors
+    /// [`OpenError`], in words for the operator.
+    pub fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
+        let (conn, path) = open::open(&options)?;
+        let OpenOptions { tuning, page_limit, .. } = options;
+        let cache = Arc::new(PrincipalCache::new(tuning.principals));
+        let readers = Readers::new(&path, tuning.readers, tuning.read_wait, tuning.busy);
+        let (queue, writer) = writer::start(conn, tuning.writer, Arc::clone(&cache), page_limit).map_err(
+            |error: io::Error| OpenError::Failed { path: path.clone(), reason: error.to_string() },
+        )?;
+        Ok(Arc::new(Self {
+            path,
+            tuning,
+            queue: RwLock::new(Some(queue)),
+            writer: tokio::sync::Mutex::new(Some(writer)),
+            readers,
+            cache,
+        }))
+    }
+
+    /// Where the file is; absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Session and user from two readings, each noted by itself: which user it will be is known only after the first.
+    async fn read_principal(&self, id: &SessionId) -> Stored<Option<Principal>> {
+        let (cache, id) = (Arc::clone(&self.cache), id.clone());
+        let read = move |conn: &rusqlite::Connection| {
+            let Some(session) = cache.session(&id, || sessions::by_id(conn, &id))? else { return Ok(None) };
+            let user = cache.user(session.user, || users::by_id(conn, session.user))?;
+            Ok(user.map(|user| Principal { session, user }))
+        };
+        self.readers.run(read).await
+    }
+}
+
+impl Engine for SqliteStore {
+    fn submit(&self, job: Box<dyn WriteJob>) -> Stored<()> {
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue.as_ref().ok_or(Fault::Unavailable)?;
+        queue.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(_) => Fault::Overloaded,
+            TrySendError::Disconnected(_) => Fault::Unavailable,
+        })
+    }
+
+    fn query(&self, job: ReadJob) -> BoxFuture<'_, Stored<()>> {
+        let read = move |conn: &rusqlite::Connection| {
+            let snapshot = conn.unchecked_transaction()?;
+            job(&SqliteTx::new(&snapshot));
+            Ok(())
+        };
+        self.readers.run(read).boxed()
+    }
+
+    fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, Stored<Option<Principal>>> {
+        match self.cache.principal(session) {
+            Some(known) => ready(Ok(Some(known))).boxed(),
+            None => self.read_principal(session).boxed(),
+        }
+    }
+
+    fn foreign_writes(&self) -> u64 {
+        self.cache.foreign_writes()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Stored<()>> {
+        let (path, tuning) = (self.path.clone(), self.tuning.clone());
+        let done = spawn_blocking(move || checkpoint::run(&path, tuning.truncate_past, tuning.busy));
+        done.map(|done| match done {
+            Ok(done) => done.map_err(|error| fault(&error)),
+            Err(_) => Err(Fault::Unavailable),
+        })
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            // Without a sender the writer ends when it has answered what is queued.
+            drop(self.queue.write().unwrap_or_else(PoisonError::into_inner).take());
+            if let Some(writer) = self.writer.lock().await.take()
+                && !matches!(spawn_blocking(|| writer.join()).await, Ok(Ok(())))
+            {
+                tracing::error!("the writer did not end as it should");
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,128 @@
+//! Rows of `challenges`.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::columns::count;
+use super::fault::one_row;
+use crate::domain::challenge::Use;
+use crate::domain::code::CodeHash;
+use crate::domain::{
+    Challenge, ChallengeId, ChallengeState, Channel, NewChallenge, PhoneNumber, SessionId, Timestamp,
+};
+
+macro_rules! columns {
+    () => {
+        "id, channel, phone, key_number, code_hmac, state, attempts, created_at, expires_at, spend_id, used_at, \
+         session_id, idempotency"
+    };
+}
+
+const BY_ID: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE id = ?1");
+
+pub(super) const NEWEST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM challenges WHERE phone = ?1 AND channel = ?2 ORDER BY id DESC LIMIT ?3"
+);
+
+pub(super) const SENDING: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM challenges WHERE state = 'sending' AND created_at < ?1 ORDER BY created_at, id LIMIT ?2"
+);
+
+/// The number that AUTOINCREMENT will give: the hash of the code holds it, so it is needed before the row is there.
+const NEXT_ID: &str = "SELECT 1 + max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'challenges'), 0), \
+     ifnull((SELECT max(id) FROM challenges), 0))";
+
+const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
+     expires_at, spend_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+const UPDATE: &str = "UPDATE challenges SET state = ?2, attempts = ?3, used_at = ?4, session_id = ?5, \
+     idempotency = ?6 WHERE id = ?1";
+
+pub(super) fn by_id(conn: &Connection, id: ChallengeId) -> rusqlite::Result<Option<Challenge>> {
+    conn.prepare_cached(BY_ID)?.query_row([id], challenge).optional()
+}
+
+pub(super) fn newest(
+    conn: &Connection,
+    channel: Channel,
+    phone: &PhoneNumber,
+    limit: usize,
+) -> rusqlite::Result<Vec<Challenge>> {
+    conn.prepare_cached(NEWEST)?.query_map(params![phone, channel, count(limit)], challenge)?.collect()
+}
+
+pub(super) fn sending_before(
+    conn: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<Challenge>> {
+    conn.prepare_cached(SENDING)?.query_map(params![before, count(limit)], challenge)?.collect()
+}
+
+pub(super) fn insert(
+    conn: &Connection,
+    new: NewChallenge,
+    hash: &dyn Fn(ChallengeId) -> CodeHash,
+) -> rusqlite::Result<Challenge> {
+    let id = conn.prepare_cached(NEXT_ID)?.query_row([], |row| row.get(0))?;
+    let NewChallenge { channel, phone, created_at, expires_at, spend } = new;
+    let challenge = Challenge {
+        id,
+        channel,
+        phone,
+        hash: hash(id),
+        state: ChallengeState::Sending,
+        attempts: 0,
+        created_at,
+        expires_at,
+        spend,
+        used: None,
+    };
+    conn.prepare_cached(INSERT)?.execute(params![
+        challenge.id,
+        challenge.channel,
+        challenge.phone,
+        challenge.hash.key,
+        challenge.hash.tag,
+        challenge.state,
+        challenge.created_at,
+        challenge.expires_at,
+        challenge.spend
+    ])?;
+    Ok(challenge)
+}
+
+pub(super) fn update(conn: &Connection, challenge: &Challenge) -> rusqlite::Result<()> {
+    let used = challenge.used.as_ref();
+    let changed = conn.prepare_cached(UPDATE)?.execute(params![
+        challenge.id,
+        challenge.state,
+        challenge.attempts,
+        used.map(|used| used.at),
+        used.and_then(|used| used.session.as_ref()),
+        used.and_then(|used| used.idempotency.as_ref())
+    ])?;
+    one_row(changed)
+}
+
+fn challenge(row: &Row<'_>) -> rusqlite::Result<Challenge> {
+    Ok(Challenge {
+        id: row.get(0)?,
+        channel: row.get(1)?,
+        phone: row.get(2)?,
+        hash: CodeHash { key: row.get(3)?, tag: row.get(4)? },
+        state: row.get(5)?,
+        attempts: row.get(6)?,
+        created_at: row.get(7)?,
+        expires_at: row.get(8)?,
+        spend: row.get(9)?,
+        used: used(row, row.get(10)?, row.get(11)?)?,
+    })
+}
+
+fn used(row: &Row<'_>, at: Option<Timestamp>, session: Option<SessionId>) -> rusqlite::Result<Option<Use>> {
+    at.map(|at| Ok(Use { at, session, idempotency: row.get(12)? })).transpose()
+}

@@ -1,0 +1,78 @@
+//! How the domain's small types stand in columns. What cannot be read back is an impossible row.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+use crate::domain::audit::AuditEvent;
+use crate::domain::message::MessageState;
+use crate::domain::quota::Quota;
+use crate::domain::session::EndReason;
+use crate::domain::{
+    ChallengeId, ChallengeState, Channel, MessageId, PhoneNumber, SessionId, SpendId, Timestamp, UserId,
+};
+
+/// A word in a row that means nothing to us; it may be somebody's data, so it is not told.
+#[derive(Debug, thiserror::Error)]
+#[error("a row holds a word that means nothing here")]
+struct Impossible;
+
+/// How many rows, as `SQLite` counts.
+pub(super) fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+macro_rules! integers {
+    ($($id:ident)+) => {$(
+        impl ToSql for $id {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.0.into())
+            }
+        }
+
+        impl FromSql for $id {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_i64().map(Self)
+            }
+        }
+    )+};
+}
+
+macro_rules! words {
+    ($($word:ident: $parse:expr;)+) => {$(
+        impl ToSql for $word {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.as_str().into())
+            }
+        }
+
+        impl FromSql for $word {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_str().and_then(|text| $parse(text).ok_or_else(|| FromSqlError::other(Impossible)))
+            }
+        }
+    )+};
+}
+
+integers! { UserId ChallengeId MessageId SpendId }
+
+words! {
+    AuditEvent: AuditEvent::parse;
+    ChallengeState: ChallengeState::parse;
+    Channel: Channel::parse;
+    EndReason: EndReason::parse;
+    MessageState: MessageState::parse;
+    Quota: Quota::parse;
+    SessionId: SessionId::parse;
+    PhoneNumber: |text| PhoneNumber::parse(text, 1).ok();
+}
+
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_millis().into())
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_i64().map(Self::from_millis)
+    }
+}

@@ -1,0 +1,98 @@
+//! The advisory lock beside the database: one server, and no restore under its feet.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::open::beside;
+
+/// Held while a process serves, restores, vacuums or migrates a database; given back when dropped, or by the system when
+/// the process ends, however it ends.
+#[derive(Debug)]
+pub struct ServeLock {
+    _file: File,
+}
+
+/// Why the lock was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds it.
+    #[error(
+        "{} is in use by {}; stop that process first, or give this one another database",
+        database.display(),
+        pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Held {
+        /// The database.
+        database: PathBuf,
+        /// Who, where it has said so.
+        pid: Option<u32>,
+    },
+    /// The file beside the database could not be written.
+    #[error("{} cannot be locked: {source}; make its directory writable for this user", path.display())]
+    Failed {
+        /// The lock's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl ServeLock {
+    /// Takes the lock of a database, at once or not at all. The file, `<database>.lock`, stays when the lock is given
+    /// back: deleting it would let two processes lock two files of one name.
+    ///
+    /// # Errors
+    /// [`LockError`], which says what to do.
+    pub fn acquire(database: &Path) -> Result<Self, LockError> {
+        let path = beside(database, ".lock");
+        let failed = |source| LockError::Failed { path: path.clone(), source };
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let pid = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
+                return Err(LockError::Held { database: database.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn one_holder_at_a_time_and_the_other_is_told_who() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("freshk.db");
+        let held = ServeLock::acquire(&database).unwrap();
+        let refused = ServeLock::acquire(&database).unwrap_err();
+        let pid = std::process::id();
+        assert!(matches!(refused, LockError::Held { pid: Some(found), .. } if found == pid), "{refused}");
+        assert!(refused.to_string().contains(&format!("process {pid}; stop")), "{refused}");
+        drop(held);
+        ServeLock::acquire(&database).unwrap();
+        let mode = dir.path().join("freshk.db.lock").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let refused = ServeLock::acquire(Path::new("/nowhere/freshk.db")).unwrap_err();
+        assert!(refused.to_string().contains("/nowhere/freshk.db.lock"), "{refused}");
+    }
+}

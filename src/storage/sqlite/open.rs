@@ -1,0 +1,274 @@
+//! Opening a database: what may stand at a path, what is made of it, and what a person is told if it will not do.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior};
+
+use super::connect::{self, Role};
+use super::migrate::{self, Migration};
+use super::open_error::{OpenError, file_error, sqlite_error};
+use super::writer::Bounds;
+use crate::domain::Timestamp;
+
+/// The whole current schema.
+pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
+
+/// `application_id` of our files: `FrK1`.
+pub(super) const APPLICATION_ID: i32 = 0x4672_4B31;
+
+/// `user_version` of the first schema; migrations count on from it.
+const FIRST_VERSION: i64 = 1;
+
+/// Only the owner reads people's numbers.
+const OWNER_ONLY: u32 = 0o600;
+
+/// What is opened, and how.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The file; made if it is not there, but its directory is not.
+    pub path: PathBuf,
+    /// New users' ids start here (`users.first_id`), or above the highest ever given.
+    pub first_user_id: i64,
+    /// Whether an older schema is brought up to date, after a backup, or refused. Only who holds the
+    /// [`ServeLock`](super::ServeLock) should: a server of an older version would not know the new schema.
+    pub migrate: bool,
+    /// Now; names the backup before a migration.
+    pub now: Timestamp,
+    /// A bound on the file's size, for tests of a full disk.
+    pub page_limit: Option<PageLimit>,
+    pub(super) tuning: Tuning,
+}
+
+impl OpenOptions {
+    /// The defaults, for a file.
+    pub fn new(path: impl Into<PathBuf>, now: Timestamp) -> Self {
+        let path = path.into();
+        Self { path, first_user_id: 1, migrate: true, now, page_limit: None, tuning: Tuning::default() }
+    }
+}
+
+/// Numbers that tests change.
+#[derive(Clone, Debug)]
+pub(super) struct Tuning {
+    pub(super) writer: Bounds,
+    pub(super) readers: u32,
+    pub(super) read_wait: Duration,
+    pub(super) busy: Duration,
+    /// Sessions in memory, and as many users. Both full take about 15 MB.
+    pub(super) principals: u64,
+    /// Bytes of write-ahead log past which a checkpoint empties it.
+    pub(super) truncate_past: u64,
+    pub(super) migrations: &'static [Migration],
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            writer: Bounds {
+                queue: 2048,
+                jobs: 256,
+                time: Duration::from_millis(5),
+                watch: Duration::from_millis(250),
+            },
+            readers: 4,
+            read_wait: Duration::from_secs(2),
+            busy: Duration::from_secs(5),
+            principals: 10_000,
+            truncate_past: 64 * 1024 * 1024,
+            migrations: migrate::MIGRATIONS,
+        }
+    }
+}
+
+/// A bound on the file's size that can be moved while the store is open: what a full disk is to `SQLite`.
+#[derive(Clone, Debug, Default)]
+pub struct PageLimit(Arc<AtomicU32>);
+
+impl PageLimit {
+    /// Lets the file grow to `pages` of 4 KiB (it never shrinks below what it has); 0 lifts the bound. Holds from the
+    /// next transaction on.
+    pub fn set(&self, pages: u32) {
+        self.0.store(pages, Ordering::SeqCst);
+    }
+
+    pub(super) fn apply(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let pages = match self.0.load(Ordering::SeqCst) {
+            0 => i64::from(u32::MAX - 1),
+            pages => i64::from(pages),
+        };
+        conn.pragma_update(None, "max_page_count", pages)
+    }
+}
+
+/// Opens the connection that will write, with everything in place behind it, and says where the file is.
+pub(super) fn open(options: &OpenOptions) -> Result<(Connection, PathBuf), OpenError> {
+    // Absolute: a path that begins with `file:` must not be read as a URI, and the working directory may change.
+    let path = std::path::absolute(&options.path).map_err(|e| file_error(&options.path, &e))?;
+    ensure_file(&path)?;
+    let told = |error| sqlite_error(&path, &error);
+    let conn = connect::open(&path, Role::Writer, options.tuning.busy).map_err(told)?;
+    if conn.is_readonly(MAIN_DB).map_err(told)? {
+        return Err(OpenError::ReadOnly { path });
+    }
+    if let Some(limit) = &options.page_limit {
+        limit.apply(&conn).map_err(told)?;
+    }
+    // Nothing is written before it is known whose file this is.
+    let mut header = header(&conn).map_err(told)?;
+    if header.is_new() {
+        use_log(&conn, &path)?;
+        header = create(&conn).map_err(told)?;
+    }
+    let migrations = options.tuning.migrations;
+    let known = migrations.last().map_or(FIRST_VERSION, |last| last.version);
+    let Header { application_id, version, .. } = header;
+    if application_id != APPLICATION_ID || version < FIRST_VERSION {
+        return Err(OpenError::Foreign { path, application_id });
+    }
+    if version > known {
+        return Err(OpenError::Newer { path, found: version, known });
+    }
+    hide(&path);
+    use_log(&conn, &path)?;
+    if version < known {
+        if !options.migrate {
+            return Err(OpenError::Older { path, found: version, known });
+        }
+        migrate::run(&conn, &path, migrations, options.now)?;
+    }
+    touch_tables(&conn).map_err(told)?;
+    start_ids_at(&conn, options.first_user_id).map_err(told)?;
+    Ok((conn, path))
+}
+
+/// The path of a file that stands beside another: its name and a suffix.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes the file if it is not there. One that is there is never opened here: closing it would drop the locks that
+/// `SQLite` may hold on it in this process.
+fn ensure_file(path: &Path) -> Result<(), OpenError> {
+    let directory = path.parent().unwrap_or(path);
+    match fs::metadata(directory) {
+        Ok(found) if !found.is_dir() => {
+            return Err(OpenError::MissingDirectory { directory: directory.to_owned() });
+        }
+        Ok(found) if found.permissions().readonly() => {
+            return Err(OpenError::ReadOnly { path: directory.to_owned() });
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(OpenError::MissingDirectory { directory: directory.to_owned() });
+        }
+        Err(error) => return Err(file_error(directory, &error)),
+    }
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(OpenError::NotADatabase { path: path.to_owned() }),
+        Ok(found) if found.permissions().readonly() => Err(OpenError::ReadOnly { path: path.to_owned() }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(file_error(path, &error)),
+                _ => Ok(()),
+            }
+        }
+        Err(error) => Err(file_error(path, &error)),
+    }
+}
+
+/// Takes others' right to read away; `SQLite` gives `-wal` and `-shm` the mode of the database.
+fn hide(path: &Path) {
+    let hidden = fs::metadata(path).is_ok_and(|found| found.permissions().mode().trailing_zeros() >= 6);
+    if hidden {
+        return;
+    }
+    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        match fs::set_permissions(&file, Permissions::from_mode(OWNER_ONLY)) {
+            Ok(()) => {
+                tracing::warn!(file = %file.display(), "others could read this file; now only its owner can");
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(file = %file.display(), %error, "others can read this file"),
+        }
+    }
+}
+
+struct Header {
+    application_id: i32,
+    version: i64,
+    tables: i64,
+}
+
+impl Header {
+    /// Nobody's yet: an empty file, or one that was left before its schema was committed.
+    fn is_new(&self) -> bool {
+        self.application_id == 0 && self.version == 0 && self.tables == 0
+    }
+}
+
+fn header(conn: &Connection) -> rusqlite::Result<Header> {
+    Ok(Header {
+        application_id: conn.pragma_query_value(None, "application_id", |row| row.get(0))?,
+        version: conn.pragma_query_value(None, "user_version", |row| row.get(0))?,
+        tables: conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
+    })
+}
+
+fn use_log(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let mode: String = conn
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(|error| sqlite_error(path, &error))?;
+    if mode == "wal" { Ok(()) } else { Err(OpenError::NoLog { path: path.to_owned() }) }
+}
+
+/// Writes the schema, unless another process just has.
+fn create(conn: &Connection) -> rusqlite::Result<Header> {
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    if header(conn)?.is_new() {
+        transaction.execute_batch(SCHEMA)?;
+    }
+    transaction.commit()?;
+    header(conn)
+}
+
+/// Reads a row of every table: damage to the heart of the file shows here, at the start.
+fn touch_tables(conn: &Connection) -> rusqlite::Result<()> {
+    let tables = ["users", "challenges", "sessions", "rotations", "spends", "refusals", "messages", "audit"];
+    for table in tables {
+        conn.prepare(&format!("SELECT * FROM {table} LIMIT 1"))?.exists([])?;
+    }
+    Ok(())
+}
+
+/// Raises the number from which AUTOINCREMENT counts; it never goes back.
+fn start_ids_at(conn: &Connection, first: i64) -> rusqlite::Result<()> {
+    let before = first.saturating_sub(1);
+    let reached: i64 = conn.query_row(
+        "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'users'), 0)",
+        [],
+        |row| row.get(0),
+    )?;
+    if reached >= before {
+        return Ok(());
+    }
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    let sql = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'users'";
+    if transaction.execute(sql, [before])? == 0 {
+        transaction.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('users', ?1)", [before])?;
+    }
+    transaction.commit()
+}
+
+#[cfg(test)]
+#[path = "tests/open.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+//! Why a database cannot be opened, in words for the operator: what is wrong, and what to do next.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use super::migrate::BackupError;
+
+/// Why a database cannot be used, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such directory.
+    #[error("there is no directory {}; create it, or correct database.url", directory.display())]
+    MissingDirectory {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The file or its directory cannot be written.
+    #[error(
+        "{} cannot be written; give the user that runs freshk the right to write it and its directory",
+        path.display()
+    )]
+    ReadOnly {
+        /// The file or the directory.
+        path: PathBuf,
+    },
+    /// Something else than a database.
+    #[error("{} is not a database; move it away, or correct database.url", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another program's database.
+    #[error(
+        "{} belongs to another program (application id {application_id:#x}); correct database.url: freshk needs \
+         a file of its own, and users come from elsewhere with `freshk user import`",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its `application_id`.
+        application_id: i32,
+    },
+    /// Written by a later version.
+    #[error(
+        "{} has schema {found}, this freshk knows {known}; install the version that wrote it, or a later one",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its `user_version`.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Written by an earlier version.
+    #[error("{} has schema {found}, this freshk needs {known}; run `freshk db migrate`", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its `user_version`.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Another process did not let go of it.
+    #[error("{} is locked by another process; stop that process, or wait until it is done", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No room.
+    #[error("the disk that holds {} is full; free some space and start again", path.display())]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Damaged.
+    #[error(
+        "{} is damaged; restore the latest backup with `freshk db restore` (and look at the disk)",
+        path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+    },
+    /// On a file system that cannot share memory between processes.
+    #[error("{} cannot have a write-ahead log; put it on a local disk, not a network share", path.display())]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The backup before a migration failed; nothing was changed.
+    #[error("no backup {} could be made before the schema is brought up to date: {source}", path.display())]
+    Backup {
+        /// The backup.
+        path: PathBuf,
+        /// Why.
+        source: BackupError,
+    },
+    /// A migration failed and was undone.
+    #[error("{} could not be brought to schema {version}, and was left as it was: {source}", path.display())]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// The schema that was not reached.
+        version: i64,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// Anything else.
+    #[error("{} cannot be opened: {reason}", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a failure of `SQLite` says of the file at `path`.
+pub(super) fn sqlite_error(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Corrupt { path },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
+        Some(ErrorCode::DiskFull) => OpenError::DiskFull { path },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            OpenError::ReadOnly { path }
+        }
+        _ => OpenError::Failed { path, reason: error.to_string() },
+    }
+}
+
+/// What a failure of the system says of it.
+pub(super) fn file_error(path: &Path, error: &io::Error) -> OpenError {
+    let path = path.to_owned();
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { path },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::DiskFull { path },
+        _ => OpenError::Failed { path, reason: error.to_string() },
+    }
+}

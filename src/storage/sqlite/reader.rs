@@ -1,0 +1,96 @@
+//! The pool of reading connections, and the way to it from async code.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::connect::{self, Role};
+use super::fault::fault;
+use crate::storage::{Fault, Stored};
+
+/// Reading connections. As many blocking threads read at once, and no more.
+pub(super) struct Readers {
+    pool: r2d2::Pool<SqliteConnectionManager>,
+    places: Arc<Semaphore>,
+    wait: Duration,
+}
+
+impl Readers {
+    /// At most `count` connections, opened when first needed; a read waits at most `wait` for one.
+    pub(super) fn new(path: &Path, count: u32, wait: Duration, busy: Duration) -> Self {
+        let manager = SqliteConnectionManager::file(path)
+            .with_flags(Role::Reader.flags())
+            .with_init(move |conn| connect::prepare(conn, Role::Reader, busy));
+        let pool = r2d2::Pool::builder()
+            .max_size(count)
+            .min_idle(Some(0))
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .test_on_check_out(false)
+            .error_handler(Box::new(LogErrors))
+            .build_unchecked(manager);
+        Self { pool, places: Arc::new(Semaphore::new(count as usize)), wait }
+    }
+
+    /// Runs `read` on a connection of its own, on a blocking thread.
+    pub(super) async fn run<T, F>(&self, read: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let place = tokio::time::timeout(self.wait, Arc::clone(&self.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            tracing::error!("no reading connection became free in time");
+            return Err(Fault::Unavailable);
+        };
+        let (pool, wait) = (self.pool.clone(), self.wait);
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let conn = pool.get_timeout(wait).map_err(|error| {
+                tracing::error!(%error, "no reading connection could be opened in time");
+                Fault::Unavailable
+            })?;
+            read(&conn).map_err(|error| fault(&error))
+        });
+        done.await.unwrap_or_else(|error| {
+            tracing::error!(panicked = error.is_panic(), "a read did not end");
+            Err(if error.is_panic() { Fault::Broken } else { Fault::Unavailable })
+        })
+    }
+}
+
+#[derive(Debug)]
+struct LogErrors;
+
+impl r2d2::HandleError<rusqlite::Error> for LogErrors {
+    fn handle_error(&self, error: rusqlite::Error) {
+        fault(&error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::sqlite::tests::Bed;
+
+    #[tokio::test]
+    async fn a_read_that_waits_too_long_for_a_connection_is_refused() {
+        let bed = Bed::new();
+        let store = bed.store();
+        let readers = Readers::new(store.path(), 1, Duration::ZERO, Duration::ZERO);
+        let _place = Arc::clone(&readers.places).acquire_owned().await.unwrap();
+        assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_opened_is_unavailable() {
+        let bed = Bed::new();
+        let wait = Duration::from_millis(10);
+        let readers = Readers::new(&bed.dir.path().join("nowhere"), 1, wait, Duration::ZERO);
+        assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
+    }
+}

@@ -1,0 +1,71 @@
+//! Rows of `sessions`.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::fault::one_row;
+use crate::domain::{Session, SessionId};
+
+pub(super) const BY_ID: &str = "SELECT id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
+     created_at, expires_at, last_used_at, ended_at, end_reason, device, ip FROM sessions WHERE id = ?1";
+
+const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \
+     refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+
+const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?4, generation_used = ?5, \
+     issued_at = ?6, refresh_expires_at = ?7, created_at = ?8, expires_at = ?9, last_used_at = ?10, \
+     ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14 WHERE id = ?1";
+
+pub(super) fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Option<Session>> {
+    conn.prepare_cached(BY_ID)?.query_row([id], session).optional()
+}
+
+pub(super) fn insert(conn: &Connection, session: &Session) -> rusqlite::Result<()> {
+    write(conn, INSERT, session)
+}
+
+pub(super) fn update(conn: &Connection, session: &Session) -> rusqlite::Result<()> {
+    write(conn, UPDATE, session)
+}
+
+fn write(conn: &Connection, sql: &str, session: &Session) -> rusqlite::Result<()> {
+    let changed = conn.prepare_cached(sql)?.execute(params![
+        session.id,
+        session.user,
+        session.generation,
+        session.jti,
+        session.generation_used,
+        session.issued_at,
+        session.refresh_expires_at,
+        session.created_at,
+        session.expires_at,
+        session.last_used_at,
+        session.ended.map(|(at, _)| at),
+        session.ended.map(|(_, reason)| reason),
+        session.device,
+        session.ip
+    ])?;
+    one_row(changed)
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
+    let ended = match row.get(10)? {
+        Some(at) => Some((at, row.get(11)?)),
+        None => None,
+    };
+    Ok(Session {
+        id: row.get(0)?,
+        user: row.get(1)?,
+        generation: row.get(2)?,
+        jti: row.get(3)?,
+        generation_used: row.get(4)?,
+        issued_at: row.get(5)?,
+        refresh_expires_at: row.get(6)?,
+        created_at: row.get(7)?,
+        expires_at: row.get(8)?,
+        last_used_at: row.get(9)?,
+        ended,
+        device: row.get(12)?,
+        ip: row.get(13)?,
+    })
+}

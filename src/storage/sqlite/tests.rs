@@ -1,0 +1,137 @@
+//! What the tests of this room share.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::open::{self, OpenOptions};
+use super::{Job, SqliteStore};
+use crate::domain::code::CodeHash;
+use crate::domain::session::{Lifetimes, Login, Session};
+use crate::domain::{Channel, NewChallenge, PhoneNumber, SessionId, Timestamp, UserId};
+use crate::storage::{Engine as _, Stored, Tx, WriteJob};
+
+mod ledger;
+mod plans;
+mod rows;
+mod store;
+
+pub(super) const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// A directory, gone with the test.
+pub(super) struct Bed {
+    pub(super) dir: TempDir,
+}
+
+impl Bed {
+    pub(super) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(super) fn options(&self) -> OpenOptions {
+        OpenOptions::new(self.dir.path().join("freshk.db"), START)
+    }
+
+    pub(super) fn store(&self) -> Arc<SqliteStore> {
+        SqliteStore::open(self.options()).unwrap()
+    }
+
+    /// The writing connection alone, inside a transaction.
+    pub(super) fn transaction(&self) -> Connection {
+        let (conn, _) = open::open(&self.options()).unwrap();
+        conn.execute_batch("BEGIN").unwrap();
+        conn
+    }
+
+    /// A connection as any other program would make it.
+    pub(super) fn stranger(&self) -> Connection {
+        Connection::open(self.dir.path().join("freshk.db")).unwrap()
+    }
+}
+
+pub(super) fn after(seconds: u64) -> Timestamp {
+    START + Duration::from_secs(seconds)
+}
+
+pub(super) fn phone(number: u32) -> PhoneNumber {
+    PhoneNumber::parse(&format!("+1555{number:07}"), 10).unwrap()
+}
+
+pub(super) fn session(chance: u8, user: UserId) -> Session {
+    let day = Duration::from_hours(24);
+    let lifetimes = Lifetimes { access: day, refresh: day, session: 10 * day };
+    let login = Login { user, device: "Pixel".into(), ip: "203.0.113.7".into() };
+    Session::open(SessionId::new(START, [chance; 10]), "0".repeat(32), login, START, &lifetimes)
+}
+
+pub(super) fn new_challenge(channel: Channel, number: u32) -> NewChallenge {
+    NewChallenge { channel, phone: phone(number), created_at: START, expires_at: after(600), spend: None }
+}
+
+pub(super) fn some_hash() -> CodeHash {
+    CodeHash { key: 7, tag: vec![1; 32] }
+}
+
+pub(super) fn users(conn: &Connection) -> i64 {
+    conn.query_row("SELECT count(*) FROM users", [], |row| row.get(0)).unwrap()
+}
+
+struct TestJob<F> {
+    closure: Option<F>,
+    reply: Sender<Stored<()>>,
+}
+
+impl<F: FnOnce(&mut dyn Tx) -> Stored<()> + Send> WriteJob for TestJob<F> {
+    fn run(&mut self, tx: &mut dyn Tx) -> Stored<()> {
+        (self.closure.take().unwrap())(tx)
+    }
+
+    fn finish(self: Box<Self>, committed: Stored<()>) {
+        let _ = self.reply.send(committed);
+    }
+}
+
+/// A write, and where its answer arrives.
+pub(super) fn job<F>(closure: F) -> (Job, Receiver<Stored<()>>)
+where
+    F: FnOnce(&mut dyn Tx) -> Stored<()> + Send + 'static,
+{
+    let (reply, answer) = channel();
+    (Box::new(TestJob { closure: Some(closure), reply }), answer)
+}
+
+/// Queues a write.
+pub(super) fn queue<F>(store: &SqliteStore, closure: F) -> Receiver<Stored<()>>
+where
+    F: FnOnce(&mut dyn Tx) -> Stored<()> + Send + 'static,
+{
+    let (job, answer) = job(closure);
+    store.submit(job).unwrap();
+    answer
+}
+
+/// Waits for an answer, though not for ever.
+pub(super) fn wait<T>(answer: &Receiver<T>) -> T {
+    answer.recv_timeout(Duration::from_mins(1)).expect("no answer within a minute")
+}
+
+/// Keeps the writer inside a write until the sender is used or dropped, so that what is queued meanwhile waits.
+pub(super) fn hold(store: &SqliteStore) -> (Sender<()>, Receiver<Stored<()>>) {
+    let (release, held) = channel();
+    let (ready, begun) = channel();
+    let answer = queue(store, move |_| {
+        ready.send(()).unwrap();
+        let _ = held.recv();
+        Ok(())
+    });
+    wait(&begun);
+    (release, answer)
+}
+
+/// Inserts one user.
+pub(super) fn join(number: u32) -> impl FnOnce(&mut dyn Tx) -> Stored<()> + Send + 'static {
+    move |tx| tx.insert_user(&phone(number), "retailer", START).map(drop)
+}

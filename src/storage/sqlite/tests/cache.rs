@@ -1,0 +1,115 @@
+use std::convert::Infallible;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use super::*;
+use proptest::prelude::*;
+
+/// One key of a shelf, what the database holds, and readers at any point of their reading.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A reader notes.
+    Note { reader: usize, key: u8 },
+    /// The same reader reads the database as it is now.
+    Read { reader: usize },
+    /// The same reader puts what it read.
+    Put { reader: usize },
+    /// The writer commits a new version of a key.
+    Commit { key: u8 },
+    /// The writer forgets the key; from here on the write is acknowledged.
+    Acknowledge { key: u8 },
+    /// Another process commits, and the writer sees it.
+    Foreign { key: u8 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (reader, key) = (0usize..3, 0u8..2);
+    prop_oneof![
+        (reader.clone(), key.clone()).prop_map(|(reader, key)| Step::Note { reader, key }),
+        reader.clone().prop_map(|reader| Step::Read { reader }),
+        reader.prop_map(|reader| Step::Put { reader }),
+        key.clone().prop_map(|key| Step::Commit { key }),
+        key.clone().prop_map(|key| Step::Acknowledge { key }),
+        key.prop_map(|key| Step::Foreign { key }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn s17_no_interleaving_serves_what_is_older_than_acknowledged(steps in prop::collection::vec(step(), 0..80)) {
+        let shelf: Shelf<u8, u32> = Shelf::new(10);
+        let (mut truth, mut acknowledged, mut foreign) = ([0u32; 2], [0u32; 2], 0);
+        let mut readers: [Option<(u8, Note, Option<u32>)>; 3] = [None; 3];
+        for step in steps {
+            match step {
+                Step::Note { reader, key } => readers[reader] = Some((key, shelf.note(&key, foreign), None)),
+                Step::Read { reader } => {
+                    if let Some((key, _, seen @ None)) = &mut readers[reader] {
+                        *seen = Some(truth[usize::from(*key)]);
+                    }
+                }
+                Step::Put { reader } => {
+                    if let Some((key, note, Some(seen))) = readers[reader].take() {
+                        shelf.put(&key, note, Arc::new(seen));
+                    }
+                }
+                Step::Commit { key } => truth[usize::from(key)] += 1,
+                Step::Acknowledge { key } => {
+                    shelf.forget(&key);
+                    acknowledged[usize::from(key)] = truth[usize::from(key)];
+                }
+                Step::Foreign { key } => {
+                    truth[usize::from(key)] += 1;
+                    foreign += 1;
+                    acknowledged[usize::from(key)] = truth[usize::from(key)];
+                }
+            }
+            for key in 0..2u8 {
+                if let Some(row) = shelf.get(&key, foreign) {
+                    prop_assert!(*row >= acknowledged[usize::from(key)]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn s17_threads_never_see_what_is_older_than_acknowledged() {
+    let shelf: Arc<Shelf<u8, u64>> = Arc::new(Shelf::new(10));
+    let (truth, acknowledged) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (shelf, truth) = (Arc::clone(&shelf), Arc::clone(&truth));
+            let (acknowledged, done) = (Arc::clone(&acknowledged), Arc::clone(&done));
+            thread::spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    let least = acknowledged.load(Ordering::SeqCst);
+                    let read = || Ok::<_, Infallible>(Some(truth.load(Ordering::SeqCst)));
+                    let row = shelf.get_or_read(&1, || 0, read).unwrap().unwrap();
+                    assert!(*row >= least, "{row} after {least}");
+                }
+            })
+        })
+        .collect();
+    for version in 1..20_000 {
+        truth.store(version, Ordering::SeqCst);
+        shelf.forget(&1);
+        acknowledged.store(version, Ordering::SeqCst);
+    }
+    done.store(true, Ordering::SeqCst);
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
+
+#[test]
+fn that_there_is_none_is_not_remembered() {
+    let shelf: Shelf<u8, u32> = Shelf::new(10);
+    let none = shelf.get_or_read(&1, || 0, || Ok::<_, Infallible>(None)).unwrap();
+    assert_eq!(none, None);
+    let some = shelf.get_or_read(&1, || 0, || Ok::<_, Infallible>(Some(5))).unwrap();
+    assert_eq!(some.as_deref(), Some(&5));
+    let kept = shelf.get_or_read(&1, || 0, || panic!("read twice") as Result<_, Infallible>).unwrap();
+    assert_eq!(kept.as_deref(), Some(&5));
+}

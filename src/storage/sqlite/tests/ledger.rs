@@ -1,0 +1,146 @@
+use super::*;
+use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::quota::{Endpoint, Quota};
+use crate::storage::sqlite::tx::SqliteTx;
+use crate::storage::{PurgeHorizon, View as _};
+
+const IP: Quota = Quota::Ip(Endpoint::Request);
+const USER: Quota = Quota::User(Channel::Production);
+
+fn horizon(now: Timestamp) -> PurgeHorizon {
+    PurgeHorizon { now, spends: now, challenges: now, sessions: now, audit: now, unverified: now }
+}
+
+fn count(conn: &Connection, table: &str) -> i64 {
+    conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+fn details(conn: &Connection) -> Vec<(Option<String>, Option<String>, Option<String>)> {
+    let sql = "SELECT phone, ip, detail FROM audit WHERE event = 'excess_rate_limit_exceeded' ORDER BY id";
+    let mut statement = conn.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn s19_spends_are_kept_by_subject_and_quota_and_given_back() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let late = tx.spend(IP, "203.0.113.7", after(50)).unwrap();
+    tx.spend(IP, "203.0.113.7", after(10)).unwrap();
+    tx.spend(USER, "203.0.113.7", after(20)).unwrap();
+    tx.spend(IP, "203.0.113.8", after(20)).unwrap();
+    assert_eq!(tx.spends(IP, "203.0.113.7", START).unwrap(), [after(10), after(50)]);
+    assert_eq!(tx.spends(IP, "203.0.113.7", after(10)).unwrap(), [after(50)], "since means after");
+    tx.pull_spends_back(IP, "203.0.113.7", after(30)).unwrap();
+    assert_eq!(tx.spends(IP, "203.0.113.7", START).unwrap(), [after(10), after(30)]);
+    tx.unspend(late).unwrap();
+    tx.unspend(late).unwrap();
+    assert_eq!(tx.spends(IP, "203.0.113.7", START).unwrap(), [after(10)]);
+    // A number that was given back is not given out again: a second give-back must hit nobody else.
+    assert!(tx.spend(IP, "203.0.113.9", after(60)).unwrap() > late);
+}
+
+#[test]
+fn s35_the_first_refusal_of_a_window_is_told_and_the_rest_are_summed_up() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let mut refuse =
+        |quota, subject: &str, at, until, n| tx.count_refusals(quota, subject, at, until, n).unwrap();
+    assert!(refuse(IP, "203.0.113.7", after(0), after(60), 1));
+    assert!(!refuse(IP, "203.0.113.7", after(10), after(70), 1));
+    assert!(!refuse(IP, "203.0.113.7", after(59), after(70), 15));
+    assert!(refuse(IP, "203.0.113.8", after(10), after(60), 1));
+    assert_eq!(details(&conn), []);
+    assert!(refuse(IP, "203.0.113.7", after(60), after(120), 1), "the window has closed");
+    assert!(refuse(IP, "203.0.113.8", after(60), after(120), 1), "one refusal was told already");
+    assert!(refuse(USER, phone(1).as_str(), after(60), after(120), 3));
+    let closed = PurgeHorizon { audit: START, ..horizon(after(120)) };
+    assert!(tx.purge(&closed, 2).unwrap());
+    assert!(!tx.purge(&closed, 2).unwrap());
+    assert_eq!(count(&conn, "refusals"), 0);
+    assert_eq!(
+        details(&conn),
+        [
+            (None, Some("203.0.113.7".into()), Some("ip:request refused 17 times".into())),
+            (Some("+15*******01".into()), None, Some("user refused 3 times".into())),
+        ]
+    );
+}
+
+#[test]
+fn s35_the_trail_is_append_only_save_for_retention_and_erasure() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let actor = Actor::system(START).with_phone(&phone(1), [7; 16]);
+    tx.audit(actor.did(AuditEvent::LoginSuccess).user(UserId(3)).detail("as told")).unwrap();
+    tx.audit(Actor { at: after(100), ..actor }.did(AuditEvent::LoginFail)).unwrap();
+    for tampering in [
+        "UPDATE audit SET detail = 'otherwise'",
+        "UPDATE audit SET at = 0",
+        "UPDATE audit SET phone_hash = NULL",
+        "UPDATE audit SET phone_hash = NULL, phone = NULL, user_id = 4",
+        "DELETE FROM audit",
+    ] {
+        let refused = conn.execute_batch(tampering).unwrap_err().to_string();
+        assert!(refused.contains("audit trail"), "{tampering}: {refused}");
+    }
+    assert!(tx.purge(&horizon(after(50)), 10).is_ok_and(|more| !more));
+    assert_eq!(count(&conn, "audit"), 1);
+    conn.execute_batch("UPDATE audit SET phone_hash = NULL, phone = NULL").unwrap();
+    assert!(conn.execute_batch("DELETE FROM audit").is_err());
+}
+
+#[test]
+fn purging_takes_slices_and_only_what_is_old() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    for seconds in 0..10 {
+        tx.spend(IP, "203.0.113.7", after(seconds)).unwrap();
+        let new = NewChallenge { created_at: after(seconds), ..new_challenge(Channel::Production, 1) };
+        let challenge = tx.insert_challenge(new, &|_| some_hash()).unwrap();
+        tx.insert_message(challenge.id, &phone(1), 1, after(seconds)).unwrap();
+    }
+    assert!(tx.purge(&horizon(after(7)), 5).unwrap());
+    assert_eq!(count(&conn, "spends"), 5);
+    while tx.purge(&horizon(after(7)), 5).unwrap() {}
+    for table in ["spends", "challenges", "messages"] {
+        assert_eq!(count(&conn, table), 3, "{table}");
+    }
+}
+
+#[test]
+fn sessions_go_when_they_are_over_and_users_who_never_verified_when_nothing_is_left_of_them() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let mut joined = |number| tx.insert_user(&phone(number), "retailer", START).unwrap();
+    let (gone, logged_in, waiting, verified) = (joined(1), joined(2), joined(3), joined(4));
+    tx.update_user(&crate::domain::User { phone_verified: true, ..verified.clone() }).unwrap();
+    tx.insert_session(&session(1, logged_in.id)).unwrap();
+    let ended = session(2, verified.id).ended(after(5), crate::domain::session::EndReason::Logout);
+    tx.insert_session(&ended).unwrap();
+    conn.execute("INSERT INTO rotations VALUES (?1, 0, 0)", [&ended.id]).unwrap();
+    tx.insert_challenge(new_challenge(Channel::Production, 3), &|_| some_hash()).unwrap();
+
+    let early = PurgeHorizon { challenges: START, ..horizon(after(10)) };
+    while tx.purge(&early, 2).unwrap() {}
+    assert_eq!(tx.user(gone.id).unwrap(), None);
+    assert!(tx.user(logged_in.id).unwrap().is_some());
+    assert!(tx.user(waiting.id).unwrap().is_some(), "a code of theirs is on its way");
+    assert_eq!((count(&conn, "sessions"), count(&conn, "rotations")), (1, 0));
+
+    let later = PurgeHorizon { challenges: START, ..horizon(after(2 * 86_400)) };
+    while tx.purge(&later, 2).unwrap() {}
+    assert_eq!(count(&conn, "sessions"), 0, "its refresh token has expired");
+    assert_eq!(tx.user(logged_in.id).unwrap(), None);
+    assert_eq!(tx.user(waiting.id).unwrap(), None);
+    assert!(tx.user(verified.id).unwrap().is_some());
+    let touched = tx.into_touched();
+    assert!([gone.id, logged_in.id, waiting.id].iter().all(|id| touched.users.contains(id)));
+    assert_eq!(touched.sessions.len(), 2);
+}

@@ -1,0 +1,97 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::storage::sqlite::open;
+use crate::storage::sqlite::tests::{Bed, phone, users};
+
+const GOOD: &[Migration] = &[
+    Migration { version: 2, sql: "ALTER TABLE users ADD COLUMN nickname TEXT" },
+    Migration { version: 3, sql: "UPDATE users SET nickname = username" },
+];
+
+const FAILING: &[Migration] = &[
+    Migration { version: 2, sql: "ALTER TABLE users ADD COLUMN nickname TEXT" },
+    Migration { version: 3, sql: "UPDATE users SET nickname = 'half'; DELETE FROM nowhere" },
+];
+
+const DANGLING: &[Migration] = &[Migration {
+    version: 2,
+    sql: "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at) \
+          VALUES (99, '+1555', 'sent', 1, 0, 0)",
+}];
+
+/// A database of the first schema with one user.
+fn first_schema() -> Bed {
+    let bed = Bed::new();
+    let (conn, _) = open::open(&bed.options()).unwrap();
+    crate::storage::sqlite::users::insert(&conn, &phone(1), "retailer", bed.options().now).unwrap();
+    bed
+}
+
+fn migrate(bed: &Bed, steps: &'static [Migration]) -> Result<Connection, OpenError> {
+    let mut options = bed.options();
+    options.tuning.migrations = steps;
+    open::open(&options).map(|(conn, _)| conn)
+}
+
+fn backups(bed: &Bed) -> Vec<PathBuf> {
+    let names = fs::read_dir(bed.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    names.filter(|path| path.to_string_lossy().contains(".before-")).collect()
+}
+
+#[test]
+fn s31_steps_are_taken_after_a_backup_that_opens() {
+    let bed = first_schema();
+    let conn = migrate(&bed, GOOD).unwrap();
+    assert_eq!(version(&conn).unwrap(), 3);
+    let name: String = conn.query_row("SELECT nickname FROM users", [], |row| row.get(0)).unwrap();
+    assert_eq!(name, "user_15550000001");
+    assert!(conn.pragma_query_value(None, "foreign_keys", |row| row.get::<_, bool>(0)).unwrap());
+
+    let [backup] = &backups(&bed)[..] else { panic!("{:?}", backups(&bed)) };
+    assert!(backup.ends_with("freshk.db.before-v2-20260101T000000Z.bak"), "{}", backup.display());
+    assert_eq!(backup.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let copy = Connection::open(backup).unwrap();
+    assert_eq!((version(&copy).unwrap(), users(&copy)), (1, 1));
+}
+
+#[test]
+fn nothing_missing_makes_no_backup() {
+    let bed = first_schema();
+    drop(migrate(&bed, GOOD).unwrap());
+    for backup in backups(&bed) {
+        fs::remove_file(backup).unwrap();
+    }
+    drop(migrate(&bed, GOOD).unwrap());
+    assert_eq!(backups(&bed), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_step_that_fails_is_undone_and_those_before_it_stand() {
+    let bed = first_schema();
+    let refused = migrate(&bed, FAILING).map(drop).unwrap_err();
+    assert!(matches!(refused, OpenError::Migration { version: 3, .. }), "{refused}");
+    let stranger = bed.stranger();
+    assert_eq!(version(&stranger).unwrap(), 2);
+    let name: Option<String> =
+        stranger.query_row("SELECT nickname FROM users", [], |row| row.get(0)).unwrap();
+    assert_eq!(name, None);
+}
+
+#[test]
+fn a_step_that_leaves_a_row_dangling_is_undone() {
+    let bed = first_schema();
+    let refused = migrate(&bed, DANGLING).map(drop).unwrap_err();
+    assert!(matches!(refused, OpenError::Migration { version: 2, .. }), "{refused}");
+    assert_eq!(version(&bed.stranger()).unwrap(), 1);
+}
+
+#[test]
+fn without_a_backup_nothing_changes() {
+    let bed = first_schema();
+    // Where the draft would go there is a directory.
+    fs::create_dir(bed.dir.path().join("freshk.db.before-v2-20260101T000000Z.bak.part")).unwrap();
+    let refused = migrate(&bed, GOOD).map(drop).unwrap_err();
+    assert!(matches!(refused, OpenError::Backup { .. }), "{refused}");
+    assert_eq!(version(&bed.stranger()).unwrap(), 1);
+}

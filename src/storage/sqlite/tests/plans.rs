@@ -1,0 +1,57 @@
+use rusqlite::StatementStatus;
+
+use super::*;
+use crate::storage::View as _;
+use crate::storage::sqlite::tx::SqliteTx;
+use crate::storage::sqlite::{challenges, ledger, messages, sessions, upkeep, users};
+
+/// How `SQLite` would go about a statement, a step a line.
+fn plan(conn: &Connection, sql: &str) -> String {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let mut rows = statement.raw_query();
+    let mut plan = String::new();
+    while let Some(row) = rows.next().unwrap() {
+        plan += &row.get::<_, String>(3).unwrap();
+        plan.push('\n');
+    }
+    plan
+}
+
+#[test]
+fn every_frequent_query_goes_by_an_index() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    for (sql, index) in [
+        (users::BY_PHONE, "SEARCH users USING INDEX sqlite_autoindex_users_2 (phone=?)"),
+        (challenges::NEWEST, "SEARCH challenges USING INDEX challenges_phone (phone=? AND channel=?)"),
+        (challenges::SENDING, "SEARCH challenges USING INDEX challenges_sending (created_at<?)"),
+        (
+            ledger::SPENT_SINCE,
+            "SEARCH spends USING COVERING INDEX spends_subject (subject=? AND quota=? AND at>?)",
+        ),
+        (ledger::PULL_BACK, "SEARCH spends USING INDEX spends_subject (subject=? AND quota=? AND at>?)"),
+        (ledger::CLOSED_WINDOWS, "SEARCH refusals USING INDEX refusals_until (until<?)"),
+        (messages::BY_SID, "SEARCH messages USING INDEX messages_sid (sid=?)"),
+        (sessions::BY_ID, "SEARCH sessions USING PRIMARY KEY (id=?)"),
+        (upkeep::SESSIONS, "SEARCH sessions USING COVERING INDEX sessions_over (<expr><?)"),
+        (upkeep::ROTATIONS, "SEARCH rotations USING COVERING INDEX rotations_at (rotated_at<?)"),
+        (upkeep::UNVERIFIED, "SEARCH users USING INDEX users_unverified (joined_at<?)"),
+    ] {
+        let plan = plan(&conn, sql);
+        assert!(plan.contains(index), "{sql}\n{plan}");
+        assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
+    }
+}
+
+#[test]
+fn a_statement_is_planned_once() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let tx = SqliteTx::new(&conn);
+    for number in 0..10 {
+        tx.challenges(Channel::Production, &phone(number), 2).unwrap();
+    }
+    let newest = conn.prepare_cached(challenges::NEWEST).unwrap();
+    assert_eq!(newest.get_status(StatementStatus::Run), 10);
+    assert_eq!(newest.get_status(StatementStatus::RePrepare), 0);
+}

@@ -1,0 +1,143 @@
+use super::*;
+use crate::domain::challenge::Use;
+use crate::domain::message::MessageState;
+use crate::domain::session::EndReason;
+use crate::domain::{Challenge, ChallengeId, ChallengeState, SpendId};
+use crate::storage::sqlite::tx::SqliteTx;
+use crate::storage::{Fault, View as _};
+
+#[test]
+fn users_are_read_as_they_were_written() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let new = tx.insert_user(&phone(1), "retailer", START).unwrap();
+    assert_eq!(new.username, "user_15550000001");
+    assert!(new.is_active && !new.phone_verified);
+    assert_eq!(tx.user(new.id).unwrap(), Some(new.clone()));
+    let changed = crate::domain::User { is_active: false, phone_verified: true, role: "admin".into(), ..new };
+    tx.update_user(&changed).unwrap();
+    assert_eq!(tx.user_by_phone(&phone(1)).unwrap(), Some(changed));
+    assert_eq!(tx.user_by_phone(&phone(2)).unwrap(), None);
+}
+
+#[test]
+fn a_name_that_is_taken_gets_a_number_and_a_phone_has_one_user() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    for (number, name) in [(7, "user_15550000001"), (8, "user_15550000001_2")] {
+        let user = tx.insert_user(&phone(number), "retailer", START).unwrap();
+        tx.update_user(&crate::domain::User { username: name.into(), ..user }).unwrap();
+    }
+    assert_eq!(tx.insert_user(&phone(1), "retailer", START).unwrap().username, "user_15550000001_3");
+    assert_eq!(tx.insert_user(&phone(1), "retailer", START), Err(Fault::Broken));
+}
+
+#[test]
+fn challenges_are_read_as_they_were_written_newest_first() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let hash = |id: ChallengeId| CodeHash { key: u32::MAX, tag: id.0.to_be_bytes().to_vec() };
+    let mut issue = |channel, number| tx.insert_challenge(new_challenge(channel, number), &hash).unwrap().id;
+    let first = issue(Channel::Production, 1);
+    issue(Channel::Testing, 1);
+    issue(Channel::Production, 2);
+    let last = issue(Channel::Production, 1);
+    let found = tx.challenges(Channel::Production, &phone(1), 5).unwrap();
+    assert_eq!(found.iter().map(|challenge| challenge.id).collect::<Vec<_>>(), [last, first]);
+    assert_eq!(tx.challenges(Channel::Production, &phone(1), 1).unwrap().len(), 1);
+    assert_eq!(found[0].hash, hash(last), "the hash holds the number of the row");
+
+    let used = Use { at: after(9), session: Some(session(1, UserId(1)).id), idempotency: Some(vec![3; 32]) };
+    let [challenge, _] = <[Challenge; 2]>::try_from(found).unwrap();
+    let challenge = challenge.guessed_wrong().consumed(used.clone());
+    tx.update_challenge(&challenge).unwrap();
+    let read = tx.challenge(last).unwrap().unwrap();
+    assert_eq!((read.state, read.attempts, read.used), (ChallengeState::Used, 1, Some(used)));
+    assert_eq!((read.created_at, read.expires_at), (START, after(600)));
+    assert_eq!(tx.challenge(ChallengeId(99)).unwrap().map(|c| c.id), None);
+}
+
+#[test]
+fn what_is_still_sending_is_found_oldest_first() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    for seconds in [30, 10, 20, 40] {
+        let new = NewChallenge {
+            created_at: after(seconds),
+            spend: Some(SpendId(4)),
+            ..new_challenge(Channel::Production, 1)
+        };
+        let challenge = tx.insert_challenge(new, &|_| some_hash()).unwrap();
+        if seconds == 20 {
+            tx.update_challenge(&challenge.accepted()).unwrap();
+        }
+    }
+    let ages = |found: Vec<Challenge>| found.iter().map(|c| c.created_at).collect::<Vec<_>>();
+    assert_eq!(ages(tx.sending_before(after(40), 10).unwrap()), [after(10), after(30)]);
+    assert_eq!(ages(tx.sending_before(after(40), 1).unwrap()), [after(10)]);
+    assert_eq!(tx.sending_before(after(40), 1).unwrap()[0].spend, Some(SpendId(4)));
+}
+
+#[test]
+fn sessions_are_read_as_they_were_written() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let user = tx.insert_user(&phone(1), "retailer", START).unwrap().id;
+    let open = session(1, user);
+    tx.insert_session(&open).unwrap();
+    assert_eq!(tx.session(&open.id).unwrap(), Some(open.clone()));
+    let ended = Session { generation: 3, generation_used: true, ..open }.ended(after(5), EndReason::Logout);
+    tx.update_session(&ended).unwrap();
+    assert_eq!(tx.session(&ended.id).unwrap(), Some(ended));
+    assert_eq!(tx.session(&session(2, user).id).unwrap(), None);
+    assert_eq!(tx.insert_session(&session(3, UserId(99))), Err(Fault::Broken), "nobody's session");
+}
+
+#[test]
+fn messages_are_read_as_they_were_written() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let hash = |_| some_hash();
+    let challenge = tx.insert_challenge(new_challenge(Channel::Production, 1), &hash).unwrap().id;
+    let id = tx.insert_message(challenge, &phone(1), 2, START).unwrap();
+    let mut message = tx.message(id).unwrap().unwrap();
+    assert_eq!((message.state, message.segments, message.sid.clone()), (MessageState::Intended, 2, None));
+    assert_eq!((message.challenge, message.to.clone()), (challenge, phone(1)));
+    message.sid = Some("SM1".into());
+    message.state = MessageState::Failed;
+    message.error_code = Some(21_610);
+    message.updated_at = after(3);
+    tx.update_message(&message).unwrap();
+    let read = tx.message_by_sid("SM1").unwrap().unwrap();
+    assert_eq!((read.id, read.state, read.error_code), (id, MessageState::Failed, Some(21_610)));
+    assert_eq!((read.created_at, read.updated_at), (START, after(3)));
+    assert!(tx.message_by_sid("SM2").unwrap().is_none());
+}
+
+#[test]
+fn a_row_that_is_not_there_cannot_be_updated() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let user = tx.insert_user(&phone(1), "retailer", START).unwrap();
+    assert_eq!(tx.update_session(&session(1, user.id)), Err(Fault::Broken));
+    assert_eq!(tx.update_user(&crate::domain::User { id: UserId(99), ..user }), Err(Fault::Broken));
+}
+
+#[test]
+fn an_impossible_row_is_broken_and_tells_nothing_of_itself() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    conn.execute_batch("INSERT INTO users (username, phone, role, joined_at) VALUES ('x', 'secret', 'r', 0)")
+        .unwrap();
+    let tx = SqliteTx::new(&conn);
+    assert_eq!(tx.user(UserId(1)), Err(Fault::Broken));
+    let error = crate::storage::sqlite::users::by_id(&conn, UserId(1)).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+}

@@ -1,0 +1,219 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::User;
+use crate::domain::session::EndReason;
+use crate::storage::sqlite::SqliteStore;
+use crate::storage::sqlite::connect::{self, Role};
+use crate::storage::sqlite::open::beside;
+use crate::storage::{Fault, Store};
+
+/// Waits until something has become true, though not for ever.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..6000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within a minute: {what}");
+}
+
+/// A user who is logged in.
+async fn login(store: &Store, number: u32) -> (User, Session) {
+    let insert = move |tx: &mut dyn Tx| {
+        let user = tx.insert_user(&phone(number), "retailer", START)?;
+        let session = session(u8::try_from(number).unwrap(), user.id);
+        tx.insert_session(&session)?;
+        Ok((user, session))
+    };
+    store.write(insert).await.unwrap()
+}
+
+#[tokio::test]
+async fn s17_an_own_write_is_seen_by_the_next_look() {
+    let bed = Bed::new();
+    let engine = bed.store();
+    let store = Store::new(engine.clone());
+    assert!(store.principal(&session(1, UserId(1)).id).await.unwrap().is_none());
+    let (user, session) = login(&store, 1).await;
+    for round in 0..10 {
+        let seen = store.principal(&session.id).await.unwrap().unwrap();
+        assert_eq!((seen.user.is_active, seen.session.ended), (round % 2 == 0, None));
+        assert!(engine.cache.principal(&session.id).is_some(), "not kept");
+        let changed = User { is_active: !seen.user.is_active, ..user.clone() };
+        store.write(move |tx| tx.update_user(&changed)).await.unwrap();
+    }
+    let ended = session.clone().ended(after(1), EndReason::Logout);
+    store.write(move |tx| tx.update_session(&ended)).await.unwrap();
+    let seen = store.principal(&session.id).await.unwrap().unwrap();
+    assert_eq!(seen.session.ended, Some((after(1), EndReason::Logout)));
+    assert_eq!(store.foreign_writes(), 0);
+}
+
+#[tokio::test]
+async fn s17_what_another_process_wrote_is_seen_within_a_second() {
+    let bed = Bed::new();
+    let store = Store::new(bed.store());
+    let (_, session) = login(&store, 1).await;
+    assert!(store.principal(&session.id).await.unwrap().unwrap().user.is_active);
+    bed.stranger().execute_batch("UPDATE users SET is_active = 0").unwrap();
+    until("the foreign write is noticed", || store.foreign_writes() == 1).await;
+    assert!(!store.principal(&session.id).await.unwrap().unwrap().user.is_active);
+}
+
+#[tokio::test]
+async fn own_writes_and_checkpoints_are_not_foreign() {
+    let bed = Bed::new();
+    let store = Store::new(bed.store());
+    for number in 0..20 {
+        store.write(join(number)).await.unwrap();
+        store.checkpoint().await.unwrap();
+        let count = store.read(move |view| view.user_by_phone(&phone(number))).await.unwrap();
+        assert!(count.is_some());
+    }
+    assert_eq!(store.foreign_writes(), 0);
+}
+
+#[tokio::test]
+async fn a_checkpoint_empties_a_log_that_has_grown() {
+    let bed = Bed::new();
+    let mut options = bed.options();
+    options.tuning.truncate_past = 1;
+    let engine = SqliteStore::open(options).unwrap();
+    let log = beside(engine.path(), "-wal");
+    let store = Store::new(engine);
+    store.write(join(1)).await.unwrap();
+    assert!(log.metadata().unwrap().len() > 0);
+    store.checkpoint().await.unwrap();
+    assert_eq!(log.metadata().unwrap().len(), 0);
+    store.write(join(2)).await.unwrap();
+    assert_eq!(users(&bed.stranger()), 2);
+}
+
+#[tokio::test]
+async fn closing_writes_what_is_queued_and_refuses_what_comes_later() {
+    let bed = Bed::new();
+    let engine = bed.store();
+    let store = Store::new(engine.clone());
+    let (release, _held) = hold(&engine);
+    let queued = queue(&engine, join(1));
+    let closing = tokio::spawn({
+        let store = store.clone();
+        async move { store.close().await }
+    });
+    until("the queue is closed", || engine.queue.read().unwrap().is_none()).await;
+    assert_eq!(store.write(join(2)).await, Err(Fault::Unavailable));
+    drop(release);
+    closing.await.unwrap();
+    assert_eq!(wait(&queued), Ok(()));
+    assert_eq!(users(&bed.stranger()), 1);
+    let log = beside(engine.path(), "-wal");
+    assert!(!log.exists() || log.metadata().unwrap().len() == 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn dropping_the_store_ends_its_writer_and_writes_what_is_queued() {
+    let bed = Bed::new();
+    let engine = bed.store();
+    let queued = queue(&engine, join(1));
+    let writers = Arc::downgrade(&engine.cache);
+    drop(engine);
+    assert_eq!(wait(&queued), Ok(()));
+    until("the writer has ended", || writers.strong_count() == 0).await;
+}
+
+#[tokio::test]
+async fn s31_all_files_are_their_owners_alone() {
+    let bed = Bed::new();
+    let store = Store::new(bed.store());
+    store.write(join(1)).await.unwrap();
+    let files: Vec<_> = bed.dir.path().read_dir().unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
+#[tokio::test]
+async fn s28_every_connection_reports_its_pragmas_back() {
+    fn report(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+        let pragmas = ["journal_mode", "synchronous", "busy_timeout", "foreign_keys", "trusted_schema"];
+        let value = |name| conn.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+        pragmas.into_iter().map(|name| Ok(format!("{name}={:?}", value(name)?))).collect()
+    }
+    const EXPECTED: [&str; 5] = [
+        "journal_mode=Text(\"wal\")",
+        "synchronous=Integer(2)",
+        "busy_timeout=Integer(5000)",
+        "foreign_keys=Integer(1)",
+        "trusted_schema=Integer(0)",
+    ];
+    let bed = Bed::new();
+    let (writer, _) = open::open(&bed.options()).unwrap();
+    assert_eq!(report(&writer).unwrap(), EXPECTED);
+    let checkpoints: i64 = writer.pragma_query_value(None, "wal_autocheckpoint", |row| row.get(0)).unwrap();
+    assert_eq!(checkpoints, 0);
+    let checkpoint = connect::open(&bed.options().path, Role::Checkpoint, Duration::from_secs(5)).unwrap();
+    assert_eq!(report(&checkpoint).unwrap(), EXPECTED);
+
+    let engine = bed.store();
+    // All at once, so that each has a connection of its own.
+    let all = Arc::new(std::sync::Barrier::new(4));
+    let readers = (0..4).map(|_| {
+        let all = Arc::clone(&all);
+        engine.readers.run(move |conn| {
+            all.wait();
+            assert!(conn.execute_batch("DELETE FROM users").is_err(), "a reader could write");
+            report(conn)
+        })
+    });
+    for reported in futures_util::future::join_all(readers).await {
+        assert_eq!(reported.unwrap(), EXPECTED);
+    }
+}
+
+#[tokio::test]
+async fn s32_a_read_that_panics_harms_nobody_else() {
+    let bed = Bed::new();
+    let mut options = bed.options();
+    options.tuning.readers = 1;
+    let store = Store::new(SqliteStore::open(options).unwrap());
+    let panicking = store.read(|_| -> Stored<()> { panic!("as a test of panics") });
+    assert_eq!(panicking.await, Err(Fault::Broken));
+    assert_eq!(store.read(|view| view.user(UserId(1))).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_many_tasks_were_told_is_there_is_there() {
+    const TASKS: u32 = 32;
+    const EACH: u32 = 50;
+    let bed = Bed::new();
+    let store = Store::new(bed.store());
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut acknowledged = 0;
+                for n in 0..EACH {
+                    // Every fifth meets a phone that is taken.
+                    let number = if n % 5 == 4 { task * EACH } else { task * EACH + n };
+                    acknowledged += i64::from(store.write(join(number)).await.is_ok());
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let mut acknowledged = 0;
+    for task in tasks {
+        acknowledged += task.await.unwrap();
+    }
+    assert_eq!(acknowledged, i64::from(TASKS * EACH / 5 * 4));
+    store.close().await;
+    let stranger = bed.stranger();
+    assert_eq!(users(&stranger), acknowledged);
+    let verdict: String = stranger.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}

@@ -1,0 +1,159 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::domain::audit::{Actor, AuditEvent};
+use crate::storage::Engine as _;
+use crate::storage::sqlite::SqliteStore;
+use crate::storage::sqlite::tests::{Bed, START, hold, job, join, phone, queue, users, wait};
+
+#[test]
+fn what_waits_is_committed_together_and_answered_after() {
+    let bed = Bed::new();
+    let store = bed.store();
+    let stranger = bed.stranger();
+    let (release, held) = hold(&store);
+    let answers: Vec<_> = (0..5).map(|n| queue(&store, join(n))).collect();
+    let last = queue(&store, move |tx| {
+        assert!(tx.user_by_phone(&phone(4))?.is_some());
+        assert_eq!(users(&stranger), 0, "committed one by one");
+        Ok(())
+    });
+    assert!(answers[0].try_recv().is_err(), "answered before the commit");
+    drop(release);
+    wait(&held).unwrap();
+    wait(&last).unwrap();
+    for answer in &answers {
+        wait(answer).unwrap();
+    }
+    assert_eq!(users(&bed.stranger()), 5);
+}
+
+#[test]
+fn a_batch_is_bounded_by_count_and_by_time() {
+    for (jobs, time) in [(2, Duration::from_mins(1)), (256, Duration::ZERO)] {
+        let bed = Bed::new();
+        let mut options = bed.options();
+        options.tuning.writer = Bounds { jobs, time, ..options.tuning.writer };
+        let store = SqliteStore::open(options).unwrap();
+        let stranger = bed.stranger();
+        let (release, _held) = hold(&store);
+        let _first = queue(&store, join(1));
+        let second = queue(&store, move |_| {
+            assert_eq!(users(&stranger), 1, "{jobs} {time:?}");
+            Ok(())
+        });
+        drop(release);
+        wait(&second).unwrap();
+    }
+}
+
+#[test]
+fn a_failing_and_a_panicking_write_are_undone_alone() {
+    let bed = Bed::new();
+    let store = bed.store();
+    let (release, _held) = hold(&store);
+    let good = queue(&store, join(1));
+    let failing = queue(&store, |tx| join(2)(tx).and(Err(Fault::Overloaded)));
+    let panicking = queue(&store, |tx| {
+        join(3)(tx)?;
+        panic!("as a test of panics")
+    });
+    let twice = queue(&store, join(1));
+    let last = queue(&store, join(4));
+    drop(release);
+    assert_eq!(wait(&good), Ok(()));
+    assert_eq!(wait(&failing), Err(Fault::Overloaded));
+    assert_eq!(wait(&panicking), Err(Fault::Broken));
+    assert_eq!(wait(&twice), Err(Fault::Broken), "a phone has one user");
+    assert_eq!(wait(&last), Ok(()));
+    assert_eq!(users(&bed.stranger()), 2);
+}
+
+#[test]
+fn s30_s36_a_full_disk_ends_the_batch_acknowledges_none_and_recovers() {
+    static SMALL_WRITE_RAN: AtomicBool = AtomicBool::new(false);
+    let bed = Bed::new();
+    let limit = PageLimit::default();
+    let store = SqliteStore::open(crate::storage::sqlite::OpenOptions {
+        page_limit: Some(limit.clone()),
+        ..bed.options()
+    })
+    .unwrap();
+    limit.set(1);
+    let (release, held) = hold(&store);
+    let small = queue(&store, |tx| {
+        join(1)(tx)?;
+        SMALL_WRITE_RAN.store(true, Ordering::SeqCst);
+        Ok(())
+    });
+    let large = queue(&store, |tx| {
+        let line = Actor::system(START).did(AuditEvent::Startup).detail("x".repeat(3000));
+        while tx.audit(line.clone()).is_ok() {}
+        // The transaction is gone: what came now would be one of its own.
+        assert_eq!(join(2)(tx), Err(Fault::Unavailable));
+        assert_eq!(tx.user_by_phone(&phone(1)), Err(Fault::Unavailable));
+        Ok(())
+    });
+    drop(release);
+    assert_eq!(wait(&held), Err(Fault::Unavailable));
+    assert_eq!(wait(&small), Err(Fault::Unavailable));
+    assert_eq!(wait(&large), Err(Fault::Unavailable));
+    assert!(SMALL_WRITE_RAN.load(Ordering::SeqCst));
+    assert_eq!(users(&bed.stranger()), 0);
+    limit.set(0);
+    assert_eq!(wait(&queue(&store, join(3))), Ok(()));
+    assert_eq!(users(&bed.stranger()), 1);
+}
+
+#[test]
+fn a_failing_commit_is_rolled_back_and_everybody_hears_of_it() {
+    let bed = Bed::new();
+    let store = bed.store();
+    bed.stranger()
+        .execute_batch(
+            "CREATE TABLE late (user_id INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER too_late AFTER INSERT ON users WHEN new.role = 'late'
+             BEGIN INSERT INTO late VALUES (-1); END;",
+        )
+        .unwrap();
+    let (release, held) = hold(&store);
+    let good = queue(&store, join(1));
+    let late = queue(&store, |tx| tx.insert_user(&phone(2), "late", START).map(drop));
+    drop(release);
+    for answer in [held, good, late] {
+        assert_eq!(wait(&answer), Err(Fault::Broken));
+    }
+    assert_eq!(users(&bed.stranger()), 0);
+    assert_eq!(wait(&queue(&store, join(3))), Ok(()));
+}
+
+#[test]
+fn while_another_process_writes_too_long_all_that_wait_are_refused() {
+    let bed = Bed::new();
+    let mut options = bed.options();
+    options.tuning.busy = Duration::ZERO;
+    let store = SqliteStore::open(options).unwrap();
+    let stranger = bed.stranger();
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answers: Vec<_> = (0..3).map(|n| queue(&store, join(n))).collect();
+    for answer in &answers {
+        assert_eq!(wait(answer), Err(Fault::Unavailable));
+    }
+    stranger.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(wait(&queue(&store, join(4))), Ok(()));
+    assert_eq!(users(&stranger), 1);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let bed = Bed::new();
+    let mut options = bed.options();
+    options.tuning.writer.queue = 1;
+    let store = SqliteStore::open(options).unwrap();
+    let (release, _held) = hold(&store);
+    let queued = queue(&store, join(1));
+    assert_eq!(store.submit(job(join(2)).0), Err(Fault::Overloaded));
+    drop(release);
+    assert_eq!(wait(&queued), Ok(()));
+    assert_eq!(users(&bed.stranger()), 1);
+}

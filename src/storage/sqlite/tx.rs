@@ -1,0 +1,161 @@
+//! What a closure holds: the seam's `View` and `Tx` over one connection's open transaction.
+
+use rusqlite::Connection;
+
+use super::cache::Touched;
+use super::fault::fault;
+use super::{audit, challenges, ledger, messages, sessions, upkeep, users};
+use crate::domain::audit::AuditRecord;
+use crate::domain::code::CodeHash;
+use crate::domain::message::Message;
+use crate::domain::quota::Quota;
+use crate::domain::{
+    Challenge, ChallengeId, Channel, MessageId, NewChallenge, PhoneNumber, Session, SessionId, SpendId,
+    Timestamp, User, UserId,
+};
+use crate::storage::{Fault, PurgeHorizon, Stored, Tx, View};
+
+/// An open transaction.
+pub(super) struct SqliteTx<'c> {
+    conn: &'c Connection,
+    touched: Touched,
+}
+
+impl<'c> SqliteTx<'c> {
+    /// On a connection whose transaction has begun.
+    pub(super) fn new(conn: &'c Connection) -> Self {
+        Self { conn, touched: Touched::default() }
+    }
+
+    /// What the cache must forget once this is committed.
+    pub(super) fn into_touched(self) -> Touched {
+        self.touched
+    }
+
+    fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Stored<T> {
+        standing(self.conn)?;
+        act(self.conn).map_err(|error| fault(&error))
+    }
+}
+
+/// A full disk ends the whole transaction under a closure's feet; what it did next would be a transaction of its own.
+fn standing(conn: &Connection) -> Stored<()> {
+    if conn.is_autocommit() { Err(Fault::Unavailable) } else { Ok(()) }
+}
+
+impl View for SqliteTx<'_> {
+    fn user(&self, id: UserId) -> Stored<Option<User>> {
+        self.run(|conn| users::by_id(conn, id))
+    }
+
+    fn user_by_phone(&self, phone: &PhoneNumber) -> Stored<Option<User>> {
+        self.run(|conn| users::by_phone(conn, phone))
+    }
+
+    fn session(&self, id: &SessionId) -> Stored<Option<Session>> {
+        self.run(|conn| sessions::by_id(conn, id))
+    }
+
+    fn challenges(&self, channel: Channel, phone: &PhoneNumber, limit: usize) -> Stored<Vec<Challenge>> {
+        self.run(|conn| challenges::newest(conn, channel, phone, limit))
+    }
+
+    fn challenge(&self, id: ChallengeId) -> Stored<Option<Challenge>> {
+        self.run(|conn| challenges::by_id(conn, id))
+    }
+
+    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> Stored<Vec<Timestamp>> {
+        self.run(|conn| ledger::spent_since(conn, quota, subject, since))
+    }
+
+    fn message_by_sid(&self, sid: &str) -> Stored<Option<Message>> {
+        self.run(|conn| messages::by_sid(conn, sid))
+    }
+
+    fn message(&self, id: MessageId) -> Stored<Option<Message>> {
+        self.run(|conn| messages::by_id(conn, id))
+    }
+
+    fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>> {
+        self.run(|conn| challenges::sending_before(conn, before, limit))
+    }
+}
+
+impl Tx for SqliteTx<'_> {
+    fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> Stored<User> {
+        self.run(|conn| users::insert(conn, phone, role, joined_at))
+    }
+
+    fn update_user(&mut self, user: &User) -> Stored<()> {
+        self.touched.users.push(user.id);
+        self.run(|conn| users::update(conn, user))
+    }
+
+    fn insert_challenge(
+        &mut self,
+        challenge: NewChallenge,
+        hash: &dyn Fn(ChallengeId) -> CodeHash,
+    ) -> Stored<Challenge> {
+        self.run(|conn| challenges::insert(conn, challenge, hash))
+    }
+
+    fn update_challenge(&mut self, challenge: &Challenge) -> Stored<()> {
+        self.run(|conn| challenges::update(conn, challenge))
+    }
+
+    fn insert_session(&mut self, session: &Session) -> Stored<()> {
+        self.run(|conn| sessions::insert(conn, session))
+    }
+
+    fn update_session(&mut self, session: &Session) -> Stored<()> {
+        self.touched.sessions.push(session.id.clone());
+        self.run(|conn| sessions::update(conn, session))
+    }
+
+    fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> Stored<SpendId> {
+        self.run(|conn| ledger::spend(conn, quota, subject, at))
+    }
+
+    fn unspend(&mut self, spend: SpendId) -> Stored<()> {
+        self.run(|conn| ledger::unspend(conn, spend))
+    }
+
+    fn pull_spends_back(&mut self, quota: Quota, subject: &str, now: Timestamp) -> Stored<()> {
+        self.run(|conn| ledger::pull_back(conn, quota, subject, now))
+    }
+
+    fn count_refusals(
+        &mut self,
+        quota: Quota,
+        subject: &str,
+        at: Timestamp,
+        until: Timestamp,
+        refusals: u64,
+    ) -> Stored<bool> {
+        let refusals = i64::try_from(refusals).unwrap_or(i64::MAX);
+        self.run(|conn| ledger::count_refusals(conn, quota, subject, (at, until), refusals))
+    }
+
+    fn insert_message(
+        &mut self,
+        challenge: ChallengeId,
+        to: &PhoneNumber,
+        segments: u32,
+        at: Timestamp,
+    ) -> Stored<MessageId> {
+        self.run(|conn| messages::insert(conn, challenge, to, segments, at))
+    }
+
+    fn update_message(&mut self, message: &Message) -> Stored<()> {
+        self.run(|conn| messages::update(conn, message))
+    }
+
+    fn audit(&mut self, record: AuditRecord) -> Stored<()> {
+        self.run(|conn| audit::append(conn, &record))
+    }
+
+    fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> Stored<bool> {
+        standing(self.conn)?;
+        upkeep::purge(self.conn, horizon, rows, &mut self.touched).map_err(|error| fault(&error))
+    }
+}

@@ -1,0 +1,79 @@
+//! Deleting what is no longer needed, a slice at a time.
+
+use rusqlite::{Connection, params};
+
+use super::cache::Touched;
+use super::columns::count;
+use super::{audit, ledger};
+use crate::storage::PurgeHorizon;
+
+macro_rules! oldest {
+    ($table:literal, $instant:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE id IN (SELECT id FROM (SELECT id, ",
+            $instant,
+            " AS instant FROM ",
+            $table,
+            " ORDER BY id LIMIT ?2) WHERE instant < ?1)"
+        )
+    };
+}
+
+const SPENDS: &str = oldest!("spends", "at");
+
+/// Their messages go with them.
+const CHALLENGES: &str = oldest!("challenges", "created_at");
+
+const AUDIT: &str = oldest!("audit", "at");
+
+/// Their rotations go with them.
+pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
+     WHERE ifnull(ended_at, refresh_expires_at) < ?1 LIMIT ?2) RETURNING id";
+
+pub(super) const ROTATIONS: &str = "DELETE FROM rotations WHERE (session_id, generation) IN \
+     (SELECT session_id, generation FROM rotations WHERE rotated_at < ?1 LIMIT ?2)";
+
+/// Nobody who could still log in with a code on its way, or is logged in.
+pub(super) const UNVERIFIED: &str = "DELETE FROM users WHERE id IN (SELECT id FROM users \
+     WHERE phone_verified = 0 AND joined_at < ?1 \
+     AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id) \
+     AND NOT EXISTS (SELECT 1 FROM challenges WHERE challenges.phone = users.phone \
+         AND state IN ('sending', 'live', 'unknown') AND expires_at > ?2) \
+     LIMIT ?3) RETURNING id";
+
+/// Deletes at most `rows` rows of each kind; true if there is more to delete.
+pub(super) fn purge(
+    conn: &Connection,
+    horizon: &PurgeHorizon,
+    rows: usize,
+    touched: &mut Touched,
+) -> rusqlite::Result<bool> {
+    let limit = count(rows);
+    let mut more = ledger::close_windows(conn, horizon.now, rows)? == rows;
+
+    audit::retain_from(conn, horizon.audit)?;
+    for (sql, before) in [(SPENDS, horizon.spends), (CHALLENGES, horizon.challenges), (AUDIT, horizon.audit)]
+    {
+        let deleted = conn.prepare_cached(sql)?.execute(params![before, limit])?;
+        // Only the oldest rows are looked at, so that a slice stays a slice. A few among them may be younger than their
+        // number says (the clock was stepped), so most of a slice counts as a full one.
+        more |= deleted > 0 && deleted >= rows / 2;
+    }
+
+    let ended = touched.sessions.len();
+    for id in conn.prepare_cached(SESSIONS)?.query_map(params![horizon.sessions, limit], |row| row.get(0))? {
+        touched.sessions.push(id?);
+    }
+    more |= touched.sessions.len() - ended == rows;
+    more |= conn.prepare_cached(ROTATIONS)?.execute(params![horizon.sessions, limit])? == rows;
+
+    let gone = touched.users.len();
+    let unverified = params![horizon.unverified, horizon.now, limit];
+    for id in conn.prepare_cached(UNVERIFIED)?.query_map(unverified, |row| row.get(0))? {
+        touched.users.push(id?);
+    }
+    more |= touched.users.len() - gone == rows;
+    Ok(more)
+}

@@ -1,0 +1,177 @@
+//! The one writer: a thread that owns the only writing connection and commits for many at once.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::cache::PrincipalCache;
+use super::checkpoint;
+use super::fault::fault;
+use super::open::PageLimit;
+use super::tx::SqliteTx;
+use crate::clock::Stopwatch;
+use crate::storage::{Fault, Stored, WriteJob};
+
+/// A write in the queue.
+pub(super) type Job = Box<dyn WriteJob>;
+
+/// How much the writer takes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Writes that may wait.
+    pub(super) queue: usize,
+    /// Writes of one commit.
+    pub(super) jobs: usize,
+    /// How long a transaction takes writes in.
+    pub(super) time: Duration,
+    /// How long the writer, idle, goes without a look for foreign writes.
+    pub(super) watch: Duration,
+}
+
+struct Writer {
+    conn: Connection,
+    jobs: Receiver<Job>,
+    bounds: Bounds,
+    cache: Arc<PrincipalCache>,
+    page_limit: Option<PageLimit>,
+    /// `data_version` as last seen; it changes on this connection only when another one has committed.
+    version: Option<i64>,
+}
+
+/// Starts the thread. It ends when the queue's other end is gone and everything in it is answered.
+pub(super) fn start(
+    conn: Connection,
+    bounds: Bounds,
+    cache: Arc<PrincipalCache>,
+    page_limit: Option<PageLimit>,
+) -> std::io::Result<(SyncSender<Job>, JoinHandle<()>)> {
+    let (sender, jobs) = sync_channel(bounds.queue);
+    let writer = Writer { conn, jobs, bounds, cache, page_limit, version: None };
+    let thread = thread::Builder::new().name("freshk-writer".into()).spawn(move || writer.run())?;
+    Ok((sender, thread))
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            match self.jobs.recv_timeout(self.bounds.watch) {
+                Ok(job) => {
+                    self.watch();
+                    self.batch(job);
+                }
+                Err(RecvTimeoutError::Timeout) => self.watch(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if let Err(error) = checkpoint::truncate(&self.conn) {
+            fault(&error);
+        }
+    }
+
+    /// Looks, outside any transaction, whether another process has written since the last look.
+    fn watch(&mut self) {
+        match self.conn.prepare_cached("PRAGMA data_version").and_then(|mut s| s.query_row([], |r| r.get(0)))
+        {
+            Ok(version) => {
+                if self.version.is_some_and(|seen| seen != version) {
+                    self.cache.another_process_wrote();
+                }
+                self.version = Some(version);
+            }
+            Err(error) => drop(fault(&error)),
+        }
+        if let Some(limit) = &self.page_limit
+            && let Err(error) = limit.apply(&self.conn)
+        {
+            fault(&error);
+        }
+    }
+
+    /// Runs `first` and those that wait in one transaction, and answers them once it is durable, or gone.
+    fn batch(&self, first: Job) {
+        if let Err(fault) = self.begin() {
+            // Those that wait would wait as long, one after the other, and in vain. All are taken before any is answered:
+            // who comes after an answer may find the database free again.
+            let waiting: Vec<_> = self.jobs.try_iter().take(self.bounds.queue).collect();
+            return std::iter::once(first).chain(waiting).for_each(|job| answer(job, Err(fault)));
+        }
+        let stopwatch = Stopwatch::start();
+        let mut tx = SqliteTx::new(&self.conn);
+        let mut ran = Vec::new();
+        let mut next = Some(first);
+        while let Some(mut job) = next {
+            let outcome = self.run_one(job.as_mut(), &mut tx);
+            ran.push((job, outcome));
+            let room = ran.len() < self.bounds.jobs && stopwatch.elapsed() < self.bounds.time;
+            next = if room && !self.conn.is_autocommit() { self.jobs.try_recv().ok() } else { None };
+        }
+        let committed = self.commit();
+        if committed.is_ok() {
+            self.cache.forget(&tx.into_touched());
+        }
+        for (job, outcome) in ran {
+            answer(job, outcome.and(committed));
+        }
+    }
+
+    /// Runs one write; a failing or panicking one is undone alone.
+    fn run_one(&self, job: &mut dyn WriteJob, tx: &mut SqliteTx<'_>) -> Stored<()> {
+        self.execute("SAVEPOINT job")?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or_else(|_| {
+            tracing::error!("a write panicked");
+            Err(Fault::Broken)
+        });
+        if self.conn.is_autocommit() {
+            tracing::error!("the transaction is gone, and with it all its writes");
+            return outcome.and(Err(Fault::Unavailable));
+        }
+        if outcome.is_err() {
+            self.execute("ROLLBACK TO job")?;
+        }
+        self.execute("RELEASE job")?;
+        outcome
+    }
+
+    fn begin(&self) -> Stored<()> {
+        self.roll_back();
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    fn commit(&self) -> Stored<()> {
+        if self.conn.is_autocommit() { Err(Fault::Unavailable) } else { self.execute("COMMIT") }
+    }
+
+    /// Runs a statement that steers the transaction; if that fails, the transaction must not go on.
+    fn execute(&self, sql: &str) -> Stored<()> {
+        self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(drop).map_err(
+            |error| {
+                let fault = fault(&error);
+                self.roll_back();
+                fault
+            },
+        )
+    }
+
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            fault(&error);
+        }
+    }
+}
+
+/// Tells a flow what came of its write; whatever it does with that must not take the writer down.
+fn answer(job: Job, committed: Stored<()>) {
+    if catch_unwind(AssertUnwindSafe(|| job.finish(committed))).is_err() {
+        tracing::error!("the answer to a write panicked");
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/writer.rs"]
+mod tests;
