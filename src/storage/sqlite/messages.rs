@@ -16,6 +16,8 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM messages WHERE id = ?1
 
 pub(super) const BY_SID: &str = concat!("SELECT ", columns!(), " FROM messages WHERE sid = ?1");
 
+const BY_CHALLENGE: &str = concat!("SELECT ", columns!(), " FROM messages WHERE challenge_id = ?1");
+
 const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
 
@@ -28,6 +30,10 @@ pub(super) fn by_id(conn: &Connection, id: MessageId) -> rusqlite::Result<Option
 
 pub(super) fn by_sid(conn: &Connection, sid: &str) -> rusqlite::Result<Option<Message>> {
     conn.prepare_cached(BY_SID)?.query_row([sid], message).optional()
+}
+
+pub(super) fn by_challenge(conn: &Connection, challenge: ChallengeId) -> rusqlite::Result<Option<Message>> {
+    conn.prepare_cached(BY_CHALLENGE)?.query_row([challenge], message).optional()
 }
 
 pub(super) fn insert(

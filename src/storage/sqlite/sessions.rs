@@ -3,10 +3,28 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::fault::one_row;
-use crate::domain::{Session, SessionId};
+use crate::domain::{Session, SessionId, Timestamp, UserId};
 
-pub(super) const BY_ID: &str = "SELECT id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
-     created_at, expires_at, last_used_at, ended_at, end_reason, device, ip FROM sessions WHERE id = ?1";
+macro_rules! columns {
+    () => {
+        "id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, created_at, expires_at, \
+         last_used_at, ended_at, end_reason, device, ip"
+    };
+}
+
+pub(super) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id = ?1");
+
+pub(super) const LIVE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM sessions WHERE user_id = ?1 AND ended_at IS NULL AND expires_at > ?2 ORDER BY created_at, id"
+);
+
+const ROTATED_AT: &str = "SELECT rotated_at FROM rotations WHERE session_id = ?1 AND generation = ?2";
+
+const NOTE_ROTATION: &str = "INSERT INTO rotations (session_id, generation, rotated_at) VALUES (?1, ?2, ?3)";
+
+const FORGET_ROTATIONS: &str = "DELETE FROM rotations WHERE session_id = ?1 AND rotated_at < ?2";
 
 const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \
      refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip) \
@@ -18,6 +36,29 @@ const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?
 
 pub(super) fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Option<Session>> {
     conn.prepare_cached(BY_ID)?.query_row([id], session).optional()
+}
+
+pub(super) fn live(conn: &Connection, user: UserId, now: Timestamp) -> rusqlite::Result<Vec<Session>> {
+    conn.prepare_cached(LIVE)?.query_map(params![user, now], session)?.collect()
+}
+
+pub(super) fn rotated_at(
+    conn: &Connection,
+    id: &SessionId,
+    generation: u32,
+) -> rusqlite::Result<Option<Timestamp>> {
+    conn.prepare_cached(ROTATED_AT)?.query_row(params![id, generation], |row| row.get(0)).optional()
+}
+
+pub(super) fn note_rotation(
+    conn: &Connection,
+    id: &SessionId,
+    generation: u32,
+    at: Timestamp,
+    forget: Timestamp,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached(FORGET_ROTATIONS)?.execute(params![id, forget])?;
+    one_row(conn.prepare_cached(NOTE_ROTATION)?.execute(params![id, generation, at])?)
 }
 
 pub(super) fn insert(conn: &Connection, session: &Session) -> rusqlite::Result<()> {

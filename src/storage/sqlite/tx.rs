@@ -56,6 +56,14 @@ impl View for SqliteTx<'_> {
         self.run(|conn| sessions::by_id(conn, id))
     }
 
+    fn live_sessions(&self, user: UserId, now: Timestamp) -> Stored<Vec<Session>> {
+        self.run(|conn| sessions::live(conn, user, now))
+    }
+
+    fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>> {
+        self.run(|conn| sessions::rotated_at(conn, session, generation))
+    }
+
     fn challenges(&self, channel: Channel, phone: &PhoneNumber, limit: usize) -> Stored<Vec<Challenge>> {
         self.run(|conn| challenges::newest(conn, channel, phone, limit))
     }
@@ -74,6 +82,10 @@ impl View for SqliteTx<'_> {
 
     fn message(&self, id: MessageId) -> Stored<Option<Message>> {
         self.run(|conn| messages::by_id(conn, id))
+    }
+
+    fn message_of(&self, challenge: ChallengeId) -> Stored<Option<Message>> {
+        self.run(|conn| messages::by_challenge(conn, challenge))
     }
 
     fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>> {
@@ -110,6 +122,16 @@ impl Tx for SqliteTx<'_> {
     fn update_session(&mut self, session: &Session) -> Stored<()> {
         self.touched.sessions.push(session.id.clone());
         self.run(|conn| sessions::update(conn, session))
+    }
+
+    fn note_rotation(
+        &mut self,
+        session: &SessionId,
+        generation: u32,
+        at: Timestamp,
+        forget: Timestamp,
+    ) -> Stored<()> {
+        self.run(|conn| sessions::note_rotation(conn, session, generation, at, forget))
     }
 
     fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> Stored<SpendId> {
