@@ -120,10 +120,14 @@ pub enum CliError {
     #[error(transparent)]
     Telemetry(#[from] telemetry::InitError),
     /// The secret beside the database.
-    #[error("the secret beside the database can be neither read nor made: {0}\nset SECRET_KEY, or mend the file")]
+    #[error(
+        "the secret beside the database can be neither read nor made: {0}\nset SECRET_KEY, or mend the file"
+    )]
     DevSecret(std::io::Error),
     /// Threads or signals.
-    #[error("the system refused a thread, a signal or a socket: {0}\nraise the limits of this user (ulimit -a)")]
+    #[error(
+        "the system refused a thread, a signal or a socket: {0}\nraise the limits of this user (ulimit -a)"
+    )]
     Runtime(std::io::Error),
     /// There is no working directory.
     #[error("the working directory cannot be read: {0}\nchange to a directory that exists")]

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn s2_time_never_runs_backwards_and_catches_up_after_a_step() {
         let told = Timestamp::from_millis(100_000);
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let stepped = slew(told, Duration::from_secs(10), told + Duration::from_secs(10) - hour);
         assert_eq!(stepped, told + Duration::from_secs(5));
         let caught_up = slew(told, hour * 2, told + hour);

@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn tokens() -> Tokens {
-        Tokens::new(&Secret::new(SECRET), &[], Duration::from_secs(900))
+        Tokens::new(&Secret::new(SECRET), &[], Duration::from_mins(15))
     }
 
     fn user() -> User {
@@ -241,9 +241,9 @@ mod tests {
 
     fn session() -> Session {
         let lifetimes = Lifetimes {
-            access: Duration::from_secs(900),
-            refresh: Duration::from_secs(30 * 86_400),
-            session: Duration::from_secs(365 * 86_400),
+            access: Duration::from_mins(15),
+            refresh: Duration::from_hours(30 * 24),
+            session: Duration::from_hours(365 * 24),
         };
         let login = Login { user: UserId(7), device: String::new(), ip: String::new() };
         Session::open(SessionId::new(now(), [1; 10]), "f".repeat(32), login, now(), &lifetimes)
@@ -383,9 +383,9 @@ mod tests {
     fn s15_fallbacks_verify_and_strangers_do_not() {
         let token = signed(&claims());
         let new = Secret::new("another secret of thirty-two bytes and more");
-        let rolled = Tokens::new(&new, &[Secret::new(SECRET)], Duration::from_secs(900));
+        let rolled = Tokens::new(&new, &[Secret::new(SECRET)], Duration::from_mins(15));
         assert!(rolled.verify(&token, TokenKind::Access, now()).is_ok());
-        let stranger = Tokens::new(&new, &[], Duration::from_secs(900));
+        let stranger = Tokens::new(&new, &[], Duration::from_mins(15));
         assert_eq!(stranger.verify(&token, TokenKind::Access, now()), Err(TokenError::Invalid));
         let anew = rolled.pair(&session(), &user(), "a".repeat(32), now()).unwrap();
         assert!(stranger.verify(&anew.access, TokenKind::Access, now()).is_ok());

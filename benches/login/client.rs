@@ -12,13 +12,13 @@ pub(crate) struct Call(Vec<u8>);
 
 impl Call {
     /// The `n`th caller has an address of its own, given by a trusted proxy.
-    pub(crate) fn post(path: &str, n: usize, bearer: Option<String>, body: String) -> Self {
+    pub(crate) fn post(path: &str, n: usize, body: &str) -> Self {
         let length = body.len();
         Self::new(
             "POST",
             path,
             n,
-            bearer,
+            None,
             &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"),
         )
     }

@@ -3,12 +3,7 @@
 //!
 //! `cargo bench --bench login -- [--users N] [--logins N] [--connections N]`
 
-#![expect(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
 mod client;
 mod program;
@@ -52,19 +47,14 @@ async fn run(options: Options) {
     let address = program.address();
 
     let calls = phones.iter().enumerate().map(|(n, phone)| {
-        Call::post(
-            "/api/mobile/auth/production/request/",
-            n,
-            None,
-            format!(r#"{{"phone_number":"{phone}"}}"#),
-        )
+        Call::post("/api/mobile/auth/production/request/", n, &format!(r#"{{"phone_number":"{phone}"}}"#))
     });
     let (request, _) = drive("request", &address, options.connections, calls.collect()).await;
 
     let calls = phones.iter().enumerate().map(|(n, phone)| {
         let code = sink.code(phone).expect("every request was sent");
         let body = format!(r#"{{"phone_number":"{phone}","otp":"{code}"}}"#);
-        Call::post("/api/mobile/auth/production/verify/", n, None, body)
+        Call::post("/api/mobile/auth/production/verify/", n, &body)
     });
     let (verify, answers) = drive("verify", &address, options.connections, calls.collect()).await;
 

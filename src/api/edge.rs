@@ -52,8 +52,6 @@ pub struct EdgeSettings {
     pub request_timeout: Duration,
     /// `docs.enabled`
     pub docs: bool,
-    /// Paths of the API that answer 404, without their last slash.
-    pub closed: Vec<String>,
     /// The path of the signed callback, without its last slash: exempt from the host check and the flood guard, for its
     /// sender knows neither.
     pub callback: String,

@@ -180,7 +180,12 @@ impl OtpApi {
 #[OpenApi(prefix_path = "/api/mobile/auth")]
 impl OtpApi {
     /// Send a code by SMS
-    #[oai(path = "/production/request/", method = "post", tag = "Group::Production", operation_id = "requestCode")]
+    #[oai(
+        path = "/production/request/",
+        method = "post",
+        tag = "Group::Production",
+        operation_id = "requestCode"
+    )]
     async fn request(
         &self,
         caller: Caller,
@@ -193,7 +198,12 @@ impl OtpApi {
     ///
     /// With an `Idempotency-Key` header (16 to 128 characters) the call may be repeated for a minute where its answer
     /// was lost: the same session comes again. Without it a code is strictly single-use.
-    #[oai(path = "/production/verify/", method = "post", tag = "Group::Production", operation_id = "verifyCode")]
+    #[oai(
+        path = "/production/verify/",
+        method = "post",
+        tag = "Group::Production",
+        operation_id = "verifyCode"
+    )]
     async fn verify(
         &self,
         caller: Caller,
@@ -206,7 +216,12 @@ impl OtpApi {
     }
 
     /// Send another code to the bearer's own number
-    #[oai(path = "/production/resend/", method = "post", tag = "Group::Production", operation_id = "resendCode")]
+    #[oai(
+        path = "/production/resend/",
+        method = "post",
+        tag = "Group::Production",
+        operation_id = "resendCode"
+    )]
     async fn resend(
         &self,
         token: BearerToken,
@@ -260,7 +275,8 @@ impl Flow {
         let rates = rates(&outcome.quotas);
         match outcome.result {
             Ok(Sent { is_new_user, expires_in }) => {
-                let sent = CodeSent { message: SENT.to_owned(), is_new_user, expires_in: expires_in.as_secs() };
+                let sent =
+                    CodeSent { message: SENT.to_owned(), is_new_user, expires_in: expires_in.as_secs() };
                 Ok(Limited::new(sent, rates))
             }
             Err(error) => Err(ApiError::from(error).with_rates(rates)),

@@ -51,7 +51,7 @@ struct Done {
 
 /// One device that is logged in.
 #[derive(Object)]
-struct Device {
+struct LiveSession {
     /// Names the session in `DELETE`.
     id: String,
     /// What the client called itself.
@@ -70,9 +70,9 @@ struct Device {
 
 /// The bearer's sessions, the newest first.
 #[derive(Object)]
-struct Devices {
+struct Sessions {
     /// Those that are live.
-    sessions: Vec<Device>,
+    sessions: Vec<LiveSession>,
 }
 
 faults!(
@@ -157,11 +157,12 @@ impl SessionsApi {
 
     /// List the bearer's devices
     #[oai(path = "/sessions/", method = "get", tag = "Group::Sessions", operation_id = "listSessions")]
-    async fn sessions(&self, token: BearerToken) -> Result<Json<Devices>, Refusal<Bearing>> {
+    async fn sessions(&self, token: BearerToken) -> Result<Json<Sessions>, Refusal<Bearing>> {
         let bearer = self.flow.authenticate(&token).await?;
         let sessions = self.flow.auth.sessions(&bearer).await.map_err(ApiError::from)?;
-        let sessions = sessions.into_iter().map(|session| device(session, &bearer.session.id)).collect();
-        Ok(Json(Devices { sessions }))
+        let sessions =
+            sessions.into_iter().map(|session| live_session(session, &bearer.session.id)).collect();
+        Ok(Json(Sessions { sessions }))
     }
 
     /// End one of the bearer's sessions
@@ -183,8 +184,8 @@ fn done(message: &str) -> Json<Done> {
     Json(Done { message: message.to_owned() })
 }
 
-fn device(session: Session, own: &SessionId) -> Device {
-    Device {
+fn live_session(session: Session, own: &SessionId) -> LiveSession {
+    LiveSession {
         current: session.id == *own,
         id: session.id.to_string(),
         device: session.device,

@@ -49,7 +49,8 @@ enum Noted {
 enum Reporting {}
 
 impl Faults for Reporting {
-    const CODES: &'static [ErrorCode] = &[ErrorCode::BadSignature, ErrorCode::Overloaded, ErrorCode::Unavailable];
+    const CODES: &'static [ErrorCode] =
+        &[ErrorCode::BadSignature, ErrorCode::Overloaded, ErrorCode::Unavailable];
     const READS_BODY: bool = true;
     const GUARDED: bool = false;
 }
@@ -67,7 +68,12 @@ impl WebhookApi {
     ///
     /// Signed with `X-Twilio-Signature`. A report that is late, repeated, or of a message that is not ours changes
     /// nothing.
-    #[oai(path = "/sms/twilio/status/", method = "post", tag = "Group::Provider", operation_id = "twilioStatus")]
+    #[oai(
+        path = "/sms/twilio/status/",
+        method = "post",
+        tag = "Group::Provider",
+        operation_id = "twilioStatus"
+    )]
     async fn status(&self, caller: Caller, callback: Callback) -> Result<Noted, Refusal<Reporting>> {
         if !(self.is_signed)(&callback.0) {
             tracing::warn!(
@@ -106,7 +112,10 @@ impl Callback {
         if let Some(json) = &self.0.json {
             let fields: serde_json::Value = serde_json::from_slice(json).ok()?;
             let field = fields.get(name)?;
-            return field.as_str().map(str::to_owned).or_else(|| field.as_i64().map(|number| number.to_string()));
+            return field
+                .as_str()
+                .map(str::to_owned)
+                .or_else(|| field.as_i64().map(|number| number.to_string()));
         }
         self.0.params.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone())
     }
@@ -121,7 +130,10 @@ impl<'a> ApiExtractor<'a> for Callback {
     fn register(_: &mut Registry) {}
 
     fn request_meta() -> Option<MetaRequest> {
-        let form = MetaSchema { description: Some("At least MessageSid and MessageStatus."), ..MetaSchema::new("object") };
+        let form = MetaSchema {
+            description: Some("At least MessageSid and MessageStatus."),
+            ..MetaSchema::new("object")
+        };
         Some(MetaRequest {
             description: None,
             content: vec![MetaMediaType {
@@ -138,7 +150,9 @@ impl<'a> ApiExtractor<'a> for Callback {
         _: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
         let body = <Vec<u8> as FromRequest>::from_request(request, body).await?;
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = |name: &str| {
+            request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
         let is_json = header(CONTENT_TYPE.as_str()).to_ascii_lowercase().starts_with("application/json");
         let uri = request.original_uri();
         Ok(Self(SignedCallback {

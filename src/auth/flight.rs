@@ -96,7 +96,7 @@ mod tests {
         let follower = flights.join(Channel::Production, &phone());
         leader.land(ChallengeId(1), &Err(AuthError::InvalidPhone));
         drop(leader);
-        let outcome = follower.follow(ChallengeId(1), Duration::from_secs(60)).await;
+        let outcome = follower.follow(ChallengeId(1), Duration::from_mins(1)).await;
         assert_eq!(outcome.unwrap_err(), AuthError::InvalidPhone);
         drop(follower);
         assert!(flights.lock().is_empty());

@@ -51,7 +51,9 @@ pub enum WiringError {
     #[error(transparent)]
     Twilio(#[from] TwilioSetupError),
     /// The name of the forwarding header will not do.
-    #[error("server.forwarded_header is not the name of a header: use x-forwarded-for, or what your proxy sends")]
+    #[error(
+        "server.forwarded_header is not the name of a header: use x-forwarded-for, or what your proxy sends"
+    )]
     ForwardedHeader,
 }
 
@@ -128,7 +130,6 @@ fn endpoint(
         request_timeout: server.request_timeout,
         docs: config.docs.enabled,
         callback: CALLBACK.to_owned(),
-        closed: Vec::new(),
     };
     let otp = OtpApi::new(auth.clone());
     let sessions = SessionsApi::new(auth.clone());
@@ -167,7 +168,12 @@ fn twilio_settings(config: &Config, twilio: &twilio::Twilio) -> TwilioSettings {
         breaker_failures: twilio.breaker_failures,
         breaker_cooldown: twilio.breaker_cooldown,
         // Without the Auth Token a callback could not be believed.
-        status_callback: config.server.public_url.as_ref().filter(|_| twilio.auth_token.is_some()).map(callback),
+        status_callback: config
+            .server
+            .public_url
+            .as_ref()
+            .filter(|_| twilio.auth_token.is_some())
+            .map(callback),
     }
 }
 

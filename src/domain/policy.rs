@@ -108,7 +108,7 @@ mod tests {
         let limits = LimitPolicy {
             ip: 5,
             user: 3,
-            window: Duration::from_secs(3600),
+            window: Duration::from_hours(1),
             ip_shared: false,
             networks: vec![("10.0.0.0/8".parse().unwrap(), 50), ("10.1.0.0/16".parse().unwrap(), 7)],
         };

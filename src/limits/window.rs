@@ -49,7 +49,7 @@ mod tests {
     use proptest::prelude::*;
 
     const HOUR: i64 = 3_600_000;
-    const LIMIT: Limit = Limit { units: 3, window: Duration::from_secs(3600) };
+    const LIMIT: Limit = Limit { units: 3, window: Duration::from_hours(1) };
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(1_700_000_000_000 + millis)

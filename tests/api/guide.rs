@@ -10,7 +10,8 @@ async fn a_phone_logs_in() {
     let app = App::start().await;
     let sent = app.request(PHONE).await;
     assert_eq!(sent.status, 200, "{}", sent.text);
-    let told = json!({ "message": "Verification code sent successfully", "is_new_user": true, "expires_in": 600 });
+    let told =
+        json!({ "message": "Verification code sent successfully", "is_new_user": true, "expires_in": 600 });
     assert_eq!(sent.json(), told);
 
     let login = app.verify(PHONE, &app.code(PHONE)).await;

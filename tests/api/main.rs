@@ -1,5 +1,10 @@
 //! The API as a client meets it: the real program over a real socket, with a manual clock and a fake Twilio.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod codes;
 mod guide;

@@ -124,13 +124,13 @@ async fn s36_a_send_that_nobody_waits_for_keeps_its_place_to_the_end() {
 async fn the_pace_gives_places_in_line_and_refuses_what_would_wait_too_long() {
     let bench = Bench::with(FakeTwilio::start(), |settings| {
         settings.segments_per_second = 1;
-        settings.max_wait = Duration::from_secs(60);
+        settings.max_wait = Duration::from_mins(1);
     });
     assert_eq!(bench.sender.deadline(), Duration::from_secs(60 + 10 + 2));
     let places: Vec<_> = (0..61).map(|_| bench.sender.reserve().ok().unwrap()).collect();
     assert_eq!(refusal(&bench), Some(Unavailable::Overloaded(Duration::from_secs(1))));
     // All turns have come.
-    bench.clock.advance(Duration::from_secs(60));
+    bench.clock.advance(Duration::from_mins(1));
     for place in places {
         accepted(place.send(bench.message()).await);
     }

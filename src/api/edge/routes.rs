@@ -48,10 +48,8 @@ impl Routes {
             Self { exact: HashMap::new(), patterns: Vec::new(), endpoints: vec![service.into_endpoint()] };
         for path in T::meta().into_iter().flat_map(|api| api.paths) {
             let path_text = without_slash(&path.path);
-            if !settings.closed.iter().any(|closed| closed == path_text) {
-                let operations = path.operations.iter().map(operation).collect();
-                routes.insert(path_text, &format!("{path_text}/"), operations);
-            }
+            let operations = path.operations.iter().map(operation).collect();
+            routes.insert(path_text, &format!("{path_text}/"), operations);
         }
         routes.plain("/health/live", health::live());
         routes.plain("/health/ready", health::ready(readiness));

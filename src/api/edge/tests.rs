@@ -16,7 +16,6 @@ fn settings() -> EdgeSettings {
         body_limit: 64,
         request_timeout: Duration::from_secs(10),
         docs: true,
-        closed: vec!["/api/mobile/auth/slow".to_owned()],
         callback: "/api/mobile/auth/callback".to_owned(),
     }
 }
@@ -166,12 +165,6 @@ async fn paths_with_parameters_are_found_and_bad_parameters_are_not() {
     }
     let head = edge().call(request(Method::HEAD, "/api/mobile/auth/things/7/").finish()).await.unwrap();
     assert_eq!(head.status(), StatusCode::OK);
-}
-
-#[tokio::test]
-async fn closed_paths_are_not_found_whatever_is_sent() {
-    let request = request(Method::POST, "/api/mobile/auth/slow/").body("x".repeat(100));
-    assert_eq!(code(request).await, told(404, "not_found"));
 }
 
 #[tokio::test]

@@ -41,7 +41,6 @@ async fn start(settings: ServerSettings) -> Running {
         body_limit: 1024,
         request_timeout: settings.request_timeout,
         docs: true,
-        closed: Vec::new(),
         callback: String::new(),
     };
     let endpoint = assemble(Demo { gates: Some((entered.clone(), gate.clone())) }, parts, edge);
