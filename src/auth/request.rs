@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Stop, said};
-use super::flight::Ticket;
+use super::flight::{Overlap, Ticket};
 use super::quota::{self, AddressQuota, Limited, QuotaState, Spent};
 use super::settle::Settlement;
 use super::trail::Trail;
@@ -60,6 +60,7 @@ struct Opening {
     segments: u32,
     refused_place: Option<Unavailable>,
     sending_since: Timestamp,
+    overlap: Overlap,
 }
 
 /// What write#1 decided.
@@ -128,6 +129,7 @@ impl Auth {
             segments: sender.segments(),
             refused_place: place.as_ref().err().copied(),
             sending_since: now - patience,
+            overlap: ticket.overlap(),
         };
         let Opened { address: address_state, user, intent, trail } =
             match self.parts.store.write(move |tx| opening.write(tx)).await {
@@ -146,6 +148,7 @@ impl Auth {
                 ticket.follow(challenge, patience).await
             }
             Ok(Intent::Lead { challenge, message, is_new_user, expires_at }) => {
+                self.flights.note(challenge);
                 let text = message.map(|id| TextMessage { id, to: request.phone.clone(), code, expires_at });
                 let settlement = Settlement::new(&self, actor, request.phone, challenge, message);
                 let sent = Sent { is_new_user, expires_in: now.until(expires_at) };
@@ -227,10 +230,11 @@ impl Opening {
         quota::failures_left(tx, &mut opened.trail, &self.actor, channel, phone.as_str(), &self.failures)?;
         let newest = tx.challenges(channel, phone, 1)?.into_iter().next();
         opened.user = quota::peek(tx, Quota::User(channel), &self.user_limit, phone.as_str(), now)?;
-        if let Some(newest) = &newest
-            && newest.state == ChallengeState::Sending
-            && newest.created_at > self.sending_since
-        {
+        let is_in_flight = |newest: &Challenge| {
+            let sending = newest.state == ChallengeState::Sending && newest.created_at > self.sending_since;
+            sending || self.overlap.holds(newest.id)
+        };
+        if let Some(newest) = newest.as_ref().filter(|newest| is_in_flight(newest)) {
             return Ok(Intent::Follow(newest.id));
         }
         let spend = self.spend_users_unit(tx, opened, newest.as_ref())?;

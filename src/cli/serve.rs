@@ -37,8 +37,11 @@ pub struct ServeArgs {
     pub dev: bool,
 }
 
-/// How often upkeep comes round.
-const UPKEEP: Duration = Duration::from_secs(30);
+/// How often the write-ahead log is moved into the database.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// After how many checkpoints the rest of upkeep comes round.
+const UPKEEP_EVERY: u32 = 30;
 
 /// Threads for reading, beside those for sending.
 const READING_THREADS: usize = 16;
@@ -117,11 +120,15 @@ async fn serve(
 }
 
 async fn keep_up(auth: Arc<Auth>) {
-    let mut rounds = tokio::time::interval(UPKEEP);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
-        if let Err(error) = auth.upkeep().await {
+    let mut ticks = tokio::time::interval(CHECKPOINT);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for round in (0..UPKEEP_EVERY).cycle() {
+        ticks.tick().await;
+        let mut done = auth.checkpoint().await;
+        if round == 0 {
+            done = done.and(auth.upkeep().await);
+        }
+        if let Err(error) = done {
             tracing::warn!(%error, "a round of upkeep failed; the next one tries again");
         }
     }
