@@ -84,8 +84,6 @@ enum Intent {
 
 impl Auth {
     /// Sends a code, for `request/`.
-    ///
-    /// It runs in a task of its own: once begun, it ends, whether or not the phone still listens.
     pub async fn request(self: &Arc<Self>, request: CodeRequest) -> Limited<Sent> {
         let now = self.parts.clock.now();
         let foreign_writes = self.parts.store.foreign_writes();
@@ -93,11 +91,7 @@ impl Auth {
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
-        let flow = self.clone().send_code(request, address, now, foreign_writes);
-        self.tasks.spawn(flow).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a request flow died");
-            Limited::free(Err(AuthError::Internal))
-        })
+        self.run(self.clone().send_code(request, address, now, foreign_writes)).await
     }
 
     async fn send_code(
