@@ -208,11 +208,14 @@ impl Opening {
     fn decide(&self, tx: &mut dyn Tx, opened: &mut Opened) -> Result<Intent, Stop> {
         let now = self.actor.at;
         let (channel, phone) = (self.request.channel, &self.request.phone);
+        let user = tx.user_by_phone(phone)?;
+        // The token was read with what memory knew: its user may be gone or have another number by now.
+        if let Some(bearer) = self.request.proven
+            && user.as_ref().is_none_or(|user| user.id != bearer)
+        {
+            return Err(AuthError::TokenInvalid.into());
+        }
         quota::spend_address(tx, &mut opened.trail, &self.actor, self.address.as_ref(), &mut opened.address)?;
-        let user = match self.request.proven {
-            Some(id) => tx.user(id)?,
-            None => tx.user_by_phone(phone)?,
-        };
         let disabled = user.as_ref().is_some_and(|user| !user.is_active);
         let concealed = disabled && self.conceal && self.request.proven.is_none();
         if disabled && !concealed {
