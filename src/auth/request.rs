@@ -85,8 +85,6 @@ enum Intent {
 
 impl Auth {
     /// Sends a code, for `request/`.
-    ///
-    /// It runs in a task of its own: once begun, it ends, whether or not the phone still listens.
     pub async fn request(self: &Arc<Self>, request: CodeRequest) -> Limited<Sent> {
         let now = self.parts.clock.now();
         let foreign_writes = self.parts.store.foreign_writes();
@@ -94,11 +92,7 @@ impl Auth {
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
-        let flow = self.clone().send_code(request, address, now, foreign_writes);
-        self.tasks.spawn(flow).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a request flow died");
-            Limited::free(Err(AuthError::Internal))
-        })
+        self.run(self.clone().send_code(request, address, now, foreign_writes)).await
     }
 
     async fn send_code(
@@ -217,11 +211,14 @@ impl Opening {
     fn decide(&self, tx: &mut dyn Tx, opened: &mut Opened) -> Result<Intent, Stop> {
         let now = self.actor.at;
         let (channel, phone) = (self.request.channel, &self.request.phone);
+        let user = tx.user_by_phone(phone)?;
+        // The token was read with what memory knew: its user may be gone or have another number by now.
+        if let Some(bearer) = self.request.proven
+            && user.as_ref().is_none_or(|user| user.id != bearer)
+        {
+            return Err(AuthError::TokenInvalid.into());
+        }
         quota::spend_address(tx, &mut opened.trail, &self.actor, self.address.as_ref(), &mut opened.address)?;
-        let user = match self.request.proven {
-            Some(id) => tx.user(id)?,
-            None => tx.user_by_phone(phone)?,
-        };
         let disabled = user.as_ref().is_some_and(|user| !user.is_active);
         let concealed = disabled && self.conceal && self.request.proven.is_none();
         if disabled && !concealed {
