@@ -12,6 +12,7 @@ use crate::domain::audit::AuditRecord;
 use crate::domain::code::CodeHash;
 use crate::domain::message::Message;
 use crate::domain::quota::Quota;
+use crate::domain::session::Standing;
 use crate::domain::{
     Challenge, ChallengeId, Channel, MessageId, NewChallenge, PhoneNumber, Session, SessionId, SpendId,
     Timestamp, User, UserId,
@@ -149,8 +150,8 @@ pub struct PurgeHorizon {
 /// A session and its user, as the hot path sees them.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// The session of the token.
-    pub session: Arc<Session>,
+    /// The session of the token, as far as a request must know it.
+    pub session: Arc<Standing>,
     /// Its user.
     pub user: Arc<User>,
 }

@@ -160,8 +160,7 @@ impl SessionsApi {
     async fn sessions(&self, token: BearerToken) -> Result<Json<Sessions>, Refusal<Bearing>> {
         let bearer = self.flow.authenticate(&token).await?;
         let sessions = self.flow.auth.sessions(&bearer).await.map_err(ApiError::from)?;
-        let sessions =
-            sessions.into_iter().map(|session| live_session(session, &bearer.session.id)).collect();
+        let sessions = sessions.into_iter().map(|session| live_session(session, &bearer.session)).collect();
         Ok(Json(Sessions { sessions }))
     }
 

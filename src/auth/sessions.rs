@@ -8,7 +8,7 @@ use super::refresh::judge;
 use super::trail::Trail;
 use super::{Auth, AuthError, Authenticated, Origin};
 use crate::domain::audit::{Actor, AuditEvent};
-use crate::domain::session::{EndReason, Presented};
+use crate::domain::session::{EndReason, Presented, Standing};
 use crate::domain::{Session, SessionId, Timestamp};
 use crate::storage::{Stored, Tx};
 use crate::tokens::{TokenError, TokenKind};
@@ -32,13 +32,19 @@ impl Touching {
 
 impl Auth {
     /// Notes that an access token of `generation` was seen: one write, which the answer does not wait for.
-    pub(super) fn touch(self: &Arc<Self>, session: &Arc<Session>, generation: u32, now: Timestamp) {
+    pub(super) fn touch(
+        self: &Arc<Self>,
+        id: &SessionId,
+        session: &Standing,
+        generation: u32,
+        now: Timestamp,
+    ) {
         let news = generation == session.generation && !session.generation_used;
         let stale = now >= session.last_used_at + COARSE;
-        if !(news || stale) || !self.touching.begin(&session.id) {
+        if !(news || stale) || !self.touching.begin(id) {
             return;
         }
-        let (auth, id) = (self.clone(), session.id.clone());
+        let (auth, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
             let touched = id.clone();
             let write = auth.parts.store.write(move |tx| match tx.session(&touched)? {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{Auth, AuthError};
-use crate::domain::{Session, User};
+use crate::domain::{SessionId, User};
 use crate::tokens::TokenKind;
 
 /// The bearer of a good access token, with session and user as they are now, not as they were at its issue.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     /// The session of the token.
-    pub session: Arc<Session>,
+    pub session: SessionId,
     /// Its user; perhaps deactivated, which only some endpoints mind.
     pub user: Arc<User>,
 }
@@ -28,7 +28,7 @@ impl Auth {
         if principal.session.user != claims.user || !principal.session.is_live(now) {
             return Err(AuthError::TokenInvalid);
         }
-        self.touch(&principal.session, claims.generation, now);
-        Ok(Authenticated { session: principal.session, user: principal.user })
+        self.touch(&claims.session, &principal.session, claims.generation, now);
+        Ok(Authenticated { session: claims.session, user: principal.user })
     }
 }

@@ -55,6 +55,11 @@ impl SessionId {
         good.then(|| Self(text.to_owned()))
     }
 
+    /// The same as a number: a key without memory of its own.
+    pub fn number(&self) -> u128 {
+        u128::from_str_radix(&self.0, 16).unwrap_or_default()
+    }
+
     /// The 32 digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,6 +81,7 @@ mod tests {
         let early = SessionId::new(Timestamp::from_millis(1_000), [255; 10]);
         let late = SessionId::new(Timestamp::from_millis(1_001), [0; 10]);
         assert!(early < late);
+        assert!(early.number() < late.number());
         assert_eq!(SessionId::parse(late.as_str()), Some(late));
         assert_eq!(SessionId::parse("0123"), None);
         assert_eq!(SessionId::parse(&"G".repeat(32)), None);

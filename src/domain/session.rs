@@ -36,6 +36,31 @@ pub struct Session {
     pub ip: String,
 }
 
+/// What every request with an access token must know of its session, and no more: these are held in memory by the
+/// ten thousand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose it is.
+    pub user: UserId,
+    /// The refresh generation.
+    pub generation: u32,
+    /// Whether that generation was seen in use.
+    pub generation_used: bool,
+    /// The latest instant to which rotation can carry it.
+    pub expires_at: Timestamp,
+    /// When a token of it was last seen.
+    pub last_used_at: Timestamp,
+    /// Whether it was ended.
+    pub is_ended: bool,
+}
+
+impl Standing {
+    /// Whether the session's tokens are good at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.is_ended && now < self.expires_at
+    }
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
@@ -124,9 +149,21 @@ impl Session {
         }
     }
 
+    /// What requests must know of it.
+    pub const fn standing(&self) -> Standing {
+        Standing {
+            user: self.user,
+            generation: self.generation,
+            generation_used: self.generation_used,
+            expires_at: self.expires_at,
+            last_used_at: self.last_used_at,
+            is_ended: self.ended.is_some(),
+        }
+    }
+
     /// Whether its tokens are good at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.ended.is_none() && now < self.expires_at
+        self.standing().is_live(now)
     }
 
     /// Judges a refresh token of `generation` named `jti` at `now`. `rotated_away` is when that generation was, while

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moka::sync::Cache;
 
+use crate::domain::session::Standing;
 use crate::domain::{Session, SessionId, User, UserId};
 use crate::storage::Principal;
 
@@ -28,7 +29,7 @@ pub(super) struct Touched {
 
 /// Sessions and users by their ids.
 pub(super) struct PrincipalCache {
-    sessions: Shelf<SessionId, Session>,
+    sessions: Shelf<u128, Standing>,
     users: Shelf<UserId, User>,
     foreign_writes: AtomicU64,
 }
@@ -46,7 +47,7 @@ impl PrincipalCache {
     /// A session and its user, if both are known.
     pub(super) fn principal(&self, id: &SessionId) -> Option<Principal> {
         let foreign = self.foreign_writes();
-        let session = self.sessions.get(id, foreign)?;
+        let session = self.sessions.get(&id.number(), foreign)?;
         let user = self.users.get(&session.user, foreign)?;
         Some(Principal { session, user })
     }
@@ -56,8 +57,9 @@ impl PrincipalCache {
         &self,
         id: &SessionId,
         read: impl FnOnce() -> Result<Option<Session>, E>,
-    ) -> Result<Option<Arc<Session>>, E> {
-        self.sessions.get_or_read(id, || self.foreign_writes(), read)
+    ) -> Result<Option<Arc<Standing>>, E> {
+        let read = || Ok(read()?.map(|session| session.standing()));
+        self.sessions.get_or_read(&id.number(), || self.foreign_writes(), read)
     }
 
     /// A user, likewise.
@@ -72,7 +74,7 @@ impl PrincipalCache {
     /// Forgets what a transaction changed; called after its commit and before anybody hears of it.
     pub(super) fn forget(&self, touched: &Touched) {
         touched.users.iter().for_each(|id| self.users.forget(id));
-        touched.sessions.iter().for_each(|id| self.sessions.forget(id));
+        touched.sessions.iter().for_each(|id| self.sessions.forget(&id.number()));
     }
 
     /// Forgets everything: another process wrote, and what it changed is not known.

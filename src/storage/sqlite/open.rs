@@ -80,7 +80,7 @@ impl Default for Tuning {
             readers: 4,
             read_wait: Duration::from_secs(2),
             busy: Duration::from_secs(5),
-            principals: 10_000,
+            principals: 25_000,
             truncate_past: 64 * 1024 * 1024,
             migrations: migrate::MIGRATIONS,
         }
