@@ -177,7 +177,7 @@ impl Tokens {
     }
 
     /// Signs a pair for a session as it stands: a fresh access token named `access_jti`, and the refresh token of the
-    /// session's current generation (the same one however often it is asked for). `None` if signing fails, which no
+    /// session's current generation (the same one however often it is asked for), which the access token never outlives. `None` if signing fails, which no
     /// input can bring about.
     pub fn pair(
         &self,
@@ -199,7 +199,7 @@ impl Tokens {
             iss: self.names.issuer.clone(),
             aud: self.names.audience.clone(),
         };
-        let access_expires = (now + self.access_ttl).min(session.expires_at);
+        let access_expires = (now + self.access_ttl).min(session.refresh_expires_at);
         let access = self.sign(&payload(TokenKind::Access, now, access_expires, access_jti))?;
         let refresh = self.sign(&payload(
             TokenKind::Refresh,

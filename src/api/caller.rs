@@ -65,11 +65,7 @@ impl<'a> FromRequest<'a> for Caller {
         else {
             return Err(ApiError::new(ErrorCode::InternalError).into());
         };
-        Ok(Self {
-            address: *address,
-            request_id: request_id.clone(),
-            device: device(request.headers()),
-        })
+        Ok(Self { address: *address, request_id: request_id.clone(), device: device(request.headers()) })
     }
 }
 

@@ -125,8 +125,7 @@ fn tokens(config: &Config, secret: &Secret) -> Result<Tokens, WiringError> {
             Tokens::with_keys(keys, access_ttl)
         }
     };
-    let names =
-        Names { issuer: config.tokens.issuer.clone(), audience: config.tokens.audience.clone() };
+    let names = Names { issuer: config.tokens.issuer.clone(), audience: config.tokens.audience.clone() };
     Ok(tokens.naming(names))
 }
 

@@ -103,17 +103,7 @@ static MAX_SESSIONS: Key = Key::new(
 pub(super) const SECTION: Section = Section {
     name: "tokens",
     doc: "Tokens and sessions.",
-    keys: &[
-        &ALGORITHM,
-        &KEY_FILE,
-        &ISSUER,
-        &AUDIENCE,
-        &ACCESS,
-        &REFRESH,
-        &SESSION,
-        &GRACE,
-        &MAX_SESSIONS,
-    ],
+    keys: &[&ALGORITHM, &KEY_FILE, &ISSUER, &AUDIENCE, &ACCESS, &REFRESH, &SESSION, &GRACE, &MAX_SESSIONS],
 };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {

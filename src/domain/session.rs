@@ -124,9 +124,9 @@ impl Session {
         }
     }
 
-    /// Whether its tokens are good at `now`.
+    /// Whether it can still be used at `now`: once its refresh token has expired, nothing brings it back.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.ended.is_none() && now < self.expires_at
+        self.ended.is_none() && now < self.refresh_expires_at
     }
 
     /// Judges a refresh token of `generation` named `jti` at `now`. `rotated_away` is when that generation was, while

@@ -106,7 +106,8 @@ pub fn rotate(algorithm: Algorithm, text: &str) -> Result<String, KeyError> {
     let mut rotated = generate(algorithm)?;
     for (n, block) in blocks(kind, text)?.iter().enumerate() {
         kind.public(block).ok_or(kind.wrong(n))?;
-        let public = if block.tag() == PUBLIC { Some(block.clone()) } else { kind.published(block.contents()) };
+        let public =
+            if block.tag() == PUBLIC { Some(block.clone()) } else { kind.published(block.contents()) };
         rotated.push_str(&encode(&public.ok_or(kind.wrong(n))?));
     }
     Ok(rotated)

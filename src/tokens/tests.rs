@@ -1,7 +1,7 @@
 //! S14, S15: what is signed, and what is refused.
 
 use super::*;
-use crate::domain::{PhoneNumber};
+use crate::domain::PhoneNumber;
 use crate::domain::session::{Lifetimes, Login};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};

@@ -9,6 +9,8 @@
 mod codes;
 mod guide;
 mod limits;
+mod refresh;
+mod sessions;
 mod support;
 
 #[path = "../support/twilio.rs"]

@@ -42,7 +42,12 @@ pub(super) struct Operation {
 const API: usize = 0;
 
 impl Routes {
-    pub(super) fn new<T: OpenApi + 'static>(api: T, readiness: Readiness, jwks: Option<String>, settings: &EdgeSettings) -> Self {
+    pub(super) fn new<T: OpenApi + 'static>(
+        api: T,
+        readiness: Readiness,
+        jwks: Option<String>,
+        settings: &EdgeSettings,
+    ) -> Self {
         let service = OpenApiService::new(api, "FreshK", env!("CARGO_PKG_VERSION"));
         let mut routes =
             Self { exact: HashMap::new(), patterns: Vec::new(), endpoints: vec![service.into_endpoint()] };

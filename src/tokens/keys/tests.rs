@@ -92,7 +92,10 @@ fn after_a_rotation_the_new_key_signs_and_the_old_ones_verify() {
         let newest = tokens_of(algorithm, &third);
         assert!(good(&newest, &old) && good(&newest, &access(&tokens_of(algorithm, &second))));
         assert_ne!(part(&access(&newest), 0)["kid"], part(&old, 0)["kid"]);
-        assert!(!good(&tokens_of(algorithm, &first), &access(&newest)), "the old instance does not know the new key");
+        assert!(
+            !good(&tokens_of(algorithm, &first), &access(&newest)),
+            "the old instance does not know the new key"
+        );
         let jwks: Value = serde_json::from_str(newest.jwks().unwrap()).unwrap();
         assert_eq!(jwks["keys"].as_array().unwrap().len(), 3);
     }
@@ -115,7 +118,9 @@ fn s14_the_public_key_is_no_hmac_secret() {
         let public = rotate(algorithm, &text).unwrap();
         let public = &public[public.find("-----BEGIN PUBLIC").unwrap()..];
         let der = pem::parse(public).unwrap().into_contents();
-        for secret in [public.as_bytes(), public.trim_end().as_bytes(), &der, tokens.jwks().unwrap().as_bytes()] {
+        for secret in
+            [public.as_bytes(), public.trim_end().as_bytes(), &der, tokens.jwks().unwrap().as_bytes()]
+        {
             for kid in [part(&token, 0)["kid"].clone(), Value::Null] {
                 let header = json!({ "typ": "JWT", "alg": "HS256", "kid": kid });
                 let unsigned = with_header(&token, &header);
