@@ -10,6 +10,8 @@ use std::process::{Command, Output};
 use freshk::domain::Algorithm;
 use freshk::tokens::keys::KeySet;
 
+const ALGORITHM: &str = "FRESHK_TOKENS__ALGORITHM";
+const KEY_FILE: &str = "FRESHK_TOKENS__KEY_FILE";
 const ASYMMETRIC: [&str; 3] = ["EdDSA", "ES256", "RS256"];
 
 fn run(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -89,8 +91,6 @@ fn the_configuration_is_judged_before_anything_starts() {
     fs::write(dir.path().join("some.pem"), "x").unwrap();
     fs::set_permissions(dir.path().join("some.pem"), fs::Permissions::from_mode(0o644)).unwrap();
     let show = |environment: &[(&str, &str)]| run(dir.path(), &["config", "show"], environment);
-    const ALGORITHM: &str = "FRESHK_TOKENS__ALGORITHM";
-    const KEY_FILE: &str = "FRESHK_TOKENS__KEY_FILE";
     for (environment, told) in [
         (vec![(ALGORITHM, "EdDSA")], "EdDSA needs a key file"),
         (vec![(ALGORITHM, "none")], "one of: HS256, EdDSA, ES256, RS256"),

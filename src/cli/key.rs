@@ -27,7 +27,7 @@ Examples:
 When the secret is changed, the old one goes to SECRET_KEY_FALLBACKS until its tokens have expired. To have an
 existing Django project accept the tokens, use the SECRET_KEY of that project instead.")]
     Generate(GenerateArgs),
-    /// Put a fresh key first in tokens.key_file; the others only verify from then on
+    /// Put a fresh key first in the key file; the others only verify from then on
     #[command(after_long_help = "\
 Example:
   freshk --config /etc/freshk/freshk.toml key rotate
@@ -40,7 +40,7 @@ refresh signs them anew.")]
 /// What to make.
 #[derive(Args, Debug)]
 pub struct GenerateArgs {
-    /// What the key is for; HS256 is a SECRET_KEY
+    /// What the key is for; HS256 takes a secret
     #[arg(long, value_name = "ALGORITHM", default_value = "HS256", ignore_case = true)]
     pub algorithm: Algorithm,
     /// A file to write it to, with mode 0600, instead of standard output; it must not exist yet
@@ -83,18 +83,20 @@ fn generate(args: &GenerateArgs, random: &dyn Random, output: &mut Output) -> Re
         Algorithm::Hs256 => ("secret_key", secret(random)),
         _ => ("key", keys::generate(algorithm)?),
     };
-    let Some(path) = &args.out else {
-        return Ok(if output.json {
-            output.json(&json!({ name: key }))?;
-        } else {
-            output.text(&format!("{}\n", key.trim_end()))?;
-        });
+    let (told, text) = match &args.out {
+        None => (json!({ name: key }), format!("{}\n", key.trim_end())),
+        Some(path) => {
+            write_new(path, &key).map_err(|error| CliError::KeyFile { path: path.clone(), error })?;
+            (
+                json!({ "algorithm": algorithm.as_str(), "path": path }),
+                format!("{} key written to {}\n", algorithm.as_str(), path.display()),
+            )
+        }
     };
-    write_new(path, &key).map_err(|error| CliError::KeyFile { path: path.clone(), error })?;
     if output.json {
-        output.json(&json!({ "algorithm": algorithm.as_str(), "path": path }))?;
+        output.json(&told)?;
     } else {
-        output.text(&format!("{} key written to {}\n", algorithm.as_str(), path.display()))?;
+        output.text(&text)?;
     }
     Ok(())
 }
