@@ -260,7 +260,7 @@ async fn exp_is_the_earlier_of_token_and_session() {
     app.clock.advance(HOUR * 24 * 20);
     let next = pair(&app, token(&login, "refresh")).await;
     assert_eq!(exp(&next), 40 * 86_400);
-    app.clock.advance(HOUR * 24 * 20 - SECOND);
+    app.clock.advance(SECOND * (20 * 86_400 - 1));
     let last = pair(&app, token(&next, "refresh")).await;
     assert_eq!(exp(&last), 40 * 86_400);
     assert_eq!(claims(token(&last, "access"))["exp"], claims(token(&last, "refresh"))["exp"]);
@@ -282,7 +282,7 @@ async fn s14_what_is_no_refresh_token_is_told_from_none_and_changes_nothing() {
         "rubbish".to_owned(),
         "a.b.c".to_owned(),
         good[..good.len() - 1].to_owned(),
-        good[..good.rfind('.').unwrap() + 1].to_owned(),
+        good[..=good.rfind('.').unwrap()].to_owned(),
         good.replace('.', ""),
         format!(" {good}"),
         forged,
