@@ -13,6 +13,7 @@ use crate::config::{Config, Faults, Loaded, Sources};
 use crate::random::SystemRandom;
 use crate::storage::sqlite::{LockError, OpenError};
 use crate::telemetry;
+use crate::tokens::keys::KeyError;
 
 pub mod config;
 pub mod key;
@@ -85,7 +86,7 @@ pub enum Command {
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Make secrets
+    /// Make secrets and keys
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Print the description of the API
@@ -124,6 +125,23 @@ pub enum CliError {
         "the secret beside the database can be neither read nor made: {0}\nset SECRET_KEY, or mend the file"
     )]
     DevSecret(std::io::Error),
+    /// A key is no good, or cannot be made.
+    #[error("tokens.key_file: {0}")]
+    Key(#[from] KeyError),
+    /// The file of a key.
+    #[error("the key file {path} cannot be written: {error}\nname a file that does not exist yet, in a directory that this user can write to", path = .path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        error: std::io::Error,
+    },
+    /// `key rotate` where a secret signs.
+    #[error(
+        "tokens.algorithm is HS256, which signs with SECRET_KEY and has no key file\nto change the secret, move it to \
+         SECRET_KEY_FALLBACKS and write a new one (freshk key generate) into SECRET_KEY; nobody is logged out"
+    )]
+    NothingToRotate,
     /// Threads or signals.
     #[error(
         "the system refused a thread, a signal or a socket: {0}\nraise the limits of this user (ulimit -a)"
@@ -174,7 +192,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(args, &cli.global, &mut output),
         Command::Openapi(_) => openapi::run(&mut output),
         Command::Config(command) => config::run(command, &cli.global, &mut output),
-        Command::Key(command) => key::run(command, &SystemRandom, &mut output),
+        Command::Key(command) => key::run(command, &cli.global, &SystemRandom, &mut output),
     }
 }
 

@@ -4,6 +4,7 @@
 //! tested by itself.
 
 pub mod address;
+pub mod algorithm;
 pub mod audit;
 pub mod challenge;
 pub mod channel;
@@ -20,6 +21,7 @@ pub mod time;
 pub mod user;
 
 pub use address::ClientAddress;
+pub use algorithm::Algorithm;
 pub use challenge::{Challenge, ChallengeState, NewChallenge};
 pub use channel::Channel;
 pub use code::{Code, CodeHash};

@@ -45,7 +45,7 @@ pub trait View {
     fn user_by_phone(&self, phone: &PhoneNumber) -> Stored<Option<User>>;
     /// The session with this id, ended or not.
     fn session(&self, id: &SessionId) -> Stored<Option<Session>>;
-    /// The sessions of a user that have not ended and are not over at `now`, oldest first.
+    /// The sessions of a user that have not ended and whose refresh token is good at `now`, oldest first.
     fn live_sessions(&self, user: UserId, now: Timestamp) -> Stored<Vec<Session>>;
     /// When a generation of a session was rotated away, while that is still known.
     fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>>;

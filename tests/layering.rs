@@ -41,7 +41,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "tokens",
         &["domain"],
-        &["jsonwebtoken", "serde", "serde_json", "data_encoding", "thiserror", "tracing"],
+        &["jsonwebtoken", "aws_lc_rs", "pem", "serde", "serde_json", "data_encoding", "thiserror", "tracing"],
     ),
     (
         "auth",

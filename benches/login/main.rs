@@ -1,7 +1,7 @@
 //! How fast a login is: requests/s, p50 and p99 of request, verify, status and refresh, closed loop over loopback, beside two
 //! yardsticks of the same run: a bare poem handler, and the disk's fdatasync rate.
 //!
-//! `cargo bench --bench login -- [--users N] [--logins N] [--connections N]`
+//! `cargo bench --bench login -- [--users N] [--sessions N] [--logins N] [--connections N]`
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
@@ -35,10 +35,11 @@ async fn run(options: Options) {
         drive("bare poem handler", &bare.address(), options.connections, bare_calls(&options)).await.0;
     drop(bare);
 
-    let program = Program::start(dir.path(), sink.port(), options.users).await;
+    let program = Program::start(dir.path(), sink.port(), options.users, options.sessions).await;
     println!(
-        "\n{} users in the file, {} logins, {} connections; ready {} ms after start\n",
-        options.users,
+        "\n{} users and {} live sessions in the file, {} logins, {} connections; ready {} ms after start\n",
+        options.users.max(options.sessions),
+        options.sessions,
         options.logins,
         options.connections,
         program.ready_after.as_millis()
@@ -68,9 +69,17 @@ async fn run(options: Options) {
         (0..options.logins * 4).map(|n| Call::get("/api/mobile/auth/production/status/", n, bearer(n)));
     let (status, _) = drive("status", &address, options.connections, calls.collect()).await;
 
+    let calls = tokens.iter().enumerate().map(|(n, pair)| {
+        let refresh = pair["refresh"].as_str().expect("a refresh token");
+        Call::post("/api/mobile/auth/token/refresh/", n, &format!(r#"{{"refresh":"{refresh}"}}"#))
+    });
+    let (refresh, _) = drive("refresh", &address, options.connections, calls.collect()).await;
+    let among_many = among_many(&program, &options).await;
+
     let peak = program.peak_resident_mib();
     let wal = program.wal_mib();
-    let rows = [&bare_row, &request, &verify, &status];
+    let mut rows = vec![&bare_row, &request, &verify, &status, &refresh];
+    rows.extend(&among_many);
     print_table(&rows);
     println!(
         "\nfdatasync {fdatasync:.0}/s; peak resident {peak:.1} MiB; write-ahead log at the end {wal:.1} MiB\n"
@@ -82,9 +91,26 @@ async fn run(options: Options) {
         ("p99 of request, ms", millis(request.p99()), 30.0, false),
         ("p99 of verify, ms", millis(verify.p99()), 30.0, false),
         ("p99 of status, ms", millis(status.p99()), 30.0, false),
+        ("p99 of refresh, ms", millis(refresh.p99()), 30.0, false),
         ("ready after, ms", millis(program.ready_after), 150.0, false),
         ("peak resident, MiB", peak, 60.0, false),
     ]);
+}
+
+/// Status of every session that was filled in, by turns; the first round, which reads each from the file, apart.
+async fn among_many(program: &Program, options: &Options) -> Vec<Row> {
+    let (tokens, address) = (&program.filled, program.address());
+    if tokens.is_empty() {
+        return Vec::new();
+    }
+    let calls = |count: usize| {
+        let token = |n: usize| tokens[n % tokens.len()].clone();
+        (0..count).map(|n| Call::get("/api/mobile/auth/production/status/", n, token(n))).collect()
+    };
+    let first = drive("status, many, cold", &address, options.connections, calls(tokens.len())).await.0;
+    let rounds = (options.logins * 4).max(tokens.len());
+    let again = drive("status, many", &address, options.connections, calls(rounds)).await.0;
+    vec![first, again]
 }
 
 fn bare_calls(options: &Options) -> Vec<Call> {

@@ -7,10 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use freshk::clock::{Clock as _, SystemClock};
+use freshk::domain::session::{Lifetimes, Login};
+use freshk::domain::{PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
+use freshk::tokens::Tokens;
+
 use crate::client::Connection;
 
 pub(crate) struct Options {
     pub(crate) users: usize,
+    pub(crate) sessions: usize,
     pub(crate) logins: usize,
     pub(crate) connections: usize,
     pub(crate) serve_bare: bool,
@@ -25,6 +31,7 @@ impl Options {
         };
         Self {
             users: number("--users", 0),
+            sessions: number("--sessions", 0),
             logins: number("--logins", 20_000),
             connections: number("--connections", 64),
             serve_bare: args.iter().any(|arg| arg == "--serve-bare"),
@@ -38,16 +45,21 @@ pub(crate) struct Program {
     port: u16,
     database: PathBuf,
     pub(crate) ready_after: Duration,
+    /// An access token of each session that was filled in.
+    pub(crate) filled: Vec<String>,
 }
 
+const SECRET: &str = "a secret for the benchmark, long enough for HS256";
+
 impl Program {
-    pub(crate) async fn start(dir: &Path, sink: u16, users: usize) -> Self {
+    pub(crate) async fn start(dir: &Path, sink: u16, users: usize, sessions: usize) -> Self {
         let (port, database) = (free_port(), dir.join("bench.db"));
         let mut program = Self::spawn(port, sink, &database).await;
-        if users > 0 {
+        if users.max(sessions) > 0 {
             drop(program);
-            fill(&database, users);
+            let filled = fill(&database, users, sessions);
             program = Self::spawn(port, sink, &database).await;
+            program.filled = filled;
         }
         program
     }
@@ -58,7 +70,7 @@ impl Program {
             .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
             .current_dir(database.parent().expect("a directory"))
             .env("DATABASE_URL", format!("sqlite://{}", database.display()))
-            .env("SECRET_KEY", "a secret for the benchmark, long enough for HS256")
+            .env("SECRET_KEY", SECRET)
             .env("TWILIO_ACCOUNT_SID", format!("AC{}", "0".repeat(32)))
             .env("TWILIO_AUTH_TOKEN", "a token for the benchmark")
             .env("TWILIO_PHONE_NUMBER", "+15005550006")
@@ -68,7 +80,13 @@ impl Program {
             .stderr(File::create(database.with_extension("log")).expect("a log file"))
             .spawn()
             .expect("the program starts");
-        let mut program = Self { child, port, database: database.to_owned(), ready_after: Duration::ZERO };
+        let mut program = Self {
+            child,
+            port,
+            database: database.to_owned(),
+            ready_after: Duration::ZERO,
+            filled: Vec::new(),
+        };
         while !program.is_ready().await {
             assert!(
                 watch.elapsed() < Duration::from_secs(20),
@@ -116,18 +134,65 @@ impl Drop for Program {
     }
 }
 
-/// Writes so many users, who logged in long ago.
-fn fill(database: &Path, users: usize) {
+/// Writes so many users, who logged in long ago, and so many live sessions, one each; gives their access tokens.
+fn fill(database: &Path, users: usize, sessions: usize) -> Vec<String> {
     let mut connection = rusqlite::Connection::open(database).expect("the database opens");
     let tx = connection.transaction().expect("a transaction");
     {
         let sql = "INSERT INTO users (username, phone, role, phone_verified, joined_at) VALUES (?, ?, 'retailer', 1, 0)";
         let mut insert = tx.prepare(sql).expect("the schema is ours");
-        for n in 0..users {
+        for n in 0..users.max(sessions) {
             insert.execute((format!("user_1555{n:08}"), format!("+1555{n:08}"))).expect("a user");
         }
     }
+    let tokens = (0..sessions).map(|n| open_session(&tx, n)).collect();
     tx.commit().expect("a commit");
+    tokens
+}
+
+/// Opens the session of the `n`th user, its first use noted already.
+fn open_session(tx: &rusqlite::Transaction<'_>, n: usize) -> String {
+    let phone = format!("+1555{n:08}");
+    let id = tx.query_row("SELECT id FROM users WHERE phone = ?", [&phone], |row| row.get(0));
+    let (now, user) = (SystemClock::new().now(), UserId(id.expect("the user was written")));
+    let mut chance = [0; 10];
+    chance[2..].copy_from_slice(&(n as u64).to_be_bytes());
+    let lifetimes = Lifetimes {
+        access: Duration::from_hours(24),
+        refresh: Duration::from_hours(24 * 30),
+        session: Duration::from_hours(24 * 365),
+    };
+    let login = Login { user, device: "benchmark".to_owned(), ip: "10.0.0.1".to_owned() };
+    let session = Session::open(SessionId::new(now, chance), format!("{n:032x}"), login, now, &lifetimes);
+    let sql = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
+               created_at, expires_at, last_used_at, device, ip) VALUES (?, ?, 0, ?, 1, ?, ?, ?, ?, ?, ?, ?)";
+    let instants = [session.issued_at, session.refresh_expires_at, session.created_at, session.expires_at]
+        .map(Timestamp::as_millis);
+    let row = rusqlite::params![
+        session.id.as_str(),
+        user.0,
+        session.jti,
+        instants[0],
+        instants[1],
+        instants[2],
+        instants[3],
+        // Past the benchmark's end, so that no use is news.
+        (now + Duration::from_hours(1)).as_millis(),
+        session.device,
+        session.ip,
+    ];
+    tx.prepare_cached(sql).expect("the schema is ours").execute(row).expect("a session");
+    let user = User {
+        id: user,
+        username: String::new(),
+        phone: PhoneNumber::parse(&phone, 10).expect("a phone number"),
+        role: "retailer".to_owned(),
+        is_active: true,
+        phone_verified: true,
+        joined_at: now,
+    };
+    let tokens = Tokens::new(&Secret::new(SECRET), &[], lifetimes.access);
+    tokens.pair(&session, &user, format!("{n:032x}"), now).expect("tokens are signed").access
 }
 
 /// A handler that does nothing, served by poem itself in a process of its own.

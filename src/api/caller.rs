@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use poem::http::HeaderMap;
 use poem::http::header::USER_AGENT;
 use poem::{FromRequest, Request, RequestBody, Result};
 
 use crate::api::error::{ApiError, ErrorCode};
 use crate::domain::ClientAddress;
 use crate::random::Random;
+
+/// The header by which an app names its device, such as `Asha's Pixel 9`.
+const DEVICE_NAME: &str = "x-device-name";
 
 /// The longest device name that is kept, in characters.
 const DEVICE_LENGTH: usize = 200;
@@ -48,7 +52,8 @@ pub struct Caller {
     pub address: ClientAddress,
     /// The name of the request.
     pub request_id: RequestId,
-    /// What the client calls itself (`User-Agent`), cut to 200 printable characters; for the list of sessions.
+    /// What the client calls its device (`X-Device-Name`, or else `User-Agent`), cut to 200 printable characters; for
+    /// the list of sessions.
     pub device: Option<String>,
 }
 
@@ -60,13 +65,14 @@ impl<'a> FromRequest<'a> for Caller {
         else {
             return Err(ApiError::new(ErrorCode::InternalError).into());
         };
-        let device = request.headers().get(USER_AGENT).map(|agent| printable(agent.as_bytes()));
-        Ok(Self {
-            address: *address,
-            request_id: request_id.clone(),
-            device: device.filter(|device| !device.is_empty()),
-        })
+        Ok(Self { address: *address, request_id: request_id.clone(), device: device(request.headers()) })
     }
+}
+
+/// The first that says something.
+fn device(headers: &HeaderMap) -> Option<String> {
+    let named = [DEVICE_NAME, USER_AGENT.as_str()].into_iter().filter_map(|name| headers.get(name));
+    named.map(|value| printable(value.as_bytes())).find(|name| !name.is_empty())
 }
 
 fn printable(bytes: &[u8]) -> String {
@@ -86,6 +92,18 @@ mod tests {
         let (one, other) = (RequestId::draw(&random), RequestId::draw(&random));
         assert_ne!(one, other);
         assert_eq!(one.as_str().len(), 32);
+    }
+
+    #[test]
+    fn the_name_that_the_app_gives_wins_unless_it_is_empty() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(device(&headers), None);
+        headers.insert("user-agent", "okhttp/5".parse().unwrap());
+        assert_eq!(device(&headers).as_deref(), Some("okhttp/5"));
+        headers.insert("x-device-name", "  ".parse().unwrap());
+        assert_eq!(device(&headers).as_deref(), Some("okhttp/5"));
+        headers.insert("x-device-name", "Asha's Pixel".parse().unwrap());
+        assert_eq!(device(&headers).as_deref(), Some("Asha's Pixel"));
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct EdgeParts {
     pub client_ip: ClientIp,
     /// Answers `/health/ready`.
     pub readiness: Readiness,
+    /// The public keys of tokens, where they are signed asymmetrically: served at `/.well-known/jwks.json`.
+    pub jwks: Option<String>,
 }
 
 /// The peer's address, for requests that did not come through a socket.
@@ -81,7 +83,7 @@ pub fn assemble<T: OpenApi + 'static>(
     settings: EdgeSettings,
 ) -> impl Endpoint<Output = Response> + 'static {
     Edge {
-        routes: Routes::new(api, parts.readiness, &settings),
+        routes: Routes::new(api, parts.readiness, parts.jwks, &settings),
         hosts: Hosts::new(&settings.allowed_hosts, settings.debug),
         intake: Intake { limit: settings.body_limit, timeout: settings.request_timeout },
         callback: settings.callback,

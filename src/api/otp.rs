@@ -197,7 +197,8 @@ impl OtpApi {
     /// Give the code, get tokens
     ///
     /// With an `Idempotency-Key` header (16 to 128 characters) the call may be repeated for a minute where its answer
-    /// was lost: the same session comes again. Without it a code is strictly single-use.
+    /// was lost: the same session comes again. Without it a code is strictly single-use. `X-Device-Name` names the
+    /// device in the list of sessions; without it `User-Agent` does.
     #[oai(
         path = "/production/verify/",
         method = "post",

@@ -65,11 +65,13 @@ impl Rotation {
         let session = tx.session(&claims.session)?.filter(|session| session.user == claims.user);
         let session = session.filter(|session| session.is_live(now)).ok_or(AuthError::TokenInvalid)?;
         let user = tx.user(claims.user)?.ok_or(AuthError::TokenInvalid)?;
-        if !user.is_active {
+        let line = |event| self.actor.did(event).user(user.id).session(&session.id);
+        let presented = judge(tx, &session, claims, now, self.grace)?;
+        // A stolen token is found out whatever became of the user.
+        if !user.is_active && presented != Presented::Reuse {
             return Err(AuthError::AccountDisabled.into());
         }
-        let line = |event| self.actor.did(event).user(user.id).session(&session.id);
-        match judge(tx, &session, claims, now, self.grace)? {
+        match presented {
             Presented::Rotate => {
                 tx.note_rotation(&session.id, session.generation, now, now - self.grace)?;
                 let mut session = session.rotated(self.next_jti.clone(), now, &self.lifetimes);

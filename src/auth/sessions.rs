@@ -16,17 +16,18 @@ use crate::tokens::{TokenError, TokenKind};
 /// How coarse `last_used_at` may be: a session in steady use costs one write a minute.
 const COARSE: Duration = Duration::from_mins(1);
 
-/// The sessions whose use is being written right now, so that a burst of requests costs one write.
+/// What is being written right now, so that a burst of requests costs one write. By generation: the use of an older one
+/// never keeps the first use of the current one from being noted.
 #[derive(Default)]
-pub(super) struct Touching(Mutex<HashSet<SessionId>>);
+pub(super) struct Touching(Mutex<HashSet<(SessionId, u32)>>);
 
 impl Touching {
-    fn begin(&self, session: &SessionId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone())
+    fn begin(&self, session: &SessionId, generation: u32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((session.clone(), generation))
     }
 
-    fn end(&self, session: &SessionId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+    fn end(&self, session: SessionId, generation: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(session, generation));
     }
 }
 
@@ -41,7 +42,7 @@ impl Auth {
     ) {
         let news = generation == session.generation && !session.generation_used;
         let stale = now >= session.last_used_at + COARSE;
-        if !(news || stale) || !self.touching.begin(id) {
+        if !(news || stale) || !self.touching.begin(id, generation) {
             return;
         }
         let (auth, id) = (self.clone(), id.clone());
@@ -55,14 +56,15 @@ impl Auth {
             if let Err(fault) = write.await {
                 tracing::debug!(%fault, "a use could not be noted");
             }
-            auth.touching.end(&id);
+            auth.touching.end(id, generation);
         });
     }
 
-    /// Whether a token, access or refresh, would be accepted now; asking does not count as use.
+    /// Whether a token, access or refresh, of a user who is active is good now; asking does not count as use.
     ///
     /// # Errors
-    /// What would be answered if it were used.
+    /// [`AuthError::TokenExpired`]; [`AuthError::TokenInvalid`] for everything else, a deactivated user included: who
+    /// asks here wants to let the bearer in.
     pub async fn check_token(&self, token: &str) -> Result<(), AuthError> {
         let now = self.parts.clock.now();
         let access = self.parts.tokens.verify(token, TokenKind::Access, now);
@@ -75,6 +77,9 @@ impl Auth {
             let session = view.session(&claims.session)?;
             let session = session.filter(|session| session.user == claims.user && session.is_live(now));
             let Some(session) = session else { return Ok(false) };
+            if !view.user(session.user)?.is_some_and(|user| user.is_active) {
+                return Ok(false);
+            }
             Ok(claims.kind == TokenKind::Access
                 || judge(view, &session, &claims, now, grace)? != Presented::Reuse)
         });

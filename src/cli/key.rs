@@ -1,23 +1,61 @@
-//! `freshk key`: secrets.
+//! `freshk key`: secrets, and the keys of asymmetric signing.
 
-use clap::Subcommand;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::CliError;
 use super::output::Output;
+use super::{CliError, Global};
+use crate::config::tokens::Signing;
+use crate::domain::Algorithm;
 use crate::random::Random;
+use crate::tokens::keys;
 
-/// What can be done with secrets.
+/// What can be done with secrets and keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Print a fresh secret
+    /// Make a fresh secret, or a fresh key
     #[command(after_long_help = "\
-Example:
+Examples:
   echo \"SECRET_KEY=$(freshk key generate)\" >> .env
+  freshk key generate --algorithm EdDSA --out /etc/freshk/tokens.pem
 
 When the secret is changed, the old one goes to SECRET_KEY_FALLBACKS until its tokens have expired. To have an
 existing Django project accept the tokens, use the SECRET_KEY of that project instead.")]
-    Generate,
+    Generate(GenerateArgs),
+    /// Put a fresh key first in the key file; the others only verify from then on
+    #[command(after_long_help = "\
+Example:
+  freshk --config /etc/freshk/freshk.toml key rotate
+
+The file is replaced as a whole, with mode 0600. Nobody is logged out: tokens of the old key stay good, and the next
+refresh signs them anew.")]
+    Rotate,
+}
+
+/// What to make.
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// What the key is for; HS256 takes a secret
+    #[arg(long, value_name = "ALGORITHM", default_value = "HS256", ignore_case = true)]
+    pub algorithm: Algorithm,
+    /// A file to write it to, with mode 0600, instead of standard output; it must not exist yet
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+impl ValueEnum for Algorithm {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.as_str()))
+    }
 }
 
 /// 384 bits make 64 characters without padding.
@@ -26,24 +64,110 @@ const BYTES: usize = 48;
 /// Runs a command.
 ///
 /// # Errors
-/// When the answer cannot be written.
-pub fn run(command: &KeyCommand, random: &dyn Random, output: &mut Output) -> Result<(), CliError> {
+/// When no key can be made, or a file or the answer cannot be written.
+pub fn run(
+    command: &KeyCommand,
+    global: &Global,
+    random: &dyn Random,
+    output: &mut Output,
+) -> Result<(), CliError> {
     match command {
-        KeyCommand::Generate => {
-            let secret = generate(random);
-            if output.json {
-                output.json(&json!({ "secret_key": secret }))?;
-            } else {
-                output.text(&format!("{secret}\n"))?;
-            }
-            Ok(())
-        }
+        KeyCommand::Generate(args) => generate(args, random, output),
+        KeyCommand::Rotate => rotate(global, random, output),
     }
 }
 
+fn generate(args: &GenerateArgs, random: &dyn Random, output: &mut Output) -> Result<(), CliError> {
+    let algorithm = args.algorithm;
+    let (name, key) = match algorithm {
+        Algorithm::Hs256 => ("secret_key", secret(random)),
+        _ => ("key", keys::generate(algorithm)?),
+    };
+    let (told, text) = match &args.out {
+        None => (json!({ name: key }), format!("{}\n", key.trim_end())),
+        Some(path) => {
+            write_new(path, &key).map_err(|error| CliError::KeyFile { path: path.clone(), error })?;
+            (
+                json!({ "algorithm": algorithm.as_str(), "path": path }),
+                format!("{} key written to {}\n", algorithm.as_str(), path.display()),
+            )
+        }
+    };
+    if output.json {
+        output.json(&told)?;
+    } else {
+        output.text(&text)?;
+    }
+    Ok(())
+}
+
+fn rotate(global: &Global, random: &dyn Random, output: &mut Output) -> Result<(), CliError> {
+    let loaded = super::load(&global.sources()?)?;
+    let Signing::KeyFile { algorithm, path, text } = loaded.config.tokens.signing else {
+        return Err(CliError::NothingToRotate);
+    };
+    let rotated = keys::rotate(algorithm, text.expose())?;
+    replace(&path, &rotated, random).map_err(|error| CliError::KeyFile { path: path.clone(), error })?;
+    let ttl = humantime::format_duration(loaded.config.tokens.lifetimes.refresh);
+    if output.json {
+        output.json(&json!({ "algorithm": algorithm.as_str(), "path": path }))?;
+    } else {
+        output.text(&format!(
+            "A fresh {} key is first in {}; those after it only verify.\n\
+             Next: restart freshk, so that it signs with the new key. After {ttl} (tokens.refresh_ttl) every token of\n\
+             the old ones has expired, and their PUBLIC KEY blocks can be deleted from the file.\n",
+            algorithm.as_str(),
+            path.display()
+        ))?;
+    }
+    Ok(())
+}
+
 /// A secret of 64 characters that need no quoting, neither in a shell nor in a URL.
-fn generate(random: &dyn Random) -> String {
+fn secret(random: &dyn Random) -> String {
     let mut bytes = [0; BYTES];
     random.fill(&mut bytes);
     data_encoding::BASE64URL_NOPAD.encode(&bytes)
+}
+
+/// Writes a file that must not exist yet, for its owner alone.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    writeln!(file, "{}", text.trim_end())?;
+    file.sync_all()
+}
+
+/// Replaces a file as a whole: whoever reads it meanwhile, or after a crash, finds the old text or the new.
+fn replace(path: &Path, text: &str, random: &dyn Random) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let mut name = [0; 8];
+    random.fill(&mut name);
+    let mut aside = OsString::from(&path);
+    aside.push(format!(".{}", data_encoding::HEXLOWER.encode(&name)));
+    let replaced = write_new(Path::new(&aside), text)
+        .and_then(|()| keep_owner(&path, Path::new(&aside)))
+        .and_then(|()| fs::rename(&aside, &path));
+    if replaced.is_err() && Path::new(&aside).exists() {
+        fs::remove_file(&aside)?;
+    }
+    replaced?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// The server's user must be able to read the file, whoever rotates.
+#[cfg(unix)]
+fn keep_owner(path: &Path, aside: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let (old, new) = (fs::metadata(path)?, fs::metadata(aside)?);
+    if old.uid() == new.uid() { Ok(()) } else { chown(aside, Some(old.uid()), Some(old.gid())) }
+}
+
+/// Elsewhere a file's owner is not told by number.
+#[cfg(not(unix))]
+fn keep_owner(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
 }

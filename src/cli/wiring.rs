@@ -15,6 +15,7 @@ use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sms::Provider;
+use crate::config::tokens::Signing;
 use crate::config::twilio;
 use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
@@ -26,7 +27,8 @@ use crate::sms::template::{Template, TemplateError};
 use crate::sms::twilio::{Credentials, Sender, TwilioSender, TwilioSettings, TwilioSetupError, signature};
 use crate::storage::Store;
 use crate::storage::sqlite::{OpenError, OpenOptions, SqliteStore};
-use crate::tokens::Tokens;
+use crate::tokens::keys::{KeyError, KeySet};
+use crate::tokens::{Names, Tokens};
 
 /// Where Twilio reports deliveries, below `server.public_url`.
 const CALLBACK: &str = "/api/mobile/auth/sms/twilio/status";
@@ -50,6 +52,14 @@ pub enum WiringError {
     /// The provider's settings will not do.
     #[error(transparent)]
     Twilio(#[from] TwilioSetupError),
+    /// The file of the key that signs tokens holds no such key.
+    #[error("tokens.key_file: {path}: {error}")]
+    KeyFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it, and what to do.
+        error: KeyError,
+    },
     /// The name of the forwarding header will not do.
     #[error(
         "server.forwarded_header is not the name of a header: use x-forwarded-for, or what your proxy sends"
@@ -89,24 +99,41 @@ pub fn build(
     };
     let store = Store::new(engine);
     let fallbacks = &config.secret_key_fallbacks;
+    let tokens = tokens(config, secret)?;
+    let jwks = tokens.jwks().map(str::to_owned);
     let auth = Auth::new(Parts {
         store: store.clone(),
         production,
         testing: console,
-        tokens: Tokens::new(secret, fallbacks, config.tokens.lifetimes.access),
+        tokens,
         keys: KeyRing::new(secret, fallbacks),
         clock: clock.clone(),
         random: random.clone(),
         policy: config.policy(),
     });
-    let endpoint = endpoint(config, &auth, is_signed, store.clone(), clock, random)?;
+    let endpoint = endpoint(config, &auth, is_signed, jwks, store.clone(), clock, random)?;
     Ok(Service { auth, store, endpoint })
+}
+
+fn tokens(config: &Config, secret: &Secret) -> Result<Tokens, WiringError> {
+    let access_ttl = config.tokens.lifetimes.access;
+    let tokens = match &config.tokens.signing {
+        Signing::Secret => Tokens::new(secret, &config.secret_key_fallbacks, access_ttl),
+        Signing::KeyFile { algorithm, path, text } => {
+            let keys = KeySet::parse(*algorithm, text.expose())
+                .map_err(|error| WiringError::KeyFile { path: path.display().to_string(), error })?;
+            Tokens::with_keys(keys, access_ttl)
+        }
+    };
+    let names = Names { issuer: config.tokens.issuer.clone(), audience: config.tokens.audience.clone() };
+    Ok(tokens.naming(names))
 }
 
 fn endpoint(
     config: &Config,
     auth: &Arc<Auth>,
     is_signed: SignatureCheck,
+    jwks: Option<String>,
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -122,6 +149,7 @@ fn endpoint(
             let store = store.clone();
             Box::pin(async move { store.write(|_| Ok(())).await.is_ok() })
         }),
+        jwks,
     };
     let settings = EdgeSettings {
         debug: config.debug,

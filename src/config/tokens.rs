@@ -1,14 +1,23 @@
 //! `[tokens]`: tokens and sessions.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::{Key, Kind, Section};
 use super::reader::Reader;
 use crate::domain::session::Lifetimes;
+use crate::domain::{Algorithm, Secret};
 
 /// `[tokens]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tokens {
+    /// What signs tokens.
+    pub signing: Signing,
+    /// `iss` of the tokens.
+    pub issuer: Option<String>,
+    /// `aud` of the tokens.
+    pub audience: Option<String>,
     /// How long tokens and sessions live.
     pub lifetimes: Lifetimes,
     /// How long a rotated refresh token may come again.
@@ -17,6 +26,49 @@ pub struct Tokens {
     pub max_sessions: usize,
 }
 
+/// What signs tokens.
+#[derive(Clone, Debug)]
+pub enum Signing {
+    /// `SECRET_KEY`, by HS256.
+    Secret,
+    /// A key of its own.
+    KeyFile {
+        /// Any but HS256.
+        algorithm: Algorithm,
+        /// Where the key is.
+        path: PathBuf,
+        /// What the file holds; whether that is such a key is for `tokens` to say.
+        text: Secret,
+    },
+}
+
+static ALGORITHM: Key = Key::new(
+    "tokens.algorithm",
+    Kind::Choice(&["HS256", "EdDSA", "ES256", "RS256"]),
+    "HS256",
+    "How tokens are signed: HS256 under secret_key, as simplejwt does by default, or EdDSA, ES256 or RS256 under a key \
+     of their own, whose public half is at /.well-known/jwks.json. Tokens of another algorithm are refused: changing it \
+     logs everybody out.",
+);
+static KEY_FILE: Key = Key::new(
+    "tokens.key_file",
+    Kind::Text("the path of a PEM file that only FreshK's user can read"),
+    "",
+    "The key for EdDSA, ES256 and RS256, in PEM: the private key that signs first, after it those that only verify any \
+     more. freshk key generate makes one, freshk key rotate puts a new one first.",
+);
+static ISSUER: Key = Key::new(
+    "tokens.issuer",
+    Kind::Text("a name, such as https://api.example.com"),
+    "",
+    "The iss of tokens, for APIs that want one; a token that names another is refused.",
+);
+static AUDIENCE: Key = Key::new(
+    "tokens.audience",
+    Kind::Text("a name, such as shop"),
+    "",
+    "The aud of tokens, for APIs that want one; a token that names another is refused.",
+);
 static ACCESS: Key = Key::new(
     "tokens.access_ttl",
     Kind::Duration { least: "1s", most: "1d" },
@@ -51,7 +103,7 @@ static MAX_SESSIONS: Key = Key::new(
 pub(super) const SECTION: Section = Section {
     name: "tokens",
     doc: "Tokens and sessions.",
-    keys: &[&ACCESS, &REFRESH, &SESSION, &GRACE, &MAX_SESSIONS],
+    keys: &[&ALGORITHM, &KEY_FILE, &ISSUER, &AUDIENCE, &ACCESS, &REFRESH, &SESSION, &GRACE, &MAX_SESSIONS],
 };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
@@ -68,5 +120,84 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
             "make tokens.access_ttl at most tokens.refresh_ttl",
         );
     }
-    Tokens { lifetimes, reuse_grace: reader.duration(&GRACE), max_sessions: reader.number(&MAX_SESSIONS) }
+    Tokens {
+        signing: signing(reader),
+        issuer: name(reader, &ISSUER),
+        audience: name(reader, &AUDIENCE),
+        lifetimes,
+        reuse_grace: reader.duration(&GRACE),
+        max_sessions: reader.number(&MAX_SESSIONS),
+    }
+}
+
+fn name(reader: &mut Reader<'_>, key: &Key) -> Option<String> {
+    reader.one(key, |text| Ok(text.to_owned())).filter(|name| !name.is_empty())
+}
+
+fn signing(reader: &mut Reader<'_>) -> Signing {
+    let algorithm = Algorithm::parse(reader.choice(&ALGORITHM)).unwrap_or(Algorithm::Hs256);
+    let path = name(reader, &KEY_FILE).map(PathBuf::from);
+    if reader.is_faulty(&ALGORITHM) {
+        return Signing::Secret;
+    }
+    match (algorithm, path) {
+        (Algorithm::Hs256, None) => Signing::Secret,
+        (Algorithm::Hs256, Some(_)) => {
+            reader.fault(
+                &KEY_FILE,
+                "HS256 signs with secret_key, not with a key file",
+                "write the file's algorithm into tokens.algorithm (EdDSA, ES256 or RS256), or take tokens.key_file away",
+            );
+            Signing::Secret
+        }
+        (algorithm, None) => {
+            let name = algorithm.as_str();
+            reader.fault(
+                &KEY_FILE,
+                format!("{name} needs a key file"),
+                format!(
+                    "make one with freshk key generate --algorithm {name} --out tokens.pem, and write its path here"
+                ),
+            );
+            Signing::Secret
+        }
+        (algorithm, Some(path)) => key_file(reader, algorithm, path),
+    }
+}
+
+fn key_file(reader: &mut Reader<'_>, algorithm: Algorithm, path: PathBuf) -> Signing {
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            if others_can_read(&path) {
+                let path = path.display();
+                reader.warnings.push(format!("{path} holds a key and others can read it: chmod 600 {path}"));
+            }
+            Signing::KeyFile { algorithm, path, text: Secret::new(text) }
+        }
+        Err(error) => {
+            reader.fault(
+                &KEY_FILE,
+                format!("{} cannot be read: {error}", path.display()),
+                format!(
+                    "see to it that this user can read it, or make it with freshk key generate --algorithm {} --out {}",
+                    algorithm.as_str(),
+                    path.display()
+                ),
+            );
+            Signing::Secret
+        }
+    }
+}
+
+#[cfg(unix)]
+fn others_can_read(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    const GROUP_OR_OTHERS: u32 = 0o077;
+    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & GROUP_OR_OTHERS != 0)
+}
+
+/// Elsewhere the mode of a file says nothing.
+#[cfg(not(unix))]
+fn others_can_read(_: &Path) -> bool {
+    false
 }

@@ -46,8 +46,8 @@ pub struct Standing {
     pub generation: u32,
     /// Whether that generation was seen in use.
     pub generation_used: bool,
-    /// The latest instant to which rotation can carry it.
-    pub expires_at: Timestamp,
+    /// When its current refresh token expires.
+    pub refresh_expires_at: Timestamp,
     /// When a token of it was last seen.
     pub last_used_at: Timestamp,
     /// Whether it was ended.
@@ -57,7 +57,7 @@ pub struct Standing {
 impl Standing {
     /// Whether the session's tokens are good at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        !self.is_ended && now < self.expires_at
+        !self.is_ended && now < self.refresh_expires_at
     }
 }
 
@@ -155,13 +155,13 @@ impl Session {
             user: self.user,
             generation: self.generation,
             generation_used: self.generation_used,
-            expires_at: self.expires_at,
+            refresh_expires_at: self.refresh_expires_at,
             last_used_at: self.last_used_at,
             is_ended: self.ended.is_some(),
         }
     }
 
-    /// Whether its tokens are good at `now`.
+    /// Whether it can still be used at `now`: once its refresh token has expired, nothing brings it back.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.standing().is_live(now)
     }

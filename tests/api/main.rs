@@ -16,6 +16,8 @@ mod in_flight;
 mod limits;
 mod log;
 mod options;
+mod refresh;
+mod sessions;
 mod settling;
 mod support;
 mod twilio_faults;

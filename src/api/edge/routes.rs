@@ -13,7 +13,7 @@ use poem_openapi::{OpenApi, OpenApiService};
 use super::EdgeSettings;
 use crate::api::error::ApiError;
 use crate::api::health::Readiness;
-use crate::api::{docs, health};
+use crate::api::{docs, health, jwks};
 
 /// All that can be reached.
 pub(super) struct Routes {
@@ -42,7 +42,12 @@ pub(super) struct Operation {
 const API: usize = 0;
 
 impl Routes {
-    pub(super) fn new<T: OpenApi + 'static>(api: T, readiness: Readiness, settings: &EdgeSettings) -> Self {
+    pub(super) fn new<T: OpenApi + 'static>(
+        api: T,
+        readiness: Readiness,
+        jwks: Option<String>,
+        settings: &EdgeSettings,
+    ) -> Self {
         let service = OpenApiService::new(api, "FreshK", env!("CARGO_PKG_VERSION"));
         let mut routes =
             Self { exact: HashMap::new(), patterns: Vec::new(), endpoints: vec![service.into_endpoint()] };
@@ -53,6 +58,9 @@ impl Routes {
         }
         routes.plain("/health/live", health::live());
         routes.plain("/health/ready", health::ready(readiness));
+        if let Some(keys) = jwks {
+            routes.plain("/.well-known/jwks.json", jwks::endpoint(keys));
+        }
         if settings.docs {
             for (path, endpoint) in docs::endpoints::<T>() {
                 routes.plain(path, endpoint);

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+const KEYS: &str = r#"{"keys":[]}"#;
+
 fn settings() -> EdgeSettings {
     EdgeSettings {
         debug: false,
@@ -24,7 +26,13 @@ fn edge_with(flood: FloodGuard, readiness: Readiness) -> impl Endpoint<Output = 
     let header = HeaderName::from_static("x-forwarded-for");
     let trusted = vec!["10.0.0.0/8".parse().unwrap()];
     let client_ip = ClientIp::new(trusted, header, Arc::new(ManualClock::new()));
-    let parts = EdgeParts { random: Arc::new(SeededRandom::new(1)), flood, client_ip, readiness };
+    let parts = EdgeParts {
+        random: Arc::new(SeededRandom::new(1)),
+        flood,
+        client_ip,
+        readiness,
+        jwks: Some(KEYS.to_owned()),
+    };
     assemble(Demo::default(), parts, settings())
 }
 
@@ -93,6 +101,14 @@ async fn both_forms_of_a_path_answer_and_nothing_redirects() {
         let request = request(Method::POST, path).finish();
         assert_eq!(code(request).await, told(404, "not_found"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn public_keys_may_be_cached() {
+    let (response, body) = send(&edge(), request(Method::GET, "/.well-known/jwks.json").finish()).await;
+    assert_eq!(body, json!({"keys": []}));
+    assert_eq!(response.header("content-type"), Some("application/jwk-set+json"));
+    assert_eq!(response.header("cache-control"), Some("public, max-age=300"));
 }
 
 #[tokio::test]

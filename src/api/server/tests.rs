@@ -34,6 +34,7 @@ async fn start(settings: ServerSettings) -> Running {
         flood: Arc::new(|_| None),
         client_ip: ClientIp::new(Vec::new(), header, clock.clone()),
         readiness: Arc::new(|| Box::pin(async { true })),
+        jwks: None,
     };
     let edge = EdgeSettings {
         debug: false,

@@ -17,7 +17,7 @@ pub(super) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM sessions WH
 pub(super) const LIVE: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM sessions WHERE user_id = ?1 AND ended_at IS NULL AND expires_at > ?2 ORDER BY created_at, id"
+    " FROM sessions WHERE user_id = ?1 AND ended_at IS NULL AND refresh_expires_at > ?2 ORDER BY created_at, id"
 );
 
 const ROTATED_AT: &str = "SELECT rotated_at FROM rotations WHERE session_id = ?1 AND generation = ?2";
