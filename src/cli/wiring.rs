@@ -120,7 +120,7 @@ fn endpoint(
         client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock),
         readiness: Arc::new(move || {
             let store = store.clone();
-            Box::pin(async move { store.write(|_| Ok(())).await.is_ok() })
+            Box::pin(async move { store.write(|tx| tx.prove_room()).await.is_ok() })
         }),
     };
     let settings = EdgeSettings {
