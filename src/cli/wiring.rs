@@ -62,9 +62,14 @@ pub enum WiringError {
 /// # Errors
 /// [`OpenError`], which says what to do.
 pub fn open_store(config: &Config, clock: &dyn Clock) -> Result<Arc<SqliteStore>, OpenError> {
+    SqliteStore::open(open_options(config, clock))
+}
+
+/// What the configuration says of the database.
+pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
     let mut options = OpenOptions::new(config.database.url.path(), clock.now());
     options.first_user_id = config.users.first_id;
-    SqliteStore::open(options)
+    options
 }
 
 /// Puts the program together.

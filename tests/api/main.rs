@@ -6,10 +6,21 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod addresses;
+mod audit;
 mod codes;
+mod errors;
+mod first_fault;
 mod guide;
+mod hosts;
+mod input;
 mod limits;
+mod logs;
+mod secrecy;
+mod steps;
+mod storage_faults;
 mod support;
+mod tokens;
 
 #[path = "../support/twilio.rs"]
 #[expect(dead_code, reason = "shared with the tests of the adapter, which use the rest")]
