@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::logs;
 use crate::support::{Answer, App, PHONE};
-use crate::twilio;
+use crate::twilio::{self, AUTH_TOKEN, SignedCallback, signed_callback};
 
 const MASKED: &str = "+12******90";
 
@@ -81,8 +81,8 @@ async fn s35_each_flow_leaves_its_rows() {
 
     let access = login.json()["access"].as_str().unwrap().to_owned();
     let resend = app.build(reqwest::Method::POST, crate::support::RESEND).header("x-forwarded-for", ip);
-    let resent = Answer::of(resend.bearer_auth(&access)).await;
-    let lines = told(&app, &mut known, "production", &resent, &["authn_code_requested", "sms_sent"]);
+    let another = Answer::of(resend.bearer_auth(&access)).await;
+    let lines = told(&app, &mut known, "production", &another, &["authn_code_requested", "sms_sent"]);
     assert!(lines.iter().all(|line| line.user == Some(1)));
 
     for _ in 0..4 {
@@ -123,6 +123,30 @@ async fn s35_the_testing_channel_has_its_own() {
     let body = json!({ "phone_number": PHONE, "otp": "nonsense" });
     let wrong = app.post_from(ip, "/api/mobile/auth/verify/", &body).await;
     told(&app, &mut known, "testing", &wrong, &["authn_login_fail"]);
+}
+
+#[tokio::test]
+async fn s35_an_undelivered_sms_is_told_once() {
+    let public = "https://api.example.com";
+    let app = App::with(&[("FRESHK_SERVER__PUBLIC_URL", public)]).await;
+    app.request(PHONE).await;
+    let url = app.twilio.requests()[0].field("StatusCallback").unwrap().to_owned();
+    let sid: String = app.sql().query_row("SELECT sid FROM messages", [], |row| row.get(0)).unwrap();
+    let params = [("MessageSid", sid.as_str()), ("MessageStatus", "undelivered"), ("ErrorCode", "30003")];
+    let SignedCallback { signature, body } = signed_callback(AUTH_TOKEN, &url, &params);
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let call = app.build(reqwest::Method::POST, url.strip_prefix(public).unwrap());
+        let call = call.header("content-type", "application/x-www-form-urlencoded").body(body.clone());
+        let answer = Answer::of(call.header("x-twilio-signature", &signature)).await;
+        assert_eq!(answer.status, 204, "{}", answer.text);
+        names.push(answer.header("x-request-id").to_owned());
+    }
+    let lines = trail(&app, 0).into_iter().filter(|line| line.event == "sms_undelivered").collect::<Vec<_>>();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].phone.as_deref(), Some(MASKED));
+    assert_eq!(lines[0].request_id.as_ref(), names.first());
+    assert_eq!(app.count("SELECT count(*) FROM spends WHERE quota = 'user'"), 0, "the unit was given back");
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ async fn of_limits_and_machines(rows: &mut Vec<Row>) {
     let app = App::with(&[
         ("FRESHK_TWILIO__MAX_IN_FLIGHT", "1"),
         ("FRESHK_TWILIO__CONNECT_TIMEOUT", "1s"),
-        ("FRESHK_TWILIO__TIMEOUT", "2s"),
+        ("FRESHK_TWILIO__TIMEOUT", "5s"),
     ])
     .await;
     let request = |ip: &str, phone: &str| {

@@ -93,6 +93,31 @@ async fn the_address_quota_then_disabled_then_the_days_failures_then_the_users_q
 }
 
 #[tokio::test]
+async fn s10_why_a_code_is_not_good_is_never_told() {
+    let app = App::with(&[("FRESHK_LIMITS__IP", "0"), ("FRESHK_LIMITS__USER", "0")]).await;
+    app.log_in(PHONE).await;
+    let used = app.verify(PHONE, &app.code(PHONE)).await;
+    app.request(PHONE).await;
+    let older = app.code(PHONE);
+    app.request(PHONE).await;
+    let superseded = app.verify(PHONE, &older).await;
+    let wrong = app.verify(PHONE, &app.wrong_code(PHONE)).await;
+    for _ in 0..3 {
+        app.verify(PHONE, &app.wrong_code(PHONE)).await;
+    }
+    let over_tried = app.verify(PHONE, &app.code(PHONE)).await;
+    app.request(PHONE).await;
+    app.clock.advance(std::time::Duration::from_mins(10));
+    let expired = app.verify(PHONE, &app.code(PHONE)).await;
+    for answer in [&used, &superseded, &over_tried, &expired] {
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.body_without_request_id(), wrong.body_without_request_id());
+        let names = |answer: &Answer| answer.headers.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(answer), names(&wrong));
+    }
+}
+
+#[tokio::test]
 async fn s17_verify_tells_that_an_account_is_disabled_only_to_the_right_code() {
     let app = App::start().await;
     app.log_in(PHONE).await;
