@@ -13,6 +13,7 @@ pub mod edge;
 pub mod error;
 mod flows;
 pub mod health;
+pub mod idempotency;
 mod jwks;
 mod occasion;
 pub mod otp;

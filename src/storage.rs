@@ -126,6 +126,8 @@ pub trait Tx: View {
 
     /// Appends a line to the audit trail.
     fn audit(&mut self, record: AuditRecord) -> Stored<()>;
+    /// Writes more than a page holds and takes it back: fails where the disk is full.
+    fn prove_room(&mut self) -> Stored<()>;
     /// Deletes one slice (at most `rows` rows of each kind) of what is no longer needed at `now`; true if there is more.
     fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> Stored<bool>;
 }

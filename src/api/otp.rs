@@ -11,10 +11,11 @@ use crate::api::body::{Fields, JsonBody};
 use crate::api::caller::Caller;
 use crate::api::error::{ApiError, ErrorCode, Faults, Refusal};
 use crate::api::flows::{origin, phone, rates};
+use crate::api::idempotency::IdempotencyKey;
 use crate::api::rates::Limited;
 use crate::auth::{Auth, Authenticated, CodeRequest, LoggedIn, Sent, VerifyRequest};
 use crate::domain::quota::Endpoint;
-use crate::domain::{Channel, Code, Secret, User};
+use crate::domain::{Channel, Code, User};
 
 const SENT: &str = "Verification code sent successfully";
 
@@ -210,10 +211,10 @@ impl OtpApi {
         caller: Caller,
         /// Any 16 to 128 visible characters, new for each code.
         #[oai(name = "Idempotency-Key")]
-        idempotency_key: poem_openapi::param::Header<Option<String>>,
+        idempotency_key: IdempotencyKey,
         body: JsonBody<CodeGiven>,
     ) -> Result<Limited<Login>, Refusal<Verifying>> {
-        Ok(self.flow.verify(Channel::Production, &caller, idempotency_key.0, body.fields()).await?)
+        Ok(self.flow.verify(Channel::Production, &caller, idempotency_key, body.fields()).await?)
     }
 
     /// Send another code to the bearer's own number
@@ -288,18 +289,19 @@ impl Flow {
         &self,
         channel: Channel,
         caller: &Caller,
-        idempotency_key: Option<String>,
+        idempotency_key: IdempotencyKey,
         body: Result<Fields, ApiError>,
     ) -> Result<Limited<Login>, ApiError> {
         let body = body?;
         let policy = self.auth.policy();
         let given = body.required_string("phone_number")?;
         let otp = body.required_value("otp")?;
+        let idempotency_key = idempotency_key.key()?;
         let request = VerifyRequest {
             channel,
             phone: phone(given, policy.min_digits)?,
             code: otp.and_then(|otp| Code::parse(otp, policy.otp.length)),
-            idempotency_key: idempotency_key.map(read_idempotency_key).transpose()?,
+            idempotency_key,
             device: caller.device.clone().unwrap_or_default(),
             origin: origin(caller),
         };
@@ -321,14 +323,5 @@ fn render_login(LoggedIn { tokens, user, is_new_user }: LoggedIn, concealed: boo
         user: VerifiedUser { id: id.0, username, phone_number, role, phone_verified },
         is_new_user: concealed.then_some(is_new_user),
         message: "Authentication successful".to_owned(),
-    }
-}
-
-fn read_idempotency_key(text: String) -> Result<Secret, ApiError> {
-    let good = (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if good {
-        Ok(Secret::new(text))
-    } else {
-        Err(ApiError::bad_request("The header Idempotency-Key must have 16 to 128 visible ASCII characters."))
     }
 }

@@ -8,6 +8,7 @@ use poem_openapi::OpenApi;
 use crate::api::body::JsonBody;
 use crate::api::caller::Caller;
 use crate::api::error::Refusal;
+use crate::api::idempotency::IdempotencyKey;
 use crate::api::otp::{CodeFor, CodeGiven, CodeSent, Flow, Group, Login, Requesting, Verifying};
 use crate::api::rates::Limited;
 use crate::auth::Auth;
@@ -44,9 +45,9 @@ impl TestingApi {
         caller: Caller,
         /// Any 16 to 128 visible characters, new for each code.
         #[oai(name = "Idempotency-Key")]
-        idempotency_key: poem_openapi::param::Header<Option<String>>,
+        idempotency_key: IdempotencyKey,
         body: JsonBody<CodeGiven>,
     ) -> Result<Limited<Login>, Refusal<Verifying>> {
-        Ok(self.flow.verify(Channel::Testing, &caller, idempotency_key.0, body.fields()).await?)
+        Ok(self.flow.verify(Channel::Testing, &caller, idempotency_key, body.fields()).await?)
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{Channel, SpendId, Timestamp};
 use crate::limits::window::{self, Verdict};
-use crate::storage::{Stored, Tx, View};
+use crate::storage::{Stored, Tx};
 
 /// What a flow answers, with the state of the quotas that it consulted.
 #[derive(Clone, Debug)]
@@ -112,9 +112,9 @@ impl Auth {
 }
 
 /// Judges one more unit; `None` with the limit off. Units in the future (a clock that stepped back across a restart)
-/// count as spent now.
+/// count as spent now, and move to now in the ledger too, so that the wait told is true.
 fn judge(
-    view: &dyn View,
+    tx: &mut dyn Tx,
     quota: Quota,
     limit: &Limit,
     subject: &str,
@@ -123,22 +123,25 @@ fn judge(
     if limit.units == 0 {
         return Ok(None);
     }
-    let mut spent = view.spends(quota, subject, window::horizon(limit, now))?;
-    for at in &mut spent {
-        *at = (*at).min(now);
+    let mut spent = tx.spends(quota, subject, window::horizon(limit, now))?;
+    if spent.last().is_some_and(|latest| *latest > now) {
+        tx.pull_spends_back(quota, subject, now)?;
+        for at in &mut spent {
+            *at = (*at).min(now);
+        }
     }
     Ok(Some(window::judge(limit, &spent, now)))
 }
 
 /// The state of a quota as it stands, nothing spent; `None` with the limit off.
 pub(super) fn peek(
-    view: &dyn View,
+    tx: &mut dyn Tx,
     quota: Quota,
     limit: &Limit,
     subject: &str,
     now: Timestamp,
 ) -> Stored<Option<QuotaState>> {
-    Ok(judge(view, quota, limit, subject, now)?.map(|verdict| {
+    Ok(judge(tx, quota, limit, subject, now)?.map(|verdict| {
         let mut state = QuotaState::new(quota, *limit, verdict);
         if matches!(verdict, Verdict::Allowed { .. }) {
             state.remaining += 1;
@@ -147,7 +150,7 @@ pub(super) fn peek(
     }))
 }
 
-/// Spends a unit if there is one. Units in the future move to now in the ledger too, so that the wait told is true.
+/// Spends a unit if there is one.
 pub(super) fn spend(
     tx: &mut dyn Tx,
     quota: Quota,
@@ -155,10 +158,6 @@ pub(super) fn spend(
     subject: &str,
     now: Timestamp,
 ) -> Stored<Spent> {
-    if limit.units == 0 {
-        return Ok(Spent::Off);
-    }
-    tx.pull_spends_back(quota, subject, now)?;
     Ok(match judge(tx, quota, limit, subject, now)? {
         None => Spent::Off,
         Some(verdict @ Verdict::Allowed { .. }) => {

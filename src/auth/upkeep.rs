@@ -66,13 +66,15 @@ impl Auth {
         Ok(())
     }
 
-    /// Counts durably what memory refused.
+    /// Counts durably what memory refused, within the window that refused it: one that has ended since is not yet
+    /// summed up.
     async fn count_refusals(&self, now: Timestamp) -> Result<(), AuthError> {
         for chunk in self.early.take(now).chunks(SLICE) {
             let chunk = chunk.to_vec();
             let write = self.parts.store.write(move |tx| {
                 for refused in &chunk {
-                    tx.count_refusals(refused.quota, &refused.subject, now, refused.until, refused.count)?;
+                    let at = now.min(refused.until - Duration::from_millis(1));
+                    tx.count_refusals(refused.quota, &refused.subject, at, refused.until, refused.count)?;
                 }
                 Ok(())
             });

@@ -72,9 +72,14 @@ pub enum WiringError {
 /// # Errors
 /// [`OpenError`], which says what to do.
 pub fn open_store(config: &Config, clock: &dyn Clock) -> Result<Arc<SqliteStore>, OpenError> {
+    SqliteStore::open(open_options(config, clock))
+}
+
+/// What the configuration says of the database.
+pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
     let mut options = OpenOptions::new(config.database.url.path(), clock.now());
     options.first_user_id = config.users.first_id;
-    SqliteStore::open(options)
+    options
 }
 
 /// Puts the program together.
@@ -147,7 +152,7 @@ fn endpoint(
         client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock),
         readiness: Arc::new(move || {
             let store = store.clone();
-            Box::pin(async move { store.write(|_| Ok(())).await.is_ok() })
+            Box::pin(async move { store.write(|tx| tx.prove_room()).await.is_ok() })
         }),
         jwks,
     };

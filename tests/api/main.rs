@@ -6,20 +6,31 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod addresses;
+mod audit;
 mod callbacks;
 mod codes;
 mod concealed;
 mod deactivated;
 mod disconnect;
+mod errors;
+mod first_fault;
 mod guide;
+mod hosts;
 mod in_flight;
+mod input;
 mod limits;
 mod log;
+mod logs;
 mod options;
 mod refresh;
+mod secrecy;
 mod sessions;
 mod settling;
+mod steps;
+mod storage_faults;
 mod support;
+mod tokens;
 mod twilio_faults;
 
 #[path = "../support/twilio.rs"]

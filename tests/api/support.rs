@@ -11,8 +11,11 @@ use freshk::cli::wiring::{self, Service};
 use freshk::clock::{Clock, ManualClock};
 use freshk::config::{Config, Sources};
 use freshk::random::SeededRandom;
+use freshk::storage::sqlite::{PageLimit, SqliteStore};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -30,6 +33,8 @@ pub(crate) struct App {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) twilio: FakeTwilio,
     pub(crate) client: reqwest::Client,
+    /// How large the database may grow.
+    pub(crate) disk: PageLimit,
     environment: BTreeMap<String, String>,
     dir: tempfile::TempDir,
     seed: u64,
@@ -89,6 +94,7 @@ impl App {
             clock: Arc::new(ManualClock::new()),
             twilio,
             client: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap(),
+            disk: PageLimit::default(),
             environment,
             dir,
             seed: 1,
@@ -127,7 +133,9 @@ impl App {
         };
         let config = Config::load(&sources).unwrap_or_else(|faults| panic!("{faults}")).config;
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let engine = wiring::open_store(&config, &*clock).unwrap();
+        let mut options = wiring::open_options(&config, &*clock);
+        options.page_limit = Some(self.disk.clone());
+        let engine = SqliteStore::open(options).unwrap();
         let secret = config.secret_key.clone().unwrap_or_else(|| freshk::domain::Secret::new(SECRET));
         self.seed += 1;
         let random = Arc::new(SeededRandom::new(self.seed));
@@ -194,6 +202,15 @@ impl App {
     /// Waits until the fake Twilio was sent so many messages.
     pub(crate) async fn sending(&self, count: usize) {
         until(|| async { self.twilio.requests().len() >= count }).await;
+    }
+
+    /// What comes back for bytes that no well-behaved client sends, until the connection ends.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address()).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
     }
 
     pub(crate) fn build(&self, method: Method, path: &str) -> RequestBuilder {

@@ -180,6 +180,10 @@ impl Tx for SqliteTx<'_> {
         self.run(|conn| audit::append(conn, &record))
     }
 
+    fn prove_room(&mut self) -> Stored<()> {
+        self.run(upkeep::prove_room)
+    }
+
     fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> Stored<bool> {
         standing(self.conn)?;
         upkeep::purge(self.conn, horizon, rows, &mut self.touched).map_err(|error| fault(&error))

@@ -43,6 +43,18 @@ pub(super) const UNVERIFIED: &str = "DELETE FROM users WHERE id IN (SELECT id FR
          AND state IN ('sending', 'live', 'unknown') AND expires_at > ?2) \
      LIMIT ?3) RETURNING id";
 
+/// A row that fits into no page, of a quota that does not exist.
+const ROOM: &str = "INSERT INTO refusals (quota, subject, first, until, count) \
+     VALUES ('', printf('%.*c', 16384, '.'), 0, 0, 0)";
+
+const ROOM_BACK: &str = "DELETE FROM refusals WHERE subject = printf('%.*c', 16384, '.') AND quota = ''";
+
+/// Takes a few pages and gives them back. A transaction that writes nothing succeeds on the fullest disk.
+pub(super) fn prove_room(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached(ROOM)?.execute([])?;
+    conn.prepare_cached(ROOM_BACK)?.execute([]).map(drop)
+}
+
 /// Deletes at most `rows` rows of each kind; true if there is more to delete.
 pub(super) fn purge(
     conn: &Connection,

@@ -1,0 +1,270 @@
+//! S33, S35: what the audit trail and the log tell of each flow.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::logs;
+use crate::support::{Answer, App, PHONE};
+use crate::twilio::{self, AUTH_TOKEN, SignedCallback, signed_callback};
+
+const MASKED: &str = "+12******90";
+
+/// One row of the trail, as a test wants to see it.
+#[derive(Debug)]
+struct Line {
+    event: String,
+    channel: Option<String>,
+    user: Option<i64>,
+    phone: Option<String>,
+    ip: Option<String>,
+    session: Option<String>,
+    request_id: Option<String>,
+    detail: Option<String>,
+}
+
+/// The rows beyond the first `known`.
+fn trail(app: &App, known: usize) -> Vec<Line> {
+    let sql = app.sql();
+    let query =
+        "SELECT event, channel, user_id, phone, ip, session_id, request_id, detail FROM audit ORDER BY id";
+    let mut statement = sql.prepare(query).unwrap();
+    let rows = statement.query_map([], |row| {
+        Ok(Line {
+            event: row.get(0)?,
+            channel: row.get(1)?,
+            user: row.get(2)?,
+            phone: row.get(3)?,
+            ip: row.get(4)?,
+            session: row.get(5)?,
+            request_id: row.get(6)?,
+            detail: row.get(7)?,
+        })
+    });
+    rows.unwrap().skip(known).map(Result::unwrap).collect()
+}
+
+/// Holds that a flow left just these events, each with channel, phone, address and the request's name.
+fn told(app: &App, known: &mut usize, channel: &str, answer: &Answer, events: &[&str]) -> Vec<Line> {
+    let lines = trail(app, *known);
+    *known += lines.len();
+    assert_eq!(lines.iter().map(|line| line.event.as_str()).collect::<Vec<_>>(), events, "{lines:?}");
+    for line in &lines {
+        assert_eq!(line.channel.as_deref(), Some(channel), "{line:?}");
+        assert_eq!(line.phone.as_deref(), Some(MASKED), "{line:?}");
+        assert_eq!(line.ip.as_deref(), Some("203.0.113.7"), "{line:?}");
+        assert_eq!(line.request_id.as_deref(), Some(answer.header("x-request-id")), "{line:?}");
+    }
+    lines
+}
+
+#[tokio::test]
+async fn s35_each_flow_leaves_its_rows() {
+    let app = App::with(&[("FRESHK_LIMITS__USER", "0"), ("FRESHK_LIMITS__IP", "0")]).await;
+    let ip = "203.0.113.7";
+    let mut known = 0;
+    let sent = app.request_from(ip, PHONE).await;
+    let lines =
+        told(&app, &mut known, "production", &sent, &["authn_code_requested", "user_created", "sms_sent"]);
+    assert_eq!(lines.iter().map(|line| line.user).collect::<Vec<_>>(), [None, Some(1), Some(1)]);
+
+    let wrong = app.verify_from(ip, PHONE, &app.wrong_code(PHONE)).await;
+    let lines = told(&app, &mut known, "production", &wrong, &["authn_login_fail"]);
+    assert_eq!((lines[0].user, &lines[0].session), (Some(1), &None));
+
+    let login = app.verify_from(ip, PHONE, &app.code(PHONE)).await;
+    let events = ["authn_login_success", "session_created", "authn_token_created"];
+    let session: String = app.sql().query_row("SELECT id FROM sessions", [], |row| row.get(0)).unwrap();
+    for line in told(&app, &mut known, "production", &login, &events) {
+        assert_eq!((line.user, line.session.as_ref()), (Some(1), Some(&session)), "{line:?}");
+    }
+
+    let access = login.json()["access"].as_str().unwrap().to_owned();
+    let resend = app.build(reqwest::Method::POST, crate::support::RESEND).header("x-forwarded-for", ip);
+    let another = Answer::of(resend.bearer_auth(&access)).await;
+    let lines = told(&app, &mut known, "production", &another, &["authn_code_requested", "sms_sent"]);
+    assert!(lines.iter().all(|line| line.user == Some(1)));
+
+    for _ in 0..4 {
+        app.verify_from(ip, PHONE, &app.wrong_code(PHONE)).await;
+    }
+    known += 4;
+    let fifth = app.verify_from(ip, PHONE, &app.wrong_code(PHONE)).await;
+    let lines = told(&app, &mut known, "production", &fifth, &["authn_login_fail", "authn_login_fail_max"]);
+    assert_eq!(lines[1].detail.as_deref(), Some("code"));
+
+    app.twilio.script(vec![
+        twilio::Answer::Error { http: 400, code: 21408, message: "not enabled" },
+        twilio::Answer::Html { http: 500 },
+    ]);
+    let failed = app.request_from(ip, PHONE).await;
+    let lines = told(&app, &mut known, "production", &failed, &["authn_code_requested", "sms_failed"]);
+    assert!(lines[1].detail.as_deref().unwrap().starts_with("refused: "), "{lines:?}");
+    let unknown = app.request_from(ip, PHONE).await;
+    let lines = told(&app, &mut known, "production", &unknown, &["authn_code_requested", "sms_failed"]);
+    assert!(lines[1].detail.as_deref().unwrap().starts_with("unknown: "), "{lines:?}");
+
+    for answer in [app.verify_from(ip, "+19990000000", "123456").await, app.request_from(ip, "1").await] {
+        assert!(answer.status >= 400);
+    }
+    assert!(trail(&app, known).is_empty(), "input that fits nothing leaves nothing");
+    assert_eq!(app.count("SELECT count(DISTINCT phone_hash) FROM audit"), 1, "one hash finds them all");
+}
+
+#[tokio::test]
+async fn s35_the_testing_channel_has_its_own() {
+    let app = App::with(&[("DEBUG", "True"), ("FRESHK_SMS__PROVIDER", "twilio")]).await;
+    let (ip, mut known) = ("203.0.113.7", 0);
+    let body = json!({ "phone_number": PHONE });
+    let sent = app.post_from(ip, "/api/mobile/auth/request/", &body).await;
+    told(&app, &mut known, "testing", &sent, &["authn_code_requested", "user_created", "sms_sent"]);
+    let sent = app.request_from(ip, PHONE).await;
+    told(&app, &mut known, "production", &sent, &["authn_code_requested", "sms_sent"]);
+    let body = json!({ "phone_number": PHONE, "otp": "nonsense" });
+    let wrong = app.post_from(ip, "/api/mobile/auth/verify/", &body).await;
+    told(&app, &mut known, "testing", &wrong, &["authn_login_fail"]);
+}
+
+#[tokio::test]
+async fn s35_an_undelivered_sms_is_told_once() {
+    let public = "https://api.example.com";
+    let app = App::with(&[("FRESHK_SERVER__PUBLIC_URL", public)]).await;
+    app.request(PHONE).await;
+    let url = app.twilio.requests()[0].field("StatusCallback").unwrap().to_owned();
+    let sid: String = app.sql().query_row("SELECT sid FROM messages", [], |row| row.get(0)).unwrap();
+    let params = [("MessageSid", sid.as_str()), ("MessageStatus", "undelivered"), ("ErrorCode", "30003")];
+    let SignedCallback { signature, body } = signed_callback(AUTH_TOKEN, &url, &params);
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let call = app.build(reqwest::Method::POST, url.strip_prefix(public).unwrap());
+        let call = call.header("content-type", "application/x-www-form-urlencoded").body(body.clone());
+        let answer = Answer::of(call.header("x-twilio-signature", &signature)).await;
+        assert_eq!(answer.status, 204, "{}", answer.text);
+        names.push(answer.header("x-request-id").to_owned());
+    }
+    let lines = trail(&app, 0).into_iter().filter(|line| line.event == "sms_undelivered").collect::<Vec<_>>();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].phone.as_deref(), Some(MASKED));
+    assert_eq!(lines[0].request_id.as_ref(), names.first());
+    assert_eq!(app.count("SELECT count(*) FROM spends WHERE quota = 'user'"), 0, "the unit was given back");
+}
+
+#[tokio::test]
+async fn s35_what_is_rolled_back_leaves_no_row() {
+    let app = App::start().await;
+    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON messages BEGIN SELECT raise(ABORT, 'x'); END";
+    app.sql().execute_batch(trigger).unwrap();
+    assert_eq!(app.request(PHONE).await.code(), "internal_error");
+    for table in ["audit", "spends", "challenges", "users"] {
+        assert_eq!(app.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
+    }
+    app.sql().execute_batch("DROP TRIGGER broken").unwrap();
+    app.request(PHONE).await;
+    let before = app.count("SELECT count(*) FROM audit");
+    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON audit WHEN new.event = 'session_created'
+        BEGIN SELECT raise(ABORT, 'x'); END";
+    app.sql().execute_batch(trigger).unwrap();
+    assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.code(), "internal_error");
+    assert_eq!(app.count("SELECT count(*) FROM audit"), before);
+    assert_eq!(app.count("SELECT count(*) FROM sessions"), 0, "no login without its audit");
+    app.sql().execute_batch("DROP TRIGGER broken").unwrap();
+    assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200, "the code was not spent");
+}
+
+#[tokio::test]
+async fn s35_refusals_are_told_first_and_then_counted() {
+    let app = App::start().await;
+    for n in 0..5 {
+        app.request(&format!("+1999000000{n}")).await;
+    }
+    let first = app.request(PHONE).await;
+    assert_eq!(first.status, 429);
+    let refusals = |app: &App| -> Vec<Line> {
+        trail(app, 0).into_iter().filter(|line| line.event == "excess_rate_limit_exceeded").collect()
+    };
+    for _ in 0..9 {
+        assert_eq!(app.request(PHONE).await.status, 429);
+    }
+    app.service().auth.upkeep().await.unwrap();
+    let lines = refusals(&app);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].detail.as_deref(), Some("ip:request"));
+    assert_eq!(lines[0].request_id.as_deref(), Some(first.header("x-request-id")));
+    assert_eq!(app.count("SELECT count FROM refusals"), 10);
+
+    // The last refusals of a window are counted with it, although upkeep comes round only after its end.
+    assert_eq!(app.request(PHONE).await.status, 429);
+    app.clock.advance(Duration::from_hours(1));
+    app.service().auth.upkeep().await.unwrap();
+    let lines = refusals(&app);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[1].detail.as_deref(), Some("ip:request refused 11 times"));
+    assert_eq!(lines[1].ip.as_deref(), Some("127.0.0.1"));
+    assert_eq!(app.count("SELECT count(*) FROM refusals"), 0);
+}
+
+#[tokio::test]
+async fn s35_the_trail_is_append_only() {
+    let app = App::start().await;
+    app.log_in(PHONE).await;
+    let before = app.count("SELECT count(*) FROM audit");
+    for sql in [
+        "UPDATE audit SET event = 'x'",
+        "UPDATE audit SET ip = NULL",
+        "UPDATE audit SET phone_hash = NULL, phone = NULL, detail = 'x'",
+        "DELETE FROM audit",
+        "DELETE FROM audit WHERE id = 1",
+    ] {
+        let refused = app.sql().execute(sql, []).unwrap_err().to_string();
+        assert!(refused.contains("audit trail"), "{sql}: {refused}");
+    }
+    assert_eq!(app.count("SELECT count(*) FROM audit"), before);
+    app.sql().execute("UPDATE audit SET phone_hash = NULL, phone = NULL", []).unwrap();
+}
+
+#[tokio::test]
+async fn s33_the_log_is_one_object_per_line_in_owasps_words() {
+    let name = "s33_the_log_is_one_object_per_line_in_owasps_words";
+    let Some(log) = logs::catch(module_path!(), name, "freshk=debug") else { return };
+    let mut app = App::start().await;
+    app.service().auth.note(freshk::domain::audit::AuditEvent::Startup).await.unwrap();
+    app.request(PHONE).await;
+    app.verify(PHONE, &app.wrong_code(PHONE)).await;
+    let login = app.verify(PHONE, &app.code(PHONE)).await;
+    app.twilio.script(vec![twilio::Answer::Error { http: 400, code: 21408, message: "not enabled" }]);
+    app.request(PHONE).await;
+    for _ in 0..5 {
+        app.verify(PHONE, "000000").await;
+    }
+    app.post("/api/mobile/auth/logout/", &json!({ "refresh": login.json()["refresh"] })).await;
+    app.service().auth.note(freshk::domain::audit::AuditEvent::Shutdown).await.unwrap();
+    app.stop().await;
+    let records = log.records();
+    for event in [
+        "sys_startup",
+        "user_created",
+        "sms_sent",
+        "authn_login_fail",
+        "authn_login_success",
+        "session_created",
+        "authn_token_created",
+        "sms_failed",
+        "excess_rate_limit_exceeded",
+        "authn_token_revoked",
+        "sys_shutdown",
+    ] {
+        let record = records.iter().find(|record| record["event"] == event);
+        let record = record.unwrap_or_else(|| panic!("{event} is not in the log"));
+        let named = record["request_id"].as_str().is_some_and(|id| id.len() == 32);
+        assert_eq!(named, !event.starts_with("sys_"), "{record}");
+    }
+    let requests: Vec<_> = records.iter().filter(|record| record["message"] == "request").collect();
+    assert!(requests.len() >= 10);
+    for record in &records {
+        let time = record["timestamp"].as_str().unwrap();
+        assert!(time.parse::<jiff::Timestamp>().is_ok() && time.ends_with('Z'), "{time}");
+        assert!(record["level"].is_string() && record["message"].is_string(), "{record}");
+    }
+    let one = login.header("x-request-id");
+    assert!(requests.iter().any(|record| record["request_id"] == one && record["status"] == 200));
+}
