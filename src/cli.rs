@@ -27,6 +27,7 @@ pub mod progress;
 pub mod serve;
 pub mod session;
 pub mod sms;
+pub mod stats;
 pub mod user;
 pub mod when;
 pub mod wiring;
@@ -55,6 +56,8 @@ Examples:
   freshk serve --dev                        try it out on this machine
   freshk config example > freshk.toml       a configuration to begin with
   freshk key generate                       a SECRET_KEY
+  freshk user show +1234567890              a person, beside the running server
+  freshk stats                              how it goes
   freshk config show                        what is in force, and where it came from
   freshk --env-file .env.production config show --json
 
@@ -104,12 +107,14 @@ pub enum Command {
     /// Show and reset quotas
     #[command(subcommand)]
     Limit(limit::LimitCommand),
-    /// List messages
+    /// List messages, and send one to try the provider
     #[command(subcommand)]
     Sms(sms::SmsCommand),
     /// Read the audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Count requests, deliveries, logins and refusals
+    Stats(stats::StatsArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -231,6 +236,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Limit(command) => limit::run(command, &cli.global, &mut output),
         Command::Sms(command) => sms::run(command, &cli.global, &mut output),
         Command::Audit(command) => audit::run(command, &cli.global, &mut output),
+        Command::Stats(args) => stats::run(*args, &cli.global, &mut output),
         Command::Config(command) => config::run(command, &cli.global, &mut output),
         Command::Key(command) => key::run(command, &SystemRandom, &mut output),
     }

@@ -6,9 +6,11 @@ use serde_json::json;
 
 use super::beside::{Beside, PAGE};
 use super::output::Output;
-use super::{CliError, Global, when};
+use super::{CliError, Global, when, wiring};
 use crate::domain::MessageId;
 use crate::domain::message::{Message, MessageState};
+use crate::random::{self, SystemRandom};
+use crate::sms::{SendOutcome, TextMessage};
 
 /// What can be done with messages.
 #[derive(Debug, Subcommand)]
@@ -32,6 +34,18 @@ Twilio cannot report deliveries, and messages stay queued.")]
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
+    /// Send one message as a login would, with a code that opens nothing
+    #[command(after_long_help = "\
+Examples:
+  freshk sms send-test +1234567890
+  freshk sms send-test +1234567890 --json
+
+The message costs what every message costs. It is in the audit trail and not in `freshk sms list`; it spends nobody's
+quota.")]
+    SendTest {
+        /// The phone, in international format
+        phone: String,
+    },
 }
 
 /// Runs a command.
@@ -44,6 +58,47 @@ pub fn run(command: &SmsCommand, global: &Global, output: &mut Output) -> Result
         SmsCommand::List { phone, state, limit } => {
             list(&beside, output, phone.as_deref(), state.as_deref(), *limit)
         }
+        SmsCommand::SendTest { phone } => send_test(&beside, output, phone),
+    }
+}
+
+fn send_test(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), CliError> {
+    let phone = beside.phone(phone)?;
+    let sender = wiring::production_sender(&beside.config, &beside.clock)?;
+    let slot = sender
+        .reserve()
+        .map_err(|_| CliError::Refused("the sender has no room now\ntry again in a minute".to_owned()))?;
+    let message = TextMessage {
+        // A report of its delivery finds no message of this number, and changes nothing.
+        id: MessageId(0),
+        to: phone.clone(),
+        code: random::code(&SystemRandom, beside.config.otp.length),
+        expires_at: beside.now() + beside.config.otp.ttl,
+    };
+    let outcome = beside.block_on(slot.send(message));
+    let word = match &outcome {
+        SendOutcome::Accepted(_) => "accepted",
+        SendOutcome::Unknown(_) => "unknown",
+        SendOutcome::Refused(_) => "refused",
+    };
+    let (operator, to) = (beside.operator(), phone.clone());
+    beside.write(move |tx| operator.sent_test(tx, &to, word))?;
+    let shown = beside.shown(&phone);
+    match outcome {
+        SendOutcome::Accepted(accepted) if output.json => Ok(output.json(&json!({
+            "phone_number": shown,
+            "state": accepted.state.as_str(),
+            "sid": accepted.sid,
+        }))?),
+        SendOutcome::Accepted(accepted) => {
+            let sid = accepted.sid.map(|sid| format!(" as {sid}")).unwrap_or_default();
+            Ok(output.text(&format!("the provider has a message to {shown}{sid}\n"))?)
+        }
+        SendOutcome::Unknown(failure) | SendOutcome::Refused(failure) => Err(CliError::Refused(format!(
+            "the message to {shown} was not accepted ({word}): {}\ncheck the credentials and the sender with \
+             `freshk config show`, and the provider's own log",
+            failure.detail
+        ))),
     }
 }
 
