@@ -23,7 +23,6 @@ async fn s17_the_server_sees_deactivation_role_and_logout() {
     insta::assert_json_snapshot!(place.json("session list --user 1"), {
         ".sessions[].id" => "[session]",
         ".sessions[].device" => "[device]",
-        ".sessions[].*_at" => "[at]",
         ".sessions[].created_at" => "[at]",
         ".sessions[].last_used_at" => "[at]",
         ".sessions[].expires_at" => "[at]",
@@ -89,7 +88,6 @@ async fn codes_messages_and_figures_show_what_the_server_did() {
     let times = ["created_at", "expires_at", "used_at", "updated_at"];
     let hide = |mut shown: serde_json::Value, list: &str| {
         for row in shown[list].as_array_mut().unwrap() {
-            times.iter().filter(|time| row[**time].is_string()).for_each(|_| ());
             for time in times {
                 if row[time].is_string() {
                     row[time] = "[at]".into();
