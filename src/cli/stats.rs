@@ -93,7 +93,11 @@ fn read(beside: &Beside, windows: &mut [Window]) -> Result<(), CliError> {
             beside.read(move |view| view.operator().audit_before(&AuditOf::Everybody, before, PAGE))?;
         let Some(last) = page.last() else { break };
         before = last.id;
-        page.iter().for_each(|line| windows.iter_mut().for_each(|window| window.note(line)));
+        for window in windows.iter_mut() {
+            for line in &page {
+                window.note(line);
+            }
+        }
         // Lines are written in the order of time, but for a clock that was stepped: a whole page tells.
         if page.iter().all(|line| line.at < since) {
             break;
@@ -104,8 +108,10 @@ fn read(beside: &Beside, windows: &mut [Window]) -> Result<(), CliError> {
         let page = beside.read(move |view| view.operator().messages_before(before, PAGE))?;
         let Some((last, _)) = page.last() else { break };
         before = last.id;
-        for (message, used) in &page {
-            windows.iter_mut().for_each(|window| window.sent(message.created_at, message.state, *used));
+        for window in windows.iter_mut() {
+            for (message, used) in &page {
+                window.sent(message.created_at, message.state, *used);
+            }
         }
         if page.iter().all(|(message, _)| message.created_at < since) {
             break;

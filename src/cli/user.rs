@@ -42,8 +42,8 @@ never gave it.")]
     Create {
         /// The phone, in international format
         phone: String,
-        /// One of users.roles [default: users.default_role]
-        #[arg(long)]
+        /// The role
+        #[arg(long, help = "One of users.roles [default: users.default_role]")]
         role: Option<String>,
         /// The number is known to be this person's
         #[arg(long)]

@@ -92,7 +92,8 @@ fn write_all(
 
 fn lines(users: &[User], format: Format) -> Result<String, CliError> {
     if format == Format::Jsonl {
-        return Ok(users.iter().map(|user| format!("{}\n", object(user))).collect());
+        let objects: Vec<_> = users.iter().map(|user| object(user).to_string()).collect();
+        return Ok(objects.join("\n") + "\n");
     }
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     for user in users {

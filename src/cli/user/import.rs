@@ -154,7 +154,7 @@ impl Import<'_> {
             Ok((users, met))
         })?;
         for ((met, line), user) in met.into_iter().zip(lines).zip(&users) {
-            verdicts.note(met, line, user);
+            verdicts.note(&met, line, user);
         }
         Ok(())
     }
@@ -267,8 +267,8 @@ fn next_rows(rows: usize, held: Duration) -> usize {
 
 fn tell(refused: &[(u64, String)], output: &mut Output) -> Result<(), CliError> {
     for chunk in refused.chunks(PAGE) {
-        let text: String = chunk.iter().map(|(line, reason)| format!("line {line}: {reason}\n")).collect();
-        output.text(&text)?;
+        let lines: Vec<_> = chunk.iter().map(|(line, reason)| format!("line {line}: {reason}")).collect();
+        output.text(&(lines.join("\n") + "\n"))?;
     }
     Ok(())
 }

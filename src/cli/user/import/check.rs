@@ -119,13 +119,13 @@ pub(super) struct Verdicts {
 
 impl Verdicts {
     /// Notes what a slice met.
-    pub(super) fn note(&mut self, met: Met, line: u64, user: &ImportedUser) {
+    pub(super) fn note(&mut self, met: &Met, line: u64, user: &ImportedUser) {
         match met {
             Met::Nobody => self.highest = self.highest.max(user.id.map(|id| id.0)),
             Met::Same => {
                 self.same.insert(line);
             }
-            Met::Taken(reason) => self.refused.push((line, reason.to_owned())),
+            Met::Taken(reason) => self.refused.push((line, (*reason).to_owned())),
         }
     }
 }
