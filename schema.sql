@@ -11,11 +11,12 @@ CREATE TABLE users (
     role           TEXT    NOT NULL,
     is_active      INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
     phone_verified INTEGER NOT NULL DEFAULT 0 CHECK (phone_verified IN (0, 1)),
-    joined_at      INTEGER NOT NULL
+    joined_at      INTEGER NOT NULL, -- may be long ago where the row was imported
+    imported_at    INTEGER -- when an import wrote the row
 ) STRICT;
 
--- Upkeep looks for users who never verified.
-CREATE INDEX users_unverified ON users (joined_at) WHERE phone_verified = 0;
+-- Upkeep looks for users who never verified, counting from when their row was written here.
+CREATE INDEX users_unverified ON users (ifnull(imported_at, joined_at)) WHERE phone_verified = 0;
 
 -- One code for one phone; only its HMAC is here, under a key that is not.
 CREATE TABLE challenges (

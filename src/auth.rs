@@ -23,6 +23,7 @@ use crate::tokens::Tokens;
 mod delivery;
 mod error;
 mod flight;
+pub mod operator;
 mod quota;
 mod recent;
 mod refresh;

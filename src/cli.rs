@@ -15,11 +15,22 @@ use crate::storage::sqlite::{LockError, OpenError};
 use crate::telemetry;
 use crate::tokens::keys::KeyError;
 
+pub mod audit;
+pub mod beside;
 pub mod config;
+pub mod confirm;
 pub mod key;
+pub mod limit;
 pub mod openapi;
+pub mod otp;
 pub mod output;
+pub mod progress;
 pub mod serve;
+pub mod session;
+pub mod sms;
+pub mod stats;
+pub mod user;
+pub mod when;
 pub mod wiring;
 
 use output::Output;
@@ -46,6 +57,8 @@ Examples:
   freshk serve --dev                        try it out on this machine
   freshk config example > freshk.toml       a configuration to begin with
   freshk key generate                       a SECRET_KEY
+  freshk user show +1234567890              a person, beside the running server
+  freshk stats                              how it goes
   freshk config show                        what is in force, and where it came from
   freshk --env-file .env.production config show --json
 
@@ -83,6 +96,26 @@ pub struct Global {
 pub enum Command {
     /// Answer the phones
     Serve(serve::ServeArgs),
+    /// List, create, change, import and export users
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// List and end sessions
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// List and delete codes
+    #[command(subcommand)]
+    Otp(otp::OtpCommand),
+    /// Show and reset quotas
+    #[command(subcommand)]
+    Limit(limit::LimitCommand),
+    /// List messages, and send one to try the provider
+    #[command(subcommand)]
+    Sms(sms::SmsCommand),
+    /// Read the audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Count requests, deliveries, logins and refusals
+    Stats(stats::StatsArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -93,7 +126,7 @@ pub enum Command {
     Openapi(openapi::OpenapiArgs),
 }
 
-/// Why a command failed; it exits with 1. Each says what to do next.
+/// Why a command failed. Each says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The configuration is not good.
@@ -147,9 +180,33 @@ pub enum CliError {
         "the system refused a thread, a signal or a socket: {0}\nraise the limits of this user (ulimit -a)"
     )]
     Runtime(std::io::Error),
+    /// The command line asks for what cannot be, as far as anybody can tell without looking; it exits with 2.
+    #[error("{0}")]
+    Usage(String),
+    /// What was asked for cannot be done as things are.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no database yet.
+    #[error(
+        "there is no database {}\n`freshk serve` makes it; or correct database.url or --database",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// The database failed under a command.
+    #[error(
+        "the database failed: {0}; nothing was changed\nsee the line above for the cause, check the disk and try again"
+    )]
+    Storage(#[from] crate::storage::Fault),
     /// There is no working directory.
     #[error("the working directory cannot be read: {0}\nchange to a directory that exists")]
     Directory(std::io::Error),
+}
+
+impl CliError {
+    /// What the process exits with: 2 for a command line that will not do, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+    }
 }
 
 impl Global {
@@ -191,6 +248,13 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Serve(args) => serve::run(args, &cli.global, &mut output),
         Command::Openapi(_) => openapi::run(&mut output),
+        Command::User(command) => user::run(command, &cli.global, &mut output),
+        Command::Session(command) => session::run(command, &cli.global, &mut output),
+        Command::Otp(command) => otp::run(command, &cli.global, &mut output),
+        Command::Limit(command) => limit::run(command, &cli.global, &mut output),
+        Command::Sms(command) => sms::run(command, &cli.global, &mut output),
+        Command::Audit(command) => audit::run(command, &cli.global, &mut output),
+        Command::Stats(args) => stats::run(*args, &cli.global, &mut output),
         Command::Config(command) => config::run(command, &cli.global, &mut output),
         Command::Key(command) => key::run(command, &cli.global, &SystemRandom, &mut output),
     }

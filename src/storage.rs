@@ -18,6 +18,7 @@ use crate::domain::{
     Timestamp, User, UserId,
 };
 
+pub mod operator;
 pub mod sqlite;
 
 /// Why the store did not do what it was asked. The cause is logged where it happens.
@@ -66,6 +67,9 @@ pub trait View {
     fn message_of(&self, challenge: ChallengeId) -> Stored<Option<Message>>;
     /// Challenges still *sending* that were created before `before`, oldest first, at most `limit`.
     fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>>;
+
+    /// What the operator reads, on the same snapshot.
+    fn operator(&self) -> &dyn operator::OperatorView;
 }
 
 /// What the flows write; everything in one closure happens or nothing does.
@@ -130,6 +134,9 @@ pub trait Tx: View {
     fn prove_room(&mut self) -> Stored<()>;
     /// Deletes one slice (at most `rows` rows of each kind) of what is no longer needed at `now`; true if there is more.
     fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> Stored<bool>;
+
+    /// What the operator writes, in the same transaction.
+    fn operator_mut(&mut self) -> &mut dyn operator::OperatorTx;
 }
 
 /// Before which instants rows are no longer needed.

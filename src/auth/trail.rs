@@ -48,6 +48,13 @@ fn log(record: &AuditRecord) {
         | AuditEvent::SmsFailed
         | AuditEvent::SmsUndelivered
         | AuditEvent::TokenRevoked
+        | AuditEvent::UserUpdated
+        | AuditEvent::RoleChanged
+        | AuditEvent::UserDeleted
+        | AuditEvent::UsersImported
+        | AuditEvent::LimitReset
+        | AuditEvent::CodesPurged
+        | AuditEvent::TestSent
         | AuditEvent::Startup
         | AuditEvent::Shutdown => line!(info),
         AuditEvent::CodeRequested
@@ -71,6 +78,13 @@ fn sentence(event: AuditEvent) -> &'static str {
         AuditEvent::LimitExceeded => "a limit refused",
         AuditEvent::SessionCreated => "a session began",
         AuditEvent::UserCreated => "a user was created",
+        AuditEvent::UserUpdated => "a user was changed",
+        AuditEvent::RoleChanged => "a user has another role",
+        AuditEvent::UserDeleted => "a user was deleted",
+        AuditEvent::UsersImported => "users were imported",
+        AuditEvent::LimitReset => "a limit was reset",
+        AuditEvent::CodesPurged => "old codes were deleted",
+        AuditEvent::TestSent => "a test message was sent",
         AuditEvent::SmsSent => "the provider accepted an SMS",
         AuditEvent::SmsFailed => "an SMS failed",
         AuditEvent::SmsUndelivered => "an SMS was not delivered",

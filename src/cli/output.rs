@@ -9,6 +9,7 @@ use serde_json::Value;
 pub struct Output {
     /// Whether JSON was asked for.
     pub json: bool,
+    is_gone: bool,
     writer: Box<dyn Write>,
 }
 
@@ -20,7 +21,7 @@ impl Output {
 
     /// Any writer.
     pub fn new(json: bool, writer: Box<dyn Write>) -> Self {
-        Self { json, writer }
+        Self { json, is_gone: false, writer }
     }
 
     /// Writes text as it is.
@@ -30,9 +31,17 @@ impl Output {
     pub fn text(&mut self, text: &str) -> io::Result<()> {
         let written = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush());
         match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_gone = true;
+                Ok(())
+            }
             other => other,
         }
+    }
+
+    /// Whether the reader has gone away, so that nothing more need be written.
+    pub const fn is_gone(&self) -> bool {
+        self.is_gone
     }
 
     /// Writes a JSON document, indented.
@@ -72,7 +81,8 @@ pub fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
-fn escaped(text: &str) -> String {
+/// Text that cannot steer a terminal: control characters are escaped.
+pub fn escaped(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let escape = c.is_control().then(|| c.escape_default());

@@ -82,6 +82,22 @@ pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
     options
 }
 
+/// Whoever sends the production channel's codes, as configured; in debug they are shown on standard error.
+///
+/// # Errors
+/// [`WiringError`], which says what to mend.
+pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn SmsSender>, WiringError> {
+    let template = Template::parse(&config.sms.template)?;
+    Ok(match &config.sms.provider {
+        Provider::Console => {
+            Arc::new(ConsoleSender::to(Box::new(std::io::stderr()), template, clock.clone()))
+        }
+        Provider::Twilio(settings) => {
+            Arc::new(TwilioSender::new(twilio_settings(config, settings), template, clock.clone())?)
+        }
+    })
+}
+
 /// Puts the program together.
 ///
 /// # Errors

@@ -21,6 +21,11 @@ pub fn read_or_create(database: &Path, random: &dyn Random) -> io::Result<Secret
     }
 }
 
+/// Whether debug has made one for this database.
+pub fn exists(database: &Path) -> bool {
+    beside(database, ".secret").exists()
+}
+
 fn read(path: &Path) -> io::Result<Secret> {
     let text = fs::read_to_string(path)?;
     let text = text.trim();

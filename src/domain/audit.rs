@@ -41,6 +41,20 @@ events! {
     SessionCreated = "session_created",
     /// A user row was written.
     UserCreated = "user_created",
+    /// The operator changed a user: activated, deactivated, gave another phone.
+    UserUpdated = "user_updated",
+    /// The operator gave a user another role.
+    RoleChanged = "authz_change",
+    /// The operator deleted a user.
+    UserDeleted = "user_deleted",
+    /// The operator brought users from elsewhere, or took back what was begun.
+    UsersImported = "users_imported",
+    /// The operator gave a key its quotas back.
+    LimitReset = "excess_rate_limit_reset",
+    /// The operator deleted codes that could not be given any more.
+    CodesPurged = "codes_purged",
+    /// The operator sent a test message.
+    TestSent = "sms_test_sent",
     /// The provider accepted an SMS.
     SmsSent = "sms_sent",
     /// An SMS failed, or its fate is unknown.

@@ -21,6 +21,18 @@ pub struct User {
     pub joined_at: Timestamp,
 }
 
+impl User {
+    /// Whether the username was made from the phone, with a number after it or without.
+    pub fn has_derived_name(&self) -> bool {
+        self.username.strip_prefix(&username_for(&self.phone)).is_some_and(|rest| {
+            rest.is_empty()
+                || rest
+                    .strip_prefix('_')
+                    .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        })
+    }
+}
+
 /// The username of a number that has just registered: `user_` and its digits.
 pub fn username_for(phone: &PhoneNumber) -> String {
     format!("user_{}", phone.digits())

@@ -27,6 +27,7 @@ mod messages;
 mod migrate;
 mod open;
 mod open_error;
+mod operator;
 mod reader;
 mod sessions;
 mod tx;

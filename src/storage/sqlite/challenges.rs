@@ -31,6 +31,15 @@ pub(super) const SENDING: &str = concat!(
     " FROM challenges WHERE state = 'sending' AND created_at < ?1 ORDER BY created_at, id LIMIT ?2"
 );
 
+const BEFORE: &str =
+    concat!("SELECT ", columns!(), " FROM challenges WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+
+const OVER: &str =
+    "SELECT id, state, created_at, expires_at FROM challenges WHERE id > ?1 ORDER BY id LIMIT ?2";
+
+/// A challenge as far as it matters whether its time is over: number, state, made, expires.
+pub(super) type Age = (ChallengeId, ChallengeState, Timestamp, Timestamp);
+
 /// The number that AUTOINCREMENT will give: the hash of the code holds it, so it is needed before the row is there.
 const NEXT_ID: &str = "SELECT 1 + max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'challenges'), 0), \
      ifnull((SELECT max(id) FROM challenges), 0))";
@@ -56,6 +65,15 @@ pub(super) fn newest(
     limit: usize,
 ) -> rusqlite::Result<Vec<Challenge>> {
     conn.prepare_cached(NEWEST)?.query_map(params![phone, channel, count(limit)], challenge)?.collect()
+}
+
+pub(super) fn before(conn: &Connection, before: ChallengeId, rows: i64) -> rusqlite::Result<Vec<Challenge>> {
+    conn.prepare_cached(BEFORE)?.query_map(params![before, rows], challenge)?.collect()
+}
+
+pub(super) fn over(conn: &Connection, after: ChallengeId, rows: i64) -> rusqlite::Result<Vec<Age>> {
+    let age = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    conn.prepare_cached(OVER)?.query_map(params![after, rows], age)?.collect()
 }
 
 pub(super) fn sending_before(

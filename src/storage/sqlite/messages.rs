@@ -18,6 +18,10 @@ pub(super) const BY_SID: &str = concat!("SELECT ", columns!(), " FROM messages W
 
 const BY_CHALLENGE: &str = concat!("SELECT ", columns!(), " FROM messages WHERE challenge_id = ?1");
 
+const BEFORE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, \
+     c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
+     WHERE m.id < ?1 ORDER BY m.id DESC LIMIT ?2";
+
 const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
 
@@ -34,6 +38,16 @@ pub(super) fn by_sid(conn: &Connection, sid: &str) -> rusqlite::Result<Option<Me
 
 pub(super) fn by_challenge(conn: &Connection, challenge: ChallengeId) -> rusqlite::Result<Option<Message>> {
     conn.prepare_cached(BY_CHALLENGE)?.query_row([challenge], message).optional()
+}
+
+/// The newest first, each with whether its code was used.
+pub(super) fn before(
+    conn: &Connection,
+    before: MessageId,
+    rows: i64,
+) -> rusqlite::Result<Vec<(Message, bool)>> {
+    let told = |row: &Row<'_>| Ok((message(row)?, row.get(9)?));
+    conn.prepare_cached(BEFORE)?.query_map(params![before, rows], told)?.collect()
 }
 
 pub(super) fn insert(

@@ -20,6 +20,8 @@ pub(super) const LIVE: &str = concat!(
     " FROM sessions WHERE user_id = ?1 AND ended_at IS NULL AND refresh_expires_at > ?2 ORDER BY created_at, id"
 );
 
+const AFTER: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2");
+
 const ROTATED_AT: &str = "SELECT rotated_at FROM rotations WHERE session_id = ?1 AND generation = ?2";
 
 const NOTE_ROTATION: &str = "INSERT INTO rotations (session_id, generation, rotated_at) VALUES (?1, ?2, ?3)";
@@ -40,6 +42,10 @@ pub(super) fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Optio
 
 pub(super) fn live(conn: &Connection, user: UserId, now: Timestamp) -> rusqlite::Result<Vec<Session>> {
     conn.prepare_cached(LIVE)?.query_map(params![user, now], session)?.collect()
+}
+
+pub(super) fn after(conn: &Connection, after: &str, rows: i64) -> rusqlite::Result<Vec<Session>> {
+    conn.prepare_cached(AFTER)?.query_map(params![after, rows], session)?.collect()
 }
 
 pub(super) fn rotated_at(

@@ -13,6 +13,7 @@ use crate::domain::{
     Challenge, ChallengeId, Channel, MessageId, NewChallenge, PhoneNumber, Session, SessionId, SpendId,
     Timestamp, User, UserId,
 };
+use crate::storage::operator::{OperatorTx, OperatorView};
 use crate::storage::{Fault, PurgeHorizon, Stored, Tx, View};
 
 /// An open transaction.
@@ -32,7 +33,14 @@ impl<'c> SqliteTx<'c> {
         self.touched
     }
 
-    fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Stored<T> {
+    /// Notes that a user and its sessions are gone.
+    pub(super) fn touch(&mut self, user: UserId, sessions: Vec<SessionId>) {
+        self.touched.users.push(user);
+        self.touched.sessions.extend(sessions);
+    }
+
+    /// Reads or writes, while the transaction stands.
+    pub(super) fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Stored<T> {
         standing(self.conn)?;
         act(self.conn).map_err(|error| fault(&error))
     }
@@ -94,6 +102,10 @@ impl View for SqliteTx<'_> {
 
     fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>> {
         self.run(|conn| challenges::sending_before(conn, before, limit))
+    }
+
+    fn operator(&self) -> &dyn OperatorView {
+        self
     }
 }
 
@@ -187,5 +199,9 @@ impl Tx for SqliteTx<'_> {
     fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> Stored<bool> {
         standing(self.conn)?;
         upkeep::purge(self.conn, horizon, rows, &mut self.touched).map_err(|error| fault(&error))
+    }
+
+    fn operator_mut(&mut self) -> &mut dyn OperatorTx {
+        self
     }
 }

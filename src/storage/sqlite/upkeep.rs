@@ -35,9 +35,10 @@ pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id F
 pub(super) const ROTATIONS: &str = "DELETE FROM rotations WHERE (session_id, generation) IN \
      (SELECT session_id, generation FROM rotations WHERE rotated_at < ?1 LIMIT ?2)";
 
+/// Counted from when the row was written here: an imported user may have joined elsewhere long ago.
 /// Nobody who could still log in with a code on its way, or is logged in.
 pub(super) const UNVERIFIED: &str = "DELETE FROM users WHERE id IN (SELECT id FROM users \
-     WHERE phone_verified = 0 AND joined_at < ?1 \
+     WHERE phone_verified = 0 AND ifnull(imported_at, joined_at) < ?1 \
      AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id) \
      AND NOT EXISTS (SELECT 1 FROM challenges WHERE challenges.phone = users.phone \
          AND state IN ('sending', 'live', 'unknown') AND expires_at > ?2) \

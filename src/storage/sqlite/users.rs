@@ -16,6 +16,10 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM users WHERE id = ?1");
 
 pub(super) const BY_PHONE: &str = concat!("SELECT ", columns!(), " FROM users WHERE phone = ?1");
 
+const BY_USERNAME: &str = concat!("SELECT ", columns!(), " FROM users WHERE username = ?1");
+
+const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > ?1 ORDER BY id LIMIT ?2");
+
 const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUES (?1, ?2, ?3, ?4) \
      ON CONFLICT (username) DO NOTHING RETURNING id";
 
@@ -28,6 +32,14 @@ pub(super) fn by_id(conn: &Connection, id: UserId) -> rusqlite::Result<Option<Us
 
 pub(super) fn by_phone(conn: &Connection, phone: &PhoneNumber) -> rusqlite::Result<Option<User>> {
     conn.prepare_cached(BY_PHONE)?.query_row([phone], user).optional()
+}
+
+pub(super) fn by_username(conn: &Connection, username: &str) -> rusqlite::Result<Option<User>> {
+    conn.prepare_cached(BY_USERNAME)?.query_row([username], user).optional()
+}
+
+pub(super) fn after(conn: &Connection, after: UserId, rows: i64) -> rusqlite::Result<Vec<User>> {
+    conn.prepare_cached(AFTER)?.query_map(params![after, rows], user)?.collect()
 }
 
 /// The name of a new user is its phone's; one that an import or a change of phone took gets a number.

@@ -1,0 +1,224 @@
+//! What the operator does to users, sessions, codes and limits; each act writes its line of the audit trail in the same
+//! transaction, so that a closure of the store's one writer is all that it takes.
+
+use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use crate::domain::keys::KeyRing;
+use crate::domain::session::EndReason;
+use crate::domain::user::username_for;
+use crate::domain::{ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
+use crate::storage::operator::{Erased, ImportedUser};
+use crate::storage::{Fault, Stored, Tx, View};
+
+/// The operator at an instant.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    at: Timestamp,
+    keys: KeyRing,
+}
+
+/// One slice of an import.
+#[derive(Clone, Debug, Default)]
+pub struct Imported {
+    /// Written: the place in the slice, and the id.
+    pub written: Vec<(usize, UserId)>,
+    /// Taken by somebody who came first: the places in the slice.
+    pub taken: Vec<usize>,
+}
+
+/// Finds a user by id, phone or username, in this order.
+///
+/// # Errors
+/// A fault of the database.
+pub fn find_user(view: &dyn View, name: &str, min_digits: usize) -> Stored<Option<User>> {
+    if let Ok(id) = name.parse()
+        && name.bytes().all(|b| b.is_ascii_digit())
+        && let Some(user) = view.user(UserId(id))?
+    {
+        return Ok(Some(user));
+    }
+    if let Ok(phone) = PhoneNumber::parse(name, min_digits)
+        && let Some(user) = view.user_by_phone(&phone)?
+    {
+        return Ok(Some(user));
+    }
+    view.operator().user_by_username(name)
+}
+
+impl Operator {
+    /// The operator at `at`; `keys` hash phones for the audit trail.
+    pub const fn new(at: Timestamp, keys: KeyRing) -> Self {
+        Self { at, keys }
+    }
+
+    /// Writes a user; `None` if the phone has one.
+    ///
+    /// # Errors
+    /// A fault of the database, here and below.
+    pub fn create(
+        &self,
+        tx: &mut dyn Tx,
+        phone: &PhoneNumber,
+        role: &str,
+        verified: bool,
+    ) -> Stored<Option<User>> {
+        if tx.user_by_phone(phone)?.is_some() {
+            return Ok(None);
+        }
+        let mut user = tx.insert_user(phone, role, self.at)?;
+        if verified {
+            user.phone_verified = true;
+            tx.update_user(&user)?;
+        }
+        tx.audit(self.line(AuditEvent::UserCreated, &user, "created"))?;
+        Ok(Some(user))
+    }
+
+    /// Gives a user another role.
+    pub fn set_role(&self, tx: &mut dyn Tx, user: &User, role: &str) -> Stored<User> {
+        let changed = User { role: role.to_owned(), ..user.clone() };
+        tx.update_user(&changed)?;
+        let detail = format!("role {} to {role}", user.role);
+        tx.audit(self.line(AuditEvent::RoleChanged, user, &detail))?;
+        Ok(changed)
+    }
+
+    /// Lets a user log in, or no longer.
+    pub fn set_active(&self, tx: &mut dyn Tx, user: &User, is_active: bool) -> Stored<User> {
+        let changed = User { is_active, ..user.clone() };
+        tx.update_user(&changed)?;
+        let detail = if is_active { "activated" } else { "deactivated" };
+        tx.audit(self.line(AuditEvent::UserUpdated, user, detail))?;
+        Ok(changed)
+    }
+
+    /// Gives a user another phone, and a name to fit if the old one was made from the old phone; ends the sessions.
+    /// `None` if the phone is somebody else's.
+    pub fn set_phone(
+        &self,
+        tx: &mut dyn Tx,
+        user: &User,
+        phone: &PhoneNumber,
+    ) -> Stored<Option<(User, usize)>> {
+        if tx.user_by_phone(phone)?.is_some_and(|other| other.id != user.id) {
+            return Ok(None);
+        }
+        let mut changed = User { phone: phone.clone(), ..user.clone() };
+        if user.has_derived_name() && user.phone != *phone {
+            changed.username = free_name(tx, phone)?;
+        }
+        tx.update_user(&changed)?;
+        tx.audit(self.line(AuditEvent::UserUpdated, user, "phone changed: the old one"))?;
+        tx.audit(self.line(AuditEvent::UserUpdated, &changed, "phone changed: the new one"))?;
+        let ended = self.log_out(tx, &changed)?;
+        Ok(Some((changed, ended)))
+    }
+
+    /// Ends a user's live sessions and says how many there were.
+    pub fn log_out(&self, tx: &mut dyn Tx, user: &User) -> Stored<usize> {
+        let sessions = tx.live_sessions(user.id, self.at)?;
+        let ended = sessions.len();
+        for session in sessions {
+            self.revoke(tx, session)?;
+        }
+        Ok(ended)
+    }
+
+    /// Ends one session.
+    pub fn revoke(&self, tx: &mut dyn Tx, session: Session) -> Stored<()> {
+        let line = Actor::system(self.at).did(AuditEvent::TokenRevoked);
+        tx.audit(line.user(session.user).session(&session.id).detail("operator: revoked"))?;
+        tx.update_session(&session.ended(self.at, EndReason::Revoked))
+    }
+
+    /// Deletes a user and whatever identifies the person; the audit lines stay, without the phone.
+    pub fn delete(&self, tx: &mut dyn Tx, user: &User) -> Stored<Erased> {
+        let sessions = tx.operator_mut().delete_user(user.id)?.ok_or(Fault::Broken)?;
+        let hashes: Vec<_> = self.keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
+        let erased = tx.operator_mut().erase_phone(user.id, &user.phone, &hashes)?;
+        let line = Actor::system(self.at).did(AuditEvent::UserDeleted).user(user.id);
+        tx.audit(line.detail("operator: deleted"))?;
+        Ok(Erased { sessions, ..erased })
+    }
+
+    /// Gives an address or a phone all its quotas back; gives the units and the windows of refusals forgotten.
+    pub fn reset_limits(
+        &self,
+        tx: &mut dyn Tx,
+        subject: &str,
+        phone: Option<&PhoneNumber>,
+    ) -> Stored<(usize, usize)> {
+        let (units, refusals) = tx.operator_mut().reset_limits(subject)?;
+        let actor = Actor::system(self.at);
+        let actor = match phone {
+            Some(phone) => actor.with_phone(phone, self.keys.current().audit_hash(phone)),
+            None => Actor { ip: Some(subject.to_owned()), ..actor },
+        };
+        let line = actor.did(AuditEvent::LimitReset);
+        tx.audit(line.detail(format!("operator: {units} units given back")))?;
+        Ok((units, refusals))
+    }
+
+    /// Deletes one slice of codes that were made before `before` and cannot be given any more; gives how many, and
+    /// where to go on.
+    pub fn purge_codes(
+        &self,
+        tx: &mut dyn Tx,
+        before: Timestamp,
+        after: ChallengeId,
+        rows: usize,
+    ) -> Stored<(usize, Option<ChallengeId>)> {
+        let (gone, next) = tx.operator_mut().purge_codes(before, self.at, after, rows)?;
+        if gone > 0 {
+            let line = Actor::system(self.at).did(AuditEvent::CodesPurged);
+            tx.audit(line.detail(format!("operator: {gone} codes deleted")))?;
+        }
+        Ok((gone, next))
+    }
+
+    /// Writes one slice of users from elsewhere.
+    pub fn import(&self, tx: &mut dyn Tx, users: &[ImportedUser]) -> Stored<Imported> {
+        let mut imported = Imported::default();
+        for (place, user) in users.iter().enumerate() {
+            match tx.operator_mut().import_user(user, self.at)? {
+                Some(id) => imported.written.push((place, id)),
+                None => imported.taken.push(place),
+            }
+        }
+        let line = Actor::system(self.at).did(AuditEvent::UsersImported);
+        tx.audit(line.detail(format!("operator: {} users", imported.written.len())))?;
+        Ok(imported)
+    }
+
+    /// Takes one slice of an import back.
+    pub fn undo_import(&self, tx: &mut dyn Tx, users: &[UserId]) -> Stored<()> {
+        for user in users {
+            tx.operator_mut().delete_user(*user)?;
+        }
+        let line = Actor::system(self.at).did(AuditEvent::UsersImported);
+        tx.audit(line.detail(format!("operator: {} users taken back", users.len())))
+    }
+
+    /// A line about a test message.
+    pub fn sent_test(&self, tx: &mut dyn Tx, phone: &PhoneNumber, outcome: &str) -> Stored<()> {
+        let actor = Actor::system(self.at).with_phone(phone, self.keys.current().audit_hash(phone));
+        tx.audit(actor.did(AuditEvent::TestSent).detail(format!("operator: {outcome}")))
+    }
+
+    fn line(&self, event: AuditEvent, user: &User, detail: &str) -> AuditRecord {
+        let hash = self.keys.current().audit_hash(&user.phone);
+        let actor = Actor::system(self.at).with_phone(&user.phone, hash);
+        actor.did(event).user(user.id).detail(format!("operator: {detail}"))
+    }
+}
+
+/// The phone's name, with a number after it where that is taken.
+fn free_name(view: &dyn View, phone: &PhoneNumber) -> Stored<String> {
+    let derived = username_for(phone);
+    let mut name = derived.clone();
+    let mut number = 1;
+    while view.operator().user_by_username(&name)?.is_some() {
+        number += 1;
+        name = format!("{derived}_{number}");
+    }
+    Ok(name)
+}

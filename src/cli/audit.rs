@@ -1,0 +1,223 @@
+//! `freshk audit`: what happened.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::{Value, json};
+
+use super::beside::{Beside, PAGE};
+use super::output::Output;
+use super::when::When;
+use super::{CliError, Global, output, when};
+use crate::domain::audit::AuditEvent;
+use crate::domain::{Timestamp, UserId};
+use crate::storage::operator::{AuditLine, AuditOf};
+
+/// What can be done with the audit trail.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List lines of the audit trail, the oldest of the latest first
+    List(ListArgs),
+}
+
+/// Which lines.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  freshk audit list --since 2h
+  freshk audit list --event authn_login_fail --ip 203.0.113.7 --limit 500
+  freshk audit list --phone +1234567890
+  freshk audit list --follow --json | jq -r '[.at, .event, .detail] | @tsv'
+
+With --follow each line is shown as it is written, until Ctrl-C; with --json each is an object on a line of its own.
+The trail never holds a phone in full, so phones are masked even with --show-phones. Lines of what the operator did
+begin their detail with \"operator:\".")]
+pub struct ListArgs {
+    /// Only this event
+    #[arg(long, value_parser = PossibleValuesParser::new(AuditEvent::ALL.iter().map(|event| event.as_str())))]
+    event: Option<String>,
+    /// Only those about this user: an id, a phone or a username; the id of a user who was deleted is good too
+    #[arg(long)]
+    user: Option<String>,
+    /// Only those about this phone
+    #[arg(long, conflicts_with = "user")]
+    phone: Option<String>,
+    /// Only those from this address
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+    /// Only those since: a duration such as 2h, or an instant such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<When>,
+    /// At most so many of the latest
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    /// Go on with what is written from now on
+    #[arg(long)]
+    follow: bool,
+}
+
+/// How often new lines are looked for.
+const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CliError`]
+pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let AuditCommand::List(args) = command;
+    let beside = Beside::open(global)?;
+    let filter = Filter {
+        of: args.of(&beside)?,
+        event: args.event.as_deref().and_then(AuditEvent::parse),
+        ip: args.ip.clone(),
+        since: args.since.map(|since| since.instant(beside.now())),
+    };
+    // What is written after this line is shown by following, and by nothing else.
+    let end = newest(&beside)?;
+    let found = latest(&beside, &filter, end, args.limit)?;
+    if args.follow {
+        for line in &found {
+            one(line, output)?;
+        }
+        return follow(&beside, &filter, end, output);
+    }
+    if output.json {
+        let lines: Vec<_> = found.iter().map(document).collect();
+        return Ok(output.json(&json!({ "lines": lines }))?);
+    }
+    Ok(output.table(["at", "event", "user", "phone", "address", "detail"], found.iter().map(cells))?)
+}
+
+impl ListArgs {
+    fn of(&self, beside: &Beside) -> Result<Vec<AuditOf>, CliError> {
+        if let Some(phone) = &self.phone {
+            let phone = beside.phone(phone)?;
+            // Lines from before a rollover of the secret have the hash of an older key.
+            return Ok(beside.keys.all().map(|keys| AuditOf::Phone(keys.audit_hash(&phone))).collect());
+        }
+        let Some(user) = &self.user else { return Ok(vec![AuditOf::Everybody]) };
+        let id = match user.parse() {
+            Ok(id) => UserId(id),
+            Err(_) => beside.user(user)?.id,
+        };
+        Ok(vec![AuditOf::User(id)])
+    }
+}
+
+/// What is looked for.
+struct Filter {
+    of: Vec<AuditOf>,
+    event: Option<AuditEvent>,
+    ip: Option<String>,
+    since: Option<Timestamp>,
+}
+
+impl Filter {
+    fn wants(&self, line: &AuditLine) -> bool {
+        self.event.is_none_or(|event| line.event == event)
+            && self.ip.as_ref().is_none_or(|ip| line.ip.as_ref() == Some(ip))
+            && self.since.is_none_or(|since| line.at >= since)
+    }
+}
+
+fn newest(beside: &Beside) -> Result<i64, CliError> {
+    let page = beside.read(|view| view.operator().audit_before(&AuditOf::Everybody, i64::MAX, 1))?;
+    Ok(page.first().map_or(0, |line| line.id))
+}
+
+/// At most `limit` of the latest lines up to `end`, the oldest first.
+fn latest(beside: &Beside, filter: &Filter, end: i64, limit: usize) -> Result<Vec<AuditLine>, CliError> {
+    let mut found = Vec::new();
+    for of in &filter.of {
+        let (mut before, mut mine) = (end.saturating_add(1), 0);
+        while mine < limit {
+            let of = of.clone();
+            let page = beside.read(move |view| view.operator().audit_before(&of, before, PAGE))?;
+            let Some(last) = page.last() else { break };
+            before = last.id;
+            // Lines are written in the order of time, but for a clock that was stepped: a whole page tells.
+            let is_past = filter.since.is_some_and(|since| page.iter().all(|line| line.at < since));
+            let wanted = page.into_iter().filter(|line| filter.wants(line)).take(limit - mine);
+            let so_far = found.len();
+            found.extend(wanted);
+            mine += found.len() - so_far;
+            if is_past {
+                break;
+            }
+        }
+    }
+    found.sort_by_key(|line| std::cmp::Reverse(line.id));
+    found.truncate(limit);
+    found.reverse();
+    Ok(found)
+}
+
+/// Shows lines as they are written, until the reader has gone away or the process is told to stop.
+fn follow(beside: &Beside, filter: &Filter, end: i64, output: &mut Output) -> Result<(), CliError> {
+    let mut after = end;
+    while !output.is_gone() {
+        let newest = newest(beside)?;
+        for of in &filter.of {
+            let mut from = after;
+            loop {
+                let of = of.clone();
+                let page = beside.read(move |view| view.operator().audit_after(&of, from, PAGE))?;
+                let page: Vec<_> = page.into_iter().filter(|line| line.id <= newest).collect();
+                let Some(last) = page.last() else { break };
+                from = last.id;
+                for line in page.iter().filter(|line| filter.wants(line)) {
+                    one(line, output)?;
+                }
+            }
+        }
+        after = newest;
+        if wait_or_gone() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the next look; true if whoever reads standard output has gone away meanwhile.
+fn wait_or_gone() -> bool {
+    let stdout = std::io::stdout();
+    // Without an event to wait for, only an error or a hang-up wakes.
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    matches!(poll(&mut watched, Some(&POLL)), Ok(woken) if woken > 0)
+}
+
+fn one(line: &AuditLine, output: &mut Output) -> Result<(), CliError> {
+    let text = if output.json {
+        document(line).to_string()
+    } else {
+        cells(line).map(|cell| output::escaped(&cell)).join("  ")
+    };
+    Ok(output.text(&(text + "\n"))?)
+}
+
+fn document(line: &AuditLine) -> Value {
+    json!({
+        "id": line.id,
+        "at": when::iso(line.at),
+        "event": line.event.as_str(),
+        "channel": line.channel,
+        "user_id": line.user.map(|user| user.0),
+        "phone": line.phone,
+        "ip": line.ip,
+        "session": line.session,
+        "request_id": line.request_id,
+        "detail": line.detail,
+    })
+}
+
+fn cells(line: &AuditLine) -> [String; 6] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        when::short(line.at),
+        line.event.as_str().to_owned(),
+        or_dash(line.user.map(|user| user.to_string())),
+        or_dash(line.phone.clone()),
+        or_dash(line.ip.clone()),
+        or_dash(line.detail.clone()),
+    ]
+}

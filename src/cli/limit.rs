@@ -1,0 +1,245 @@
+//! `freshk limit`: who has spent what.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::beside::{Beside, PAGE};
+use super::output::Output;
+use super::{CliError, Global, when};
+use crate::domain::quota::{DAY, Endpoint, Limit, Quota, REFUNDS};
+use crate::domain::{Channel, ClientAddress, PhoneNumber, SpendId, Timestamp};
+use crate::limits::window::{self, Verdict};
+
+/// What can be done with limits. KEY is an address or a phone.
+#[derive(Debug, Subcommand)]
+pub enum LimitCommand {
+    /// Show what a key has left, or without one every key that is out
+    #[command(after_long_help = "\
+Examples:
+  freshk limit show +1234567890
+  freshk limit show 203.0.113.7
+  freshk limit show --json | jq '.limits[] | .key'
+
+QUOTA is ip:request, ip:verify, ip:resend or ip (calls of an address), user (codes sent to a phone), failures
+(wrong guesses for a phone in a day) or refunds (units given back to a phone in a day, because an SMS failed).
+RESET is when the next unit returns.")]
+    Show {
+        /// An address or a phone
+        key: Option<String>,
+    },
+    /// Give a key all its quotas back
+    #[command(after_long_help = "\
+Examples:
+  freshk limit reset +1234567890       also lifts a day of wrong guesses
+  freshk limit reset 2001:db8::1       its whole /64, as it is counted
+
+A running server obeys within a second.")]
+    Reset {
+        /// An address or a phone
+        key: String,
+    },
+}
+
+/// Whose quotas.
+enum Key {
+    Phone(PhoneNumber),
+    Address(ClientAddress),
+}
+
+/// A quota of a key as it stands.
+struct Row {
+    quota: Quota,
+    subject: String,
+    limit: Limit,
+    used: usize,
+    left: u32,
+    reset: Option<Timestamp>,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CliError`]
+pub fn run(command: &LimitCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let beside = Beside::open(global)?;
+    match command {
+        LimitCommand::Show { key: Some(key) } => {
+            let key = read_key(&beside, key)?;
+            let rows = of_key(&beside, &key)?;
+            show(&beside, output, &rows)
+        }
+        LimitCommand::Show { key: None } => {
+            let rows = out(&beside)?;
+            show(&beside, output, &rows)
+        }
+        LimitCommand::Reset { key } => reset(&beside, output, key),
+    }
+}
+
+fn reset(beside: &Beside, output: &mut Output, key: &str) -> Result<(), CliError> {
+    let key = read_key(beside, key)?;
+    let (operator, subject) = (beside.operator(), key.subject());
+    let phone = match &key {
+        Key::Phone(phone) => Some(phone.clone()),
+        Key::Address(_) => None,
+    };
+    let shown = shown(beside, &subject);
+    let (units, _) = beside.write(move |tx| operator.reset_limits(tx, &subject, phone.as_ref()))?;
+    if output.json {
+        return Ok(output.json(&json!({ "key": shown, "units_given_back": units }))?);
+    }
+    Ok(output.text(&format!("{shown} has all its quotas back: {units} units\n"))?)
+}
+
+fn read_key(beside: &Beside, text: &str) -> Result<Key, CliError> {
+    if text.starts_with('+') {
+        return beside.phone(text).map(Key::Phone);
+    }
+    let address = text.strip_suffix("/64").unwrap_or(text);
+    address.parse().map(|ip| Key::Address(ClientAddress::new(ip))).map_err(|_| {
+        CliError::Usage(format!(
+            "{text:?} is neither an address nor a phone: write 203.0.113.7, 2001:db8::1 or +1234567890"
+        ))
+    })
+}
+
+impl Key {
+    fn subject(&self) -> String {
+        match self {
+            Self::Phone(phone) => phone.as_str().to_owned(),
+            Self::Address(address) => address.subject(),
+        }
+    }
+
+    fn has(&self, quota: Quota) -> bool {
+        matches!(self, Self::Address(_)) == matches!(quota, Quota::Ip(_) | Quota::IpShared)
+    }
+}
+
+/// Every quota of one key.
+fn of_key(beside: &Beside, key: &Key) -> Result<Vec<Row>, CliError> {
+    let (now, subject) = (beside.now(), key.subject());
+    let quotas: Vec<_> = Quota::ALL
+        .into_iter()
+        .filter(|quota| key.has(*quota))
+        .filter_map(|quota| Some((quota, limit_of(beside, quota, &subject)?)))
+        .collect();
+    beside.read(move |view| {
+        let row = |(quota, limit): (Quota, Limit)| {
+            let spent = view.spends(quota, &subject, window::horizon(&limit, now))?;
+            Ok(Row::new(quota, subject.clone(), limit, &spent, now))
+        };
+        quotas.into_iter().map(row).collect()
+    })
+}
+
+/// Every quota that is spent.
+fn out(beside: &Beside) -> Result<Vec<Row>, CliError> {
+    let now = beside.now();
+    let mut spent: BTreeMap<(String, &'static str), Vec<Timestamp>> = BTreeMap::new();
+    let mut after = SpendId(0);
+    loop {
+        let page = beside.read(move |view| view.operator().spends_after(after, PAGE))?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for spend in page.into_iter().filter(|spend| spend.at > now - DAY.max(window_of(beside))) {
+            spent.entry((spend.subject, spend.quota.as_str())).or_default().push(spend.at);
+        }
+    }
+    let mut rows = Vec::new();
+    for ((subject, name), mut spent) in spent {
+        let Some(quota) = Quota::parse(name) else { continue };
+        let Some(limit) = limit_of(beside, quota, &subject) else { continue };
+        spent.retain(|at| *at > window::horizon(&limit, now));
+        spent.sort_unstable();
+        rows.push(Row::new(quota, subject, limit, &spent, now));
+    }
+    rows.retain(|row| row.left == 0);
+    Ok(rows)
+}
+
+fn window_of(beside: &Beside) -> Duration {
+    beside.config.limits.policy.window
+}
+
+/// What is configured; `None` where the limit is off, or is not the one that counts.
+fn limit_of(beside: &Beside, quota: Quota, subject: &str) -> Option<Limit> {
+    let policy = &beside.config.limits.policy;
+    let limit = match quota {
+        Quota::Ip(_) | Quota::IpShared => {
+            let address = subject.strip_suffix("/64").unwrap_or(subject).parse().ok()?;
+            let (counts, limit) = policy.for_address(Endpoint::Request, address);
+            if (counts == Quota::IpShared) != (quota == Quota::IpShared) {
+                return None;
+            }
+            limit
+        }
+        Quota::User(_) => policy.for_phone(),
+        Quota::Failures(_) => beside.config.otp.failures(),
+        Quota::Refunds(_) => REFUNDS,
+    };
+    let is_there = beside.config.debug || !is_testing(quota);
+    (limit.units > 0 && is_there).then_some(limit)
+}
+
+const fn is_testing(quota: Quota) -> bool {
+    matches!(
+        quota,
+        Quota::User(Channel::Testing) | Quota::Failures(Channel::Testing) | Quota::Refunds(Channel::Testing)
+    )
+}
+
+impl Row {
+    /// Of the instants within the window, oldest first; those in the future count as now.
+    fn new(quota: Quota, subject: String, limit: Limit, spent: &[Timestamp], now: Timestamp) -> Self {
+        let spent: Vec<_> = spent.iter().map(|at| (*at).min(now)).collect();
+        let (left, wait) = match window::judge(&limit, &spent, now) {
+            Verdict::Allowed { remaining, reset } => (remaining + 1, reset),
+            Verdict::Refused { retry_after } => (0, retry_after),
+        };
+        let reset = (!spent.is_empty()).then_some(now + wait);
+        Self { quota, subject, limit, used: spent.len(), left, reset }
+    }
+}
+
+fn show(beside: &Beside, output: &mut Output, rows: &[Row]) -> Result<(), CliError> {
+    if output.json {
+        let limits: Vec<Value> = rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "key": shown(beside, &row.subject),
+                    "quota": row.quota.as_str(),
+                    "limit": row.limit.units,
+                    "window_seconds": row.limit.window.as_secs(),
+                    "used": row.used,
+                    "left": row.left,
+                    "reset": row.reset.map(when::iso),
+                })
+            })
+            .collect();
+        return Ok(output.json(&json!({ "limits": limits }))?);
+    }
+    let rows = rows.iter().map(|row| {
+        [
+            shown(beside, &row.subject),
+            row.quota.as_str().to_owned(),
+            row.limit.units.to_string(),
+            humantime::format_duration(row.limit.window).to_string(),
+            row.used.to_string(),
+            row.left.to_string(),
+            row.reset.map_or_else(|| "-".to_owned(), when::short),
+        ]
+    });
+    Ok(output.table(["key", "quota", "limit", "window", "used", "left", "reset"], rows)?)
+}
+
+fn shown(beside: &Beside, subject: &str) -> String {
+    match PhoneNumber::parse(subject, 1) {
+        Ok(phone) => beside.shown(&phone),
+        Err(_) => subject.to_owned(),
+    }
+}

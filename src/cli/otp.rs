@@ -1,0 +1,125 @@
+//! `freshk otp`: codes that were sent; never a code itself.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::beside::{Beside, PAGE};
+use super::output::Output;
+use super::{CliError, Global, when};
+use crate::domain::{Challenge, ChallengeId, Timestamp};
+
+/// What can be done with codes.
+#[derive(Debug, Subcommand)]
+pub enum OtpCommand {
+    /// List codes, the newest first; never a code itself
+    #[command(after_long_help = "\
+Examples:
+  freshk otp list --phone +1234567890
+  freshk otp list --limit 500 --json
+
+STATE is sending (its SMS is on its way to the provider), live, unknown (the provider's answer was lost: the SMS
+may arrive, the code is good), used, void (superseded, or its SMS failed) or expired.")]
+    List {
+        /// Only those of this phone
+        #[arg(long)]
+        phone: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Delete codes that cannot be given any more, and their messages
+    #[command(after_long_help = "\
+Example:
+  freshk otp purge
+
+The server does so by itself after a week. What was sent within the last hour stays: reports of its delivery still
+arrive. `freshk stats` counts what is deleted no longer.")]
+    Purge,
+}
+
+/// Deliveries are still reported, and lost answers asked for again, while a code is younger.
+const FRESH: Duration = Duration::from_hours(1);
+
+/// Rows of a slice.
+const SLICE: usize = 500;
+
+/// Lets a running server write between two slices.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CliError`]
+pub fn run(command: &OtpCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let beside = Beside::open(global)?;
+    match command {
+        OtpCommand::List { phone, limit } => list(&beside, output, phone.as_deref(), *limit),
+        OtpCommand::Purge => purge(&beside, output),
+    }
+}
+
+fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize) -> Result<(), CliError> {
+    let phone = phone.map(|phone| beside.phone(phone)).transpose()?;
+    let mut found: Vec<Challenge> = Vec::new();
+    let mut before = ChallengeId(i64::MAX);
+    while found.len() < limit {
+        let page = beside.read(move |view| view.operator().challenges_before(before, PAGE))?;
+        let Some(last) = page.last() else { break };
+        before = last.id;
+        found.extend(page.into_iter().filter(|code| phone.as_ref().is_none_or(|phone| code.phone == *phone)));
+    }
+    found.truncate(limit);
+    let now = beside.now();
+    if output.json {
+        let codes: Vec<_> = found
+            .iter()
+            .map(|code| {
+                json!({
+                    "id": code.id.0,
+                    "channel": code.channel.as_str(),
+                    "phone_number": beside.shown(&code.phone),
+                    "state": state(code, now),
+                    "wrong_guesses": code.attempts,
+                    "created_at": when::iso(code.created_at),
+                    "expires_at": when::iso(code.expires_at),
+                    "used_at": code.used.as_ref().map(|used| when::iso(used.at)),
+                })
+            })
+            .collect();
+        return Ok(output.json(&json!({ "codes": codes }))?);
+    }
+    let rows = found.iter().map(|code| {
+        [
+            code.id.to_string(),
+            code.channel.as_str().to_owned(),
+            beside.shown(&code.phone),
+            state(code, now).to_owned(),
+            code.attempts.to_string(),
+            when::short(code.created_at),
+            when::short(code.expires_at),
+        ]
+    });
+    Ok(output.table(["id", "channel", "phone", "state", "wrong", "sent", "expires"], rows)?)
+}
+
+fn state(code: &Challenge, now: Timestamp) -> &'static str {
+    if code.state.is_open() && !code.is_alive(now) { "expired" } else { code.state.as_str() }
+}
+
+fn purge(beside: &Beside, output: &mut Output) -> Result<(), CliError> {
+    let before = beside.now() - FRESH.max(beside.config.otp.ttl);
+    let (mut gone, mut after) = (0, Some(ChallengeId(0)));
+    while let Some(from) = after {
+        let operator = beside.operator();
+        let (deleted, next) = beside.write(move |tx| operator.purge_codes(tx, before, from, SLICE))?;
+        gone += deleted;
+        after = next;
+        beside.block_on(async { tokio::time::sleep(PAUSE).await });
+    }
+    if output.json {
+        return Ok(output.json(&json!({ "deleted": gone }))?);
+    }
+    Ok(output.text(&format!("{gone} codes deleted\n"))?)
+}

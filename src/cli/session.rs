@@ -1,0 +1,119 @@
+//! `freshk session`: logins on devices.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::beside::{Beside, PAGE};
+use super::output::Output;
+use super::{CliError, Global, when};
+use crate::domain::{Session, SessionId};
+
+/// What can be done with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// List live sessions
+    #[command(after_long_help = "\
+Examples:
+  freshk session list --user +1234567890
+  freshk session list --json | jq '.sessions[] | select(.ip == \"203.0.113.7\") | .id'")]
+    List {
+        /// Only those of this user: an id, a phone or a username
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// End one session
+    #[command(after_long_help = "\
+Example:
+  freshk session revoke 0190c5a4f3b27d0e9a61c2d3e4f50617
+
+A running server refuses its tokens within a second.")]
+    Revoke {
+        /// The id, as `session list` shows it
+        session: String,
+    },
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CliError`]
+pub fn run(command: &SessionCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let beside = Beside::open(global)?;
+    match command {
+        SessionCommand::List { user } => list(&beside, output, user.as_deref()),
+        SessionCommand::Revoke { session } => revoke(&beside, output, session),
+    }
+}
+
+fn list(beside: &Beside, output: &mut Output, user: Option<&str>) -> Result<(), CliError> {
+    let now = beside.now();
+    let sessions = if let Some(name) = user {
+        let user = beside.user(name)?.id;
+        beside.read(move |view| view.live_sessions(user, now))?
+    } else {
+        let mut live = Vec::new();
+        let mut after: Option<SessionId> = None;
+        loop {
+            let page = beside.read(move |view| view.operator().sessions_after(after.as_ref(), PAGE))?;
+            let Some(last) = page.last() else { break live };
+            after = Some(last.id.clone());
+            live.extend(page.into_iter().filter(|session| session.is_live(now)));
+        }
+    };
+    if output.json {
+        let sessions: Vec<_> = sessions.iter().map(document).collect();
+        return Ok(output.json(&json!({ "sessions": sessions }))?);
+    }
+    table(&sessions, output)
+}
+
+fn revoke(beside: &Beside, output: &mut Output, id: &str) -> Result<(), CliError> {
+    let Some(wanted) = SessionId::parse(id) else {
+        return Err(CliError::Usage(format!(
+            "{id:?} is not the id of a session: that has 32 hexadecimal digits, as `freshk session list` shows them"
+        )));
+    };
+    let (operator, now) = (beside.operator(), beside.now());
+    let ended =
+        beside.write(move |tx| match tx.session(&wanted)?.filter(|session| session.is_live(now)) {
+            Some(session) => operator.revoke(tx, session).map(|()| true),
+            None => Ok(false),
+        })?;
+    if !ended {
+        return Err(CliError::Refused(format!(
+            "there is no live session {id}\n`freshk session list` shows those there are"
+        )));
+    }
+    if output.json {
+        return Ok(output.json(&json!({ "id": id, "ended": true }))?);
+    }
+    Ok(output.text(&format!("session {id} has ended\n"))?)
+}
+
+/// A session as `--json` shows it.
+pub(super) fn document(session: &Session) -> Value {
+    json!({
+        "id": session.id.as_str(),
+        "user_id": session.user.0,
+        "device": session.device,
+        "ip": session.ip,
+        "created_at": when::iso(session.created_at),
+        "last_used_at": when::iso(session.last_used_at),
+        "expires_at": when::iso(session.refresh_expires_at),
+    })
+}
+
+/// Sessions for people.
+pub(super) fn table(sessions: &[Session], output: &mut Output) -> Result<(), CliError> {
+    let rows = sessions.iter().map(|session| {
+        [
+            session.id.to_string(),
+            session.user.to_string(),
+            session.device.clone(),
+            session.ip.clone(),
+            when::short(session.created_at),
+            when::short(session.last_used_at),
+        ]
+    });
+    Ok(output.table(["session", "user", "device", "address", "login", "last used"], rows)?)
+}

@@ -1,0 +1,158 @@
+//! `freshk sms`: messages that were sent.
+
+use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+use serde_json::json;
+
+use super::beside::{Beside, PAGE};
+use super::output::Output;
+use super::{CliError, Global, when, wiring};
+use crate::domain::MessageId;
+use crate::domain::message::{Message, MessageState};
+use crate::random::{self, SystemRandom};
+use crate::sms::{SendOutcome, TextMessage};
+
+/// What can be done with messages.
+#[derive(Debug, Subcommand)]
+pub enum SmsCommand {
+    /// List messages, the newest first
+    #[command(after_long_help = "\
+Examples:
+  freshk sms list --state undelivered
+  freshk sms list --phone +1234567890 --json
+
+ERROR is the provider's code: https://www.twilio.com/docs/api/errors explains Twilio's. Without server.public_url
+Twilio cannot report deliveries, and messages stay queued.")]
+    List {
+        /// Only those to this phone
+        #[arg(long)]
+        phone: Option<String>,
+        /// Only those in this state
+        #[arg(long, value_parser = PossibleValuesParser::new(MessageState::ALL.map(MessageState::as_str)))]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Send one message as a login would, with a code that opens nothing
+    #[command(after_long_help = "\
+Examples:
+  freshk sms send-test +1234567890
+  freshk sms send-test +1234567890 --json
+
+The message costs what every message costs. It is in the audit trail and not in `freshk sms list`; it spends nobody's
+quota.")]
+    SendTest {
+        /// The phone, in international format
+        phone: String,
+    },
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CliError`]
+pub fn run(command: &SmsCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let beside = Beside::open(global)?;
+    match command {
+        SmsCommand::List { phone, state, limit } => {
+            list(&beside, output, phone.as_deref(), state.as_deref(), *limit)
+        }
+        SmsCommand::SendTest { phone } => send_test(&beside, output, phone),
+    }
+}
+
+fn send_test(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), CliError> {
+    let phone = beside.phone(phone)?;
+    let sender = wiring::production_sender(&beside.config, &beside.clock)?;
+    let slot = sender
+        .reserve()
+        .map_err(|_| CliError::Refused("the sender has no room now\ntry again in a minute".to_owned()))?;
+    let message = TextMessage {
+        // A report of its delivery finds no message of this number, and changes nothing.
+        id: MessageId(0),
+        to: phone.clone(),
+        code: random::code(&SystemRandom, beside.config.otp.length),
+        expires_at: beside.now() + beside.config.otp.ttl,
+    };
+    let outcome = beside.block_on(slot.send(message));
+    let word = match &outcome {
+        SendOutcome::Accepted(_) => "accepted",
+        SendOutcome::Unknown(_) => "unknown",
+        SendOutcome::Refused(_) => "refused",
+    };
+    let (operator, to) = (beside.operator(), phone.clone());
+    beside.write(move |tx| operator.sent_test(tx, &to, word))?;
+    let shown = beside.shown(&phone);
+    match outcome {
+        SendOutcome::Accepted(accepted) if output.json => Ok(output.json(&json!({
+            "phone_number": shown,
+            "state": accepted.state.as_str(),
+            "sid": accepted.sid,
+        }))?),
+        SendOutcome::Accepted(accepted) => {
+            let sid = accepted.sid.map(|sid| format!(" as {sid}")).unwrap_or_default();
+            Ok(output.text(&format!("the provider has a message to {shown}{sid}\n"))?)
+        }
+        SendOutcome::Unknown(failure) | SendOutcome::Refused(failure) => Err(CliError::Refused(format!(
+            "the message to {shown} was not accepted ({word}): {}\ncheck the credentials and the sender with \
+             `freshk config show`, and the provider's own log",
+            failure.detail
+        ))),
+    }
+}
+
+fn list(
+    beside: &Beside,
+    output: &mut Output,
+    phone: Option<&str>,
+    state: Option<&str>,
+    limit: usize,
+) -> Result<(), CliError> {
+    let phone = phone.map(|phone| beside.phone(phone)).transpose()?;
+    let state = state.and_then(MessageState::parse);
+    let wanted = |message: &Message| {
+        phone.as_ref().is_none_or(|phone| message.to == *phone)
+            && state.is_none_or(|state| message.state == state)
+    };
+    let mut found: Vec<Message> = Vec::new();
+    let mut before = MessageId(i64::MAX);
+    while found.len() < limit {
+        let page = beside.read(move |view| view.operator().messages_before(before, PAGE))?;
+        let Some((last, _)) = page.last() else { break };
+        before = last.id;
+        found.extend(page.into_iter().map(|(message, _)| message).filter(wanted));
+    }
+    found.truncate(limit);
+    if output.json {
+        let messages: Vec<_> = found
+            .iter()
+            .map(|message| {
+                json!({
+                    "id": message.id.0,
+                    "phone_number": beside.shown(&message.to),
+                    "state": message.state.as_str(),
+                    "error_code": message.error_code,
+                    "sid": message.sid,
+                    "segments": message.segments,
+                    "created_at": when::iso(message.created_at),
+                    "updated_at": when::iso(message.updated_at),
+                })
+            })
+            .collect();
+        return Ok(output.json(&json!({ "messages": messages }))?);
+    }
+    let dash = || "-".to_owned();
+    let rows = found.iter().map(|message| {
+        [
+            message.id.to_string(),
+            beside.shown(&message.to),
+            message.state.as_str().to_owned(),
+            message.error_code.map_or_else(dash, |code| code.to_string()),
+            message.segments.to_string(),
+            when::short(message.created_at),
+            message.sid.clone().unwrap_or_else(dash),
+        ]
+    });
+    Ok(output.table(["id", "phone", "state", "error", "segments", "sent", "sid"], rows)?)
+}

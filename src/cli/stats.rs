@@ -1,0 +1,307 @@
+//! `freshk stats`: the five numbers that the guide tells to watch, from the audit trail and the messages.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::beside::{Beside, PAGE};
+use super::output::Output;
+use super::when::When;
+use super::{CliError, Global, when};
+use crate::domain::audit::AuditEvent;
+use crate::domain::message::MessageState;
+use crate::domain::{MessageId, Timestamp};
+use crate::storage::operator::{AuditLine, AuditOf};
+
+/// Count requests, deliveries, logins and refusals
+#[derive(Args, Clone, Copy, Debug)]
+#[command(after_long_help = "\
+Examples:
+  freshk stats
+  freshk stats --since 30m
+  freshk stats --since 2026-01-31 --json
+
+The last hour, day and week, each with its course in twelve parts, or the time since T alone.
+SMS delivery counts the messages that were not lost (failed or undelivered) among those with a fate; messages whose
+delivery nobody reports count as delivered once the provider has them. Authentication counts right codes among all
+that were given. Both channels are counted together. A week is all that the messages are kept.")]
+pub struct StatsArgs {
+    /// Since then: a duration such as 2h, or an instant such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<When>,
+}
+
+/// Parts of a course.
+const PARTS: usize = 12;
+
+/// From little to much.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// What happened within a window.
+struct Window {
+    name: String,
+    since: Timestamp,
+    now: Timestamp,
+    requests: Course,
+    logins: Course,
+    failures: Course,
+    refusals: Course,
+    on_the_way: Course,
+    lost: Course,
+    verified: u64,
+    states: [u64; MessageState::ALL.len()],
+}
+
+/// A count in its parts.
+#[derive(Default)]
+struct Course([u64; PARTS]);
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`]
+pub fn run(args: StatsArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let beside = Beside::open(global)?;
+    let now = beside.now();
+    let hours = |hours| now - Duration::from_hours(hours);
+    let mut windows = match args.since {
+        Some(since) => {
+            let since = since.instant(now);
+            vec![Window::new(format!("since {}", when::short(since)), since, now)]
+        }
+        None => [("hour", 1), ("day", 24), ("week", 7 * 24)]
+            .map(|(name, length)| Window::new(name.to_owned(), hours(length), now))
+            .into(),
+    };
+    read(&beside, &mut windows)?;
+    if output.json {
+        let windows: Vec<_> = windows.iter().map(Window::document).collect();
+        return Ok(output.json(&json!({ "windows": windows }))?);
+    }
+    for window in &windows {
+        window.table(output)?;
+    }
+    Ok(())
+}
+
+fn read(beside: &Beside, windows: &mut [Window]) -> Result<(), CliError> {
+    let Some(since) = windows.iter().map(|window| window.since).min() else { return Ok(()) };
+    let mut before = i64::MAX;
+    loop {
+        let page =
+            beside.read(move |view| view.operator().audit_before(&AuditOf::Everybody, before, PAGE))?;
+        let Some(last) = page.last() else { break };
+        before = last.id;
+        for window in windows.iter_mut() {
+            for line in &page {
+                window.note(line);
+            }
+        }
+        // Lines are written in the order of time, but for a clock that was stepped: a whole page tells.
+        if page.iter().all(|line| line.at < since) {
+            break;
+        }
+    }
+    let mut before = MessageId(i64::MAX);
+    loop {
+        let page = beside.read(move |view| view.operator().messages_before(before, PAGE))?;
+        let Some((last, _)) = page.last() else { break };
+        before = last.id;
+        for window in windows.iter_mut() {
+            for (message, used) in &page {
+                window.sent(message.created_at, message.state, *used);
+            }
+        }
+        if page.iter().all(|(message, _)| message.created_at < since) {
+            break;
+        }
+    }
+    for window in windows {
+        let since = window.since;
+        let untold = beside.read(move |view| view.operator().untold_refusals(since))?;
+        window.refusals.add(PARTS - 1, untold);
+    }
+    Ok(())
+}
+
+impl Window {
+    fn new(name: String, since: Timestamp, now: Timestamp) -> Self {
+        Self {
+            name,
+            since,
+            now,
+            requests: Course::default(),
+            logins: Course::default(),
+            failures: Course::default(),
+            refusals: Course::default(),
+            on_the_way: Course::default(),
+            lost: Course::default(),
+            verified: 0,
+            states: [0; MessageState::ALL.len()],
+        }
+    }
+
+    /// Which part of the window an instant lies in, if any.
+    fn part(&self, at: Timestamp) -> Option<usize> {
+        if at < self.since {
+            return None;
+        }
+        let length = self.since.until(self.now).as_millis().max(1);
+        let part = self.since.until(at).as_millis() * PARTS as u128 / length;
+        Some(usize::try_from(part).unwrap_or(PARTS).min(PARTS - 1))
+    }
+
+    fn note(&mut self, line: &AuditLine) {
+        let Some(part) = self.part(line.at) else { return };
+        match line.event {
+            AuditEvent::CodeRequested => self.requests.add(part, 1),
+            AuditEvent::LoginSuccess => self.logins.add(part, 1),
+            AuditEvent::LoginFail => self.failures.add(part, 1),
+            AuditEvent::LimitExceeded => self.refusals.add(part, refusals(line)),
+            _ => {}
+        }
+    }
+
+    fn sent(&mut self, at: Timestamp, state: MessageState, used: bool) {
+        let Some(part) = self.part(at) else { return };
+        if let Some(place) = MessageState::ALL.iter().position(|known| *known == state) {
+            self.states[place] += 1;
+        }
+        self.verified += u64::from(used);
+        if state.is_lost() {
+            self.lost.add(part, 1);
+        } else if !matches!(state, MessageState::Intended | MessageState::Unknown) {
+            self.on_the_way.add(part, 1);
+        }
+    }
+
+    /// The guide's key metrics: name, figure, course.
+    fn metrics(&self) -> [(&'static str, String, &Course); 5] {
+        let hours = self.since.until(self.now).as_secs_f64() / 3600.0;
+        #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
+        let rate = self.requests.sum() as f64 / hours.max(f64::EPSILON);
+        [
+            ("OTP requests", format!("{} ({rate:.1} an hour)", self.requests.sum()), &self.requests),
+            ("SMS delivery success", share(self.on_the_way.sum(), self.lost.sum()), &self.on_the_way),
+            ("authentication success", share(self.logins.sum(), self.failures.sum()), &self.logins),
+            ("rate limit violations", self.refusals.sum().to_string(), &self.refusals),
+            ("failed authentications", self.failures.sum().to_string(), &self.failures),
+        ]
+    }
+
+    fn messages(&self) -> u64 {
+        self.states.iter().sum()
+    }
+
+    fn table(&self, output: &mut Output) -> Result<(), CliError> {
+        let figures =
+            self.metrics().map(|(name, figure, course)| [name.to_owned(), figure, course.sparkline()]);
+        let title =
+            if self.name.starts_with("since") { self.name.clone() } else { format!("last {}", self.name) };
+        output.table([title.as_str(), "", ""], figures)?;
+        let states: Vec<_> = MessageState::ALL
+            .iter()
+            .zip(self.states)
+            .filter(|(_, count)| *count > 0)
+            .map(|(state, count)| format!("{count} {}", state.as_str()))
+            .collect();
+        let states = if states.is_empty() { "none".to_owned() } else { states.join(", ") };
+        let converted = share(self.verified, self.messages() - self.verified);
+        Ok(output.text(&format!("SMS by state: {states}\nsent and verified: {converted}\n\n"))?)
+    }
+
+    fn document(&self) -> Value {
+        let ratio = |good: u64, bad: u64| ratio(good, bad).map_or(Value::Null, Value::from);
+        let states: Map<_, _> = MessageState::ALL
+            .iter()
+            .zip(self.states)
+            .map(|(state, count)| (state.as_str().to_owned(), count.into()))
+            .collect();
+        json!({
+            "window": self.name.split(' ').next(),
+            "since": when::iso(self.since),
+            "until": when::iso(self.now),
+            "otp_requests": self.requests.sum(),
+            "sms_delivery_success": ratio(self.on_the_way.sum(), self.lost.sum()),
+            "authentication_success": ratio(self.logins.sum(), self.failures.sum()),
+            "rate_limit_violations": self.refusals.sum(),
+            "failed_authentications": self.failures.sum(),
+            "logins": self.logins.sum(),
+            "sms_by_state": states,
+            "sent": self.messages(),
+            "verified": self.verified,
+            "course": {
+                "otp_requests": self.requests.0,
+                "logins": self.logins.0,
+                "rate_limit_violations": self.refusals.0,
+                "failed_authentications": self.failures.0,
+            },
+        })
+    }
+}
+
+/// The first refusal of a window has a line of its own; the line that sums the window up counts it again.
+fn refusals(line: &AuditLine) -> u64 {
+    let summed = line.detail.as_deref().and_then(|detail| detail.split_once(" refused "));
+    let count = summed.and_then(|(_, rest)| rest.strip_suffix(" times")?.parse().ok());
+    count.map_or(1, |count: u64| count.saturating_sub(1))
+}
+
+/// Between 0 and 1; `None` where there is nothing to divide.
+fn ratio(good: u64, bad: u64) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "a share is shown to one decimal")]
+    let share = good as f64 / (good + bad) as f64;
+    (good + bad > 0).then_some(share)
+}
+
+fn share(good: u64, bad: u64) -> String {
+    match ratio(good, bad) {
+        Some(share) => format!("{:.1} % ({good} of {})", share * 100.0, good + bad),
+        None => "- (none)".to_owned(),
+    }
+}
+
+impl Course {
+    fn add(&mut self, part: usize, count: u64) {
+        self.0[part] += count;
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    fn sparkline(&self) -> String {
+        let most = self.0.iter().copied().max().unwrap_or(0).max(1);
+        let bar = |count: &u64| {
+            let height = (count * (BARS.len() as u64 - 1)).div_ceil(most);
+            BARS[usize::try_from(height).unwrap_or(0).min(BARS.len() - 1)]
+        };
+        self.0.iter().map(bar).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparkline_is_as_high_as_its_highest_part() {
+        let mut course = Course::default();
+        assert_eq!(course.sparkline(), "▁".repeat(PARTS));
+        course.add(0, 1);
+        course.add(11, 100);
+        assert_eq!(course.sparkline(), format!("▂{}█", "▁".repeat(10)));
+    }
+
+    #[test]
+    fn every_instant_of_a_window_has_its_part_and_no_other_has() {
+        let at = |minutes: i64| Timestamp::from_millis(minutes * 60_000);
+        let window = Window::new("hour".to_owned(), at(0), at(60));
+        assert_eq!(window.part(at(-1)), None);
+        assert_eq!(window.part(at(0)), Some(0));
+        assert_eq!(window.part(at(5)), Some(1));
+        assert_eq!(window.part(at(60)), Some(11));
+        assert_eq!(window.part(at(90)), Some(11), "a clock that stepped back");
+    }
+}

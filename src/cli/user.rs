@@ -1,0 +1,193 @@
+//! `freshk user`: the people who log in.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::beside::Beside;
+use super::output::Output;
+use super::{CliError, Global, when};
+use crate::domain::User;
+
+mod change;
+mod columns;
+mod export;
+mod import;
+mod list;
+
+/// What can be done with users. USER is an id, a phone or a username.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// List users
+    List(list::ListArgs),
+    /// Show one user with its sessions
+    #[command(after_long_help = "\
+Examples:
+  freshk user show 42
+  freshk user show +1234567890 --show-phones
+  freshk user show user_1234567890 --json")]
+    Show {
+        /// An id, a phone or a username
+        user: String,
+    },
+    /// Create a user before the first login
+    #[command(after_long_help = "\
+Examples:
+  freshk user create +1234567890
+  freshk user create +1234567890 --role staff --verified
+
+A user who is not verified is deleted after users.unverified_retention, like one who asked for a code and
+never gave it.")]
+    Create {
+        /// The phone, in international format
+        phone: String,
+        /// The role
+        #[arg(long, help = "One of users.roles [default: users.default_role]")]
+        role: Option<String>,
+        /// The number is known to be this person's
+        #[arg(long)]
+        verified: bool,
+    },
+    /// Give a user another role
+    #[command(after_long_help = "\
+Example:
+  freshk user set-role +1234567890 staff
+
+The role must be among users.roles. A running server sees it within a second; it stands in tokens from the
+next refresh on.")]
+    SetRole {
+        /// An id, a phone or a username
+        user: String,
+        /// One of users.roles
+        role: String,
+    },
+    /// Give a user another phone number; ends the sessions
+    #[command(after_long_help = "\
+Example:
+  freshk user set-phone 42 +1234567891
+
+A username that was made from the old number is made anew; any other stays.")]
+    SetPhone {
+        /// An id, a phone or a username
+        user: String,
+        /// The new phone, in international format
+        phone: String,
+    },
+    /// Let a user log in again
+    #[command(after_long_help = "\
+Example:
+  freshk user activate 42")]
+    Activate {
+        /// An id, a phone or a username
+        user: String,
+    },
+    /// Keep a user out: no code, no token
+    #[command(after_long_help = "\
+Example:
+  freshk user deactivate +1234567890
+
+Sessions stay, and are good again after `freshk user activate`; `freshk user logout` ends them for good.")]
+    Deactivate {
+        /// An id, a phone or a username
+        user: String,
+    },
+    /// End all sessions of a user
+    #[command(after_long_help = "\
+Example:
+  freshk user logout 42")]
+    Logout {
+        /// An id, a phone or a username
+        user: String,
+    },
+    /// Delete a user and all that identifies the person
+    #[command(after_long_help = "\
+Examples:
+  freshk user delete 42
+  freshk user delete +1234567890 --yes
+
+Gone are the user, its sessions, codes, messages and quotas, and the phone in the audit trail. What stays,
+until audit.retention ends: the lines of the audit trail, with the user's id and the addresses they came from;
+log files and backups that were written before.")]
+    Delete {
+        /// An id, a phone or a username
+        user: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Bring users from elsewhere
+    Import(import::ImportArgs),
+    /// Write all users, phones in full
+    Export(export::ExportArgs),
+}
+
+/// Files of users.
+#[derive(Args, Clone, Debug)]
+pub struct FormatArgs {
+    /// What the file holds [default: by its name, else csv]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+}
+
+/// How users stand in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Comma separated, with a header
+    Csv,
+    /// A JSON object a line
+    Jsonl,
+}
+
+impl FormatArgs {
+    fn of(&self, file: Option<&PathBuf>) -> Format {
+        let named = file.and_then(|file| file.extension()).is_some_and(|e| e == "jsonl" || e == "ndjson");
+        self.format.unwrap_or(if named { Format::Jsonl } else { Format::Csv })
+    }
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CliError`]
+pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    match command {
+        UserCommand::Import(args) => return import::run(args, global, output),
+        UserCommand::Create { phone, role, verified } => {
+            let beside = Beside::open_or_make(global)?;
+            return change::create(&beside, output, phone, role.as_deref(), *verified);
+        }
+        _ => {}
+    }
+    let beside = Beside::open(global)?;
+    match command {
+        UserCommand::List(args) => list::run(args, &beside, output),
+        UserCommand::Show { user } => list::show(&beside, output, user),
+        UserCommand::SetRole { user, role } => change::set_role(&beside, output, user, role),
+        UserCommand::SetPhone { user, phone } => change::set_phone(&beside, output, user, phone),
+        UserCommand::Activate { user } => change::set_active(&beside, output, user, true),
+        UserCommand::Deactivate { user } => change::set_active(&beside, output, user, false),
+        UserCommand::Logout { user } => change::log_out(&beside, output, user),
+        UserCommand::Delete { user, yes } => change::delete(&beside, output, user, *yes),
+        UserCommand::Export(args) => export::run(args, &beside, output),
+        UserCommand::Import(_) | UserCommand::Create { .. } => Ok(()),
+    }
+}
+
+/// A user as `--json` shows it.
+fn document(beside: &Beside, user: &User) -> Value {
+    json!({
+        "id": user.id.0,
+        "username": beside.shown_name(&user.username),
+        "phone_number": beside.shown(&user.phone),
+        "role": user.role,
+        "is_active": user.is_active,
+        "phone_verified": user.phone_verified,
+        "date_joined": when::iso(user.joined_at),
+    })
+}
+
+/// A user in a sentence.
+fn named(beside: &Beside, user: &User) -> String {
+    format!("user {} ({})", user.id, beside.shown(&user.phone))
+}

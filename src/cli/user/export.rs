@@ -1,0 +1,104 @@
+//! `freshk user export`: the mirror of `user import`.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::columns::{COLUMNS, fields, object};
+use super::{Format, FormatArgs};
+use crate::cli::beside::{Beside, PAGE};
+use crate::cli::output::Output;
+use crate::cli::{CliError, output, progress};
+use crate::domain::{User, UserId};
+
+/// Write all users, phones in full
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  freshk user export users.csv
+  freshk user export --format jsonl | jq -r .phone_number
+
+The file holds phones in full, and only its owner can read it. What is exported can be imported: the columns are
+id, username, phone_number, role, is_active, phone_verified and date_joined.")]
+pub struct ExportArgs {
+    /// The file; standard output without one
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// Exports.
+///
+/// # Errors
+/// [`CliError`]
+pub(super) fn run(args: &ExportArgs, beside: &Beside, output: &mut Output) -> Result<(), CliError> {
+    let format = args.format.of(args.file.as_ref());
+    let Some(path) = &args.file else {
+        write_all(beside, format, |text| {
+            output.text(text)?;
+            Ok(!output.is_gone())
+        })?;
+        return Ok(());
+    };
+    let told = |error: io::Error| {
+        CliError::Refused(format!(
+            "{} cannot be written: {error}\nname a file in a directory that exists and has room",
+            path.display()
+        ))
+    };
+    // Under another name until it is whole: an interrupted export leaves the older file as it was.
+    let draft = path.with_added_extension("part");
+    let file =
+        File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(told)?;
+    let mut writer = BufWriter::new(file);
+    let written =
+        write_all(beside, format, |text| writer.write_all(text.as_bytes()).map(|()| true).map_err(told));
+    let done = written.and_then(|count| {
+        writer.flush().and_then(|()| writer.get_ref().sync_all()).map_err(told)?;
+        fs::rename(&draft, path).map_err(told)?;
+        Ok(count)
+    });
+    if done.is_err() {
+        // What is left of it is of no use; that it cannot be deleted either changes nothing.
+        drop(fs::remove_file(&draft));
+    }
+    let count = done?;
+    output::note(&format!("{count} users are in {}", path.display()));
+    Ok(())
+}
+
+/// Writes page after page while `write` says to go on; gives how many users.
+fn write_all(
+    beside: &Beside,
+    format: Format,
+    mut write: impl FnMut(&str) -> Result<bool, CliError>,
+) -> Result<u64, CliError> {
+    let bar = progress::counter("users");
+    let mut after = UserId(0);
+    let mut goes_on = format != Format::Csv || write(&(COLUMNS.join(",") + "\r\n"))?;
+    while goes_on {
+        let page = beside.read(move |view| view.operator().users_after(after, PAGE))?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        goes_on = write(&lines(&page, format)?)?;
+        bar.inc(page.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(bar.position())
+}
+
+fn lines(users: &[User], format: Format) -> Result<String, CliError> {
+    if format == Format::Jsonl {
+        let objects: Vec<_> = users.iter().map(|user| object(user).to_string()).collect();
+        return Ok(objects.join("\n") + "\n");
+    }
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    for user in users {
+        writer.write_record(fields(user)).map_err(io::Error::from)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| io::Error::from(error.error().kind()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,274 @@
+//! `freshk user import`: users from elsewhere, their ids kept.
+//!
+//! The file is read twice: every line is judged first, then the good ones are written in slices, between which a
+//! running server writes what it has to. What was written is taken back if anything fails half-way.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::columns::Rules;
+use super::{Format, FormatArgs};
+use crate::cli::beside::{Beside, PAGE};
+use crate::cli::output::Output;
+use crate::cli::{CliError, Global, output, progress};
+use crate::clock::Stopwatch;
+use crate::domain::UserId;
+use crate::storage::operator::ImportedUser;
+
+mod check;
+mod file;
+
+use check::{Seen, Verdicts, meet};
+use file::Lines;
+
+/// Bring users from elsewhere
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  freshk user import users.csv --dry-run
+  freshk user import users.csv
+  freshk user import users.jsonl --skip-bad --json > report.json
+
+Columns (the first line of a CSV file, the members of a JSON object): id, username, phone_number, role, is_active,
+phone_verified, date_joined. Only phone_number is required. Ids are kept, and new users get ids above the highest.
+A line that says what the database has already is left alone, so an import can be run again. If one line is
+refused, nothing is imported, unless --skip-bad is given.")]
+pub struct ImportArgs {
+    /// The file
+    file: PathBuf,
+    #[command(flatten)]
+    format: FormatArgs,
+    /// Check everything, write no user
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave out the lines that are refused, and import the others
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+/// How long one slice should hold the server's writes up; far below the 100 ms that it may.
+const HOLD: Duration = Duration::from_millis(30);
+
+/// `SQLite` waits longer and longer between its tries for the lock; a pause of half as long as it was held, and this,
+/// always meets one of the server's.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The fewest and the most rows of a slice; it begins with the fewest.
+const ROWS: (usize, usize) = (200, 5000);
+
+/// Imports.
+///
+/// # Errors
+/// [`CliError`]; nothing was imported then.
+pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let format = args.format.of(Some(&args.file));
+    let beside = Beside::open_or_make(global)?;
+    let mut import = Import { beside: &beside, path: &args.file, format, rules: rules(&beside) };
+    let mut verdicts = import.check(output)?;
+    let refused = verdicts.refused.len();
+    let stops = refused > 0 && !args.skip_bad;
+    let written = if stops || args.dry_run { 0 } else { import.write(&mut verdicts, args.skip_bad)? };
+    let good = verdicts.lines - (verdicts.refused.len() + verdicts.same.len()) as u64;
+    if output.json {
+        let lines: Vec<_> =
+            verdicts.refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
+        output.json(&json!({
+            "dry_run": args.dry_run,
+            "lines": verdicts.lines,
+            "good": good,
+            "unchanged": verdicts.same.len(),
+            "imported": written,
+            "refused": lines,
+        }))?;
+    } else {
+        // Those that the check refused are told already.
+        tell(&verdicts.refused[refused..], output)?;
+        output.text(&format!(
+            "{} lines: {good} good, {} there already, {} refused; {written} users imported{}\n",
+            verdicts.lines,
+            verdicts.same.len(),
+            verdicts.refused.len(),
+            if args.dry_run { " (a dry run)" } else { "" }
+        ))?;
+    }
+    if stops {
+        return Err(CliError::Refused(format!(
+            "nothing was imported: {refused} lines are refused\ncorrect them, or leave them out with --skip-bad"
+        )));
+    }
+    Ok(())
+}
+
+struct Import<'a> {
+    beside: &'a Beside,
+    path: &'a Path,
+    format: Format,
+    rules: Rules,
+}
+
+fn rules(beside: &Beside) -> Rules {
+    let users = &beside.config.users;
+    Rules {
+        roles: users.roles.clone(),
+        default_role: users.default_role.clone(),
+        min_digits: beside.config.phone.min_digits,
+        now: beside.now(),
+    }
+}
+
+impl Import<'_> {
+    /// Judges every line, telling of those that are refused as it goes.
+    fn check(&mut self, output: &mut Output) -> Result<Verdicts, CliError> {
+        let (mut lines, bar) = self.open("checking")?;
+        let (mut verdicts, mut seen, mut slice) = (Verdicts::default(), Seen::default(), Vec::new());
+        while let Some((line, texts)) = lines.next().map_err(|error| self.unreadable(&error.to_string()))? {
+            verdicts.lines += 1;
+            let judged = texts.and_then(|texts| self.rules.judge(texts));
+            match judged.and_then(|user| seen.take(&user, line).map(|()| user)) {
+                Ok(user) => slice.push((line, user)),
+                Err(reason) => verdicts.refused.push((line, reason)),
+            }
+            if slice.len() == PAGE {
+                self.meet(&mut slice, &mut verdicts)?;
+            }
+        }
+        self.meet(&mut slice, &mut verdicts)?;
+        bar.finish_and_clear();
+        verdicts.refused.sort_by_key(|(line, _)| *line);
+        if !output.json {
+            tell(&verdicts.refused, output)?;
+        }
+        Ok(verdicts)
+    }
+
+    fn meet(&self, slice: &mut Vec<(u64, ImportedUser)>, verdicts: &mut Verdicts) -> Result<(), CliError> {
+        let (lines, users): (Vec<u64>, Vec<ImportedUser>) = std::mem::take(slice).into_iter().unzip();
+        let now = self.rules.now;
+        let (users, met) = self.beside.read(move |view| {
+            let met = meet(view, &users, now)?;
+            Ok((users, met))
+        })?;
+        for ((met, line), user) in met.into_iter().zip(lines).zip(&users) {
+            verdicts.note(&met, line, user);
+        }
+        Ok(())
+    }
+
+    /// Writes the good lines; takes all back if anything fails, or if somebody came in between and no line may be
+    /// left out.
+    fn write(&mut self, verdicts: &mut Verdicts, skip_bad: bool) -> Result<usize, CliError> {
+        if let Some(highest) = verdicts.highest {
+            self.beside.write(move |tx| tx.operator_mut().raise_user_ids(UserId(highest)))?;
+        }
+        let mut written = Vec::new();
+        let done = self.write_slices(verdicts, skip_bad, &mut written);
+        if let Err(error) = done {
+            output::note(&format!("taking {} users back", written.len()));
+            for slice in written.chunks(PAGE) {
+                let (operator, slice) = (self.beside.operator(), slice.to_vec());
+                self.beside.write(move |tx| operator.undo_import(tx, &slice))?;
+                self.pause(HOLD);
+            }
+            return Err(error);
+        }
+        Ok(written.len())
+    }
+
+    fn write_slices(
+        &self,
+        verdicts: &mut Verdicts,
+        skip_bad: bool,
+        written: &mut Vec<UserId>,
+    ) -> Result<(), CliError> {
+        let (mut lines, bar) = self.open("importing")?;
+        let left_out: HashSet<u64> =
+            verdicts.refused.iter().map(|(line, _)| *line).chain(verdicts.same.iter().copied()).collect();
+        let mut rows = ROWS.0;
+        let mut slice: Vec<(u64, ImportedUser)> = Vec::new();
+        loop {
+            let line = lines.next().map_err(|error| self.unreadable(&error.to_string()))?;
+            let at_end = line.is_none();
+            if let Some((line, texts)) = line.filter(|(line, _)| !left_out.contains(line)) {
+                let user = texts.and_then(|texts| self.rules.judge(texts));
+                slice.push((line, user.map_err(|_| self.unreadable("it changed while it was read"))?));
+            }
+            if slice.len() >= rows || (at_end && !slice.is_empty()) {
+                let held = self.write_slice(&mut slice, verdicts, written)?;
+                if verdicts.refused.len() + verdicts.same.len() > left_out.len() && !skip_bad {
+                    return Err(CliError::Refused(
+                        "somebody took a phone, a name or an id of the file meanwhile; nothing was imported\nrun the \
+                         import again"
+                            .to_owned(),
+                    ));
+                }
+                rows = next_rows(rows, held);
+                self.pause(held);
+            }
+            if at_end {
+                bar.finish_and_clear();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes one slice and gives how long that took.
+    fn write_slice(
+        &self,
+        slice: &mut Vec<(u64, ImportedUser)>,
+        verdicts: &mut Verdicts,
+        written: &mut Vec<UserId>,
+    ) -> Result<Duration, CliError> {
+        let (lines, users): (Vec<u64>, Vec<ImportedUser>) = std::mem::take(slice).into_iter().unzip();
+        let operator = self.beside.operator();
+        let stopwatch = Stopwatch::start();
+        let imported = self.beside.write(move |tx| operator.import(tx, &users))?;
+        let held = stopwatch.elapsed();
+        written.extend(imported.written.iter().map(|(_, id)| *id));
+        let taken = imported.taken.iter().map(|place| lines[*place]);
+        verdicts.refused.extend(taken.map(|line| (line, "somebody took its place meanwhile".to_owned())));
+        Ok(held)
+    }
+
+    /// Lets a running server write.
+    fn pause(&self, held: Duration) {
+        self.beside.block_on(async { tokio::time::sleep(PAUSE + held / 2).await });
+    }
+
+    fn open(&self, what: &'static str) -> Result<(Lines, indicatif::ProgressBar), CliError> {
+        let file = File::open(self.path).map_err(|error| self.unreadable(&error.to_string()))?;
+        let found = file.metadata().map_err(|error| self.unreadable(&error.to_string()))?;
+        if !found.is_file() {
+            return Err(self.unreadable("it is not a file, and it has to be read twice"));
+        }
+        let bar = progress::bar(found.len(), what);
+        let lines = Lines::new(bar.wrap_read(file), self.format).map_err(|fault| self.unreadable(&fault))?;
+        Ok((lines, bar))
+    }
+
+    fn unreadable(&self, why: &str) -> CliError {
+        CliError::Refused(format!(
+            "{} cannot be imported: {why}\n`freshk user export` writes a file as it should be",
+            self.path.display()
+        ))
+    }
+}
+
+/// As many rows as would have held the writer up just so long.
+fn next_rows(rows: usize, held: Duration) -> usize {
+    let micros = held.as_micros().max(1);
+    let fitting = (rows as u128).saturating_mul(HOLD.as_micros()) / micros;
+    usize::try_from(fitting).unwrap_or(ROWS.1).clamp(ROWS.0, ROWS.1)
+}
+
+fn tell(refused: &[(u64, String)], output: &mut Output) -> Result<(), CliError> {
+    for chunk in refused.chunks(PAGE) {
+        let lines: Vec<_> = chunk.iter().map(|(line, reason)| format!("line {line}: {reason}")).collect();
+        output.text(&(lines.join("\n") + "\n"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! `freshk user list` and `show`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::document;
+use crate::cli::beside::{Beside, PAGE};
+use crate::cli::output::Output;
+use crate::cli::{CliError, session, when};
+use crate::domain::{User, UserId};
+
+/// List users
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "\
+Examples:
+  freshk user list
+  freshk user list --role staff --inactive
+  freshk user list --search 4567 --show-phones
+  freshk user list --limit 1000000 --json | jq '.users[].id'")]
+pub struct ListArgs {
+    /// Only those with this role
+    #[arg(long)]
+    role: Option<String>,
+    /// Only those who are deactivated
+    #[arg(long)]
+    inactive: bool,
+    /// Only those whose phone or username holds this
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+/// Lists.
+///
+/// # Errors
+/// [`CliError`]
+pub(super) fn run(args: &ListArgs, beside: &Beside, output: &mut Output) -> Result<(), CliError> {
+    let mut found = Vec::new();
+    let mut after = UserId(0);
+    while found.len() < args.limit {
+        let page = beside.read(move |view| view.operator().users_after(after, PAGE))?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        found.extend(page.into_iter().filter(|user| args.wants(user)));
+    }
+    found.truncate(args.limit);
+    if output.json {
+        let users: Vec<_> = found.iter().map(|user| document(beside, user)).collect();
+        return Ok(output.json(&json!({ "users": users }))?);
+    }
+    let header = ["id", "username", "phone", "role", "active", "verified", "joined"];
+    Ok(output.table(header, found.iter().map(|user| row(beside, user)))?)
+}
+
+/// Shows one.
+///
+/// # Errors
+/// [`CliError`]
+pub(super) fn show(beside: &Beside, output: &mut Output, name: &str) -> Result<(), CliError> {
+    let user = beside.user(name)?;
+    let (id, now) = (user.id, beside.now());
+    let sessions = beside.read(move |view| view.live_sessions(id, now))?;
+    if output.json {
+        let sessions: Vec<_> = sessions.iter().map(session::document).collect();
+        let mut shown = document(beside, &user);
+        shown["sessions"] = sessions.into();
+        return Ok(output.json(&shown)?);
+    }
+    let [id, username, phone, role, active, verified, joined] = row(beside, &user);
+    let rows = [
+        ["id".to_owned(), id],
+        ["username".to_owned(), username],
+        ["phone".to_owned(), phone],
+        ["role".to_owned(), role],
+        ["active".to_owned(), active],
+        ["verified".to_owned(), verified],
+        ["joined".to_owned(), joined],
+        ["sessions".to_owned(), sessions.len().to_string()],
+    ];
+    output.table(["user", ""], rows)?;
+    if !sessions.is_empty() {
+        output.text("\n")?;
+        session::table(&sessions, output)?;
+    }
+    Ok(())
+}
+
+impl ListArgs {
+    fn wants(&self, user: &User) -> bool {
+        let holds = |text: &String| user.phone.as_str().contains(text) || user.username.contains(text);
+        self.role.as_ref().is_none_or(|role| user.role == *role)
+            && !(self.inactive && user.is_active)
+            && self.search.as_ref().is_none_or(holds)
+    }
+}
+
+fn row(beside: &Beside, user: &User) -> [String; 7] {
+    let word = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    [
+        user.id.to_string(),
+        beside.shown_name(&user.username),
+        beside.shown(&user.phone),
+        user.role.clone(),
+        word(user.is_active),
+        word(user.phone_verified),
+        when::short(user.joined_at),
+    ]
+}

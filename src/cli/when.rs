@@ -1,0 +1,80 @@
+//! Instants at the command line: `--since 2h`, `--since 2026-01-31T12:00:00Z`, and how answers show them.
+
+use std::str::FromStr;
+
+use crate::domain::Timestamp;
+
+/// A point in time as the operator gives it: a duration before now, or an ISO 8601 instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// So long ago.
+    Ago(std::time::Duration),
+    /// That instant.
+    At(Timestamp),
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(ago) = humantime::parse_duration(text) {
+            return Ok(Self::Ago(ago));
+        }
+        let day = text.parse::<jiff::civil::Date>().ok();
+        let day = day.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|day| day.timestamp());
+        text.parse()
+            .ok()
+            .or(day)
+            .map(|instant: jiff::Timestamp| Self::At(Timestamp::from_millis(instant.as_millisecond())))
+            .ok_or_else(|| {
+                "write a duration such as 90m, 2h or 7d, a day such as 2026-01-31, or an instant such as \
+                 2026-01-31T12:00:00Z"
+                    .to_owned()
+            })
+    }
+}
+
+impl When {
+    /// The instant that is meant at `now`.
+    pub fn instant(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(ago) => now - ago,
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// ISO 8601 in UTC, to the millisecond: `2026-01-31T12:00:00.000Z`.
+pub fn iso(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.as_millis())
+        .map_or_else(|_| at.as_millis().to_string(), |instant| format!("{instant:.3}"))
+}
+
+/// The same to the second, for tables.
+pub fn short(at: Timestamp) -> String {
+    let whole = Timestamp::from_millis(at.as_secs().saturating_mul(1000));
+    jiff::Timestamp::from_millisecond(whole.as_millis())
+        .map_or_else(|_| whole.as_millis().to_string(), |instant| format!("{instant:.0}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_days_and_instants() {
+        assert_eq!("2h".parse(), Ok(When::Ago(Duration::from_hours(2))));
+        let day = When::At(Timestamp::from_millis(1_769_817_600_000));
+        assert_eq!("2026-01-31".parse(), Ok(day));
+        assert_eq!("2026-01-31T01:00:00+01:00".parse(), Ok(day));
+        assert!("yesterday".parse::<When>().unwrap_err().contains("7d"));
+    }
+
+    #[test]
+    fn instants_are_shown_in_utc() {
+        let at = Timestamp::from_millis(1_769_817_600_120);
+        assert_eq!(iso(at), "2026-01-31T00:00:00.120Z");
+        assert_eq!(short(at), "2026-01-31T00:00:00Z");
+    }
+}

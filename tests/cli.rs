@@ -1,0 +1,20 @@
+//! The operator's commands: the real binary beside a real server, in a directory and an environment of its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/beside.rs"]
+mod beside;
+#[path = "cli/import.rs"]
+mod import;
+#[path = "cli/support.rs"]
+mod support;
+#[path = "cli/trail.rs"]
+mod trail;
+#[path = "cli/users.rs"]
+mod users;

@@ -1,0 +1,138 @@
+//! Users from elsewhere, and back.
+
+use std::fmt::Write as _;
+
+use crate::support::{Place, is_private};
+
+const HEADER: &str = "id,username,phone_number,role,is_active,phone_verified,date_joined\r\n";
+
+fn many(count: u32) -> String {
+    let mut file = HEADER.to_owned();
+    for number in 1..=count {
+        let id = number * 3;
+        let verified = number % 2 == 0;
+        write!(
+            file,
+            "{id},user_1555{number:07},+1555{number:07},retailer,true,{verified},2020-02-29T12:00:00.123Z\r\n"
+        )
+        .unwrap();
+    }
+    file
+}
+
+#[test]
+fn export_gives_the_file_back() {
+    let place = Place::new();
+    let file = many(2500);
+    place.write("users.csv", &file);
+    let report = place.json("user import users.csv");
+    assert_eq!((&report["imported"], &report["refused"]), (&2500.into(), &serde_json::json!([])));
+    assert_eq!(place.good("user export"), file);
+    let exported = place.run("user export out.jsonl");
+    assert_eq!(exported.code, 0, "{}", exported.stderr);
+    assert!(is_private(&place.path("out.jsonl")));
+
+    let other = Place::new();
+    other.write("users.jsonl", place.read("out.jsonl"));
+    other.good("user import users.jsonl");
+    assert_eq!(other.good("user export --format csv"), file);
+    assert_eq!(other.json("user create +1234567890")["id"], 7501, "above the highest");
+    let again = other.json("user import users.jsonl");
+    assert_eq!((&again["unchanged"], &again["imported"]), (&2500.into(), &0.into()));
+}
+
+#[test]
+fn a_dry_run_writes_nobody() {
+    let place = Place::new();
+    place.write("users.csv", many(10));
+    let report = place.json("user import users.csv --dry-run");
+    assert_eq!((&report["good"], &report["imported"]), (&10.into(), &0.into()));
+    assert_eq!(place.count("SELECT count(*) FROM users"), 0);
+}
+
+#[test]
+fn every_refused_line_is_told_and_nothing_is_imported_unless_they_are_skipped() {
+    let place = Place::new();
+    place.good("user create +15550000000");
+    let mut file = b"phone_number,id,role,username,is_active,date_joined\n\
+        +15550000000,,,,,\n+15550000001,,,,,\n+15550000001,,,,,\nrubbish,,,,,\n+15550000002,0,,,,\n\
+        +15550000003,,boss,,,\n+15550000004,,,,maybe,\n+15550000005,,,,,yesterday\n+15550000006,,\n\
+        +15550000007,1,,,,\n"
+        .to_vec();
+    file.extend(b"+15550000008,,,br\xffken,,\n+15550000009,77,,anna,no,2020-02-29 12:00:00+00:00\n");
+    place.write("users.csv", &file);
+    let refused = place.run("user import users.csv --json");
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("nothing was imported: 9 lines are refused"), "{}", refused.stderr);
+    let report: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+    insta::assert_json_snapshot!(report);
+    assert_eq!(place.count("SELECT count(*) FROM users"), 1);
+
+    let skipped = place.good("user import users.csv --skip-bad");
+    assert!(skipped.starts_with("line 4: phone_number is that of line 3 too\n"), "{skipped}");
+    assert!(
+        skipped.ends_with("12 lines: 2 good, 1 there already, 9 refused; 2 users imported\n"),
+        "{skipped}"
+    );
+    let anna = place.json("user show anna");
+    assert_eq!((&anna["id"], &anna["is_active"]), (&77.into(), &false.into()));
+}
+
+#[test]
+fn a_file_that_is_no_file_of_users_is_refused_with_a_mend() {
+    let place = Place::new();
+    for (name, text, told) in [
+        (
+            "wrong.csv",
+            "phone,name\n+15550000001,x\n",
+            "the column \"phone\", and those known are id, username",
+        ),
+        ("twice.csv", "phone_number,phone_number\n", "twice"),
+        ("lacks.csv", "id,username\n1,x\n", "lacks the column phone_number"),
+        ("empty.csv", "", "lacks the column phone_number"),
+    ] {
+        place.write(name, text);
+        let answer = place.run(&format!("user import {name}"));
+        assert_eq!(answer.code, 1, "{name}");
+        assert!(
+            answer.stderr.contains(told) && answer.stderr.contains("freshk user export"),
+            "{}",
+            answer.stderr
+        );
+    }
+    for name in ["/dev/null", "none.csv"] {
+        assert_eq!(place.run(&format!("user import {name}")).code, 1);
+    }
+    place.write("rubbish.jsonl", format!("{{\n[]\n{{\"phone\": 1}}\n{}\n", "x".repeat(100_000)));
+    let answer = place.run("user import rubbish.jsonl");
+    let lines: Vec<_> = answer.stdout.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "line 1: it is not a JSON object",
+            "line 2: it is not a JSON object",
+            "line 3: it has the member \"phone\", which is not known",
+            "line 4: it has more than 65536 bytes",
+            "4 lines: 0 good, 0 there already, 4 refused; 0 users imported",
+        ]
+    );
+}
+
+/// Joined elsewhere long ago, never verified: upkeep counts from the import.
+#[tokio::test]
+async fn upkeep_leaves_imported_users_their_time() {
+    let place = Place::new();
+    place.write("users.csv", many(3));
+    place.good("user import users.csv");
+    place.good("user create +1234567890");
+    // Two more who joined as long ago, though here: one whom upkeep takes shows that it came round.
+    let conn = rusqlite::Connection::open(place.path("freshk.db")).unwrap();
+    conn.execute("UPDATE users SET joined_at = 0 WHERE phone = '+1234567890'", []).unwrap();
+    let server = place.serve();
+    crate::support::until(async || {
+        place.count("SELECT count(*) FROM users WHERE phone = '+1234567890'") == 0
+    })
+    .await;
+    assert_eq!(place.count("SELECT count(*) FROM users"), 3);
+    drop(server);
+}

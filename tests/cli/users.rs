@@ -1,0 +1,97 @@
+//! Users, without a server.
+
+use crate::support::{PHONE, Place};
+
+fn place_with_two() -> Place {
+    let place = Place::new();
+    place.good("user create +1234567890 --verified");
+    place.good("user create +15551234567 --role staff");
+    place
+}
+
+#[test]
+fn users_are_created_listed_and_shown() {
+    let place = place_with_two();
+    insta::assert_json_snapshot!(place.json("user list"), { ".users[].date_joined" => "[at]" });
+    insta::assert_json_snapshot!(place.json("user show 1 --show-phones"), { ".date_joined" => "[at]" });
+    for name in ["2", "+15551234567", "user_15551234567"] {
+        assert_eq!(place.json(&format!("user show {name}"))["id"], 2, "{name}");
+    }
+    let ids = |line: &str| {
+        let users = place.json(line)["users"].as_array().unwrap().clone();
+        users.iter().map(|user| user["id"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("user list --role staff"), [2]);
+    assert_eq!(ids("user list --search 4567890"), [1]);
+    assert_eq!(ids("user list --limit 1"), [1]);
+    assert_eq!(ids("user list --inactive"), [0; 0]);
+}
+
+#[test]
+fn phones_and_names_made_of_them_are_masked_unless_asked_for() {
+    let place = place_with_two();
+    for line in
+        ["user list", "user show 1", "user list --json", "user show 1 --json", "user set-role 1 staff"]
+    {
+        let said = place.good(line);
+        assert!(said.contains("+12******90") && !said.contains("1234567890"), "{line}\n{said}");
+        let said = place.good(&format!("{line} --show-phones"));
+        assert!(said.contains(PHONE), "{line}\n{said}");
+    }
+}
+
+#[test]
+fn a_new_phone_renames_only_a_derived_name() {
+    let place = place_with_two();
+    let changed = place.json("user set-phone 1 +1234567891 --show-phones");
+    assert_eq!(
+        (&changed["username"], &changed["phone_number"]),
+        (&"user_1234567891".into(), &"+1234567891".into())
+    );
+    place.write("named.csv", "username,phone_number\nanna,+1234567800\n");
+    place.good("user import named.csv");
+    let changed = place.json("user set-phone anna +1234567801 --show-phones");
+    assert_eq!((&changed["username"], &changed["phone_number"]), (&"anna".into(), &"+1234567801".into()));
+    let taken = place.run("user set-phone anna +15551234567");
+    assert_eq!(taken.code, 1);
+    assert!(taken.stderr.contains("belongs to another user\nlook at it with"), "{}", taken.stderr);
+}
+
+#[test]
+fn every_act_leaves_its_line_in_the_trail() {
+    let place = place_with_two();
+    for line in [
+        "user set-role 1 staff",
+        "user deactivate 1",
+        "user activate 1",
+        "user set-phone 1 +1234567891",
+        "user logout 1",
+        "limit reset +1234567891",
+        "user delete 1 --yes",
+    ] {
+        place.good(line);
+    }
+    let lines = place.json("audit list")["lines"].clone();
+    let lines: Vec<_> =
+        lines.as_array().unwrap().iter().map(|line| [&line["event"], &line["detail"]]).collect();
+    insta::assert_json_snapshot!(lines);
+}
+
+/// What stays is the line of the audit trail, without the phone.
+#[test]
+fn a_deleted_user_leaves_no_phone_behind() {
+    let place = place_with_two();
+    let asked = place.run("user delete 1");
+    assert_eq!(asked.code, 2);
+    assert!(asked.stderr.contains("add --yes"), "{}", asked.stderr);
+    insta::assert_json_snapshot!(place.json("user delete 1 --yes"));
+    assert_eq!(place.run("user show 1").code, 1);
+    assert_eq!(place.count("SELECT count(*) FROM audit WHERE user_id = 1"), 2);
+    assert_eq!(
+        place.count(
+            "SELECT count(*) FROM audit WHERE user_id = 1 AND (phone IS NOT NULL OR phone_hash IS NOT NULL)"
+        ),
+        0
+    );
+    assert_eq!(place.json("user create +1234567890")["id"], 3, "an id is never given twice");
+}
