@@ -14,6 +14,7 @@ pub mod error;
 mod flows;
 pub mod health;
 mod occasion;
+pub mod ops;
 pub mod otp;
 pub mod rates;
 pub mod server;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 usage.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -116,6 +117,9 @@ pub enum CliError {
     /// Nothing can listen there.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Nothing can listen there for operators.
+    #[error("ops.listen: cannot listen on {0}: {1}; choose another address, or off")]
+    Operations(SocketAddr, #[source] std::io::Error),
     /// The log cannot be written.
     #[error(transparent)]
     Telemetry(#[from] telemetry::InitError),

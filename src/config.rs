@@ -36,7 +36,7 @@ use layers::{Layer, Values};
 use limits::Limits;
 use log::{Audit, Log};
 use reader::Reader;
-use server::{Docs, Server};
+use server::{Docs, Ops, Server};
 use sms::Sms;
 use tokens::Tokens;
 use users::{Phone, Privacy, Users};
@@ -76,6 +76,8 @@ pub struct Config {
     pub secret_key_fallbacks: Vec<Secret>,
     /// `[server]`
     pub server: Server,
+    /// `[ops]`
+    pub ops: Ops,
     /// `[docs]`
     pub docs: Docs,
     /// `[database]`
@@ -144,6 +146,7 @@ impl Config {
         let debug = reader.switch(&top::DEBUG);
         let (secret_key, secret_key_fallbacks) = top::read(reader);
         let server = server::read(reader);
+        let ops = server::read_ops(reader);
         let docs = server::read_docs(reader);
         let database = database::read(reader);
         let otp = otp::read(reader);
@@ -160,6 +163,7 @@ impl Config {
             secret_key,
             secret_key_fallbacks,
             server,
+            ops,
             docs,
             database,
             otp,

@@ -38,6 +38,8 @@ impl Auth {
         let horizon = self.horizon(now);
         while self.parts.store.write(move |tx| tx.purge(&horizon, SLICE)).await? {}
         self.parts.store.checkpoint().await?;
+        let sessions = self.parts.store.read(move |view| view.count_live_sessions(now)).await?;
+        self.parts.metrics.set_live_sessions(sessions);
         Ok(())
     }
 

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use poem::Response;
+use poem::endpoint::BoxEndpoint;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::output::Output;
 use super::wiring::{self, Service};
@@ -39,6 +44,9 @@ pub struct ServeArgs {
 
 /// How often upkeep comes round.
 const UPKEEP: Duration = Duration::from_secs(30);
+
+/// Connections of operators at once.
+const OPERATORS: usize = 64;
 
 /// Threads for reading, beside those for sending.
 const READING_THREADS: usize = 16;
@@ -79,10 +87,12 @@ async fn serve(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let Service { auth, store, endpoint } = wiring::build(config, secret, store, clock.clone(), random)?;
+    let Service { auth, store, endpoint, operations, .. } =
+        wiring::build(config, secret, store, clock.clone(), random)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
     let listener = server::bind(config.server.listen).await?;
+    let operations = Operations::start(config, operations, clock.clone()).await?;
     auth.settle_after_restart().await.map_err(CliError::Database)?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
     let address = listener.local_addr().map_err(CliError::Runtime)?;
@@ -91,12 +101,7 @@ async fn serve(
         output.text(&banner(config, &address.to_string()))?;
     }
     let upkeep = tokio::spawn(keep_up(auth.clone()));
-    let settings = ServerSettings {
-        request_timeout: config.server.request_timeout,
-        max_connections: config.server.max_connections,
-        shutdown_timeout: config.server.shutdown_timeout,
-    };
-    server::serve(listener, endpoint, settings, clock, async move {
+    server::serve(listener, endpoint, settings(config), clock, async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -111,9 +116,63 @@ async fn serve(
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
         tracing::warn!(%error, "the end could not be noted");
     }
+    // The last to go: until here the operator can look.
+    operations.stop().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The operations listener.
+struct Operations {
+    stop: CancellationToken,
+    served: Option<JoinHandle<()>>,
+}
+
+impl Operations {
+    /// Listens, unless that is off. In debug, where several servers may run on one machine, an address that is taken is
+    /// no reason to stop.
+    async fn start(
+        config: &Config,
+        endpoint: BoxEndpoint<'static, Response>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CliError> {
+        let stop = CancellationToken::new();
+        let Some(address) = config.ops.listen else { return Ok(Self { stop, served: None }) };
+        let listener = match TcpListener::bind(address).await {
+            Ok(listener) => listener,
+            Err(error) if config.debug => {
+                tracing::warn!(%address, %error, "no metrics: set ops.listen to a free address, or to off");
+                return Ok(Self { stop, served: None });
+            }
+            Err(error) => return Err(CliError::Operations(address, error)),
+        };
+        let address = listener.local_addr().map_err(CliError::Runtime)?;
+        tracing::info!(%address, "serving metrics and health to operators");
+        let stopped = stop.clone();
+        let settings = ServerSettings { max_connections: OPERATORS, ..settings(config) };
+        let serving = server::serve(listener, endpoint, settings, clock, async move {
+            stopped.cancelled().await;
+        });
+        Ok(Self { stop, served: Some(tokio::spawn(serving)) })
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        if let Some(served) = self.served
+            && let Err(error) = served.await
+        {
+            tracing::error!(%error, "the operations listener did not end as it should");
+        }
+    }
+}
+
+fn settings(config: &Config) -> ServerSettings {
+    ServerSettings {
+        request_timeout: config.server.request_timeout,
+        max_connections: config.server.max_connections,
+        shutdown_timeout: config.server.shutdown_timeout,
+    }
 }
 
 async fn keep_up(auth: Arc<Auth>) {

@@ -73,6 +73,7 @@ pub struct Section {
 pub const SECTIONS: &[Section] = &[
     top::SECTION,
     server::SECTION,
+    server::OPS_SECTION,
     server::DOCS_SECTION,
     database::SECTION,
     otp::SECTION,

@@ -9,6 +9,7 @@
 mod codes;
 mod guide;
 mod limits;
+mod metrics;
 mod support;
 
 #[path = "../support/twilio.rs"]

@@ -24,7 +24,8 @@ fn edge_with(flood: FloodGuard, readiness: Readiness) -> impl Endpoint<Output = 
     let header = HeaderName::from_static("x-forwarded-for");
     let trusted = vec!["10.0.0.0/8".parse().unwrap()];
     let client_ip = ClientIp::new(trusted, header, Arc::new(ManualClock::new()));
-    let parts = EdgeParts { random: Arc::new(SeededRandom::new(1)), flood, client_ip, readiness };
+    let random = Arc::new(SeededRandom::new(1));
+    let parts = EdgeParts { random, flood, client_ip, readiness, metrics: Metrics::new() };
     assemble(Demo::default(), parts, settings())
 }
 
