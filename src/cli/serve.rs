@@ -25,7 +25,7 @@ use crate::domain::Secret;
 use crate::domain::audit::AuditEvent;
 use crate::random::{Random, SystemRandom};
 use crate::storage::sqlite::{ServeLock, SqliteStore};
-use crate::telemetry;
+use crate::telemetry::{self, LogFile};
 
 /// Answer the phones
 #[derive(Args, Clone, Debug)]
@@ -64,7 +64,9 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         LogFormat::Pretty => telemetry::Format::Pretty,
         LogFormat::Json => telemetry::Format::Json,
     };
-    telemetry::init(&config.log.level, format)?;
+    let file = config.log.file.as_deref().map(|path| LogFile { path, keep: config.log.keep });
+    // What waits for the disk is written when this is dropped, at the very end.
+    let _logging = telemetry::init(&config.log.level, format, file)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let path = config.database.url.path();
     // Held until the process ends.
