@@ -15,7 +15,10 @@ use crate::random::SystemRandom;
 use crate::storage::sqlite::{LockError, OpenError};
 use crate::telemetry;
 
+pub mod backups;
 pub mod config;
+pub mod confirm;
+pub mod db;
 pub mod key;
 pub mod openapi;
 pub mod output;
@@ -83,6 +86,9 @@ pub struct Global {
 pub enum Command {
     /// Answer the phones
     Serve(serve::ServeArgs),
+    /// Look after the database: backups, checks, restoring
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -93,7 +99,7 @@ pub enum Command {
     Openapi(openapi::OpenapiArgs),
 }
 
-/// Why a command failed; it exits with 1. Each says what to do next.
+/// Why a command failed. Each says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The configuration is not good.
@@ -133,9 +139,28 @@ pub enum CliError {
         "the system refused a thread, a signal or a socket: {0}\nraise the limits of this user (ulimit -a)"
     )]
     Runtime(std::io::Error),
+    /// The command line asks for what cannot be, as far as anybody can tell without looking; it exits with 2.
+    #[error("{0}")]
+    Usage(String),
+    /// What was asked for cannot be done as things are.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no database yet.
+    #[error(
+        "there is no database {}\n`freshk serve` makes it; or correct database.url or --database",
+        .0.display()
+    )]
+    Missing(PathBuf),
     /// There is no working directory.
     #[error("the working directory cannot be read: {0}\nchange to a directory that exists")]
     Directory(std::io::Error),
+}
+
+impl CliError {
+    /// What the process exits with: 2 for a command line that will not do, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+    }
 }
 
 impl Global {
@@ -177,6 +202,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Serve(args) => serve::run(args, &cli.global, &mut output),
         Command::Openapi(_) => openapi::run(&mut output),
+        Command::Db(command) => db::run(command, &cli.global, &mut output),
         Command::Config(command) => config::run(command, &cli.global, &mut output),
         Command::Key(command) => key::run(command, &SystemRandom, &mut output),
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::domain::Secret;
 use crate::domain::policy::{OtpPolicy, Policy, Retention};
 
+pub mod backup;
 pub mod database;
 pub mod dev_secret;
 pub mod fault;
@@ -31,6 +32,7 @@ mod value;
 pub use fault::{Fault, Faults};
 pub use show::Setting;
 
+use backup::Backup;
 use database::Database;
 use layers::{Layer, Values};
 use limits::Limits;
@@ -100,6 +102,8 @@ pub struct Config {
     pub log: Log,
     /// `[audit]`
     pub audit: Audit,
+    /// `[backup]`
+    pub backup: Backup,
 }
 
 /// A configuration, and how it came about.
@@ -158,6 +162,7 @@ impl Config {
         let sms = sms::read(reader);
         let log = log::read(reader);
         let audit = log::read_audit(reader);
+        let backup = backup::read(reader);
         Some(Self {
             debug,
             secret_key,
@@ -175,6 +180,7 @@ impl Config {
             sms: sms?,
             log,
             audit,
+            backup,
         })
     }
 

@@ -43,6 +43,7 @@ struct Inner {
     sessions: Gauge<u64, AtomicU64>,
     database: Gauge<u64, AtomicU64>,
     log: Gauge<u64, AtomicU64>,
+    backup_age: Gauge<f64, AtomicU64>,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -144,6 +145,14 @@ impl Metrics {
         registry.register_with_unit("database_size", "The database file", Unit::Bytes, database.clone());
         let log = Gauge::default();
         registry.register_with_unit("wal_size", "The write-ahead log beside it", Unit::Bytes, log.clone());
+        let backup_age = Gauge::<f64, AtomicU64>::default();
+        backup_age.set(f64::INFINITY);
+        registry.register_with_unit(
+            "backup_age",
+            "How long ago the latest backup in backup.dir was made; infinite where there is none",
+            Unit::Seconds,
+            backup_age.clone(),
+        );
         Self(Arc::new(Inner {
             registry,
             otp_requests,
@@ -158,6 +167,7 @@ impl Metrics {
             sessions,
             database,
             log,
+            backup_age,
         }))
     }
 
@@ -211,6 +221,11 @@ impl Metrics {
     pub fn set_sizes(&self, database: u64, log: u64) {
         self.0.database.set(database);
         self.0.log.set(log);
+    }
+
+    /// How old the latest backup is; `None` where there is none.
+    pub fn set_backup_age(&self, age: Option<Duration>) {
+        self.0.backup_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
     }
 
     /// Everything, as text of [`MEDIA_TYPE`].

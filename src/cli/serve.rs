@@ -9,12 +9,12 @@ use poem::Response;
 use poem::endpoint::BoxEndpoint;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::output::Output;
 use super::wiring::{self, Service};
-use super::{CliError, Global};
+use super::{CliError, Global, backups};
 use crate::api::server::{self, ServerSettings};
 use crate::auth::Auth;
 use crate::clock::{Clock, SystemClock};
@@ -103,6 +103,7 @@ async fn serve(
         output.text(&banner(config, &address.to_string()))?;
     }
     let upkeep = tokio::spawn(keep_up(auth.clone()));
+    let backing_up = tokio::spawn(back_up(config.clone(), clock.clone()));
     server::serve(listener, endpoint, settings(config), clock, async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -112,6 +113,7 @@ async fn serve(
     })
     .await;
     upkeep.abort();
+    backing_up.abort();
     if !auth.finish(config.server.shutdown_timeout).await {
         tracing::warn!("some flows did not finish in time; the next start settles what they left");
     }
@@ -184,6 +186,26 @@ async fn keep_up(auth: Arc<Auth>) {
         rounds.tick().await;
         if let Err(error) = auth.upkeep().await {
             tracing::warn!(%error, "a round of upkeep failed; the next one tries again");
+        }
+    }
+}
+
+/// Makes the backups that are due; a task of its own, for a large copy must not keep upkeep waiting.
+async fn back_up(config: Config, clock: Arc<dyn Clock>) {
+    let mut rounds = tokio::time::interval(UPKEEP);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let (path, settings, now) =
+            (config.database.url.path().to_owned(), config.backup.clone(), clock.now());
+        let made = spawn_blocking(move || backups::make_if_due(&path, &settings, now)).await;
+        match made {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => tracing::info!("the database was backed up"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "no backup was made; see that backup.dir exists and has room")
+            }
+            Err(error) => tracing::error!(%error, "a backup did not end as it should"),
         }
     }
 }

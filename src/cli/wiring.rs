@@ -6,6 +6,7 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
+use super::backups;
 use crate::api::health::Readiness;
 use crate::api::otp::OtpApi;
 use crate::api::sessions::SessionsApi;
@@ -109,10 +110,12 @@ pub fn build(
         policy: config.policy(),
         metrics: metrics.clone(),
     });
-    let counted = metrics.clone();
+    let (counted, backups, wall) = (metrics.clone(), config.backup.dir.clone(), clock.clone());
     let page: ops::Page = Arc::new(move || {
         let (database, log) = engine.sizes();
         counted.set_sizes(database, log);
+        let latest = backups.as_deref().and_then(|dir| backups::all(dir).ok()?.into_iter().next());
+        counted.set_backup_age(latest.map(|(at, _)| at.until(wall.now())));
         counted.render()
     });
     let operations = ops::endpoint(page, readiness(&store), random.clone());

@@ -16,6 +16,7 @@ use crate::storage::{Engine, Fault, Principal, ReadJob, Stored, WriteJob};
 
 mod audit;
 mod cache;
+mod care;
 mod challenges;
 mod checkpoint;
 mod columns;
@@ -37,6 +38,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use care::{Checkup, RestoreError, Restored, back_up, check, restore, vacuum};
 pub use lock::{LockError, ServeLock};
 pub use migrate::BackupError;
 pub use open::{OpenOptions, PageLimit};
