@@ -16,10 +16,13 @@ use crate::storage::sqlite::{LockError, OpenError};
 use crate::telemetry;
 
 pub mod backups;
+pub mod completions;
 pub mod config;
 pub mod confirm;
 pub mod db;
+pub mod init;
 pub mod key;
+pub mod man;
 pub mod openapi;
 pub mod output;
 pub mod serve;
@@ -86,6 +89,8 @@ pub struct Global {
 pub enum Command {
     /// Answer the phones
     Serve(serve::ServeArgs),
+    /// Write a configuration to begin with
+    Init(init::InitArgs),
     /// Look after the database: backups, checks, restoring
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -97,6 +102,10 @@ pub enum Command {
     Key(key::KeyCommand),
     /// Print the description of the API
     Openapi(openapi::OpenapiArgs),
+    /// Print what a shell needs to complete the command line
+    Completions(completions::CompletionsArgs),
+    /// Print or write manual pages
+    Man(man::ManArgs),
 }
 
 /// Why a command failed. Each says what to do next.
@@ -202,6 +211,9 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Serve(args) => serve::run(args, &cli.global, &mut output),
         Command::Openapi(_) => openapi::run(&mut output),
+        Command::Init(args) => init::run(args, &cli.global, &SystemRandom, &mut output),
+        Command::Completions(args) => completions::run(args, &mut output),
+        Command::Man(args) => man::run(args, &mut output),
         Command::Db(command) => db::run(command, &cli.global, &mut output),
         Command::Config(command) => config::run(command, &cli.global, &mut output),
         Command::Key(command) => key::run(command, &SystemRandom, &mut output),

@@ -8,3 +8,5 @@ mod db;
 mod place;
 #[path = "ops/restore.rs"]
 mod restore;
+#[path = "ops/setup.rs"]
+mod setup;

@@ -30,7 +30,7 @@ const BYTES: usize = 48;
 pub fn run(command: &KeyCommand, random: &dyn Random, output: &mut Output) -> Result<(), CliError> {
     match command {
         KeyCommand::Generate => {
-            let secret = generate(random);
+            let secret = fresh(random);
             if output.json {
                 output.json(&json!({ "secret_key": secret }))?;
             } else {
@@ -42,7 +42,7 @@ pub fn run(command: &KeyCommand, random: &dyn Random, output: &mut Output) -> Re
 }
 
 /// A secret of 64 characters that need no quoting, neither in a shell nor in a URL.
-fn generate(random: &dyn Random) -> String {
+pub(super) fn fresh(random: &dyn Random) -> String {
     let mut bytes = [0; BYTES];
     random.fill(&mut bytes);
     data_encoding::BASE64URL_NOPAD.encode(&bytes)
