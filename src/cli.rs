@@ -16,6 +16,7 @@ use crate::storage::sqlite::{LockError, OpenError};
 use crate::telemetry;
 
 pub mod backups;
+pub mod check;
 pub mod completions;
 pub mod config;
 pub mod confirm;
@@ -91,6 +92,8 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Write a configuration to begin with
     Init(init::InitArgs),
+    /// Go through the deployment checklist
+    Check(check::CheckArgs),
     /// Look after the database: backups, checks, restoring
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -211,6 +214,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Serve(args) => serve::run(args, &cli.global, &mut output),
         Command::Openapi(_) => openapi::run(&mut output),
+        Command::Check(args) => check::run(args, &cli.global, &mut output),
         Command::Init(args) => init::run(args, &cli.global, &SystemRandom, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
         Command::Man(args) => man::run(args, &mut output),

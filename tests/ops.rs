@@ -2,6 +2,8 @@
 //! matters.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
 
+#[path = "ops/check.rs"]
+mod check;
 #[path = "ops/db.rs"]
 mod db;
 #[path = "ops/place.rs"]
