@@ -16,6 +16,7 @@ pub mod health;
 pub mod idempotency;
 mod jwks;
 mod occasion;
+pub mod ops;
 pub mod otp;
 pub mod rates;
 pub mod server;

@@ -15,6 +15,7 @@ use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::domain::{Channel, ClientAddress, PhoneNumber, Timestamp};
 use crate::limits::early::EarlyNo;
+use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::sms::SmsSender;
 use crate::storage::Store;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// The numbers to obey.
     pub policy: Policy,
+    /// Counts.
+    pub metrics: Metrics,
 }
 
 /// The flows.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 usage.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -16,11 +17,17 @@ use crate::telemetry;
 use crate::tokens::keys::KeyError;
 
 pub mod audit;
+pub mod backups;
 pub mod beside;
+pub mod check;
+pub mod completions;
 pub mod config;
 pub mod confirm;
+pub mod db;
+pub mod init;
 pub mod key;
 pub mod limit;
+pub mod man;
 pub mod openapi;
 pub mod otp;
 pub mod output;
@@ -116,6 +123,13 @@ pub enum Command {
     Audit(audit::AuditCommand),
     /// Count requests, deliveries, logins and refusals
     Stats(stats::StatsArgs),
+    /// Write a configuration to begin with
+    Init(init::InitArgs),
+    /// Go through the deployment checklist
+    Check(check::CheckArgs),
+    /// Look after the database: backups, checks, restoring
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -124,6 +138,10 @@ pub enum Command {
     Key(key::KeyCommand),
     /// Print the description of the API
     Openapi(openapi::OpenapiArgs),
+    /// Print what a shell needs to complete the command line
+    Completions(completions::CompletionsArgs),
+    /// Print or write manual pages
+    Man(man::ManArgs),
 }
 
 /// Why a command failed. Each says what to do next.
@@ -150,6 +168,9 @@ pub enum CliError {
     /// Nothing can listen there.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Nothing can listen there for operators.
+    #[error("ops.listen: cannot listen on {0}: {1}; choose another address, or off")]
+    Operations(SocketAddr, #[source] std::io::Error),
     /// The log cannot be written.
     #[error(transparent)]
     Telemetry(#[from] telemetry::InitError),
@@ -255,6 +276,11 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Sms(command) => sms::run(command, &cli.global, &mut output),
         Command::Audit(command) => audit::run(command, &cli.global, &mut output),
         Command::Stats(args) => stats::run(*args, &cli.global, &mut output),
+        Command::Check(args) => check::run(args, &cli.global, &mut output),
+        Command::Init(args) => init::run(args, &cli.global, &SystemRandom, &mut output),
+        Command::Completions(args) => completions::run(args, &mut output),
+        Command::Man(args) => man::run(args, &mut output),
+        Command::Db(command) => db::run(command, &cli.global, &mut output),
         Command::Config(command) => config::run(command, &cli.global, &mut output),
         Command::Key(command) => key::run(command, &cli.global, &SystemRandom, &mut output),
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::domain::Secret;
 use crate::domain::policy::{OtpPolicy, Policy, Retention};
 
+pub mod backup;
 pub mod database;
 pub mod dev_secret;
 pub mod fault;
@@ -31,12 +32,13 @@ mod value;
 pub use fault::{Fault, Faults};
 pub use show::Setting;
 
+use backup::Backup;
 use database::Database;
 use layers::{Layer, Values};
 use limits::Limits;
 use log::{Audit, Log};
 use reader::Reader;
-use server::{Docs, Server};
+use server::{Docs, Ops, Server};
 use sms::Sms;
 use tokens::Tokens;
 use users::{Phone, Privacy, Users};
@@ -76,6 +78,8 @@ pub struct Config {
     pub secret_key_fallbacks: Vec<Secret>,
     /// `[server]`
     pub server: Server,
+    /// `[ops]`
+    pub ops: Ops,
     /// `[docs]`
     pub docs: Docs,
     /// `[database]`
@@ -98,6 +102,8 @@ pub struct Config {
     pub log: Log,
     /// `[audit]`
     pub audit: Audit,
+    /// `[backup]`
+    pub backup: Backup,
 }
 
 /// A configuration, and how it came about.
@@ -144,6 +150,7 @@ impl Config {
         let debug = reader.switch(&top::DEBUG);
         let (secret_key, secret_key_fallbacks) = top::read(reader);
         let server = server::read(reader);
+        let ops = server::read_ops(reader);
         let docs = server::read_docs(reader);
         let database = database::read(reader);
         let otp = otp::read(reader);
@@ -155,11 +162,13 @@ impl Config {
         let sms = sms::read(reader);
         let log = log::read(reader);
         let audit = log::read_audit(reader);
+        let backup = backup::read(reader);
         Some(Self {
             debug,
             secret_key,
             secret_key_fallbacks,
             server,
+            ops,
             docs,
             database,
             otp,
@@ -171,6 +180,7 @@ impl Config {
             sms: sms?,
             log,
             audit,
+            backup,
         })
     }
 

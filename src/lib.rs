@@ -7,6 +7,7 @@
 //! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
+//! - [`metrics`]: what the operator's monitoring reads
 //! - [`config`]: every key, validated before anything starts
 
 pub mod api;
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod limits;
+pub mod metrics;
 pub mod random;
 pub mod sms;
 pub mod storage;

@@ -51,6 +51,17 @@ pub enum SendOutcome {
     Refused(Failure),
 }
 
+impl SendOutcome {
+    /// How far the message has come by it.
+    pub const fn state(&self) -> MessageState {
+        match self {
+            Self::Accepted(accepted) => accepted.state,
+            Self::Unknown(_) => MessageState::Unknown,
+            Self::Refused(_) => MessageState::Failed,
+        }
+    }
+}
+
 /// Why an SMS was not, or perhaps not, sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -48,6 +48,8 @@ pub trait View {
     fn session(&self, id: &SessionId) -> Stored<Option<Session>>;
     /// The sessions of a user that have not ended and whose refresh token is good at `now`, oldest first.
     fn live_sessions(&self, user: UserId, now: Timestamp) -> Stored<Vec<Session>>;
+    /// How many sessions, of all users, have not ended and can still be refreshed at `now`.
+    fn count_live_sessions(&self, now: Timestamp) -> Stored<u64>;
     /// When a generation of a session was rotated away, while that is still known.
     fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>>;
     /// The newest challenges of a phone in a channel, newest first, at most `limit`.

@@ -1,15 +1,18 @@
-//! Logs: one record, one line, on standard error, whatever a value holds.
+//! Logs: one record, one line, on standard error and, if asked, in files of a day each, whatever a value holds.
 //!
 //! `pretty` is for eyes, `json` for programs. The fields of the spans around an event (`request_id`) stand beside its
 //! own. Instants are ISO 8601 in UTC. Only the configuration decides what is logged; `RUST_LOG` is not consulted.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 
 use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -17,6 +20,10 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+mod file;
+
+pub use file::LogFile;
 
 /// How a record looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +40,43 @@ pub enum InitError {
     /// The filter is not of the form `info,freshk::sms=debug`.
     #[error("{0:?} is not a log filter such as info,freshk::sms=debug")]
     Filter(String),
+    /// The file cannot be written.
+    #[error("log.file: {} cannot be written: {reason}; name a file in a directory that this user can write", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// What is there is somebody else's.
+    #[error(
+        "log.file: {0} is a file that freshk did not make; move it away, or choose another name: the log is kept in a \
+         file a day, and this name leads to the latest"
+    )]
+    Foreign(PathBuf),
     /// Logs were set up before.
     #[error("logs are set up already")]
     Twice,
 }
 
-/// Sends the logs of the whole process to standard error.
+/// Holds the log in files open: when it is dropped, what waits is written.
+#[must_use = "dropped, it ends the log in files"]
+#[derive(Debug)]
+pub struct Logging {
+    _file: Option<WorkerGuard>,
+}
+
+/// Sends the logs of the whole process to standard error, and to files where that is asked for.
 ///
 /// # Errors
-/// A bad filter, or a second call.
-pub fn init(filter: &str, format: Format) -> Result<(), InitError> {
+/// A bad filter, a file that cannot be written, or a second call.
+pub fn init(filter: &str, format: Format, file: Option<LogFile<'_>>) -> Result<Logging, InitError> {
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    subscriber(filter, format, colours, io::stderr)?.try_init().map_err(|_| InitError::Twice)
+    let subscriber = subscriber(filter, format, colours, io::stderr)?;
+    let (writer, guard) = file.map(file::open).transpose()?.unzip();
+    let lines = writer.map(|writer| lines(format, false, writer));
+    subscriber.with(lines).try_init().map_err(|_| InitError::Twice)?;
+    Ok(Logging { _file: guard })
 }
 
 /// The same for another writer, not yet in force; for tests.
@@ -56,21 +88,28 @@ pub fn subscriber<W>(
     format: Format,
     colours: bool,
     writer: W,
-) -> Result<impl Subscriber + Send + Sync + 'static, InitError>
+) -> Result<impl Subscriber + for<'s> LookupSpan<'s> + Send + Sync + 'static, InitError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let targets: Targets = filter.parse().map_err(|_| InitError::Filter(filter.to_owned()))?;
     // At trace the HTTP client dumps what it writes, credentials and code included.
     let targets = targets.with_target("ureq", LevelFilter::OFF);
-    let lines = tracing_subscriber::fmt::layer()
+    Ok(tracing_subscriber::registry().with(targets).with(lines(format, colours, writer)))
+}
+
+fn lines<S, W>(format: Format, colours: bool, writer: W) -> impl Layer<S> + Send + Sync + 'static
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt::layer()
         .fmt_fields(JsonFields::new())
         .event_format(Lines { format })
         .with_ansi(colours && format == Format::Pretty)
         // A standard error that is closed must not become a panic.
         .log_internal_errors(false)
-        .with_writer(writer);
-    Ok(tracing_subscriber::registry().with(targets).with(lines))
+        .with_writer(writer)
 }
 
 /// Writes each event as one line.

@@ -45,7 +45,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "auth",
-        &["domain", "storage", "limits", "sms", "tokens", "clock", "random"],
+        &["domain", "storage", "limits", "sms", "tokens", "clock", "random", "metrics"],
         &["tokio", "tokio_util", "tracing", "thiserror", "hmac", "subtle"],
     ),
     (
@@ -66,7 +66,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "api",
-        &["auth", "domain", "clock", "random"],
+        &["auth", "domain", "clock", "random", "metrics"],
         &[
             "poem",
             "poem_openapi",
@@ -86,7 +86,12 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "data_encoding",
         ],
     ),
-    ("telemetry", &["domain"], &["tracing", "tracing_subscriber", "serde", "serde_json", "thiserror"]),
+    ("metrics", &[], &["prometheus_client"]),
+    (
+        "telemetry",
+        &["domain"],
+        &["tracing", "tracing_appender", "tracing_subscriber", "serde", "serde_json", "thiserror"],
+    ),
 ];
 
 /// Rooms that may use everything: people at a shell stand above all, and only wiring names adapters.

@@ -20,6 +20,7 @@ use crate::api::error::{ApiError, ErrorCode, Form};
 use crate::api::health::Readiness;
 use crate::clock::Stopwatch;
 use crate::domain::ClientAddress;
+use crate::metrics::{Metrics, RouteMeter};
 use crate::random::Random;
 
 mod access;
@@ -69,6 +70,8 @@ pub struct EdgeParts {
     pub readiness: Readiness,
     /// The public keys of tokens, where they are signed asymmetrically: served at `/.well-known/jwks.json`.
     pub jwks: Option<String>,
+    /// Counts.
+    pub metrics: Metrics,
 }
 
 /// The peer's address, for requests that did not come through a socket.
@@ -83,7 +86,9 @@ pub fn assemble<T: OpenApi + 'static>(
     settings: EdgeSettings,
 ) -> impl Endpoint<Output = Response> + 'static {
     Edge {
-        routes: Routes::new(api, parts.readiness, parts.jwks, &settings),
+        routes: Routes::new(api, parts.readiness, parts.jwks, &parts.metrics, &settings),
+        nowhere: parts.metrics.route(access::UNKNOWN),
+        metrics: parts.metrics,
         hosts: Hosts::new(&settings.allowed_hosts, settings.debug),
         intake: Intake { limit: settings.body_limit, timeout: settings.request_timeout },
         callback: settings.callback,
@@ -95,6 +100,9 @@ pub fn assemble<T: OpenApi + 'static>(
 
 struct Edge {
     routes: Routes,
+    /// Counts what never reached a route.
+    nowhere: RouteMeter,
+    metrics: Metrics,
     hosts: Hosts,
     intake: Intake,
     callback: String,
@@ -119,7 +127,7 @@ impl Edge {
         let watch = Stopwatch::start();
         let form = Form::preferred(request.headers());
         let client = self.client_ip.resolve(peer(&request), request.headers());
-        let mut line = access::Line::new(request.method(), client);
+        let mut line = access::Line::new(request.method(), client, &self.nowhere);
 
         let mut response = match self.pass(request, &id, client, &mut line).await {
             Ok(response) => response,
@@ -133,7 +141,9 @@ impl Edge {
             }
         };
         dress(&mut response, &id);
-        line.write(response.status(), watch.elapsed());
+        let latency = watch.elapsed();
+        line.count(&self.metrics, latency);
+        line.write(response.status(), latency);
         Ok(response)
     }
 
@@ -154,7 +164,7 @@ impl Edge {
             self.hosts.admit(request.uri(), request.headers())?;
         }
         let route = self.routes.find(path).ok_or(ErrorCode::NotFound)?;
-        line.route = &route.template;
+        (line.route, line.meter) = (&route.template, &route.meter);
         let operation = route.operation(request.method())?;
 
         let mut request = self.intake.take(request, operation).await?;

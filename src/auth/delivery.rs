@@ -31,24 +31,28 @@ impl Auth {
     /// # Errors
     /// [`AuthError::Unavailable`] and its like without a database: the provider should try again.
     pub async fn report(self: &Arc<Self>, report: DeliveryReport) -> Result<(), AuthError> {
+        let state = report.state;
         let (now, live_codes) = (self.parts.clock.now(), self.policy().otp.live_codes);
         let keys = self.parts.keys.current().clone();
-        let trail = self
+        let moved = self
             .parts
             .store
             .write(move |tx| {
+                let Some(message) = find(tx, &report)?.filter(|found| found.state.advances_to(report.state))
+                else {
+                    return Ok(None);
+                };
                 let mut trail = Trail::default();
-                if let Some(message) =
-                    find(tx, &report)?.filter(|found| found.state.advances_to(report.state))
-                {
-                    let mut actor = Actor::system(now).with_phone(&message.to, keys.audit_hash(&message.to));
-                    actor.request_id = Some(report.request_id.clone());
-                    advance(tx, &mut trail, &actor, &report, message, live_codes)?;
-                }
-                Ok(trail)
+                let mut actor = Actor::system(now).with_phone(&message.to, keys.audit_hash(&message.to));
+                actor.request_id = Some(report.request_id.clone());
+                advance(tx, &mut trail, &actor, &report, message, live_codes)?;
+                Ok(Some(trail))
             })
             .await?;
-        trail.log();
+        if let Some(trail) = moved {
+            trail.log();
+            self.parts.metrics.message_reached(state.as_str());
+        }
         Ok(())
     }
 }

@@ -86,6 +86,7 @@ enum Intent {
 impl Auth {
     /// Sends a code, for `request/`.
     pub async fn request(self: &Arc<Self>, request: CodeRequest) -> Limited<Sent> {
+        self.parts.metrics.code_requested(request.channel.as_str());
         let now = self.parts.clock.now();
         let foreign_writes = self.parts.store.foreign_writes();
         let address = self.address_quota(request.channel, request.endpoint, &request.origin);
@@ -187,9 +188,15 @@ impl Auth {
                 Err(failure.reason.clone().into())
             }
         };
+        let reached = outcome.as_ref().map(SendOutcome::state);
         let settled_at = self.parts.clock.now();
         match self.parts.store.write(move |tx| settlement.write(tx, outcome, settled_at)).await {
-            Ok(trail) => trail.log(),
+            Ok(trail) => {
+                trail.log();
+                if let Some(state) = reached {
+                    self.parts.metrics.message_reached(state.as_str());
+                }
+            }
             // The code is good from write#1 on, and what was sent was sent: upkeep settles the row later.
             Err(fault) => tracing::error!(%fault, challenge = challenge.0, "a send could not be settled"),
         }

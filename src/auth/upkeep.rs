@@ -39,6 +39,8 @@ impl Auth {
         self.count_refusals(now).await?;
         let horizon = self.horizon(now);
         while self.parts.store.write(move |tx| tx.purge(&horizon, SLICE)).await? {}
+        let sessions = self.parts.store.read(move |view| view.count_live_sessions(now)).await?;
+        self.parts.metrics.set_live_sessions(sessions);
         Ok(())
     }
 

@@ -116,17 +116,33 @@ impl Auth {
             session_id: random::session_id(random, now),
             jti: random::jti(random),
         };
+        let channel = attempt.request.channel;
         let attempted = match self.parts.store.write(move |tx| attempt.write(tx)).await {
             Ok(attempted) => attempted,
             Err(fault) => return Limited::free(Err(fault.into())),
         };
         attempted.trail.log();
+        self.count(channel, attempted.login.as_ref().err());
         self.remember_refusal(address, attempted.address, now, foreign_writes);
         let result = attempted.login.and_then(|Opened { session, user, is_new_user }| {
             let tokens = self.parts.tokens.pair(&session, &user, random::jti(random), now);
             Ok(LoggedIn { tokens: tokens.ok_or(AuthError::Internal)?, user, is_new_user })
         });
         Limited { quotas: attempted.address.into_iter().collect(), result }
+    }
+}
+
+impl Auth {
+    /// Counts a code that was judged; refusals for other reasons say nothing of codes.
+    fn count(&self, channel: Channel, refusal: Option<&AuthError>) {
+        let (metrics, channel) = (&self.parts.metrics, channel.as_str());
+        match refusal {
+            None => metrics.authenticated(channel),
+            Some(AuthError::InvalidOtp) => metrics.authentication_failed(channel, "invalid_otp"),
+            Some(AuthError::UserNotFound) => metrics.authentication_failed(channel, "user_not_found"),
+            Some(AuthError::AccountDisabled) => metrics.authentication_failed(channel, "account_disabled"),
+            Some(_) => {}
+        }
     }
 }
 

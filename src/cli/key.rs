@@ -80,7 +80,7 @@ pub fn run(
 fn generate(args: &GenerateArgs, random: &dyn Random, output: &mut Output) -> Result<(), CliError> {
     let algorithm = args.algorithm;
     let (name, key) = match algorithm {
-        Algorithm::Hs256 => ("secret_key", secret(random)),
+        Algorithm::Hs256 => ("secret_key", fresh(random)),
         _ => ("key", keys::generate(algorithm)?),
     };
     let (told, text) = match &args.out {
@@ -124,7 +124,7 @@ fn rotate(global: &Global, random: &dyn Random, output: &mut Output) -> Result<(
 }
 
 /// A secret of 64 characters that need no quoting, neither in a shell nor in a URL.
-fn secret(random: &dyn Random) -> String {
+pub(super) fn fresh(random: &dyn Random) -> String {
     let mut bytes = [0; BYTES];
     random.fill(&mut bytes);
     data_encoding::BASE64URL_NOPAD.encode(&bytes)

@@ -6,11 +6,13 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
+use super::backups;
+use crate::api::health::Readiness;
 use crate::api::otp::OtpApi;
 use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
 use crate::api::webhook::{SignatureCheck, SignedCallback, WebhookApi};
-use crate::api::{self, ClientIp, EdgeParts, EdgeSettings};
+use crate::api::{self, ClientIp, EdgeParts, EdgeSettings, ops};
 use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -20,6 +22,7 @@ use crate::config::twilio;
 use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
 use crate::limits::flood::FloodGuard;
+use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
@@ -41,6 +44,10 @@ pub struct Service {
     pub store: Store,
     /// What answers requests.
     pub endpoint: BoxEndpoint<'static, Response>,
+    /// What answers the operator's machines.
+    pub operations: BoxEndpoint<'static, Response>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Why the parts do not fit together; each says what to mend.
@@ -118,7 +125,10 @@ pub fn build(
             (Arc::new(sender), signature_check(config, settings))
         }
     };
-    let store = Store::new(engine);
+    let metrics = Metrics::new();
+    let counted = metrics.clone();
+    engine.watch_commits(Box::new(move |writes, took| counted.committed(writes, took)));
+    let store = Store::new(engine.clone());
     let fallbacks = &config.secret_key_fallbacks;
     let tokens = tokens(config, secret)?;
     let jwks = tokens.jwks().map(str::to_owned);
@@ -131,9 +141,38 @@ pub fn build(
         clock: clock.clone(),
         random: random.clone(),
         policy: config.policy(),
+        metrics: metrics.clone(),
     });
-    let endpoint = endpoint(config, &auth, is_signed, jwks, store.clone(), clock, random)?;
-    Ok(Service { auth, store, endpoint })
+    let (counted, backups, wall) = (metrics.clone(), config.backup.dir.clone(), clock.clone());
+    let page: ops::Page = Arc::new(move || {
+        let (database, log) = engine.sizes();
+        counted.set_sizes(database, log);
+        let latest = backups.as_deref().and_then(|dir| backups::all(dir).ok()?.into_iter().next());
+        counted.set_backup_age(latest.map(|(at, _)| at.until(wall.now())));
+        counted.render()
+    });
+    let operations = ops::endpoint(page, readiness(&store), random.clone());
+    let surroundings = Surroundings { store: store.clone(), clock, random, metrics: metrics.clone(), jwks };
+    let endpoint = endpoint(config, &auth, is_signed, surroundings)?;
+    Ok(Service { auth, store, endpoint, operations, metrics })
+}
+
+/// What the edge needs beside the flows.
+struct Surroundings {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    metrics: Metrics,
+    jwks: Option<String>,
+}
+
+/// Ready is who can write.
+fn readiness(store: &Store) -> Readiness {
+    let store = store.clone();
+    Arc::new(move || {
+        let store = store.clone();
+        Box::pin(async move { store.write(|tx| tx.prove_room()).await.is_ok() })
+    })
 }
 
 fn tokens(config: &Config, secret: &Secret) -> Result<Tokens, WiringError> {
@@ -154,11 +193,9 @@ fn endpoint(
     config: &Config,
     auth: &Arc<Auth>,
     is_signed: SignatureCheck,
-    jwks: Option<String>,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    surroundings: Surroundings,
 ) -> Result<BoxEndpoint<'static, Response>, WiringError> {
+    let Surroundings { store, clock, random, metrics, jwks } = surroundings;
     let server = &config.server;
     let header: HeaderName = server.forwarded_header.parse().map_err(|_| WiringError::ForwardedHeader)?;
     let flood = FloodGuard::new(config.limits.flood_per_second, config.limits.flood_burst);
@@ -166,11 +203,9 @@ fn endpoint(
         random,
         flood: Arc::new(move |address| flood.admit(address).err()),
         client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock),
-        readiness: Arc::new(move || {
-            let store = store.clone();
-            Box::pin(async move { store.write(|tx| tx.prove_room()).await.is_ok() })
-        }),
+        readiness: readiness(&store),
         jwks,
+        metrics,
     };
     let settings = EdgeSettings {
         debug: config.debug,

@@ -1,7 +1,7 @@
 //! The table of keys: the one place that names them, for parsing, for the search for unknown keys, for `config show`,
 //! for `freshk.toml.example` and for the README.
 
-use super::{database, limits, log, otp, server, sms, tokens, top, twilio, users};
+use super::{backup, database, limits, log, otp, server, sms, tokens, top, twilio, users};
 
 /// One key.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ pub struct Section {
 pub const SECTIONS: &[Section] = &[
     top::SECTION,
     server::SECTION,
+    server::OPS_SECTION,
     server::DOCS_SECTION,
     database::SECTION,
     otp::SECTION,
@@ -85,6 +86,7 @@ pub const SECTIONS: &[Section] = &[
     twilio::SECTION,
     log::SECTION,
     log::AUDIT_SECTION,
+    backup::SECTION,
 ];
 
 /// Every key, in the order of the example.

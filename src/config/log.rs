@@ -1,5 +1,6 @@
 //! `[log]` and `[audit]`: what is written down about what happens.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::quoted;
@@ -13,6 +14,10 @@ pub struct Log {
     pub level: String,
     /// For eyes or for programs.
     pub format: LogFormat,
+    /// Files of a day each, beside standard error.
+    pub file: Option<PathBuf>,
+    /// Days that are kept.
+    pub keep: usize,
 }
 
 /// How a line of the log looks.
@@ -44,9 +49,18 @@ static FORMAT: Key = Key::new(
     "log.format",
     Kind::Choice(&["json", "pretty"]),
     "json",
-    "One JSON object per line (json), or lines for eyes (pretty). Both go to standard error.",
+    "One JSON object per line (json), or lines for eyes (pretty). They go to standard error.",
 )
 .in_debug("pretty");
+static FILE: Key = Key::new(
+    "log.file",
+    Kind::Text("the name of a file, such as logs/debug.log"),
+    "",
+    "Logs into files too, one a day: logs/debug.log becomes logs/debug.2026-01-01.log and so on (days in UTC), and the \
+     name itself leads to the latest.",
+);
+static KEEP: Key =
+    Key::new("log.keep", Kind::Number { least: 1, most: 3650 }, "14", "How many of these files are kept.");
 static RETENTION: Key = Key::new(
     "audit.retention",
     Kind::Duration { least: "1d", most: "3650d" },
@@ -55,14 +69,15 @@ static RETENTION: Key = Key::new(
 );
 
 pub(super) const SECTION: Section =
-    Section { name: "log", doc: "What is logged, and how.", keys: &[&LEVEL, &FORMAT] };
+    Section { name: "log", doc: "What is logged, and how.", keys: &[&LEVEL, &FORMAT, &FILE, &KEEP] };
 pub(super) const AUDIT_SECTION: Section =
     Section { name: "audit", doc: "The audit trail in the database.", keys: &[&RETENTION] };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Log {
     let level = reader.one(&LEVEL, directives).unwrap_or_default();
     let format = if reader.choice(&FORMAT) == "pretty" { LogFormat::Pretty } else { LogFormat::Json };
-    Log { level, format }
+    let file = reader.one(&FILE, |text| Ok(PathBuf::from(text)));
+    Log { level, format, file, keep: reader.number(&KEEP) }
 }
 
 pub(super) fn read_audit(reader: &mut Reader<'_>) -> Audit {

@@ -34,6 +34,13 @@ pub struct Server {
     pub shutdown_timeout: Duration,
 }
 
+/// `[ops]`
+#[derive(Clone, Copy, Debug)]
+pub struct Ops {
+    /// Where metrics and health are served to the operator's machines; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
 /// `[docs]`
 #[derive(Clone, Copy, Debug)]
 pub struct Docs {
@@ -97,6 +104,12 @@ static SHUTDOWN_TIMEOUT: Key = Key::new(
     "15s",
     "How long a shutdown waits for what is under way.",
 );
+static OPS_LISTEN: Key = Key::new(
+    "ops.listen",
+    Kind::Text("an address and a port, such as 127.0.0.1:8001, or off"),
+    "127.0.0.1:8001",
+    "Where /metrics and /health are served to the operator's machines; off: nowhere. Never on a public address.",
+);
 static DOCS_ENABLED: Key = Key::new(
     "docs.enabled",
     Kind::Switch,
@@ -119,14 +132,14 @@ pub(super) const SECTION: Section = Section {
         &SHUTDOWN_TIMEOUT,
     ],
 };
+pub(super) const OPS_SECTION: Section =
+    Section { name: "ops", doc: "How the operator's machines reach us.", keys: &[&OPS_LISTEN] };
 pub(super) const DOCS_SECTION: Section =
     Section { name: "docs", doc: "The documentation that the server shows.", keys: &[&DOCS_ENABLED] };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Server {
     Server {
-        listen: reader
-            .one(&LISTEN, |text| text.parse().map_err(|_| format!("{} is no address and port", quoted(text))))
-            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000))),
+        listen: reader.one(&LISTEN, address).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000))),
         public_url: reader.one(&PUBLIC_URL, HttpUrl::parse),
         allowed_hosts: reader.list(&ALLOWED_HOSTS, allowed_host),
         trusted_proxies: reader.list(&TRUSTED_PROXIES, value::network),
@@ -138,8 +151,19 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Server {
     }
 }
 
+pub(super) fn read_ops(reader: &mut Reader<'_>) -> Ops {
+    let listen = reader.one(&OPS_LISTEN, |text| {
+        if text.eq_ignore_ascii_case("off") { Ok(None) } else { address(text).map(Some) }
+    });
+    Ops { listen: listen.flatten() }
+}
+
 pub(super) fn read_docs(reader: &mut Reader<'_>) -> Docs {
     Docs { enabled: reader.switch(&DOCS_ENABLED) }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{} is no address and port", quoted(text)))
 }
 
 fn allowed_host(text: &str) -> Result<String, String> {

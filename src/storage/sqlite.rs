@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
@@ -16,6 +16,7 @@ use crate::storage::{Engine, Fault, Principal, ReadJob, Stored, WriteJob};
 
 mod audit;
 mod cache;
+mod care;
 mod challenges;
 mod checkpoint;
 mod columns;
@@ -38,10 +39,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use care::{Checkup, RestoreError, Restored, back_up, check, restore, vacuum};
 pub use lock::{LockError, ServeLock};
 pub use migrate::BackupError;
 pub use open::{OpenOptions, PageLimit};
 pub use open_error::OpenError;
+pub use writer::CommitWatch;
 
 use cache::PrincipalCache;
 use fault::fault;
@@ -59,6 +62,7 @@ pub struct SqliteStore {
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
     cache: Arc<PrincipalCache>,
+    commits: Arc<OnceLock<CommitWatch>>,
 }
 
 impl SqliteStore {
@@ -72,9 +76,13 @@ impl SqliteStore {
         let OpenOptions { tuning, page_limit, .. } = options;
         let cache = Arc::new(PrincipalCache::new(tuning.principals));
         let readers = Readers::new(&path, tuning.readers, tuning.read_wait, tuning.busy);
-        let (queue, writer) = writer::start(conn, tuning.writer, Arc::clone(&cache), page_limit).map_err(
-            |error: io::Error| OpenError::Failed { path: path.clone(), reason: error.to_string() },
-        )?;
+        let commits = Arc::default();
+        let (queue, writer) =
+            writer::start(conn, tuning.writer, Arc::clone(&cache), page_limit, Arc::clone(&commits))
+                .map_err(|error: io::Error| OpenError::Failed {
+                    path: path.clone(),
+                    reason: error.to_string(),
+                })?;
         Ok(Arc::new(Self {
             path,
             tuning,
@@ -82,12 +90,24 @@ impl SqliteStore {
             writer: tokio::sync::Mutex::new(Some(writer)),
             readers,
             cache,
+            commits,
         }))
     }
 
     /// Where the file is; absolute.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has every commit told to `watch` from now on; only the first call counts.
+    pub fn watch_commits(&self, watch: CommitWatch) {
+        drop(self.commits.set(watch));
+    }
+
+    /// How many bytes the database and its write-ahead log have.
+    pub fn sizes(&self) -> (u64, u64) {
+        let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
+        (size(&self.path), size(&open::beside(&self.path, "-wal")))
     }
 
     /// Session and user from two readings, each noted by itself: which user it will be is known only after the first.

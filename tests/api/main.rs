@@ -22,6 +22,7 @@ mod input;
 mod limits;
 mod log;
 mod logs;
+mod metrics;
 mod options;
 mod refresh;
 mod secrecy;

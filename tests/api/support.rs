@@ -44,6 +44,7 @@ pub(crate) struct App {
 struct Running {
     address: SocketAddr,
     service: Parts,
+    operations: poem::endpoint::BoxEndpoint<'static, poem::Response>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
 }
@@ -139,7 +140,7 @@ impl App {
         let secret = config.secret_key.clone().unwrap_or_else(|| freshk::domain::Secret::new(SECRET));
         self.seed += 1;
         let random = Arc::new(SeededRandom::new(self.seed));
-        let Service { auth, store, endpoint } =
+        let Service { auth, store, endpoint, operations, .. } =
             wiring::build(&config, &secret, engine, clock.clone(), random).unwrap();
         auth.settle_after_restart().await.unwrap();
         let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -153,7 +154,7 @@ impl App {
         let server = tokio::spawn(server::serve(listener, endpoint, settings, clock, async move {
             let _ = stopped.await;
         }));
-        self.running = Some(Running { address, service: Parts { auth, store }, stop, server });
+        self.running = Some(Running { address, service: Parts { auth, store }, operations, stop, server });
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -162,6 +163,14 @@ impl App {
 
     pub(crate) fn service(&self) -> Parts {
         self.running.as_ref().unwrap().service.clone()
+    }
+
+    /// What the operations listener answers to a GET.
+    pub(crate) async fn operations(&self, path: &str) -> (u16, String) {
+        use poem::Endpoint as _;
+        let request = poem::Request::builder().uri(path.parse().unwrap()).finish();
+        let mut response = self.running.as_ref().unwrap().operations.call(request).await.unwrap();
+        (response.status().as_u16(), response.take_body().into_string().await.unwrap())
     }
 
     pub(crate) fn database(&self) -> PathBuf {

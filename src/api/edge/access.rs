@@ -6,6 +6,10 @@ use poem::http::{Method, StatusCode};
 
 use crate::api::error::ErrorCode;
 use crate::domain::ClientAddress;
+use crate::metrics::{Metrics, RouteMeter};
+
+/// The route of a request that never reached one.
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// What a line tells; the request's name comes from the span. Nothing here is text of the client's: a path is told as
 /// the template that it matched, so that no input can begin a new record (S34).
@@ -13,12 +17,23 @@ pub(super) struct Line<'a> {
     method: &'static str,
     client: ClientAddress,
     pub(super) route: &'a str,
+    pub(super) meter: &'a RouteMeter,
     pub(super) code: Option<ErrorCode>,
 }
 
-impl Line<'_> {
-    pub(super) fn new(method: &Method, client: ClientAddress) -> Self {
-        Self { method: known(method), client, route: "unknown", code: None }
+impl<'a> Line<'a> {
+    pub(super) fn new(method: &Method, client: ClientAddress, nowhere: &'a RouteMeter) -> Self {
+        Self { method: known(method), client, route: UNKNOWN, meter: nowhere, code: None }
+    }
+
+    pub(super) fn count(&self, metrics: &Metrics, latency: Duration) {
+        self.meter.answered(latency);
+        if let Some(code) = self.code {
+            metrics.refused(code.as_str());
+            if code == ErrorCode::RateLimited {
+                self.meter.limited();
+            }
+        }
     }
 
     pub(super) fn write(&self, status: StatusCode, latency: Duration) {

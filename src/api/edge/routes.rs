@@ -14,18 +14,21 @@ use super::EdgeSettings;
 use crate::api::error::ApiError;
 use crate::api::health::Readiness;
 use crate::api::{docs, health, jwks};
+use crate::metrics::{Metrics, RouteMeter};
 
 /// All that can be reached.
 pub(super) struct Routes {
     exact: HashMap<String, Route>,
     patterns: Vec<Route>,
     endpoints: Vec<BoxEndpoint<'static>>,
+    metrics: Metrics,
 }
 
 /// One path.
 pub(super) struct Route {
     /// As it is published, `/api/mobile/auth/sessions/{id}/`.
     pub(super) template: String,
+    pub(super) meter: RouteMeter,
     operations: Vec<(Method, Operation)>,
     allow: String,
 }
@@ -46,11 +49,16 @@ impl Routes {
         api: T,
         readiness: Readiness,
         jwks: Option<String>,
+        metrics: &Metrics,
         settings: &EdgeSettings,
     ) -> Self {
         let service = OpenApiService::new(api, "FreshK", env!("CARGO_PKG_VERSION"));
-        let mut routes =
-            Self { exact: HashMap::new(), patterns: Vec::new(), endpoints: vec![service.into_endpoint()] };
+        let mut routes = Self {
+            exact: HashMap::new(),
+            patterns: Vec::new(),
+            endpoints: vec![service.into_endpoint()],
+            metrics: metrics.clone(),
+        };
         for path in T::meta().into_iter().flat_map(|api| api.paths) {
             let path_text = without_slash(&path.path);
             let operations = path.operations.iter().map(operation).collect();
@@ -90,7 +98,8 @@ impl Routes {
             allow.push("HEAD");
         }
         allow.sort_unstable();
-        let route = Route { template: template.to_owned(), allow: allow.join(", "), operations };
+        let meter = self.metrics.route(template);
+        let route = Route { template: template.to_owned(), meter, allow: allow.join(", "), operations };
         if path.contains('{') {
             self.patterns.push(route);
         } else {

@@ -32,6 +32,7 @@ fn edge_with(flood: FloodGuard, readiness: Readiness) -> impl Endpoint<Output = 
         client_ip,
         readiness,
         jwks: Some(KEYS.to_owned()),
+        metrics: Metrics::new(),
     };
     assemble(Demo::default(), parts, settings())
 }

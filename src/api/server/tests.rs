@@ -2,6 +2,7 @@ use super::*;
 use crate::api::edge::demo::Demo;
 use crate::api::{ClientIp, EdgeParts, EdgeSettings, assemble};
 use crate::clock::ManualClock;
+use crate::metrics::Metrics;
 use crate::random::SeededRandom;
 use hyper::header::HeaderName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +36,7 @@ async fn start(settings: ServerSettings) -> Running {
         client_ip: ClientIp::new(Vec::new(), header, clock.clone()),
         readiness: Arc::new(|| Box::pin(async { true })),
         jwks: None,
+        metrics: Metrics::new(),
     };
     let edge = EdgeSettings {
         debug: false,

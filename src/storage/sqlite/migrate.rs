@@ -99,7 +99,7 @@ fn backup_path(conn: &Connection, path: &Path, version: i64, now: Timestamp) -> 
 
 /// Copies the database to `backup`: under another name first, then read through, made durable and renamed, so that a
 /// file of that name is a good one.
-fn back_up(conn: &Connection, backup: &Path) -> Result<(), BackupError> {
+pub(super) fn back_up(conn: &Connection, backup: &Path) -> Result<(), BackupError> {
     let draft = beside(backup, ".part");
     let made = write_draft(conn, &draft).and_then(|()| Ok(fs::rename(&draft, backup)?));
     if made.is_err() {
@@ -111,7 +111,8 @@ fn back_up(conn: &Connection, backup: &Path) -> Result<(), BackupError> {
     Ok(File::open(directory)?.sync_all()?)
 }
 
-fn write_draft(conn: &Connection, draft: &Path) -> Result<(), BackupError> {
+/// Writes a copy, reads it through, and makes it durable.
+pub(super) fn write_draft(conn: &Connection, draft: &Path) -> Result<(), BackupError> {
     // VACUUM INTO writes into an empty file, and so keeps the mode that it was made with.
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
     let name = draft.to_str().ok_or(io::Error::from(io::ErrorKind::InvalidFilename))?;

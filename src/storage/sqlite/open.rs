@@ -26,6 +26,12 @@ pub(super) const APPLICATION_ID: i32 = 0x4672_4B31;
 /// `user_version` of the first schema; migrations count on from it.
 const FIRST_VERSION: i64 = 1;
 
+/// `user_version` of the schema that this program writes.
+pub(super) const KNOWN_VERSION: i64 = match migrate::MIGRATIONS.last() {
+    Some(last) => last.version,
+    None => FIRST_VERSION,
+};
+
 /// Only the owner reads people's numbers.
 const OWNER_ONLY: u32 = 0o600;
 

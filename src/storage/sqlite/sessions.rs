@@ -32,6 +32,9 @@ const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, genera
      refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
+pub(super) const COUNT_LIVE: &str =
+    "SELECT count(*) FROM sessions WHERE ifnull(ended_at, refresh_expires_at) > ?1";
+
 const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?4, generation_used = ?5, \
      issued_at = ?6, refresh_expires_at = ?7, created_at = ?8, expires_at = ?9, last_used_at = ?10, \
      ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14 WHERE id = ?1";
@@ -46,6 +49,12 @@ pub(super) fn live(conn: &Connection, user: UserId, now: Timestamp) -> rusqlite:
 
 pub(super) fn after(conn: &Connection, after: &str, rows: i64) -> rusqlite::Result<Vec<Session>> {
     conn.prepare_cached(AFTER)?.query_map(params![after, rows], session)?.collect()
+}
+
+/// The end of an ended one lies in the past, so that one index answers.
+pub(super) fn count_live(conn: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+    let count: i64 = conn.prepare_cached(COUNT_LIVE)?.query_row([now], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
 }
 
 pub(super) fn rotated_at(

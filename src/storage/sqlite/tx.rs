@@ -68,6 +68,10 @@ impl View for SqliteTx<'_> {
         self.run(|conn| sessions::live(conn, user, now))
     }
 
+    fn count_live_sessions(&self, now: Timestamp) -> Stored<u64> {
+        self.run(|conn| sessions::count_live(conn, now))
+    }
+
     fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>> {
         self.run(|conn| sessions::rotated_at(conn, session, generation))
     }

@@ -1,8 +1,8 @@
 //! The one writer: a thread that owns the only writing connection and commits for many at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ use crate::storage::{Fault, Stored, WriteJob};
 
 /// A write in the queue.
 pub(super) type Job = Box<dyn WriteJob>;
+
+/// Is told of every commit: how many writes it made durable, and how long it took.
+pub type CommitWatch = Box<dyn Fn(usize, Duration) + Send + Sync>;
 
 /// How much the writer takes on.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,7 @@ struct Writer {
     bounds: Bounds,
     cache: Arc<PrincipalCache>,
     page_limit: Option<PageLimit>,
+    commits: Arc<OnceLock<CommitWatch>>,
     /// `data_version` as last seen; it changes on this connection only when another one has committed.
     version: Option<i64>,
 }
@@ -48,9 +52,10 @@ pub(super) fn start(
     bounds: Bounds,
     cache: Arc<PrincipalCache>,
     page_limit: Option<PageLimit>,
+    commits: Arc<OnceLock<CommitWatch>>,
 ) -> std::io::Result<(SyncSender<Job>, JoinHandle<()>)> {
     let (sender, jobs) = sync_channel(bounds.queue);
-    let writer = Writer { conn, jobs, bounds, cache, page_limit, version: None };
+    let writer = Writer { conn, jobs, bounds, cache, page_limit, commits, version: None };
     let thread = thread::Builder::new().name("freshk-writer".into()).spawn(move || writer.run())?;
     Ok((sender, thread))
 }
@@ -109,8 +114,12 @@ impl Writer {
             let room = ran.len() < self.bounds.jobs && stopwatch.elapsed() < self.bounds.time;
             next = if room && !self.conn.is_autocommit() { self.jobs.try_recv().ok() } else { None };
         }
+        let stopwatch = Stopwatch::start();
         let committed = self.commit();
         if committed.is_ok() {
+            if let Some(watch) = self.commits.get() {
+                watch(ran.len(), stopwatch.elapsed());
+            }
             self.cache.forget(&tx.into_touched());
         }
         for (job, outcome) in ran {

@@ -1,0 +1,84 @@
+//! The backups in `backup.dir`: their names tell their age.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use crate::config::backup::Backup;
+use crate::domain::Timestamp;
+use crate::storage::sqlite::{self, BackupError};
+
+const FORM: &str = "freshk-%Y%m%dT%H%M%SZ.db";
+
+/// The file of a backup made at `now`: `freshk-20260101T000000Z.db`.
+pub fn path(dir: &Path, now: Timestamp) -> PathBuf {
+    let instant = jiff::Timestamp::from_millisecond(now.as_millis()).unwrap_or_default();
+    dir.join(instant.strftime(FORM).to_string())
+}
+
+/// The backups of a directory with their instants, the latest first; other files are none of ours.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn all(dir: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if let Some(at) = entry.file_name().to_str().and_then(instant) {
+            found.push((at, entry.path()));
+        }
+    }
+    found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    Ok(found)
+}
+
+fn instant(name: &str) -> Option<Timestamp> {
+    let zoned = DateTime::strptime(FORM, name).ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+}
+
+/// Makes a backup if the latest is `backup.every` old, and lets those beyond `backup.keep` go; true if one was made.
+///
+/// # Errors
+/// [`BackupError`]; then nothing was deleted.
+pub fn make_if_due(database: &Path, settings: &Backup, now: Timestamp) -> Result<bool, BackupError> {
+    let Some(dir) = &settings.dir else { return Ok(false) };
+    let due = all(dir)?.first().is_none_or(|(latest, _)| latest.until(now) >= settings.every);
+    if due {
+        make(database, dir, settings.keep, now)?;
+    }
+    Ok(due)
+}
+
+/// Makes a backup in `dir`, and lets those beyond `keep` go.
+///
+/// # Errors
+/// [`BackupError`]; then nothing was deleted.
+pub fn make(database: &Path, dir: &Path, keep: usize, now: Timestamp) -> Result<PathBuf, BackupError> {
+    let path = path(dir, now);
+    sqlite::back_up(database, &path)?;
+    for (_, old) in all(dir)?.into_iter().skip(keep) {
+        std::fs::remove_file(old)?;
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn names_tell_instants_and_other_files_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        assert!(path(dir.path(), now).ends_with("freshk-20260101T000000Z.db"));
+        for name in ["freshk-20260101T000000Z.db", "freshk-20251231T000000Z.db", "freshk-x.db", "my.db"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let found: Vec<_> = all(dir.path()).unwrap().into_iter().map(|(at, _)| at).collect();
+        assert_eq!(found, [now, now - Duration::from_hours(24)]);
+    }
+}

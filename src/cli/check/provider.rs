@@ -1,0 +1,157 @@
+//! Twilio, asked for the account; its answer tells its clock too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use ureq::Agent;
+use ureq::tls::{TlsConfig, TlsProvider};
+
+use super::Line;
+use crate::config::Config;
+use crate::config::sms::Provider;
+use crate::config::twilio::{Credentials, Sender, Twilio};
+use crate::domain::Timestamp;
+
+const TWILIO: &str = "Twilio";
+const CLOCK: &str = "clock";
+
+/// Codes live for minutes and tokens are read by other machines: more than this is felt.
+const SKEW: Duration = Duration::from_secs(30);
+
+/// More than an account has.
+const ANSWER_CAP: u64 = 64 * 1024;
+
+pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line> {
+    let Provider::Twilio(twilio) = &config.sms.provider else {
+        return vec![Line::warn(
+            TWILIO,
+            "codes are printed on the console",
+            "give Twilio's credentials, and set debug = false",
+        )];
+    };
+    let mut lines = vec![sender(twilio)];
+    if offline {
+        lines.push(Line::warn(TWILIO, "not asked", "run `freshk check` without --offline"));
+    } else {
+        lines.extend(ask(twilio, now));
+    }
+    lines
+}
+
+fn sender(twilio: &Twilio) -> Line {
+    match &twilio.sender {
+        Sender::Number(number) => Line::ok("sender", format!("the number {number}")),
+        Sender::Service(sid) => Line::ok("sender", format!("the messaging service {sid}")),
+    }
+}
+
+fn ask(twilio: &Twilio, now: Timestamp) -> Vec<Line> {
+    let base = twilio.base_url.as_str().trim_end_matches('/');
+    let url = format!("{base}/2010-04-01/Accounts/{}.json", twilio.account_sid);
+    let (user, password) = match &twilio.credentials {
+        Credentials::AuthToken(token) => (&twilio.account_sid, token),
+        Credentials::ApiKey { sid, secret } => (sid, secret),
+    };
+    let plain = [user.as_bytes(), b":", password.expose().as_bytes()].concat();
+    let call = agent(twilio).get(&url).header("authorization", format!("Basic {}", BASE64.encode(&plain)));
+    let mut answer = match call.call() {
+        Ok(answer) => answer,
+        Err(error) => {
+            let mend = "check this machine's network and DNS, and twilio.base_url";
+            return vec![Line::warn(TWILIO, format!("cannot be reached: {error}"), mend)];
+        }
+    };
+    let clock = answer.headers().get("date").and_then(|date| skew(date.to_str().ok()?, now));
+    let body = answer.body_mut().with_config().limit(ANSWER_CAP).read_to_string().unwrap_or_default();
+    let is_key = matches!(twilio.credentials, Credentials::ApiKey { .. });
+    std::iter::once(account(answer.status().as_u16(), &body, is_key)).chain(clock).collect()
+}
+
+fn account(status: u16, body: &str, is_key: bool) -> Line {
+    let field = |name: &str| {
+        let body: serde_json::Value = serde_json::from_str(body).ok()?;
+        Some(body.get(name)?.as_str()?.to_owned())
+    };
+    match (status, field("status").as_deref(), field("type").as_deref()) {
+        (200, Some("active"), Some("Trial")) => Line::warn(
+            TWILIO,
+            "a trial account: it sends to verified numbers alone",
+            "upgrade the account at twilio.com",
+        ),
+        (200, Some("active"), _) => Line::ok(TWILIO, "the account is active"),
+        (200, state, _) => Line::fail(
+            TWILIO,
+            format!("the account is {}", state.unwrap_or("in no known state").escape_debug()),
+            "see the console at twilio.com",
+        ),
+        // A standard API key may send, and may not read the account.
+        (401 | 403, ..) if is_key => Line::warn(
+            TWILIO,
+            "the API key may not read the account, so it is not known whether it is good",
+            "send yourself a code",
+        ),
+        (401 | 403, ..) => Line::fail(
+            TWILIO,
+            "the credentials are refused",
+            "correct twilio.account_sid and twilio.auth_token from the console at twilio.com",
+        ),
+        (404, ..) => Line::fail(TWILIO, "there is no such account", "correct twilio.account_sid"),
+        (other, ..) => Line::warn(TWILIO, format!("answered {other}"), "see status.twilio.com and try again"),
+    }
+}
+
+/// How far our clock is from the one that wrote an HTTP date.
+fn skew(date: &str, now: Timestamp) -> Option<Line> {
+    let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_millisecond();
+    let apart = Duration::from_millis(theirs.abs_diff(now.as_millis()));
+    Some(if apart <= SKEW {
+        Line::ok(CLOCK, "agrees with Twilio's")
+    } else {
+        Line::fail(CLOCK, format!("{} s from Twilio's", apart.as_secs()), "run NTP: timedatectl set-ntp true")
+    })
+}
+
+fn agent(twilio: &Twilio) -> Agent {
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .https_only(twilio.base_url.is_https())
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .timeout_connect(Some(twilio.connect_timeout))
+        .timeout_global(Some(twilio.timeout))
+        .build()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::check::Verdict;
+
+    #[test]
+    fn what_twilio_answers_is_judged() {
+        let judged = |status, body, is_key| account(status, body, is_key).verdict;
+        assert_eq!(judged(200, r#"{"status":"active","type":"Full"}"#, false), Verdict::Ok);
+        assert_eq!(judged(200, r#"{"status":"active","type":"Trial"}"#, false), Verdict::Warn);
+        assert_eq!(judged(200, r#"{"status":"suspended","type":"Full"}"#, false), Verdict::Fail);
+        assert_eq!(judged(200, "<html>", false), Verdict::Fail);
+        assert_eq!(judged(401, "", false), Verdict::Fail);
+        assert_eq!(judged(401, "", true), Verdict::Warn);
+        assert_eq!(judged(404, "", false), Verdict::Fail);
+        assert_eq!(judged(503, "", false), Verdict::Warn);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_fails() {
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        assert_eq!(skew("Thu, 01 Jan 2026 00:00:20 GMT", now).unwrap().verdict, Verdict::Ok);
+        assert_eq!(skew("Thu, 01 Jan 2026 00:01:00 GMT", now).unwrap().verdict, Verdict::Fail);
+        assert!(skew("yesterday", now).is_none());
+    }
+}

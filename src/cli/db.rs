@@ -1,0 +1,191 @@
+//! `freshk db`: the database file.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::confirm::confirm;
+use super::output::Output;
+use super::{CliError, Global, backups, wiring};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::storage::sqlite::{self, BackupError, ServeLock};
+
+/// What can be done with the database.
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Bring the schema up to date, after a backup
+    #[command(after_long_help = "\
+Example:
+  freshk db migrate
+
+A server does this when it starts. While one runs it is refused. The backup that is made first stands beside
+the database, as freshk.db.before-v2-20260101T000000Z.bak.")]
+    Migrate,
+    /// Read the database through and say whether it is whole
+    #[command(after_long_help = "\
+Examples:
+  freshk db check
+  freshk db check --json
+
+Goes on beside a running server. Exits with 1 if anything is wrong: restore the latest backup then.")]
+    Check,
+    /// Copy the database, without stopping anyone
+    #[command(after_long_help = "\
+Examples:
+  freshk db backup                              into backup.dir, keeping backup.keep of them
+  freshk db backup /mnt/usb/freshk-friday.db
+
+The copy is read through, made durable, and only then gets its name: a file of that name is a good one. A
+server with backup.dir set makes its own, every backup.every.")]
+    Backup {
+        /// The file to make; it must not exist yet [default: a name with the instant, in backup.dir]
+        file: Option<PathBuf>,
+    },
+    /// Put a backup in the place of the database
+    #[command(after_long_help = "\
+Example:
+  systemctl stop freshk
+  freshk db restore /var/backups/freshk/freshk-20260101T000000Z.db
+  systemctl start freshk
+
+Refused while a server runs. What is replaced is kept beside the database, as freshk.db.before-restore-….bak.
+What happened since the backup is undone by it: sessions that were ended since then live again (`freshk user
+logout` ends them), and codes that were used since then may be good until they expire.")]
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Rewrite the database without what deleted rows left
+    #[command(after_long_help = "\
+Example:
+  freshk db vacuum
+
+Refused while a server runs; wants as much free disk as the database has. Seldom worth it: the room of deleted
+rows is used again.")]
+    Vacuum,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Each with what to do next.
+pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let config = super::load(&global.sources()?)?.config;
+    let database = config.database.url.path().to_owned();
+    if !matches!(command, DbCommand::Restore { .. }) && !database.is_file() {
+        return Err(CliError::Missing(database));
+    }
+    match command {
+        DbCommand::Migrate => migrate(&config, &database, output),
+        DbCommand::Check => check(&database, output),
+        DbCommand::Backup { file } => backup(&config, &database, file.as_deref(), output),
+        DbCommand::Restore { file, yes } => restore(&database, file, *yes, output),
+        DbCommand::Vacuum => vacuum(&database, output),
+    }
+}
+
+fn migrate(config: &Config, database: &Path, output: &mut Output) -> Result<(), CliError> {
+    let _lock = ServeLock::acquire(database)?;
+    let before = sqlite::check(database)?.schema;
+    drop(wiring::open_store(config, &SystemClock::new())?);
+    let after = sqlite::check(database)?.schema;
+    if output.json {
+        return Ok(output.json(&json!({ "before": before, "after": after }))?);
+    }
+    Ok(output.text(&if before == after {
+        format!("schema {after} is the latest; nothing was changed\n")
+    } else {
+        format!("schema {before} was brought to {after}; the backup stands beside the database\n")
+    })?)
+}
+
+fn check(database: &Path, output: &mut Output) -> Result<(), CliError> {
+    let found = sqlite::check(database)?;
+    if output.json {
+        let ok = found.faults.is_empty();
+        output.json(
+            &json!({ "ok": ok, "schema": found.schema, "known": found.known, "faults": found.faults }),
+        )?;
+    } else if found.faults.is_empty() {
+        output.text(&format!("{} is whole, with schema {}\n", database.display(), found.schema))?;
+    } else {
+        output.table(["fault"], found.faults.iter().map(|fault| [fault.clone()]))?;
+    }
+    if found.faults.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Refused(format!(
+        "{} is damaged; stop the server and restore the latest backup with `freshk db restore`",
+        database.display()
+    )))
+}
+
+fn backup(
+    config: &Config,
+    database: &Path,
+    file: Option<&Path>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let now = SystemClock::new().now();
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source: BackupError| {
+            CliError::Refused(format!(
+                "no backup {} was made: {source}\nsee that its directory exists, can be written and has room",
+                path.display()
+            ))
+        }
+    };
+    let path = match (file, &config.backup.dir) {
+        (Some(file), _) => {
+            if file.symlink_metadata().is_ok() {
+                let told = format!("{} exists already; name a file that does not", file.display());
+                return Err(CliError::Refused(told));
+            }
+            sqlite::back_up(database, file).map_err(failed(file))?;
+            file.to_owned()
+        }
+        (None, Some(dir)) => backups::make(database, dir, config.backup.keep, now).map_err(failed(dir))?,
+        (None, None) => {
+            return Err(CliError::Usage("name a FILE to back up to, or set backup.dir".to_owned()));
+        }
+    };
+    let bytes = path.metadata()?.len();
+    if output.json {
+        return Ok(output.json(&json!({ "file": path, "bytes": bytes }))?);
+    }
+    Ok(output.text(&format!("{} ({}), checked\n", path.display(), bytesize::ByteSize(bytes)))?)
+}
+
+fn restore(database: &Path, from: &Path, yes: bool, output: &mut Output) -> Result<(), CliError> {
+    let lock = ServeLock::acquire(database)?;
+    let question = format!("{} takes the place of {}.", from.display(), database.display());
+    confirm(&question, yes)?;
+    let restored = sqlite::restore(database, from, SystemClock::new().now(), &lock)
+        .map_err(|error| CliError::Refused(error.to_string()))?;
+    if output.json {
+        return Ok(output.json(&json!({ "database": database, "kept": restored.kept }))?);
+    }
+    output.text(&format!("{} was restored from {}\n", database.display(), from.display()))?;
+    if let Some(kept) = restored.kept {
+        output.text(&format!("what was there is kept as {}\n", kept.display()))?;
+    }
+    Ok(())
+}
+
+fn vacuum(database: &Path, output: &mut Output) -> Result<(), CliError> {
+    let lock = ServeLock::acquire(database)?;
+    let before = database.metadata()?.len();
+    sqlite::vacuum(database, &lock)?;
+    let after = database.metadata()?.len();
+    if output.json {
+        return Ok(output.json(&json!({ "before": before, "after": after }))?);
+    }
+    let (before, after) = (bytesize::ByteSize(before), bytesize::ByteSize(after));
+    Ok(output.text(&format!("{before} became {after}\n"))?)
+}

@@ -1,0 +1,277 @@
+//! What the operator's monitoring reads: counters, gauges and histograms in the text of Prometheus.
+//!
+//! Whoever counts is handed a [`Metrics`]; there is none for the whole process. Labels are words of a few: never a phone,
+//! an address, or text of a client's. Counting costs an atomic or a short lock, never a wait.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of [`Metrics::render`].
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Seconds that requests take: a status from memory at one end, a slow provider at the other.
+const LATENCY: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
+/// Seconds that a commit takes, which is what the disk's sync takes.
+const COMMIT: [f64; 10] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
+/// Writes in one commit.
+const BATCH: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// Everything that is counted; clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    otp_requests: Family<InChannel, Counter>,
+    sms_deliveries: Family<InState, Counter>,
+    authentications: Family<Authentication, Counter>,
+    failed_attempts: Family<Reason, Counter>,
+    violations: Family<OfRoute, Counter>,
+    latency: Family<OfRoute, Histogram>,
+    refusals: Family<OfCode, Counter>,
+    batch: Histogram,
+    commit: Histogram,
+    sessions: Gauge<u64, AtomicU64>,
+    database: Gauge<u64, AtomicU64>,
+    log: Gauge<u64, AtomicU64>,
+    backup_age: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct InChannel {
+    channel: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct InState {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Authentication {
+    channel: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Reason {
+    channel: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfRoute {
+    route: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfCode {
+    code: &'static str,
+}
+
+/// What is counted of one route; looked up once, when the route is made.
+#[derive(Clone, Debug)]
+pub struct RouteMeter {
+    latency: Histogram,
+    violations: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("freshk");
+        let otp_requests = Family::default();
+        registry.register("otp_requests", "Codes asked for, by request/ and resend/", otp_requests.clone());
+        let sms_deliveries = Family::default();
+        registry.register(
+            "sms_deliveries",
+            "Text messages that reached a state: queued, sent, delivered, undelivered, failed and so on",
+            sms_deliveries.clone(),
+        );
+        let authentications = Family::default();
+        registry.register(
+            "authentications",
+            "Codes given to verify/ that were judged, by outcome: success or failure",
+            authentications.clone(),
+        );
+        let failed_attempts = Family::default();
+        registry.register(
+            "failed_authentication_attempts",
+            "Codes given to verify/ that opened no session, by reason",
+            failed_attempts.clone(),
+        );
+        let violations = Family::default();
+        registry.register(
+            "rate_limit_violations",
+            "Requests refused with 429, by route; the flood guard refuses before a route is known",
+            violations.clone(),
+        );
+        let latency = Family::new_with_constructor((|| Histogram::new(LATENCY)) as fn() -> Histogram);
+        registry.register_with_unit(
+            "http_request_duration",
+            "How long requests take, by route",
+            Unit::Seconds,
+            latency.clone(),
+        );
+        let refusals = Family::default();
+        registry.register("refusals", "Requests refused, by the code of the answer", refusals.clone());
+        let batch = Histogram::new(BATCH);
+        registry.register("writer_batch_size", "Writes that one commit made durable", batch.clone());
+        let commit = Histogram::new(COMMIT);
+        registry.register_with_unit(
+            "writer_commit",
+            "How long a commit takes",
+            Unit::Seconds,
+            commit.clone(),
+        );
+        let sessions = Gauge::default();
+        registry.register("sessions_live", "Sessions that have neither ended nor expired", sessions.clone());
+        let database = Gauge::default();
+        registry.register_with_unit("database_size", "The database file", Unit::Bytes, database.clone());
+        let log = Gauge::default();
+        registry.register_with_unit("wal_size", "The write-ahead log beside it", Unit::Bytes, log.clone());
+        let backup_age = Gauge::<f64, AtomicU64>::default();
+        backup_age.set(f64::INFINITY);
+        registry.register_with_unit(
+            "backup_age",
+            "How long ago the latest backup in backup.dir was made; infinite where there is none",
+            Unit::Seconds,
+            backup_age.clone(),
+        );
+        Self(Arc::new(Inner {
+            registry,
+            otp_requests,
+            sms_deliveries,
+            authentications,
+            failed_attempts,
+            violations,
+            latency: latency.clone(),
+            refusals,
+            batch,
+            commit,
+            sessions,
+            database,
+            log,
+            backup_age,
+        }))
+    }
+
+    /// A code was asked for.
+    pub fn code_requested(&self, channel: &'static str) {
+        self.0.otp_requests.get_or_create(&InChannel { channel }).inc();
+    }
+
+    /// A text message reached a state.
+    pub fn message_reached(&self, state: &'static str) {
+        self.0.sms_deliveries.get_or_create(&InState { state }).inc();
+    }
+
+    /// The right code was given.
+    pub fn authenticated(&self, channel: &'static str) {
+        self.0.authentications.get_or_create(&Authentication { channel, outcome: "success" }).inc();
+    }
+
+    /// A code was judged and opened no session; `reason` is the word of the refusal.
+    pub fn authentication_failed(&self, channel: &'static str, reason: &'static str) {
+        self.0.authentications.get_or_create(&Authentication { channel, outcome: "failure" }).inc();
+        self.0.failed_attempts.get_or_create(&Reason { channel, reason }).inc();
+    }
+
+    /// What counts for one route, named by its template.
+    pub fn route(&self, template: &str) -> RouteMeter {
+        let label = OfRoute { route: template.to_owned() };
+        RouteMeter {
+            latency: self.0.latency.get_or_create(&label).clone(),
+            violations: self.0.violations.get_or_create(&label).clone(),
+        }
+    }
+
+    /// A request was refused; `code` is the word of the answer.
+    pub fn refused(&self, code: &'static str) {
+        self.0.refusals.get_or_create(&OfCode { code }).inc();
+    }
+
+    /// A commit made `writes` durable.
+    pub fn committed(&self, writes: usize, took: Duration) {
+        self.0.batch.observe(f64::from(u32::try_from(writes).unwrap_or(u32::MAX)));
+        self.0.commit.observe(took.as_secs_f64());
+    }
+
+    /// How many sessions live.
+    pub fn set_live_sessions(&self, sessions: u64) {
+        self.0.sessions.set(sessions);
+    }
+
+    /// How large the database and its write-ahead log are, in bytes.
+    pub fn set_sizes(&self, database: u64, log: u64) {
+        self.0.database.set(database);
+        self.0.log.set(log);
+    }
+
+    /// How old the latest backup is; `None` where there is none.
+    pub fn set_backup_age(&self, age: Option<Duration>) {
+        self.0.backup_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
+    }
+
+    /// Everything, as text of [`MEDIA_TYPE`].
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        // A string takes whatever is written to it, so half a page cannot be.
+        if text::encode(&mut page, &self.0.registry).is_err() {
+            page.clear();
+        }
+        page
+    }
+}
+
+impl RouteMeter {
+    /// A request was answered.
+    pub fn answered(&self, latency: Duration) {
+        self.latency.observe(latency.as_secs_f64());
+    }
+
+    /// It was refused with 429.
+    pub fn limited(&self) {
+        self.violations.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_prometheus_has_them() {
+        let metrics = Metrics::new();
+        metrics.code_requested("production");
+        metrics.route("/x/").answered(Duration::from_millis(2));
+        metrics.committed(3, Duration::from_micros(200));
+        let page = metrics.clone().render();
+        for line in [
+            "freshk_otp_requests_total{channel=\"production\"} 1",
+            "freshk_http_request_duration_seconds_count{route=\"/x/\"} 1",
+            "freshk_http_request_duration_seconds_bucket{le=\"0.0025\",route=\"/x/\"} 1",
+            "freshk_rate_limit_violations_total{route=\"/x/\"} 0",
+            "freshk_writer_batch_size_sum 3.0",
+            "freshk_writer_commit_seconds_count 1",
+            "freshk_database_size_bytes 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
+}

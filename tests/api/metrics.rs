@@ -1,0 +1,123 @@
+//! `/metrics`: each of the guide's five key metrics moves when its act happens, and nothing there names a person.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{App, PHONE, REQUEST};
+use crate::twilio::{AUTH_TOKEN, signed_callback};
+
+const CALLBACK: &str = "/api/mobile/auth/sms/twilio/status/";
+
+/// The value of one series; 0 while it does not exist.
+async fn value(app: &App, series: &str) -> f64 {
+    let (status, page) = app.operations("/metrics").await;
+    assert_eq!(status, 200);
+    assert!(page.ends_with("# EOF\n"), "{page}");
+    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn otp_request_rate() {
+    let app = App::start().await;
+    let series = "freshk_otp_requests_total{channel=\"production\"}";
+    assert!(value(&app, series).await < 0.5);
+    app.request_from("198.51.100.1", PHONE).await;
+    assert!((value(&app, series).await - 1.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn sms_delivery_success_rate() {
+    let app = App::with(&[("FRESHK_SERVER__PUBLIC_URL", "https://api.example.com")]).await;
+    let state = |state| format!("freshk_sms_deliveries_total{{state=\"{state}\"}}");
+    app.request_from("198.51.100.1", PHONE).await;
+    assert!((value(&app, &state("queued")).await - 1.0).abs() < 0.5);
+    assert!(value(&app, &state("delivered")).await < 0.5);
+    let sid: String = app.sql().query_row("SELECT sid FROM messages", [], |row| row.get(0)).unwrap();
+    for _ in 0..2 {
+        let url = format!("https://api.example.com{CALLBACK}");
+        let signed =
+            signed_callback(AUTH_TOKEN, &url, &[("MessageSid", &sid), ("MessageStatus", "delivered")]);
+        let call = app.build(Method::POST, CALLBACK).body(signed.body);
+        let call = call
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-twilio-signature", signed.signature);
+        assert_eq!(call.send().await.unwrap().status(), 204);
+    }
+    assert!((value(&app, &state("delivered")).await - 1.0).abs() < 0.5, "a repeated report counts once");
+}
+
+#[tokio::test]
+async fn authentication_success_rate_and_failed_attempts() {
+    let app = App::start().await;
+    let outcome =
+        |outcome| format!("freshk_authentications_total{{channel=\"production\",outcome=\"{outcome}\"}}");
+    let failed = |reason| {
+        format!("freshk_failed_authentication_attempts_total{{channel=\"production\",reason=\"{reason}\"}}")
+    };
+    app.request_from("198.51.100.1", PHONE).await;
+    app.verify_from("198.51.100.1", PHONE, &app.wrong_code(PHONE)).await;
+    app.verify_from("198.51.100.1", "+19999999999", "000000").await;
+    assert!((value(&app, &outcome("failure")).await - 2.0).abs() < 0.5);
+    assert!((value(&app, &failed("invalid_otp")).await - 1.0).abs() < 0.5);
+    assert!((value(&app, &failed("user_not_found")).await - 1.0).abs() < 0.5);
+    assert!(value(&app, &outcome("success")).await < 0.5);
+    app.verify_from("198.51.100.1", PHONE, &app.code(PHONE)).await;
+    assert!((value(&app, &outcome("success")).await - 1.0).abs() < 0.5);
+    assert!(value(&app, "freshk_sessions_live").await < 0.5, "upkeep counts");
+    app.service().auth.upkeep().await.unwrap();
+    assert!((value(&app, "freshk_sessions_live").await - 1.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn rate_limit_violations_and_refusals_by_kind() {
+    let app = App::start().await;
+    let violations = format!("freshk_rate_limit_violations_total{{route=\"{REQUEST}\"}}");
+    for n in 0..5 {
+        app.request_from("198.51.100.1", &format!("+1234567890{n}")).await;
+    }
+    assert!(value(&app, &violations).await < 0.5);
+    for _ in 0..2 {
+        assert_eq!(app.request_from("198.51.100.1", PHONE).await.status, 429);
+    }
+    assert!((value(&app, &violations).await - 2.0).abs() < 0.5);
+    assert!((value(&app, "freshk_refusals_total{code=\"rate_limited\"}").await - 2.0).abs() < 0.5);
+    app.post(REQUEST, &json!({ "phone_number": "nonsense" })).await;
+    assert!((value(&app, "freshk_refusals_total{code=\"invalid_phone_number\"}").await - 1.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn latency_writer_and_files_are_measured_and_nobody_is_named() {
+    let app = App::start().await;
+    app.log_in(PHONE).await;
+    app.post("/api/mobile/auth/no/such/path/", &json!({})).await;
+    for series in [
+        format!("freshk_http_request_duration_seconds_count{{route=\"{REQUEST}\"}}"),
+        "freshk_http_request_duration_seconds_count{route=\"unknown\"}".to_owned(),
+        "freshk_writer_batch_size_count".to_owned(),
+        "freshk_writer_commit_seconds_count".to_owned(),
+        "freshk_database_size_bytes".to_owned(),
+        "freshk_wal_size_bytes".to_owned(),
+    ] {
+        assert!(value(&app, &series).await > 0.5, "{series}");
+    }
+    let (_, page) = app.operations("/metrics").await;
+    for secret in ["234567890", "198.51.100", "such"] {
+        assert!(!page.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn the_operations_listener_serves_three_things_and_json_for_the_rest() {
+    let app = App::start().await;
+    for path in ["/metrics", "/health/live", "/health/ready", "/metrics/"] {
+        assert_eq!(app.operations(path).await.0, 200, "{path}");
+    }
+    for path in ["/", REQUEST, "/docs"] {
+        let (status, body) = app.operations(path).await;
+        assert_eq!((status, body.contains("\"code\":\"not_found\"")), (404, true), "{path}: {body}");
+    }
+    app.service().store.close().await;
+    let (status, body) = app.operations("/health/ready").await;
+    assert_eq!((status, body.contains("\"code\":\"unavailable\"")), (503, true), "{body}");
+}

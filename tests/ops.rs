@@ -1,0 +1,14 @@
+//! The operator's side: the real binary, an empty environment, a directory per test, beside a real server where it
+//! matters.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
+
+#[path = "ops/check.rs"]
+mod check;
+#[path = "ops/db.rs"]
+mod db;
+#[path = "ops/place.rs"]
+mod place;
+#[path = "ops/restore.rs"]
+mod restore;
+#[path = "ops/setup.rs"]
+mod setup;

@@ -1,0 +1,140 @@
+//! A directory to run in, and a server there.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A directory to run in, in debug.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+}
+
+/// A server, killed with its test.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) ops: SocketAddr,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn command(&self, args: &[&str], environment: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_freshk"));
+        command.args(args).current_dir(self.dir.path()).env_clear().env("DEBUG", "1");
+        command.envs(environment.iter().copied()).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args, &[]).output().unwrap()
+    }
+
+    /// Runs what must succeed; gives standard output.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what must succeed and answers in JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[args, &["--json"]].concat())).unwrap()
+    }
+
+    /// Runs what must fail; gives the exit code and what was said.
+    pub(crate) fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        assert!(!output.status.success(), "{args:?}");
+        (output.status.code().unwrap(), stderr(&output))
+    }
+
+    /// Starts a server and waits until it is ready.
+    pub(crate) fn serve(&self, environment: &[(&str, &str)]) -> Server {
+        let (listen, ops) = (free_address(), free_address());
+        let mut command = self.command(&["serve", "--listen", &listen.to_string()], environment);
+        let log = std::fs::File::create(self.path("server.log")).unwrap();
+        let child = command.env("FRESHK_OPS__LISTEN", ops.to_string()).stdout(Stdio::null()).stderr(log);
+        let server = Server { child: child.spawn().unwrap(), ops };
+        until(|| server.get("/health/ready").starts_with("HTTP/1.1 200"));
+        server
+    }
+
+    /// A database with one user, named so that it can be told from others.
+    pub(crate) fn database(&self, username: &str) {
+        assert!(self.serve(&[]).stop());
+        self.sql()
+            .execute(
+                "INSERT INTO users (username, phone, role, phone_verified, joined_at)
+                 VALUES (?1, '+15550000001', 'retailer', 1, 0)",
+                [username],
+            )
+            .unwrap();
+    }
+
+    pub(crate) fn sql(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path("freshk.db")).unwrap()
+    }
+
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+impl Server {
+    /// A GET on the operations listener; empty while nobody answers.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(self.ops)?;
+            write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().unwrap_or_default()
+    }
+
+    /// Stops in good order.
+    pub(crate) fn stop(mut self) -> bool {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Asks again until it is so, and gives up after half a minute.
+pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..1500 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it never came about");
+}

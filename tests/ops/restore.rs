@@ -1,0 +1,129 @@
+//! Restoring: what it refuses, what it keeps, and that whenever it is killed the old state or the new one stands.
+
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use crate::place::Place;
+
+fn username(place: &Place) -> String {
+    place.sql().query_row("SELECT username FROM users WHERE id = 1", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn s31_what_is_replaced_is_kept_and_stale_logs_go() {
+    let place = Place::new();
+    place.database("old");
+    place.ok(&["db", "backup", "copy.db"]);
+    // A connection that goes on holding the log is a process that uses the database.
+    let user = place.sql();
+    user.execute("UPDATE users SET username = 'new'", []).unwrap();
+    assert!(place.path("freshk.db-wal").exists());
+    drop(user);
+    let kept = place.json(&["db", "restore", "copy.db", "--yes"])["kept"].as_str().unwrap().to_owned();
+    assert!(!place.path("freshk.db-wal").exists() && !place.path("freshk.db-shm").exists());
+    assert_eq!(username(&place), "old");
+    let kept = rusqlite::Connection::open(kept).unwrap();
+    let name: String = kept.query_row("SELECT username FROM users", [], |row| row.get(0)).unwrap();
+    assert_eq!(name, "new");
+    assert!(place.serve(&[]).stop(), "a server runs on it");
+}
+
+#[test]
+fn it_asks_and_where_nobody_can_be_asked_it_wants_yes() {
+    let place = Place::new();
+    place.database("old");
+    place.ok(&["db", "backup", "copy.db"]);
+    let (code, said) = place.fails(&["db", "restore", "copy.db"]);
+    assert!(code == 2 && said.contains("add --yes"), "{said}");
+}
+
+#[test]
+fn what_is_no_backup_is_refused_and_nothing_changes() {
+    let place = Place::new();
+    place.database("old");
+    let foreign = rusqlite::Connection::open(place.path("foreign.db")).unwrap();
+    foreign.execute_batch("CREATE TABLE t (x); PRAGMA application_id = 7").unwrap();
+    place.ok(&["db", "backup", "newer.db"]);
+    let newer = rusqlite::Connection::open(place.path("newer.db")).unwrap();
+    newer.pragma_update(None, "user_version", 999).unwrap();
+    std::fs::write(place.path("rubbish.db"), "rubbish ".repeat(2000)).unwrap();
+    for (file, words) in [
+        ("foreign.db", "belongs to another program"),
+        ("newer.db", "has schema 999"),
+        ("rubbish.db", "is not a database"),
+        ("missing.db", "there is no such file"),
+    ] {
+        let (code, said) = place.fails(&["db", "restore", file, "--yes"]);
+        assert!(code == 1 && said.contains(words), "{file}: {said}");
+    }
+    assert_eq!(username(&place), "old");
+    assert!(!place.files().iter().any(|name| name.contains("before-restore")), "{:?}", place.files());
+}
+
+#[test]
+fn a_database_in_use_by_a_command_is_left_alone() {
+    let place = Place::new();
+    place.database("old");
+    place.ok(&["db", "backup", "copy.db"]);
+    let user = place.sql();
+    user.execute_batch("BEGIN; SELECT * FROM users").unwrap();
+    let (code, said) = place.fails(&["db", "restore", "copy.db", "--yes"]);
+    assert!(code == 1 && said.contains("is in use by another process"), "{said}");
+    drop(user);
+    assert_eq!(username(&place), "old");
+}
+
+#[test]
+fn a_damaged_database_is_replaced_and_its_stale_log_is_not_read_into_the_new_one() {
+    let place = Place::new();
+    place.database("old");
+    place.ok(&["db", "backup", "copy.db"]);
+    std::fs::write(place.path("freshk.db"), "rubbish ".repeat(2000)).unwrap();
+    std::fs::write(place.path("freshk.db-wal"), "a log").unwrap();
+    let kept = place.json(&["db", "restore", "copy.db", "--yes"])["kept"].as_str().unwrap().to_owned();
+    assert_eq!(username(&place), "old");
+    assert!(std::fs::read_to_string(kept).unwrap().starts_with("rubbish "));
+    assert_eq!(place.json(&["db", "check"])["ok"], true);
+}
+
+#[test]
+fn s31_killed_anywhere_the_old_state_or_the_new_one_stands() {
+    let place = Place::new();
+    place.database("old");
+    place
+        .sql()
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+             INSERT INTO users (username, phone, role, joined_at)
+             SELECT 'user_' || i, '+' || (15550000000 + i), 'retailer', 0 FROM n",
+        )
+        .unwrap();
+    place.ok(&["db", "backup", "good.db"]);
+    let restore = ["db", "restore", "good.db", "--yes"];
+    let (mut killed, mut rounds) = (0, 0);
+    while rounds < 24 {
+        place.sql().execute("UPDATE users SET username = 'new' WHERE id = 1", []).unwrap();
+        let target = format!("copy-{rounds}.db");
+        let args: &[&str] = if rounds % 2 == 0 { &["db", "backup", &target] } else { &restore };
+        let mut command = place.command(args, &[]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Each round a little later: through the start, the copy, the check and the renames.
+        thread::sleep(Duration::from_millis(4 * rounds));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        drop(child.kill());
+        child.wait().unwrap();
+        let name = username(&place);
+        assert!(name == "new" || (rounds % 2 == 1 && name == "old"), "round {rounds}: {name}");
+        assert_eq!(place.json(&["db", "check"])["ok"], true, "round {rounds}");
+        if place.path(&target).exists() {
+            let copy = rusqlite::Connection::open(place.path(&target)).unwrap();
+            let count: i64 = copy.query_row("SELECT count(*) FROM users", [], |row| row.get(0)).unwrap();
+            assert_eq!(count, 30000, "round {rounds}: a file of that name is a good one");
+        }
+        rounds += 1;
+    }
+    assert!(killed > 0, "no round was killed in the middle");
+    place.ok(&restore);
+    assert_eq!(username(&place), "old");
+}
