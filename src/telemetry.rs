@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::panic::{self, PanicHookInfo};
+use std::thread;
 
 use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::{Map, Value};
@@ -38,13 +40,26 @@ pub enum InitError {
     Twice,
 }
 
-/// Sends the logs of the whole process to standard error.
+/// Sends the logs of the whole process to standard error, panics included: what a panic would write there by itself is
+/// no record, and takes several lines.
 ///
 /// # Errors
 /// A bad filter, or a second call.
 pub fn init(filter: &str, format: Format) -> Result<(), InitError> {
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    subscriber(filter, format, colours, io::stderr)?.try_init().map_err(|_| InitError::Twice)
+    subscriber(filter, format, colours, io::stderr)?.try_init().map_err(|_| InitError::Twice)?;
+    panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Says what panicked where; who catches it says what became of the work.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    tracing::error!(
+        place = info.location().map(tracing::field::display),
+        thread = thread::current().name(),
+        text = info.payload_as_str().unwrap_or("no text"),
+        "a panic"
+    );
 }
 
 /// The same for another writer, not yet in force; for tests.

@@ -1,11 +1,13 @@
 //! `freshk serve`: the server.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::output::Output;
 use super::wiring::{self, Service};
@@ -68,7 +70,10 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         .max_blocking_threads(READING_THREADS + sending_threads(&config))
         .build()
         .map_err(CliError::Runtime)?;
-    runtime.block_on(serve(&config, &secret, store, clock, output))
+    let outcome = runtime.block_on(serve(&config, &secret, store, clock, output));
+    // A thread that still waits for Twilio would hold the end up for as long as Twilio likes.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn serve(
@@ -80,8 +85,7 @@ async fn serve(
 ) -> Result<(), CliError> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let Service { auth, store, endpoint } = wiring::build(config, secret, store, clock.clone(), random)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
+    let stop = Stop::on_signals().map_err(CliError::Runtime)?;
     let listener = server::bind(config.server.listen).await?;
     auth.settle_after_restart().await.map_err(CliError::Database)?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
@@ -96,24 +100,60 @@ async fn serve(
         max_connections: config.server.max_connections,
         shutdown_timeout: config.server.shutdown_timeout,
     };
-    server::serve(listener, endpoint, settings, clock, async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: no more connections are accepted");
-    })
-    .await;
-    upkeep.abort();
-    if !auth.finish(config.server.shutdown_timeout).await {
+    let drained = async {
+        server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
+        auth.finish(settings.shutdown_timeout).await
+    };
+    if !stop.in_time(settings.shutdown_timeout, drained).await {
         tracing::warn!("some flows did not finish in time; the next start settles what they left");
     }
+    upkeep.abort();
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
         tracing::warn!(%error, "the end could not be noted");
     }
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The wish that the server stops: first in good order, then at once.
+struct Stop {
+    asked: CancellationToken,
+    insisted: CancellationToken,
+}
+
+impl Stop {
+    /// The first SIGTERM or SIGINT asks, the second insists.
+    fn on_signals() -> io::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = Self { asked: CancellationToken::new(), insisted: CancellationToken::new() };
+        let tokens = [stop.asked.clone(), stop.insisted.clone()];
+        tokio::spawn(async move {
+            for token in tokens {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                tracing::info!("told to stop: no more connections are accepted");
+                token.cancel();
+            }
+        });
+        Ok(stop)
+    }
+
+    /// Lets `drained` finish until `timeout` after the wish, or until somebody insists; tells whether nothing is left.
+    async fn in_time(&self, timeout: Duration, drained: impl Future<Output = bool>) -> bool {
+        let deadline = async {
+            self.asked.cancelled().await;
+            tokio::time::sleep(timeout).await;
+        };
+        tokio::select! {
+            done = drained => done,
+            () = deadline => false,
+            () = self.insisted.cancelled() => false,
+        }
+    }
 }
 
 async fn keep_up(auth: Arc<Auth>) {
