@@ -94,7 +94,7 @@ async fn serve(
     if config.debug {
         output.text(&banner(config, &address.to_string()))?;
     }
-    let upkeep = tokio::spawn(keep_up(auth.clone()));
+    let upkeep = tokio::spawn(keep_up(auth.clone(), stop.asked.clone()));
     let settings = ServerSettings {
         request_timeout: config.server.request_timeout,
         max_connections: config.server.max_connections,
@@ -102,12 +102,12 @@ async fn serve(
     };
     let drained = async {
         server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
-        auth.finish(settings.shutdown_timeout).await
+        // A checkpoint under way would keep the writer from leaving an empty log behind.
+        auth.finish(settings.shutdown_timeout).await && upkeep.await.is_ok()
     };
     if !stop.in_time(settings.shutdown_timeout, drained).await {
         tracing::warn!("some flows did not finish in time; the next start settles what they left");
     }
-    upkeep.abort();
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
         tracing::warn!(%error, "the end could not be noted");
     }
@@ -156,11 +156,11 @@ impl Stop {
     }
 }
 
-async fn keep_up(auth: Arc<Auth>) {
+/// Goes round until `stop`; a round that has begun is finished.
+async fn keep_up(auth: Arc<Auth>, stop: CancellationToken) {
     let mut rounds = tokio::time::interval(UPKEEP);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
+    while stop.run_until_cancelled(rounds.tick()).await.is_some() {
         if let Err(error) = auth.upkeep().await {
             tracing::warn!(%error, "a round of upkeep failed; the next one tries again");
         }

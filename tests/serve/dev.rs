@@ -50,7 +50,10 @@ fn the_guides_own_lines_give_the_guides_answers() {
     assert!(server.stdout.text().contains(PHONE), "{}", server.stdout.text());
     if code != "123456" {
         let refused = curl(&server, GUIDE[1]);
-        assert_eq!((&refused["error"], &refused["code"]), (&json!("Invalid or expired OTP"), &json!("invalid_otp")));
+        assert_eq!(
+            (&refused["error"], &refused["code"]),
+            (&json!("Invalid or expired OTP"), &json!("invalid_otp"))
+        );
     }
     let login = curl(&server, &GUIDE[1].replace("123456\"", &format!("{code}\"")));
     assert_eq!(login["message"], "Authentication successful");
@@ -61,7 +64,10 @@ fn the_guides_own_lines_give_the_guides_answers() {
         })
     );
     for token in ["access", "refresh"] {
-        assert!(login[token].as_str().unwrap().starts_with("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9."), "{login}");
+        assert!(
+            login[token].as_str().unwrap().starts_with("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9."),
+            "{login}"
+        );
     }
     assert!(!server.stderr.text().contains(&code), "the log holds the code");
     server.stop();
@@ -72,9 +78,8 @@ fn the_banner_says_where_the_api_the_docs_and_the_database_are() {
     let place = Place::dev();
     let mut server = place.start();
     let address = server.address().to_string();
-    let banner = server.eventually("the banner", |server| {
-        Some(server.stdout.text()).filter(|text| text.contains("codes "))
-    });
+    let banner = server
+        .eventually("the banner", |server| Some(server.stdout.text()).filter(|text| text.contains("codes ")));
     for words in [
         format!("API       http://{address}/api/mobile/auth/\n"),
         format!("docs      http://{address}/docs\n"),

@@ -27,6 +27,7 @@ async fn s32_a_signal_drains_what_is_under_way_and_refuses_what_is_new() {
         twilio.always(Answer::Hang);
         // Twilio never answers: after its time-out the fate is unknown, which is an answer.
         let place = Place::production(&twilio).with("FRESHK_TWILIO__TIMEOUT", "2s");
+        let place = place.with("FRESHK_TWILIO__CONNECT_TIMEOUT", "1s");
         let (mut server, caller) = held(&place, &twilio).await;
         server.signal(signal);
         server.eventually("new connections to be refused", |server| {
@@ -35,7 +36,8 @@ async fn s32_a_signal_drains_what_is_under_way_and_refuses_what_is_new() {
         assert_eq!(caller.await.unwrap(), Some(500), "{signal}: the answer came");
         assert!(server.ended().success(), "{signal}: {}", server.stderr.text());
         assert!(server.stderr.text().contains("\"stopped\""), "{}", server.stderr.text());
-        let states: String = place.sql().query_row("SELECT state FROM challenges", [], |row| row.get(0)).unwrap();
+        let states: String =
+            place.sql().query_row("SELECT state FROM challenges", [], |row| row.get(0)).unwrap();
         assert_eq!(states, "unknown");
     }
 }
@@ -48,7 +50,9 @@ async fn a_second_signal_ends_it_at_once_and_the_next_start_settles() {
     let place = place.with("FRESHK_TWILIO__TIMEOUT", "60s");
     let (mut server, caller) = held(&place, &twilio).await;
     server.signal("TERM");
-    server.eventually("the drain to begin", |server| server.stderr.text().contains("told to stop").then_some(()));
+    server.eventually("the drain to begin", |server| {
+        server.stderr.text().contains("told to stop").then_some(())
+    });
     assert!(server.is_running(), "a flow is under way");
     server.signal("INT");
     assert!(server.ended().success(), "{}", server.stderr.text());
@@ -111,7 +115,12 @@ async fn s33_every_line_of_production_is_one_json_object() {
         assert!(record["timestamp"].is_string() && record["level"].is_string(), "{line}");
     }
     assert!(server.stdout.text().is_empty(), "nothing goes to standard output");
-    for secret in [login["access"].as_str().unwrap(), &sms_code(&twilio.requests()[0]), PHONE, crate::twilio::AUTH_TOKEN] {
+    for secret in [
+        login["access"].as_str().unwrap(),
+        &sms_code(&twilio.requests()[0]),
+        PHONE,
+        crate::twilio::AUTH_TOKEN,
+    ] {
         assert!(!logged.contains(secret), "S34: the log holds a secret");
     }
 }

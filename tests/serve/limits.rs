@@ -49,7 +49,10 @@ async fn a_login_outlives_a_kill_and_its_code_does_not() {
     let twilio = FakeTwilio::start();
     let place = Place::production(&twilio);
     let server = place.start();
-    assert_eq!(answer(client().post(server.url(REQUEST)).json(&json!({ "phone_number": PHONE }))).await.0, 200);
+    assert_eq!(
+        answer(client().post(server.url(REQUEST)).json(&json!({ "phone_number": PHONE }))).await.0,
+        200
+    );
     let code = sms_code(&twilio.requests()[0]);
     let body = json!({ "phone_number": PHONE, "otp": code });
     let (_, login) = answer(client().post(server.url(VERIFY)).json(&body)).await;

@@ -104,14 +104,16 @@ fn a_directory_that_may_not_be_written() {
 #[test]
 fn a_directory_that_is_not_there() {
     let place = Place::dev().with("DATABASE_URL", "sqlite://data/freshk.db");
-    refused_untouched(&place, &["there is no directory", "/data", "create it"]);
+    refused_untouched(&place, &["there is no directory data; create it"]);
 }
 
 #[test]
 fn a_database_that_another_process_has_locked() {
     let place = used();
     let other = place.sql();
-    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM users WHERE id = 0").unwrap();
+    other
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM users WHERE id = 0")
+        .unwrap();
     place.refused().assert_says(&["freshk.db is locked by another process", "stop that process"]);
     other.execute_batch("ROLLBACK").unwrap();
 }
@@ -120,7 +122,9 @@ fn a_database_that_another_process_has_locked() {
 fn a_second_server_on_the_same_database() {
     let place = Place::dev();
     let mut first = place.start();
-    place.refused().assert_says(&[&format!("is in use by process {}", first.pid()), "stop that process first"]);
+    place
+        .refused()
+        .assert_says(&[&format!("is in use by process {}", first.pid()), "stop that process first"]);
     assert!(first.is_running());
 }
 
@@ -161,7 +165,7 @@ fn a_secret_beside_the_database_that_is_none() {
 
 #[test]
 fn every_fault_of_the_configuration_at_once() {
-    let place = Place::dev()
+    let place = Place::production(&crate::twilio::FakeTwilio::refusing())
         .with("DEBUG", "perhaps")
         .with("FRESHK_OTP__TTL", "soon")
         .with("FRESHK_SERVER__LISTNE", "127.0.0.1:1")
@@ -169,7 +173,9 @@ fn every_fault_of_the_configuration_at_once() {
         .with("SECRET_KEY", "your-production-secret-key");
     let Ended { code, stderr, .. } = place.refused();
     assert_eq!(code, Some(1));
-    for words in ["DEBUG", "otp.ttl", "FRESHK_SERVER__LISTNE", "server.listen", "log.level", "SECRET_KEY"] {
+    for words in
+        ["DEBUG", "otp.ttl", "LISTNE", "did you mean FRESHK_SERVER__LISTEN?", "log.level", "SECRET_KEY"]
+    {
         assert!(stderr.contains(words), "{words} is missing from:\n{stderr}");
     }
     assert!(contents(place.path()).is_empty());
