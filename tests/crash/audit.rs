@@ -147,9 +147,9 @@ pub(crate) fn hold_rows(ledger: &Ledger, place: &Place, twilio: &FakeTwilio) {
             count(&sql, used, number),
             "one session for each code used"
         );
-        let calls = "SELECT count(*) FROM spends WHERE quota = 'ip:verify' AND subject = ?1";
-        let spent = count(&sql, calls, &phone.address);
-        assert!(spent >= phone.guesses, "{spent} units of an address for {} calls", phone.guesses);
+        let verified = "SELECT count(*) FROM spends WHERE quota = 'ip:verify' AND subject = ?1";
+        let answered = count(&sql, verified, &phone.address);
+        assert!(answered >= phone.guesses, "{answered} units of an address for {} calls", phone.guesses);
     }
 }
 

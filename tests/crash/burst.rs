@@ -72,13 +72,18 @@ impl Client {
 }
 
 /// Loads the server and kills it after a number of answers that chance decides.
-pub(crate) async fn run(ledger: &mut Ledger, server: Server, twilio: &FakeTwilio, random: &SeededRandom) {
+pub(crate) async fn run(
+    ledger: &mut Ledger,
+    server: Server,
+    twilio: &Arc<FakeTwilio>,
+    random: &SeededRandom,
+) {
     let end = 5 + below(random, 120);
     let fuse = Arc::new(Fuse { answers: AtomicU64::new(0), end, reached: Notify::new() });
     let first = ledger.phones.len() as u64;
     let (sent, mut phones) = tokio::sync::mpsc::unbounded_channel();
     for client in 0..CLIENTS {
-        let (fuse, sent, seen) = (fuse.clone(), sent.clone(), twilio.watcher());
+        let (fuse, sent, twilio) = (fuse.clone(), sent.clone(), Arc::clone(twilio));
         let calls = Client { fuse: Some(fuse), ..Client::new(&server) };
         let random = SeededRandom::new(below(random, u64::MAX));
         tokio::spawn(async move {
@@ -90,7 +95,7 @@ pub(crate) async fn run(ledger: &mut Ledger, server: Server, twilio: &FakeTwilio
                     ..Phone::default()
                 };
                 let code = |number: &str| {
-                    let all = seen();
+                    let all = twilio.requests();
                     sms_code(
                         all.iter()
                             .rev()

@@ -17,8 +17,10 @@ mod ledger;
 mod process;
 
 #[path = "../support/twilio.rs"]
-#[expect(dead_code, reason = "shared with the tests of the adapter, which use the rest")]
+#[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]
 mod twilio;
+
+use std::sync::Arc;
 
 use freshk::random::SeededRandom;
 use ledger::Ledger;
@@ -36,7 +38,7 @@ fn setting(name: &str, default: u64) -> u64 {
 async fn s29_nothing_acknowledged_is_lost_or_revived_by_a_kill() {
     let rounds = setting("CRASH_ROUNDS", 5);
     let random = SeededRandom::new(setting("CRASH_SEED", 1));
-    let twilio = FakeTwilio::start();
+    let twilio = Arc::new(FakeTwilio::start());
     // Without a grace, so that a token of two generations ago is outside the rules at once.
     let place = Place::production(&twilio).with("FRESHK_TOKENS__REUSE_GRACE", "0s");
     let mut ledger = Ledger::default();

@@ -11,7 +11,7 @@ use crate::twilio::{Answer, FakeTwilio, sms_code};
 use crate::{PHONE, answer, client, request, status, verify};
 
 /// Asks for a code and waits until Twilio has the message, whose answer may never come.
-async fn held(place: &Place, twilio: &FakeTwilio) -> (Server, tokio::task::JoinHandle<Option<u16>>) {
+fn held(place: &Place, twilio: &FakeTwilio) -> (Server, tokio::task::JoinHandle<Option<u16>>) {
     let server = place.start();
     let call = client().post(server.url(crate::REQUEST)).json(&json!({ "phone_number": PHONE }));
     let caller = tokio::spawn(async move { Some(call.send().await.ok()?.status().as_u16()) });
@@ -28,7 +28,7 @@ async fn s32_a_signal_drains_what_is_under_way_and_refuses_what_is_new() {
         // Twilio never answers: after its time-out the fate is unknown, which is an answer.
         let place = Place::production(&twilio).with("FRESHK_TWILIO__TIMEOUT", "2s");
         let place = place.with("FRESHK_TWILIO__CONNECT_TIMEOUT", "1s");
-        let (mut server, caller) = held(&place, &twilio).await;
+        let (mut server, caller) = held(&place, &twilio);
         server.signal(signal);
         server.eventually("new connections to be refused", |server| {
             std::net::TcpStream::connect(server.address()).is_err().then_some(())
@@ -48,7 +48,7 @@ async fn a_second_signal_ends_it_at_once_and_the_next_start_settles() {
     twilio.always(Answer::Hang);
     let place = Place::production(&twilio).with("FRESHK_SERVER__SHUTDOWN_TIMEOUT", "10m");
     let place = place.with("FRESHK_TWILIO__TIMEOUT", "60s");
-    let (mut server, caller) = held(&place, &twilio).await;
+    let (mut server, caller) = held(&place, &twilio);
     server.signal("TERM");
     server.eventually("the drain to begin", |server| {
         server.stderr.text().contains("told to stop").then_some(())
@@ -72,7 +72,7 @@ async fn the_deadline_ends_it_too() {
     twilio.always(Answer::Hang);
     let place = Place::production(&twilio).with("FRESHK_SERVER__SHUTDOWN_TIMEOUT", "200ms");
     let place = place.with("FRESHK_TWILIO__TIMEOUT", "60s");
-    let (mut server, caller) = held(&place, &twilio).await;
+    let (mut server, caller) = held(&place, &twilio);
     server.signal("TERM");
     assert!(server.ended().success(), "{}", server.stderr.text());
     assert_eq!(caller.await.unwrap(), None);

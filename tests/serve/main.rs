@@ -1,10 +1,5 @@
 //! The real binary as an operator meets it: `serve`, its faults at the start, its end, and what outlives it.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod dev;
 mod end;
@@ -17,7 +12,7 @@ mod refusals;
 mod process;
 
 #[path = "../support/twilio.rs"]
-#[expect(dead_code, reason = "shared with the tests of the adapter, which use the rest")]
+#[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]
 mod twilio;
 
 use process::Server;

@@ -114,12 +114,6 @@ impl FakeTwilio {
         self.shared.state().requests.clone()
     }
 
-    /// Looks at all requests so far from anywhere; for clients that outlive a borrow of the fake.
-    pub(crate) fn watcher(&self) -> impl Fn() -> Vec<Recorded> + Send + Sync + 'static {
-        let shared = Arc::clone(&self.shared);
-        move || shared.state().requests.clone()
-    }
-
     /// How many connections were accepted.
     pub(crate) fn connections(&self) -> usize {
         self.shared.state().connections
