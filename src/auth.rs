@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::domain::audit::Actor;
@@ -102,6 +103,17 @@ impl Auth {
     pub async fn finish(&self, timeout: Duration) -> bool {
         self.tasks.close();
         tokio::time::timeout(timeout, self.tasks.wait()).await.is_ok()
+    }
+
+    /// Runs a flow in a task of its own: once begun, it ends, whether or not the phone still listens.
+    async fn run<T: Send + 'static>(
+        &self,
+        flow: impl Future<Output = Limited<T>> + Send + 'static,
+    ) -> Limited<T> {
+        self.tasks.spawn(flow.in_current_span()).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a flow died");
+            Limited::free(Err(AuthError::Internal))
+        })
     }
 
     fn sender(&self, channel: Channel) -> &Arc<dyn SmsSender> {

@@ -50,6 +50,8 @@ pub trait View {
     fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>>;
     /// The newest challenges of a phone in a channel, newest first, at most `limit`.
     fn challenges(&self, channel: Channel, phone: &PhoneNumber, limit: usize) -> Stored<Vec<Challenge>>;
+    /// The number of the latest challenge of all.
+    fn latest_challenge(&self) -> Stored<Option<ChallengeId>>;
     /// One challenge.
     fn challenge(&self, id: ChallengeId) -> Stored<Option<Challenge>>;
     /// When the units of `quota` that `subject` spent after `since` were spent, oldest first; instants in the future

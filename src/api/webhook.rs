@@ -130,16 +130,19 @@ impl<'a> ApiExtractor<'a> for Callback {
     fn register(_: &mut Registry) {}
 
     fn request_meta() -> Option<MetaRequest> {
-        let form = MetaSchema {
-            description: Some("At least MessageSid and MessageStatus."),
-            ..MetaSchema::new("object")
+        let read = |content_type, description| MetaMediaType {
+            content_type,
+            schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
+                description: Some(description),
+                ..MetaSchema::new("object")
+            })),
         };
         Some(MetaRequest {
             description: None,
-            content: vec![MetaMediaType {
-                content_type: "application/x-www-form-urlencoded",
-                schema: MetaSchemaRef::Inline(Box::new(form)),
-            }],
+            content: vec![
+                read("application/x-www-form-urlencoded", "At least MessageSid and MessageStatus."),
+                read("application/json", "The same; the signed query covers it by bodySHA256."),
+            ],
             required: true,
         })
     }

@@ -1,10 +1,11 @@
 //! Requests for one phone that are in flight at once become one SMS; the first leads, the others get its outcome.
 //!
-//! Who leads is decided in the database: whoever finds a challenge *sending* follows it. Here only the outcome is
-//! passed on. Everyone takes a ticket before asking the database, so leader and followers of one challenge always share
-//! a group.
+//! Who leads is decided in the database: whoever finds a challenge *sending*, or one whose request was in flight when
+//! its own came in, follows it. Here only the outcome is passed on. Everyone takes a ticket before asking the database, so
+//! leader and followers of one challenge always share a group.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,44 +16,79 @@ use crate::domain::{ChallengeId, Channel, PhoneNumber};
 
 type Key = (Channel, PhoneNumber);
 type Outcome = Result<Sent, AuthError>;
-type Outcomes = watch::Sender<BTreeMap<ChallengeId, Outcome>>;
 
 /// The phones with requests in flight.
 #[derive(Default)]
 pub(super) struct Flights {
-    groups: Mutex<HashMap<Key, Weak<Outcomes>>>,
+    groups: Mutex<HashMap<Key, Weak<Group>>>,
+    /// The latest challenge of which this process knows; numbers ascend.
+    latest: AtomicI64,
+}
+
+/// The requests for one phone that overlap.
+struct Group {
+    /// The latest challenge before the first of them came.
+    before: ChallengeId,
+    outcomes: watch::Sender<BTreeMap<ChallengeId, Outcome>>,
 }
 
 /// One request's place in the group of its phone.
 pub(super) struct Ticket {
     flights: Arc<Flights>,
     key: Key,
-    outcomes: Option<Arc<Outcomes>>,
+    group: Option<Arc<Group>>,
+    overlap: Overlap,
+}
+
+/// Which challenges are of requests that were in flight when this one came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Overlap {
+    after: ChallengeId,
+}
+
+impl Overlap {
+    /// Whether the newest challenge of the phone is of such a request.
+    pub(super) fn holds(self, newest: ChallengeId) -> bool {
+        newest > self.after
+    }
 }
 
 impl Flights {
+    /// Notes a challenge: at start-up the latest in the database, later each one that a flow leads.
+    pub(super) fn note(&self, challenge: ChallengeId) {
+        self.latest.fetch_max(challenge.0, Ordering::SeqCst);
+    }
+
     /// Joins the group of a phone, before the database is asked.
     pub(super) fn join(self: &Arc<Self>, channel: Channel, phone: &PhoneNumber) -> Ticket {
         let key = (channel, phone.clone());
         let mut groups = self.lock();
-        let outcomes = groups.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let outcomes = Arc::new(watch::Sender::default());
-            groups.insert(key.clone(), Arc::downgrade(&outcomes));
-            outcomes
+        let group = groups.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let before = ChallengeId(self.latest.load(Ordering::SeqCst));
+            let group = Arc::new(Group { before, outcomes: watch::Sender::default() });
+            groups.insert(key.clone(), Arc::downgrade(&group));
+            group
         });
-        Ticket { flights: self.clone(), key, outcomes: Some(outcomes) }
+        let landed = group.outcomes.borrow().keys().next_back().copied();
+        let overlap = Overlap { after: landed.unwrap_or(group.before) };
+        Ticket { flights: self.clone(), key, group: Some(group), overlap }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Outcomes>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Group>>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ticket {
+    /// Which challenges this request follows.
+    pub(super) fn overlap(&self) -> Overlap {
+        self.overlap
+    }
+
     /// Tells the followers what came of the challenge that this request led.
     pub(super) fn land(&self, challenge: ChallengeId, outcome: &Outcome) {
-        if let Some(outcomes) = &self.outcomes {
-            outcomes.send_modify(|landed| drop(landed.insert(challenge, outcome.clone())));
+        if let Some(group) = &self.group {
+            group.outcomes.send_modify(|landed| drop(landed.insert(challenge, outcome.clone())));
         }
     }
 
@@ -60,11 +96,10 @@ impl Ticket {
     /// in this process, or died, may or may not have been sent.
     pub(super) async fn follow(&self, challenge: ChallengeId, patience: Duration) -> Outcome {
         let unknown = Err(AuthError::SmsDeliveryFailed { opted_out: None, retry_after: None });
-        let Some(outcomes) = &self.outcomes else { return unknown };
-        let mut landed = outcomes.subscribe();
-        let waited =
-            tokio::time::timeout(patience, landed.wait_for(|landed| landed.contains_key(&challenge))).await;
-        match waited {
+        let Some(group) = &self.group else { return unknown };
+        let mut landed = group.outcomes.subscribe();
+        let landing = landed.wait_for(|landed| landed.contains_key(&challenge));
+        match tokio::time::timeout(patience, landing).await {
             Ok(Ok(landed)) => landed.get(&challenge).cloned().unwrap_or(unknown),
             Ok(Err(_)) | Err(_) => unknown,
         }
@@ -74,7 +109,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut groups = self.flights.lock();
-        drop(self.outcomes.take());
+        drop(self.group.take());
         if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
             groups.remove(&self.key);
         }
@@ -85,15 +120,14 @@ impl Drop for Ticket {
 mod tests {
     use super::*;
 
-    fn phone() -> PhoneNumber {
-        PhoneNumber::parse("+1234567890", 10).unwrap()
+    fn join(flights: &Arc<Flights>) -> Ticket {
+        flights.join(Channel::Production, &PhoneNumber::parse("+1234567890", 10).unwrap())
     }
 
     #[tokio::test]
     async fn a_follower_gets_the_leaders_outcome_and_the_group_goes_with_its_last_ticket() {
         let flights = Arc::<Flights>::default();
-        let leader = flights.join(Channel::Production, &phone());
-        let follower = flights.join(Channel::Production, &phone());
+        let (leader, follower) = (join(&flights), join(&flights));
         leader.land(ChallengeId(1), &Err(AuthError::InvalidPhone));
         drop(leader);
         let outcome = follower.follow(ChallengeId(1), Duration::from_mins(1)).await;
@@ -102,11 +136,25 @@ mod tests {
         assert!(flights.lock().is_empty());
     }
 
+    #[test]
+    fn who_came_while_a_request_was_in_flight_follows_it_even_after_it_landed() {
+        let flights = Arc::<Flights>::default();
+        flights.note(ChallengeId(6));
+        let (leader, follower) = (join(&flights), join(&flights));
+        flights.note(ChallengeId(7));
+        leader.land(ChallengeId(7), &Err(AuthError::InvalidPhone));
+        assert!(follower.overlap().holds(ChallengeId(7)));
+        assert!(!follower.overlap().holds(ChallengeId(6)), "older than both");
+        let later = join(&flights);
+        assert!(!later.overlap().holds(ChallengeId(7)), "it had landed before the later one came");
+        drop((leader, follower, later));
+        assert!(!join(&flights).overlap().holds(ChallengeId(7)), "nobody is in flight any more");
+    }
+
     #[tokio::test]
     async fn a_leader_that_never_lands_leaves_its_followers_uncertain() {
         let flights = Arc::<Flights>::default();
-        let follower = flights.join(Channel::Production, &phone());
-        let outcome = follower.follow(ChallengeId(1), Duration::ZERO).await;
+        let outcome = join(&flights).follow(ChallengeId(1), Duration::ZERO).await;
         assert!(matches!(outcome, Err(AuthError::SmsDeliveryFailed { .. })));
     }
 }

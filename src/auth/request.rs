@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Stop, said};
-use super::flight::Ticket;
+use super::flight::{Overlap, Ticket};
 use super::quota::{self, AddressQuota, Limited, QuotaState, Spent};
 use super::settle::Settlement;
 use super::trail::Trail;
@@ -60,6 +60,7 @@ struct Opening {
     segments: u32,
     refused_place: Option<Unavailable>,
     sending_since: Timestamp,
+    overlap: Overlap,
 }
 
 /// What write#1 decided.
@@ -84,8 +85,6 @@ enum Intent {
 
 impl Auth {
     /// Sends a code, for `request/`.
-    ///
-    /// It runs in a task of its own: once begun, it ends, whether or not the phone still listens.
     pub async fn request(self: &Arc<Self>, request: CodeRequest) -> Limited<Sent> {
         let now = self.parts.clock.now();
         let foreign_writes = self.parts.store.foreign_writes();
@@ -93,11 +92,7 @@ impl Auth {
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
-        let flow = self.clone().send_code(request, address, now, foreign_writes);
-        self.tasks.spawn(flow).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a request flow died");
-            Limited::free(Err(AuthError::Internal))
-        })
+        self.run(self.clone().send_code(request, address, now, foreign_writes)).await
     }
 
     async fn send_code(
@@ -128,6 +123,7 @@ impl Auth {
             segments: sender.segments(),
             refused_place: place.as_ref().err().copied(),
             sending_since: now - patience,
+            overlap: ticket.overlap(),
         };
         let Opened { address: address_state, user, intent, trail } =
             match self.parts.store.write(move |tx| opening.write(tx)).await {
@@ -146,6 +142,7 @@ impl Auth {
                 ticket.follow(challenge, patience).await
             }
             Ok(Intent::Lead { challenge, message, is_new_user, expires_at }) => {
+                self.flights.note(challenge);
                 let text = message.map(|id| TextMessage { id, to: request.phone.clone(), code, expires_at });
                 let settlement = Settlement::new(&self, actor, request.phone, challenge, message);
                 let sent = Sent { is_new_user, expires_in: now.until(expires_at) };
@@ -214,11 +211,14 @@ impl Opening {
     fn decide(&self, tx: &mut dyn Tx, opened: &mut Opened) -> Result<Intent, Stop> {
         let now = self.actor.at;
         let (channel, phone) = (self.request.channel, &self.request.phone);
+        let user = tx.user_by_phone(phone)?;
+        // The token was read with what memory knew: its user may be gone or have another number by now.
+        if let Some(bearer) = self.request.proven
+            && user.as_ref().is_none_or(|user| user.id != bearer)
+        {
+            return Err(AuthError::TokenInvalid.into());
+        }
         quota::spend_address(tx, &mut opened.trail, &self.actor, self.address.as_ref(), &mut opened.address)?;
-        let user = match self.request.proven {
-            Some(id) => tx.user(id)?,
-            None => tx.user_by_phone(phone)?,
-        };
         let disabled = user.as_ref().is_some_and(|user| !user.is_active);
         let concealed = disabled && self.conceal && self.request.proven.is_none();
         if disabled && !concealed {
@@ -227,10 +227,11 @@ impl Opening {
         quota::failures_left(tx, &mut opened.trail, &self.actor, channel, phone.as_str(), &self.failures)?;
         let newest = tx.challenges(channel, phone, 1)?.into_iter().next();
         opened.user = quota::peek(tx, Quota::User(channel), &self.user_limit, phone.as_str(), now)?;
-        if let Some(newest) = &newest
-            && newest.state == ChallengeState::Sending
-            && newest.created_at > self.sending_since
-        {
+        let is_in_flight = |newest: &Challenge| {
+            let sending = newest.state == ChallengeState::Sending && newest.created_at > self.sending_since;
+            sending || self.overlap.holds(newest.id)
+        };
+        if let Some(newest) = newest.as_ref().filter(|newest| is_in_flight(newest)) {
             return Ok(Intent::Follow(newest.id));
         }
         let spend = self.spend_users_unit(tx, opened, newest.as_ref())?;

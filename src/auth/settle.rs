@@ -2,7 +2,7 @@
 
 use super::trail::Trail;
 use super::{Auth, quota};
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::message::{Message, MessageState};
 use crate::domain::quota::{Quota, REFUNDS};
 use crate::domain::{Challenge, ChallengeId, MessageId, PhoneNumber, Timestamp, User};
@@ -60,11 +60,10 @@ impl Settlement {
                 trail.add(tx, self.actor.did(AuditEvent::SmsSent).user(user.id))?;
             }
             Some(SendOutcome::Unknown(failure)) => {
-                tx.update_challenge(&challenge.lost())?;
+                let fate = lose(tx, challenge, self.live_codes)?;
                 let user = ensure_user(tx, &mut trail, &self.actor, &self.phone, &self.role)?;
                 self.note_failed(tx, MessageState::Unknown, &failure)?;
-                let line = self.actor.did(AuditEvent::SmsFailed).user(user.id);
-                trail.add(tx, line.detail(format!("unknown: {}", failure.detail)))?;
+                trail.add(tx, fate.line(&self.actor, &failure.detail).user(user.id))?;
             }
             Some(SendOutcome::Refused(failure)) => {
                 refund(tx, &challenge, now)?;
@@ -118,6 +117,36 @@ pub(super) fn accept(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -
         tx.update_challenge(&other.superseded())?;
     }
     tx.update_challenge(&challenge.accepted())
+}
+
+/// What is known of an SMS whose answer was lost.
+pub(super) enum Fate {
+    /// Nothing: it may arrive.
+    Unknown,
+    /// A status callback came before the answer should have: the provider has it.
+    Reported,
+}
+
+impl Fate {
+    /// The line of the audit trail about it; `how` the answer was lost.
+    pub(super) fn line(&self, actor: &Actor, how: &str) -> AuditRecord {
+        match self {
+            Self::Unknown => actor.did(AuditEvent::SmsFailed).detail(format!("unknown: {how}")),
+            Self::Reported => actor.did(AuditEvent::SmsSent).detail(format!("reported: {how}")),
+        }
+    }
+}
+
+/// The answer was lost: the code stays good and waits for a report, or is live where one has come already.
+pub(super) fn lose(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> Stored<Fate> {
+    let message = tx.message_of(challenge.id)?.map(|message| message.state);
+    let reported = message.is_some_and(|state| MessageState::Unknown.advances_to(state) && !state.is_lost());
+    if reported {
+        accept(tx, challenge, live_codes)?;
+        return Ok(Fate::Reported);
+    }
+    tx.update_challenge(&challenge.lost())?;
+    Ok(Fate::Unknown)
 }
 
 /// The user of a phone whose first SMS may have gone out; written if it is new.

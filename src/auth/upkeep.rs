@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::settle::ensure_user;
+use super::settle::{ensure_user, lose};
 use super::trail::Trail;
 use super::{Auth, AuthError};
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::message::MessageState;
 use crate::domain::quota::DAY;
-use crate::domain::{Challenge, Timestamp};
+use crate::domain::{Challenge, ChallengeId, Timestamp};
 use crate::storage::{PurgeHorizon, Stored, Tx};
 
 /// Rows that one slice touches.
@@ -23,6 +23,8 @@ impl Auth {
     /// # Errors
     /// [`AuthError::Unavailable`] without a database.
     pub async fn settle_after_restart(&self) -> Result<(), AuthError> {
+        let latest = self.parts.store.read(|view| view.latest_challenge()).await?;
+        self.flights.note(latest.unwrap_or(ChallengeId(0)));
         self.settle_before(self.parts.clock.now() + DAY).await
     }
 
@@ -37,8 +39,16 @@ impl Auth {
         self.count_refusals(now).await?;
         let horizon = self.horizon(now);
         while self.parts.store.write(move |tx| tx.purge(&horizon, SLICE)).await? {}
-        self.parts.store.checkpoint().await?;
         Ok(())
+    }
+
+    /// Moves the write-ahead log into the database. Comes round more often than the rest: a second of full load writes
+    /// tens of megabytes of it.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`]; the log waits for the next round.
+    pub async fn checkpoint(&self) -> Result<(), AuthError> {
+        Ok(self.parts.store.checkpoint().await?)
     }
 
     /// Writes the line that the server started or stopped.
@@ -77,6 +87,7 @@ impl Auth {
         let now = self.parts.clock.now();
         loop {
             let (keys, role) = (self.parts.keys.current().clone(), self.policy().default_role.clone());
+            let live_codes = self.policy().otp.live_codes;
             let settled = self.parts.store.write(move |tx| {
                 let mut trail = Trail::default();
                 let left = tx.sending_before(before, SLICE)?;
@@ -84,7 +95,7 @@ impl Auth {
                 for challenge in left {
                     let actor = Actor { channel: Some(challenge.channel), ..Actor::system(now) };
                     let actor = actor.with_phone(&challenge.phone, keys.audit_hash(&challenge.phone));
-                    lose(tx, &mut trail, &actor, challenge, &role)?;
+                    settle(tx, &mut trail, &actor, challenge, &role, live_codes)?;
                 }
                 Ok((trail, more))
             });
@@ -109,15 +120,21 @@ impl Auth {
     }
 }
 
-fn lose(tx: &mut dyn Tx, trail: &mut Trail, actor: &Actor, challenge: Challenge, role: &str) -> Stored<()> {
+fn settle(
+    tx: &mut dyn Tx,
+    trail: &mut Trail,
+    actor: &Actor,
+    challenge: Challenge,
+    role: &str,
+    live_codes: usize,
+) -> Stored<()> {
     let user = ensure_user(tx, trail, actor, &challenge.phone, role)?;
-    if let Some(mut message) = tx.message_of(challenge.id)?
-        && message.state.advances_to(MessageState::Unknown)
-    {
+    let message = tx.message_of(challenge.id)?;
+    let fate = lose(tx, challenge, live_codes)?;
+    if let Some(mut message) = message.filter(|message| message.state.advances_to(MessageState::Unknown)) {
         message.state = MessageState::Unknown;
         message.updated_at = actor.at;
         tx.update_message(&message)?;
     }
-    trail.add(tx, actor.did(AuditEvent::SmsFailed).user(user.id).detail("unknown: its flow ended"))?;
-    tx.update_challenge(&challenge.lost())
+    trail.add(tx, fate.line(actor, "its flow ended").user(user.id))
 }

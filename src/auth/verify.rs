@@ -17,7 +17,9 @@ use crate::domain::keys::KeyRing;
 use crate::domain::policy::OtpPolicy;
 use crate::domain::quota::{Endpoint, Quota};
 use crate::domain::session::{EndReason, Lifetimes, Login};
-use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, User, UserId};
+use crate::domain::{
+    Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId,
+};
 use crate::random;
 use crate::storage::{Stored, Tx};
 use crate::tokens::TokenPair;
@@ -90,6 +92,16 @@ impl Auth {
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
+        self.run(self.clone().check_code(request, address, now, foreign_writes)).await
+    }
+
+    async fn check_code(
+        self: Arc<Self>,
+        request: VerifyRequest,
+        address: Option<AddressQuota>,
+        now: Timestamp,
+        foreign_writes: u64,
+    ) -> Limited<LoggedIn> {
         let random = &*self.parts.random;
         let attempt = Attempt {
             actor: self.actor(now, request.channel, &request.phone, &request.origin),

@@ -39,8 +39,11 @@ pub struct ServeArgs {
     pub dev: bool,
 }
 
-/// How often upkeep comes round.
-const UPKEEP: Duration = Duration::from_secs(30);
+/// How often the write-ahead log is moved into the database.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// After how many checkpoints the rest of upkeep comes round.
+const UPKEEP_EVERY: u32 = 30;
 
 /// Threads for reading, beside those for sending.
 const READING_THREADS: usize = 16;
@@ -158,10 +161,17 @@ impl Stop {
 
 /// Goes round until `stop`; a round that has begun is finished.
 async fn keep_up(auth: Arc<Auth>, stop: CancellationToken) {
-    let mut rounds = tokio::time::interval(UPKEEP);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(rounds.tick()).await.is_some() {
-        if let Err(error) = auth.upkeep().await {
+    let mut ticks = tokio::time::interval(CHECKPOINT);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for round in (0..UPKEEP_EVERY).cycle() {
+        if stop.run_until_cancelled(ticks.tick()).await.is_none() {
+            return;
+        }
+        let mut done = auth.checkpoint().await;
+        if round == 0 {
+            done = done.and(auth.upkeep().await);
+        }
+        if let Err(error) = done {
             tracing::warn!(%error, "a round of upkeep failed; the next one tries again");
         }
     }

@@ -6,10 +6,19 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod callbacks;
 mod codes;
+mod concealed;
+mod deactivated;
+mod disconnect;
 mod guide;
+mod in_flight;
 mod limits;
+mod log;
+mod options;
+mod settling;
 mod support;
+mod twilio_faults;
 
 #[path = "../support/twilio.rs"]
 #[expect(dead_code, reason = "shared with the tests of the adapter, which use the rest")]

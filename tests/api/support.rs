@@ -118,7 +118,8 @@ impl App {
         service.store.close().await;
     }
 
-    async fn boot(&mut self) {
+    /// Starts on the database as it is.
+    pub(crate) async fn boot(&mut self) {
         let sources = Sources {
             environment: self.environment.clone(),
             directory: self.dir.path().to_owned(),
@@ -169,6 +170,30 @@ impl App {
     /// One number from the database.
     pub(crate) fn count(&self, query: &str) -> i64 {
         self.sql().query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    /// One column of the database, as text; an absent value is empty.
+    pub(crate) fn words(&self, query: &str) -> Vec<String> {
+        let connection = self.sql();
+        let mut statement = connection.prepare(query).unwrap();
+        let word = |row: &rusqlite::Row<'_>| {
+            Ok(match row.get::<_, rusqlite::types::Value>(0)? {
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                rusqlite::types::Value::Text(text) => text,
+                _ => String::new(),
+            })
+        };
+        statement.query_map([], word).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// How much of a quota is spent, over all its subjects.
+    pub(crate) fn spent(&self, quota: &str) -> i64 {
+        self.count(&format!("SELECT count(*) FROM spends WHERE quota = '{quota}'"))
+    }
+
+    /// Waits until the fake Twilio was sent so many messages.
+    pub(crate) async fn sending(&self, count: usize) {
+        until(|| async { self.twilio.requests().len() >= count }).await;
     }
 
     pub(crate) fn build(&self, method: Method, path: &str) -> RequestBuilder {

@@ -1,6 +1,7 @@
 //! The fake itself, held against Twilio's description: a fake that lies proves nothing.
 
 use freshk::domain::Secret;
+use freshk::sms::SmsSender as _;
 use freshk::sms::twilio::signature;
 use serde_json::{Value, json};
 
@@ -139,4 +140,15 @@ async fn it_waits_and_counts() {
     bench.send().await;
     bench.fake.wait_for(1);
     assert_eq!(bench.fake.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_its_answers_until_released() {
+    let bench = Bench::new();
+    bench.fake.hold();
+    let sending = tokio::spawn(bench.sender.reserve().ok().unwrap().send(bench.message()));
+    bench.fake.wait_for(1);
+    assert!(!sending.is_finished());
+    bench.fake.release();
+    crate::accepted(sending.await.unwrap());
 }

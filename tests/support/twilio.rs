@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ pub(crate) struct FakeTwilio {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    released: Condvar,
     stopping: AtomicBool,
 }
 
@@ -48,6 +49,7 @@ struct State {
     requests: Vec<Recorded>,
     violations: Vec<String>,
     connections: usize,
+    held: bool,
 }
 
 /// A request as it came.
@@ -109,6 +111,17 @@ impl FakeTwilio {
         self.shared.state().always = answer;
     }
 
+    /// Keeps its answers to itself until [`Self::release`]; requests are taken and noted all the same.
+    pub(crate) fn hold(&self) {
+        self.shared.state().held = true;
+    }
+
+    /// Gives the answers that were held, and holds no more.
+    pub(crate) fn release(&self) {
+        self.shared.state().held = false;
+        self.shared.released.notify_all();
+    }
+
     /// All requests so far; one whose body was not read has no form.
     pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.shared.state().requests.clone()
@@ -140,6 +153,7 @@ impl FakeTwilio {
 impl Drop for FakeTwilio {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
+        self.release();
         // Wakes the accepting thread, where there is one.
         drop(TcpStream::connect_timeout(&self.address, Duration::from_millis(100)));
     }
@@ -148,6 +162,11 @@ impl Drop for FakeTwilio {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while_held(&self) {
+        let state = self.state();
+        drop(self.released.wait_while(state, |state| state.held).unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -218,6 +237,7 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             state.violations.extend(description::violations(&request));
             state.requests.push(request.clone());
         }
+        shared.wait_while_held();
         if answer == Answer::ResetAfterBody {
             return reset(&stream);
         }

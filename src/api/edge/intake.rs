@@ -49,10 +49,12 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// An operation that reads a body reads one type; one that reads none does not care.
+/// An operation that reads a body names its types; one that reads none does not care.
 fn check_type(headers: &HeaderMap, operation: &Operation) -> Result<(), ApiError> {
-    let Some(expected) = operation.reads else { return Ok(()) };
-    let refusal = || ApiError::unsupported_media_type(expected);
+    if operation.reads.is_empty() {
+        return Ok(());
+    }
+    let refusal = || ApiError::unsupported_media_type(&operation.reads.join(" or "));
     let encoded = headers
         .get_all(CONTENT_ENCODING)
         .iter()
@@ -67,7 +69,8 @@ fn check_type(headers: &HeaderMap, operation: &Operation) -> Result<(), ApiError
         }
         _ => true,
     };
-    let good_type = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(expected));
+    let good_type =
+        parts.next().is_some_and(|given| operation.reads.iter().any(|read| given.eq_ignore_ascii_case(read)));
     if good_type && parts.all(good_charset) { Ok(()) } else { Err(refusal()) }
 }
 

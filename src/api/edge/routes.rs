@@ -31,10 +31,10 @@ pub(super) struct Route {
 }
 
 /// One method of a path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Operation {
-    /// The type of body that it reads.
-    pub(super) reads: Option<&'static str>,
+    /// The types of body that it reads; none if it reads no body.
+    pub(super) reads: Vec<&'static str>,
     endpoint: usize,
 }
 
@@ -71,7 +71,7 @@ impl Routes {
     }
 
     fn plain(&mut self, path: &str, endpoint: BoxEndpoint<'static>) {
-        let operation = Operation { reads: None, endpoint: self.endpoints.len() };
+        let operation = Operation { reads: Vec::new(), endpoint: self.endpoints.len() };
         self.endpoints.push(endpoint);
         self.insert(path, path, vec![(Method::GET, operation)]);
     }
@@ -113,8 +113,8 @@ impl Route {
 }
 
 fn operation(meta: &MetaOperation) -> (Method, Operation) {
-    let content = meta.request.as_ref().and_then(|request| request.content.first());
-    let reads = content.map(|content| essence(content.content_type));
+    let content = meta.request.iter().flat_map(|request| &request.content);
+    let reads = content.map(|content| essence(content.content_type)).collect();
     (meta.method.clone(), Operation { reads, endpoint: API })
 }
 
@@ -143,7 +143,7 @@ pub(super) fn trim_uri(request: &mut Request) {
 
 #[cfg(test)]
 impl Operation {
-    pub(super) const fn reading(media_type: &'static str) -> Self {
-        Self { reads: Some(media_type), endpoint: API }
+    pub(super) fn reading(media_type: &'static str) -> Self {
+        Self { reads: vec![media_type], endpoint: API }
     }
 }

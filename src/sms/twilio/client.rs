@@ -16,6 +16,10 @@ use super::settings::{Credentials, Endpoint, TwilioSettings};
 const ANSWER_CAP: u64 = 64 * 1024;
 const HEAD_CAP: usize = 16 * 1024;
 
+/// Bytes of each connection's two buffers; a message and its answer take two thousand, and the default 128 KiB of every
+/// slot would be most of what the program holds in memory.
+const BUFFER: usize = 16 * 1024;
+
 /// Connections rest no longer than this: one that Twilio has closed in the meantime would cost the message its certainty.
 const MAX_IDLE: Duration = Duration::from_secs(5);
 
@@ -74,6 +78,8 @@ impl Client {
             .timeout_connect(Some(settings.connect_timeout))
             .timeout_global(Some(settings.timeout))
             .max_response_header_size(HEAD_CAP)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
             .max_idle_age(MAX_IDLE)
             .max_idle_connections(settings.max_in_flight)
             .max_idle_connections_per_host(settings.max_in_flight)

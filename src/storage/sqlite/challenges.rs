@@ -45,6 +45,10 @@ pub(super) fn by_id(conn: &Connection, id: ChallengeId) -> rusqlite::Result<Opti
     conn.prepare_cached(BY_ID)?.query_row([id], challenge).optional()
 }
 
+pub(super) fn latest(conn: &Connection) -> rusqlite::Result<Option<ChallengeId>> {
+    conn.query_row("SELECT max(id) FROM challenges", [], |row| row.get(0))
+}
+
 pub(super) fn newest(
     conn: &Connection,
     channel: Channel,

@@ -68,6 +68,10 @@ impl View for SqliteTx<'_> {
         self.run(|conn| challenges::newest(conn, channel, phone, limit))
     }
 
+    fn latest_challenge(&self) -> Stored<Option<ChallengeId>> {
+        self.run(challenges::latest)
+    }
+
     fn challenge(&self, id: ChallengeId) -> Stored<Option<Challenge>> {
         self.run(|conn| challenges::by_id(conn, id))
     }
