@@ -9,13 +9,16 @@ use rusqlite::Connection;
 
 use crate::process::{Ended, Place};
 
-/// Files under a directory with their bytes, save the lock, which holds a process id.
+/// Files under a directory with their bytes, save what comes and goes: the lock with its process id, the index of the
+/// write-ahead log, and a log that is empty.
 fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|file| file.unwrap().path())
-        .filter(|path| path.is_file() && path.extension().is_none_or(|end| end != "lock"))
+        .filter(|path| path.is_file())
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
+        .filter(|(name, _)| !name.ends_with(".lock") && !name.ends_with("-shm"))
+        .filter(|(name, bytes)| !name.ends_with("-wal") || !bytes.is_empty())
         .collect();
     files.sort();
     files
@@ -25,7 +28,11 @@ fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
 fn refused_untouched(place: &Place, words: &[&str]) {
     let before = contents(place.path());
     place.refused().assert_says(words);
-    assert!(contents(place.path()) == before, "the refusal changed files");
+    let after = contents(place.path());
+    let names = |files: &[(String, Vec<u8>)]| -> Vec<String> {
+        files.iter().map(|(name, bytes)| format!("{name}: {} bytes", bytes.len())).collect()
+    };
+    assert!(after == before, "the refusal changed files: {:?} became {:?}", names(&before), names(&after));
 }
 
 fn database(place: &Place, sql: &str) {
