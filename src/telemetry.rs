@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
+use std::thread;
 
 use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::{Map, Value};
@@ -66,7 +68,8 @@ pub struct Logging {
     _file: Option<WorkerGuard>,
 }
 
-/// Sends the logs of the whole process to standard error, and to files where that is asked for.
+/// Sends the logs of the whole process to standard error, and to files where that is asked for; panics included, since what
+/// a panic would write by itself is no record, and takes several lines.
 ///
 /// # Errors
 /// A bad filter, a file that cannot be written, or a second call.
@@ -76,7 +79,18 @@ pub fn init(filter: &str, format: Format, file: Option<LogFile<'_>>) -> Result<L
     let (writer, guard) = file.map(file::open).transpose()?.unzip();
     let lines = writer.map(|writer| lines(format, false, writer));
     subscriber.with(lines).try_init().map_err(|_| InitError::Twice)?;
+    panic::set_hook(Box::new(log_panic));
     Ok(Logging { _file: guard })
+}
+
+/// Says what panicked where; who catches it says what became of the work.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    tracing::error!(
+        place = info.location().map(tracing::field::display),
+        thread = thread::current().name(),
+        text = info.payload_as_str().unwrap_or("no text"),
+        "a panic"
+    );
 }
 
 /// The same for another writer, not yet in force; for tests.

@@ -12,8 +12,8 @@ use poem::endpoint::{BoxEndpoint, make_sync};
 use poem::http::Method;
 use poem::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use poem::{Body, EndpointExt, Response};
-use poem_openapi::registry::{MetaApi, Registry};
-use poem_openapi::{OpenApi, OpenApiService};
+use poem_openapi::registry::{MetaApi, MetaOperation, Registry};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::rates::document_header;
@@ -29,16 +29,7 @@ impl<T: OpenApi> OpenApi for Description<T> {
             if !path.path.ends_with('/') {
                 path.path.push('/');
             }
-            for response in
-                path.operations.iter_mut().flat_map(|operation| &mut operation.responses.responses)
-            {
-                let name = document_header(
-                    "X-Request-Id",
-                    "The name of the request in the operator's log.",
-                    "string",
-                );
-                response.headers.insert(0, name);
-            }
+            path.operations.iter_mut().for_each(complete);
         }
         apis
     }
@@ -51,9 +42,23 @@ impl<T: OpenApi> OpenApi for Description<T> {
     fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
 }
 
+/// Adds what is true of every operation, or of all that say nothing else.
+fn complete(operation: &mut MetaOperation) {
+    if operation.security.is_empty() {
+        // Open to all, and said so: an operation that names no scheme might have forgotten to.
+        operation.security.push(HashMap::new());
+    }
+    for response in &mut operation.responses.responses {
+        let name =
+            document_header("X-Request-Id", "The name of the request in the operator's log.", "string");
+        response.headers.insert(0, name);
+    }
+}
+
 fn service<T: OpenApi>() -> OpenApiService<Description<T>, ()> {
     OpenApiService::new(Description(PhantomData), "FreshK", env!("CARGO_PKG_VERSION"))
         .description("Phone login: a code by SMS, tokens for it.")
+        .license(LicenseObject::new("MIT").url("https://opensource.org/license/mit"))
         .server("/")
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi, Tags};
 
 use crate::api::bearer::BearerToken;
@@ -34,6 +35,7 @@ pub(super) enum Group {
 
 /// Whom a code is for.
 #[derive(Object)]
+#[oai(example)]
 pub(super) struct CodeFor {
     /// International format: `+`, then 10 to 15 digits.
     #[oai(validator(pattern = r"^\+[1-9][0-9]{9,14}$"))]
@@ -42,12 +44,26 @@ pub(super) struct CodeFor {
 
 /// A phone number and the code that was sent to it.
 #[derive(Object)]
+#[oai(example)]
 pub(super) struct CodeGiven {
     /// International format: `+`, then 10 to 15 digits.
     #[oai(validator(pattern = r"^\+[1-9][0-9]{9,14}$"))]
     phone_number: String,
     /// The digits of the code.
     otp: String,
+}
+
+// The guide's own examples, so that "Try it out" begins with a request that works.
+impl Example for CodeFor {
+    fn example() -> Self {
+        Self { phone_number: "+1234567890".to_owned() }
+    }
+}
+
+impl Example for CodeGiven {
+    fn example() -> Self {
+        Self { phone_number: "+1234567890".to_owned(), otp: "123456".to_owned() }
+    }
 }
 
 /// A code is on its way.

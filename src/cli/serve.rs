@@ -2,21 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use poem::Response;
-use poem::endpoint::BoxEndpoint;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio_util::sync::CancellationToken;
 
 use super::output::Output;
 use super::wiring::{self, Service};
-use super::{CliError, Global, backups};
+use super::{CliError, Global};
 use crate::api::server::{self, ServerSettings};
-use crate::auth::Auth;
 use crate::clock::{Clock, SystemClock};
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
@@ -26,6 +18,13 @@ use crate::domain::audit::AuditEvent;
 use crate::random::{Random, SystemRandom};
 use crate::storage::sqlite::{ServeLock, SqliteStore};
 use crate::telemetry::{self, LogFile};
+
+mod operations;
+mod rounds;
+mod stop;
+
+use operations::Operations;
+use stop::Stop;
 
 /// Answer the phones
 #[derive(Args, Clone, Debug)]
@@ -41,18 +40,6 @@ pub struct ServeArgs {
     #[arg(long)]
     pub dev: bool,
 }
-
-/// How often the write-ahead log is moved into the database.
-const CHECKPOINT: Duration = Duration::from_secs(1);
-
-/// After how many checkpoints the rest of upkeep comes round.
-const UPKEEP_EVERY: u32 = 30;
-
-/// Connections of operators at once.
-const OPERATORS: usize = 64;
-
-/// How often the server looks whether a backup is due.
-const BACKUP_ROUND: Duration = Duration::from_secs(30);
 
 /// Threads for reading, beside those for sending.
 const READING_THREADS: usize = 16;
@@ -84,7 +71,10 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         .max_blocking_threads(READING_THREADS + sending_threads(&config))
         .build()
         .map_err(CliError::Runtime)?;
-    runtime.block_on(serve(&config, &secret, store, clock, output))
+    let outcome = runtime.block_on(serve(&config, &secret, store, clock, output));
+    // A thread that still waits for Twilio would hold the end up for as long as Twilio likes.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn serve(
@@ -97,8 +87,7 @@ async fn serve(
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let Service { auth, store, endpoint, operations, .. } =
         wiring::build(config, secret, store, clock.clone(), random)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
+    let stop = Stop::on_signals().map_err(CliError::Runtime)?;
     let listener = server::bind(config.server.listen).await?;
     let operations = Operations::start(config, operations, clock.clone()).await?;
     auth.settle_after_restart().await.map_err(CliError::Database)?;
@@ -108,73 +97,25 @@ async fn serve(
     if config.debug {
         output.text(&banner(config, &address.to_string()))?;
     }
-    let upkeep = tokio::spawn(keep_up(auth.clone()));
-    let backing_up = tokio::spawn(back_up(config.clone(), clock.clone()));
-    server::serve(listener, endpoint, settings(config), clock, async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: no more connections are accepted");
-    })
-    .await;
-    upkeep.abort();
-    backing_up.abort();
-    if !auth.finish(config.server.shutdown_timeout).await {
+    let upkeep = tokio::spawn(rounds::keep_up(auth.clone(), stop.asked.clone()));
+    let backing_up = tokio::spawn(rounds::back_up(config.clone(), clock.clone()));
+    let settings = settings(config);
+    let drained = async {
+        server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
+        // A checkpoint under way would keep the writer from leaving an empty log behind.
+        auth.finish(settings.shutdown_timeout).await && upkeep.await.is_ok()
+    };
+    if !stop.in_time(settings.shutdown_timeout, drained).await {
         tracing::warn!("some flows did not finish in time; the next start settles what they left");
     }
+    backing_up.abort();
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
         tracing::warn!(%error, "the end could not be noted");
     }
-    // The last to go: until here the operator can look.
     operations.stop().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// The operations listener.
-struct Operations {
-    stop: CancellationToken,
-    served: Option<JoinHandle<()>>,
-}
-
-impl Operations {
-    /// Listens, unless that is off. In debug, where several servers may run on one machine, an address that is taken is
-    /// no reason to stop.
-    async fn start(
-        config: &Config,
-        endpoint: BoxEndpoint<'static, Response>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, CliError> {
-        let stop = CancellationToken::new();
-        let Some(address) = config.ops.listen else { return Ok(Self { stop, served: None }) };
-        let listener = match TcpListener::bind(address).await {
-            Ok(listener) => listener,
-            Err(error) if config.debug => {
-                tracing::warn!(%address, %error, "no metrics: set ops.listen to a free address, or to off");
-                return Ok(Self { stop, served: None });
-            }
-            Err(error) => return Err(CliError::Operations(address, error)),
-        };
-        let address = listener.local_addr().map_err(CliError::Runtime)?;
-        tracing::info!(%address, "serving metrics and health to operators");
-        let stopped = stop.clone();
-        let settings = ServerSettings { max_connections: OPERATORS, ..settings(config) };
-        let serving = server::serve(listener, endpoint, settings, clock, async move {
-            stopped.cancelled().await;
-        });
-        Ok(Self { stop, served: Some(tokio::spawn(serving)) })
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        if let Some(served) = self.served
-            && let Err(error) = served.await
-        {
-            tracing::error!(%error, "the operations listener did not end as it should");
-        }
-    }
 }
 
 fn settings(config: &Config) -> ServerSettings {
@@ -182,41 +123,6 @@ fn settings(config: &Config) -> ServerSettings {
         request_timeout: config.server.request_timeout,
         max_connections: config.server.max_connections,
         shutdown_timeout: config.server.shutdown_timeout,
-    }
-}
-
-async fn keep_up(auth: Arc<Auth>) {
-    let mut ticks = tokio::time::interval(CHECKPOINT);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for round in (0..UPKEEP_EVERY).cycle() {
-        ticks.tick().await;
-        let mut done = auth.checkpoint().await;
-        if round == 0 {
-            done = done.and(auth.upkeep().await);
-        }
-        if let Err(error) = done {
-            tracing::warn!(%error, "a round of upkeep failed; the next one tries again");
-        }
-    }
-}
-
-/// Makes the backups that are due; a task of its own, for a large copy must not keep upkeep waiting.
-async fn back_up(config: Config, clock: Arc<dyn Clock>) {
-    let mut rounds = tokio::time::interval(BACKUP_ROUND);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
-        let (path, settings, now) =
-            (config.database.url.path().to_owned(), config.backup.clone(), clock.now());
-        let made = spawn_blocking(move || backups::make_if_due(&path, &settings, now)).await;
-        match made {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => tracing::info!("the database was backed up"),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "no backup was made; see that backup.dir exists and has room");
-            }
-            Err(error) => tracing::error!(%error, "a backup did not end as it should"),
-        }
     }
 }
 

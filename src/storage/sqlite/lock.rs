@@ -29,6 +29,12 @@ pub enum LockError {
         /// Who, where it has said so.
         pid: Option<u32>,
     },
+    /// There is no directory to put it in.
+    #[error("there is no directory {}; create it, or correct database.url", directory.display())]
+    MissingDirectory {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The file beside the database could not be written.
     #[error("{} cannot be locked: {source}; make its directory writable for this user", path.display())]
     Failed {
@@ -47,7 +53,12 @@ impl ServeLock {
     /// [`LockError`], which says what to do.
     pub fn acquire(database: &Path) -> Result<Self, LockError> {
         let path = beside(database, ".lock");
-        let failed = |source| LockError::Failed { path: path.clone(), source };
+        let failed = |source: io::Error| match path.parent() {
+            Some(directory) if source.kind() == io::ErrorKind::NotFound => {
+                LockError::MissingDirectory { directory: directory.to_owned() }
+            }
+            _ => LockError::Failed { path: path.clone(), source },
+        };
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -93,6 +104,6 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there_is_named() {
         let refused = ServeLock::acquire(Path::new("/nowhere/freshk.db")).unwrap_err();
-        assert!(refused.to_string().contains("/nowhere/freshk.db.lock"), "{refused}");
+        assert!(refused.to_string().contains("there is no directory /nowhere; create it"), "{refused}");
     }
 }

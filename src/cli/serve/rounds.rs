@@ -1,0 +1,64 @@
+//! What the server does now and then, by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Auth;
+use crate::cli::backups;
+use crate::clock::Clock;
+use crate::config::Config;
+
+/// How often the write-ahead log is moved into the database.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// After how many checkpoints the rest of upkeep comes round.
+const UPKEEP_EVERY: u32 = 30;
+
+/// How often the server looks whether a backup is due.
+const BACKUP_ROUND: Duration = Duration::from_secs(30);
+
+/// Goes round until `stop`; a round that has begun is finished.
+pub(super) async fn keep_up(auth: Arc<Auth>, stop: CancellationToken) {
+    let mut ticks = every(CHECKPOINT);
+    for round in (0..UPKEEP_EVERY).cycle() {
+        if stop.run_until_cancelled(ticks.tick()).await.is_none() {
+            return;
+        }
+        let mut done = auth.checkpoint().await;
+        if round == 0 {
+            done = done.and(auth.upkeep().await);
+        }
+        if let Err(error) = done {
+            tracing::warn!(%error, "a round of upkeep failed; the next one tries again");
+        }
+    }
+}
+
+/// Makes the backups that are due; a task of its own, for a large copy must not keep upkeep waiting.
+pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>) {
+    let mut rounds = every(BACKUP_ROUND);
+    loop {
+        rounds.tick().await;
+        let (path, settings, now) =
+            (config.database.url.path().to_owned(), config.backup.clone(), clock.now());
+        let made = spawn_blocking(move || backups::make_if_due(&path, &settings, now)).await;
+        match made {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => tracing::info!("the database was backed up"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "no backup was made; see that backup.dir exists and has room");
+            }
+            Err(error) => tracing::error!(%error, "a backup did not end as it should"),
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

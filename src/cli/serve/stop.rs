@@ -1,0 +1,48 @@
+//! How a server is told to stop.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The wish that the server stops: first in good order, then at once.
+pub(super) struct Stop {
+    /// Cancelled by the first signal.
+    pub(super) asked: CancellationToken,
+    insisted: CancellationToken,
+}
+
+impl Stop {
+    /// The first SIGTERM or SIGINT asks, the second insists.
+    pub(super) fn on_signals() -> io::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = Self { asked: CancellationToken::new(), insisted: CancellationToken::new() };
+        let tokens = [stop.asked.clone(), stop.insisted.clone()];
+        tokio::spawn(async move {
+            for token in tokens {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                tracing::info!("told to stop: no more connections are accepted");
+                token.cancel();
+            }
+        });
+        Ok(stop)
+    }
+
+    /// Lets `drained` finish until `timeout` after the wish, or until somebody insists; tells whether nothing is left.
+    pub(super) async fn in_time(&self, timeout: Duration, drained: impl Future<Output = bool>) -> bool {
+        let deadline = async {
+            self.asked.cancelled().await;
+            tokio::time::sleep(timeout).await;
+        };
+        tokio::select! {
+            done = drained => done,
+            () = deadline => false,
+            () = self.insisted.cancelled() => false,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `serve --dev`, as the README begins: the guide's own curl lines, the code read from the console.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::process::{Place, Server};
+use crate::{PHONE, REQUEST, STATUS, VERIFY, answer, client, post};
+
+/// The guide's lines, to the letter.
+const GUIDE: [&str; 2] = [
+    r#"curl -X POST http://localhost:8000/api/mobile/auth/production/request/ \
+  -H "Content-Type: application/json" \
+  -d '{"phone_number": "+1234567890"}'"#,
+    r#"curl -X POST http://localhost:8000/api/mobile/auth/production/verify/ \
+  -H "Content-Type: application/json" \
+  -d '{"phone_number": "+1234567890", "otp": "123456"}'"#,
+];
+
+/// Runs a line of the guide in a shell, on this server's port.
+fn curl(server: &Server, line: &str) -> Value {
+    let line = line.replace("localhost:8000", &format!("localhost:{}", server.address().port()));
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The codes on the console, oldest first.
+fn printed(server: &Server) -> Vec<String> {
+    let text = server.stdout.text();
+    let after = text.split("code is ").skip(1);
+    after.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect()).collect()
+}
+
+fn wait_for_code(server: &mut Server, count: usize) -> String {
+    server.eventually("a code on the console", |server| printed(server).get(count - 1).cloned())
+}
+
+#[test]
+fn the_guides_own_lines_give_the_guides_answers() {
+    let place = Place::dev();
+    let mut server = place.start();
+    let sent = curl(&server, GUIDE[0]);
+    assert_eq!(
+        sent,
+        json!({ "message": "Verification code sent successfully", "is_new_user": true, "expires_in": 600 })
+    );
+    let code = wait_for_code(&mut server, 1);
+    assert!(server.stdout.text().contains(PHONE), "{}", server.stdout.text());
+    if code != "123456" {
+        let refused = curl(&server, GUIDE[1]);
+        assert_eq!(
+            (&refused["error"], &refused["code"]),
+            (&json!("Invalid or expired OTP"), &json!("invalid_otp"))
+        );
+    }
+    let login = curl(&server, &GUIDE[1].replace("123456\"", &format!("{code}\"")));
+    assert_eq!(login["message"], "Authentication successful");
+    assert_eq!(
+        login["user"],
+        json!({
+            "id": 1, "username": "user_1234567890", "phone_number": PHONE, "role": "retailer", "phone_verified": true,
+        })
+    );
+    for token in ["access", "refresh"] {
+        assert!(
+            login[token].as_str().unwrap().starts_with("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9."),
+            "{login}"
+        );
+    }
+    assert!(!server.stderr.text().contains(&code), "the log holds the code");
+    server.stop();
+}
+
+#[test]
+fn the_banner_says_where_the_api_the_docs_and_the_database_are() {
+    let place = Place::dev();
+    let mut server = place.start();
+    let address = server.address().to_string();
+    let banner = server
+        .eventually("the banner", |server| Some(server.stdout.text()).filter(|text| text.contains("codes ")));
+    for words in [
+        format!("API       http://{address}/api/mobile/auth/\n"),
+        format!("docs      http://{address}/docs\n"),
+        "database  freshk.db\n".to_owned(),
+        "not for production".to_owned(),
+    ] {
+        assert!(banner.contains(&words), "{words:?} is missing from:\n{banner}");
+    }
+}
+
+#[tokio::test]
+async fn the_testing_channel_is_isolated_from_production() {
+    let place = Place::dev();
+    let mut server = place.start();
+    let body = json!({ "phone_number": PHONE });
+    let (sent, _) = answer(client().post(server.url("/api/mobile/auth/request/")).json(&body)).await;
+    assert_eq!(sent, 200);
+    let code = wait_for_code(&mut server, 1);
+    let body = json!({ "phone_number": PHONE, "otp": code });
+    let (production, refused) = answer(client().post(server.url(VERIFY)).json(&body)).await;
+    assert_eq!((production, &refused["code"]), (400, &json!("invalid_otp")), "{refused}");
+    let (testing, login) = answer(client().post(server.url("/api/mobile/auth/verify/")).json(&body)).await;
+    assert_eq!(testing, 200, "{login}");
+    // Three units of the testing channel spent leave production's whole.
+    for _ in 0..2 {
+        let body = json!({ "phone_number": PHONE });
+        assert_eq!(answer(client().post(server.url("/api/mobile/auth/request/")).json(&body)).await.0, 200);
+    }
+    let body = json!({ "phone_number": PHONE });
+    assert_eq!(answer(client().post(server.url("/api/mobile/auth/request/")).json(&body)).await.0, 429);
+    assert_eq!(answer(client().post(server.url(REQUEST)).json(&body)).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_secret_of_debug_outlives_a_restart_and_files_are_the_owners_alone() {
+    let place = Place::dev();
+    let mut server = place.start();
+    assert_eq!(post(&server, "", REQUEST, &json!({ "phone_number": PHONE })).await.0, 200);
+    let code = wait_for_code(&mut server, 1);
+    let (_, login) = post(&server, "", VERIFY, &json!({ "phone_number": PHONE, "otp": code })).await;
+    for file in place.path().read_dir().unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?} has mode {mode:o}", file.file_name());
+    }
+    server.stop();
+    let server = place.start();
+    let access = login["access"].as_str().unwrap();
+    let (status, known) = answer(client().get(server.url(STATUS)).bearer_auth(access)).await;
+    assert_eq!((status, &known["user"]["phone_number"]), (200, &json!(PHONE)));
+}
+
+#[tokio::test]
+async fn docs_and_description_are_served_without_anything_from_elsewhere() {
+    let place = Place::dev();
+    let server = place.start();
+    let response = client().get(server.url("/docs")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("http"), "{policy}");
+    let (status, description) = answer(client().get(server.url("/openapi.json"))).await;
+    assert_eq!(status, 200);
+    assert_eq!(description["servers"][0]["url"], "/");
+    assert!(description["paths"]["/api/mobile/auth/request/"].is_object());
+}
