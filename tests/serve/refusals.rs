@@ -17,7 +17,7 @@ fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
         .map(|file| file.unwrap().path())
         .filter(|path| path.is_file())
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
-        .filter(|(name, _)| !name.ends_with(".lock") && !name.ends_with("-shm"))
+        .filter(|(name, _)| !name.ends_with("db.lock") && !name.ends_with("-shm"))
         .filter(|(name, bytes)| !name.ends_with("-wal") || !bytes.is_empty())
         .collect();
     files.sort();
