@@ -1,10 +1,5 @@
 //! The operator's commands: the real binary beside a real server, in a directory and an environment of its own.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;

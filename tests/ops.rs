@@ -1,6 +1,6 @@
 //! The operator's side: the real binary, an empty environment, a directory per test, beside a real server where it
 //! matters.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set up its place has failed")]
 
 #[path = "ops/check.rs"]
 mod check;

@@ -76,6 +76,7 @@ impl Program {
             .env("TWILIO_PHONE_NUMBER", "+15005550006")
             .env("FRESHK_TWILIO__BASE_URL", format!("http://127.0.0.1:{sink}"))
             .env("FRESHK_SERVER__TRUSTED_PROXIES", "127.0.0.1/32")
+            .env("FRESHK_OPS__LISTEN", "off")
             .stdout(Stdio::null())
             .stderr(File::create(database.with_extension("log")).expect("a log file"))
             .spawn()

@@ -48,7 +48,9 @@ impl Place {
     /// For `serve --dev`.
     pub(crate) fn dev() -> Self {
         let arguments = ["serve", "--dev"].map(str::to_owned).to_vec();
-        Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new(), arguments }
+        // The port for operators is a fixed one, and many servers run at once.
+        let environment = vec![("FRESHK_OPS__LISTEN".to_owned(), "off".to_owned())];
+        Self { dir: tempfile::tempdir().unwrap(), environment, arguments }
     }
 
     /// For production, before a Twilio, behind a trusted proxy on this machine.

@@ -74,11 +74,11 @@ fn s30_s36_a_full_disk_ends_the_batch_acknowledges_none_and_recovers() {
     static SMALL_WRITE_RAN: AtomicBool = AtomicBool::new(false);
     let bed = Bed::new();
     let limit = PageLimit::default();
-    let store = SqliteStore::open(crate::storage::sqlite::OpenOptions {
-        page_limit: Some(limit.clone()),
-        ..bed.options()
-    })
-    .unwrap();
+    let mut options = bed.options();
+    options.page_limit = Some(limit.clone());
+    // All three belong to one batch, however slow the machine is.
+    options.tuning.writer.time = Duration::from_mins(1);
+    let store = SqliteStore::open(options).unwrap();
     limit.set(1);
     let (release, held) = hold(&store);
     let small = queue(&store, |tx| {
