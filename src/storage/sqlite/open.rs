@@ -67,7 +67,7 @@ pub(super) struct Tuning {
     pub(super) readers: u32,
     pub(super) read_wait: Duration,
     pub(super) busy: Duration,
-    /// Sessions in memory, and as many users. Both full take about 15 MB.
+    /// Sessions in memory, and as many users.
     pub(super) principals: u64,
     /// Bytes of write-ahead log past which a checkpoint empties it.
     pub(super) truncate_past: u64,
@@ -86,7 +86,7 @@ impl Default for Tuning {
             readers: 4,
             read_wait: Duration::from_secs(2),
             busy: Duration::from_secs(5),
-            principals: 25_000,
+            principals: 20_000,
             truncate_past: 64 * 1024 * 1024,
             migrations: migrate::MIGRATIONS,
         }
