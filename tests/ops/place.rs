@@ -108,7 +108,7 @@ impl Server {
     /// Stops in good order.
     pub(crate) fn stop(mut self) -> bool {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("sh").args(["-c", "kill -s TERM \"$0\"", &pid]).status().unwrap().success());
         self.child.wait().unwrap().success()
     }
 }
