@@ -33,7 +33,7 @@ impl Role {
     /// Pages held in memory, in KiB: the system's own cache holds the file, these hold what is in use.
     const fn cache_kib(self) -> i64 {
         match self {
-            Self::Writer => 8 * 1024,
+            Self::Writer => 4 * 1024,
             Self::Reader => 1024,
             Self::Checkpoint => 64,
         }
