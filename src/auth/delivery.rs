@@ -1,6 +1,7 @@
 //! What the provider reports of a message, after it was accepted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::settle::{accept, refund};
 use super::trail::Trail;
@@ -34,6 +35,7 @@ impl Auth {
         let state = report.state;
         let (now, live_codes) = (self.parts.clock.now(), self.policy().otp.live_codes);
         let keys = self.parts.keys.current().clone();
+        let window = self.policy().limits.window;
         let moved = self
             .parts
             .store
@@ -45,7 +47,7 @@ impl Auth {
                 let mut trail = Trail::default();
                 let mut actor = Actor::system(now).with_phone(&message.to, keys.audit_hash(&message.to));
                 actor.request_id = Some(report.request_id.clone());
-                advance(tx, &mut trail, &actor, &report, message, live_codes)?;
+                advance(tx, &mut trail, &actor, &report, message, (live_codes, window))?;
                 Ok(Some(trail))
             })
             .await?;
@@ -71,7 +73,7 @@ fn advance(
     actor: &Actor,
     report: &DeliveryReport,
     message: Message,
-    live_codes: usize,
+    (live_codes, window): (usize, Duration),
 ) -> Stored<()> {
     let now: Timestamp = actor.at;
     let challenge = tx.challenge(message.challenge)?.ok_or(Fault::Broken)?;
@@ -85,7 +87,10 @@ fn advance(
     };
     tx.update_message(&message)?;
     if report.state.is_lost() {
-        refund(tx, &challenge, now)?;
+        // A unit that has returned by itself is not given back: that would cost the phone one of its day's refunds.
+        if now < challenge.created_at + window {
+            refund(tx, &challenge, now)?;
+        }
         let what = report.error_code.map_or_else(String::new, |code| format!(" {code}"));
         trail.add(
             tx,

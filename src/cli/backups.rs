@@ -22,7 +22,7 @@ pub fn path(dir: &Path, now: Timestamp) -> PathBuf {
 ///
 /// # Errors
 /// A directory that cannot be read.
-pub fn all(dir: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
+fn all(dir: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -39,13 +39,24 @@ fn instant(name: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
 
+/// The backups made before or at `now`, the latest first. One that a wrong clock dated ahead says nothing of when it was
+/// made: it keeps none from being made, and none from being kept.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn until(dir: &Path, now: Timestamp) -> io::Result<Vec<(Timestamp, PathBuf)>> {
+    let mut found = all(dir)?;
+    found.retain(|(at, _)| at.as_secs() <= now.as_secs());
+    Ok(found)
+}
+
 /// Makes a backup if the latest is `backup.every` old, and lets those beyond `backup.keep` go; true if one was made.
 ///
 /// # Errors
 /// [`BackupError`]; then nothing was deleted.
 pub fn make_if_due(database: &Path, settings: &Backup, now: Timestamp) -> Result<bool, BackupError> {
     let Some(dir) = &settings.dir else { return Ok(false) };
-    let due = all(dir)?.first().is_none_or(|(latest, _)| latest.until(now) >= settings.every);
+    let due = until(dir, now)?.first().is_none_or(|(latest, _)| latest.until(now) >= settings.every);
     if due {
         make(database, dir, settings.keep, now)?;
     }
@@ -59,7 +70,7 @@ pub fn make_if_due(database: &Path, settings: &Backup, now: Timestamp) -> Result
 pub fn make(database: &Path, dir: &Path, keep: usize, now: Timestamp) -> Result<PathBuf, BackupError> {
     let path = path(dir, now);
     sqlite::back_up(database, &path)?;
-    for (_, old) in all(dir)?.into_iter().skip(keep) {
+    for (_, old) in until(dir, now)?.into_iter().skip(keep) {
         std::fs::remove_file(old)?;
     }
     Ok(path)
@@ -80,5 +91,24 @@ mod tests {
         }
         let found: Vec<_> = all(dir.path()).unwrap().into_iter().map(|(at, _)| at).collect();
         assert_eq!(found, [now, now - Duration::from_hours(24)]);
+    }
+
+    #[test]
+    fn a_backup_that_a_wrong_clock_dated_ahead_keeps_none_from_being_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
+        std::fs::create_dir(&backups).unwrap();
+        rusqlite::Connection::open(&database).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let ahead = backups.join("freshk-20991231T000000Z.db");
+        std::fs::write(&ahead, "").unwrap();
+        let every = Duration::from_hours(24);
+        let settings = Backup { dir: Some(backups.clone()), every, keep: 1 };
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        assert!(make_if_due(&database, &settings, now).unwrap());
+        assert!(path(&backups, now).exists(), "the fresh one is kept");
+        assert!(!make_if_due(&database, &settings, now + Duration::from_hours(1)).unwrap());
+        assert!(make_if_due(&database, &settings, now + every).unwrap());
+        assert!(!path(&backups, now).exists() && path(&backups, now + every).exists());
+        assert!(ahead.exists(), "nobody knows when it was made");
     }
 }

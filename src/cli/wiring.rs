@@ -147,8 +147,9 @@ pub fn build(
     let page: ops::Page = Arc::new(move || {
         let (database, log) = engine.sizes();
         counted.set_sizes(database, log);
-        let latest = backups.as_deref().and_then(|dir| backups::all(dir).ok()?.into_iter().next());
-        counted.set_backup_age(latest.map(|(at, _)| at.until(wall.now())));
+        let now = wall.now();
+        let latest = backups.as_deref().and_then(|dir| backups::until(dir, now).ok()?.into_iter().next());
+        counted.set_backup_age(latest.map(|(at, _)| at.until(now)));
         counted.render()
     });
     let operations = ops::endpoint(page, readiness(&store), random.clone());

@@ -329,3 +329,15 @@ async fn reports_spend_no_quota() {
     app.clock.advance(Duration::from_secs(1));
     assert_eq!(app.request(PHONE).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_report_that_comes_after_the_unit_has_returned_costs_no_refund() {
+    let app = start().await;
+    for (wait, refunds) in [(3599, 1), (3600, 1)] {
+        app.request(PHONE).await;
+        app.clock.advance(Duration::from_secs(wait));
+        report(&app, &sid(&app), "undelivered", "30003").await;
+        assert_eq!(app.spent("refunds"), refunds, "after {wait} s");
+    }
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'sms_undelivered'"), 2);
+}

@@ -86,7 +86,7 @@ fn backup(settings: &Backup, now: Timestamp) -> Line {
             "set backup.dir, or let Litestream replicate (docs/litestream.md)",
         );
     };
-    let found = match backups::all(dir) {
+    let found = match backups::until(dir, now) {
         Ok(found) => found,
         Err(error) => {
             return Line::fail(

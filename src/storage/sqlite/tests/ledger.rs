@@ -144,3 +144,15 @@ fn sessions_go_when_they_are_over_and_users_who_never_verified_when_nothing_is_l
     assert!([gone.id, logged_in.id, waiting.id].iter().all(|id| touched.users.contains(id)));
     assert_eq!(touched.sessions.len(), 2);
 }
+
+#[test]
+fn a_deactivated_user_who_never_verified_stays_or_the_number_could_come_back_as_new() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let [shut_out, forgotten] = [1, 2].map(|n| tx.insert_user(&phone(n), "retailer", START).unwrap());
+    tx.update_user(&crate::domain::User { is_active: false, ..shut_out.clone() }).unwrap();
+    while tx.purge(&horizon(after(10)), 2).unwrap() {}
+    assert!(tx.user(shut_out.id).unwrap().is_some());
+    assert_eq!(tx.user(forgotten.id).unwrap(), None);
+}
