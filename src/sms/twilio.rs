@@ -41,7 +41,7 @@ pub struct TwilioSender {
     shared: Arc<Shared>,
     breaker: Arc<Breaker>,
     slots: Arc<Semaphore>,
-    pace: Option<Pace>,
+    pace: Option<Arc<Pace>>,
     deadline: Duration,
 }
 

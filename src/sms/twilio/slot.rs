@@ -12,9 +12,10 @@ use super::Shared;
 use super::answer::Judgement;
 use super::breaker::{Change, Pass};
 use super::client::{self, Reply, RetryAfter};
+use super::pace::Turn;
 use super::settings::Sender;
 use crate::clock::Stopwatch;
-use crate::domain::Timestamp;
+
 use crate::sms::{Failure, FailureReason, SendOutcome, Slot, TextMessage, template};
 
 /// The pause before a second attempt where Twilio names none: about the time of one call, of which another one ends.
@@ -32,7 +33,7 @@ pub(super) struct TwilioSlot {
     pub(super) pass: Pass,
     pub(super) permit: OwnedSemaphorePermit,
     /// When it may go, where the sender is paced.
-    pub(super) turn: Option<Timestamp>,
+    pub(super) turn: Option<Turn>,
 }
 
 impl Slot for TwilioSlot {
@@ -53,7 +54,7 @@ impl TwilioSlot {
     async fn run(self: Box<Self>, message: TextMessage) -> SendOutcome {
         let Self { shared, pass, permit, turn } = *self;
         if let Some(turn) = turn {
-            tokio::time::sleep(shared.clock.now().until(turn)).await;
+            tokio::time::sleep(shared.clock.now().until(turn.take())).await;
         }
         let Some(reply) = shared.exchange(&message).await else {
             let failure = delivery("the code expired before its message could be sent");
