@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::api::server::BindError;
 use crate::auth::AuthError;
-use crate::config::{Config, Faults, Loaded, Sources};
+use crate::config::{Config, Faults, Loaded, Sources, dev_secret};
+use crate::domain::Secret;
 use crate::random::SystemRandom;
 use crate::storage::sqlite::{LockError, OpenError};
 use crate::telemetry;
@@ -258,6 +259,19 @@ pub fn load(sources: &Sources) -> Result<Loaded, CliError> {
         output::note(&format!("warning: {warning}"));
     }
     Ok(loaded)
+}
+
+/// The configured secret; in debug, where it may be missing, one that is made once and kept beside the database.
+///
+/// # Errors
+/// [`CliError::DevSecret`]
+pub(crate) fn secret(config: &Config) -> Result<Secret, CliError> {
+    match &config.secret_key {
+        Some(secret) => Ok(secret.clone()),
+        None => {
+            dev_secret::read_or_create(config.database.url.path(), &SystemRandom).map_err(CliError::DevSecret)
+        }
+    }
 }
 
 /// Runs a command.

@@ -12,7 +12,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Faults, Sources, dev_secret};
 use crate::domain::keys::KeyRing;
 use crate::domain::{PhoneNumber, Timestamp, User};
-use crate::random::SystemRandom;
 use crate::storage::sqlite::{OpenOptions, SqliteStore};
 use crate::storage::{Store, Stored, Tx, View};
 use crate::telemetry;
@@ -62,10 +61,7 @@ impl Beside {
         if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             missing(path)?;
         }
-        let secret = match &config.secret_key {
-            Some(secret) => secret.clone(),
-            None => dev_secret::read_or_create(path, &SystemRandom).map_err(CliError::DevSecret)?,
-        };
+        let secret = super::secret(&config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let mut options = OpenOptions::new(path, clock.now());
         options.first_user_id = config.users.first_id;

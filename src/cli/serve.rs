@@ -1,6 +1,5 @@
 //! `freshk serve`: the server.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -10,9 +9,9 @@ use super::wiring::{self, Service};
 use super::{CliError, Global};
 use crate::api::server::{self, ServerSettings};
 use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
-use crate::config::{Config, dev_secret};
 use crate::domain::Secret;
 use crate::domain::audit::AuditEvent;
 use crate::random::{Random, SystemRandom};
@@ -65,7 +64,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     // Held until the process ends.
     let _lock = ServeLock::acquire(path)?;
     let store = wiring::open_store(&config, &*clock)?;
-    let secret = secret(&config, path)?;
+    let secret = super::secret(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(READING_THREADS + sending_threads(&config))
@@ -123,14 +122,6 @@ fn settings(config: &Config) -> ServerSettings {
         request_timeout: config.server.request_timeout,
         max_connections: config.server.max_connections,
         shutdown_timeout: config.server.shutdown_timeout,
-    }
-}
-
-/// The configured secret; in debug, where it may be missing, one that is made once and kept beside the database.
-fn secret(config: &Config, database: &Path) -> Result<Secret, CliError> {
-    match &config.secret_key {
-        Some(secret) => Ok(secret.clone()),
-        None => dev_secret::read_or_create(database, &SystemRandom).map_err(CliError::DevSecret),
     }
 }
 
