@@ -20,7 +20,6 @@ mod hosts;
 mod in_flight;
 mod input;
 mod limits;
-mod log;
 mod logs;
 mod metrics;
 mod options;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::log::Log;
+use crate::logs;
 use crate::support::{App, PHONE};
 use crate::twilio::{Answer, FakeTwilio, NUMBER};
 
@@ -223,19 +223,16 @@ async fn the_words_for_the_person() {
 
 #[tokio::test]
 async fn s33_the_line_about_a_failed_sms_names_its_request() {
-    let log = Log::begin();
+    let name = "s33_the_line_about_a_failed_sms_names_its_request";
+    let Some(log) = logs::catch(module_path!(), name, "info") else { return };
     let app = App::start().await;
     app.twilio.always(Answer::Error { http: 401, code: 20003, message: "Authenticate" });
     let refused = app.request(PHONE).await;
     let text = log.text();
     let line = text.lines().find(|line| line.contains("SMS failed")).unwrap();
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
-    assert_eq!(line["span"]["request_id"], refused.header("x-request-id"));
-    assert_eq!(
-        (&line["level"], &line["fields"]["page"]),
-        (&json!("ERROR"), &json!(true)),
-        "an operator is called"
-    );
+    assert_eq!(line["request_id"], refused.header("x-request-id"));
+    assert_eq!((&line["level"], &line["page"]), (&json!("ERROR"), &json!(true)), "an operator is called");
     assert!(!text.contains(PHONE) && !text.contains(&app.code(PHONE)), "{text}");
 }
 
