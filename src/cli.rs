@@ -116,7 +116,7 @@ pub enum Command {
     /// Show and reset quotas
     #[command(subcommand)]
     Limit(limit::LimitCommand),
-    /// List messages, and send one to try the provider
+    /// List messages, send one to try the provider, name test numbers
     #[command(subcommand)]
     Sms(sms::SmsCommand),
     /// Read the audit trail
@@ -166,6 +166,9 @@ pub enum CliError {
     /// The database failed.
     #[error("the database failed: {0}\nsee the log above for the cause, and check the disk")]
     Database(AuthError),
+    /// A number that the configuration names cannot be a test number.
+    #[error("sms.test_numbers: {0}")]
+    TestNumber(String),
     /// Nothing can listen there.
     #[error(transparent)]
     Bind(#[from] BindError),

@@ -23,6 +23,7 @@ mod reader;
 pub mod server;
 pub mod show;
 pub mod sms;
+mod test_numbers;
 pub mod tokens;
 mod top;
 pub mod twilio;
@@ -40,6 +41,7 @@ use log::{Audit, Log};
 use reader::Reader;
 use server::{Docs, Ops, Server};
 use sms::Sms;
+use test_numbers::Digits;
 use tokens::Tokens;
 use users::{Phone, Privacy, Users};
 
@@ -159,7 +161,8 @@ impl Config {
         let users = users::read(reader);
         let phone = users::read_phone(reader);
         let privacy = users::read_privacy(reader);
-        let sms = sms::read(reader);
+        let digits = Digits { code: otp.length, phone: phone.min_digits };
+        let sms = sms::read(reader, digits);
         let log = log::read(reader);
         let audit = log::read_audit(reader);
         let backup = backup::read(reader);

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod quota;
 pub mod secret;
 pub mod session;
+pub mod test_number;
 pub mod time;
 pub mod user;
 
@@ -29,5 +30,6 @@ pub use ids::{ChallengeId, MessageId, SessionId, SpendId, UserId};
 pub use phone::PhoneNumber;
 pub use secret::Secret;
 pub use session::Session;
+pub use test_number::{NewTestNumber, TestNumber};
 pub use time::Timestamp;
 pub use user::User;

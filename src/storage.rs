@@ -15,7 +15,7 @@ use crate::domain::quota::Quota;
 use crate::domain::session::Standing;
 use crate::domain::{
     Challenge, ChallengeId, Channel, MessageId, NewChallenge, PhoneNumber, Session, SessionId, SpendId,
-    Timestamp, User, UserId,
+    TestNumber, Timestamp, User, UserId,
 };
 
 pub mod operator;
@@ -69,6 +69,9 @@ pub trait View {
     fn message_of(&self, challenge: ChallengeId) -> Stored<Option<Message>>;
     /// Challenges still *sending* that were created before `before`, oldest first, at most `limit`.
     fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>>;
+
+    /// The test number with this phone, ended or not.
+    fn test_number(&self, phone: &PhoneNumber) -> Stored<Option<TestNumber>>;
 
     /// What the operator reads, on the same snapshot.
     fn operator(&self) -> &dyn operator::OperatorView;
@@ -148,7 +151,7 @@ pub struct PurgeHorizon {
     pub now: Timestamp,
     /// Spends.
     pub spends: Timestamp,
-    /// Challenges and their messages.
+    /// Challenges and their messages, and test numbers that ended.
     pub challenges: Timestamp,
     /// Sessions that ended or expired.
     pub sessions: Timestamp,

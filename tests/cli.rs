@@ -9,6 +9,8 @@ mod beside;
 mod import;
 #[path = "cli/support.rs"]
 mod support;
+#[path = "cli/test_numbers.rs"]
+mod test_numbers;
 #[path = "cli/trail.rs"]
 mod trail;
 #[path = "cli/users.rs"]

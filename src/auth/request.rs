@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::{Stop, said};
 use super::flight::{Overlap, Ticket};
 use super::quota::{self, AddressQuota, Limited, QuotaState, Spent};
-use super::settle::Settlement;
+use super::settle::{Settlement, accept, ensure_user};
 use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
 use crate::clock::Stopwatch;
@@ -15,11 +15,14 @@ use crate::domain::keys::DerivedKeys;
 use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{
     Challenge, ChallengeId, ChallengeState, Channel, Code, MessageId, NewChallenge, PhoneNumber, SpendId,
-    Timestamp, UserId,
+    Timestamp, User, UserId,
 };
 use crate::random;
 use crate::sms::{Failure, FailureReason, SendOutcome, Slot, TextMessage, Unavailable};
 use crate::storage::{Stored, Tx};
+
+/// What the audit trail says of an act that a test number made possible.
+pub(super) const TEST_NUMBER: &str = "test number";
 
 /// A call of `request/` or `resend/`, parsed.
 #[derive(Clone, Debug)]
@@ -61,6 +64,8 @@ struct Opening {
     refused_place: Option<Unavailable>,
     sending_since: Timestamp,
     overlap: Overlap,
+    role: String,
+    live_codes: usize,
 }
 
 /// What write#1 decided.
@@ -74,6 +79,8 @@ struct Opened {
 enum Intent {
     /// Another request for this phone is in flight.
     Follow(ChallengeId),
+    /// A test number: its code is known, nothing is sent, all is done.
+    Test { challenge: ChallengeId, is_new_user: bool, expires_at: Timestamp },
     Lead {
         challenge: ChallengeId,
         /// `None` for a deactivated user whose state is concealed: all is as ever, but nothing is sent.
@@ -125,6 +132,8 @@ impl Auth {
             refused_place: place.as_ref().err().copied(),
             sending_since: now - patience,
             overlap: ticket.overlap(),
+            role: self.policy().default_role.clone(),
+            live_codes: otp.live_codes,
         };
         let Opened { address: address_state, user, intent, trail } =
             match self.parts.store.write(move |tx| opening.write(tx)).await {
@@ -141,6 +150,10 @@ impl Auth {
             Ok(Intent::Follow(challenge)) => {
                 drop(place);
                 ticket.follow(challenge, patience).await
+            }
+            Ok(Intent::Test { challenge, is_new_user, expires_at }) => {
+                self.flights.note(challenge);
+                Ok(Sent { is_new_user, expires_in: now.until(expires_at) })
             }
             Ok(Intent::Lead { challenge, message, is_new_user, expires_at }) => {
                 self.flights.note(challenge);
@@ -232,6 +245,12 @@ impl Opening {
             return Err(AuthError::AccountDisabled.into());
         }
         quota::failures_left(tx, &mut opened.trail, &self.actor, channel, phone.as_str(), &self.failures)?;
+        if channel == Channel::Production
+            && !concealed
+            && tx.test_number(phone)?.is_some_and(|number| number.is_good(now))
+        {
+            return Ok(self.open_for_test(tx, opened, user.as_ref())?);
+        }
         let newest = tx.challenges(channel, phone, 1)?.into_iter().next();
         opened.user = quota::peek(tx, Quota::User(channel), &self.user_limit, phone.as_str(), now)?;
         let is_in_flight = |newest: &Challenge| {
@@ -242,14 +261,7 @@ impl Opening {
             return Ok(Intent::Follow(newest.id));
         }
         let spend = self.spend_users_unit(tx, opened, newest.as_ref())?;
-        let challenge = NewChallenge {
-            channel,
-            phone: phone.clone(),
-            created_at: now,
-            expires_at: now + self.ttl,
-            spend,
-        };
-        let challenge = tx.insert_challenge(challenge, &|id| self.code.hash(&self.keys, id, phone))?;
+        let challenge = self.insert_challenge(tx, spend)?;
         let message = if concealed {
             None
         } else {
@@ -261,9 +273,37 @@ impl Opening {
         Ok(Intent::Lead {
             challenge: challenge.id,
             message,
-            is_new_user: !self.conceal && user.is_none_or(|user| !user.phone_verified),
+            is_new_user: self.says_new(user.as_ref()),
             expires_at: challenge.expires_at,
         })
+    }
+
+    /// Opens the challenge of a test number: it buys no SMS, so it costs no unit and needs no place at the sender. The
+    /// code drawn for it goes to nobody; verify takes the number's own while the challenge is alive.
+    fn open_for_test(&self, tx: &mut dyn Tx, opened: &mut Opened, user: Option<&User>) -> Stored<Intent> {
+        let challenge = self.insert_challenge(tx, None)?;
+        let (id, expires_at) = (challenge.id, challenge.expires_at);
+        accept(tx, challenge, self.live_codes)?;
+        let is_new_user = self.says_new(user);
+        let user = ensure_user(tx, &mut opened.trail, &self.actor, &self.request.phone, &self.role)?;
+        opened.trail.add(tx, self.actor.did(AuditEvent::CodeRequested).user(user.id).detail(TEST_NUMBER))?;
+        Ok(Intent::Test { challenge: id, is_new_user, expires_at })
+    }
+
+    fn insert_challenge(&self, tx: &mut dyn Tx, spend: Option<SpendId>) -> Stored<Challenge> {
+        let phone = &self.request.phone;
+        let challenge = NewChallenge {
+            channel: self.request.channel,
+            phone: phone.clone(),
+            created_at: self.actor.at,
+            expires_at: self.actor.at + self.ttl,
+            spend,
+        };
+        tx.insert_challenge(challenge, &|id| self.code.hash(&self.keys, id, phone))
+    }
+
+    fn says_new(&self, user: Option<&User>) -> bool {
+        !self.conceal && user.is_none_or(|user| !user.phone_verified)
     }
 
     /// The user's quota, the pause between two codes, and whether there is a place at the sender: nothing is spent

@@ -55,6 +55,8 @@ fn log(record: &AuditRecord) {
         | AuditEvent::LimitReset
         | AuditEvent::CodesPurged
         | AuditEvent::TestSent
+        | AuditEvent::TestNumberAdded
+        | AuditEvent::TestNumberRemoved
         | AuditEvent::Startup
         | AuditEvent::Shutdown => line!(info),
         AuditEvent::CodeRequested
@@ -85,6 +87,8 @@ fn sentence(event: AuditEvent) -> &'static str {
         AuditEvent::LimitReset => "a limit was reset",
         AuditEvent::CodesPurged => "old codes were deleted",
         AuditEvent::TestSent => "a test message was sent",
+        AuditEvent::TestNumberAdded => "a number became a test number",
+        AuditEvent::TestNumberRemoved => "a test number is one no longer",
         AuditEvent::SmsSent => "the provider accepted an SMS",
         AuditEvent::SmsFailed => "an SMS failed",
         AuditEvent::SmsUndelivered => "an SMS was not delivered",

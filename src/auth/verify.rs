@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::error::{Stop, said};
 use super::quota::{self, AddressQuota, Limited, QuotaState};
+use super::request::TEST_NUMBER;
 use super::settle::{LATEST, ensure_user};
 use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
@@ -18,7 +19,7 @@ use crate::domain::policy::OtpPolicy;
 use crate::domain::quota::{Endpoint, Quota};
 use crate::domain::session::{EndReason, Lifetimes, Login};
 use crate::domain::{
-    Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId,
+    Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, TestNumber, Timestamp, User, UserId,
 };
 use crate::random;
 use crate::storage::{Stored, Tx};
@@ -75,6 +76,15 @@ struct Attempted {
     address: Option<QuotaState>,
     login: Result<Opened, AuthError>,
     trail: Trail,
+}
+
+/// How a code proves a number.
+#[derive(Clone, Copy)]
+enum Proof {
+    /// It is the one that was sent to it.
+    Code,
+    /// It is that of a test number; what it opens ends when that does.
+    TestNumber { until: Timestamp },
 }
 
 struct Opened {
@@ -168,7 +178,8 @@ impl Attempt {
         if user.is_none() && alive.is_empty() {
             return Err(if self.conceal { AuthError::InvalidOtp } else { AuthError::UserNotFound }.into());
         }
-        if let Some(repeated) = self.repeated(tx, trail, &latest, user.as_ref())? {
+        let test = self.test_number(tx)?;
+        if let Some(repeated) = self.repeated(tx, trail, &latest, user.as_ref(), test.as_ref())? {
             return Ok(repeated);
         }
         quota::failures_left(tx, trail, &self.actor, channel, phone.as_str(), &self.otp.failures())?;
@@ -177,20 +188,32 @@ impl Attempt {
             .filter(|challenge| challenge.takes_guesses(now, self.otp.max_attempts))
             .collect();
         // Every usable code is compared, so that time does not tell which one was right.
-        let right = usable.iter().filter(|challenge| self.is_right(challenge)).collect::<Vec<_>>();
-        if let Some(challenge) = right.first() {
-            self.log_in(tx, trail, challenge, &latest, user)
+        let right: Vec<_> =
+            usable.iter().filter_map(|each| Some((each, self.proof(each, test.as_ref())?))).collect();
+        if let Some((challenge, proof)) = right.first() {
+            self.log_in(tx, trail, challenge, *proof, &latest, user)
         } else {
             self.count_wrong(tx, trail, &usable, user.as_ref())?;
             Err(AuthError::InvalidOtp.into())
         }
     }
 
-    fn is_right(&self, challenge: &Challenge) -> bool {
-        self.request
-            .code
-            .as_ref()
-            .is_some_and(|code| challenge.hash.matches(code, &self.keys, challenge.id, &self.request.phone))
+    /// The test number with this phone, while it has not ended.
+    fn test_number(&self, tx: &dyn Tx) -> Stored<Option<TestNumber>> {
+        if self.request.channel != Channel::Production {
+            return Ok(None);
+        }
+        Ok(tx.test_number(&self.request.phone)?.filter(|number| number.is_good(self.actor.at)))
+    }
+
+    /// How the code that was given proves the number for a challenge, if it does.
+    fn proof(&self, challenge: &Challenge, test: Option<&TestNumber>) -> Option<Proof> {
+        let code = self.request.code.as_ref()?;
+        if challenge.hash.matches(code, &self.keys, challenge.id, &self.request.phone) {
+            return Some(Proof::Code);
+        }
+        let test = test.filter(|test| test.matches(code, &self.keys))?;
+        Some(Proof::TestNumber { until: test.until })
     }
 
     /// The session of a login whose answer was lost, if this is the same phone, code and `Idempotency-Key` again.
@@ -200,6 +223,7 @@ impl Attempt {
         trail: &mut Trail,
         latest: &[Challenge],
         user: Option<&User>,
+        test: Option<&TestNumber>,
     ) -> Result<Option<Opened>, Stop> {
         let (Some(key), Some(user)) = (&self.request.idempotency_key, user) else { return Ok(None) };
         let now = self.actor.at;
@@ -208,7 +232,7 @@ impl Attempt {
                 continue;
             };
             let same_key = self.idempotency_mac(key, challenge).is_some_and(|mac| mac.ct_eq(stored).into());
-            if now >= *at + REPEATABLE || !same_key || !self.is_right(challenge) {
+            if now >= *at + REPEATABLE || !same_key || self.proof(challenge, test).is_none() {
                 continue;
             }
             if !user.is_active {
@@ -235,6 +259,7 @@ impl Attempt {
         tx: &mut dyn Tx,
         trail: &mut Trail,
         challenge: &Challenge,
+        proof: Proof,
         latest: &[Challenge],
         user: Option<User>,
     ) -> Result<Opened, Stop> {
@@ -265,11 +290,19 @@ impl Attempt {
             device: self.request.device.clone(),
             ip: self.request.origin.address.to_string(),
         };
-        let session = Session::open(self.session_id.clone(), self.jti.clone(), login, now, &self.lifetimes);
+        let mut session =
+            Session::open(self.session_id.clone(), self.jti.clone(), login, now, &self.lifetimes);
+        let mut success = self.actor.did(AuditEvent::LoginSuccess);
+        if let Proof::TestNumber { until } = proof {
+            session = session.bounded(until);
+            success = success.detail(TEST_NUMBER);
+        }
         self.make_room(tx, trail, user.id)?;
         tx.insert_session(&session)?;
-        for event in [AuditEvent::LoginSuccess, AuditEvent::SessionCreated, AuditEvent::TokenCreated] {
-            trail.add(tx, self.actor.did(event).user(user.id).session(&session.id))?;
+        let [created, issued] =
+            [AuditEvent::SessionCreated, AuditEvent::TokenCreated].map(|event| self.actor.did(event));
+        for line in [success, created, issued] {
+            trail.add(tx, line.user(user.id).session(&session.id))?;
         }
         Ok(Opened { session, user, is_new_user })
     }

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::output::Output;
+use super::sms::test_number;
 use super::wiring::{self, Service};
-use super::{CliError, Global};
+use super::{CliError, Global, when};
 use crate::api::server::{self, ServerSettings};
+use crate::auth::operator::Operator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
 use crate::domain::Secret;
 use crate::domain::audit::AuditEvent;
+use crate::domain::keys::KeyRing;
 use crate::random::{Random, SystemRandom};
+use crate::storage::Store;
 use crate::storage::sqlite::{ServeLock, SqliteStore};
 use crate::telemetry::{self, LogFile};
 
@@ -90,6 +94,7 @@ async fn serve(
     let listener = server::bind(config.server.listen).await?;
     let operations = Operations::start(config, operations, clock.clone()).await?;
     auth.settle_after_restart().await.map_err(CliError::Database)?;
+    test_numbers(config, secret, &store, &*clock).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
     let address = listener.local_addr().map_err(CliError::Runtime)?;
     tracing::info!(%address, database = %config.database.url.path().display(), "serving");
@@ -114,6 +119,37 @@ async fn serve(
     operations.stop().await;
     store.close().await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Takes over what the configuration names, and tells of every test number: each is a door with a known key.
+async fn test_numbers(
+    config: &Config,
+    secret: &Secret,
+    store: &Store,
+    clock: &dyn Clock,
+) -> Result<(), CliError> {
+    let now = clock.now();
+    let operator = Operator::new(now, KeyRing::new(secret, &config.secret_key_fallbacks));
+    let configured = config.sms.test_numbers.clone();
+    for ended in configured.iter().filter(|number| number.until <= now) {
+        tracing::warn!(
+            phone = ended.phone.masked(),
+            "a test number of the configuration has ended; take it out of sms.test_numbers"
+        );
+    }
+    let adopted = store.write(move |tx| operator.adopt_test_numbers(tx, &configured)).await?;
+    let numbers = adopted.map_err(|(phone, refusal)| {
+        CliError::TestNumber(test_number::reason(refusal, &phone.masked(), "existing_user = true beside it"))
+    })?;
+    for number in numbers {
+        tracing::warn!(
+            phone = number.phone.masked(),
+            until = when::short(number.until),
+            by = number.source.as_str(),
+            "a test number logs in with a code of its own, without an SMS"
+        );
+    }
     Ok(())
 }
 

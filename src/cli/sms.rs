@@ -12,6 +12,8 @@ use crate::domain::message::{Message, MessageState};
 use crate::random::{self, SystemRandom};
 use crate::sms::{SendOutcome, TextMessage};
 
+pub mod test_number;
+
 /// What can be done with messages.
 #[derive(Debug, Subcommand)]
 pub enum SmsCommand {
@@ -46,6 +48,9 @@ quota.")]
         /// The phone, in international format
         phone: String,
     },
+    /// Name numbers that log in with a code of their own, without an SMS
+    #[command(subcommand)]
+    TestNumber(test_number::TestNumberCommand),
 }
 
 /// Runs a command.
@@ -53,12 +58,12 @@ quota.")]
 /// # Errors
 /// [`CliError`]
 pub fn run(command: &SmsCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let beside = Beside::open(global)?;
     match command {
         SmsCommand::List { phone, state, limit } => {
-            list(&beside, output, phone.as_deref(), state.as_deref(), *limit)
+            list(&Beside::open(global)?, output, phone.as_deref(), state.as_deref(), *limit)
         }
-        SmsCommand::SendTest { phone } => send_test(&beside, output, phone),
+        SmsCommand::SendTest { phone } => send_test(&Beside::open(global)?, output, phone),
+        SmsCommand::TestNumber(command) => test_number::run(command, global, output),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::domain::Timestamp;
+use crate::domain::time::{day, instant};
 
 /// A point in time as the operator gives it: a duration before now, or an ISO 8601 instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,17 +21,11 @@ impl FromStr for When {
         if let Ok(ago) = humantime::parse_duration(text) {
             return Ok(Self::Ago(ago));
         }
-        let day = text.parse::<jiff::civil::Date>().ok();
-        let day = day.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|day| day.timestamp());
-        text.parse()
-            .ok()
-            .or(day)
-            .map(|instant: jiff::Timestamp| Self::At(Timestamp::from_millis(instant.as_millisecond())))
-            .ok_or_else(|| {
-                "write a duration such as 90m, 2h or 7d, a day such as 2026-01-31, or an instant such as \
+        instant(text).or_else(|| day(text)).map(Self::At).ok_or_else(|| {
+            "write a duration such as 90m, 2h or 7d, a day such as 2026-01-31, or an instant such as \
                  2026-01-31T12:00:00Z"
-                    .to_owned()
-            })
+                .to_owned()
+        })
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Kind {
     List(&'static str),
     /// Networks with a number each.
     Networks,
+    /// Tables, each a test number.
+    TestNumbers,
 }
 
 /// The keys that stand together.
@@ -152,6 +154,12 @@ impl Kind {
             Self::Networks => {
                 "networks with a number each: { \"100.64.0.0/10\" = 50 } in the file, 100.64.0.0/10=50,… in the \
                  environment"
+                    .to_owned()
+            }
+            Self::TestNumbers => {
+                "a [[sms.test_numbers]] for each, with phone = \"+15005550006\", code = \"of as many digits as \
+                 otp.length says\", until = \"2026-12-31\" and perhaps existing_user = true; in the environment \
+                 +15005550006=digits@2026-12-31,…"
                     .to_owned()
             }
         }

@@ -9,7 +9,7 @@ use crate::domain::Secret;
 use super::fault::Fault;
 use super::keys::{Key, Kind};
 use super::layers::Values;
-use super::value;
+use super::value::{self, Raw};
 
 /// Reads keys one by one. A faulty key gives its default, so that reading goes on and every fault is found.
 pub(super) struct Reader<'a> {
@@ -109,6 +109,11 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// What a key is set to, as it stands, and where that came from.
+    pub(super) fn raw(&self, key: &Key) -> Option<(Raw, String)> {
+        self.values.get(key)
+    }
+
     /// A secret of at least `least` bytes, untouched: its very bytes sign tokens.
     pub(super) fn secret(&mut self, key: &Key, least: usize) -> Option<Secret> {
         let (raw, origin) = self.values.get(key)?;
@@ -156,7 +161,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn bad(&mut self, key: &Key, origin: &str, problem: String) {
+    pub(super) fn bad(&mut self, key: &Key, origin: &str, problem: String) {
         self.faults.push(Fault::new(key.name, problem, format!("write {}", key.kind.right())).from(origin));
     }
 

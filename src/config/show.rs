@@ -94,6 +94,7 @@ impl Key {
                 format!("[{}]", items.join(", "))
             }
             Kind::Networks => "{}".to_owned(),
+            Kind::TestNumbers => "[]".to_owned(),
         }
     }
 }

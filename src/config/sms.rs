@@ -3,7 +3,9 @@
 use super::fault::quoted;
 use super::keys::{Key, Kind, Section};
 use super::reader::Reader;
+use super::test_numbers::{self, Digits};
 use super::twilio::{self, Twilio};
+use crate::domain::NewTestNumber;
 
 /// `[sms]`, and `[twilio]` where it is the provider.
 #[derive(Clone, Debug)]
@@ -12,6 +14,8 @@ pub struct Sms {
     pub provider: Provider,
     /// The text, with `{code}` and perhaps `{minutes}` in it.
     pub template: String,
+    /// `[[sms.test_numbers]]`
+    pub test_numbers: Vec<NewTestNumber>,
 }
 
 /// Who sends text messages.
@@ -37,11 +41,21 @@ static TEMPLATE: Key = Key::new(
     "The text of the message: {code} and {minutes} are filled in.",
 );
 
-pub(super) const SECTION: Section =
-    Section { name: "sms", doc: "Text messages.", keys: &[&PROVIDER, &TEMPLATE] };
+static TEST_NUMBERS: Key = Key::new(
+    "sms.test_numbers",
+    Kind::TestNumbers,
+    "",
+    "Up to ten numbers for app-store review and CI, each a [[sms.test_numbers]] with phone, code and until (its last \
+     day): its code is always that one, no SMS is sent, and the phone's quota is not touched. A number that has a user \
+     already needs existing_user = true besides.",
+)
+.secret();
 
-/// Both sections. `None` only where something is wrong.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<Sms> {
+pub(super) const SECTION: Section =
+    Section { name: "sms", doc: "Text messages.", keys: &[&PROVIDER, &TEMPLATE, &TEST_NUMBERS] };
+
+/// Both sections; `digits` of a code and of a phone are what other sections say. `None` only where something is wrong.
+pub(super) fn read(reader: &mut Reader<'_>, digits: Digits) -> Option<Sms> {
     let provider = reader.choice(&PROVIDER);
     if provider == "console" && !reader.debug {
         reader.fault(
@@ -53,8 +67,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Sms> {
     let wanted = provider == "twilio";
     let twilio = twilio::read(reader, wanted);
     let template = reader.one(&TEMPLATE, template).unwrap_or_default();
+    let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
     let provider = if wanted { Provider::Twilio(Box::new(twilio?)) } else { Provider::Console };
-    Some(Sms { provider, template })
+    Some(Sms { provider, template, test_numbers })
 }
 
 fn template(text: &str) -> Result<String, String> {

@@ -17,20 +17,21 @@ pub(super) enum Raw {
     Items(Vec<String>),
     /// A TOML table.
     Table(Vec<(String, String)>),
+    /// A TOML array of tables.
+    Tables(Vec<Vec<(String, String)>>),
 }
 
 impl Raw {
     /// Takes a layered value; nested arrays and tables become text that no key takes.
     pub(super) fn new(value: &Value) -> Self {
         match &value.kind {
-            ValueKind::Array(items) => Self::Items(items.iter().map(text).collect()),
-            ValueKind::Table(table) => {
-                let mut rows: Vec<_> =
-                    table.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-                rows.sort();
-                Self::Table(rows)
-            }
-            _ => Self::Text(text(value)),
+            ValueKind::Array(items) => items
+                .iter()
+                .map(rows)
+                .collect::<Option<Vec<_>>>()
+                .filter(|tables| !tables.is_empty())
+                .map_or_else(|| Self::Items(items.iter().map(text).collect()), Self::Tables),
+            _ => rows(value).map_or_else(|| Self::Text(text(value)), Self::Table),
         }
     }
 
@@ -39,9 +40,8 @@ impl Raw {
         match self {
             Self::Text(text) => text.clone(),
             Self::Items(items) => items.join(","),
-            Self::Table(rows) => {
-                rows.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
-            }
+            Self::Table(rows) => pairs(rows),
+            Self::Tables(tables) => tables.iter().map(|rows| pairs(rows)).collect::<Vec<_>>().join(";"),
         }
     }
 
@@ -50,7 +50,7 @@ impl Raw {
         match self {
             Self::Text(text) => Ok(text),
             Self::Items(_) => Err("a list stands where one value belongs".to_owned()),
-            Self::Table(_) => Err("a table stands where one value belongs".to_owned()),
+            Self::Table(_) | Self::Tables(_) => Err("a table stands where one value belongs".to_owned()),
         }
     }
 
@@ -59,7 +59,7 @@ impl Raw {
         let items: Vec<String> = match self {
             Self::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
             Self::Items(items) => items.clone(),
-            Self::Table(_) => return Err("a table stands where a list belongs".to_owned()),
+            Self::Table(_) | Self::Tables(_) => return Err("a table stands where a list belongs".to_owned()),
         };
         Ok(items.into_iter().filter(|item| !item.trim().is_empty()).collect())
     }
@@ -68,7 +68,7 @@ impl Raw {
     pub(super) fn networks(&self) -> Result<Vec<(IpNet, u32)>, String> {
         let rows = match self {
             Self::Table(rows) => rows.clone(),
-            Self::Text(_) | Self::Items(_) => self
+            Self::Text(_) | Self::Items(_) | Self::Tables(_) => self
                 .items()?
                 .into_iter()
                 .map(|item| {
@@ -88,6 +88,18 @@ impl Raw {
             })
             .collect()
     }
+}
+
+/// The rows of a table, sorted; `None` for what is none.
+fn rows(value: &Value) -> Option<Vec<(String, String)>> {
+    let ValueKind::Table(table) = &value.kind else { return None };
+    let mut rows: Vec<_> = table.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+    rows.sort();
+    Some(rows)
+}
+
+fn pairs(rows: &[(String, String)]) -> String {
+    rows.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
 }
 
 fn text(value: &Value) -> String {

@@ -55,6 +55,10 @@ events! {
     CodesPurged = "codes_purged",
     /// The operator sent a test message.
     TestSent = "sms_test_sent",
+    /// A number logs in with a code of its own from now on, without an SMS.
+    TestNumberAdded = "test_number_added",
+    /// A test number is a number like any other again.
+    TestNumberRemoved = "test_number_removed",
     /// The provider accepted an SMS.
     SmsSent = "sms_sent",
     /// An SMS failed, or its fate is unknown.

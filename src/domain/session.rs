@@ -149,6 +149,16 @@ impl Session {
         }
     }
 
+    /// Ends at `until` at the latest, however often it is refreshed.
+    #[must_use]
+    pub fn bounded(self, until: Timestamp) -> Self {
+        Self {
+            refresh_expires_at: self.refresh_expires_at.min(until),
+            expires_at: self.expires_at.min(until),
+            ..self
+        }
+    }
+
     /// What requests must know of it.
     pub const fn standing(&self) -> Standing {
         Standing {

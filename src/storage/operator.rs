@@ -7,7 +7,8 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::message::Message;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, MessageId, PhoneNumber, Session, SessionId, SpendId, Timestamp, User, UserId,
+    Challenge, ChallengeId, MessageId, PhoneNumber, Session, SessionId, SpendId, TestNumber, Timestamp, User,
+    UserId,
 };
 use crate::storage::Stored;
 
@@ -110,6 +111,8 @@ pub trait OperatorView {
     fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> Stored<Vec<AuditLine>>;
     /// Units in the ledger, in the order of spending.
     fn spends_after(&self, after: SpendId, rows: usize) -> Stored<Vec<Spend>>;
+    /// Every test number, in the order of the phones.
+    fn test_numbers(&self) -> Stored<Vec<TestNumber>>;
     /// Refusals since `since` that are counted, but not yet told by a line of the audit trail.
     fn untold_refusals(&self, since: Timestamp) -> Stored<u64>;
 }
@@ -127,6 +130,10 @@ pub trait OperatorTx: OperatorView {
     fn erase_phone(&mut self, user: UserId, phone: &PhoneNumber, hashes: &[[u8; 16]]) -> Stored<Erased>;
     /// Forgets what a subject has spent and was refused; gives the units and the refusals.
     fn reset_limits(&mut self, subject: &str) -> Stored<(usize, usize)>;
+    /// Keeps a test number, in the place of an earlier one with its phone.
+    fn keep_test_number(&mut self, number: &TestNumber) -> Stored<()>;
+    /// Deletes a test number.
+    fn forget_test_number(&mut self, phone: &PhoneNumber) -> Stored<()>;
     /// Deletes codes made before `before` that cannot be given any more at `now`, and their messages; looks at `rows`
     /// after `after` at most. Gives how many went, and where to go on.
     fn purge_codes(

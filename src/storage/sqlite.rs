@@ -31,6 +31,7 @@ mod open_error;
 mod operator;
 mod reader;
 mod sessions;
+mod test_numbers;
 mod tx;
 mod upkeep;
 mod users;

@@ -30,6 +30,7 @@ mod settling;
 mod steps;
 mod storage_faults;
 mod support;
+mod test_numbers;
 mod tokens;
 mod twilio_faults;
 

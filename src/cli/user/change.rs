@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use super::{document, named};
+use crate::auth::operator::Occupied;
 use crate::cli::CliError;
 use crate::cli::beside::Beside;
 use crate::cli::confirm::confirm;
 use crate::cli::output::Output;
-use crate::domain::User;
+use crate::domain::{PhoneNumber, User};
 use crate::storage::{Stored, Tx};
 
 pub(super) fn create(
@@ -21,8 +22,12 @@ pub(super) fn create(
     let role = known_role(beside, role.unwrap_or(&beside.config.users.default_role))?;
     let (operator, new) = (beside.operator(), phone.clone());
     let user = beside.write(move |tx| operator.create(tx, &new, &role, verified))?;
-    let user = user.ok_or_else(|| {
-        CliError::Refused(format!("{} has a user already\n`freshk user show` shows it", beside.shown(&phone)))
+    let user = user.map_err(|occupied| match occupied {
+        Occupied::User => CliError::Refused(format!(
+            "{} has a user already\n`freshk user show` shows it",
+            beside.shown(&phone)
+        )),
+        Occupied::TestNumber => is_test_number(beside, &phone),
     })?;
     told(beside, output, &user, &format!("created {}", named(beside, &user)))
 }
@@ -55,12 +60,12 @@ pub(super) fn set_phone(
     let phone = beside.phone(phone)?;
     let (operator, new) = (beside.operator(), phone.clone());
     let changed = change(beside, name, move |tx, user| operator.set_phone(tx, &user, &new))?;
-    let (user, ended) = changed.ok_or_else(|| {
-        CliError::Refused(format!(
-            "{} belongs to another user\nlook at it with `freshk user show`, and delete it first if it is not \
-             wanted",
+    let (user, ended) = changed.map_err(|occupied| match occupied {
+        Occupied::User => CliError::Refused(format!(
+            "{} belongs to another user\nlook at it with `freshk user show`, and delete it first if it is not wanted",
             beside.shown(&phone)
-        ))
+        )),
+        Occupied::TestNumber => is_test_number(beside, &phone),
     })?;
     let text = format!(
         "{} has this phone now, and the name {}; {ended} sessions ended",
@@ -123,6 +128,13 @@ where
     })?;
     changed
         .ok_or_else(|| CliError::Refused(format!("user {id} was deleted meanwhile\nnothing is left to do")))
+}
+
+fn is_test_number(beside: &Beside, phone: &PhoneNumber) -> CliError {
+    CliError::Refused(format!(
+        "{} is a test number: its code would log this user in\n`freshk sms test-number remove` takes it back first",
+        beside.shown(phone)
+    ))
 }
 
 fn known_role(beside: &Beside, role: &str) -> Result<String, CliError> {

@@ -6,6 +6,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::message::MessageState;
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
+use crate::domain::test_number::Source;
 use crate::domain::{
     ChallengeId, ChallengeState, Channel, MessageId, PhoneNumber, SessionId, SpendId, Timestamp, UserId,
 };
@@ -62,6 +63,7 @@ words! {
     MessageState: MessageState::parse;
     Quota: Quota::parse;
     SessionId: SessionId::parse;
+    Source: Source::parse;
     PhoneNumber: |text| PhoneNumber::parse(text, 1).ok();
 }
 

@@ -4,12 +4,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::count;
 use super::tx::SqliteTx;
-use super::{challenges, messages, sessions, users};
+use super::{challenges, messages, sessions, test_numbers, users};
 use crate::domain::message::Message;
 use crate::domain::user::username_for;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, MessageId, PhoneNumber, Session, SessionId, SpendId, Timestamp,
-    User, UserId,
+    Challenge, ChallengeId, ChallengeState, MessageId, PhoneNumber, Session, SessionId, SpendId, TestNumber,
+    Timestamp, User, UserId,
 };
 use crate::storage::Stored;
 use crate::storage::operator::{AuditLine, AuditOf, Erased, ImportedUser, OperatorTx, OperatorView, Spend};
@@ -104,6 +104,10 @@ impl OperatorView for SqliteTx<'_> {
         })
     }
 
+    fn test_numbers(&self) -> Stored<Vec<TestNumber>> {
+        self.run(test_numbers::all)
+    }
+
     fn untold_refusals(&self, since: Timestamp) -> Stored<u64> {
         self.run(|conn| conn.prepare_cached(UNTOLD)?.query_row([since], |row| row.get::<_, i64>(0)))
             .map(|untold| u64::try_from(untold).unwrap_or(0))
@@ -152,6 +156,7 @@ impl OperatorTx for SqliteTx<'_> {
             let challenges = delete("DELETE FROM challenges WHERE phone = ?1")?;
             let spends = delete("DELETE FROM spends WHERE subject = ?1")?;
             delete("DELETE FROM refusals WHERE subject = ?1")?;
+            test_numbers::forget(conn, phone)?;
             let mut audit = conn.prepare_cached(FORGET_USER_LINES)?.execute([user])?;
             for hash in hashes {
                 audit += conn.prepare_cached(FORGET_PHONE_LINES)?.execute([hash])?;
@@ -167,6 +172,14 @@ impl OperatorTx for SqliteTx<'_> {
                 conn.prepare_cached("DELETE FROM refusals WHERE subject = ?1")?.execute([subject])?;
             Ok((units, refusals))
         })
+    }
+
+    fn keep_test_number(&mut self, number: &TestNumber) -> Stored<()> {
+        self.run(|conn| test_numbers::keep(conn, number))
+    }
+
+    fn forget_test_number(&mut self, phone: &PhoneNumber) -> Stored<()> {
+        self.run(|conn| test_numbers::forget(conn, phone))
     }
 
     fn purge_codes(

@@ -4,14 +4,14 @@ use rusqlite::Connection;
 
 use super::cache::Touched;
 use super::fault::fault;
-use super::{audit, challenges, ledger, messages, sessions, upkeep, users};
+use super::{audit, challenges, ledger, messages, sessions, test_numbers, upkeep, users};
 use crate::domain::audit::AuditRecord;
 use crate::domain::code::CodeHash;
 use crate::domain::message::Message;
 use crate::domain::quota::Quota;
 use crate::domain::{
     Challenge, ChallengeId, Channel, MessageId, NewChallenge, PhoneNumber, Session, SessionId, SpendId,
-    Timestamp, User, UserId,
+    TestNumber, Timestamp, User, UserId,
 };
 use crate::storage::operator::{OperatorTx, OperatorView};
 use crate::storage::{Fault, PurgeHorizon, Stored, Tx, View};
@@ -106,6 +106,10 @@ impl View for SqliteTx<'_> {
 
     fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>> {
         self.run(|conn| challenges::sending_before(conn, before, limit))
+    }
+
+    fn test_number(&self, phone: &PhoneNumber) -> Stored<Option<TestNumber>> {
+        self.run(|conn| test_numbers::by_phone(conn, phone))
     }
 
     fn operator(&self) -> &dyn OperatorView {

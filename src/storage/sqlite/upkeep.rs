@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::cache::Touched;
 use super::columns::count;
-use super::{audit, ledger};
+use super::{audit, ledger, test_numbers};
 use crate::storage::PurgeHorizon;
 
 macro_rules! oldest {
@@ -75,6 +75,8 @@ pub(super) fn purge(
         // number says (the clock was stepped), so most of a slice counts as a full one.
         more |= deleted > 0 && deleted >= rows / 2;
     }
+
+    test_numbers::purge(conn, horizon.challenges)?;
 
     let ended = touched.sessions.len();
     for id in conn.prepare_cached(SESSIONS)?.query_map(params![horizon.sessions, limit], |row| row.get(0))? {

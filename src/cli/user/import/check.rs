@@ -82,6 +82,9 @@ fn meet_one(view: &dyn View, user: &ImportedUser, now: Timestamp) -> Stored<Met>
     if by_phone.is_some() {
         return Ok(Met::Taken("phone_number belongs to a user already"));
     }
+    if view.test_number(&user.phone)?.is_some_and(|number| number.is_good(now)) {
+        return Ok(Met::Taken("phone_number is a test number"));
+    }
     if let Some(id) = user.id
         && view.user(id)?.is_some()
     {

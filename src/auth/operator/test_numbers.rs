@@ -1,0 +1,147 @@
+//! Test numbers: named in the configuration, or beside the running server.
+
+use super::{Occupied, Operator};
+use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::test_number::{LONGEST, MOST, Source};
+use crate::domain::{NewTestNumber, PhoneNumber, TestNumber, UserId};
+use crate::storage::{Stored, Tx};
+
+/// Why a number cannot be a test number, or cannot cease to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestNumberRefusal {
+    /// Its end has passed.
+    Ended,
+    /// Its end lies further ahead than [`LONGEST`].
+    TooFar,
+    /// There are [`MOST`] already.
+    TooMany,
+    /// The configuration names it, and would again at the next start.
+    Configured,
+    /// It is the number of this user, and nobody said that this is meant.
+    User(UserId),
+    /// It is none.
+    Unknown,
+}
+
+impl Operator {
+    /// Makes a number a test number, or gives it another code and end.
+    pub fn add_test_number(
+        &self,
+        tx: &mut dyn Tx,
+        new: &NewTestNumber,
+    ) -> Stored<Result<TestNumber, TestNumberRefusal>> {
+        let kept = tx.operator().test_numbers()?;
+        let others = kept.iter().filter(|other| other.phone != new.phone && other.is_good(self.at)).count();
+        let refusal = if new.until <= self.at {
+            Some(TestNumberRefusal::Ended)
+        } else if kept.iter().any(|other| other.phone == new.phone && other.source == Source::Configuration) {
+            Some(TestNumberRefusal::Configured)
+        } else if others >= MOST {
+            Some(TestNumberRefusal::TooMany)
+        } else {
+            self.refusal(tx, &kept, new)?
+        };
+        Ok(match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(self.keep(tx, new, Source::Command)?),
+        })
+    }
+
+    /// Makes a test number a number like any other again.
+    pub fn remove_test_number(
+        &self,
+        tx: &mut dyn Tx,
+        phone: &PhoneNumber,
+    ) -> Stored<Result<(), TestNumberRefusal>> {
+        Ok(match tx.test_number(phone)? {
+            None => Err(TestNumberRefusal::Unknown),
+            Some(TestNumber { source: Source::Configuration, .. }) => Err(TestNumberRefusal::Configured),
+            Some(number) => {
+                self.forget(tx, &number)?;
+                Ok(())
+            }
+        })
+    }
+
+    /// Takes over what the configuration names, and drops what it no longer does; gives all that have not ended. Those
+    /// of the configuration that have are passed over. One refusal, and nothing is changed.
+    pub fn adopt_test_numbers(
+        &self,
+        tx: &mut dyn Tx,
+        configured: &[NewTestNumber],
+    ) -> Stored<Result<Vec<TestNumber>, (PhoneNumber, TestNumberRefusal)>> {
+        let kept = tx.operator().test_numbers()?;
+        let wanted: Vec<_> = configured.iter().filter(|new| new.until > self.at).collect();
+        let is_wanted = |number: &TestNumber| wanted.iter().any(|new| new.phone == number.phone);
+        let others = kept
+            .iter()
+            .filter(|other| other.source == Source::Command && other.is_good(self.at) && !is_wanted(other));
+        if let Some(last) = wanted.last().filter(|_| others.count() + wanted.len() > MOST) {
+            return Ok(Err((last.phone.clone(), TestNumberRefusal::TooMany)));
+        }
+        for new in &wanted {
+            if let Some(refusal) = self.refusal(tx, &kept, new)? {
+                return Ok(Err((new.phone.clone(), refusal)));
+            }
+        }
+        for gone in kept.iter().filter(|old| old.source == Source::Configuration && !is_wanted(old)) {
+            self.forget(tx, gone)?;
+        }
+        for new in wanted {
+            if !kept.contains(&new.kept(self.keys.current(), Source::Configuration)) {
+                self.keep(tx, new, Source::Configuration)?;
+            }
+        }
+        let mut numbers = tx.operator().test_numbers()?;
+        numbers.retain(|number| number.is_good(self.at));
+        Ok(Ok(numbers))
+    }
+
+    /// Why nobody can be given this phone, if so.
+    pub(super) fn occupied(&self, tx: &mut dyn Tx, phone: &PhoneNumber) -> Stored<Option<Occupied>> {
+        if tx.user_by_phone(phone)?.is_some() {
+            return Ok(Some(Occupied::User));
+        }
+        Ok(self.is_test_number(tx, phone)?.then_some(Occupied::TestNumber))
+    }
+
+    pub(super) fn is_test_number(&self, tx: &mut dyn Tx, phone: &PhoneNumber) -> Stored<bool> {
+        Ok(tx.test_number(phone)?.is_some_and(|number| number.is_good(self.at)))
+    }
+
+    fn refusal(
+        &self,
+        tx: &mut dyn Tx,
+        kept: &[TestNumber],
+        new: &NewTestNumber,
+    ) -> Stored<Option<TestNumberRefusal>> {
+        if new.until > self.at + LONGEST {
+            return Ok(Some(TestNumberRefusal::TooFar));
+        }
+        // The user of a test number that goes on being one is most likely its own.
+        let goes_on = kept.iter().any(|old| old.phone == new.phone && old.is_good(self.at));
+        if new.existing_user || goes_on {
+            return Ok(None);
+        }
+        Ok(tx.user_by_phone(&new.phone)?.map(|user| TestNumberRefusal::User(user.id)))
+    }
+
+    fn keep(&self, tx: &mut dyn Tx, new: &NewTestNumber, source: Source) -> Stored<TestNumber> {
+        let number = new.kept(self.keys.current(), source);
+        tx.operator_mut().keep_test_number(&number)?;
+        self.note(tx, AuditEvent::TestNumberAdded, &number)?;
+        Ok(number)
+    }
+
+    fn forget(&self, tx: &mut dyn Tx, number: &TestNumber) -> Stored<()> {
+        tx.operator_mut().forget_test_number(&number.phone)?;
+        self.note(tx, AuditEvent::TestNumberRemoved, number)
+    }
+
+    fn note(&self, tx: &mut dyn Tx, event: AuditEvent, number: &TestNumber) -> Stored<()> {
+        let hash = self.keys.current().audit_hash(&number.phone);
+        let mut line = Actor::system(self.at).with_phone(&number.phone, hash).did(event);
+        line.user = tx.user_by_phone(&number.phone)?.map(|user| user.id);
+        tx.audit(line.detail(format!("operator: by {}", number.source.as_str())))
+    }
+}

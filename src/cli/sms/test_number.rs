@@ -1,0 +1,179 @@
+//! `freshk sms test-number`: numbers that log in with a code of their own, without an SMS.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use crate::auth::operator::TestNumberRefusal;
+use crate::cli::beside::Beside;
+use crate::cli::output::Output;
+use crate::cli::{CliError, Global, when};
+use crate::domain::test_number::{self, MOST};
+use crate::domain::{Code, NewTestNumber, TestNumber, Timestamp};
+
+/// What can be done with test numbers.
+#[derive(Debug, Subcommand)]
+pub enum TestNumberCommand {
+    /// Let a number log in with a code of its own, without an SMS
+    #[command(after_long_help = "\
+Examples:
+  freshk sms test-number add +15005550006 --code 824193 --until 2026-12-31
+  freshk sms test-number add +15005550006 --code 824193 --until 14d --json
+
+For app-store review and CI. The app asks for a code as ever, and gives this one: nothing is sent, and the phone's
+quota is not touched; those of the address are, and wrong codes count. What such a login opens ends with the test
+number. Adding it again changes its code and end. A running server sees it at once.")]
+    Add {
+        /// The phone, in international format
+        phone: String,
+        /// Its code, of otp.length digits; not one that anybody would try first
+        #[arg(long)]
+        code: String,
+        /// The last day (UTC), an instant, or a duration from now: 2026-12-31, 14d; a year at most
+        #[arg(long)]
+        until: String,
+        /// It is the number of a user, whom the code is to log in
+        #[arg(long)]
+        existing_user: bool,
+    },
+    /// List test numbers; never a code
+    #[command(after_long_help = "\
+Examples:
+  freshk sms test-number list --show-phones
+  freshk sms test-number list --json")]
+    List,
+    /// Make a test number a number like any other again
+    #[command(after_long_help = "\
+Example:
+  freshk sms test-number remove +15005550006
+
+Its user stays, and so do sessions that it opened, until the number would have ended: `freshk user logout` ends
+them, `freshk user delete` the user.")]
+    Remove {
+        /// The phone, in international format
+        phone: String,
+    },
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CliError`]
+pub fn run(command: &TestNumberCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    match command {
+        TestNumberCommand::Add { phone, code, until, existing_user } => {
+            let beside = Beside::open_or_make(global)?;
+            add(&beside, output, [phone, code, until], *existing_user)
+        }
+        TestNumberCommand::List => list(&Beside::open(global)?, output),
+        TestNumberCommand::Remove { phone } => remove(&Beside::open(global)?, output, phone),
+    }
+}
+
+fn add(
+    beside: &Beside,
+    output: &mut Output,
+    [phone, code, until]: [&str; 3],
+    existing_user: bool,
+) -> Result<(), CliError> {
+    let (phone, length) = (beside.phone(phone)?, beside.config.otp.length);
+    let code = Code::parse(code, length)
+        .ok_or_else(|| CliError::Usage(format!("a code has {length} digits here (otp.length)")))?;
+    let until = end(until, beside.now())?;
+    let new = NewTestNumber { phone: phone.clone(), code, until, existing_user };
+    let operator = beside.operator();
+    let number = beside
+        .write(move |tx| operator.add_test_number(tx, &new))?
+        .map_err(|refusal| CliError::Refused(reason(refusal, &beside.shown(&phone), "--existing-user")))?;
+    if output.json {
+        return Ok(output.json(&document(beside, &number))?);
+    }
+    Ok(output.text(&format!(
+        "{} logs in with that code, without an SMS, until {}\n",
+        beside.shown(&phone),
+        when::short(until)
+    ))?)
+}
+
+fn list(beside: &Beside, output: &mut Output) -> Result<(), CliError> {
+    let numbers = beside.read(|view| view.operator().test_numbers())?;
+    if output.json {
+        let numbers: Vec<_> = numbers.iter().map(|number| document(beside, number)).collect();
+        return Ok(output.json(&json!({ "test_numbers": numbers }))?);
+    }
+    let rows = numbers.iter().map(|number| {
+        [
+            beside.shown(&number.phone),
+            state(beside, number).to_owned(),
+            when::short(number.until),
+            number.source.as_str().to_owned(),
+        ]
+    });
+    Ok(output.table(["phone", "state", "until", "by"], rows)?)
+}
+
+fn remove(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), CliError> {
+    let phone = beside.phone(phone)?;
+    let (operator, gone) = (beside.operator(), phone.clone());
+    let shown = beside.shown(&phone);
+    beside
+        .write(move |tx| operator.remove_test_number(tx, &gone))?
+        .map_err(|refusal| CliError::Refused(reason(refusal, &shown, "--existing-user")))?;
+    if output.json {
+        return Ok(output.json(&json!({ "phone_number": shown, "removed": true }))?);
+    }
+    Ok(output.text(&format!(
+        "{shown} is a number like any other again\n`freshk user logout` ends the sessions that it opened\n"
+    ))?)
+}
+
+/// Why a number was refused, and what to do; `allow` is how the operator says that an existing user is meant.
+pub fn reason(refusal: TestNumberRefusal, phone: &str, allow: &str) -> String {
+    match refusal {
+        TestNumberRefusal::Ended => "the end has passed\ngive a day that is to come".to_owned(),
+        TestNumberRefusal::TooFar => {
+            format!(
+                "{phone} would be a test number for more than a year\ngive a nearer end, and renew it then"
+            )
+        }
+        TestNumberRefusal::TooMany => {
+            format!("there are {MOST} test numbers already\n`freshk sms test-number remove` takes one back")
+        }
+        TestNumberRefusal::Configured => format!(
+            "{phone} is named by the configuration\nchange sms.test_numbers there, and start the server anew"
+        ),
+        TestNumberRefusal::User(user) => format!(
+            "{phone} is the number of user {user}, whom the code would log in\nif that is meant, say so with {allow}"
+        ),
+        TestNumberRefusal::Unknown => {
+            format!("{phone} is no test number\n`freshk sms test-number list` shows them")
+        }
+    }
+}
+
+fn end(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
+    if let Ok(duration) = humantime::parse_duration(text) {
+        return Ok(now + duration);
+    }
+    test_number::end(text)
+        .map_err(|right| CliError::Usage(format!("{right}, or a duration from now such as 14d")))
+}
+
+/// A secret that is no longer configured took the number's code with it.
+fn state(beside: &Beside, number: &TestNumber) -> &'static str {
+    if !number.is_good(beside.now()) {
+        "ended"
+    } else if beside.keys.numbered(number.hash.key).is_none() {
+        "lost its key: add it again"
+    } else {
+        "good"
+    }
+}
+
+fn document(beside: &Beside, number: &TestNumber) -> Value {
+    json!({
+        "phone_number": beside.shown(&number.phone),
+        "state": state(beside, number),
+        "until": when::iso(number.until),
+        "source": number.source.as_str(),
+    })
+}

@@ -1,0 +1,95 @@
+//! `[[sms.test_numbers]]`: tables in the file, `phone=code@until` in the environment.
+
+use super::fault::quoted;
+use super::keys::Key;
+use super::reader::Reader;
+use super::value::{self, Raw};
+use crate::domain::test_number::{self, MOST};
+use crate::domain::{Code, NewTestNumber, PhoneNumber};
+
+/// How many digits codes have, and the fewest of phones.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Digits {
+    pub(super) code: usize,
+    pub(super) phone: usize,
+}
+
+/// One test number before it is judged. No fault shows the code.
+#[derive(Default)]
+struct Row {
+    phone: String,
+    code: String,
+    until: String,
+    existing_user: String,
+}
+
+/// All of them; each that is wrong is told.
+pub(super) fn read(reader: &mut Reader<'_>, key: &Key, digits: Digits) -> Vec<NewTestNumber> {
+    let Some((raw, origin)) = reader.raw(key) else { return Vec::new() };
+    let rows = match rows(&raw) {
+        Ok(rows) => rows,
+        Err(problem) => {
+            reader.bad(key, &origin, problem);
+            return Vec::new();
+        }
+    };
+    let mut numbers: Vec<NewTestNumber> = Vec::new();
+    for row in rows {
+        match row.and_then(|row| row.judge(digits)) {
+            Ok(number) if numbers.iter().any(|other| other.phone == number.phone) => {
+                reader.bad(key, &origin, format!("{} stands there twice", quoted(number.phone.as_str())));
+            }
+            Ok(number) => numbers.push(number),
+            Err(problem) => reader.bad(key, &origin, problem),
+        }
+    }
+    if numbers.len() > MOST {
+        reader.bad(key, &origin, format!("{} are too many: {MOST} is the most", numbers.len()));
+    }
+    numbers
+}
+
+fn rows(raw: &Raw) -> Result<Vec<Result<Row, String>>, String> {
+    Ok(match raw {
+        Raw::Tables(tables) => tables.iter().map(|fields| Row::from_table(fields)).collect(),
+        Raw::Table(fields) => vec![Row::from_table(fields)],
+        Raw::Text(_) | Raw::Items(_) => raw.items()?.iter().map(|item| Row::from_text(item)).collect(),
+    })
+}
+
+impl Row {
+    fn from_table(fields: &[(String, String)]) -> Result<Self, String> {
+        let mut row = Self::default();
+        for (name, value) in fields {
+            let field = match name.as_str() {
+                "phone" => &mut row.phone,
+                "code" => &mut row.code,
+                "until" => &mut row.until,
+                "existing_user" => &mut row.existing_user,
+                other => return Err(format!("{} is nothing that a test number has", quoted(other))),
+            };
+            value.trim().clone_into(field);
+        }
+        Ok(row)
+    }
+
+    fn from_text(item: &str) -> Result<Self, String> {
+        let parts = item.split_once('=').and_then(|(phone, rest)| Some((phone, rest.split_once('@')?)));
+        let (phone, (code, until)) = parts.ok_or("one is not of the form phone=code@until")?;
+        let [phone, code, until] = [phone, code, until].map(|part| part.trim().to_owned());
+        Ok(Self { phone, code, until, existing_user: String::new() })
+    }
+
+    fn judge(self, digits: Digits) -> Result<NewTestNumber, String> {
+        let Self { phone, code, until, existing_user } = self;
+        let number = PhoneNumber::parse(&phone, digits.phone)
+            .map_err(|error| format!("phone {} is {error}", quoted(&phone)))?;
+        let code = Code::parse(&code, digits.code).ok_or_else(|| {
+            format!("the code of {} (not shown) is not of {} digits", quoted(&phone), digits.code)
+        })?;
+        let until = test_number::end(&until)
+            .map_err(|right| format!("until of {} is {}: {right}", quoted(&phone), quoted(&until)))?;
+        let existing_user = !existing_user.is_empty() && value::switch(&existing_user)?;
+        Ok(NewTestNumber { phone: number, code, until, existing_user })
+    }
+}

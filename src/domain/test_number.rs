@@ -1,0 +1,146 @@
+//! Test numbers: for app-store review and CI, a number that logs in with a code of its own, without an SMS, until a day.
+
+use std::time::Duration;
+
+use crate::domain::keys::{DerivedKeys, KeyRing};
+use crate::domain::time::{day, instant};
+use crate::domain::{ChallengeId, Code, CodeHash, PhoneNumber, Timestamp};
+
+/// How many there may be at once: each is a door with a key that somebody wrote down.
+pub const MOST: usize = 10;
+
+/// The furthest that the end of one may lie ahead.
+pub const LONGEST: Duration = Duration::from_hours(366 * 24);
+
+/// Challenges are numbered from 1: what is hashed under this number is the code of none.
+const NO_CHALLENGE: ChallengeId = ChallengeId(0);
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Who named a test number, and so who can take it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `[[sms.test_numbers]]`
+    Configuration,
+    /// `freshk sms test-number add`
+    Command,
+}
+
+/// A test number as the operator gives it.
+#[derive(Clone, Debug)]
+pub struct NewTestNumber {
+    /// The number.
+    pub phone: PhoneNumber,
+    /// Its code, the same each time.
+    pub code: Code,
+    /// From this instant on it is a number like any other.
+    pub until: Timestamp,
+    /// Whether it may be the number of somebody who is a user already, and whom the code then logs in.
+    pub existing_user: bool,
+}
+
+/// A test number as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestNumber {
+    /// The number.
+    pub phone: PhoneNumber,
+    /// Its code, hashed.
+    pub hash: CodeHash,
+    /// From this instant on it is a number like any other.
+    pub until: Timestamp,
+    /// Who named it.
+    pub source: Source,
+}
+
+impl Source {
+    /// The word in rows and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Command => "command",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Configuration, Self::Command].into_iter().find(|source| source.as_str() == word)
+    }
+}
+
+impl NewTestNumber {
+    /// The form in which it is kept.
+    pub fn kept(&self, keys: &DerivedKeys, source: Source) -> TestNumber {
+        TestNumber {
+            phone: self.phone.clone(),
+            hash: self.code.hash(keys, NO_CHALLENGE, &self.phone),
+            until: self.until,
+            source,
+        }
+    }
+}
+
+impl TestNumber {
+    /// Whether it has not ended.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
+
+    /// Whether `code` is its code, in constant time; never once its key is no longer configured.
+    pub fn matches(&self, code: &Code, keys: &KeyRing) -> bool {
+        self.hash.matches(code, keys, NO_CHALLENGE, &self.phone)
+    }
+}
+
+/// Reads the end of a test number: a day, which it lasts to the end of (UTC), or an ISO 8601 instant.
+///
+/// # Errors
+/// What would be right.
+pub fn end(text: &str) -> Result<Timestamp, &'static str> {
+    let end = instant(text).or_else(|| Some(day(text)? + DAY));
+    end.ok_or("write a day such as 2026-12-31 or an instant such as 2026-12-31T18:00:00Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Secret;
+
+    const START: i64 = 1_767_225_600_000;
+
+    fn ring(letter: &str) -> KeyRing {
+        KeyRing::new(&Secret::new(letter.repeat(32)), &[])
+    }
+
+    fn new(digits: &str) -> NewTestNumber {
+        NewTestNumber {
+            phone: PhoneNumber::parse("+15005550006", 10).unwrap(),
+            code: Code::parse(digits, 6).unwrap(),
+            until: Timestamp::from_millis(START),
+            existing_user: false,
+        }
+    }
+
+    #[test]
+    fn its_code_is_kept_hashed_and_no_other_matches() {
+        let kept = new("012345").kept(ring("a").current(), Source::Command);
+        assert!(kept.matches(&Code::parse("012345", 6).unwrap(), &ring("a")));
+        assert!(!kept.matches(&Code::parse("012346", 6).unwrap(), &ring("a")));
+        assert!(!kept.matches(&Code::parse("012345", 6).unwrap(), &ring("b")));
+        assert!(!format!("{kept:?}{:?}", new("012345")).contains("012345"));
+    }
+
+    #[test]
+    fn it_ends_at_its_instant() {
+        let kept = new("012345").kept(ring("a").current(), Source::Command);
+        assert!(kept.is_good(Timestamp::from_millis(START - 1)));
+        assert!(!kept.is_good(Timestamp::from_millis(START)));
+    }
+
+    #[test]
+    fn a_day_lasts_to_its_end() {
+        assert_eq!(end("2025-12-31"), Ok(Timestamp::from_millis(START)));
+        assert_eq!(end("2026-01-01T01:00:00+01:00"), Ok(Timestamp::from_millis(START)));
+        assert!(end("").unwrap_err().contains("2026-12-31"));
+        assert!(end("soon").is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! Test numbers: a code of their own, no SMS, and nothing that a number like any other would not survive.
+
+use std::time::Duration;
+
+use freshk::auth::operator::{Operator, TestNumberRefusal};
+use freshk::clock::Clock as _;
+use freshk::domain::keys::KeyRing;
+use freshk::domain::{Code, NewTestNumber, PhoneNumber, Secret};
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{Answer, App, PHONE, SECRET};
+
+const CODE: &str = "012345";
+const DAY: Duration = Duration::from_hours(24);
+const NO_IP_LIMIT: (&str, &str) = ("FRESHK_LIMITS__IP", "0");
+
+fn operator(app: &App) -> Operator {
+    Operator::new(app.clock.now(), KeyRing::new(&Secret::new(SECRET), &[]))
+}
+
+async fn name(app: &App, phone: &str, lasts: Duration, existing_user: bool) -> Result<(), TestNumberRefusal> {
+    let new = NewTestNumber {
+        phone: PhoneNumber::parse(phone, 10).unwrap(),
+        code: Code::parse(CODE, 6).unwrap(),
+        until: app.clock.now() + lasts,
+        existing_user,
+    };
+    let operator = operator(app);
+    app.service().store.write(move |tx| operator.add_test_number(tx, &new)).await.unwrap().map(drop)
+}
+
+async fn with_test_number(variables: &[(&str, &str)]) -> App {
+    let app = App::with(variables).await;
+    name(&app, PHONE, DAY, false).await.unwrap();
+    app
+}
+
+async fn refresh(app: &App, token: &str) -> Answer {
+    app.post("/api/mobile/auth/token/refresh/", &json!({ "refresh": token })).await
+}
+
+#[tokio::test]
+async fn it_logs_in_with_its_code_and_no_sms_is_bought() {
+    let app = with_test_number(&[NO_IP_LIMIT]).await;
+    for round in 0..5 {
+        let asked = app.request(PHONE).await;
+        assert_eq!((asked.status, asked.json()["is_new_user"].clone()), (200, json!(round == 0)));
+        let login = app.verify(PHONE, CODE).await;
+        assert_eq!(login.status, 200, "{}", login.text);
+        assert_eq!(app.verify(PHONE, CODE).await.code(), "invalid_otp", "once for each time it is asked for");
+    }
+    let token = app.log_in_for_test().await;
+    assert_eq!(app.resend(&token).await.status, 200);
+    assert!(app.twilio.requests().is_empty());
+    assert_eq!((app.spent("user"), app.count("SELECT count(*) FROM messages")), (0, 0));
+    let told = app.words("SELECT event FROM audit WHERE detail = 'test number' GROUP BY event");
+    assert_eq!(told, ["authn_code_requested", "authn_login_success"]);
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'test_number_added'"), 1);
+}
+
+impl App {
+    async fn log_in_for_test(&self) -> String {
+        assert_eq!(self.request(PHONE).await.status, 200);
+        let login = self.verify(PHONE, CODE).await;
+        assert_eq!(login.status, 200, "{}", login.text);
+        login.json()["access"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn its_code_opens_nothing_that_was_not_asked_for() {
+    let app = with_test_number(&[]).await;
+    assert_eq!(app.verify(PHONE, CODE).await.code(), "user_not_found");
+    app.log_in_for_test().await;
+    assert_eq!(app.verify(PHONE, CODE).await.code(), "invalid_otp");
+    assert_eq!(app.verify("+1234567891", CODE).await.code(), "user_not_found");
+}
+
+#[tokio::test]
+async fn s3_of_parallel_verifies_exactly_one_gets_tokens() {
+    let app = with_test_number(&[NO_IP_LIMIT]).await;
+    join_all((0..4).map(|_| app.request(PHONE))).await;
+    let answers = join_all((0..20).map(|_| app.verify(PHONE, CODE))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+    assert_eq!(app.count("SELECT count(*) FROM sessions"), 1);
+}
+
+#[tokio::test]
+async fn s5_s6_wrong_codes_count_as_ever() {
+    let app = with_test_number(&[NO_IP_LIMIT]).await;
+    for _ in 0..3 {
+        app.request(PHONE).await;
+        for _ in 0..5 {
+            assert_eq!(app.verify(PHONE, "999999").await.code(), "invalid_otp");
+        }
+        assert_ne!(app.verify(PHONE, CODE).await.status, 200, "over-tried");
+    }
+    assert_eq!(app.request(PHONE).await.code(), "rate_limited", "the day is spent");
+    assert_eq!(app.verify(PHONE, CODE).await.code(), "rate_limited");
+}
+
+#[tokio::test]
+async fn it_ends_and_so_does_what_it_opened() {
+    let app = with_test_number(&[NO_IP_LIMIT]).await;
+    app.clock.advance(Duration::from_mins(24 * 60 - 1));
+    app.request(PHONE).await;
+    let tokens = app.verify(PHONE, CODE).await.json();
+    let (access, old) = (tokens["access"].as_str().unwrap(), tokens["refresh"].as_str().unwrap());
+    assert_eq!(app.status(access).await.status, 200);
+    let next = refresh(&app, old).await.json();
+    app.request(PHONE).await;
+    app.clock.advance(Duration::from_mins(1));
+
+    assert_eq!(app.verify(PHONE, CODE).await.code(), "invalid_otp", "though its challenge is alive");
+    assert_eq!(app.status(next["access"].as_str().unwrap()).await.status, 401);
+    assert_eq!(refresh(&app, next["refresh"].as_str().unwrap()).await.status, 401);
+    app.request(PHONE).await;
+    assert_eq!(app.twilio.requests().len(), 1, "a number like any other");
+    assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
+}
+
+#[tokio::test]
+async fn taken_back_it_is_refused_at_once_and_the_next_request_is_sent() {
+    let app = with_test_number(&[]).await;
+    app.request(PHONE).await;
+    let (operator, phone) = (operator(&app), PhoneNumber::parse(PHONE, 10).unwrap());
+    app.service().store.write(move |tx| operator.remove_test_number(tx, &phone)).await.unwrap().unwrap();
+    assert_eq!(app.verify(PHONE, CODE).await.code(), "invalid_otp");
+    assert_eq!(app.request(PHONE).await.status, 200);
+    assert_eq!(app.twilio.requests().len(), 1);
+    assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_user_s_number_is_refused_unless_meant_and_its_sent_codes_stay_good() {
+    let app = App::start().await;
+    app.request(PHONE).await;
+    assert_eq!(name(&app, PHONE, DAY, false).await, Err(TestNumberRefusal::User(freshk::domain::UserId(1))));
+    name(&app, PHONE, DAY, true).await.unwrap();
+    let login = app.verify(PHONE, &app.code(PHONE)).await;
+    assert_eq!(login.status, 200);
+    let token = login.json()["access"].as_str().unwrap().to_owned();
+    app.clock.advance(DAY);
+    let refreshed = refresh(&app, login.json()["refresh"].as_str().unwrap()).await;
+    assert_eq!(refreshed.status, 200, "a code that was sent opens a session like any other");
+    let sessions = app.bearer(Method::GET, "/api/mobile/auth/sessions/", &token).await;
+    assert_eq!(sessions.code(), "token_expired");
+}
+
+#[tokio::test]
+async fn a_deactivated_user_stays_out() {
+    let app = with_test_number(&[]).await;
+    let token = app.log_in_for_test().await;
+    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    assert_eq!(app.request(PHONE).await.code(), "account_disabled");
+    assert_eq!(app.resend(&token).await.code(), "account_disabled");
+}
+
+#[tokio::test]
+async fn the_testing_channel_knows_no_test_numbers() {
+    let app = with_test_number(&[("DEBUG", "1")]).await;
+    let (request, verify) = ("/api/mobile/auth/request/", "/api/mobile/auth/verify/");
+    app.post(request, &json!({ "phone_number": PHONE })).await;
+    let answer = app.post(verify, &json!({ "phone_number": PHONE, "otp": CODE })).await;
+    assert_eq!(answer.code(), "invalid_otp");
+}
+
+#[tokio::test]
+async fn a_repeated_verify_gives_the_same_session() {
+    let app = with_test_number(&[]).await;
+    app.request(PHONE).await;
+    let verify = || async {
+        let body = json!({ "phone_number": PHONE, "otp": CODE });
+        let call =
+            app.build(Method::POST, crate::support::VERIFY).header("idempotency-key", "0123456789abcdef");
+        Answer::of(call.json(&body)).await
+    };
+    let (first, again) = (verify().await, verify().await);
+    assert_eq!((first.status, again.status), (200, 200), "{}", again.text);
+    assert_eq!(first.json()["refresh"], again.json()["refresh"]);
+}
+
+#[tokio::test]
+async fn there_are_ten_at_most_and_none_without_a_near_end() {
+    let app = App::start().await;
+    for last in 0..10 {
+        name(&app, &format!("+123456780{last}"), DAY, false).await.unwrap();
+    }
+    assert_eq!(name(&app, PHONE, DAY, false).await, Err(TestNumberRefusal::TooMany));
+    name(&app, "+1234567800", DAY * 2, false).await.unwrap();
+    assert_eq!(name(&app, "+1234567800", DAY * 367, false).await, Err(TestNumberRefusal::TooFar));
+    assert_eq!(name(&app, "+1234567800", Duration::ZERO, false).await, Err(TestNumberRefusal::Ended));
+    app.clock.advance(DAY);
+    name(&app, PHONE, DAY, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_works_while_twilio_does_not_and_outlives_a_restart() {
+    let mut app = with_test_number(&[]).await;
+    app.twilio.always(crate::twilio::Answer::Error { http: 401, code: 20003, message: "Authenticate" });
+    assert_eq!(app.request("+1234567891").await.code(), "sms_delivery_failed");
+    app.log_in_for_test().await;
+    app.restart().await;
+    app.log_in_for_test().await;
+}
