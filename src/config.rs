@@ -14,6 +14,7 @@ pub mod database;
 pub mod dev_secret;
 pub mod fault;
 pub mod http_url;
+pub mod instant;
 pub mod keys;
 mod layers;
 pub mod limits;

@@ -58,6 +58,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "humantime",
             "bytesize",
             "ipnet",
+            "jiff",
             "strsim",
             "thiserror",
             "tracing_subscriber",

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::config::instant::{day, instant};
 use crate::domain::Timestamp;
-use crate::domain::time::{day, instant};
 
 /// A point in time as the operator gives it: a duration before now, or an ISO 8601 instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! `[[sms.test_numbers]]`: tables in the file, `phone=code@until` in the environment.
 
 use super::fault::quoted;
+use super::instant;
 use super::keys::Key;
 use super::reader::Reader;
 use super::value::{self, Raw};
-use crate::domain::test_number::{self, MOST};
+use crate::domain::test_number::MOST;
 use crate::domain::{Code, NewTestNumber, PhoneNumber};
 
 /// How many digits codes have, and the fewest of phones.
@@ -87,7 +88,7 @@ impl Row {
         let code = Code::parse(&code, digits.code).ok_or_else(|| {
             format!("the code of {} (not shown) is not of {} digits", quoted(&phone), digits.code)
         })?;
-        let until = test_number::end(&until)
+        let until = instant::end(&until)
             .map_err(|right| format!("until of {} is {}: {right}", quoted(&phone), quoted(&until)))?;
         let existing_user = !existing_user.is_empty() && value::switch(&existing_user)?;
         Ok(NewTestNumber { phone: number, code, until, existing_user })

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::domain::keys::{DerivedKeys, KeyRing};
-use crate::domain::time::{day, instant};
 use crate::domain::{ChallengeId, Code, CodeHash, PhoneNumber, Timestamp};
 
 /// How many there may be at once: each is a door with a key that somebody wrote down.
@@ -14,8 +13,6 @@ pub const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// Challenges are numbered from 1: what is hashed under this number is the code of none.
 const NO_CHALLENGE: ChallengeId = ChallengeId(0);
-
-const DAY: Duration = Duration::from_hours(24);
 
 /// Who named a test number, and so who can take it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,15 +88,6 @@ impl TestNumber {
     }
 }
 
-/// Reads the end of a test number: a day, which it lasts to the end of (UTC), or an ISO 8601 instant.
-///
-/// # Errors
-/// What would be right.
-pub fn end(text: &str) -> Result<Timestamp, &'static str> {
-    let end = instant(text).or_else(|| Some(day(text)? + DAY));
-    end.ok_or("write a day such as 2026-12-31 or an instant such as 2026-12-31T18:00:00Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,13 +122,5 @@ mod tests {
         let kept = new("012345").kept(ring("a").current(), Source::Command);
         assert!(kept.is_good(Timestamp::from_millis(START - 1)));
         assert!(!kept.is_good(Timestamp::from_millis(START)));
-    }
-
-    #[test]
-    fn a_day_lasts_to_its_end() {
-        assert_eq!(end("2025-12-31"), Ok(Timestamp::from_millis(START)));
-        assert_eq!(end("2026-01-01T01:00:00+01:00"), Ok(Timestamp::from_millis(START)));
-        assert!(end("").unwrap_err().contains("2026-12-31"));
-        assert!(end("soon").is_err());
     }
 }

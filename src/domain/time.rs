@@ -52,19 +52,6 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Reads an ISO 8601 instant with its offset, such as `2026-01-31T12:00:00Z`.
-pub fn instant(text: &str) -> Option<Timestamp> {
-    let instant: jiff::Timestamp = text.parse().ok()?;
-    Some(Timestamp::from_millis(instant.as_millisecond()))
-}
-
-/// The first instant of an ISO 8601 day in UTC, such as `2026-01-31`.
-pub fn day(text: &str) -> Option<Timestamp> {
-    let day: jiff::civil::Date = text.parse().ok()?;
-    let start = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-    Some(Timestamp::from_millis(start.timestamp().as_millisecond()))
-}
-
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

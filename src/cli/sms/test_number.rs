@@ -7,7 +7,8 @@ use crate::auth::operator::TestNumberRefusal;
 use crate::cli::beside::Beside;
 use crate::cli::output::Output;
 use crate::cli::{CliError, Global, when};
-use crate::domain::test_number::{self, MOST};
+use crate::config::instant;
+use crate::domain::test_number::MOST;
 use crate::domain::{Code, NewTestNumber, TestNumber, Timestamp};
 
 /// What can be done with test numbers.
@@ -154,7 +155,7 @@ fn end(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
     if let Ok(duration) = humantime::parse_duration(text) {
         return Ok(now + duration);
     }
-    test_number::end(text)
+    instant::end(text)
         .map_err(|right| CliError::Usage(format!("{right}, or a duration from now such as 14d")))
 }
 
