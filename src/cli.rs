@@ -25,6 +25,7 @@ pub mod completions;
 pub mod config;
 pub mod confirm;
 pub mod db;
+pub mod http;
 pub mod init;
 pub mod key;
 pub mod limit;
@@ -33,6 +34,7 @@ pub mod openapi;
 pub mod otp;
 pub mod output;
 pub mod progress;
+pub mod selftest;
 pub mod serve;
 pub mod session;
 pub mod sms;
@@ -128,6 +130,8 @@ pub enum Command {
     Init(init::InitArgs),
     /// Go through the deployment checklist
     Check(check::CheckArgs),
+    /// Log in on a running server with a test number, call by call
+    Selftest(selftest::SelftestArgs),
     /// Look after the database: backups, checks, restoring
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -294,6 +298,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Audit(command) => audit::run(command, &cli.global, &mut output),
         Command::Stats(args) => stats::run(*args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),
+        Command::Selftest(args) => selftest::run(args, &cli.global, &mut output),
         Command::Init(args) => init::run(args, &cli.global, &SystemRandom, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
         Command::Man(args) => man::run(args, &mut output),

@@ -7,6 +7,8 @@ mod bad_input;
 mod beside;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/selftest.rs"]
+mod selftest;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/test_numbers.rs"]

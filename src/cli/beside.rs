@@ -147,7 +147,7 @@ impl Beside {
         if self.show_phones { phone.as_str().to_owned() } else { phone.masked() }
     }
 
-    /// A username as the answer may show it: one that holds a phone's worth of digits keeps their ends only.
+    /// A username as the answer may show it.
     pub fn shown_name(&self, username: &str) -> String {
         if self.show_phones { username.to_owned() } else { mask_name(username) }
     }
@@ -159,7 +159,8 @@ const SHOWN: usize = 2;
 /// The fewest digits that make a phone.
 const PHONE_DIGITS: usize = 7;
 
-fn mask_name(username: &str) -> String {
+/// A username that holds a phone's worth of digits keeps their ends only.
+pub(super) fn mask_name(username: &str) -> String {
     let digits = username.chars().filter(char::is_ascii_digit).count();
     if digits < PHONE_DIGITS {
         return username.to_owned();

@@ -14,7 +14,10 @@ pub struct HttpUrl {
 
 impl HttpUrl {
     /// Reads one, strictly: whatever two parsers could read differently is refused.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("{} {why}", quoted(text));
         let rest = text
             .strip_prefix("https://")

@@ -118,6 +118,11 @@ impl Server {
         Self { child, url, said, client: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
+    /// Where it is, without a path.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.client.post(format!("{}{BASE}{path}", self.url)).json(body);
         let answer = request.send().await.unwrap();

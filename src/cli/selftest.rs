@@ -1,0 +1,262 @@
+//! `freshk selftest`: the guide's calls, made against a running server as the app makes them.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+use ureq::{Agent, Body};
+
+use super::beside::mask_name;
+use super::http::{self, ANSWER_CAP};
+use super::output::{self, Output, escaped};
+use super::{CliError, Global};
+use crate::clock::Stopwatch;
+use crate::config::http_url::HttpUrl;
+use crate::domain::PhoneNumber;
+
+/// Log in on a running server with a test number, call by call
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  freshk sms test-number add +15005550006 --code 824193 --until 1d
+  freshk selftest https://api.your-domain.com --phone +15005550006 --code 824193
+  freshk selftest http://127.0.0.1:8000 --phone +15005550006 --code 824193 --json
+
+Asks for a code, gives it, asks who it is, asks for another, refreshes, logs out, and sees that it is out: each call
+with its answer and its time, tokens cut short. Exits with 1 at the first answer that is not as it should be. The
+phone must be a test number: any other is sent an SMS. Each run counts against the quotas of this address.")]
+pub struct SelftestArgs {
+    /// Where the server is, without the path of an endpoint
+    pub url: String,
+    /// A test number of that server
+    #[arg(long)]
+    pub phone: String,
+    /// Its code
+    #[arg(long)]
+    pub code: String,
+}
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Longer than the server waits for Twilio.
+const WHOLE: Duration = Duration::from_secs(30);
+
+const BASE: &str = "/api/mobile/auth";
+
+/// What a token still shows of itself.
+const SHOWN: usize = 10;
+
+/// One call.
+struct Step {
+    what: &'static str,
+    method: &'static str,
+    path: String,
+    expected: u16,
+}
+
+/// What came of it.
+struct Done {
+    status: u16,
+    took: Duration,
+    answer: Value,
+}
+
+/// Makes the calls.
+///
+/// # Errors
+/// [`CliError::Refused`] at the first that did not go as it should.
+pub fn run(args: &SelftestArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
+    let url = HttpUrl::parse(&args.url).map_err(|problem| {
+        CliError::Usage(format!("{problem}\ngive the server alone, such as https://api.your-domain.com"))
+    })?;
+    let phone = PhoneNumber::parse(&args.phone, 1)
+        .map_err(|error| CliError::Usage(format!("{:?} is {error}", args.phone)))?;
+    if !url.is_https() && !url.is_loopback() {
+        output::note(&format!("warning: codes and tokens travel to {} in clear", url.as_str()));
+    }
+    let mut calls = Calls {
+        agent: http::agent(CONNECT, WHOLE),
+        url,
+        show_phones: global.show_phones,
+        told: Vec::new(),
+        output,
+    };
+    let outcome = calls.log_in_and_out(&phone, &args.code);
+    let told = std::mem::take(&mut calls.told);
+    if output.json {
+        output.json(&json!({ "ok": outcome.is_ok(), "steps": told }))?;
+    } else if outcome.is_ok() {
+        output.text(&format!("\nall {} answers are as they should be\n", told.len()))?;
+    }
+    outcome
+}
+
+/// The calls so far, and what the next one needs.
+struct Calls<'o> {
+    agent: Agent,
+    url: HttpUrl,
+    show_phones: bool,
+    told: Vec<Value>,
+    output: &'o mut Output,
+}
+
+impl Calls<'_> {
+    fn log_in_and_out(&mut self, phone: &PhoneNumber, code: &str) -> Result<(), CliError> {
+        let number = phone.as_str();
+        self.get("is it up?", "/health/ready", None, 200)?;
+        self.post("ask for a code", "/production/request/", &json!({ "phone_number": number }), None)?;
+        let given = json!({ "phone_number": number, "otp": code });
+        let login = self.post("give it", "/production/verify/", &given, None)?;
+        let access = token(&login, "access")?;
+        let status = format!("{BASE}/production/status/");
+        self.get("who am I?", &status, Some(&access), 200)?;
+        self.post("ask for another", "/production/resend/", &json!({}), Some(&access))?;
+        let refresh = json!({ "refresh": token(&login, "refresh")? });
+        let next = self.post("refresh", "/token/refresh/", &refresh, None)?;
+        let (access, refresh) = (token(&next, "access")?, json!({ "refresh": token(&next, "refresh")? }));
+        self.post("log out", "/logout/", &refresh, None)?;
+        self.get("am I out?", &status, Some(&access), 401)?;
+        Ok(())
+    }
+
+    fn get(
+        &mut self,
+        what: &'static str,
+        path: &str,
+        bearer: Option<&str>,
+        expected: u16,
+    ) -> Result<Value, CliError> {
+        let step = Step { what, method: "GET", path: path.to_owned(), expected };
+        let mut call = self.agent.get(self.address(&step));
+        if let Some(token) = bearer {
+            call = call.header("authorization", format!("Bearer {token}"));
+        }
+        let watch = Stopwatch::start();
+        let answer = call.call();
+        self.judge(&step, answer, &watch)
+    }
+
+    fn post(
+        &mut self,
+        what: &'static str,
+        path: &str,
+        body: &Value,
+        bearer: Option<&str>,
+    ) -> Result<Value, CliError> {
+        let step = Step { what, method: "POST", path: format!("{BASE}{path}"), expected: 200 };
+        let mut call = self.agent.post(self.address(&step)).content_type("application/json");
+        if let Some(token) = bearer {
+            call = call.header("authorization", format!("Bearer {token}"));
+        }
+        let watch = Stopwatch::start();
+        let answer = call.send(body.to_string());
+        self.judge(&step, answer, &watch)
+    }
+
+    fn address(&self, step: &Step) -> String {
+        format!("{}{}", self.url.as_str(), step.path)
+    }
+
+    /// Tells what came, and goes on only from what should have come.
+    fn judge(
+        &mut self,
+        step: &Step,
+        answer: Result<ureq::http::Response<Body>, ureq::Error>,
+        watch: &Stopwatch,
+    ) -> Result<Value, CliError> {
+        let read = answer.and_then(|mut answer| {
+            let text = answer.body_mut().with_config().limit(ANSWER_CAP).read_to_string()?;
+            Ok((answer.status().as_u16(), text))
+        });
+        let (status, text) = read.map_err(|error| {
+            CliError::Refused(format!(
+                "{} {}: no answer: {error}\nsee to it that the server runs and that this machine reaches it",
+                step.method,
+                self.address(step)
+            ))
+        })?;
+        let answer = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let done = Done { status, took: watch.elapsed(), answer };
+        self.tell(step, &done)?;
+        if status == step.expected { Ok(done.answer) } else { Err(failed(step, &done)) }
+    }
+
+    fn tell(&mut self, step: &Step, done: &Done) -> Result<(), CliError> {
+        let Done { status, took, answer } = done;
+        let is_ok = *status == step.expected;
+        let (shown, milliseconds) = (self.shown(answer), took.as_secs_f64() * 1000.0);
+        if !self.output.json {
+            let verdict = if is_ok { "ok  " } else { "fail" };
+            self.output.text(&format!(
+                "{verdict}  {:<16} {status}  {milliseconds:>8.1} ms  {} {}\n      {}\n",
+                step.what,
+                step.method,
+                step.path,
+                escaped(&shown.to_string())
+            ))?;
+        }
+        self.told.push(json!({
+            "step": step.what,
+            "method": step.method,
+            "path": step.path,
+            "status": status,
+            "expected": step.expected,
+            "ok": is_ok,
+            "milliseconds": (milliseconds * 10.0).round() / 10.0,
+            "answer": shown,
+        }));
+        Ok(())
+    }
+
+    /// An answer with its tokens cut short, and phones masked unless they were asked for.
+    fn shown(&self, answer: &Value) -> Value {
+        let Value::Object(members) = answer else { return answer.clone() };
+        let member = |(name, value): (&String, &Value)| {
+            let shown = match (name.as_str(), value) {
+                ("access" | "refresh", Value::String(token)) => {
+                    Value::String(token.chars().take(SHOWN).chain(['…']).collect())
+                }
+                ("phone_number", Value::String(phone)) if !self.show_phones => {
+                    PhoneNumber::parse(phone, 1).map_or_else(|_| value.clone(), |phone| phone.masked().into())
+                }
+                ("username", Value::String(username)) if !self.show_phones => mask_name(username).into(),
+                _ => self.shown(value),
+            };
+            (name.clone(), shown)
+        };
+        Value::Object(members.iter().map(member).collect::<Map<_, _>>())
+    }
+}
+
+fn token(answer: &Value, name: &str) -> Result<String, CliError> {
+    let token = answer.get(name).and_then(Value::as_str).map(str::to_owned);
+    token.ok_or_else(|| {
+        CliError::Refused(format!(
+            "the answer has no {name} token\nsee to it that the URL is that of a freshk server"
+        ))
+    })
+}
+
+fn failed(step: &Step, done: &Done) -> CliError {
+    let member = |name: &str| done.answer.get(name);
+    let mend = match member("code").and_then(Value::as_str) {
+        Some("rate_limited") => {
+            let wait = member("retry_after").and_then(Value::as_u64).unwrap_or_default();
+            format!("wait {wait} s, or run `freshk limit reset` with the address of this machine on the server")
+        }
+        Some("invalid_otp" | "user_not_found" | "sms_delivery_failed") => {
+            "`freshk sms test-number list` on the server shows whether the phone is a test number".to_owned()
+        }
+        Some("host_not_allowed") => "use a name of server.allowed_hosts in the URL".to_owned(),
+        Some(_) => match member("request_id").and_then(Value::as_str) {
+            Some(id) => format!("the server's log tells more of request {}", escaped(id)),
+            None => "the server's log tells more".to_owned(),
+        },
+        None => "see to it that the URL is that of a freshk server, and that a proxy before it passes every path on"
+            .to_owned(),
+    };
+    CliError::Refused(format!(
+        "{} {} answered {} and not {}\n{mend}",
+        step.method, step.path, done.status, step.expected
+    ))
+}
