@@ -71,15 +71,15 @@ impl Client {
     }
 }
 
-/// Loads the server and kills it after a number of answers that chance decides.
+/// Loads the server and kills it after so many answers.
 pub(crate) async fn run(
     ledger: &mut Ledger,
     server: Server,
     twilio: &Arc<FakeTwilio>,
     random: &SeededRandom,
+    answers: u64,
 ) {
-    let end = 5 + below(random, 120);
-    let fuse = Arc::new(Fuse { answers: AtomicU64::new(0), end, reached: Notify::new() });
+    let fuse = Arc::new(Fuse { answers: AtomicU64::new(0), end: answers, reached: Notify::new() });
     let first = ledger.phones.len() as u64;
     let (sent, mut phones) = tokio::sync::mpsc::unbounded_channel();
     for client in 0..CLIENTS {

@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod backup;
 mod burst;
 mod ledger;
 
@@ -46,7 +47,8 @@ async fn s29_nothing_acknowledged_is_lost_or_revived_by_a_kill() {
         let server = place.start();
         audit::hold(&mut ledger, &server, &place, &twilio, &random).await;
         if round < rounds {
-            burst::run(&mut ledger, server, &twilio, &random).await;
+            let answers = 5 + burst::below(&random, 120);
+            burst::run(&mut ledger, server, &twilio, &random, answers).await;
         } else {
             server.stop();
         }

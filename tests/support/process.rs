@@ -91,8 +91,15 @@ impl Place {
 
     /// The program, with nothing of this process's environment.
     pub(crate) fn command(&self) -> Command {
+        let mut command = self.tool("");
+        command.args(&self.arguments);
+        command
+    }
+
+    /// Another command in this place; `line` is split at its spaces.
+    pub(crate) fn tool(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_freshk"));
-        command.env_clear().current_dir(self.path()).args(&self.arguments);
+        command.env_clear().current_dir(self.path()).args(line.split_whitespace());
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         command
     }
