@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
 mod client;
+mod cost;
 mod program;
 mod sink;
 
@@ -29,6 +30,7 @@ fn main() {
 async fn run(options: Options) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let fdatasync = program::fdatasync_rate(dir.path());
+    let counting = cost::of_metrics();
     let sink = Arc::new(Sink::start().await);
     let bare = Bare::start();
     let bare_row =
@@ -84,6 +86,7 @@ async fn run(options: Options) {
     println!(
         "\nfdatasync {fdatasync:.0}/s; peak resident {peak:.1} MiB; write-ahead log at the end {wal:.1} MiB\n"
     );
+    println!("metrics: {:?} of processor time for a status, {:?} for a request\n", counting.0, counting.1);
     goals(&[
         ("status / bare handler", status.rate() / bare_row.rate(), 0.6, true),
         ("verify / fdatasync", verify.rate() / fdatasync, 1.5, true),
@@ -92,6 +95,8 @@ async fn run(options: Options) {
         ("p99 of verify, ms", millis(verify.p99()), 30.0, false),
         ("p99 of status, ms", millis(status.p99()), 30.0, false),
         ("p99 of refresh, ms", millis(refresh.p99()), 30.0, false),
+        ("metrics of status, %", share(counting.0, &status), 3.0, false),
+        ("metrics of request, %", share(counting.1, &request), 3.0, false),
         ("ready after, ms", millis(program.ready_after), 150.0, false),
         ("peak resident, MiB", peak, 60.0, false),
     ]);
@@ -137,6 +142,13 @@ fn goals(goals: &[(&str, f64, f64, bool)]) {
         let relation = if *at_least { ">=" } else { "<" };
         println!("{} {name:<24} {found:>8.2}   goal {relation} {goal}", if met { "met " } else { "MISS" });
     }
+}
+
+/// What counting costs of a row's calls/s: so much of all processor time goes into it at that rate.
+fn share(cost: Duration, row: &Row) -> f64 {
+    let cores = std::thread::available_parallelism()
+        .map_or(1.0, |cores| f64::from(u32::try_from(cores.get()).unwrap_or(1)));
+    cost.as_secs_f64() * row.rate() / cores * 100.0
 }
 
 fn millis(duration: Duration) -> f64 {
