@@ -80,6 +80,11 @@ impl TwilioSender {
             }),
         })
     }
+
+    /// Whether Twilio is left alone after failures, until a message goes through.
+    pub fn is_breaker_open(&self) -> bool {
+        self.breaker.is_open()
+    }
 }
 
 impl SmsSender for TwilioSender {
