@@ -20,6 +20,7 @@ mod settings;
 pub mod signature;
 mod slot;
 
+pub use client::words;
 pub use settings::{Credentials, Sender, TwilioSettings, TwilioSetupError};
 
 use breaker::Breaker;

@@ -7,11 +7,13 @@ use data_encoding::BASE64;
 use ureq::Agent;
 use ureq::tls::{TlsConfig, TlsProvider};
 
-use super::Line;
+use super::line::Line;
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::config::twilio::{Credentials, Sender, Twilio};
 use crate::domain::Timestamp;
+use crate::sms::template::Template;
+use crate::sms::twilio::words;
 
 const TWILIO: &str = "Twilio";
 const CLOCK: &str = "clock";
@@ -24,19 +26,23 @@ const ANSWER_CAP: u64 = 64 * 1024;
 
 pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line> {
     let Provider::Twilio(twilio) = &config.sms.provider else {
-        return vec![Line::warn(
-            TWILIO,
-            "codes are printed on the console",
-            "give Twilio's credentials, and set debug = false",
-        )];
+        let mend = "give Twilio's credentials, and set debug = false";
+        return vec![Line::warn(TWILIO, "codes are printed on the console", mend), text(config)];
     };
-    let mut lines = vec![sender(twilio)];
-    if offline {
-        lines.push(Line::warn(TWILIO, "not asked", "run `freshk check` without --offline"));
+    let asked = if offline {
+        vec![Line::warn(TWILIO, "not asked", "run `freshk check` without --offline")]
     } else {
-        lines.extend(ask(twilio, now));
+        ask(twilio, now)
+    };
+    asked.into_iter().chain([sender(twilio), text(config)]).collect()
+}
+
+/// A text that parses fits into one segment.
+fn text(config: &Config) -> Line {
+    match Template::parse(&config.sms.template) {
+        Ok(_) => Line::ok("SMS text", "one segment"),
+        Err(error) => Line::fail("SMS text", error.to_string(), "correct sms.template"),
     }
-    lines
 }
 
 fn sender(twilio: &Twilio) -> Line {
@@ -59,7 +65,7 @@ fn ask(twilio: &Twilio, now: Timestamp) -> Vec<Line> {
         Ok(answer) => answer,
         Err(error) => {
             let mend = "check this machine's network and DNS, and twilio.base_url";
-            return vec![Line::warn(TWILIO, format!("cannot be reached: {error}"), mend)];
+            return vec![Line::warn(TWILIO, format!("cannot be reached: {}", words(&error)), mend)];
         }
     };
     let clock = answer.headers().get("date").and_then(|date| skew(date.to_str().ok()?, now));
@@ -80,10 +86,13 @@ fn account(status: u16, body: &str, is_key: bool) -> Line {
             "upgrade the account at twilio.com",
         ),
         (200, Some("active"), _) => Line::ok(TWILIO, "the account is active"),
-        (200, state, _) => Line::fail(
+        (200, Some(state), _) => {
+            Line::fail(TWILIO, format!("the account is {state}"), "see the console at twilio.com")
+        }
+        (200, None, _) => Line::fail(
             TWILIO,
-            format!("the account is {}", state.unwrap_or("in no known state").escape_debug()),
-            "see the console at twilio.com",
+            "what answers is not Twilio",
+            "correct twilio.base_url, or see what stands between this machine and Twilio",
         ),
         // A standard API key may send, and may not read the account.
         (401 | 403, ..) if is_key => Line::warn(
@@ -132,7 +141,7 @@ fn agent(twilio: &Twilio) -> Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::check::Verdict;
+    use crate::cli::check::line::Verdict;
 
     #[test]
     fn what_twilio_answers_is_judged() {
