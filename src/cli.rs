@@ -25,6 +25,7 @@ pub mod completions;
 pub mod config;
 pub mod confirm;
 pub mod db;
+pub mod disk;
 pub mod http;
 pub mod init;
 pub mod key;

@@ -17,6 +17,9 @@ use prometheus_client::registry::{Registry, Unit};
 /// The media type of [`Metrics::render`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// When the page was last read, as it stands there.
+pub const LAST_SCRAPE: &str = "freshk_last_scrape_timestamp_seconds";
+
 /// Seconds that requests take: a status from memory at one end, a slow provider at the other.
 const LATENCY: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
 /// Seconds that a commit takes, which is what the disk's sync takes.
@@ -43,7 +46,10 @@ struct Inner {
     sessions: Gauge<u64, AtomicU64>,
     database: Gauge<u64, AtomicU64>,
     log: Gauge<u64, AtomicU64>,
+    disk: Gauge<u64, AtomicU64>,
     backup_age: Gauge<f64, AtomicU64>,
+    breaker: Gauge<u64, AtomicU64>,
+    scraped: Gauge<u64, AtomicU64>,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -145,6 +151,13 @@ impl Metrics {
         registry.register_with_unit("database_size", "The database file", Unit::Bytes, database.clone());
         let log = Gauge::default();
         registry.register_with_unit("wal_size", "The write-ahead log beside it", Unit::Bytes, log.clone());
+        let disk = Gauge::default();
+        registry.register_with_unit(
+            "disk_available",
+            "Room on the disk that holds the database",
+            Unit::Bytes,
+            disk.clone(),
+        );
         let backup_age = Gauge::<f64, AtomicU64>::default();
         backup_age.set(f64::INFINITY);
         registry.register_with_unit(
@@ -152,6 +165,19 @@ impl Metrics {
             "How long ago the latest backup in backup.dir was made; infinite where there is none",
             Unit::Seconds,
             backup_age.clone(),
+        );
+        let breaker = Gauge::default();
+        registry.register(
+            "sms_breaker_open",
+            "1 while the SMS provider is left alone after failures, until a message goes through",
+            breaker.clone(),
+        );
+        let scraped = Gauge::default();
+        registry.register_with_unit(
+            "last_scrape_timestamp",
+            "When this page was last read, by another than `freshk check`; 0 where nobody has since the start",
+            Unit::Seconds,
+            scraped.clone(),
         );
         Self(Arc::new(Inner {
             registry,
@@ -167,8 +193,26 @@ impl Metrics {
             sessions,
             database,
             log,
+            disk,
             backup_age,
+            breaker,
+            scraped,
         }))
+    }
+
+    /// Begins to count refusals of these codes and messages of these states: what has a zero before its first one is
+    /// seen to move by it.
+    pub fn begin(
+        &self,
+        codes: impl IntoIterator<Item = &'static str>,
+        states: impl IntoIterator<Item = &'static str>,
+    ) {
+        for code in codes {
+            drop(self.0.refusals.get_or_create(&OfCode { code }));
+        }
+        for state in states {
+            drop(self.0.sms_deliveries.get_or_create(&InState { state }));
+        }
     }
 
     /// A code was asked for.
@@ -223,6 +267,21 @@ impl Metrics {
         self.0.log.set(log);
     }
 
+    /// How much room there is beside the database, in bytes.
+    pub fn set_disk_available(&self, bytes: u64) {
+        self.0.disk.set(bytes);
+    }
+
+    /// Whether the SMS provider is left alone after failures.
+    pub fn set_breaker_open(&self, is_open: bool) {
+        self.0.breaker.set(u64::from(is_open));
+    }
+
+    /// The page is read by the operator's monitoring, at so many Unix seconds.
+    pub fn scraped(&self, at: u64) {
+        self.0.scraped.set(at);
+    }
+
     /// How old the latest backup is; `None` where there is none.
     pub fn set_backup_age(&self, age: Option<Duration>) {
         self.0.backup_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
@@ -256,9 +315,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_as_prometheus_has_them() {
+    fn names_are_as_prometheus_and_the_rules_for_alarms_have_them() {
         let metrics = Metrics::new();
+        metrics.begin(["internal_error"], ["failed"]);
         metrics.code_requested("production");
+        metrics.authentication_failed("production", "invalid_otp");
         metrics.route("/x/").answered(Duration::from_millis(2));
         metrics.committed(3, Duration::from_micros(200));
         let page = metrics.clone().render();
@@ -270,8 +331,23 @@ mod tests {
             "freshk_writer_batch_size_sum 3.0",
             "freshk_writer_commit_seconds_count 1",
             "freshk_database_size_bytes 0",
+            "freshk_sms_deliveries_total{state=\"failed\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+        // What the rules for alarms name is there under that name.
+        let rules = include_str!("../docs/alerts.yml");
+        let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let named: Vec<_> = rules
+            .split(|c| !is_of_a_name(c))
+            .filter(|word| word.starts_with("freshk_"))
+            .chain([LAST_SCRAPE])
+            .collect();
+        assert!(named.len() > 10, "{named:?}");
+        for name in named {
+            let is_sample =
+                |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+            assert!(page.lines().any(is_sample), "{name} is not in\n{page}");
         }
     }
 }

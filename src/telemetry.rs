@@ -4,7 +4,7 @@
 //! own. Instants are ISO 8601 in UTC. Only the configuration decides what is logged; `RUST_LOG` is not consulted.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
 use std::thread;
@@ -74,13 +74,17 @@ pub struct Logging {
 /// # Errors
 /// A bad filter, a file that cannot be written, or a second call.
 pub fn init(filter: &str, format: Format, file: Option<LogFile<'_>>) -> Result<Logging, InitError> {
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    let subscriber = subscriber(filter, format, colours, io::stderr)?;
+    let subscriber = subscriber(filter, format, wants_colours(&io::stderr()), io::stderr)?;
     let (writer, guard) = file.map(file::open).transpose()?.unzip();
     let lines = writer.map(|writer| lines(format, false, writer));
     subscriber.with(lines).try_init().map_err(|_| InitError::Twice)?;
     panic::set_hook(Box::new(log_panic));
     Ok(Logging { _file: guard })
+}
+
+/// Whether what is written there may be coloured: on a terminal, unless `NO_COLOR` is set.
+pub fn wants_colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
 /// Says what panicked where; who catches it says what became of the work.

@@ -21,6 +21,12 @@ mod hops;
 const FORWARDING: [&str; 5] =
     ["x-forwarded-for", "forwarded", "x-real-ip", "cf-connecting-ip", "true-client-ip"];
 
+/// The target of the warning that a proxy seems to be missing (S37), for whoever looks for it in a log.
+pub const WARNING_TARGET: &str = module_path!();
+
+/// The words of that warning after which the line to add stands, up to its end.
+pub const WARNING_MEND: &str = "write under [server] in freshk.toml: ";
+
 /// Reads the client's address (S12).
 #[derive(Debug)]
 pub struct ClientIp {
@@ -44,7 +50,7 @@ impl ClientIp {
             tracing::warn!(
                 %peer,
                 "a proxy that is not trusted passes requests on, so everyone behind it shares one address and its \
-                 limits; if it is yours, write under [server] in freshk.toml: {line}"
+                 limits; if it is yours, {WARNING_MEND}{line}"
             );
         }
         self.client(peer, headers)
@@ -90,31 +96,26 @@ impl ClientIp {
     /// The line that would make the configuration right, where a neighbour forwards and is not trusted.
     fn missing_line(&self, peer: IpAddr, headers: &HeaderMap) -> Option<String> {
         let peer = peer.to_canonical();
-        if self.trusts(peer) || !is_neighbour(peer) {
+        if self.trusts(peer) || !ClientAddress::new(peer).is_neighbour() {
             return None;
         }
         let header = std::iter::once(self.header.as_str())
             .chain(FORWARDING)
             .find(|name| headers.contains_key(*name))?;
-        let mut line = String::from("trusted_proxies = [");
-        for network in &self.trusted {
-            // Writing to a string cannot fail.
-            let _ = write!(line, "\"{network}\", ");
-        }
-        let _ = write!(line, "\"{}\"]", IpNet::from(peer));
+        let mut line = line_trusting(&self.trusted, peer);
         if header != self.header.as_str() {
+            // Writing to a string cannot fail.
             let _ = write!(line, " and forwarded_header = \"{header}\"");
         }
         Some(line)
     }
 }
 
-/// Loopback, or of a private network.
-fn is_neighbour(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
+/// The line of configuration that trusts one more address than now.
+pub fn line_trusting(trusted: &[IpNet], more: IpAddr) -> String {
+    let networks: Vec<_> =
+        trusted.iter().chain([&IpNet::from(more)]).map(|network| format!("\"{network}\"")).collect();
+    format!("trusted_proxies = [{}]", networks.join(", "))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use poem::endpoint::BoxEndpoint;
-use poem::http::header::CONTENT_TYPE;
+use poem::http::header::{CONTENT_TYPE, USER_AGENT};
 use poem::http::{HeaderValue, Method};
 use poem::{Endpoint, EndpointExt as _, Request, Response, Result};
 
@@ -14,7 +14,19 @@ use crate::metrics;
 use crate::random::Random;
 
 /// Gives the page of metrics; wiring brings what is measured only when somebody looks up to date first.
-pub type Page = Arc<dyn Fn() -> String + Send + Sync>;
+pub type Page = Arc<dyn Fn(Reader) -> String + Send + Sync>;
+
+/// The `User-Agent` by which `freshk check` gives itself away: its look is no scrape.
+pub const CHECKER: &str = "freshk-check";
+
+/// Who reads the page of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Whoever keeps what it reads, as far as anybody can tell.
+    Monitoring,
+    /// `freshk check`, which only asks whether others read.
+    Checker,
+}
 
 /// Puts together what the operations listener serves: `/metrics`, `/health/live`, `/health/ready`.
 pub fn endpoint(page: Page, readiness: Readiness, random: Arc<dyn Random>) -> BoxEndpoint<'static, Response> {
@@ -53,7 +65,11 @@ impl Operations {
             return Err(ApiError::method_not_allowed("GET, HEAD"));
         }
         let asked = match path {
-            "/metrics" => return Ok(self.metrics()),
+            "/metrics" => {
+                let is_checker = request.headers().get(USER_AGENT).is_some_and(|agent| agent == CHECKER);
+                let reader = if is_checker { Reader::Checker } else { Reader::Monitoring };
+                return Ok(self.metrics(reader));
+            }
             "/health/live" => &self.live,
             _ => &self.ready,
         };
@@ -62,7 +78,7 @@ impl Operations {
         })
     }
 
-    fn metrics(&self) -> Response {
-        Response::builder().header(CONTENT_TYPE, metrics::MEDIA_TYPE).body((self.page)())
+    fn metrics(&self, reader: Reader) -> Response {
+        Response::builder().header(CONTENT_TYPE, metrics::MEDIA_TYPE).body((self.page)(reader))
     }
 }

@@ -1,17 +1,22 @@
 //! `freshk check`: the deployment checklist, as a program.
 
-use std::fmt::Write as _;
-
 use clap::Args;
 use serde_json::json;
 
 use super::output::Output;
 use super::{CliError, Global};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Faults};
+use crate::config::{Config, Faults, Loaded};
+use crate::domain::Timestamp;
+use line::{Line, Verdict, counted};
 
 mod files;
+mod line;
+mod monitoring;
+mod page;
 mod provider;
+mod proxies;
+mod room;
 mod settings;
 
 /// What is looked at.
@@ -21,54 +26,19 @@ Examples:
   freshk check
   freshk check --offline --json | jq '.lines[] | select(.verdict != \"ok\")'
 
-Goes on beside a running server and changes nothing. Exits with 1 if any line fails; a warning is for you to
-weigh. Twilio is asked for the account, and its clock compared with ours, unless --offline is given.")]
+Goes on beside a running server and changes nothing; run it as the user that runs the server. Exits with 1 if any
+line fails; a warning is for you to weigh. Twilio is asked for the account, and its clock compared with ours, unless
+--offline is given; the server's own /metrics is always read, on this machine.")]
 pub struct CheckArgs {
     /// Ask nobody outside this machine
     #[arg(long)]
     pub offline: bool,
 }
 
-/// How a line stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Ok,
-    Warn,
-    Fail,
-}
-
-/// One line of the checklist.
-#[derive(Debug)]
-struct Line {
-    verdict: Verdict,
-    what: &'static str,
-    found: String,
-    /// What to do; empty where nothing is to be done.
-    mend: String,
-}
-
-impl Verdict {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
-    }
-}
-
-impl Line {
-    fn ok(what: &'static str, found: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, what, found: found.into(), mend: String::new() }
-    }
-
-    fn warn(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warn, what, found: found.into(), mend: mend.into() }
-    }
-
-    fn fail(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Fail, what, found: found.into(), mend: mend.into() }
-    }
+/// Lines that belong together.
+struct Group {
+    name: &'static str,
+    lines: Vec<Line>,
 }
 
 /// Goes through the list.
@@ -76,54 +46,58 @@ impl Line {
 /// # Errors
 /// [`CliError::Refused`] if any line fails.
 pub fn run(args: &CheckArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let lines = match Config::load(&global.sources()?) {
-        Ok(loaded) => {
-            let mut lines: Vec<_> = loaded
-                .warnings
-                .iter()
-                .map(|warning| Line::warn("configuration", warning.clone(), "see the words beside"))
-                .collect();
-            if lines.is_empty() {
-                lines.push(Line::ok("configuration", "no fault"));
-            }
-            lines.extend(settings::lines(&loaded.config));
-            let now = SystemClock::new().now();
-            lines.extend(files::lines(&loaded.config, now));
-            lines.extend(provider::lines(&loaded.config, now, args.offline));
-            lines
-        }
+    let groups = match Config::load(&global.sources()?) {
+        Ok(loaded) => groups(&loaded, SystemClock::new().now(), args.offline),
         // Nothing else can be judged by a configuration that does not stand.
-        Err(Faults(faults)) => faults
-            .into_iter()
-            .map(|fault| Line::fail("configuration", format!("{}: {}", fault.key, fault.problem), fault.mend))
-            .collect(),
+        Err(Faults(faults)) => {
+            let lines = faults.into_iter().map(|fault| {
+                Line::fail("configuration", format!("{}: {}", fault.key, fault.problem), fault.mend)
+            });
+            vec![Group { name: "Configuration", lines: lines.collect() }]
+        }
     };
-    tell(&lines, output)?;
-    let failed = lines.iter().filter(|line| line.verdict == Verdict::Fail).count();
-    if failed == 0 {
-        return Ok(());
+    if output.json {
+        output.json(&json!({ "lines": groups.iter().flat_map(Group::document).collect::<Vec<_>>() }))?;
+    } else {
+        let text = page::text(&groups, output.screen());
+        output.text(&text)?;
     }
-    Err(CliError::Refused(format!("{failed} of {} checks failed; do what stands beside each", lines.len())))
+    let failed = groups.iter().flat_map(|group| &group.lines).filter(|line| line.verdict == Verdict::Fail);
+    match failed.count() {
+        0 => Ok(()),
+        failed => {
+            let them = if failed == 1 { "it" } else { "each" };
+            let failures = counted(failed, "check");
+            Err(CliError::Refused(format!("{failures} failed; do what stands below {them}")))
+        }
+    }
 }
 
-fn tell(lines: &[Line], output: &mut Output) -> Result<(), CliError> {
-    if output.json {
-        let lines: Vec<_> = lines
-            .iter()
-            .map(|line| {
-                json!({ "check": line.what, "verdict": line.verdict.as_str(), "found": line.found, "mend": line.mend })
+fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
+    let config = &loaded.config;
+    let (files, stands) = files::lines(config, now);
+    vec![
+        Group { name: "Configuration", lines: settings::lines(loaded) },
+        Group { name: "Text messages", lines: provider::lines(config, now, offline) },
+        Group {
+            name: "The way in",
+            lines: vec![settings::tls(&config.server), proxies::line(config, now, stands)],
+        },
+        Group { name: "Database", lines: files },
+        Group { name: "Watching", lines: monitoring::lines(config, now, offline) },
+    ]
+}
+
+impl Group {
+    fn document(&self) -> impl Iterator<Item = serde_json::Value> {
+        self.lines.iter().map(|line| {
+            json!({
+                "group": self.name,
+                "check": line.what,
+                "verdict": line.verdict.as_str(),
+                "found": line.found,
+                "mend": line.mend,
             })
-            .collect();
-        return Ok(output.json(&json!({ "lines": lines }))?);
+        })
     }
-    let mut text = String::new();
-    for line in lines {
-        let (verdict, Line { what, found, mend, .. }) = (line.verdict.as_str(), line);
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{verdict:<5} {what:<14} {found}");
-        if !mend.is_empty() {
-            let _ = writeln!(text, "{:20} -> {mend}", "");
-        }
-    }
-    Ok(output.text(&text)?)
 }

@@ -3,25 +3,45 @@
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use rustix::termios::tcgetwinsize;
 use serde_json::Value;
+
+use crate::telemetry::wants_colours;
 
 /// Where answers go. A reader that has gone away (`| head`) is no error.
 pub struct Output {
     /// Whether JSON was asked for.
     pub json: bool,
     is_gone: bool,
+    screen: Screen,
     writer: Box<dyn Write>,
 }
+
+/// What the answer is read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// In columns.
+    pub width: u16,
+    /// Whether it shows colours, and wants them.
+    pub has_colours: bool,
+}
+
+/// Where nobody knows how wide it is.
+const UNKNOWN: Screen = Screen { width: 80, has_colours: false };
 
 impl Output {
     /// Standard output.
     pub fn stdout(json: bool) -> Self {
-        Self::new(json, Box::new(io::stdout()))
+        let stdout = io::stdout();
+        let width = tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
+        let width = if width == 0 { UNKNOWN.width } else { width };
+        let screen = Screen { width, has_colours: wants_colours(&stdout) };
+        Self { screen, ..Self::new(json, Box::new(stdout)) }
     }
 
     /// Any writer.
     pub fn new(json: bool, writer: Box<dyn Write>) -> Self {
-        Self { json, is_gone: false, writer }
+        Self { json, is_gone: false, screen: UNKNOWN, writer }
     }
 
     /// Writes text as it is.
@@ -37,6 +57,11 @@ impl Output {
             }
             other => other,
         }
+    }
+
+    /// What the answer is read on.
+    pub const fn screen(&self) -> Screen {
+        self.screen
     }
 
     /// Whether the reader has gone away, so that nothing more need be written.

@@ -6,13 +6,13 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
-use super::backups;
+use super::{backups, disk};
 use crate::api::health::Readiness;
 use crate::api::otp::OtpApi;
 use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
 use crate::api::webhook::{SignatureCheck, SignedCallback, WebhookApi};
-use crate::api::{self, ClientIp, EdgeParts, EdgeSettings, ops};
+use crate::api::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
 use crate::auth::{Auth, Parts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -21,6 +21,7 @@ use crate::config::tokens::Signing;
 use crate::config::twilio;
 use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
+use crate::domain::message::MessageState;
 use crate::limits::flood::FloodGuard;
 use crate::metrics::Metrics;
 use crate::random::Random;
@@ -118,14 +119,18 @@ pub fn build(
 ) -> Result<Service, WiringError> {
     let template = Template::parse(&config.sms.template)?;
     let console: Arc<dyn SmsSender> = Arc::new(ConsoleSender::new(template.clone(), clock.clone()));
-    let (production, is_signed): (Arc<dyn SmsSender>, SignatureCheck) = match &config.sms.provider {
-        Provider::Console => (console.clone(), Arc::new(|_| false)),
-        Provider::Twilio(settings) => {
-            let sender = TwilioSender::new(twilio_settings(config, settings), template, clock.clone())?;
-            (Arc::new(sender), signature_check(config, settings))
-        }
-    };
+    let (production, is_signed, breaker): (Arc<dyn SmsSender>, SignatureCheck, BreakerWatch) =
+        match &config.sms.provider {
+            Provider::Console => (console.clone(), Arc::new(|_| false), Box::new(|| false)),
+            Provider::Twilio(settings) => {
+                let sender = TwilioSender::new(twilio_settings(config, settings), template, clock.clone())?;
+                let sender = Arc::new(sender);
+                let watched = sender.clone();
+                (sender, signature_check(config, settings), Box::new(move || watched.is_breaker_open()))
+            }
+        };
     let metrics = Metrics::new();
+    metrics.begin(ErrorCode::ALL.map(ErrorCode::as_str), MessageState::ALL.map(MessageState::as_str));
     let counted = metrics.clone();
     engine.watch_commits(Box::new(move |writes, took| counted.committed(writes, took)));
     let store = Store::new(engine.clone());
@@ -143,19 +148,41 @@ pub fn build(
         policy: config.policy(),
         metrics: metrics.clone(),
     });
-    let (counted, backups, wall) = (metrics.clone(), config.backup.dir.clone(), clock.clone());
-    let page: ops::Page = Arc::new(move || {
-        let (database, log) = engine.sizes();
-        counted.set_sizes(database, log);
-        let now = wall.now();
-        let latest = backups.as_deref().and_then(|dir| backups::until(dir, now).ok()?.into_iter().next());
-        counted.set_backup_age(latest.map(|(at, _)| at.until(now)));
-        counted.render()
-    });
-    let operations = ops::endpoint(page, readiness(&store), random.clone());
+    let operations = ops::endpoint(
+        page(config, &metrics, engine, breaker, clock.clone()),
+        readiness(&store),
+        random.clone(),
+    );
     let surroundings = Surroundings { store: store.clone(), clock, random, metrics: metrics.clone(), jwks };
     let endpoint = endpoint(config, &auth, is_signed, surroundings)?;
     Ok(Service { auth, store, endpoint, operations, metrics })
+}
+
+/// Tells whether the provider's breaker is open.
+type BreakerWatch = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The page of metrics, with what is measured only when somebody looks.
+fn page(
+    config: &Config,
+    metrics: &Metrics,
+    engine: Arc<SqliteStore>,
+    is_breaker_open: BreakerWatch,
+    clock: Arc<dyn Clock>,
+) -> ops::Page {
+    let (metrics, backups) = (metrics.clone(), config.backup.dir.clone());
+    Arc::new(move |reader| {
+        let now = clock.now();
+        let (database, log) = engine.sizes();
+        metrics.set_sizes(database, log);
+        metrics.set_disk_available(disk::room(engine.path()).map_or(0, |room| room.free));
+        let latest = backups.as_deref().and_then(|dir| backups::until(dir, now).ok()?.into_iter().next());
+        metrics.set_backup_age(latest.map(|(at, _)| at.until(now)));
+        metrics.set_breaker_open(is_breaker_open());
+        if reader == ops::Reader::Monitoring {
+            metrics.scraped(u64::try_from(now.as_secs()).unwrap_or_default());
+        }
+        metrics.render()
+    })
 }
 
 /// What the edge needs beside the flows.

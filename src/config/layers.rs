@@ -124,7 +124,9 @@ pub(super) fn variables(
             continue;
         }
         if let Some((_, other)) = found.iter().find(|(other, _)| other != text) {
-            warnings.push(format!("{place} sets both {name} and {other}, to different values; {name} wins"));
+            warnings.push(format!(
+                "{place} sets both {name} and {other}, to different values, and {name} wins: take one away"
+            ));
         }
         layer.set(key, text.as_str().into(), &origin);
     }

@@ -183,8 +183,8 @@ impl<'a> Reader<'a> {
         if !self.debug {
             return Err("it is still the guide's placeholder".to_owned());
         }
-        self.warnings
-            .push(format!("{} is still the guide's placeholder; debug goes on without it", key.name));
+        let found = format!("{} is still the guide's placeholder, and debug goes on without it", key.name);
+        self.warnings.push(format!("{found}: set it before production"));
         Ok(None)
     }
 }

@@ -30,6 +30,14 @@ impl ClientAddress {
         }
     }
 
+    /// Loopback, link-local, or of a private network: no client of the world's, but a machine beside this one.
+    pub fn is_neighbour(self) -> bool {
+        match self.0 {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        }
+    }
+
     /// The key of the address in the ledger: `203.0.113.7`, `2001:db8:1:2::/64`.
     pub fn subject(self) -> String {
         match self.counted() {

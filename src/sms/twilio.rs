@@ -20,6 +20,7 @@ mod settings;
 pub mod signature;
 mod slot;
 
+pub use client::words;
 pub use settings::{Credentials, Sender, TwilioSettings, TwilioSetupError};
 
 use breaker::Breaker;
@@ -79,6 +80,11 @@ impl TwilioSender {
                 clock,
             }),
         })
+    }
+
+    /// Whether Twilio is left alone after failures, until a message goes through.
+    pub fn is_breaker_open(&self) -> bool {
+        self.breaker.is_open()
     }
 }
 

@@ -40,8 +40,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use care::{Checkup, RestoreError, Restored, back_up, check, restore, vacuum};
-pub use lock::{LockError, ServeLock};
+pub use care::{Checkup, RestoreError, Restored, back_up, check, look, restore, vacuum};
+pub use lock::{Holder, LockError, ServeLock};
 pub use migrate::BackupError;
 pub use open::{OpenOptions, PageLimit};
 pub use open_error::OpenError;

@@ -1,7 +1,7 @@
 //! The log in files, one a day, written by a thread of its own.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{Builder, Rotation};
@@ -15,6 +15,20 @@ pub struct LogFile<'a> {
     pub path: &'a Path,
     /// How many days are kept.
     pub keep: usize,
+}
+
+impl LogFile<'_> {
+    /// The file of a day, `2026-01-01`, in UTC.
+    pub fn of_day(&self, day: &str) -> PathBuf {
+        let mut name = self.path.file_stem().unwrap_or_default().to_owned();
+        name.push(".");
+        name.push(day);
+        if let Some(extension) = self.path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        self.path.with_file_name(name)
+    }
 }
 
 /// Lines that may wait for the disk. Those beyond it are lost rather than waited for: a slow disk must not stop logins.
@@ -71,6 +85,10 @@ mod tests {
         assert_eq!(text.lines().count(), 1000);
         assert!(text.lines().last().unwrap().contains("\"number\":999"));
         let today = fs::read_link(&path).unwrap();
+        let day = today.file_stem().unwrap().to_str().unwrap().strip_prefix("debug.").unwrap();
+        let named = LogFile { path: &path, keep: 2 }.of_day(day);
+        assert_eq!(named.file_name(), today.file_name());
+        assert_eq!(fs::read_to_string(named).unwrap(), text);
         assert!(today.file_name().unwrap().to_str().unwrap().starts_with("debug.2"), "{}", today.display());
         assert_eq!(today.extension().unwrap(), "log");
     }

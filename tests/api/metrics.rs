@@ -1,10 +1,14 @@
 //! `/metrics`: each of the guide's five key metrics moves when its act happens, and nothing there names a person.
 
+use std::time::Duration;
+
+use freshk::api::ops::CHECKER;
+use freshk::metrics::LAST_SCRAPE;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{App, PHONE, REQUEST};
-use crate::twilio::{AUTH_TOKEN, signed_callback};
+use crate::twilio::{AUTH_TOKEN, Answer, signed_callback};
 
 const CALLBACK: &str = "/api/mobile/auth/sms/twilio/status/";
 
@@ -13,6 +17,10 @@ async fn value(app: &App, series: &str) -> f64 {
     let (status, page) = app.operations("/metrics").await;
     assert_eq!(status, 200);
     assert!(page.ends_with("# EOF\n"), "{page}");
+    on(&page, series)
+}
+
+fn on(page: &str, series: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.map_or(0.0, |value| value.parse().unwrap())
 }
@@ -98,6 +106,7 @@ async fn latency_writer_and_files_are_measured_and_nobody_is_named() {
         "freshk_writer_commit_seconds_count".to_owned(),
         "freshk_database_size_bytes".to_owned(),
         "freshk_wal_size_bytes".to_owned(),
+        "freshk_disk_available_bytes".to_owned(),
     ] {
         assert!(value(&app, &series).await > 0.5, "{series}");
     }
@@ -105,6 +114,32 @@ async fn latency_writer_and_files_are_measured_and_nobody_is_named() {
     for secret in ["234567890", "198.51.100", "such"] {
         assert!(!page.contains(secret), "{secret}");
     }
+}
+
+#[tokio::test]
+async fn a_breaker_that_opens_is_seen() {
+    let app = App::start().await;
+    assert!(value(&app, "freshk_sms_breaker_open").await < 0.5);
+    app.twilio.always(Answer::Error { http: 401, code: 20003, message: "Authenticate" });
+    assert_eq!(app.request_from("198.51.100.1", PHONE).await.status, 500);
+    assert!(value(&app, "freshk_sms_breaker_open").await > 0.5);
+}
+
+#[tokio::test]
+async fn the_last_scrape_is_told_and_a_look_of_the_checker_is_none() {
+    let app = App::start().await;
+    let seen_by_checker = async || {
+        let (status, page) = app.operations_to(CHECKER, "/metrics").await;
+        assert_eq!(status, 200);
+        on(&page, LAST_SCRAPE)
+    };
+    assert!(seen_by_checker().await < 0.5, "nobody has read it yet");
+    let scraped = value(&app, LAST_SCRAPE).await;
+    assert!(scraped > 1e9, "the scrape itself sees its own time");
+    app.clock.advance(Duration::from_mins(7));
+    assert!((seen_by_checker().await - scraped).abs() < 0.5);
+    assert!((seen_by_checker().await - scraped).abs() < 0.5);
+    assert!((value(&app, LAST_SCRAPE).await - scraped - 420.0).abs() < 1.5);
 }
 
 #[tokio::test]

@@ -167,8 +167,14 @@ impl App {
 
     /// What the operations listener answers to a GET.
     pub(crate) async fn operations(&self, path: &str) -> (u16, String) {
+        self.operations_to("Prometheus/2.42.0", path).await
+    }
+
+    /// The same to one who says who asks.
+    pub(crate) async fn operations_to(&self, agent: &str, path: &str) -> (u16, String) {
         use poem::Endpoint as _;
-        let request = poem::Request::builder().uri(path.parse().unwrap()).finish();
+        let request =
+            poem::Request::builder().uri(path.parse().unwrap()).header("user-agent", agent).finish();
         let mut response = self.running.as_ref().unwrap().operations.call(request).await.unwrap();
         (response.status().as_u16(), response.take_body().into_string().await.unwrap())
     }

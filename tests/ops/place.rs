@@ -17,6 +17,7 @@ pub(crate) struct Place {
 /// A server, killed with its test.
 pub(crate) struct Server {
     child: Child,
+    listen: SocketAddr,
     pub(crate) ops: SocketAddr,
 }
 
@@ -65,7 +66,7 @@ impl Place {
         let mut command = self.command(&["serve", "--listen", &listen.to_string()], environment);
         let log = std::fs::File::create(self.path("server.log")).unwrap();
         let child = command.env("FRESHK_OPS__LISTEN", ops.to_string()).stdout(Stdio::null()).stderr(log);
-        let server = Server { child: child.spawn().unwrap(), ops };
+        let server = Server { child: child.spawn().unwrap(), listen, ops };
         until(|| server.get("/health/ready").starts_with("HTTP/1.1 200"));
         server
     }
@@ -95,14 +96,12 @@ impl Place {
 impl Server {
     /// A GET on the operations listener; empty while nobody answers.
     pub(crate) fn get(&self, path: &str) -> String {
-        let ask = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(self.ops)?;
-            write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        ask().unwrap_or_default()
+        converse(self.ops, &format!("GET {path} HTTP/1.1\r\nhost: localhost")).unwrap_or_default()
+    }
+
+    /// A request without a body on the listener for phones, given by its head.
+    pub(crate) fn ask(&self, head: &str) -> String {
+        converse(self.listen, head).unwrap()
     }
 
     /// Stops in good order.
@@ -118,6 +117,14 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn converse(address: SocketAddr, head: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "{head}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 pub(crate) fn stderr(output: &Output) -> String {

@@ -1,17 +1,17 @@
 //! Twilio, asked for the account; its answer tells its clock too.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use ureq::Agent;
-use ureq::tls::{TlsConfig, TlsProvider};
 
-use super::Line;
+use super::line::Line;
+use crate::cli::http::{self, ANSWER_CAP};
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::config::twilio::{Credentials, Sender, Twilio};
 use crate::domain::Timestamp;
+use crate::sms::template::Template;
+use crate::sms::twilio::words;
 
 const TWILIO: &str = "Twilio";
 const CLOCK: &str = "clock";
@@ -19,24 +19,25 @@ const CLOCK: &str = "clock";
 /// Codes live for minutes and tokens are read by other machines: more than this is felt.
 const SKEW: Duration = Duration::from_secs(30);
 
-/// More than an account has.
-const ANSWER_CAP: u64 = 64 * 1024;
-
 pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line> {
     let Provider::Twilio(twilio) = &config.sms.provider else {
-        return vec![Line::warn(
-            TWILIO,
-            "codes are printed on the console",
-            "give Twilio's credentials, and set debug = false",
-        )];
+        let mend = "give Twilio's credentials, and set debug = false";
+        return vec![Line::warn(TWILIO, "codes are printed on the console", mend), text(config)];
     };
-    let mut lines = vec![sender(twilio)];
-    if offline {
-        lines.push(Line::warn(TWILIO, "not asked", "run `freshk check` without --offline"));
+    let asked = if offline {
+        vec![Line::warn(TWILIO, "not asked", "run `freshk check` without --offline")]
     } else {
-        lines.extend(ask(twilio, now));
+        ask(twilio, now)
+    };
+    asked.into_iter().chain([sender(twilio), text(config)]).collect()
+}
+
+/// A text that parses fits into one segment.
+fn text(config: &Config) -> Line {
+    match Template::parse(&config.sms.template) {
+        Ok(_) => Line::ok("SMS text", "one segment"),
+        Err(error) => Line::fail("SMS text", error.to_string(), "correct sms.template"),
     }
-    lines
 }
 
 fn sender(twilio: &Twilio) -> Line {
@@ -54,12 +55,14 @@ fn ask(twilio: &Twilio, now: Timestamp) -> Vec<Line> {
         Credentials::ApiKey { sid, secret } => (sid, secret),
     };
     let plain = [user.as_bytes(), b":", password.expose().as_bytes()].concat();
-    let call = agent(twilio).get(&url).header("authorization", format!("Basic {}", BASE64.encode(&plain)));
+    let call = http::agent(twilio.connect_timeout, twilio.timeout)
+        .get(&url)
+        .header("authorization", format!("Basic {}", BASE64.encode(&plain)));
     let mut answer = match call.call() {
         Ok(answer) => answer,
         Err(error) => {
             let mend = "check this machine's network and DNS, and twilio.base_url";
-            return vec![Line::warn(TWILIO, format!("cannot be reached: {error}"), mend)];
+            return vec![Line::warn(TWILIO, format!("cannot be reached: {}", words(&error)), mend)];
         }
     };
     let clock = answer.headers().get("date").and_then(|date| skew(date.to_str().ok()?, now));
@@ -80,10 +83,13 @@ fn account(status: u16, body: &str, is_key: bool) -> Line {
             "upgrade the account at twilio.com",
         ),
         (200, Some("active"), _) => Line::ok(TWILIO, "the account is active"),
-        (200, state, _) => Line::fail(
+        (200, Some(state), _) => {
+            Line::fail(TWILIO, format!("the account is {state}"), "see the console at twilio.com")
+        }
+        (200, None, _) => Line::fail(
             TWILIO,
-            format!("the account is {}", state.unwrap_or("in no known state").escape_debug()),
-            "see the console at twilio.com",
+            "what answers is not Twilio",
+            "correct twilio.base_url, or see what stands between this machine and Twilio",
         ),
         // A standard API key may send, and may not read the account.
         (401 | 403, ..) if is_key => Line::warn(
@@ -112,27 +118,10 @@ fn skew(date: &str, now: Timestamp) -> Option<Line> {
     })
 }
 
-fn agent(twilio: &Twilio) -> Agent {
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .build();
-    Agent::config_builder()
-        .tls_config(tls)
-        .https_only(twilio.base_url.is_https())
-        .proxy(None)
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .timeout_connect(Some(twilio.connect_timeout))
-        .timeout_global(Some(twilio.timeout))
-        .build()
-        .into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::check::Verdict;
+    use crate::cli::check::line::Verdict;
 
     #[test]
     fn what_twilio_answers_is_judged() {

@@ -1,32 +1,48 @@
 //! What the settings alone tell.
 
-use super::Line;
-use crate::config::Config;
-use crate::config::sms::Provider;
-use crate::sms::template::Template;
+use super::line::{Line, counted};
+use crate::config::server::Server;
+use crate::config::{Config, Loaded};
 
-pub(super) fn lines(config: &Config) -> Vec<Line> {
-    vec![debug(config), text(config), limits(config), logging(config), way_in(config), scraping(config)]
+pub(super) fn lines(loaded: &Loaded) -> Vec<Line> {
+    let mut lines: Vec<_> = loaded.warnings.iter().map(|warning| warned(warning)).collect();
+    if lines.is_empty() {
+        lines.push(Line::ok("configuration", "no fault"));
+    }
+    lines.extend([debug(&loaded.config), secret(loaded), limits(&loaded.config)]);
+    lines
+}
+
+/// A warning says what it is about and, after a colon, what to do.
+fn warned(warning: &str) -> Line {
+    let (found, mend) = warning.rsplit_once(": ").unwrap_or((warning, "see `freshk config show`"));
+    Line::warn("configuration", found, mend)
 }
 
 fn debug(config: &Config) -> Line {
     if config.debug {
         Line::warn(
             "debug",
-            "on: codes are printed, the secret is the machine's own",
+            "on: codes are printed, the testing endpoints are open",
             "set debug = false in production",
         )
     } else {
-        Line::ok("debug", "off, with a secret of its own")
+        Line::ok("debug", "off")
     }
 }
 
-/// A text that parses fits into one segment.
-fn text(config: &Config) -> Line {
-    match Template::parse(&config.sms.template) {
-        Ok(_) => Line::ok("SMS text", "one segment"),
-        Err(error) => Line::fail("SMS text", error.to_string(), "correct sms.template"),
+/// One that is too short, or the guide's placeholder, has not come this far.
+fn secret(loaded: &Loaded) -> Line {
+    if loaded.config.secret_key.is_none() {
+        return Line::ok("secret", "debug's own, kept beside the database");
     }
+    let origin = loaded.settings.iter().find(|setting| setting.key.name == "secret_key");
+    let origin = origin.map_or("somewhere", |setting| setting.origin.as_str());
+    let earlier = match loaded.config.secret_key_fallbacks.len() {
+        0 => String::new(),
+        count => format!(", and {} still accepted", counted(count, "earlier one")),
+    };
+    Line::ok("secret", format!("long enough, from {origin}{earlier}"))
 }
 
 fn limits(config: &Config) -> Line {
@@ -35,70 +51,39 @@ fn limits(config: &Config) -> Line {
         ("limits.ip", limits.policy.ip),
         ("limits.user", limits.policy.user),
         ("limits.flood_per_second", limits.flood_per_second),
-        ("otp.max_failures_per_day", config.otp.max_failures_per_day),
     ]
     .into_iter()
     .filter_map(|(key, units)| (units == 0).then_some(key))
     .collect();
-    if off.is_empty() {
-        Line::ok("rate limits", format!("{} per address, {} per phone", limits.policy.ip, limits.policy.user))
-    } else {
-        Line::fail("rate limits", format!("off: {}", off.join(", ")), "give each a number above 0")
+    if !off.is_empty() {
+        return Line::fail("rate limits", format!("off: {}", off.join(", ")), "give each a number above 0");
     }
-}
-
-fn logging(config: &Config) -> Line {
-    match &config.log.file {
-        None => Line::ok("logging", "on standard error; the service manager keeps it"),
-        Some(file) if file.symlink_metadata().is_ok_and(|found| !found.is_symlink()) => Line::fail(
-            "logging",
-            format!("{} is a file that freshk did not make", file.display()),
-            "move it away, or choose another log.file",
-        ),
-        Some(file) => Line::ok("logging", format!("on standard error and in {}", file.display())),
-    }
+    let window = humantime::format_duration(limits.policy.window);
+    let (ip, user) = (limits.policy.ip, limits.policy.user);
+    Line::ok("rate limits", format!("{ip} calls per address, {user} codes per phone, in {window}"))
 }
 
 /// Codes and tokens travel in clear unless somebody before us speaks TLS.
-fn way_in(config: &Config) -> Line {
-    let server = &config.server;
-    if server.listen.ip().is_loopback() && server.trusted_proxies.is_empty() {
-        return Line::warn(
-            "TLS and proxy",
-            "listens on this machine alone, and trusts no proxy",
-            "name the proxy: server.trusted_proxies = [\"127.0.0.1\"], or all clients share one quota",
-        );
-    }
-    if server.trusted_proxies.is_empty() {
+pub(super) fn tls(server: &Server) -> Line {
+    const WHAT: &str = "TLS";
+    if !server.listen.ip().is_loopback() && server.trusted_proxies.is_empty() {
         return Line::fail(
-            "TLS and proxy",
+            WHAT,
             format!("{} is reached without TLS", server.listen),
             "listen on 127.0.0.1 behind a proxy that speaks TLS, and name it in server.trusted_proxies",
         );
     }
     match &server.public_url {
         Some(url) if !url.is_https() => Line::fail(
-            "TLS and proxy",
+            WHAT,
             format!("{} has no TLS", url.as_str()),
-            "give server.public_url with https://",
+            "give server.public_url with https://, and have the proxy speak TLS",
         ),
-        Some(url) => Line::ok("TLS and proxy", format!("reached as {}", url.as_str())),
+        Some(url) => Line::ok(WHAT, format!("reached through a proxy as {}", url.as_str())),
         None => Line::warn(
-            "TLS and proxy",
-            "a proxy is trusted, but no public URL is known",
-            "set server.public_url, so that Twilio's delivery reports come in",
+            WHAT,
+            "it is not known under which URL the proxy is reached",
+            "set server.public_url to an https:// one; Twilio's delivery reports come in there too",
         ),
-    }
-}
-
-fn scraping(config: &Config) -> Line {
-    match (&config.ops.listen, &config.sms.provider) {
-        (None, Provider::Twilio(_)) => Line::warn(
-            "monitoring",
-            "ops.listen is off",
-            "set ops.listen, and have Prometheus read /metrics there",
-        ),
-        (None, Provider::Console) => Line::ok("monitoring", "off, in debug"),
-        (Some(address), _) => Line::ok("monitoring", format!("http://{address}/metrics is there to be read")),
     }
 }

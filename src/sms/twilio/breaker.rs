@@ -73,6 +73,11 @@ impl Breaker {
         Ok(Pass { breaker: Arc::clone(self), epoch })
     }
 
+    /// Whether sends are refused, or one probes.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state().position, Position::Open { .. })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

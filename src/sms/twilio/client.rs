@@ -157,8 +157,8 @@ fn authorization(settings: &TwilioSettings) -> HeaderValue {
     value
 }
 
-/// The error in words of ours: nothing that the other side wrote gets into logs and rows this way.
-fn words(error: &ureq::Error) -> String {
+/// The error of a call in words of ours: nothing that the other side wrote gets into logs and rows this way.
+pub fn words(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(phase) => format!("timed out ({phase})"),
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) => "TLS failed".to_owned(),

@@ -14,7 +14,9 @@ use super::lock::ServeLock;
 use super::migrate::{self, BackupError};
 use super::open::{self, beside};
 use super::open_error::{OpenError, sqlite_error};
+use super::tx::SqliteTx;
 use crate::domain::Timestamp;
+use crate::storage::{Stored, View};
 
 /// How long another process may hold the database before it counts as in use.
 const BUSY: Duration = Duration::from_secs(5);
@@ -89,6 +91,21 @@ pub fn check(database: &Path) -> Result<Checkup, OpenError> {
     let dangling = words("SELECT \"table\" FROM pragma_foreign_key_check GROUP BY 1").map_err(told)?;
     faults.extend(dangling.iter().map(|table| format!("rows of {table} refer to rows that are not there")));
     Ok(Checkup { faults, schema, known: open::KNOWN_VERSION })
+}
+
+/// Reads in a database, beside whoever uses it, and leaves it as it is.
+///
+/// # Errors
+/// [`OpenError`] where it cannot be read, is not ours, or has another schema than this version writes.
+pub fn look<T>(database: &Path, read: impl FnOnce(&dyn View) -> Stored<T>) -> Result<T, OpenError> {
+    let conn = read_only(database)?;
+    let found = ours(&conn, database)?;
+    if found < open::KNOWN_VERSION {
+        return Err(OpenError::Older { path: database.to_owned(), found, known: open::KNOWN_VERSION });
+    }
+    let snapshot = conn.unchecked_transaction().map_err(|error| sqlite_error(database, &error))?;
+    read(&SqliteTx::new(&snapshot))
+        .map_err(|fault| OpenError::Failed { path: database.to_owned(), reason: fault.to_string() })
 }
 
 /// Rewrites a database without what deleted rows left.

@@ -70,14 +70,45 @@ impl ServeLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let pid = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
+                let Holder { pid } = Holder::named_in(file);
                 return Err(LockError::Held { database: database.to_owned(), pid });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Whoever holds the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Which process, where it has said so.
+    pub pid: Option<u32>,
+}
+
+impl Holder {
+    /// Asks who holds the lock of a database, and makes nothing; to ask, the lock is shared for an instant.
+    ///
+    /// # Errors
+    /// [`LockError::Failed`]
+    pub fn of(database: &Path) -> Result<Option<Self>, LockError> {
+        let path = beside(database, ".lock");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LockError::Failed { path, source }),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(Self::named_in(file))),
+            Err(TryLockError::Error(source)) => Err(LockError::Failed { path, source }),
+        }
+    }
+
+    fn named_in(mut file: File) -> Self {
+        let mut text = String::new();
+        Self { pid: file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok()) }
     }
 }
 
@@ -95,10 +126,19 @@ mod tests {
         let pid = std::process::id();
         assert!(matches!(refused, LockError::Held { pid: Some(found), .. } if found == pid), "{refused}");
         assert!(refused.to_string().contains(&format!("process {pid}; stop")), "{refused}");
+        assert_eq!(Holder::of(&database).unwrap(), Some(Holder { pid: Some(pid) }));
         drop(held);
+        assert_eq!(Holder::of(&database).unwrap(), None);
         ServeLock::acquire(&database).unwrap();
         let mode = dir.path().join("freshk.db.lock").metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn who_asks_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Holder::of(&dir.path().join("freshk.db")).unwrap(), None);
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
     }
 
     #[test]

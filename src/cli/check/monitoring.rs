@@ -1,0 +1,153 @@
+//! Logs, errors, and whether anything that could raise an alarm reads the metrics.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::line::Line;
+use super::room;
+use crate::api::ops::CHECKER;
+use crate::cli::disk;
+use crate::cli::http::{self, ANSWER_CAP};
+use crate::config::Config;
+use crate::config::sms::Provider;
+use crate::domain::time::human;
+use crate::domain::{ClientAddress, Timestamp};
+use crate::metrics::LAST_SCRAPE;
+use crate::sms::twilio::words;
+use crate::storage::sqlite::Holder;
+
+const MONITORING: &str = "monitoring";
+
+/// A server on this machine answers in milliseconds.
+const CONNECT: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Prometheus reads every minute by default; so long without it is a fault.
+const SCRAPE: Duration = Duration::from_mins(5);
+
+pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line> {
+    let mut lines = vec![logging(config)];
+    if let Some(file) = &config.log.file
+        && !disk::is_one(config.database.url.path(), file).unwrap_or(true)
+    {
+        lines.push(room::line("log disk", file, 0));
+    }
+    lines.extend([errors(config), monitoring(config, now, offline)]);
+    lines
+}
+
+fn logging(config: &Config) -> Line {
+    match &config.log.file {
+        None => Line::ok("logging", "on standard error; the service manager keeps it"),
+        Some(file) if file.symlink_metadata().is_ok_and(|found| !found.is_symlink()) => Line::fail(
+            "logging",
+            format!("{} is a file that freshk did not make", file.display()),
+            "move it away, or choose another log.file",
+        ),
+        Some(file) => Line::ok("logging", format!("on standard error and in {}", file.display())),
+    }
+}
+
+/// Nothing is sent to a tracker: an error is a line of the log and a number to raise an alarm on.
+fn errors(config: &Config) -> Line {
+    const WHAT: &str = "error tracking";
+    let level = &config.log.level;
+    let is_quiet = level.parse::<Targets>().is_ok_and(|targets| {
+        let is_off =
+            |(target, level): (&str, LevelFilter)| target.starts_with("freshk") && level == LevelFilter::OFF;
+        !targets.would_enable("freshk", &Level::ERROR) || targets.iter().any(is_off)
+    });
+    if is_quiet {
+        let found = format!("log.level = {level:?} hides errors");
+        return Line::fail(
+            WHAT,
+            found,
+            "let every module log at error or more, such as log.level = \"info\"",
+        );
+    }
+    Line::ok(WHAT, "level ERROR in the log; freshk_refusals_total{code=\"internal_error\"} counts")
+}
+
+fn monitoring(config: &Config, now: Timestamp, offline: bool) -> Line {
+    const START: &str = "set ops.listen, and have Prometheus read /metrics there, with docs/alerts.yml";
+    let Some(address) = config.ops.listen else {
+        return match config.sms.provider {
+            Provider::Twilio(_) => Line::warn(MONITORING, "ops.listen is off", START),
+            Provider::Console => Line::ok(MONITORING, "off, in debug"),
+        };
+    };
+    if !ClientAddress::new(address.ip()).is_neighbour() {
+        return Line::warn(
+            MONITORING,
+            format!("all who reach {address} can read the metrics"),
+            "set ops.listen to 127.0.0.1:8001 or an address of a private network",
+        );
+    }
+    if offline && !address.ip().is_loopback() {
+        return Line::warn(MONITORING, "not asked", "run `freshk check` without --offline");
+    }
+    match read(address) {
+        Err(error) => silent(config, address, &error),
+        Ok(page) => judged(&page, address, now),
+    }
+}
+
+/// What is served there; `Err` is why nothing is.
+fn read(address: SocketAddr) -> Result<String, String> {
+    let call = http::agent(CONNECT, ANSWER).get(format!("http://{address}/metrics"));
+    let mut answer = call.header("user-agent", CHECKER).call().map_err(|error| words(&error))?;
+    answer.body_mut().with_config().limit(ANSWER_CAP).read_to_string().map_err(|error| words(&error))
+}
+
+fn silent(config: &Config, address: SocketAddr, error: &str) -> Line {
+    let found = format!("nothing to read on {address}: {error}");
+    let mend = match Holder::of(config.database.url.path()) {
+        Ok(Some(_)) => "restart the server, so that it takes ops.listen up; its log says if it cannot",
+        _ => "start the server: systemctl start freshk, or `freshk serve`",
+    };
+    Line::warn(MONITORING, found, mend)
+}
+
+fn judged(page: &str, address: SocketAddr, now: Timestamp) -> Line {
+    let last = page.lines().find_map(|line| line.strip_prefix(LAST_SCRAPE)?.trim().parse::<i64>().ok());
+    let mend = format!("have Prometheus read http://{address}/metrics, with the rules of docs/alerts.yml");
+    match last {
+        None => Line::warn(
+            MONITORING,
+            format!("what answers on {address} is not this freshk"),
+            "restart the server after an update, or give it an ops.listen of its own",
+        ),
+        Some(0) => Line::warn(MONITORING, "nobody has read /metrics since the server's start", mend),
+        Some(last) => {
+            let ago = Timestamp::from_millis(last.saturating_mul(1000)).until(now);
+            if ago > SCRAPE {
+                let found = format!("nobody has read /metrics for {}", human(ago));
+                Line::warn(MONITORING, found, mend)
+            } else {
+                Line::ok(MONITORING, format!("http://{address}/metrics was read {} ago", human(ago)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::check::line::Verdict;
+
+    #[test]
+    fn five_minutes_without_a_scrape_are_a_warning() {
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let verdict = |last: i64| {
+            let page = format!("# TYPE x gauge\n{LAST_SCRAPE} {last}\n# EOF\n");
+            judged(&page, SocketAddr::from(([127, 0, 0, 1], 8001)), now).verdict
+        };
+        assert_eq!(verdict(now.as_secs()), Verdict::Ok);
+        assert_eq!(verdict(now.as_secs() - 300), Verdict::Ok);
+        assert_eq!(verdict(now.as_secs() - 301), Verdict::Warn);
+        assert_eq!(verdict(0), Verdict::Warn);
+    }
+}

@@ -1,0 +1,118 @@
+//! Faults of the database, its disk and its backups.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use freshk::cli::backups;
+use freshk::cli::disk;
+
+use super::set_up::{SetUp, now};
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_database_that_is_not_there() {
+    let set_up = SetUp::good();
+    set_up.assert_only(&[("DATABASE_URL", "sqlite://other.db")], "warn database", "freshk serve");
+    assert!(!set_up.place.path("other.db").exists(), "a check makes nothing");
+    let nowhere = [("DATABASE_URL", "sqlite://nowhere/freshk.db")];
+    set_up.assert_only(&nowhere, "fail database", "create it");
+}
+
+#[test]
+fn a_database_that_will_not_do() {
+    let set_up = SetUp::good();
+    let database = set_up.place.path("freshk.db");
+    let good = fs::read(&database).unwrap();
+    for (spoil, mend) in [
+        ("PRAGMA application_id = 1", "freshk user import"),
+        ("PRAGMA user_version = 99", "install the version that wrote it"),
+        (
+            "PRAGMA foreign_keys = OFF;
+             INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at)
+             VALUES (99, '+15550000001', 'sent', 1, 0, 0)",
+            "freshk db restore",
+        ),
+    ] {
+        set_up.place.sql().execute_batch(spoil).unwrap();
+        set_up.assert_only(&[], "fail database", mend);
+        fs::write(&database, &good).unwrap();
+    }
+    let mut file = OpenOptions::new().write(true).open(&database).unwrap();
+    file.seek(SeekFrom::Start(4096)).unwrap();
+    file.write_all("rubbish ".repeat(2048).as_bytes()).unwrap();
+    set_up.assert_only(&[], "fail database", "freshk db restore");
+    fs::write(&database, "rubbish ".repeat(1000)).unwrap();
+    set_up.assert_only(&[], "fail database", "correct database.url");
+    fs::write(&database, &good).unwrap();
+    set_up.assert_ok(&[]);
+}
+
+#[test]
+fn a_database_that_another_process_keeps_to_itself() {
+    let set_up = SetUp::good();
+    let other = set_up.place.sql();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM spends").unwrap();
+    set_up.assert_only(&[], "fail database", "stop that process");
+    drop(other);
+    set_up.assert_ok(&[]);
+}
+
+#[test]
+fn a_database_that_cannot_be_written_or_that_others_can_read() {
+    let set_up = SetUp::good();
+    let database = set_up.place.path("freshk.db");
+    chmod(&database, 0o400);
+    set_up.assert_only(&[], "fail database", "the right to write it");
+    chmod(&database, 0o644);
+    set_up.assert_only(&[], "fail file mode", "chmod 600");
+    assert_eq!(database.metadata().unwrap().permissions().mode() & 0o777, 0o644, "a check changes nothing");
+    chmod(&database, 0o600);
+    chmod(database.parent().unwrap(), 0o555);
+    set_up.assert_only(&[], "fail database", "the right to write it");
+    chmod(database.parent().unwrap(), 0o755);
+    set_up.assert_ok(&[]);
+}
+
+#[test]
+fn a_log_that_grows_and_a_disk_that_fills() {
+    let set_up = SetUp::good();
+    // Files with holes: they take no room.
+    let log = set_up.place.path("freshk.db-wal");
+    File::create(&log).unwrap().set_len(257 * 1024 * 1024).unwrap();
+    set_up.assert_only(&[], "warn WAL size", "end that process");
+    fs::remove_file(&log).unwrap();
+    let database = set_up.place.path("freshk.db");
+    let file = OpenOptions::new().write(true).open(&database).unwrap();
+    let (length, free) = (file.metadata().unwrap().len(), disk::room(&database).unwrap().free);
+    file.set_len(free / 4 * 3).unwrap();
+    set_up.assert_only(&[], "warn free disk", "make room where");
+    file.set_len(free + 1).unwrap();
+    set_up.assert_only(&[], "fail free disk", "a larger disk");
+    file.set_len(length).unwrap();
+    set_up.assert_ok(&[]);
+}
+
+#[test]
+fn backups_that_are_none() {
+    let set_up = SetUp::good();
+    set_up.assert_only(&[("FRESHK_BACKUP__DIR", "")], "warn backups", "docs/litestream.md");
+    set_up.assert_only(&[("FRESHK_BACKUP__DIR", "nowhere")], "fail backups", "make the directory");
+    set_up.assert_only(&[("FRESHK_BACKUP__DIR", "freshk.db")], "fail backups", "make the directory");
+    let dir = set_up.place.path("backups");
+    chmod(&dir, 0o555);
+    set_up.assert_only(&[], "fail backups", "the right to write it");
+    chmod(&dir, 0o755);
+    let latest = dir.read_dir().unwrap().next().unwrap().unwrap().path();
+    let old = dir.join("freshk-20200101T000000Z.db");
+    fs::rename(&latest, &old).unwrap();
+    set_up.assert_only(&[], "fail backups", "see in the log why");
+    fs::remove_file(&old).unwrap();
+    set_up.assert_only(&[], "fail backups", "freshk db backup");
+    fs::write(backups::path(&dir, now()), "rubbish ".repeat(1000)).unwrap();
+    set_up.assert_only(&[], "fail backups", "freshk db backup");
+}

@@ -1,0 +1,56 @@
+//! Whether anything reads the metrics.
+
+use std::time::Duration;
+
+use freshk::domain::Timestamp;
+use freshk::metrics::LAST_SCRAPE;
+
+use super::canned::{Canned, http};
+use super::set_up::{SetUp, now};
+use crate::place::until;
+
+fn page(last: i64) -> String {
+    http(
+        200,
+        &[],
+        &format!("# TYPE freshk_sessions_live gauge\nfreshk_sessions_live 0\n{LAST_SCRAPE} {last}\n# EOF\n"),
+    )
+}
+
+/// Metrics that were last read at an instant.
+pub(super) fn read_at(last: Timestamp) -> Canned {
+    Canned::serving(page(last.as_secs()))
+}
+
+#[test]
+fn metrics_that_nobody_reads() {
+    let set_up = SetUp::good();
+    for (answer, mend) in [
+        (page((now() - Duration::from_mins(6)).as_secs()), "docs/alerts.yml"),
+        (page(0), "docs/alerts.yml"),
+        (http(200, &[], "# EOF\n"), "an ops.listen of its own"),
+        (http(404, &[], ""), "an ops.listen of its own"),
+        ("rubbish".to_owned(), "start the server"),
+    ] {
+        set_up.metrics.gives(answer);
+        set_up.assert_only(&[], "warn monitoring", mend);
+    }
+    set_up.metrics.gives(page((now() - Duration::from_mins(4)).as_secs()));
+    set_up.assert_ok(&[]);
+    set_up.assert_only(&[("FRESHK_OPS__LISTEN", "127.0.0.1:1")], "warn monitoring", "start the server");
+    let heads = set_up.metrics.heads();
+    assert!(heads.iter().all(|head| head.contains("user-agent: freshk-check\r\n")), "{heads:?}");
+}
+
+#[test]
+fn a_server_that_serves_no_metrics_is_restarted_and_a_look_is_no_scrape() {
+    let set_up = SetUp::good();
+    let server = set_up.place.serve(&[]);
+    set_up.assert_only(&[("FRESHK_OPS__LISTEN", "127.0.0.1:1")], "warn monitoring", "restart the server");
+    let ops = server.ops.to_string();
+    for _ in 0..2 {
+        set_up.assert_only(&[("FRESHK_OPS__LISTEN", &ops)], "warn monitoring", "docs/alerts.yml");
+    }
+    until(|| server.get("/metrics").contains(LAST_SCRAPE));
+    set_up.assert_ok(&[("FRESHK_OPS__LISTEN", &ops)]);
+}

@@ -1,0 +1,90 @@
+//! Faults of the settings alone.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::set_up::{SECRET, SetUp};
+
+#[test]
+fn each_single_fault_of_the_settings_is_one_line() {
+    let set_up = SetUp::good();
+    let too_long = "x".repeat(200) + " {code}";
+    let set_up_is_good = set_up.assert_ok(&[]);
+    for line in
+        ["secret", "rate limits", "sender", "clock", "free disk", "server", "error tracking", "monitoring"]
+    {
+        assert!(set_up_is_good.iter().any(|found| found == line), "{line}: {set_up_is_good:?}");
+    }
+    for (change, expected, mend) in [
+        (("FRESHK_LIMITS__IP", "0"), "fail rate limits", "a number above 0"),
+        (("FRESHK_LIMITS__USER", "0"), "fail rate limits", "a number above 0"),
+        (("FRESHK_LIMITS__FLOOD_PER_SECOND", "0"), "fail rate limits", "a number above 0"),
+        (("FRESHK_SMS__TEMPLATE", too_long.as_str()), "fail SMS text", "sms.template"),
+        (("FRESHK_SMS__TEMPLATE", "{code} {name}"), "fail SMS text", "sms.template"),
+        (("FRESHK_LOG__FILE", "freshk.db"), "fail logging", "another log.file"),
+        (("FRESHK_LOG__LEVEL", "off"), "fail error tracking", "log.level = \"info\""),
+        (("FRESHK_LOG__LEVEL", "warn,freshk::storage=off"), "fail error tracking", "error or more"),
+        (("FRESHK_SERVER__PUBLIC_URL", ""), "warn TLS", "server.public_url"),
+        (("FRESHK_SERVER__PUBLIC_URL", "http://api.example.com"), "fail TLS", "https://"),
+        (
+            ("FRESHK_SERVER__TRUSTED_PROXIES", ""),
+            "warn trusted proxies",
+            "trusted_proxies = [\"127.0.0.1/32\"]",
+        ),
+        (("FRESHK_SERVER__TRUSTED_PROXIES", "0.0.0.0/0"), "fail trusted proxies", "the proxy's own address"),
+        (
+            ("FRESHK_SERVER__TRUSTED_PROXIES", "127.0.0.1,::/0"),
+            "fail trusted proxies",
+            "the proxy's own address",
+        ),
+        (("FRESHK_OPS__LISTEN", "off"), "warn monitoring", "docs/alerts.yml"),
+        (("FRESHK_OPS__LISTEN", "0.0.0.0:8001"), "warn monitoring", "127.0.0.1:8001"),
+        (("DEBUG", "1"), "warn debug", "debug = false"),
+    ] {
+        // In debug Twilio is only asked where it is written down.
+        set_up.assert_only(&[change, ("FRESHK_SMS__PROVIDER", "twilio")], expected, mend);
+    }
+    let in_the_open = [("FRESHK_SERVER__LISTEN", "0.0.0.0:8000"), ("FRESHK_SERVER__TRUSTED_PROXIES", "")];
+    set_up.assert_only(&in_the_open, "fail TLS", "behind a proxy that speaks TLS");
+    set_up.assert_ok(&[("FRESHK_LOG__LEVEL", "freshk=error"), ("FRESHK_LOG__FILE", "logs/debug.log")]);
+    set_up.assert_ok(&[("SECRET_KEY_FALLBACKS", "another-honest-secret-of-32-bytes-and-more")]);
+}
+
+#[test]
+fn what_keeps_the_server_from_starting_is_a_fault_of_the_configuration_and_nothing_else_is_judged() {
+    let set_up = SetUp::good();
+    for (change, mend) in [
+        (("SECRET_KEY", "short"), "at least 32 bytes"),
+        (("SECRET_KEY", ""), "at least 32 bytes"),
+        (("SECRET_KEY", "your-production-secret-key"), "at least 32 bytes"),
+        (("SECRET_KEY_FALLBACKS", "short"), "at least 32 bytes"),
+        (("TWILIO_AUTH_TOKEN", ""), "Twilio's console"),
+        (("DATABASE_URL", "postgres://user:password@localhost/freshk"), "sqlite://"),
+        (("FRESHK_LIMIT__IP", "5"), "did you mean FRESHK_LIMITS__IP?"),
+    ] {
+        let (told, exit) = set_up.told(&[], &[change]);
+        let lines = told["lines"].as_array().unwrap();
+        assert!(!lines.is_empty() && exit == 1, "{change:?}: {told}");
+        for line in lines {
+            assert_eq!(
+                (&line["verdict"], &line["check"]),
+                (&"fail".into(), &"configuration".into()),
+                "{line}"
+            );
+        }
+        assert!(lines[0]["mend"].as_str().unwrap().contains(mend), "{change:?}: {told}");
+        assert!(!told.to_string().contains("password"), "{told}");
+    }
+}
+
+#[test]
+fn what_the_server_only_warns_of_is_a_warning_with_its_mend() {
+    let set_up = SetUp::good();
+    let other = [("FRESHK_SECRET_KEY", "another-honest-secret-of-32-bytes-and-more")];
+    set_up.assert_only(&other, "warn configuration", "take one away");
+    let file = set_up.place.path("freshk.toml");
+    std::fs::write(&file, format!("secret_key = \"{SECRET}\"\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    set_up.assert_only(&[], "warn configuration", "chmod 600 freshk.toml");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    set_up.assert_ok(&[]);
+}
