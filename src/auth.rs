@@ -24,6 +24,7 @@ use crate::tokens::Tokens;
 mod delivery;
 mod error;
 mod flight;
+mod opening;
 pub mod operator;
 mod quota;
 mod recent;

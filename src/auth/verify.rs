@@ -7,6 +7,7 @@ use hmac::Mac;
 use subtle::ConstantTimeEq;
 
 use super::error::{Stop, said};
+use super::opening::NewSession;
 use super::quota::{self, AddressQuota, Limited, QuotaState};
 use super::settle::{LATEST, ensure_user};
 use super::trail::Trail;
@@ -16,10 +17,7 @@ use crate::domain::challenge::Use;
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::OtpPolicy;
 use crate::domain::quota::{Endpoint, Quota};
-use crate::domain::session::{EndReason, Lifetimes, Login};
-use crate::domain::{
-    Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId,
-};
+use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, Timestamp, User};
 use crate::random;
 use crate::storage::{Stored, Tx};
 use crate::tokens::TokenPair;
@@ -63,11 +61,8 @@ struct Attempt {
     otp: OtpPolicy,
     keys: KeyRing,
     role: String,
-    lifetimes: Lifetimes,
     conceal: bool,
-    max_sessions: usize,
-    session_id: SessionId,
-    jti: String,
+    session: NewSession,
 }
 
 /// What the write decided.
@@ -105,16 +100,13 @@ impl Auth {
         let random = &*self.parts.random;
         let attempt = Attempt {
             actor: self.actor(now, request.channel, &request.phone, &request.origin),
+            session: self.new_session(request.device.clone(), &request.origin, now),
             request,
             address: address.clone(),
             otp: self.policy().otp.clone(),
             keys: self.parts.keys.clone(),
             role: self.policy().default_role.clone(),
-            lifetimes: self.policy().lifetimes,
             conceal: self.policy().conceal_accounts,
-            max_sessions: self.policy().max_sessions,
-            session_id: random::session_id(random, now),
-            jti: random::jti(random),
         };
         let channel = attempt.request.channel;
         let attempted = match self.parts.store.write(move |tx| attempt.write(tx)).await {
@@ -245,7 +237,7 @@ impl Attempt {
         let active = user.as_ref().is_none_or(|user| user.is_active);
         let idempotency =
             self.request.idempotency_key.as_ref().and_then(|key| self.idempotency_mac(key, challenge));
-        let spent = Use { at: now, session: active.then(|| self.session_id.clone()), idempotency };
+        let spent = Use { at: now, session: active.then(|| self.session.id.clone()), idempotency };
         tx.update_challenge(&challenge.clone().consumed(spent))?;
         let mut user = match user {
             Some(user) => user,
@@ -260,30 +252,10 @@ impl Attempt {
             user.phone_verified = true;
             tx.update_user(&user)?;
         }
-        let login = Login {
-            user: user.id,
-            device: self.request.device.clone(),
-            ip: self.request.origin.address.to_string(),
-        };
-        let session = Session::open(self.session_id.clone(), self.jti.clone(), login, now, &self.lifetimes);
-        self.make_room(tx, trail, user.id)?;
-        tx.insert_session(&session)?;
-        for event in [AuditEvent::LoginSuccess, AuditEvent::SessionCreated, AuditEvent::TokenCreated] {
-            trail.add(tx, self.actor.did(event).user(user.id).session(&session.id))?;
-        }
+        let success = self.actor.did(AuditEvent::LoginSuccess).user(user.id).session(&self.session.id);
+        trail.add(tx, success)?;
+        let session = self.session.open(tx, trail, &self.actor, user.id, None)?;
         Ok(Opened { session, user, is_new_user })
-    }
-
-    /// Ends the user's oldest sessions, so that one more stays within the most that a user may have.
-    fn make_room(&self, tx: &mut dyn Tx, trail: &mut Trail, user: UserId) -> Stored<()> {
-        let sessions = tx.live_sessions(user, self.actor.at)?;
-        let surplus = (sessions.len() + 1).saturating_sub(self.max_sessions);
-        for oldest in sessions.into_iter().take(surplus) {
-            let line = self.actor.did(AuditEvent::TokenRevoked).user(user).session(&oldest.id);
-            trail.add(tx, line.detail(EndReason::Displaced.as_str()))?;
-            tx.update_session(&oldest.ended(self.actor.at, EndReason::Displaced))?;
-        }
-        Ok(())
     }
 
     /// Counts a wrong guess against every code that it could have been for, and against the phone's day. Where no code
