@@ -27,6 +27,7 @@ fn user() -> User {
         is_active: true,
         phone_verified: true,
         joined_at: now(),
+        has_foreign_tokens: false,
     }
 }
 
