@@ -23,6 +23,7 @@ use crate::tokens::Tokens;
 
 mod delivery;
 mod error;
+mod exchange;
 mod flight;
 mod opening;
 pub mod operator;
@@ -86,6 +87,17 @@ pub struct Origin {
     pub request_id: String,
 }
 
+impl Origin {
+    /// Who acts from there, as audit rows tell it.
+    fn actor(&self, at: Timestamp) -> Actor {
+        Actor {
+            ip: Some(self.address.to_string()),
+            request_id: Some(self.request_id.clone()),
+            ..Actor::system(at)
+        }
+    }
+}
+
 impl Auth {
     /// Puts the flows together.
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -129,12 +141,7 @@ impl Auth {
     }
 
     fn actor(&self, now: Timestamp, channel: Channel, phone: &PhoneNumber, origin: &Origin) -> Actor {
-        Actor {
-            channel: Some(channel),
-            ip: Some(origin.address.to_string()),
-            request_id: Some(origin.request_id.clone()),
-            ..Actor::system(now)
-        }
-        .with_phone(phone, self.parts.keys.current().audit_hash(phone))
+        let actor = Actor { channel: Some(channel), ..origin.actor(now) };
+        actor.with_phone(phone, self.parts.keys.current().audit_hash(phone))
     }
 }

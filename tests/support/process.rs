@@ -91,8 +91,20 @@ impl Place {
 
     /// The program, with nothing of this process's environment.
     pub(crate) fn command(&self) -> Command {
+        let mut command = self.program();
+        command.args(&self.arguments);
+        command
+    }
+
+    /// Runs another command of the program in the same place; it must succeed.
+    pub(crate) fn run(&self, arguments: &[&str]) {
+        let output = self.program().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_freshk"));
-        command.env_clear().current_dir(self.path()).args(&self.arguments);
+        command.env_clear().current_dir(self.path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         command
     }
