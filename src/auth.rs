@@ -1,7 +1,7 @@
 //! The flows of phone login: request, verify, resend, status, refresh, sessions, delivery reports, upkeep.
 //!
 //! They know the seams and the rules, and nothing of HTTP, SQL or Twilio. Time and chance come in as a [`Clock`] and a
-//! [`Random`]; a flow that has begun to spend runs in a task of its own, so that a phone that hangs up cancels nothing.
+//! [`Random`]; a flow that writes runs in a task of its own, so that a phone that hangs up cancels nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,11 +125,11 @@ impl Auth {
     /// Runs a flow in a task of its own: once begun, it ends, whether or not the phone still listens.
     async fn run<T: Send + 'static>(
         &self,
-        flow: impl Future<Output = Limited<T>> + Send + 'static,
-    ) -> Limited<T> {
-        self.tasks.spawn(flow.in_current_span()).await.unwrap_or_else(|error| {
+        flow: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, AuthError> {
+        self.tasks.spawn(flow.in_current_span()).await.map_err(|error| {
             tracing::error!(%error, "a flow died");
-            Limited::free(Err(AuthError::Internal))
+            AuthError::Internal
         })
     }
 

@@ -1,5 +1,6 @@
 //! The refresh of a session: rotation that forgives a lost answer, and still catches a stolen token.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Stop, said};
@@ -21,9 +22,24 @@ impl Auth {
     /// # Errors
     /// [`AuthError::TokenReused`] where the token is outside the rules, after the session was ended for it;
     /// [`AuthError::TokenInvalid`], [`AuthError::TokenExpired`], [`AuthError::AccountDisabled`].
-    pub async fn refresh(&self, token: &str, device: String, origin: Origin) -> Result<TokenPair, AuthError> {
+    pub async fn refresh(
+        self: &Arc<Self>,
+        token: &str,
+        device: String,
+        origin: Origin,
+    ) -> Result<TokenPair, AuthError> {
         let now = self.parts.clock.now();
         let verified = self.parts.tokens.verify(token, TokenKind::Refresh, now)?;
+        self.run(self.clone().answer(verified, device, origin, now)).await?
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        verified: Verified,
+        device: String,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<TokenPair, AuthError> {
         let random = &*self.parts.random;
         let presenter = Presenter { actor: origin.actor(now), address: origin.address };
         let (lifetimes, grace) = (self.policy().lifetimes, self.policy().reuse_grace);

@@ -83,7 +83,7 @@ impl Auth {
     ///
     /// # Errors
     /// [`AuthError::TokenInvalid`] where it has ended already, [`AuthError::TokenExpired`].
-    pub async fn log_out(&self, token: &str, origin: Origin) -> Result<(), AuthError> {
+    pub async fn log_out(self: &Arc<Self>, token: &str, origin: Origin) -> Result<(), AuthError> {
         let verified = self.parts.tokens.verify(token, TokenKind::Refresh, self.parts.clock.now())?;
         let ended = self.end(origin, move |tx, ending| match &verified {
             Verified::Own(claims) => ending.one(tx, &claims.session, claims.user),
@@ -96,7 +96,11 @@ impl Auth {
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] and its like without a database.
-    pub async fn log_out_everywhere(&self, bearer: &Authenticated, origin: Origin) -> Result<(), AuthError> {
+    pub async fn log_out_everywhere(
+        self: &Arc<Self>,
+        bearer: &Authenticated,
+        origin: Origin,
+    ) -> Result<(), AuthError> {
         let user = bearer.user.id;
         self.end(origin, move |tx, ending| ending.all(tx, user)).await
     }
@@ -117,7 +121,7 @@ impl Auth {
     /// # Errors
     /// [`AuthError::SessionNotFound`] for one that has ended, never was, or is another's.
     pub async fn end_session(
-        &self,
+        self: &Arc<Self>,
         bearer: &Authenticated,
         id: &str,
         origin: Origin,
@@ -134,14 +138,17 @@ impl Auth {
         T: Send + 'static,
         F: FnOnce(&mut dyn Tx, &mut Ending) -> Stored<T> + Send + 'static,
     {
-        let actor = origin.actor(self.parts.clock.now());
-        let write = self.parts.store.write(move |tx| {
-            let mut ending = Ending { actor, trail: Trail::default() };
-            Ok((act(tx, &mut ending)?, ending.trail))
-        });
-        let (ended, trail) = write.await?;
-        trail.log();
-        Ok(ended)
+        let (store, actor) = (self.parts.store.clone(), origin.actor(self.parts.clock.now()));
+        let flow = async move {
+            let write = store.write(move |tx| {
+                let mut ending = Ending { actor, trail: Trail::default() };
+                Ok((act(tx, &mut ending)?, ending.trail))
+            });
+            let (ended, trail) = write.await?;
+            trail.log();
+            Ok(ended)
+        };
+        self.run(flow).await?
     }
 }
 

@@ -87,7 +87,8 @@ impl Auth {
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
-        self.run(self.clone().check_code(request, address, now, foreign_writes)).await
+        let flow = self.clone().check_code(request, address, now, foreign_writes);
+        self.run(flow).await.unwrap_or_else(|died| Limited::free(Err(died)))
     }
 
     async fn check_code(
