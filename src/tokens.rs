@@ -33,7 +33,7 @@ pub enum TokenKind {
 /// Why a token is no good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is garbled, foreign, of the wrong kind, or signed by nobody we know.
+    /// It is garbled, of the wrong kind, or signed by nobody we know.
     #[error("the token is not valid")]
     Invalid,
     /// It was good once.
