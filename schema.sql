@@ -12,7 +12,10 @@ CREATE TABLE users (
     is_active      INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
     phone_verified INTEGER NOT NULL DEFAULT 0 CHECK (phone_verified IN (0, 1)),
     joined_at      INTEGER NOT NULL, -- may be long ago where the row was imported
-    imported_at    INTEGER -- when an import wrote the row
+    imported_at    INTEGER, -- when an import wrote the row
+    -- Whether tokens that the system before issued under this id are good for this user: an import brought the id, and
+    -- nobody has ended all of the user's sessions since.
+    foreign_tokens INTEGER NOT NULL DEFAULT 0 CHECK (foreign_tokens IN (0, 1))
 ) STRICT;
 
 -- Upkeep looks for users who never verified, counting from when their row was written here.
@@ -69,6 +72,19 @@ CREATE TABLE rotations (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX rotations_at ON rotations (rotated_at);
+
+-- Refresh tokens of the system before that were exchanged or logged out, until they expire: none is good twice. The jti
+-- is worthless without the key, and the row outlives the session.
+CREATE TABLE exchanges (
+    jti          TEXT    PRIMARY KEY,
+    user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    session_id   TEXT, -- the session that it opened; none where it was logged out instead
+    exchanged_at INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL -- its exp
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX exchanges_user ON exchanges (user_id);
+CREATE INDEX exchanges_over ON exchanges (expires_at);
 
 -- The ledger of quotas: a sliding-window log, one row per unit spent.
 CREATE TABLE spends (

@@ -1,5 +1,5 @@
 """Logs in at a debug server and hands its tokens to real clients: simplejwt under the shared secret, PyJWKClient under the
-published keys. Usage: clients.py FRESHK"""
+published keys. Then the other way round: what simplejwt issued before the move. Usage: clients.py FRESHK"""
 
 import contextlib
 import json
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 import django
@@ -32,10 +33,12 @@ settings.configure(
 django.setup()
 
 import jwt  # noqa: E402
+from django.contrib.auth.models import User  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 from rest_framework.test import APIRequestFactory  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
 from rest_framework_simplejwt.backends import TokenBackend  # noqa: E402
+from rest_framework_simplejwt.tokens import RefreshToken  # noqa: E402
 
 
 class WhoAmI(APIView):
@@ -74,6 +77,7 @@ def server(folder, **variables):
         "SECRET_KEY": SECRET,
         "DATABASE_URL": f"sqlite://{folder}/freshk.db",
         "FRESHK_LOG__LEVEL": "warn",
+        "FRESHK_OPS__LISTEN": "off",
         **variables,
     }
     with open(printed, "w", encoding="utf-8") as output:
@@ -106,6 +110,18 @@ def post(address, path, body):
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
+
+
+def answer(address, path, body=None, token=None):
+    """Status and body, whatever the status; a GET unless there is a body."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}/api/mobile/auth{path}", data, headers)
+    try:
+        with urllib.request.urlopen(request) as found:
+            return found.status, json.load(found)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
 def log_in(address, read):
@@ -168,4 +184,38 @@ def main():
                 check(f"simplejwt's JWK_URL accepts the {algorithm} token", backend.decode(new["access"])["token_type"], "access")
 
 
+def move():
+    """Tokens that simplejwt issued, at a FreshK to which its users have moved."""
+    before = RefreshToken.for_user(User(id=57, username="asha"))
+    refresh, access = {"refresh": str(before)}, str(before.access_token)
+    switch = {"FRESHK_TOKENS__ACCEPT_FOREIGN": "True", "FRESHK_TOKENS__REUSE_GRACE": "0s"}
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "users.csv"), "w", encoding="utf-8") as users:
+            users.write(f"id,username,phone_number,phone_verified\n57,asha,{PHONE},true\n")
+        subprocess.run(
+            [FRESHK, "user", "import", "users.csv"], check=True, cwd=folder, stdout=subprocess.DEVNULL,
+            env={"DEBUG": "True", "SECRET_KEY": SECRET, "DATABASE_URL": f"sqlite://{folder}/freshk.db"},
+        )
+        with server(folder) as (address, _):
+            check("off by default, simplejwt's access token is refused", answer(address, "/production/status/", token=access)[0], 401)
+            check("and so is its refresh token", answer(address, "/token/refresh/", refresh)[0], 401)
+        with server(folder, **switch) as (address, _):
+            status, body = answer(address, "/production/status/", token=access)
+            check("simplejwt's access token is accepted", (status, body.get("user", {}).get("username")), (200, "asha"))
+            check("simplejwt's refresh token is no access token", answer(address, "/production/status/", token=str(before))[0], 401)
+            status, pair = answer(address, "/token/refresh/", refresh)
+            check("simplejwt's refresh token is exchanged", status, 200)
+            check("simplejwt accepts what it was exchanged for", ask_django(pair["access"])[0], 200)
+            again = answer(address, "/token/refresh/", refresh)
+            check("a lost answer is forgiven", (again[0], again[1].get("refresh")), (200, pair["refresh"]))
+            check("the new access token is accepted", answer(address, "/production/status/", token=pair["access"])[0], 200)
+            # The use is noted a moment after its answer.
+            refused = until("reuse", lambda: next((a for a in [answer(address, "/token/refresh/", refresh)] if a[0] != 200), None))
+            check("after that, a second exchange is refused", (refused[0], refused[1].get("code")), (401, "token_reused"))
+            check("and ends the session", answer(address, "/token/refresh/", {"refresh": pair["refresh"]})[0], 401)
+            other = RefreshToken.for_user(User(id=58, username="nobody"))
+            check("the token of one who did not move is refused", answer(address, "/token/refresh/", {"refresh": str(other)})[0], 401)
+
+
 main()
+move()

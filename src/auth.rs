@@ -1,7 +1,7 @@
 //! The flows of phone login: request, verify, resend, status, refresh, sessions, delivery reports, upkeep.
 //!
 //! They know the seams and the rules, and nothing of HTTP, SQL or Twilio. Time and chance come in as a [`Clock`] and a
-//! [`Random`]; a flow that has begun to spend runs in a task of its own, so that a phone that hangs up cancels nothing.
+//! [`Random`]; a flow that writes runs in a task of its own, so that a phone that hangs up cancels nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,9 @@ use crate::tokens::Tokens;
 
 mod delivery;
 mod error;
+mod exchange;
 mod flight;
+mod opening;
 pub mod operator;
 mod quota;
 mod recent;
@@ -85,6 +87,17 @@ pub struct Origin {
     pub request_id: String,
 }
 
+impl Origin {
+    /// Who acts from there, as audit rows tell it.
+    fn actor(&self, at: Timestamp) -> Actor {
+        Actor {
+            ip: Some(self.address.to_string()),
+            request_id: Some(self.request_id.clone()),
+            ..Actor::system(at)
+        }
+    }
+}
+
 impl Auth {
     /// Puts the flows together.
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -112,11 +125,11 @@ impl Auth {
     /// Runs a flow in a task of its own: once begun, it ends, whether or not the phone still listens.
     async fn run<T: Send + 'static>(
         &self,
-        flow: impl Future<Output = Limited<T>> + Send + 'static,
-    ) -> Limited<T> {
-        self.tasks.spawn(flow.in_current_span()).await.unwrap_or_else(|error| {
+        flow: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, AuthError> {
+        self.tasks.spawn(flow.in_current_span()).await.map_err(|error| {
             tracing::error!(%error, "a flow died");
-            Limited::free(Err(AuthError::Internal))
+            AuthError::Internal
         })
     }
 
@@ -128,12 +141,7 @@ impl Auth {
     }
 
     fn actor(&self, now: Timestamp, channel: Channel, phone: &PhoneNumber, origin: &Origin) -> Actor {
-        Actor {
-            channel: Some(channel),
-            ip: Some(origin.address.to_string()),
-            request_id: Some(origin.request_id.clone()),
-            ..Actor::system(now)
-        }
-        .with_phone(phone, self.parts.keys.current().audit_hash(phone))
+        let actor = Actor { channel: Some(channel), ..origin.actor(now) };
+        actor.with_phone(phone, self.parts.keys.current().audit_hash(phone))
     }
 }

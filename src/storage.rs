@@ -14,8 +14,8 @@ use crate::domain::message::Message;
 use crate::domain::quota::Quota;
 use crate::domain::session::Standing;
 use crate::domain::{
-    Challenge, ChallengeId, Channel, MessageId, NewChallenge, PhoneNumber, Session, SessionId, SpendId,
-    TestNumber, Timestamp, User, UserId,
+    Challenge, ChallengeId, Channel, Exchange, MessageId, NewChallenge, PhoneNumber, Session, SessionId,
+    SpendId, TestNumber, Timestamp, User, UserId,
 };
 
 pub mod operator;
@@ -52,6 +52,8 @@ pub trait View {
     fn count_live_sessions(&self, now: Timestamp) -> Stored<u64>;
     /// When a generation of a session was rotated away, while that is still known.
     fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>>;
+    /// What became of the foreign refresh token of this name, until it has expired.
+    fn exchange(&self, jti: &str) -> Stored<Option<Exchange>>;
     /// The newest challenges of a phone in a channel, newest first, at most `limit`.
     fn challenges(&self, channel: Channel, phone: &PhoneNumber, limit: usize) -> Stored<Vec<Challenge>>;
     /// The number of the latest challenge of all.
@@ -106,6 +108,9 @@ pub trait Tx: View {
         forget: Timestamp,
     ) -> Stored<()>;
 
+    /// Writes what became of a foreign refresh token, once.
+    fn insert_exchange(&mut self, exchange: &Exchange) -> Stored<()>;
+
     /// Spends a unit now.
     fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> Stored<SpendId>;
     /// Gives a unit back.
@@ -153,7 +158,7 @@ pub struct PurgeHorizon {
     pub spends: Timestamp,
     /// Challenges and their messages, and test numbers that ended.
     pub challenges: Timestamp,
-    /// Sessions that ended or expired.
+    /// Sessions that ended or expired, and foreign refresh tokens that were exchanged and have expired.
     pub sessions: Timestamp,
     /// Audit rows.
     pub audit: Timestamp,

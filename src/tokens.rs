@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Secret, Session, SessionId, Timestamp, User, UserId};
 
+mod foreign;
 pub mod keys;
 
+pub use foreign::ForeignClaims;
+use foreign::ForeignKeys;
 use keys::KeySet;
 
 /// The longest token worth reading; ours have some 400 bytes.
@@ -30,7 +33,7 @@ pub enum TokenKind {
 /// Why a token is no good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is garbled, foreign, of the wrong kind, or signed by nobody we know.
+    /// It is garbled, of the wrong kind, or signed by nobody we know.
     #[error("the token is not valid")]
     Invalid,
     /// It was good once.
@@ -38,7 +41,7 @@ pub enum TokenError {
     Expired,
 }
 
-/// What a good token says.
+/// What a good token of ours says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// Access or refresh.
@@ -51,6 +54,15 @@ pub struct Claims {
     pub session: SessionId,
     /// The session's refresh generation at its issue.
     pub generation: u32,
+}
+
+/// A token that is good by itself; whether its session, or its user, still stands is not its to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// We issued it.
+    Own(Claims),
+    /// The system before this one issued it.
+    Foreign(ForeignClaims),
 }
 
 /// What a login or a refresh answers with.
@@ -70,6 +82,7 @@ pub struct Tokens {
     access_ttl: Duration,
     names: Names,
     jwks: Option<String>,
+    foreign: Option<ForeignKeys>,
 }
 
 /// Whom tokens name beside the user; what is not set is not written.
@@ -103,6 +116,16 @@ struct Payload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
+}
+
+/// What is asked of every token alike, whoever issued it.
+struct Frame {
+    token_type: TokenKind,
+    exp: i64,
+    user_id: UserIdClaim,
+    nbf: Option<i64>,
+    iss: Option<String>,
     aud: Option<String>,
 }
 
@@ -141,6 +164,7 @@ impl Tokens {
             access_ttl,
             names: Names::default(),
             jwks: None,
+            foreign: None,
         }
     }
 
@@ -161,6 +185,7 @@ impl Tokens {
             access_ttl,
             names: Names::default(),
             jwks: Some(jwks),
+            foreign: None,
         }
     }
 
@@ -169,6 +194,12 @@ impl Tokens {
     #[must_use]
     pub fn naming(self, names: Names) -> Self {
         Self { names, ..self }
+    }
+
+    /// Accepts the tokens that simplejwt issued under these secrets, too. Ours stay under the configured algorithm alone.
+    #[must_use]
+    pub fn accepting_foreign(self, secret: &Secret, fallbacks: &[Secret]) -> Self {
+        Self { foreign: Some(ForeignKeys::new(secret, fallbacks)), ..self }
     }
 
     /// The public keys as a JSON Web Key Set (RFC 7517 §5); `None` where a secret signs.
@@ -214,25 +245,21 @@ impl Tokens {
     ///
     /// # Errors
     /// [`TokenError::Expired`] only for one that is good in every other respect.
-    pub fn verify(&self, token: &str, kind: TokenKind, now: Timestamp) -> Result<Claims, TokenError> {
-        let payload = self.payload(token).ok_or(TokenError::Invalid)?;
-        if payload.token_type != kind || payload.nbf.is_some_and(|nbf| now.as_secs() < nbf) {
-            return Err(TokenError::Invalid);
+    pub fn verify(&self, token: &str, kind: TokenKind, now: Timestamp) -> Result<Verified, TokenError> {
+        match (self.verify_own(token, kind, now), &self.foreign) {
+            (Err(TokenError::Invalid), Some(foreign)) => {
+                foreign.verify(token, kind, &self.names, now).map(Verified::Foreign)
+            }
+            (own, _) => own.map(Verified::Own),
         }
-        if names_another(payload.iss.as_ref(), self.names.issuer.as_ref())
-            || names_another(payload.aud.as_ref(), self.names.audience.as_ref())
-        {
-            return Err(TokenError::Invalid);
-        }
-        let user = match payload.user_id {
-            UserIdClaim::Text(text) => text.parse().map_err(|_| TokenError::Invalid)?,
-            UserIdClaim::Number(number) => number,
-        };
-        let session = SessionId::parse(&payload.sid).ok_or(TokenError::Invalid)?;
-        if now.as_secs() >= payload.exp {
-            return Err(TokenError::Expired);
-        }
-        Ok(Claims { kind, jti: payload.jti, user: UserId(user), session, generation: payload.r#gen })
+    }
+
+    fn verify_own(&self, token: &str, kind: TokenKind, now: Timestamp) -> Result<Claims, TokenError> {
+        let Payload { token_type, exp, jti, user_id, sid, r#gen: generation, nbf, iss, aud, .. } =
+            self.payload(token).ok_or(TokenError::Invalid)?;
+        let session = SessionId::parse(&sid).ok_or(TokenError::Invalid)?;
+        let user = Frame { token_type, exp, user_id, nbf, iss, aud }.check(kind, &self.names, now)?;
+        Ok(Claims { kind, jti, user, session, generation })
     }
 
     fn sign(&self, payload: &Payload) -> Option<String> {
@@ -242,14 +269,7 @@ impl Tokens {
     }
 
     fn payload(&self, token: &str) -> Option<Payload> {
-        if token.len() > MAX_BYTES {
-            return None;
-        }
-        let header = data_encoding::BASE64URL_NOPAD.decode(token.split('.').next()?.as_bytes()).ok()?;
-        let header: StrictHeader = serde_json::from_slice(&header).ok()?;
-        if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-            return None;
-        }
+        let header = strict_header(token)?;
         // A token that names its key is held against that key alone.
         let fitting = self.verifying.iter().filter(|each| each.kid.is_none() || each.kid == header.kid);
         fitting
@@ -257,6 +277,36 @@ impl Tokens {
             .map(|token| token.claims)
             .next()
     }
+}
+
+impl Frame {
+    /// Whose token it is, if it is one of the given kind that is good at `now`.
+    fn check(self, kind: TokenKind, names: &Names, now: Timestamp) -> Result<UserId, TokenError> {
+        if self.token_type != kind || self.nbf.is_some_and(|nbf| now.as_secs() < nbf) {
+            return Err(TokenError::Invalid);
+        }
+        if names_another(self.iss.as_ref(), names.issuer.as_ref())
+            || names_another(self.aud.as_ref(), names.audience.as_ref())
+        {
+            return Err(TokenError::Invalid);
+        }
+        let user = match self.user_id {
+            UserIdClaim::Text(text) => text.parse().map_err(|_| TokenError::Invalid)?,
+            UserIdClaim::Number(number) => number,
+        };
+        if now.as_secs() >= self.exp { Err(TokenError::Expired) } else { Ok(UserId(user)) }
+    }
+}
+
+/// The header, if it has nothing in it that is not understood here.
+fn strict_header(token: &str) -> Option<StrictHeader> {
+    if token.len() > MAX_BYTES {
+        return None;
+    }
+    let header = data_encoding::BASE64URL_NOPAD.decode(token.split('.').next()?.as_bytes()).ok()?;
+    let header: StrictHeader = serde_json::from_slice(&header).ok()?;
+    let is_jwt = header.typ.as_ref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
+    is_jwt.then_some(header)
 }
 
 fn validation(algorithm: JwtAlgorithm) -> Validation {

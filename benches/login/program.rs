@@ -191,6 +191,7 @@ fn open_session(tx: &rusqlite::Transaction<'_>, n: usize) -> String {
         is_active: true,
         phone_verified: true,
         joined_at: now,
+        has_foreign_tokens: false,
     };
     let tokens = Tokens::new(&Secret::new(SECRET), &[], lifetimes.access);
     tokens.pair(&session, &user, format!("{n:032x}"), now).expect("tokens are signed").access

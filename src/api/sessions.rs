@@ -109,7 +109,8 @@ impl SessionsApi {
     /// Get the next pair of tokens
     ///
     /// A lost answer is forgiven: asking again with the same token gives the same pair's successor again. A token
-    /// presented outside the rules ends the session (`token_reused`).
+    /// presented outside the rules ends the session (`token_reused`). With `tokens.accept_foreign`, a refresh token that
+    /// Django issued before the move is exchanged once, by the same rules.
     #[oai(path = "/token/refresh/", method = "post", tag = "Group::Sessions", operation_id = "refreshTokens")]
     async fn refresh(
         &self,
@@ -118,7 +119,8 @@ impl SessionsApi {
     ) -> Result<Json<Pair>, Refusal<Refreshing>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
-        let pair = self.flow.auth.refresh(token, origin(&caller)).await.map_err(ApiError::from)?;
+        let device = caller.device.clone().unwrap_or_default();
+        let pair = self.flow.auth.refresh(token, device, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(Json(Pair { access: pair.access, refresh: pair.refresh }))
     }
 
@@ -160,7 +162,8 @@ impl SessionsApi {
     async fn sessions(&self, token: BearerToken) -> Result<Json<Sessions>, Refusal<Bearing>> {
         let bearer = self.flow.authenticate(&token).await?;
         let sessions = self.flow.auth.sessions(&bearer).await.map_err(ApiError::from)?;
-        let sessions = sessions.into_iter().map(|session| live_session(session, &bearer.session)).collect();
+        let sessions =
+            sessions.into_iter().map(|session| live_session(session, bearer.session.as_ref())).collect();
         Ok(Json(Sessions { sessions }))
     }
 
@@ -183,9 +186,9 @@ fn done(message: &str) -> Json<Done> {
     Json(Done { message: message.to_owned() })
 }
 
-fn live_session(session: Session, own: &SessionId) -> LiveSession {
+fn live_session(session: Session, own: Option<&SessionId>) -> LiveSession {
     LiveSession {
-        current: session.id == *own,
+        current: own == Some(&session.id),
         id: session.id.to_string(),
         device: session.device,
         ip: session.ip,

@@ -21,7 +21,7 @@ pub enum AuthError {
     /// The user is deactivated.
     #[error("the account is disabled")]
     AccountDisabled,
-    /// The token is garbled, foreign, of the wrong kind, or its session has ended.
+    /// The token is garbled, of the wrong kind, signed by somebody else, or its session has ended.
     #[error("the token is not valid")]
     TokenInvalid,
     /// The token was good once.

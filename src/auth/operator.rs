@@ -127,12 +127,17 @@ impl Operator {
         Ok(Ok((changed, ended)))
     }
 
-    /// Ends a user's live sessions and says how many there were.
+    /// Ends a user's live sessions and says how many there were; foreign tokens are worthless from now on.
     pub fn log_out(&self, tx: &mut dyn Tx, user: &User) -> Stored<usize> {
         let sessions = tx.live_sessions(user.id, self.at)?;
         let ended = sessions.len();
         for session in sessions {
             self.revoke(tx, session)?;
+        }
+        if user.has_foreign_tokens {
+            tx.update_user(&User { has_foreign_tokens: false, ..user.clone() })?;
+            let line = Actor::system(self.at).did(AuditEvent::TokenRevoked).user(user.id);
+            tx.audit(line.detail("operator: foreign tokens revoked"))?;
         }
         Ok(ended)
     }

@@ -1,41 +1,60 @@
 //! The refresh of a session: rotation that forgives a lost answer, and still catches a stolen token.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Stop, said};
+use super::exchange::Exchanging;
+use super::sessions::live_session;
 use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::session::{EndReason, Lifetimes, Presented};
 use crate::domain::{ClientAddress, Session, Timestamp, User};
 use crate::random;
 use crate::storage::{Stored, Tx, View};
-use crate::tokens::{Claims, TokenKind, TokenPair};
+use crate::tokens::{Claims, TokenKind, TokenPair, Verified};
 
 impl Auth {
-    /// Answers a refresh token with the session's next pair, or with its current one again.
+    /// Answers a refresh token with the session's next pair, or with its current one again. A foreign one opens a session
+    /// on the device of that name.
     ///
     /// # Errors
     /// [`AuthError::TokenReused`] where the token is outside the rules, after the session was ended for it;
     /// [`AuthError::TokenInvalid`], [`AuthError::TokenExpired`], [`AuthError::AccountDisabled`].
-    pub async fn refresh(&self, token: &str, origin: Origin) -> Result<TokenPair, AuthError> {
+    pub async fn refresh(
+        self: &Arc<Self>,
+        token: &str,
+        device: String,
+        origin: Origin,
+    ) -> Result<TokenPair, AuthError> {
         let now = self.parts.clock.now();
-        let claims = self.parts.tokens.verify(token, TokenKind::Refresh, now)?;
+        let verified = self.parts.tokens.verify(token, TokenKind::Refresh, now)?;
+        self.run(self.clone().answer(verified, device, origin, now)).await?
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        verified: Verified,
+        device: String,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<TokenPair, AuthError> {
         let random = &*self.parts.random;
-        let actor = Actor {
-            ip: Some(origin.address.to_string()),
-            request_id: Some(origin.request_id),
-            ..Actor::system(now)
+        let presenter = Presenter { actor: origin.actor(now), address: origin.address };
+        let (lifetimes, grace) = (self.policy().lifetimes, self.policy().reuse_grace);
+        let (result, trail) = match verified {
+            Verified::Own(claims) => {
+                let rotation =
+                    Rotation { claims, presenter, next_jti: random::jti(random), lifetimes, grace };
+                self.parts.store.write(move |tx| rotation.write(tx)).await?
+            }
+            Verified::Foreign(claims) => {
+                let session = self.new_session(device, &origin, now);
+                let exchanging = Exchanging { claims, presenter, session, grace };
+                self.parts.store.write(move |tx| exchanging.write(tx)).await?
+            }
         };
-        let rotation = Rotation {
-            claims,
-            actor,
-            address: origin.address,
-            next_jti: random::jti(random),
-            lifetimes: self.policy().lifetimes,
-            grace: self.policy().reuse_grace,
-        };
-        let (result, trail) = self.parts.store.write(move |tx| rotation.write(tx)).await?;
         trail.log();
         let (session, user) = result?;
         self.parts.tokens.pair(&session, &user, random::jti(random), now).ok_or(AuthError::Internal)
@@ -45,14 +64,20 @@ impl Auth {
 /// Everything that the write needs, drawn and derived beforehand.
 struct Rotation {
     claims: Claims,
-    actor: Actor,
-    address: ClientAddress,
+    presenter: Presenter,
     next_jti: String,
     lifetimes: Lifetimes,
     grace: Duration,
 }
 
-type Rotated = Result<(Session, User), AuthError>;
+/// Who presents a refresh token.
+pub(super) struct Presenter {
+    pub(super) actor: Actor,
+    address: ClientAddress,
+}
+
+/// The session whose current pair is the answer, and its user.
+pub(super) type Rotated = Result<(Session, User), AuthError>;
 
 impl Rotation {
     fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Trail)> {
@@ -61,11 +86,9 @@ impl Rotation {
     }
 
     fn decide(&self, tx: &mut dyn Tx, trail: &mut Trail) -> Result<(Session, User), Stop> {
-        let (claims, now) = (&self.claims, self.actor.at);
-        let session = tx.session(&claims.session)?.filter(|session| session.user == claims.user);
-        let session = session.filter(|session| session.is_live(now)).ok_or(AuthError::TokenInvalid)?;
+        let (claims, now) = (&self.claims, self.presenter.actor.at);
+        let session = live_session(tx, &claims.session, claims.user, now)?.ok_or(AuthError::TokenInvalid)?;
         let user = tx.user(claims.user)?.ok_or(AuthError::TokenInvalid)?;
-        let line = |event| self.actor.did(event).user(user.id).session(&session.id);
         let presented = judge(tx, &session, claims, now, self.grace)?;
         // A stolen token is found out whatever became of the user.
         if !user.is_active && presented != Presented::Reuse {
@@ -75,26 +98,50 @@ impl Rotation {
             Presented::Rotate => {
                 tx.note_rotation(&session.id, session.generation, now, now - self.grace)?;
                 let mut session = session.rotated(self.next_jti.clone(), now, &self.lifetimes);
-                session.ip = self.address.to_string();
+                session.ip = self.presenter.address.to_string();
                 tx.update_session(&session)?;
-                trail.add(tx, self.actor.did(AuditEvent::TokenCreated).user(user.id).session(&session.id))?;
+                trail.add(tx, self.presenter.line(AuditEvent::TokenCreated, &session))?;
                 Ok((session, user))
             }
             Presented::Repeat { after_grace } => {
-                if self.is_another_network(&session) {
-                    trail.add(tx, line(AuditEvent::TokenReuse).detail("repeated from another network"))?;
-                } else if after_grace {
-                    trail.add(tx, line(AuditEvent::TokenReuse).detail("repeated after the grace"))?;
-                }
+                self.presenter.repeats(tx, trail, &session, after_grace)?;
                 Ok((session, user))
             }
-            Presented::Reuse => {
-                trail.add(tx, line(AuditEvent::TokenReuse).detail("outside the rules"))?;
-                trail.add(tx, line(AuditEvent::TokenRevoked).detail(EndReason::Reuse.as_str()))?;
-                tx.update_session(&session.ended(now, EndReason::Reuse))?;
-                Err(AuthError::TokenReused.into())
-            }
+            Presented::Reuse => Err(self.presenter.reuses(tx, trail, session)?.into()),
         }
+    }
+}
+
+impl Presenter {
+    /// Tells of a repetition, where it is worth telling.
+    pub(super) fn repeats(
+        &self,
+        tx: &mut dyn Tx,
+        trail: &mut Trail,
+        session: &Session,
+        after_grace: bool,
+    ) -> Stored<()> {
+        let detail = if self.is_another_network(session) {
+            "repeated from another network"
+        } else if after_grace {
+            "repeated after the grace"
+        } else {
+            return Ok(());
+        };
+        trail.add(tx, self.line(AuditEvent::TokenReuse, session).detail(detail))
+    }
+
+    /// Ends a session of which a token was presented outside the rules; gives what to answer.
+    pub(super) fn reuses(&self, tx: &mut dyn Tx, trail: &mut Trail, session: Session) -> Stored<AuthError> {
+        trail.add(tx, self.line(AuditEvent::TokenReuse, &session).detail("outside the rules"))?;
+        let revoked = self.line(AuditEvent::TokenRevoked, &session);
+        trail.add(tx, revoked.detail(EndReason::Reuse.as_str()))?;
+        tx.update_session(&session.ended(self.actor.at, EndReason::Reuse))?;
+        Ok(AuthError::TokenReused)
+    }
+
+    fn line(&self, event: AuditEvent, session: &Session) -> AuditRecord {
+        self.actor.did(event).user(session.user).session(&session.id)
     }
 
     fn is_another_network(&self, session: &Session) -> bool {

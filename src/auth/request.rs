@@ -100,7 +100,8 @@ impl Auth {
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
-        self.run(self.clone().send_code(request, address, now, foreign_writes)).await
+        let flow = self.clone().send_code(request, address, now, foreign_writes);
+        self.run(flow).await.unwrap_or_else(|died| Limited::free(Err(died)))
     }
 
     async fn send_code(

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::refresh::judge;
 use super::trail::Trail;
-use super::{Auth, AuthError, Authenticated, Origin};
+use super::{Auth, AuthError, Authenticated, Origin, exchange};
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::session::{EndReason, Presented, Standing};
-use crate::domain::{Session, SessionId, Timestamp};
-use crate::storage::{Stored, Tx};
-use crate::tokens::{TokenError, TokenKind};
+use crate::domain::{Session, SessionId, Timestamp, User, UserId};
+use crate::storage::{Stored, Tx, View};
+use crate::tokens::{Claims, TokenError, TokenKind, Verified};
 
 /// How coarse `last_used_at` may be: a session in steady use costs one write a minute.
 const COARSE: Duration = Duration::from_mins(1);
@@ -67,21 +67,14 @@ impl Auth {
     /// asks here wants to let the bearer in.
     pub async fn check_token(&self, token: &str) -> Result<(), AuthError> {
         let now = self.parts.clock.now();
-        let access = self.parts.tokens.verify(token, TokenKind::Access, now);
-        let claims = match access {
+        let verified = match self.parts.tokens.verify(token, TokenKind::Access, now) {
             Err(TokenError::Invalid) => self.parts.tokens.verify(token, TokenKind::Refresh, now)?,
             other => other?,
         };
         let grace = self.policy().reuse_grace;
-        let good = self.parts.store.read(move |view| {
-            let session = view.session(&claims.session)?;
-            let session = session.filter(|session| session.user == claims.user && session.is_live(now));
-            let Some(session) = session else { return Ok(false) };
-            if !view.user(session.user)?.is_some_and(|user| user.is_active) {
-                return Ok(false);
-            }
-            Ok(claims.kind == TokenKind::Access
-                || judge(view, &session, &claims, now, grace)? != Presented::Reuse)
+        let good = self.parts.store.read(move |view| match &verified {
+            Verified::Own(claims) => is_good(view, claims, now, grace),
+            Verified::Foreign(claims) => exchange::is_good(view, claims, now, grace),
         });
         if good.await? { Ok(()) } else { Err(AuthError::TokenInvalid) }
     }
@@ -90,22 +83,26 @@ impl Auth {
     ///
     /// # Errors
     /// [`AuthError::TokenInvalid`] where it has ended already, [`AuthError::TokenExpired`].
-    pub async fn log_out(&self, token: &str, origin: Origin) -> Result<(), AuthError> {
-        let claims = self.parts.tokens.verify(token, TokenKind::Refresh, self.parts.clock.now())?;
-        let ended = self.end(origin, move |tx, now| {
-            let session = tx.session(&claims.session)?;
-            Ok(session.filter(|s| s.user == claims.user && s.is_live(now)).into_iter().collect())
+    pub async fn log_out(self: &Arc<Self>, token: &str, origin: Origin) -> Result<(), AuthError> {
+        let verified = self.parts.tokens.verify(token, TokenKind::Refresh, self.parts.clock.now())?;
+        let ended = self.end(origin, move |tx, ending| match &verified {
+            Verified::Own(claims) => ending.one(tx, &claims.session, claims.user),
+            Verified::Foreign(claims) => exchange::log_out(tx, ending, claims),
         });
-        if ended.await? == 0 { Err(AuthError::TokenInvalid) } else { Ok(()) }
+        if ended.await? { Ok(()) } else { Err(AuthError::TokenInvalid) }
     }
 
-    /// Ends all sessions of the bearer, this one included.
+    /// Ends all sessions of the bearer, this one included, and makes foreign tokens worthless.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] and its like without a database.
-    pub async fn log_out_everywhere(&self, bearer: &Authenticated, origin: Origin) -> Result<(), AuthError> {
+    pub async fn log_out_everywhere(
+        self: &Arc<Self>,
+        bearer: &Authenticated,
+        origin: Origin,
+    ) -> Result<(), AuthError> {
         let user = bearer.user.id;
-        self.end(origin, move |tx, now| tx.live_sessions(user, now)).await.map(drop)
+        self.end(origin, move |tx, ending| ending.all(tx, user)).await
     }
 
     /// The bearer's live sessions, the newest first.
@@ -124,43 +121,85 @@ impl Auth {
     /// # Errors
     /// [`AuthError::SessionNotFound`] for one that has ended, never was, or is another's.
     pub async fn end_session(
-        &self,
+        self: &Arc<Self>,
         bearer: &Authenticated,
         id: &str,
         origin: Origin,
     ) -> Result<(), AuthError> {
         let id = SessionId::parse(id).ok_or(AuthError::SessionNotFound)?;
         let user = bearer.user.id;
-        let ended = self.end(origin, move |tx, now| {
-            let session = tx.session(&id)?;
-            Ok(session.filter(|session| session.user == user && session.is_live(now)).into_iter().collect())
-        });
-        if ended.await? == 0 { Err(AuthError::SessionNotFound) } else { Ok(()) }
+        let ended = self.end(origin, move |tx, ending| ending.one(tx, &id, user));
+        if ended.await? { Ok(()) } else { Err(AuthError::SessionNotFound) }
     }
 
-    /// Ends the sessions that `find` finds, and says how many.
-    async fn end<F>(&self, origin: Origin, find: F) -> Result<usize, AuthError>
+    /// Has `act` end what it will.
+    async fn end<T, F>(&self, origin: Origin, act: F) -> Result<T, AuthError>
     where
-        F: FnOnce(&mut dyn Tx, Timestamp) -> Stored<Vec<Session>> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Tx, &mut Ending) -> Stored<T> + Send + 'static,
     {
-        let actor = Actor {
-            ip: Some(origin.address.to_string()),
-            request_id: Some(origin.request_id),
-            ..Actor::system(self.parts.clock.now())
+        let (store, actor) = (self.parts.store.clone(), origin.actor(self.parts.clock.now()));
+        let flow = async move {
+            let write = store.write(move |tx| {
+                let mut ending = Ending { actor, trail: Trail::default() };
+                Ok((act(tx, &mut ending)?, ending.trail))
+            });
+            let (ended, trail) = write.await?;
+            trail.log();
+            Ok(ended)
         };
-        let write = self.parts.store.write(move |tx| {
-            let mut trail = Trail::default();
-            let sessions = find(tx, actor.at)?;
-            let count = sessions.len();
-            for session in sessions {
-                let line = actor.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
-                trail.add(tx, line.detail(EndReason::Logout.as_str()))?;
-                tx.update_session(&session.ended(actor.at, EndReason::Logout))?;
-            }
-            Ok((count, trail))
-        });
-        let (count, trail) = write.await?;
-        trail.log();
-        Ok(count)
+        self.run(flow).await?
     }
+}
+
+/// Who logs out, and what the audit trail has been told of it.
+pub(super) struct Ending {
+    pub(super) actor: Actor,
+    pub(super) trail: Trail,
+}
+
+impl Ending {
+    /// Ends a session.
+    pub(super) fn session(&mut self, tx: &mut dyn Tx, session: Session) -> Stored<()> {
+        let line = self.actor.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
+        self.trail.add(tx, line.detail(EndReason::Logout.as_str()))?;
+        tx.update_session(&session.ended(self.actor.at, EndReason::Logout))
+    }
+
+    /// Ends a live session of `user`; false where there is none of this name.
+    fn one(&mut self, tx: &mut dyn Tx, id: &SessionId, user: UserId) -> Stored<bool> {
+        let session = live_session(tx, id, user, self.actor.at)?;
+        session.map_or(Ok(false), |session| self.session(tx, session).map(|()| true))
+    }
+
+    /// Ends all that `user` could still come with.
+    fn all(&mut self, tx: &mut dyn Tx, user: UserId) -> Stored<()> {
+        for session in tx.live_sessions(user, self.actor.at)? {
+            self.session(tx, session)?;
+        }
+        if let Some(user) = exchange::holder(tx, user)? {
+            let line = self.actor.did(AuditEvent::TokenRevoked).user(user.id);
+            self.trail.add(tx, line.detail("logout: foreign tokens"))?;
+            tx.update_user(&User { has_foreign_tokens: false, ..user })?;
+        }
+        Ok(())
+    }
+}
+
+/// The session of this name, if it is the user's and stands.
+pub(super) fn live_session(
+    view: &dyn View,
+    id: &SessionId,
+    user: UserId,
+    now: Timestamp,
+) -> Stored<Option<Session>> {
+    Ok(view.session(id)?.filter(|session| session.user == user && session.is_live(now)))
+}
+
+fn is_good(view: &dyn View, claims: &Claims, now: Timestamp, grace: Duration) -> Stored<bool> {
+    let Some(session) = live_session(view, &claims.session, claims.user, now)? else { return Ok(false) };
+    if !view.user(session.user)?.is_some_and(|user| user.is_active) {
+        return Ok(false);
+    }
+    Ok(claims.kind == TokenKind::Access || judge(view, &session, claims, now, grace)? != Presented::Reuse)
 }

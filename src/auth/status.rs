@@ -2,33 +2,40 @@
 
 use std::sync::Arc;
 
-use super::{Auth, AuthError};
+use super::{Auth, AuthError, exchange};
 use crate::domain::{SessionId, User};
-use crate::tokens::TokenKind;
+use crate::tokens::{TokenKind, Verified};
 
 /// The bearer of a good access token, with session and user as they are now, not as they were at its issue.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
-    /// The session of the token.
-    pub session: SessionId,
+    /// The session of the token; a foreign one has none.
+    pub session: Option<SessionId>,
     /// Its user; perhaps deactivated, which only some endpoints mind.
     pub user: Arc<User>,
 }
 
 impl Auth {
-    /// Reads a Bearer access token: no disk where session and user are in memory.
+    /// Reads a Bearer access token: no disk where session and user are in memory. A foreign token's user is always read.
     ///
     /// # Errors
     /// [`AuthError::TokenExpired`]; [`AuthError::TokenInvalid`] for everything else that is wrong with it, an ended
     /// session included; [`AuthError::Unavailable`] without a database.
     pub async fn authenticate(self: &Arc<Self>, token: &str) -> Result<Authenticated, AuthError> {
         let now = self.parts.clock.now();
-        let claims = self.parts.tokens.verify(token, TokenKind::Access, now)?;
+        let claims = match self.parts.tokens.verify(token, TokenKind::Access, now)? {
+            Verified::Own(claims) => claims,
+            Verified::Foreign(claims) => {
+                let user = self.parts.store.read(move |view| exchange::holder(view, claims.user)).await?;
+                let user = Arc::new(user.ok_or(AuthError::TokenInvalid)?);
+                return Ok(Authenticated { session: None, user });
+            }
+        };
         let principal = self.parts.store.principal(&claims.session).await?.ok_or(AuthError::TokenInvalid)?;
         if principal.session.user != claims.user || !principal.session.is_live(now) {
             return Err(AuthError::TokenInvalid);
         }
         self.touch(&claims.session, &principal.session, claims.generation, now);
-        Ok(Authenticated { session: claims.session, user: principal.user })
+        Ok(Authenticated { session: Some(claims.session), user: principal.user })
     }
 }

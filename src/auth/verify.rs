@@ -7,8 +7,8 @@ use hmac::Mac;
 use subtle::ConstantTimeEq;
 
 use super::error::{Stop, said};
+use super::opening::{NewSession, OpenedBy};
 use super::quota::{self, AddressQuota, Limited, QuotaState};
-use super::request::TEST_NUMBER;
 use super::settle::{LATEST, ensure_user};
 use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
@@ -17,10 +17,7 @@ use crate::domain::challenge::Use;
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::OtpPolicy;
 use crate::domain::quota::{Endpoint, Quota};
-use crate::domain::session::{EndReason, Lifetimes, Login};
-use crate::domain::{
-    Challenge, Channel, Code, PhoneNumber, Secret, Session, SessionId, TestNumber, Timestamp, User, UserId,
-};
+use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, TestNumber, Timestamp, User};
 use crate::random;
 use crate::storage::{Stored, Tx};
 use crate::tokens::TokenPair;
@@ -64,11 +61,8 @@ struct Attempt {
     otp: OtpPolicy,
     keys: KeyRing,
     role: String,
-    lifetimes: Lifetimes,
     conceal: bool,
-    max_sessions: usize,
-    session_id: SessionId,
-    jti: String,
+    session: NewSession,
 }
 
 /// What the write decided.
@@ -76,15 +70,6 @@ struct Attempted {
     address: Option<QuotaState>,
     login: Result<Opened, AuthError>,
     trail: Trail,
-}
-
-/// How a code proves a number.
-#[derive(Clone, Copy)]
-enum Proof {
-    /// It is the one that was sent to it.
-    Code,
-    /// It is that of a test number; what it opens ends when that does.
-    TestNumber { until: Timestamp },
 }
 
 struct Opened {
@@ -102,7 +87,8 @@ impl Auth {
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
-        self.run(self.clone().check_code(request, address, now, foreign_writes)).await
+        let flow = self.clone().check_code(request, address, now, foreign_writes);
+        self.run(flow).await.unwrap_or_else(|died| Limited::free(Err(died)))
     }
 
     async fn check_code(
@@ -115,16 +101,13 @@ impl Auth {
         let random = &*self.parts.random;
         let attempt = Attempt {
             actor: self.actor(now, request.channel, &request.phone, &request.origin),
+            session: self.new_session(request.device.clone(), &request.origin, now),
             request,
             address: address.clone(),
             otp: self.policy().otp.clone(),
             keys: self.parts.keys.clone(),
             role: self.policy().default_role.clone(),
-            lifetimes: self.policy().lifetimes,
             conceal: self.policy().conceal_accounts,
-            max_sessions: self.policy().max_sessions,
-            session_id: random::session_id(random, now),
-            jti: random::jti(random),
         };
         let channel = attempt.request.channel;
         let attempted = match self.parts.store.write(move |tx| attempt.write(tx)).await {
@@ -207,13 +190,13 @@ impl Attempt {
     }
 
     /// How the code that was given proves the number for a challenge, if it does.
-    fn proof(&self, challenge: &Challenge, test: Option<&TestNumber>) -> Option<Proof> {
+    fn proof(&self, challenge: &Challenge, test: Option<&TestNumber>) -> Option<OpenedBy> {
         let code = self.request.code.as_ref()?;
         if challenge.hash.matches(code, &self.keys, challenge.id, &self.request.phone) {
-            return Some(Proof::Code);
+            return Some(OpenedBy::Code);
         }
         let test = test.filter(|test| test.matches(code, &self.keys))?;
-        Some(Proof::TestNumber { until: test.until })
+        Some(OpenedBy::TestNumber { until: test.until })
     }
 
     /// The session of a login whose answer was lost, if this is the same phone, code and `Idempotency-Key` again.
@@ -259,7 +242,7 @@ impl Attempt {
         tx: &mut dyn Tx,
         trail: &mut Trail,
         challenge: &Challenge,
-        proof: Proof,
+        proof: OpenedBy,
         latest: &[Challenge],
         user: Option<User>,
     ) -> Result<Opened, Stop> {
@@ -270,7 +253,7 @@ impl Attempt {
         let active = user.as_ref().is_none_or(|user| user.is_active);
         let idempotency =
             self.request.idempotency_key.as_ref().and_then(|key| self.idempotency_mac(key, challenge));
-        let spent = Use { at: now, session: active.then(|| self.session_id.clone()), idempotency };
+        let spent = Use { at: now, session: active.then(|| self.session.id.clone()), idempotency };
         tx.update_challenge(&challenge.clone().consumed(spent))?;
         let mut user = match user {
             Some(user) => user,
@@ -285,38 +268,11 @@ impl Attempt {
             user.phone_verified = true;
             tx.update_user(&user)?;
         }
-        let login = Login {
-            user: user.id,
-            device: self.request.device.clone(),
-            ip: self.request.origin.address.to_string(),
-        };
-        let mut session =
-            Session::open(self.session_id.clone(), self.jti.clone(), login, now, &self.lifetimes);
-        let mut success = self.actor.did(AuditEvent::LoginSuccess);
-        if let Proof::TestNumber { until } = proof {
-            session = session.bounded(until);
-            success = success.detail(TEST_NUMBER);
-        }
-        self.make_room(tx, trail, user.id)?;
-        tx.insert_session(&session)?;
-        let [created, issued] =
-            [AuditEvent::SessionCreated, AuditEvent::TokenCreated].map(|event| self.actor.did(event));
-        for line in [success, created, issued] {
-            trail.add(tx, line.user(user.id).session(&session.id))?;
-        }
+        let mut success = self.actor.did(AuditEvent::LoginSuccess).user(user.id).session(&self.session.id);
+        success.detail = proof.detail();
+        trail.add(tx, success)?;
+        let session = self.session.open(tx, trail, &self.actor, user.id, proof)?;
         Ok(Opened { session, user, is_new_user })
-    }
-
-    /// Ends the user's oldest sessions, so that one more stays within the most that a user may have.
-    fn make_room(&self, tx: &mut dyn Tx, trail: &mut Trail, user: UserId) -> Stored<()> {
-        let sessions = tx.live_sessions(user, self.actor.at)?;
-        let surplus = (sessions.len() + 1).saturating_sub(self.max_sessions);
-        for oldest in sessions.into_iter().take(surplus) {
-            let line = self.actor.did(AuditEvent::TokenRevoked).user(user).session(&oldest.id);
-            trail.add(tx, line.detail(EndReason::Displaced.as_str()))?;
-            tx.update_session(&oldest.ended(self.actor.at, EndReason::Displaced))?;
-        }
-        Ok(())
     }
 
     /// Counts a wrong guess against every code that it could have been for, and against the phone's day. Where no code

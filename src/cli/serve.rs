@@ -98,6 +98,12 @@ async fn serve(
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
     let address = listener.local_addr().map_err(CliError::Runtime)?;
     tracing::info!(%address, database = %config.database.url.path().display(), "serving");
+    if config.tokens.accept_foreign {
+        tracing::info!(
+            "tokens that simplejwt issued before the move are accepted: set tokens.accept_foreign to false when its \
+             longest refresh lifetime has passed"
+        );
+    }
     if config.debug {
         output.text(&banner(config, &address.to_string()))?;
     }

@@ -95,7 +95,9 @@ Sessions stay, and are good again after `freshk user activate`; `freshk user log
     /// End all sessions of a user
     #[command(after_long_help = "\
 Example:
-  freshk user logout 42")]
+  freshk user logout 42
+
+Tokens that Django issued before the move (tokens.accept_foreign) are worthless for this user from then on.")]
     Logout {
         /// An id, a phone or a username
         user: String,

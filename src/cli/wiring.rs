@@ -214,7 +214,12 @@ fn tokens(config: &Config, secret: &Secret) -> Result<Tokens, WiringError> {
         }
     };
     let names = Names { issuer: config.tokens.issuer.clone(), audience: config.tokens.audience.clone() };
-    Ok(tokens.naming(names))
+    let tokens = tokens.naming(names);
+    Ok(if config.tokens.accept_foreign {
+        tokens.accepting_foreign(secret, &config.secret_key_fallbacks)
+    } else {
+        tokens
+    })
 }
 
 fn endpoint(

@@ -24,6 +24,8 @@ pub struct Tokens {
     pub reuse_grace: Duration,
     /// Sessions of one user at once; the oldest goes.
     pub max_sessions: usize,
+    /// Whether tokens that simplejwt issued under the secret are good.
+    pub accept_foreign: bool,
 }
 
 /// What signs tokens.
@@ -100,10 +102,30 @@ static MAX_SESSIONS: Key = Key::new(
     "Sessions of one user at once; the oldest goes.",
 );
 
+static ACCEPT_FOREIGN: Key = Key::new(
+    "tokens.accept_foreign",
+    Kind::Switch,
+    "false",
+    "For the move from Django: what simplejwt issued under secret_key or a fallback is good for users whose id an import \
+     brought. Access tokens until they expire; a refresh token is exchanged once for a session here. Switch it off when \
+     Django's longest refresh lifetime has passed.",
+);
+
 pub(super) const SECTION: Section = Section {
     name: "tokens",
     doc: "Tokens and sessions.",
-    keys: &[&ALGORITHM, &KEY_FILE, &ISSUER, &AUDIENCE, &ACCESS, &REFRESH, &SESSION, &GRACE, &MAX_SESSIONS],
+    keys: &[
+        &ALGORITHM,
+        &KEY_FILE,
+        &ISSUER,
+        &AUDIENCE,
+        &ACCESS,
+        &REFRESH,
+        &SESSION,
+        &GRACE,
+        &MAX_SESSIONS,
+        &ACCEPT_FOREIGN,
+    ],
 };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
@@ -127,6 +149,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
         lifetimes,
         reuse_grace: reader.duration(&GRACE),
         max_sessions: reader.number(&MAX_SESSIONS),
+        accept_foreign: reader.switch(&ACCEPT_FOREIGN),
     }
 }
 

@@ -192,10 +192,21 @@ impl Session {
         if generation > self.generation {
             return Presented::Reuse;
         }
+        self.present_older(generation + 1 == self.generation, rotated_away, now, grace)
+    }
+
+    /// Judges a token that is not the current one any more; `is_previous` where the current one took its place.
+    pub fn present_older(
+        &self,
+        is_previous: bool,
+        rotated_away: Option<Timestamp>,
+        now: Timestamp,
+        grace: Duration,
+    ) -> Presented {
         if rotated_away.is_some_and(|at| now < at + grace) {
             return Presented::Repeat { after_grace: false };
         }
-        if generation + 1 == self.generation && !self.generation_used {
+        if is_previous && !self.generation_used {
             return Presented::Repeat { after_grace: true };
         }
         Presented::Reuse

@@ -19,6 +19,9 @@ pub struct User {
     pub phone_verified: bool,
     /// When the row was written, or what an import said.
     pub joined_at: Timestamp,
+    /// Whether tokens that the system before this one issued under this id are good for this user: an import brought the
+    /// id, and nobody has ended all of the user's sessions since.
+    pub has_foreign_tokens: bool,
 }
 
 impl User {

@@ -21,6 +21,7 @@ mod challenges;
 mod checkpoint;
 mod columns;
 mod connect;
+mod exchanges;
 mod fault;
 mod ledger;
 mod lock;

@@ -8,6 +8,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Sha256, Sha384};
 
+mod foreign;
+
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
 fn now() -> Timestamp {
@@ -27,6 +29,7 @@ fn user() -> User {
         is_active: true,
         phone_verified: true,
         joined_at: now(),
+        has_foreign_tokens: false,
     }
 }
 
@@ -70,7 +73,10 @@ fn signed(claims: &Value) -> String {
 }
 
 fn verify(token: &str) -> Result<Claims, TokenError> {
-    tokens().verify(token, TokenKind::Access, now())
+    tokens().verify(token, TokenKind::Access, now()).map(|verified| match verified {
+        Verified::Own(claims) => claims,
+        Verified::Foreign(claims) => panic!("not one of ours: {claims:?}"),
+    })
 }
 
 #[test]

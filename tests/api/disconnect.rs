@@ -10,6 +10,9 @@ use serde_json::json;
 use crate::logs;
 use crate::support::{Answer, App, PHONE, REQUEST, RESEND, VERIFY, until};
 
+const REFRESH: &str = "/api/mobile/auth/token/refresh/";
+const LOGOUT: &str = "/api/mobile/auth/logout/";
+
 /// A request as bytes.
 fn request(path: &str, token: Option<&str>, body: &str) -> String {
     let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
@@ -102,12 +105,17 @@ async fn s36_a_request_whose_client_left_at_once_leaves_no_half_state() {
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
 }
 
-/// Sends a guess whose client leaves while it waits for the writer, which another process holds up.
+/// Sends a guess whose client leaves before its answer.
 async fn verify_and_go(app: &App, otp: &str, headers: &str) {
-    let sql = app.sql();
-    sql.execute_batch("BEGIN IMMEDIATE").unwrap();
     let body = json!({ "phone_number": PHONE, "otp": otp }).to_string();
     let whole = request(VERIFY, None, &body).replacen("\r\n", &format!("\r\n{headers}"), 1);
+    wait_and_go(app, &whole).await;
+}
+
+/// Sends a request whose client leaves while it waits for the writer, which another process holds up.
+async fn wait_and_go(app: &App, whole: &str) {
+    let sql = app.sql();
+    sql.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut stream = TcpStream::connect(app.address()).unwrap();
     stream.write_all(whole.as_bytes()).unwrap();
     taken_in(app).await;
@@ -145,6 +153,25 @@ async fn s36_a_guess_whose_client_left_is_logged_too() {
     verify_and_go(&app, &app.wrong_code(PHONE), "").await;
     until(|| async { app.words("SELECT attempts FROM challenges") == ["1"] }).await;
     until(|| async { log.text().contains("authn_login_fail") }).await;
+}
+
+/// Or a thief would, with a stolen token.
+#[tokio::test]
+async fn s36_a_refresh_and_a_logout_whose_client_left_are_logged_too() {
+    let name = "s36_a_refresh_and_a_logout_whose_client_left_are_logged_too";
+    let Some(log) = logs::catch(module_path!(), name, "info") else { return };
+    let app = App::start().await;
+    let (stolen, other) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+    let held = json!({ "refresh": stolen["refresh"] });
+    let next = app.post(REFRESH, &held).await.json();
+    assert_eq!(app.post(REFRESH, &json!({ "refresh": next["refresh"] })).await.status, 200);
+    app.clock.advance(Duration::from_secs(61));
+    wait_and_go(&app, &request(REFRESH, None, &held.to_string())).await;
+    until(|| async { log.text().contains("authn_token_reuse") }).await;
+
+    wait_and_go(&app, &request(LOGOUT, None, &json!({ "refresh": other["refresh"] }).to_string())).await;
+    until(|| async { log.text().contains("\"detail\":\"logout\"") }).await;
+    assert_eq!(app.words("SELECT end_reason FROM sessions ORDER BY end_reason"), ["logout", "reuse"]);
 }
 
 #[tokio::test]

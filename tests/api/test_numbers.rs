@@ -56,7 +56,8 @@ async fn it_logs_in_with_its_code_and_no_sms_is_bought() {
     assert!(app.twilio.requests().is_empty());
     assert_eq!((app.spent("user"), app.count("SELECT count(*) FROM messages")), (0, 0));
     let told = app.words("SELECT event FROM audit WHERE detail = 'test number' GROUP BY event");
-    assert_eq!(told, ["authn_code_requested", "authn_login_success"]);
+    let expected = ["authn_code_requested", "authn_login_success", "authn_token_created", "session_created"];
+    assert_eq!(told, expected);
     assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'test_number_added'"), 1);
 }
 

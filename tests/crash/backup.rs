@@ -1,6 +1,5 @@
 //! A backup taken under load (S31): whole, with all that was acknowledged before it began, and good to go on from.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use freshk::random::SeededRandom;
@@ -28,14 +27,15 @@ async fn s31_a_backup_taken_under_load_is_whole_and_people_log_in_on_it() {
 
     let server = place.start();
     let backing_up = {
-        let backup = place.tool("db backup backup.db");
-        std::thread::spawn(move || done(backup))
+        let mut backup = place.tool("db backup backup.db");
+        std::thread::spawn(move || backup.output().unwrap())
     };
     burst::run(&mut ledger, server, &twilio, &random, LOAD).await;
-    backing_up.join().unwrap();
+    let output = backing_up.join().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     ledger.phones.truncate(acknowledged);
 
-    done(place.tool("db restore backup.db --yes"));
+    place.run("db restore backup.db --yes");
     let server = place.start();
     audit::hold(&mut ledger, &server, &place, &twilio, &random).await;
     assert!(ledger.checks > 0);
@@ -50,10 +50,4 @@ async fn s31_a_backup_taken_under_load_is_whole_and_people_log_in_on_it() {
     let code = sms_code(requests.iter().rev().find(|sms| sms.field("To") == Some(LATE)).unwrap());
     post("/production/verify/", json!({ "phone_number": LATE, "otp": code })).await;
     server.stop();
-}
-
-/// Runs a command that must succeed.
-fn done(mut command: Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -3,6 +3,7 @@
 
 mod dev;
 mod end;
+mod foreign;
 mod limits;
 mod panics;
 mod refusals;

@@ -96,6 +96,12 @@ impl Place {
         command
     }
 
+    /// Runs another command in this place, which must succeed.
+    pub(crate) fn run(&self, line: &str) {
+        let output = self.tool(line).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Another command in this place; `line` is split at its spaces.
     pub(crate) fn tool(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_freshk"));

@@ -19,7 +19,7 @@ const UNTOLD: &str = "SELECT ifnull(sum(count - 1), 0) FROM refusals WHERE first
 const SPENDS: &str = "SELECT id, quota, subject, at FROM spends WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 const IMPORT: &str = "INSERT INTO users (id, username, phone, role, is_active, phone_verified, joined_at, \
-     imported_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id";
+     imported_at, foreign_tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1 IS NOT NULL) ON CONFLICT DO NOTHING RETURNING id";
 
 const RAISE: &str = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'users'";
 

@@ -4,14 +4,14 @@ use rusqlite::Connection;
 
 use super::cache::Touched;
 use super::fault::fault;
-use super::{audit, challenges, ledger, messages, sessions, test_numbers, upkeep, users};
+use super::{audit, challenges, exchanges, ledger, messages, sessions, test_numbers, upkeep, users};
 use crate::domain::audit::AuditRecord;
 use crate::domain::code::CodeHash;
 use crate::domain::message::Message;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, Channel, MessageId, NewChallenge, PhoneNumber, Session, SessionId, SpendId,
-    TestNumber, Timestamp, User, UserId,
+    Challenge, ChallengeId, Channel, Exchange, MessageId, NewChallenge, PhoneNumber, Session, SessionId,
+    SpendId, TestNumber, Timestamp, User, UserId,
 };
 use crate::storage::operator::{OperatorTx, OperatorView};
 use crate::storage::{Fault, PurgeHorizon, Stored, Tx, View};
@@ -74,6 +74,10 @@ impl View for SqliteTx<'_> {
 
     fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>> {
         self.run(|conn| sessions::rotated_at(conn, session, generation))
+    }
+
+    fn exchange(&self, jti: &str) -> Stored<Option<Exchange>> {
+        self.run(|conn| exchanges::by_jti(conn, jti))
     }
 
     fn challenges(&self, channel: Channel, phone: &PhoneNumber, limit: usize) -> Stored<Vec<Challenge>> {
@@ -156,6 +160,10 @@ impl Tx for SqliteTx<'_> {
         forget: Timestamp,
     ) -> Stored<()> {
         self.run(|conn| sessions::note_rotation(conn, session, generation, at, forget))
+    }
+
+    fn insert_exchange(&mut self, exchange: &Exchange) -> Stored<()> {
+        self.run(|conn| exchanges::insert(conn, exchange))
     }
 
     fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> Stored<SpendId> {

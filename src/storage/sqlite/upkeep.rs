@@ -35,6 +35,9 @@ pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id F
 pub(super) const ROTATIONS: &str = "DELETE FROM rotations WHERE (session_id, generation) IN \
      (SELECT session_id, generation FROM rotations WHERE rotated_at < ?1 LIMIT ?2)";
 
+pub(super) const EXCHANGES: &str = "DELETE FROM exchanges WHERE jti IN \
+     (SELECT jti FROM exchanges WHERE expires_at < ?1 LIMIT ?2)";
+
 /// Counted from when the row was written here: an imported user may have joined elsewhere long ago.
 /// Nobody who could still log in with a code on its way, or is logged in; and nobody whom the operator shut out, for
 /// the number would come back as a new user.
@@ -83,7 +86,9 @@ pub(super) fn purge(
         touched.sessions.push(id?);
     }
     more |= touched.sessions.len() - ended == rows;
-    more |= conn.prepare_cached(ROTATIONS)?.execute(params![horizon.sessions, limit])? == rows;
+    for sql in [ROTATIONS, EXCHANGES] {
+        more |= conn.prepare_cached(sql)?.execute(params![horizon.sessions, limit])? == rows;
+    }
 
     let gone = touched.users.len();
     let unverified = params![horizon.unverified, horizon.now, limit];

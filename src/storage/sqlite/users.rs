@@ -8,7 +8,7 @@ use crate::domain::{PhoneNumber, Timestamp, User, UserId};
 
 macro_rules! columns {
     () => {
-        "id, username, phone, role, is_active, phone_verified, joined_at"
+        "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens"
     };
 }
 
@@ -24,7 +24,7 @@ const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUE
      ON CONFLICT (username) DO NOTHING RETURNING id";
 
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
-     phone_verified = ?6, joined_at = ?7 WHERE id = ?1";
+     phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8 WHERE id = ?1";
 
 pub(super) fn by_id(conn: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
     conn.prepare_cached(BY_ID)?.query_row([id], user).optional()
@@ -64,6 +64,7 @@ pub(super) fn insert(
                 is_active: true,
                 phone_verified: false,
                 joined_at,
+                has_foreign_tokens: false,
             });
         }
         number += 1;
@@ -72,7 +73,7 @@ pub(super) fn insert(
 }
 
 pub(super) fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
-    let User { id, username, phone, role, is_active, phone_verified, joined_at } = user;
+    let User { id, username, phone, role, is_active, phone_verified, joined_at, has_foreign_tokens } = user;
     let changed = conn.prepare_cached(UPDATE)?.execute(params![
         id,
         username,
@@ -80,7 +81,8 @@ pub(super) fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
         role,
         is_active,
         phone_verified,
-        joined_at
+        joined_at,
+        has_foreign_tokens
     ])?;
     one_row(changed)
 }
@@ -94,5 +96,6 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         is_active: row.get(4)?,
         phone_verified: row.get(5)?,
         joined_at: row.get(6)?,
+        has_foreign_tokens: row.get(7)?,
     })
 }

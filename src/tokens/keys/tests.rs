@@ -38,6 +38,7 @@ fn access(tokens: &Tokens) -> String {
         is_active: true,
         phone_verified: true,
         joined_at: now(),
+        has_foreign_tokens: false,
     };
     tokens.pair(&session, &user, "a".repeat(32), now()).unwrap().access
 }

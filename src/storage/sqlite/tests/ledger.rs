@@ -146,6 +146,33 @@ fn sessions_go_when_they_are_over_and_users_who_never_verified_when_nothing_is_l
 }
 
 #[test]
+fn an_exchanged_token_is_remembered_until_it_has_expired_whatever_became_of_its_session() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let user = tx.insert_user(&phone(1), "retailer", START).unwrap();
+    tx.update_user(&crate::domain::User { phone_verified: true, ..user.clone() }).unwrap();
+    let open = session(1, user.id);
+    tx.insert_session(&open).unwrap();
+    tx.update_session(&open.clone().ended(START, crate::domain::session::EndReason::Logout)).unwrap();
+    for seconds in 0..10 {
+        tx.insert_exchange(&crate::domain::Exchange {
+            jti: seconds.to_string(),
+            user: user.id,
+            session: Some(open.id.clone()),
+            at: START,
+            expires_at: after(seconds),
+        })
+        .unwrap();
+    }
+    assert!(tx.purge(&horizon(after(7)), 5).unwrap(), "a slice is a slice");
+    assert_eq!((count(&conn, "exchanges"), count(&conn, "sessions")), (5, 0));
+    while tx.purge(&horizon(after(7)), 5).unwrap() {}
+    assert_eq!(count(&conn, "exchanges"), 3);
+    assert!(tx.exchange("7").unwrap().is_some());
+}
+
+#[test]
 fn a_deactivated_user_who_never_verified_stays_or_the_number_could_come_back_as_new() {
     let bed = Bed::new();
     let conn = bed.transaction();

@@ -35,6 +35,7 @@ fn every_frequent_query_goes_by_an_index() {
         (sessions::BY_ID, "SEARCH sessions USING PRIMARY KEY (id=?)"),
         (upkeep::SESSIONS, "SEARCH sessions USING COVERING INDEX sessions_over (<expr><?)"),
         (upkeep::ROTATIONS, "SEARCH rotations USING COVERING INDEX rotations_at (rotated_at<?)"),
+        (upkeep::EXCHANGES, "SEARCH exchanges USING COVERING INDEX exchanges_over (expires_at<?)"),
         (upkeep::UNVERIFIED, "SEARCH users USING INDEX users_unverified (<expr><?)"),
     ] {
         let plan = plan(&conn, sql);

@@ -2,7 +2,8 @@ use super::*;
 use crate::domain::challenge::Use;
 use crate::domain::message::MessageState;
 use crate::domain::session::EndReason;
-use crate::domain::{Challenge, ChallengeId, ChallengeState, SpendId};
+use crate::domain::{Challenge, ChallengeId, ChallengeState, Exchange, SpendId};
+use crate::storage::operator::ImportedUser;
 use crate::storage::sqlite::tx::SqliteTx;
 use crate::storage::{Fault, View as _};
 
@@ -15,7 +16,13 @@ fn users_are_read_as_they_were_written() {
     assert_eq!(new.username, "user_15550000001");
     assert!(new.is_active && !new.phone_verified);
     assert_eq!(tx.user(new.id).unwrap(), Some(new.clone()));
-    let changed = crate::domain::User { is_active: false, phone_verified: true, role: "admin".into(), ..new };
+    let changed = crate::domain::User {
+        is_active: false,
+        phone_verified: true,
+        role: "admin".into(),
+        has_foreign_tokens: true,
+        ..new
+    };
     tx.update_user(&changed).unwrap();
     assert_eq!(tx.user_by_phone(&phone(1)).unwrap(), Some(changed));
     assert_eq!(tx.user_by_phone(&phone(2)).unwrap(), None);
@@ -96,6 +103,54 @@ fn sessions_are_read_as_they_were_written() {
     assert_eq!(tx.session(&ended.id).unwrap(), Some(ended));
     assert_eq!(tx.session(&session(2, user).id).unwrap(), None);
     assert_eq!(tx.insert_session(&session(3, UserId(99))), Err(Fault::Broken), "nobody's session");
+}
+
+#[test]
+fn exchanges_are_read_as_they_were_written_once_and_go_with_their_user() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let user = tx.insert_user(&phone(1), "retailer", START).unwrap().id;
+    let exchange = Exchange {
+        jti: "a".repeat(32),
+        user,
+        session: Some(session(1, user).id),
+        at: after(1),
+        expires_at: after(9),
+    };
+    tx.insert_exchange(&exchange).unwrap();
+    let logged_out = Exchange { jti: "b".repeat(32), session: None, ..exchange.clone() };
+    tx.insert_exchange(&logged_out).unwrap();
+    for written in [&exchange, &logged_out] {
+        assert_eq!(tx.exchange(&written.jti).unwrap().as_ref(), Some(written));
+        assert_eq!(tx.insert_exchange(written), Err(Fault::Broken), "a token is exchanged once");
+    }
+    assert_eq!(tx.exchange("c").unwrap(), None);
+    tx.operator_mut().delete_user(user).unwrap();
+    assert_eq!(tx.exchange(&exchange.jti).unwrap(), None);
+}
+
+#[test]
+fn only_an_import_that_brings_the_id_makes_foreign_tokens_good() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let mut import = |id, number| {
+        let user = ImportedUser {
+            id,
+            username: None,
+            phone: phone(number),
+            role: "retailer".into(),
+            is_active: true,
+            phone_verified: true,
+            joined_at: START,
+        };
+        tx.operator_mut().import_user(&user, START).unwrap().unwrap()
+    };
+    let (theirs, ours) = (import(Some(UserId(57)), 1), import(None, 2));
+    assert!(tx.user(theirs).unwrap().unwrap().has_foreign_tokens);
+    assert!(!tx.user(ours).unwrap().unwrap().has_foreign_tokens, "the id was given here");
+    assert!(!tx.insert_user(&phone(3), "retailer", START).unwrap().has_foreign_tokens);
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! The exchange of a foreign refresh token, one that the system before this one issued, for a session here.
+
+use std::time::Duration;
+
+use crate::domain::session::Presented;
+use crate::domain::{Session, SessionId, Timestamp, UserId};
+
+/// What became of a foreign refresh token: none is good twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The token's own name, worthless without the key that signed it.
+    pub jti: String,
+    /// Whose it was.
+    pub user: UserId,
+    /// The session that it opened; none where it was logged out instead.
+    pub session: Option<SessionId>,
+    /// When.
+    pub at: Timestamp,
+    /// When the token expires; nobody need remember it any longer.
+    pub expires_at: Timestamp,
+}
+
+impl Exchange {
+    /// Judges the token that comes again at `now`, while the session that it opened stands: to that session it is the
+    /// generation before the first, rotated away by the exchange.
+    pub fn presented_again(&self, session: &Session, now: Timestamp, grace: Duration) -> Presented {
+        session.present_older(session.generation == 0, Some(self.at), now, grace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::session::{Lifetimes, Login};
+
+    const GRACE: Duration = Duration::from_mins(1);
+
+    fn exchanged() -> (Exchange, Session) {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let day = Duration::from_hours(24);
+        let lifetimes = Lifetimes { access: day, refresh: 30 * day, session: 365 * day };
+        let login = Login { user: UserId(1), device: String::new(), ip: String::new() };
+        let session = Session::open(SessionId::new(now, [0; 10]), "0".into(), login, now, &lifetimes);
+        let exchange = Exchange {
+            jti: "a".repeat(32),
+            user: UserId(1),
+            session: Some(session.id.clone()),
+            at: now,
+            expires_at: now + day,
+        };
+        (exchange, session)
+    }
+
+    #[test]
+    fn the_token_is_forgiven_within_the_grace_whatever_the_session_did() {
+        let (exchange, session) = exchanged();
+        let lifetimes = Lifetimes { access: GRACE, refresh: GRACE, session: GRACE };
+        let used = session.clone().seen(0, exchange.at);
+        let rotated = session.clone().rotated("1".into(), exchange.at, &lifetimes);
+        for session in [session, used, rotated] {
+            let at = |after: Duration| exchange.presented_again(&session, exchange.at + after, GRACE);
+            let forgiven = Presented::Repeat { after_grace: false };
+            assert_eq!(at(Duration::ZERO), forgiven);
+            assert_eq!(at(Duration::from_millis(59_999)), forgiven);
+            let is_fresh = session.generation == 0 && !session.generation_used;
+            let later = if is_fresh { Presented::Repeat { after_grace: true } } else { Presented::Reuse };
+            assert_eq!(at(GRACE), later);
+        }
+    }
+}
