@@ -2,6 +2,8 @@
 //! matters.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set up its place has failed")]
 
+#[path = "ops/backup.rs"]
+mod backup;
 #[path = "ops/check.rs"]
 mod check;
 #[path = "ops/db.rs"]

@@ -98,12 +98,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
         std::fs::create_dir(&backups).unwrap();
-        rusqlite::Connection::open(&database).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
         let ahead = backups.join("freshk-20991231T000000Z.db");
         std::fs::write(&ahead, "").unwrap();
         let every = Duration::from_hours(24);
         let settings = Backup { dir: Some(backups.clone()), every, keep: 1 };
-        let now = Timestamp::from_millis(1_767_225_600_000);
         assert!(make_if_due(&database, &settings, now).unwrap());
         assert!(path(&backups, now).exists(), "the fresh one is kept");
         assert!(!make_if_due(&database, &settings, now + Duration::from_hours(1)).unwrap());

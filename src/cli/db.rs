@@ -132,13 +132,13 @@ fn backup(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let now = SystemClock::new().now();
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source: BackupError| {
-            CliError::Refused(format!(
-                "no backup {} was made: {source}\nsee that its directory exists, can be written and has room",
-                path.display()
-            ))
+    let failed = |what: &str, path: &Path| {
+        let told = format!("no backup {what}{} was made", path.display());
+        move |error: BackupError| {
+            CliError::Refused(match error {
+                BackupError::Old { .. } => error.to_string(),
+                _ => format!("{told}: {error}"),
+            })
         }
     };
     let path = match (file, &config.backup.dir) {
@@ -147,10 +147,12 @@ fn backup(
                 let told = format!("{} exists already; name a file that does not", file.display());
                 return Err(CliError::Refused(told));
             }
-            sqlite::back_up(database, file).map_err(failed(file))?;
+            sqlite::back_up(database, file).map_err(failed("", file))?;
             file.to_owned()
         }
-        (None, Some(dir)) => backups::make(database, dir, config.backup.keep, now).map_err(failed(dir))?,
+        (None, Some(dir)) => {
+            backups::make(database, dir, config.backup.keep, now).map_err(failed("in ", dir))?
+        }
         (None, None) => {
             return Err(CliError::Usage("name a FILE to back up to, or set backup.dir".to_owned()));
         }
