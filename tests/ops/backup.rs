@@ -94,3 +94,17 @@ fn a_server_whose_backups_fail_says_so_and_serves_on() {
     assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
     assert!(server.stop());
 }
+
+#[test]
+fn an_old_one_that_cannot_be_deleted_is_named_and_the_new_one_is_made() {
+    let place = Place::new();
+    place.database("x");
+    std::fs::create_dir_all(place.path("backups").join(OLD)).unwrap();
+    let settings = [("FRESHK_BACKUP__DIR", "backups"), ("FRESHK_BACKUP__KEEP", "1")];
+    let output = place.command(&["db", "backup"], &settings).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("was made") && said.contains(OLD) && said.contains("delete it by hand"), "{said}");
+    assert!(!said.contains("no backup"), "{said}");
+    assert_eq!(place.files_in("backups").len(), 2);
+}
