@@ -153,6 +153,13 @@ impl Beside {
     }
 }
 
+/// A process that ends does not wait for its threads, and the writer's last act is to leave no log behind.
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.store.close());
+    }
+}
+
 /// What is still shown of a phone's digits at either end.
 const SHOWN: usize = 2;
 
