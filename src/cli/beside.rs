@@ -61,13 +61,14 @@ impl Beside {
         if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             missing(path)?;
         }
-        let secret = super::secret(&config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let mut options = OpenOptions::new(path, clock.now());
         options.first_user_id = config.users.first_id;
         // A server of an older version may be running on the older schema.
         options.migrate = false;
         let store = Store::new(SqliteStore::open(options)?);
+        // After the database, whose faults say more.
+        let secret = super::secret(&config)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
         Ok(Self {
