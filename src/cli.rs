@@ -216,7 +216,8 @@ pub enum CliError {
     Missing(PathBuf),
     /// The database failed under a command.
     #[error(
-        "the database failed: {0}; nothing was changed\nsee the line above for the cause, check the disk and try again"
+        "the database failed: {0}; nothing was changed\nsee the line above for the cause: stop the process that has it \
+         locked, or mend the disk, and try again"
     )]
     Storage(#[from] crate::storage::Fault),
     /// There is no working directory.
