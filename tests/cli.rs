@@ -5,6 +5,8 @@
 mod bad_input;
 #[path = "cli/beside.rs"]
 mod beside;
+#[path = "cli/databases.rs"]
+mod databases;
 #[path = "cli/import.rs"]
 mod import;
 #[path = "cli/support.rs"]
