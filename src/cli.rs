@@ -70,7 +70,7 @@ Examples:
   freshk config show                        what is in force, and where it came from
   freshk --env-file .env.production config show --json
 
-A setting is taken from the flags, the environment, the env file (.env), freshk.toml or the
+A setting is taken from the flags, the environment, the env file (.env), freshk.toml or the \
 defaults: the first of them that has it.";
 
 /// What every command takes.

@@ -7,8 +7,12 @@ mod bad_input;
 mod beside;
 #[path = "cli/databases.rs"]
 mod databases;
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/reader.rs"]
+mod reader;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/trail.rs"]

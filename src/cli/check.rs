@@ -21,7 +21,7 @@ Examples:
   freshk check
   freshk check --offline --json | jq '.lines[] | select(.verdict != \"ok\")'
 
-Goes on beside a running server and changes nothing. Exits with 1 if any line fails; a warning is for you to
+Goes on beside a running server and changes nothing. Exits with 1 if any line fails; a warning is for you to \
 weigh. Twilio is asked for the account, and its clock compared with ours, unless --offline is given.")]
 pub struct CheckArgs {
     /// Ask nobody outside this machine

@@ -21,7 +21,7 @@ Examples:
   freshk sms list --state undelivered
   freshk sms list --phone +1234567890 --json
 
-ERROR is the provider's code: https://www.twilio.com/docs/api/errors explains Twilio's. Without server.public_url
+ERROR is the provider's code: https://www.twilio.com/docs/api/errors explains Twilio's. Without server.public_url \
 Twilio cannot report deliveries, and messages stay queued.")]
     List {
         /// Only those to this phone
@@ -40,7 +40,7 @@ Examples:
   freshk sms send-test +1234567890
   freshk sms send-test +1234567890 --json
 
-The message costs what every message costs. It is in the audit trail and not in `freshk sms list`; it spends nobody's
+The message costs what every message costs. It is in the audit trail and not in `freshk sms list`; it spends nobody's \
 quota.")]
     SendTest {
         /// The phone, in international format

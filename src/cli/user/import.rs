@@ -34,9 +34,9 @@ Examples:
   freshk user import users.csv
   freshk user import users.jsonl --skip-bad --json > report.json
 
-Columns (the first line of a CSV file, the members of a JSON object): id, username, phone_number, role, is_active,
-phone_verified, date_joined. Only phone_number is required. Ids are kept, and new users get ids above the highest.
-A line that says what the database has already is left alone, so an import can be run again. If one line is
+Columns (the first line of a CSV file, the members of a JSON object): id, username, phone_number, role, is_active, \
+phone_verified, date_joined. Only phone_number is required. Ids are kept, and new users get ids above the highest. \
+A line that says what the database has already is left alone, so an import can be run again. If one line is \
 refused, nothing is imported, unless --skip-bad is given.")]
 pub struct ImportArgs {
     /// The file
