@@ -11,6 +11,8 @@ mod databases;
 mod help;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/import_lines.rs"]
+mod import_lines;
 #[path = "cli/reader.rs"]
 mod reader;
 #[path = "cli/support.rs"]
