@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::columns::Rules;
 use super::{Format, FormatArgs};
@@ -23,7 +23,7 @@ use crate::storage::operator::ImportedUser;
 mod check;
 mod file;
 
-use check::{Seen, Verdicts, meet};
+use check::{Refused, Seen, Verdicts, meet};
 use file::Lines;
 
 /// Bring users from elsewhere
@@ -75,16 +75,14 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
     let written = if stops || args.dry_run { 0 } else { import.write(&mut verdicts, args.skip_bad)? };
     let good = verdicts.lines - (verdicts.refused.len() + verdicts.same.len()) as u64;
     if output.json {
-        let lines: Vec<_> =
-            verdicts.refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
-        output.json(&json!({
-            "dry_run": args.dry_run,
-            "lines": verdicts.lines,
-            "good": good,
-            "unchanged": verdicts.same.len(),
-            "imported": written,
-            "refused": lines,
-        }))?;
+        output.json(&Report {
+            dry_run: args.dry_run,
+            lines: verdicts.lines,
+            good,
+            unchanged: verdicts.same.len(),
+            imported: written,
+            refused: &verdicts.refused,
+        })?;
     } else {
         // Those that the check refused are told already.
         tell(&verdicts.refused[refused..], output)?;
@@ -102,6 +100,17 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
         )));
     }
     Ok(())
+}
+
+/// What `--json` shows.
+#[derive(Serialize)]
+struct Report<'a> {
+    dry_run: bool,
+    lines: u64,
+    good: u64,
+    unchanged: usize,
+    imported: usize,
+    refused: &'a [Refused],
 }
 
 struct Import<'a> {
@@ -131,7 +140,7 @@ impl Import<'_> {
             let judged = texts.and_then(|texts| self.rules.judge(texts));
             match judged.and_then(|user| seen.take(&user, line).map(|()| user)) {
                 Ok(user) => slice.push((line, user)),
-                Err(reason) => verdicts.refused.push((line, reason)),
+                Err(reason) => verdicts.refused.push(Refused { line, reason }),
             }
             if slice.len() == PAGE {
                 self.meet(&mut slice, &mut verdicts)?;
@@ -139,7 +148,7 @@ impl Import<'_> {
         }
         self.meet(&mut slice, &mut verdicts)?;
         bar.finish_and_clear();
-        verdicts.refused.sort_by_key(|(line, _)| *line);
+        verdicts.refused.sort_by_key(|refused| refused.line);
         if !output.json {
             tell(&verdicts.refused, output)?;
         }
@@ -186,8 +195,12 @@ impl Import<'_> {
         written: &mut Vec<UserId>,
     ) -> Result<(), CliError> {
         let (mut lines, bar) = self.open("importing")?;
-        let left_out: HashSet<u64> =
-            verdicts.refused.iter().map(|(line, _)| *line).chain(verdicts.same.iter().copied()).collect();
+        let left_out: HashSet<u64> = verdicts
+            .refused
+            .iter()
+            .map(|refused| refused.line)
+            .chain(verdicts.same.iter().copied())
+            .collect();
         let mut rows = ROWS.0;
         let mut slice: Vec<(u64, ImportedUser)> = Vec::new();
         loop {
@@ -230,7 +243,8 @@ impl Import<'_> {
         let held = stopwatch.elapsed();
         written.extend(imported.written.iter().map(|(_, id)| *id));
         let taken = imported.taken.iter().map(|place| lines[*place]);
-        verdicts.refused.extend(taken.map(|line| (line, "somebody took its place meanwhile".to_owned())));
+        let reason = "somebody took its place meanwhile";
+        verdicts.refused.extend(taken.map(|line| Refused { line, reason: reason.to_owned() }));
         Ok(held)
     }
 
@@ -265,9 +279,10 @@ fn next_rows(rows: usize, held: Duration) -> usize {
     usize::try_from(fitting).unwrap_or(ROWS.1).clamp(ROWS.0, ROWS.1)
 }
 
-fn tell(refused: &[(u64, String)], output: &mut Output) -> Result<(), CliError> {
+fn tell(refused: &[Refused], output: &mut Output) -> Result<(), CliError> {
     for chunk in refused.chunks(PAGE) {
-        let lines: Vec<_> = chunk.iter().map(|(line, reason)| format!("line {line}: {reason}")).collect();
+        let lines: Vec<_> =
+            chunk.iter().map(|Refused { line, reason }| format!("line {line}: {reason}")).collect();
         output.text(&(lines.join("\n") + "\n"))?;
     }
     Ok(())
