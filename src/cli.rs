@@ -26,6 +26,7 @@ pub mod config;
 pub mod confirm;
 pub mod db;
 pub mod init;
+pub mod interrupt;
 pub mod key;
 pub mod limit;
 pub mod man;

@@ -7,6 +7,8 @@ mod bad_input;
 mod beside;
 #[path = "cli/databases.rs"]
 mod databases;
+#[path = "cli/halfway.rs"]
+mod halfway;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/import.rs"]

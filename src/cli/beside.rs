@@ -115,6 +115,14 @@ impl Beside {
         Ok(self.runtime.block_on(self.store.write(closure))?)
     }
 
+    /// Moves the write-ahead log into the database, which makes room in it.
+    ///
+    /// # Errors
+    /// [`CliError::Storage`]
+    pub fn checkpoint(&self) -> Result<(), CliError> {
+        Ok(self.runtime.block_on(self.store.checkpoint())?)
+    }
+
     /// Waits for a future, where a command has one of its own.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

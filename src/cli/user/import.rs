@@ -1,7 +1,8 @@
 //! `freshk user import`: users from elsewhere, their ids kept.
 //!
 //! The file is read twice: every line is judged first, then the good ones are written in slices, between which a
-//! running server writes what it has to. What was written is taken back if anything fails half-way.
+//! running server writes what it has to. What was written is taken back if anything fails half-way, or if somebody
+//! interrupts; killed, an import is finished by running it again.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use super::columns::Rules;
 use super::{Format, FormatArgs};
 use crate::cli::beside::{Beside, PAGE};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Output;
 use crate::cli::{CliError, Global, output, progress};
 use crate::clock::Stopwatch;
@@ -37,7 +39,13 @@ Examples:
 Columns (the first line of a CSV file, the members of a JSON object): id, username, phone_number, role, is_active, \
 phone_verified, date_joined. Only phone_number is required. Ids are kept, and new users get ids above the highest. \
 A line that says what the database has already is left alone, so an import can be run again. If one line is \
-refused, nothing is imported, unless --skip-bad is given.")]
+refused, nothing is imported, unless --skip-bad is given.
+
+Users who are active and not phone_verified (nobody is, unless the file says so) are deleted like all who never gave a \
+code: once users.unverified_retention has passed, counted from the import, not from date_joined.
+
+An import that fails half-way, or is interrupted with Ctrl-C, takes back what it has written. One that is killed leaves \
+that behind: run it again, and it goes on.")]
 pub struct ImportArgs {
     /// The file
     file: PathBuf,
@@ -174,18 +182,30 @@ impl Import<'_> {
         if let Some(highest) = verdicts.highest {
             self.beside.write(move |tx| tx.operator_mut().raise_user_ids(UserId(highest)))?;
         }
-        let mut written = Vec::new();
-        let done = self.write_slices(verdicts, skip_bad, &mut written);
-        if let Err(error) = done {
-            output::note(&format!("taking {} users back", written.len()));
-            for slice in written.chunks(PAGE) {
-                let (operator, slice) = (self.beside.operator(), slice.to_vec());
-                self.beside.write(move |tx| operator.undo_import(tx, &slice))?;
-                self.pause(HOLD);
-            }
-            return Err(error);
+        let (mut written, mut stop) = (Vec::new(), Interrupt::listen(self.beside)?);
+        match self.write_slices(verdicts, skip_bad, &mut written, &mut stop) {
+            Ok(()) => Ok(written.len()),
+            Err(error) if written.is_empty() => Err(error),
+            Err(error) => Err(self.take_back(&written, error)),
         }
-        Ok(written.len())
+    }
+
+    /// Takes back what was written before `error`, and gives that, or says how much of it has to stay.
+    fn take_back(&self, written: &[UserId], error: CliError) -> CliError {
+        output::note(&format!("taking {} users back", written.len()));
+        // On a full disk this makes room in the log; if it does not, the first slice tells.
+        drop(self.beside.checkpoint());
+        for (done, slice) in written.chunks(PAGE).enumerate() {
+            let (operator, users) = (self.beside.operator(), slice.to_vec());
+            if self.beside.write(move |tx| operator.undo_import(tx, &users)).is_err() {
+                let left = written.len() - done * PAGE;
+                return CliError::Refused(format!(
+                    "the import failed half-way, and {left} users of it are still there: taking them back failed too\n                     mend what the lines above tell of and run the import again: it leaves them alone and goes on"
+                ));
+            }
+            self.beside.block_on(async { tokio::time::sleep(PAUSE + HOLD / 2).await });
+        }
+        error
     }
 
     fn write_slices(
@@ -193,6 +213,7 @@ impl Import<'_> {
         verdicts: &mut Verdicts,
         skip_bad: bool,
         written: &mut Vec<UserId>,
+        stop: &mut Interrupt,
     ) -> Result<(), CliError> {
         let (mut lines, bar) = self.open("importing")?;
         let left_out: HashSet<u64> = verdicts
@@ -220,7 +241,14 @@ impl Import<'_> {
                     ));
                 }
                 rows = next_rows(rows, held);
-                self.pause(held);
+                // A running server writes meanwhile.
+                if !at_end && self.beside.block_on(stop.within(PAUSE + held / 2)) {
+                    bar.finish_and_clear();
+                    return Err(CliError::Refused(
+                        "the import was interrupted; nothing was imported\nrun it again when it suits"
+                            .to_owned(),
+                    ));
+                }
             }
             if at_end {
                 bar.finish_and_clear();
@@ -246,11 +274,6 @@ impl Import<'_> {
         let reason = "somebody took its place meanwhile";
         verdicts.refused.extend(taken.map(|line| Refused { line, reason: reason.to_owned() }));
         Ok(held)
-    }
-
-    /// Lets a running server write.
-    fn pause(&self, held: Duration) {
-        self.beside.block_on(async { tokio::time::sleep(PAUSE + held / 2).await });
     }
 
     fn open(&self, what: &'static str) -> Result<(Lines, indicatif::ProgressBar), CliError> {
