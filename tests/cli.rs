@@ -1,5 +1,10 @@
 //! The operator's commands: the real binary beside a real server, in a directory and an environment of its own.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
@@ -15,11 +20,16 @@ mod help;
 mod import;
 #[path = "cli/import_lines.rs"]
 mod import_lines;
+#[path = "cli/messages.rs"]
+mod messages;
 #[path = "cli/reader.rs"]
 mod reader;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/trail.rs"]
 mod trail;
+#[path = "support/twilio.rs"]
+#[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]
+mod twilio;
 #[path = "cli/users.rs"]
 mod users;

@@ -55,8 +55,8 @@ impl Beside {
         missing: impl FnOnce(&std::path::Path) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
         let config = load(&global.sources()?)?;
-        // Without files there is nothing to hold.
-        drop(telemetry::init("warn", telemetry::Format::Pretty, None)?);
+        // Without files there is nothing to hold. What becomes of a message its command tells itself.
+        drop(telemetry::init("warn,freshk::sms=off", telemetry::Format::Pretty, None)?);
         let path = config.database.url.path();
         if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             missing(path)?;
