@@ -8,6 +8,8 @@ mod backup;
 mod check;
 #[path = "ops/db.rs"]
 mod db;
+#[path = "ops/killed.rs"]
+mod killed;
 #[path = "ops/place.rs"]
 mod place;
 #[path = "ops/restore.rs"]
