@@ -4,6 +4,7 @@
 mod dev;
 mod end;
 mod limits;
+mod logs;
 mod panics;
 mod refusals;
 
