@@ -28,6 +28,7 @@ pub mod db;
 pub mod disk;
 pub mod http;
 pub mod init;
+pub mod interrupt;
 pub mod key;
 pub mod limit;
 pub mod man;
@@ -73,7 +74,7 @@ Examples:
   freshk config show                        what is in force, and where it came from
   freshk --env-file .env.production config show --json
 
-A setting is taken from the flags, the environment, the env file (.env), freshk.toml or the
+A setting is taken from the flags, the environment, the env file (.env), freshk.toml or the \
 defaults: the first of them that has it.";
 
 /// What every command takes.
@@ -224,7 +225,8 @@ pub enum CliError {
     Missing(PathBuf),
     /// The database failed under a command.
     #[error(
-        "the database failed: {0}; nothing was changed\nsee the line above for the cause, check the disk and try again"
+        "the database failed: {0}; nothing was changed\nsee the line above for the cause: stop the process that has it \
+         locked, or mend the disk, and try again"
     )]
     Storage(#[from] crate::storage::Fault),
     /// There is no working directory.

@@ -25,7 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod file;
 
-pub use file::LogFile;
+pub use file::{LogFile, day, of_day};
 
 /// How a record looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

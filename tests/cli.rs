@@ -1,19 +1,41 @@
 //! The operator's commands: the real binary beside a real server, in a directory and an environment of its own.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
 #[path = "cli/beside.rs"]
 mod beside;
+#[path = "cli/databases.rs"]
+mod databases;
+#[path = "cli/halfway.rs"]
+mod halfway;
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/import_lines.rs"]
+mod import_lines;
+#[path = "cli/messages.rs"]
+mod messages;
+#[path = "cli/reader.rs"]
+mod reader;
 #[path = "cli/selftest.rs"]
 mod selftest;
 #[path = "cli/support.rs"]
 mod support;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/test_numbers.rs"]
 mod test_numbers;
 #[path = "cli/trail.rs"]
 mod trail;
+#[path = "support/twilio.rs"]
+#[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]
+mod twilio;
 #[path = "cli/users.rs"]
 mod users;

@@ -91,7 +91,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "telemetry",
         &["domain"],
-        &["tracing", "tracing_appender", "tracing_subscriber", "serde", "serde_json", "thiserror"],
+        &["tracing", "tracing_appender", "tracing_subscriber", "serde", "serde_json", "thiserror", "jiff"],
     ),
 ];
 

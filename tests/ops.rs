@@ -2,10 +2,14 @@
 //! matters.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set up its place has failed")]
 
+#[path = "ops/backup.rs"]
+mod backup;
 #[path = "ops/check.rs"]
 mod check;
 #[path = "ops/db.rs"]
 mod db;
+#[path = "ops/killed.rs"]
+mod killed;
 #[path = "ops/place.rs"]
 mod place;
 #[path = "ops/restore.rs"]

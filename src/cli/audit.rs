@@ -29,8 +29,8 @@ Examples:
   freshk audit list --phone +1234567890
   freshk audit list --follow --json | jq -r '[.at, .event, .detail] | @tsv'
 
-With --follow each line is shown as it is written, until Ctrl-C; with --json each is an object on a line of its own.
-The trail never holds a phone in full, so phones are masked even with --show-phones. Lines of what the operator did
+With --follow each line is shown as it is written, until Ctrl-C; with --json each is an object on a line of its own. \
+The trail never holds a phone in full, so phones are masked even with --show-phones. Lines of what the operator did \
 begin their detail with \"operator:\".")]
 pub struct ListArgs {
     /// Only this event

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -11,6 +12,9 @@ use crate::domain::Timestamp;
 use crate::storage::sqlite::{self, BackupError};
 
 const FORM: &str = "freshk-%Y%m%dT%H%M%SZ.db";
+
+/// No backup takes longer.
+const DAY: Duration = Duration::from_hours(24);
 
 /// The file of a backup made at `now`: `freshk-20260101T000000Z.db`.
 pub fn path(dir: &Path, now: Timestamp) -> PathBuf {
@@ -53,7 +57,7 @@ pub fn until(dir: &Path, now: Timestamp) -> io::Result<Vec<(Timestamp, PathBuf)>
 /// Makes a backup if the latest is `backup.every` old, and lets those beyond `backup.keep` go; true if one was made.
 ///
 /// # Errors
-/// [`BackupError`]; then nothing was deleted.
+/// As [`make`].
 pub fn make_if_due(database: &Path, settings: &Backup, now: Timestamp) -> Result<bool, BackupError> {
     let Some(dir) = &settings.dir else { return Ok(false) };
     let due = until(dir, now)?.first().is_none_or(|(latest, _)| latest.until(now) >= settings.every);
@@ -63,23 +67,42 @@ pub fn make_if_due(database: &Path, settings: &Backup, now: Timestamp) -> Result
     Ok(due)
 }
 
-/// Makes a backup in `dir`, and lets those beyond `keep` go.
+/// Makes a backup in `dir`, and lets those beyond `keep` go, and what was left of one that was killed.
 ///
 /// # Errors
-/// [`BackupError`]; then nothing was deleted.
+/// [`BackupError`]; then nothing was deleted that could have been restored, unless it is [`BackupError::Old`].
 pub fn make(database: &Path, dir: &Path, keep: usize, now: Timestamp) -> Result<PathBuf, BackupError> {
-    let path = path(dir, now);
-    sqlite::back_up(database, &path)?;
-    for (_, old) in until(dir, now)?.into_iter().skip(keep) {
-        std::fs::remove_file(old)?;
+    // First: their room may be what this one needs.
+    for draft in abandoned(dir, now)? {
+        std::fs::remove_file(draft)?;
     }
-    Ok(path)
+    let made = path(dir, now);
+    sqlite::back_up(database, &made)?;
+    for (_, old) in until(dir, now)?.into_iter().skip(keep) {
+        std::fs::remove_file(&old).map_err(|source| BackupError::Old { made: made.clone(), old, source })?;
+    }
+    Ok(made)
+}
+
+/// What is left of backups that were killed. A younger draft may be one that is being written.
+fn abandoned(dir: &Path, now: Timestamp) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let draft = name.to_str().and_then(|name| {
+            name.strip_suffix("-journal").unwrap_or(name).strip_suffix(".part").and_then(instant)
+        });
+        if draft.is_some_and(|begun| begun.until(now) >= DAY) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn names_tell_instants_and_other_files_are_passed_over() {
@@ -98,17 +121,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
         std::fs::create_dir(&backups).unwrap();
-        rusqlite::Connection::open(&database).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
         let ahead = backups.join("freshk-20991231T000000Z.db");
         std::fs::write(&ahead, "").unwrap();
         let every = Duration::from_hours(24);
         let settings = Backup { dir: Some(backups.clone()), every, keep: 1 };
-        let now = Timestamp::from_millis(1_767_225_600_000);
         assert!(make_if_due(&database, &settings, now).unwrap());
         assert!(path(&backups, now).exists(), "the fresh one is kept");
         assert!(!make_if_due(&database, &settings, now + Duration::from_hours(1)).unwrap());
         assert!(make_if_due(&database, &settings, now + every).unwrap());
         assert!(!path(&backups, now).exists() && path(&backups, now + every).exists());
         assert!(ahead.exists(), "nobody knows when it was made");
+    }
+    #[test]
+    fn what_a_kill_left_goes_with_the_next_backup_once_nobody_can_be_writing_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
+        std::fs::create_dir(&backups).unwrap();
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
+        let left = ["freshk-20251230T000000Z.db.part", "freshk-20251230T000000Z.db.part-journal"];
+        let stay = ["freshk-20251231T120000Z.db.part", "mine.db.part", "mine.db.part-journal"];
+        for name in left.into_iter().chain(stay) {
+            std::fs::write(backups.join(name), "").unwrap();
+        }
+        make(&database, &backups, 1, now).unwrap();
+        assert!(left.iter().all(|name| !backups.join(name).exists()));
+        assert!(stay.iter().all(|name| backups.join(name).exists()));
     }
 }

@@ -55,19 +55,20 @@ impl Beside {
         missing: impl FnOnce(&std::path::Path) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
         let config = load(&global.sources()?)?;
-        // Without files there is nothing to hold.
-        drop(telemetry::init("warn", telemetry::Format::Pretty, None)?);
+        // Without files there is nothing to hold. What becomes of a message its command tells itself.
+        drop(telemetry::init("warn,freshk::sms=off", telemetry::Format::Pretty, None)?);
         let path = config.database.url.path();
         if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             missing(path)?;
         }
-        let secret = super::secret(&config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let mut options = OpenOptions::new(path, clock.now());
         options.first_user_id = config.users.first_id;
         // A server of an older version may be running on the older schema.
         options.migrate = false;
         let store = Store::new(SqliteStore::open(options)?);
+        // After the database, whose faults say more.
+        let secret = super::secret(&config)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
         Ok(Self {
@@ -114,6 +115,14 @@ impl Beside {
         Ok(self.runtime.block_on(self.store.write(closure))?)
     }
 
+    /// Moves the write-ahead log into the database, which makes room in it.
+    ///
+    /// # Errors
+    /// [`CliError::Storage`]
+    pub fn checkpoint(&self) -> Result<(), CliError> {
+        Ok(self.runtime.block_on(self.store.checkpoint())?)
+    }
+
     /// Waits for a future, where a command has one of its own.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
@@ -150,6 +159,13 @@ impl Beside {
     /// A username as the answer may show it.
     pub fn shown_name(&self, username: &str) -> String {
         if self.show_phones { username.to_owned() } else { mask_name(username) }
+    }
+}
+
+/// A process that ends does not wait for its threads, and the writer's last act is to leave no log behind.
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.store.close());
     }
 }
 

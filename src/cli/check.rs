@@ -26,8 +26,8 @@ Examples:
   freshk check
   freshk check --offline --json | jq '.lines[] | select(.verdict != \"ok\")'
 
-Goes on beside a running server and changes nothing; run it as the user that runs the server. Exits with 1 if any
-line fails; a warning is for you to weigh. Twilio is asked for the account, and its clock compared with ours, unless
+Goes on beside a running server and changes nothing; run it as the user that runs the server. Exits with 1 if any \
+line fails; a warning is for you to weigh. Twilio is asked for the account, and its clock compared with ours, unless \
 --offline is given; the server's own /metrics is always read, on this machine.")]
 pub struct CheckArgs {
     /// Ask nobody outside this machine

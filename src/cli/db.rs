@@ -20,7 +20,7 @@ pub enum DbCommand {
 Example:
   freshk db migrate
 
-A server does this when it starts. While one runs it is refused. The backup that is made first stands beside
+A server does this when it starts. While one runs it is refused. The backup that is made first stands beside \
 the database, as freshk.db.before-v2-20260101T000000Z.bak.")]
     Migrate,
     /// Read the database through and say whether it is whole
@@ -37,7 +37,7 @@ Examples:
   freshk db backup                              into backup.dir, keeping backup.keep of them
   freshk db backup /mnt/usb/freshk-friday.db
 
-The copy is read through, made durable, and only then gets its name: a file of that name is a good one. A
+The copy is read through, made durable, and only then gets its name: a file of that name is a good one. A \
 server with backup.dir set makes its own, every backup.every.")]
     Backup {
         /// The file to make; it must not exist yet [default: a name with the instant, in backup.dir]
@@ -50,8 +50,8 @@ Example:
   freshk db restore /var/backups/freshk/freshk-20260101T000000Z.db
   systemctl start freshk
 
-Refused while a server runs. What is replaced is kept beside the database, as freshk.db.before-restore-….bak.
-What happened since the backup is undone by it: sessions that were ended since then live again (`freshk user
+Refused while a server runs. What is replaced is kept beside the database, as freshk.db.before-restore-….bak. \
+What happened since the backup is undone by it: sessions that were ended since then live again (`freshk user \
 logout` ends them), and codes that were used since then may be good until they expire.")]
     Restore {
         /// The backup
@@ -65,7 +65,7 @@ logout` ends them), and codes that were used since then may be good until they e
 Example:
   freshk db vacuum
 
-Refused while a server runs; wants as much free disk as the database has. Seldom worth it: the room of deleted
+Refused while a server runs; wants as much free disk as the database has. Seldom worth it: the room of deleted \
 rows is used again.")]
     Vacuum,
 }
@@ -132,13 +132,13 @@ fn backup(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let now = SystemClock::new().now();
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source: BackupError| {
-            CliError::Refused(format!(
-                "no backup {} was made: {source}\nsee that its directory exists, can be written and has room",
-                path.display()
-            ))
+    let failed = |what: &str, path: &Path| {
+        let told = format!("no backup {what}{} was made", path.display());
+        move |error: BackupError| {
+            CliError::Refused(match error {
+                BackupError::Old { .. } => error.to_string(),
+                _ => format!("{told}: {error}"),
+            })
         }
     };
     let path = match (file, &config.backup.dir) {
@@ -147,10 +147,12 @@ fn backup(
                 let told = format!("{} exists already; name a file that does not", file.display());
                 return Err(CliError::Refused(told));
             }
-            sqlite::back_up(database, file).map_err(failed(file))?;
+            sqlite::back_up(database, file).map_err(failed("", file))?;
             file.to_owned()
         }
-        (None, Some(dir)) => backups::make(database, dir, config.backup.keep, now).map_err(failed(dir))?,
+        (None, Some(dir)) => {
+            backups::make(database, dir, config.backup.keep, now).map_err(failed("in ", dir))?
+        }
         (None, None) => {
             return Err(CliError::Usage("name a FILE to back up to, or set backup.dir".to_owned()));
         }

@@ -20,8 +20,8 @@ Examples:
   freshk init                               asks
   freshk init --account-sid AC… --phone-number +15005550006 --public-url https://api.example.com
 
-The Auth Token is asked for, or taken from TWILIO_AUTH_TOKEN: a flag would be seen by everybody on the machine.
-The file gets a fresh secret and can be read by its owner alone. With --force an existing file is replaced, and
+The Auth Token is asked for, or taken from TWILIO_AUTH_TOKEN: a flag would be seen by everybody on the machine. \
+The file gets a fresh secret and can be read by its owner alone. With --force an existing file is replaced, and \
 its secret with it: every token that was signed with it is void then.")]
 pub struct InitArgs {
     /// Replace an existing file

@@ -24,7 +24,7 @@ Examples:
   echo \"SECRET_KEY=$(freshk key generate)\" >> .env
   freshk key generate --algorithm EdDSA --out /etc/freshk/tokens.pem
 
-When the secret is changed, the old one goes to SECRET_KEY_FALLBACKS until its tokens have expired. To have an
+When the secret is changed, the old one goes to SECRET_KEY_FALLBACKS until its tokens have expired. To have an \
 existing Django project accept the tokens, use the SECRET_KEY of that project instead.")]
     Generate(GenerateArgs),
     /// Put a fresh key first in the key file; the others only verify from then on
@@ -32,7 +32,7 @@ existing Django project accept the tokens, use the SECRET_KEY of that project in
 Example:
   freshk --config /etc/freshk/freshk.toml key rotate
 
-The file is replaced as a whole, with mode 0600. Nobody is logged out: tokens of the old key stay good, and the next
+The file is replaced as a whole, with mode 0600. Nobody is logged out: tokens of the old key stay good, and the next \
 refresh signs them anew.")]
     Rotate,
 }

@@ -23,8 +23,8 @@ Examples:
   freshk limit show 203.0.113.7
   freshk limit show --json | jq '.limits[] | .key'
 
-QUOTA is ip:request, ip:verify, ip:resend or ip (calls of an address), user (codes sent to a phone), failures
-(wrong guesses for a phone in a day) or refunds (units given back to a phone in a day, because an SMS failed).
+QUOTA is ip:request, ip:verify, ip:resend or ip (calls of an address), user (codes sent to a phone), failures \
+(wrong guesses for a phone in a day) or refunds (units given back to a phone in a day, because an SMS failed). \
 RESET is when the next unit returns.")]
     Show {
         /// An address or a phone

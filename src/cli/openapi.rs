@@ -13,7 +13,7 @@ Examples:
   freshk openapi > openapi.yaml
   freshk openapi --json | jq '.paths | keys'
 
-A running server shows the same at /openapi.yaml, /openapi.json and /docs, in debug with the testing
+A running server shows the same at /openapi.yaml, /openapi.json and /docs, in debug with the testing \
 endpoints besides.")]
 pub struct OpenapiArgs {}
 

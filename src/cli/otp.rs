@@ -19,7 +19,7 @@ Examples:
   freshk otp list --phone +1234567890
   freshk otp list --limit 500 --json
 
-STATE is sending (its SMS is on its way to the provider), live, unknown (the provider's answer was lost: the SMS
+STATE is sending (its SMS is on its way to the provider), live, unknown (the provider's answer was lost: the SMS \
 may arrive, the code is good), used, void (superseded, or its SMS failed) or expired.")]
     List {
         /// Only those of this phone
@@ -34,7 +34,7 @@ may arrive, the code is good), used, void (superseded, or its SMS failed) or exp
 Example:
   freshk otp purge
 
-The server does so by itself after a week. What was sent within the last hour stays: reports of its delivery still
+The server does so by itself after a week. What was sent within the last hour stays: reports of its delivery still \
 arrive. `freshk stats` counts what is deleted no longer.")]
     Purge,
 }

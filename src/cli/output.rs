@@ -1,10 +1,10 @@
 //! Answers on standard output: text, tables for people, JSON for scripts.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use rustix::termios::tcgetwinsize;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::telemetry::wants_colours;
 
@@ -50,6 +50,10 @@ impl Output {
     /// Whatever the writer says, unless the reader has gone away.
     pub fn text(&mut self, text: &str) -> io::Result<()> {
         let written = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush());
+        self.settle(written)
+    }
+
+    fn settle(&mut self, written: io::Result<()>) -> io::Result<()> {
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.is_gone = true;
@@ -69,12 +73,16 @@ impl Output {
         self.is_gone
     }
 
-    /// Writes a JSON document, indented.
+    /// Writes a JSON document, indented, as it is serialized: a long one never stands in memory as text.
     ///
     /// # Errors
     /// As [`Output::text`].
-    pub fn json(&mut self, value: &Value) -> io::Result<()> {
-        self.text(&format!("{value:#}\n"))
+    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let mut writer = BufWriter::new(&mut self.writer);
+        let written = serde_json::to_writer_pretty(&mut writer, value).map_err(io::Error::from);
+        let written = written.and_then(|()| writer.write_all(b"\n")).and_then(|()| writer.flush());
+        drop(writer);
+        self.settle(written)
     }
 
     /// Writes a table; control characters in its cells are escaped.
@@ -136,6 +144,8 @@ mod tests {
     #[test]
     fn a_reader_that_has_gone_away_is_no_error() {
         assert!(Output::new(false, Box::new(Gone)).text("x").is_ok());
+        let mut output = Output::new(true, Box::new(Gone));
+        assert!(output.json(&"x").is_ok() && output.is_gone());
     }
 
     #[test]

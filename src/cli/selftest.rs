@@ -22,8 +22,8 @@ Examples:
   freshk selftest https://api.your-domain.com --phone +15005550006 --code 824193
   freshk selftest http://127.0.0.1:8000 --phone +15005550006 --code 824193 --json
 
-Asks for a code, gives it, asks who it is, asks for another, refreshes, logs out, and sees that it is out: each call
-with its answer and its time, tokens cut short. Exits with 1 at the first answer that is not as it should be. The
+Asks for a code, gives it, asks who it is, asks for another, refreshes, logs out, and sees that it is out: each call \
+with its answer and its time, tokens cut short. Exits with 1 at the first answer that is not as it should be. The \
 phone must be a test number: any other is sent an SMS. Each run counts against the quotas of this address.")]
 pub struct SelftestArgs {
     /// Where the server is, without the path of an endpoint

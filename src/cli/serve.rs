@@ -60,10 +60,13 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         LogFormat::Pretty => telemetry::Format::Pretty,
         LogFormat::Json => telemetry::Format::Json,
     };
-    let file = config.log.file.as_deref().map(|path| LogFile { path, keep: config.log.keep });
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let file = config.log.file.as_deref().map(|path| {
+        let clock = Arc::clone(&clock);
+        LogFile { path, keep: config.log.keep, now: Arc::new(move || clock.now()) }
+    });
     // What waits for the disk is written when this is dropped, at the very end.
     let _logging = telemetry::init(&config.log.level, format, file)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let path = config.database.url.path();
     // Held until the process ends.
     let _lock = ServeLock::acquire(path)?;

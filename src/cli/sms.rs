@@ -23,7 +23,7 @@ Examples:
   freshk sms list --state undelivered
   freshk sms list --phone +1234567890 --json
 
-ERROR is the provider's code: https://www.twilio.com/docs/api/errors explains Twilio's. Without server.public_url
+ERROR is the provider's code: https://www.twilio.com/docs/api/errors explains Twilio's. Without server.public_url \
 Twilio cannot report deliveries, and messages stay queued.")]
     List {
         /// Only those to this phone
@@ -42,7 +42,7 @@ Examples:
   freshk sms send-test +1234567890
   freshk sms send-test +1234567890 --json
 
-The message costs what every message costs. It is in the audit trail and not in `freshk sms list`; it spends nobody's
+The message costs what every message costs. It is in the audit trail and not in `freshk sms list`; it spends nobody's \
 quota.")]
     SendTest {
         /// The phone, in international format
@@ -52,6 +52,10 @@ quota.")]
     #[command(subcommand)]
     TestNumber(test_number::TestNumberCommand),
 }
+
+/// What helps where the provider's words do not.
+const ASK_THE_PROVIDER: &str =
+    "the provider's own log says what it did with it, `freshk config show` with which account";
 
 /// Runs a command.
 ///
@@ -87,8 +91,12 @@ fn send_test(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), Cl
         SendOutcome::Refused(_) => "refused",
     };
     let (operator, to) = (beside.operator(), phone.clone());
-    beside.write(move |tx| operator.sent_test(tx, &to, word))?;
     let shown = beside.shown(&phone);
+    beside.write(move |tx| operator.sent_test(tx, &to, word)).map_err(|error| {
+        CliError::Refused(format!(
+            "the message to {shown} was sent ({word}), and the audit trail has no line of it: {error}"
+        ))
+    })?;
     match outcome {
         SendOutcome::Accepted(accepted) if output.json => Ok(output.json(&json!({
             "phone_number": shown,
@@ -99,9 +107,12 @@ fn send_test(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), Cl
             let sid = accepted.sid.map(|sid| format!(" as {sid}")).unwrap_or_default();
             Ok(output.text(&format!("the provider has a message to {shown}{sid}\n"))?)
         }
-        SendOutcome::Unknown(failure) | SendOutcome::Refused(failure) => Err(CliError::Refused(format!(
-            "the message to {shown} was not accepted ({word}): {}\ncheck the credentials and the sender with \
-             `freshk config show`, and the provider's own log",
+        SendOutcome::Unknown(failure) => Err(CliError::Refused(format!(
+            "whether the message to {shown} was accepted is not known, and it may still arrive: {}\n{ASK_THE_PROVIDER}",
+            failure.detail
+        ))),
+        SendOutcome::Refused(failure) => Err(CliError::Refused(format!(
+            "the message to {shown} was refused: {}\n{ASK_THE_PROVIDER}",
             failure.detail
         ))),
     }

@@ -22,9 +22,9 @@ Examples:
   freshk stats --since 30m
   freshk stats --since 2026-01-31 --json
 
-The last hour, day and week, each with its course in twelve parts, or the time since T alone.
-SMS delivery counts the messages that were not lost (failed or undelivered) among those with a fate; messages whose
-delivery nobody reports count as delivered once the provider has them. Authentication counts right codes among all
+The last hour, day and week, each with its course in twelve parts, or the time since T alone. \
+SMS delivery counts the messages that were not lost (failed or undelivered) among those with a fate; messages whose \
+delivery nobody reports count as delivered once the provider has them. Authentication counts right codes among all \
 that were given. Both channels are counted together. A week is all that the messages are kept.")]
 pub struct StatsArgs {
     /// Since then: a duration such as 2h, or an instant such as 2026-01-31T12:00:00Z

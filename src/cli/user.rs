@@ -37,7 +37,7 @@ Examples:
   freshk user create +1234567890
   freshk user create +1234567890 --role staff --verified
 
-A user who is not verified is deleted after users.unverified_retention, like one who asked for a code and
+A user who is not verified is deleted after users.unverified_retention, like one who asked for a code and \
 never gave it.")]
     Create {
         /// The phone, in international format
@@ -54,7 +54,7 @@ never gave it.")]
 Example:
   freshk user set-role +1234567890 staff
 
-The role must be among users.roles. A running server sees it within a second; it stands in tokens from the
+The role must be among users.roles. A running server sees it within a second; it stands in tokens from the \
 next refresh on.")]
     SetRole {
         /// An id, a phone or a username
@@ -108,8 +108,8 @@ Examples:
   freshk user delete 42
   freshk user delete +1234567890 --yes
 
-Gone are the user, its sessions, codes, messages and quotas, and the phone in the audit trail. What stays,
-until audit.retention ends: the lines of the audit trail, with the user's id and the addresses they came from;
+Gone are the user, its sessions, codes, messages and quotas, and the phone in the audit trail. What stays, \
+until audit.retention ends: the lines of the audit trail, with the user's id and the addresses they came from; \
 log files and backups that were written before.")]
     Delete {
         /// An id, a phone or a username

@@ -1,78 +1,188 @@
 //! The log in files, one a day, written by a thread of its own.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{Builder, Rotation};
+use tracing_appender::rolling::{Builder, RollingFileAppender, Rotation};
 
 use super::InitError;
+use crate::domain::Timestamp;
 
 /// The log in files, beside the one on standard error.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct LogFile<'a> {
     /// `logs/debug.log` becomes `logs/debug.2026-01-01.log` and so on; the name itself leads to the latest.
     pub path: &'a Path,
-    /// How many days are kept.
+    /// How many days are kept, with the one that is being written.
     pub keep: usize,
-}
-
-impl LogFile<'_> {
-    /// The file of a day, `2026-01-01`, in UTC.
-    pub fn of_day(&self, day: &str) -> PathBuf {
-        let mut name = self.path.file_stem().unwrap_or_default().to_owned();
-        name.push(".");
-        name.push(day);
-        if let Some(extension) = self.path.extension() {
-            name.push(".");
-            name.push(extension);
-        }
-        self.path.with_file_name(name)
-    }
+    /// Says when to look for days that are to go.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// Lines that may wait for the disk. Those beyond it are lost rather than waited for: a slow disk must not stop logins.
 const WAITING: usize = 64 * 1024;
 
 /// Begins today's file and the thread that writes it.
-pub(super) fn open(LogFile { path, keep }: LogFile<'_>) -> Result<(NonBlocking, WorkerGuard), InitError> {
-    let failed = |reason: String| InitError::File { path: path.to_owned(), reason };
-    let absolute = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
-    let part = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
-    let (Some(directory), Some(name), Some(stem)) =
-        (absolute.parent(), part(absolute.file_name()), part(absolute.file_stem()))
-    else {
-        return Err(failed("it names no file".to_owned()));
-    };
-    // The appender would put its link in the place of whatever is there.
-    if absolute.symlink_metadata().is_ok_and(|found| !found.is_symlink()) {
+pub(super) fn open(log: LogFile<'_>) -> Result<(NonBlocking, WorkerGuard), InitError> {
+    let path = log.path;
+    // The link would take the place of whatever is there.
+    if path.symlink_metadata().is_ok_and(|found| !found.is_symlink()) {
         return Err(InitError::Foreign(path.to_owned()));
     }
-    let mut builder = Builder::new()
-        .rotation(Rotation::DAILY)
-        .filename_prefix(stem)
-        .latest_symlink(name)
-        // Today's is not counted while it is made.
-        .max_log_files(keep.saturating_add(1));
-    if let Some(suffix) = part(absolute.extension()) {
-        builder = builder.filename_suffix(suffix);
+    let days = Days::begin(log).map_err(|reason| InitError::File { path: path.to_owned(), reason })?;
+    Ok(NonBlockingBuilder::default().buffered_lines_limit(WAITING).thread_name("freshk-log").finish(days))
+}
+
+/// The file of a day, in UTC.
+pub fn of_day(path: &Path, day: Date) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(".{day}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
     }
-    let files = builder.build(directory).map_err(|error| failed(error.to_string()))?;
-    Ok(NonBlockingBuilder::default().buffered_lines_limit(WAITING).thread_name("freshk-log").finish(files))
+    path.with_file_name(name)
+}
+
+/// The day it is, in UTC.
+pub fn day(now: Timestamp) -> Date {
+    let instant = jiff::Timestamp::from_millisecond(now.as_millis()).unwrap_or_default();
+    instant.to_zoned(TimeZone::UTC).date()
+}
+
+/// Files of a day each. The appender turns them; which of them go is judged here, for the appender would count, and
+/// delete, whatever has a name that begins and ends like theirs.
+struct Days {
+    appender: RollingFileAppender,
+    path: PathBuf,
+    keep: usize,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    day: Date,
+}
+
+impl Days {
+    fn begin(log: LogFile<'_>) -> Result<Self, String> {
+        let path = std::path::absolute(log.path).map_err(|error| error.to_string())?;
+        let part = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+        let (Some(directory), Some(name), Some(stem)) =
+            (path.parent(), part(path.file_name()), part(path.file_stem()))
+        else {
+            return Err("it names no file".to_owned());
+        };
+        let mut builder = Builder::new().rotation(Rotation::DAILY).filename_prefix(stem).latest_symlink(name);
+        if let Some(suffix) = part(path.extension()) {
+            builder = builder.filename_suffix(suffix);
+        }
+        let appender = builder.build(directory).map_err(|error| error.to_string())?;
+        let day = day((log.now)());
+        let days = Self { appender, path, keep: log.keep, now: log.now, day };
+        days.let_go();
+        Ok(days)
+    }
+
+    /// Deletes the oldest days beyond those that are kept. One that a wrong clock dated ahead is left alone, and so is all
+    /// that merely looks alike. What cannot be deleted is tried again on the next day.
+    fn let_go(&self) {
+        let Some(Ok(entries)) = self.path.parent().map(fs::read_dir) else { return };
+        let mut days: Vec<_> = entries
+            .filter_map(|entry| self.day_of(entry.ok()?.file_name().to_str()?))
+            .filter(|day| *day <= self.day)
+            .collect();
+        days.sort_unstable();
+        days.reverse();
+        for day in days.into_iter().skip(self.keep) {
+            drop(fs::remove_file(of_day(&self.path, day)));
+        }
+    }
+
+    /// The day of a file, if it is one of these.
+    fn day_of(&self, name: &str) -> Option<Date> {
+        let stem = self.path.file_stem()?.to_str()?;
+        let day = name.strip_prefix(stem)?.strip_prefix('.')?.get(..10)?.parse().ok()?;
+        (of_day(&self.path, day).file_name()? == name).then_some(day)
+    }
+}
+
+impl Write for Days {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.appender.write(bytes);
+        let today = day((self.now)());
+        if today != self.day {
+            self.day = today;
+            self.let_go();
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.appender.flush()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
     use crate::telemetry::Format;
-    use std::fs;
+    use std::sync::Mutex;
+    use std::time::Duration;
     use tracing_subscriber::layer::SubscriberExt as _;
+
+    /// A log in a directory of its own, and a clock for what is to go.
+    struct Bed {
+        dir: tempfile::TempDir,
+        now: Arc<Mutex<Timestamp>>,
+    }
+
+    impl Bed {
+        /// With these files there already.
+        fn with(names: &[&str]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            for name in names {
+                fs::write(dir.path().join(name), "x").unwrap();
+            }
+            Self { dir, now: Arc::new(Mutex::new(SystemClock::new().now())) }
+        }
+
+        fn begin(&self, keep: usize) -> Days {
+            let clock = Arc::clone(&self.now);
+            let now = Arc::new(move || *clock.lock().unwrap());
+            Days::begin(LogFile { path: &self.dir.path().join("debug.log"), keep, now }).unwrap()
+        }
+
+        /// The files of years gone by.
+        fn old(&self) -> Vec<String> {
+            let mut names: Vec<_> = self.names();
+            names.retain(|name| name.starts_with("debug.19"));
+            names
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.dir.path()).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn refusal(path: &Path) -> InitError {
+        let now = Arc::new(|| Timestamp::from_millis(0));
+        open(LogFile { path, keep: 2, now }).err().unwrap()
+    }
 
     #[test]
     fn what_was_logged_is_in_todays_file_once_the_log_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/debug.log");
-        let (writer, guard) = open(LogFile { path: &path, keep: 2 }).unwrap();
+        let now = Arc::new(|| Timestamp::from_millis(0));
+        let (writer, guard) = open(LogFile { path: &path, keep: 2, now }).unwrap();
         let subscriber =
             tracing_subscriber::registry().with(crate::telemetry::lines(Format::Json, false, writer));
         tracing::subscriber::with_default(subscriber, || {
@@ -85,30 +195,42 @@ mod tests {
         assert_eq!(text.lines().count(), 1000);
         assert!(text.lines().last().unwrap().contains("\"number\":999"));
         let today = fs::read_link(&path).unwrap();
-        let day = today.file_stem().unwrap().to_str().unwrap().strip_prefix("debug.").unwrap();
-        let named = LogFile { path: &path, keep: 2 }.of_day(day);
-        assert_eq!(named.file_name(), today.file_name());
-        assert_eq!(fs::read_to_string(named).unwrap(), text);
-        assert!(today.file_name().unwrap().to_str().unwrap().starts_with("debug.2"), "{}", today.display());
-        assert_eq!(today.extension().unwrap(), "log");
+        let date = today.file_stem().unwrap().to_str().unwrap().strip_prefix("debug.").unwrap();
+        let named = of_day(&path, date.parse().unwrap());
+        assert_eq!((named.file_name(), fs::read_to_string(&named).unwrap()), (today.file_name(), text));
     }
 
     #[test]
-    fn old_days_go_and_other_files_stay() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["debug.2020-01-01.log", "debug.2020-01-02.log", "debug.2020-01-03.log", "other.log"] {
-            fs::write(dir.path().join(name), "x").unwrap();
-        }
-        drop(open(LogFile { path: &dir.path().join("debug.log"), keep: 2 }).unwrap());
-        let mut days: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.starts_with("debug.2"))
-            .collect();
-        days.sort();
-        assert!(!days.contains(&"debug.2020-01-01.log".to_owned()), "{days:?}");
-        assert!(days.contains(&"debug.2020-01-03.log".to_owned()), "{days:?}");
-        assert!(dir.path().join("other.log").exists());
+    fn so_many_days_are_kept_at_the_start_and_once_a_day() {
+        let files = ["debug.1999-12-29.log", "debug.1999-12-30.log", "debug.1999-12-31.log"];
+        let bed = Bed::with(&files);
+        let mut log = bed.begin(3);
+        assert_eq!(bed.old(), files[1..], "with the one that is being written");
+        fs::write(bed.dir.path().join(files[0]), "x").unwrap();
+        log.write_all(b"x").unwrap();
+        assert_eq!(bed.old(), files, "not at every line");
+        let now = *bed.now.lock().unwrap();
+        *bed.now.lock().unwrap() = now + Duration::from_hours(24);
+        log.write_all(b"x").unwrap();
+        assert_eq!(bed.old(), files[1..]);
+    }
+
+    #[test]
+    fn what_merely_looks_alike_or_comes_from_a_wrong_clock_is_nobodys_to_delete() {
+        let others = [
+            "debug-notes.log",
+            "debug.2020-01-01.log.gz",
+            "debug.2020-1-1.log",
+            "debug.20200101.log",
+            "debug.2999-01-01.log",
+            "debug.notes.log",
+            "debugger.2020-01-01.log",
+            "other.2020-01-01.log",
+        ];
+        let bed = Bed::with(&others);
+        drop(bed.begin(1));
+        let names = bed.names();
+        assert!(others.iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
     }
 
     #[test]
@@ -116,7 +238,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("debug.log");
         fs::write(&path, "Django's").unwrap();
-        let refused = open(LogFile { path: &path, keep: 2 }).err().unwrap();
+        let refused = refusal(&path);
         assert!(refused.to_string().contains("move it away"), "{refused}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "Django's");
     }
@@ -125,7 +247,7 @@ mod tests {
     fn a_directory_that_cannot_be_made_is_told() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("logs"), "a file").unwrap();
-        let refused = open(LogFile { path: &dir.path().join("logs/debug.log"), keep: 2 }).err().unwrap();
+        let refused = refusal(&dir.path().join("logs/debug.log"));
         assert!(refused.to_string().contains("cannot be written"), "{refused}");
     }
 }

@@ -1,8 +1,6 @@
 //! What cannot be done: exit 2 for a command line that will not do, else 1, and always what to do next.
 
-use std::process::Stdio;
-
-use crate::support::{Place, database};
+use crate::support::Place;
 
 #[test]
 fn usage_errors_exit_with_2_and_others_with_1() {
@@ -36,91 +34,6 @@ fn usage_errors_exit_with_2_and_others_with_1() {
             "{line}: {}",
             answer.stderr
         );
-    }
-}
-
-#[test]
-fn a_database_that_will_not_do_is_named_with_its_mend() {
-    let missing = Place::new();
-    let answer = missing.run("user list");
-    assert_eq!(answer.code, 1);
-    assert!(
-        answer.stderr.contains("there is no database freshk.db\n`freshk serve` makes it"),
-        "{}",
-        answer.stderr
-    );
-    assert!(!database(&missing).exists());
-
-    let text = Place::new();
-    text.write("freshk.db", "these are a few words and no database at all".repeat(30));
-    let answer = text.run("user list");
-    assert_eq!(answer.code, 1);
-    assert!(answer.stderr.contains("is not a database; move it away"), "{}", answer.stderr);
-
-    let foreign = Place::new();
-    let conn = rusqlite::Connection::open(database(&foreign)).unwrap();
-    conn.execute_batch("CREATE TABLE theirs (x); PRAGMA user_version = 3").unwrap();
-    let answer = foreign.run("user list");
-    assert!(answer.stderr.contains("belongs to another program"), "{}", answer.stderr);
-
-    let newer = Place::new();
-    newer.good("user create +1234567890");
-    rusqlite::Connection::open(database(&newer)).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-    let answer = newer.run("user list");
-    assert_eq!(answer.code, 1);
-    assert!(answer.stderr.contains("install the version that wrote it"), "{}", answer.stderr);
-}
-
-#[test]
-fn a_reader_that_goes_away_is_no_error() {
-    let place = Place::new();
-    place.good("user create +1234567890");
-    for line in
-        ["user list", "user export", "audit list", "stats", "audit list --follow", "limit show 127.0.0.1"]
-    {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let output = place
-            .command(line)
-            .stdout(Stdio::from(writer))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-            .wait_with_output()
-            .unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), told.as_str()), (Some(0), ""), "{line}");
-    }
-}
-
-#[test]
-fn every_command_has_examples() {
-    let place = Place::new();
-    for line in [
-        "user list",
-        "user show",
-        "user create",
-        "user set-role",
-        "user set-phone",
-        "user activate",
-        "user deactivate",
-        "user logout",
-        "user delete",
-        "user import",
-        "user export",
-        "session list",
-        "session revoke",
-        "otp list",
-        "otp purge",
-        "limit show",
-        "limit reset",
-        "sms list",
-        "sms send-test",
-        "audit list",
-        "stats",
-    ] {
-        let help = place.good(&format!("{line} --help"));
-        assert!(help.contains("Example") && help.contains(&format!("freshk {line}")), "{line}\n{help}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{PHONE, Place, until};
+use crate::support::{PHONE, Place, obeys};
 
 #[tokio::test]
 async fn s17_the_server_sees_deactivation_role_and_logout() {
@@ -12,13 +12,13 @@ async fn s17_the_server_sees_deactivation_role_and_logout() {
     assert_eq!(server.status(&token).await.1["account_active"], true);
 
     place.good("user deactivate +1234567890");
-    until(async || server.status(&token).await.1["account_active"] == false).await;
+    obeys(async || server.status(&token).await.1["account_active"] == false).await;
     assert_eq!(server.request(PHONE).await, 403);
     place.good("user activate +1234567890");
-    until(async || server.status(&token).await.1["account_active"] == true).await;
+    obeys(async || server.status(&token).await.1["account_active"] == true).await;
 
     place.good("user set-role +1234567890 staff");
-    until(async || server.status(&token).await.1["user"]["role"] == "staff").await;
+    obeys(async || server.status(&token).await.1["user"]["role"] == "staff").await;
 
     insta::assert_json_snapshot!(place.json("session list --user 1"), {
         ".sessions[].id" => "[session]",
@@ -28,7 +28,7 @@ async fn s17_the_server_sees_deactivation_role_and_logout() {
         ".sessions[].expires_at" => "[at]",
     });
     assert_eq!(place.json("user logout 1"), json!({ "id": 1, "sessions_ended": 1 }));
-    until(async || server.status(&token).await.0 == 401).await;
+    obeys(async || server.status(&token).await.0 == 401).await;
     assert_eq!(place.json("session list")["sessions"], json!([]));
 }
 
@@ -39,7 +39,7 @@ async fn the_server_sees_a_revoked_session_and_a_deleted_user() {
     let token = server.log_in(PHONE).await;
     let session = place.json("session list")["sessions"][0]["id"].as_str().unwrap().to_owned();
     place.good(&format!("session revoke {session}"));
-    until(async || server.status(&token).await.0 == 401).await;
+    obeys(async || server.status(&token).await.0 == 401).await;
     let again = place.run(&format!("session revoke {session}"));
     assert_eq!(again.code, 1);
     assert!(again.stderr.contains("session list"), "{}", again.stderr);
@@ -47,7 +47,7 @@ async fn the_server_sees_a_revoked_session_and_a_deleted_user() {
     let token = server.log_in(PHONE).await;
     assert_eq!(server.status(&token).await.0, 200);
     place.good("user delete +1234567890 --yes");
-    until(async || server.status(&token).await.0 == 401).await;
+    obeys(async || server.status(&token).await.0 == 401).await;
     for table in ["users", "sessions", "challenges", "messages"] {
         assert_eq!(place.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
@@ -73,7 +73,7 @@ async fn the_server_sees_a_reset_limit_though_memory_said_no() {
     let out = place.json("limit show")["limits"].clone();
     assert_eq!((&out[0]["key"], &out[0]["quota"]), (&"127.0.0.1".into(), &"ip:request".into()), "{out}");
     place.good("limit reset 127.0.0.1");
-    until(async || server.request(PHONE).await == 200).await;
+    obeys(async || server.request(PHONE).await == 200).await;
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Self {
             code: output.status.code().expect("it was killed"),
@@ -170,14 +170,24 @@ impl Drop for Server {
     }
 }
 
-/// Asks again until it is so, and gives up long after the second within which a server obeys.
-pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+/// Asks again until it is so, and gives up long after it should have been.
+pub(crate) async fn until(is_so: impl AsyncFnMut() -> bool) {
+    within(Duration::from_secs(20), is_so).await;
+}
+
+/// Asks again until the server has obeyed. It promises a second; the tests of the writer hold it to a look every 250 ms,
+/// without a clock. Here the whole way is gone, on a machine that may run many tests at once: hence five.
+pub(crate) async fn obeys(is_so: impl AsyncFnMut() -> bool) {
+    within(Duration::from_secs(5), is_so).await;
+}
+
+async fn within(deadline: Duration, mut is_so: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it never came about");
+    tokio::time::timeout(deadline, wait).await.expect("it never came about");
 }
 
 /// The file of a database.

@@ -87,9 +87,26 @@ impl Place {
         rusqlite::Connection::open(self.path("freshk.db")).unwrap()
     }
 
+    /// Writes more users until there are `count`.
+    pub(crate) fn fill(&self, count: u32) {
+        let sql = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                   INSERT INTO users (username, phone, role, joined_at)
+                   SELECT 'user_' || i, '+' || (15550000000 + i), 'retailer', 0 FROM n";
+        self.sql().execute(sql, [count]).unwrap();
+    }
+
+    /// The names of what lies in the place.
     pub(crate) fn files(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.dir.path()).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        self.files_in("")
+    }
+
+    /// The names of what lies in a directory there.
+    pub(crate) fn files_in(&self, directory: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(directory)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 }
 

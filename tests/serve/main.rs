@@ -5,6 +5,7 @@ mod dev;
 mod end;
 mod foreign;
 mod limits;
+mod logs;
 mod panics;
 mod refusals;
 

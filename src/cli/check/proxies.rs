@@ -11,13 +11,12 @@ use serde_json::Value;
 use super::line::Line;
 use crate::api::client_ip::{WARNING_MEND, WARNING_TARGET, line_trusting};
 use crate::cli::beside::PAGE;
-use crate::cli::when;
 use crate::config::Config;
 use crate::config::server::Server;
 use crate::domain::{Channel, ClientAddress, Timestamp};
 use crate::storage::operator::{AuditLine, AuditOf};
 use crate::storage::sqlite;
-use crate::telemetry::LogFile;
+use crate::telemetry;
 
 const WHAT: &str = "trusted proxies";
 
@@ -99,9 +98,8 @@ struct Warning {
 
 /// The latest such warning of the last day that the configuration of now does not answer.
 fn in_log(file: &Path, now: Timestamp, server: &Server) -> Option<Warning> {
-    let log = LogFile { path: file, keep: 0 };
     [now, now - OF_LATE].into_iter().find_map(|day| {
-        let text = tail(&log.of_day(&when::short(day)[..10])).ok()?;
+        let text = tail(&telemetry::of_day(file, telemetry::day(day))).ok()?;
         text.lines()
             .rev()
             .filter_map(Warning::read)

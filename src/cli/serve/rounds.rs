@@ -50,7 +50,7 @@ pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>) {
             Ok(Ok(false)) => {}
             Ok(Ok(true)) => tracing::info!("the database was backed up"),
             Ok(Err(error)) => {
-                tracing::error!(%error, "no backup was made; see that backup.dir exists and has room");
+                tracing::error!(%error, "the backup in backup.dir did not go as it should");
             }
             Err(error) => tracing::error!(%error, "a backup did not end as it should"),
         }

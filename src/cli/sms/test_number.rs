@@ -20,8 +20,8 @@ Examples:
   freshk sms test-number add +15005550006 --code 824193 --until 2026-12-31
   freshk sms test-number add +15005550006 --code 824193 --until 14d --json
 
-For app-store review and CI. The app asks for a code as ever, and gives this one: nothing is sent, and the phone's
-quota is not touched; those of the address are, and wrong codes count. What such a login opens ends with the test
+For app-store review and CI. The app asks for a code as ever, and gives this one: nothing is sent, and the phone's \
+quota is not touched; those of the address are, and wrong codes count. What such a login opens ends with the test \
 number. Adding it again changes its code and end. A running server sees it at once.")]
     Add {
         /// The phone, in international format
@@ -47,7 +47,7 @@ Examples:
 Example:
   freshk sms test-number remove +15005550006
 
-Its user stays, and so do sessions that it opened, until the number would have ended: `freshk user logout` ends
+Its user stays, and so do sessions that it opened, until the number would have ended: `freshk user logout` ends \
 them, `freshk user delete` the user.")]
     Remove {
         /// The phone, in international format

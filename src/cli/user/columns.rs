@@ -13,6 +13,23 @@ pub(super) const COLUMNS: [&str; 7] =
 /// The column that no file can do without.
 pub(super) const REQUIRED: usize = 2;
 
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Number,
+    Text,
+    Switch,
+}
+
+/// What a column holds, by its place.
+pub(super) fn kind(column: usize) -> Kind {
+    match COLUMNS[column] {
+        "id" => Kind::Number,
+        "is_active" | "phone_verified" => Kind::Switch,
+        _ => Kind::Text,
+    }
+}
+
 /// The texts of one line, by column; `None` where there is none or an empty one.
 pub(super) type Texts = [Option<String>; COLUMNS.len()];
 

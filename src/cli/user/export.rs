@@ -21,7 +21,7 @@ Examples:
   freshk user export users.csv
   freshk user export --format jsonl | jq -r .phone_number
 
-The file holds phones in full, and only its owner can read it. What is exported can be imported: the columns are
+The file holds phones in full, and only its owner can read it. What is exported can be imported: the columns are \
 id, username, phone_number, role, is_active, phone_verified and date_joined.")]
 pub struct ExportArgs {
     /// The file; standard output without one

@@ -1,7 +1,8 @@
 //! `freshk user import`: users from elsewhere, their ids kept.
 //!
 //! The file is read twice: every line is judged first, then the good ones are written in slices, between which a
-//! running server writes what it has to. What was written is taken back if anything fails half-way.
+//! running server writes what it has to. What was written is taken back if anything fails half-way, or if somebody
+//! interrupts; killed, an import is finished by running it again.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -9,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::columns::Rules;
 use super::{Format, FormatArgs};
 use crate::cli::beside::{Beside, PAGE};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Output;
 use crate::cli::{CliError, Global, output, progress};
 use crate::clock::Stopwatch;
@@ -22,9 +24,11 @@ use crate::storage::operator::ImportedUser;
 
 mod check;
 mod file;
+mod pace;
 
-use check::{Seen, Verdicts, meet};
+use check::{Refused, Seen, Verdicts, meet};
 use file::Lines;
+use pace::Pace;
 
 /// Bring users from elsewhere
 #[derive(Args, Clone, Debug)]
@@ -34,10 +38,16 @@ Examples:
   freshk user import users.csv
   freshk user import users.jsonl --skip-bad --json > report.json
 
-Columns (the first line of a CSV file, the members of a JSON object): id, username, phone_number, role, is_active,
-phone_verified, date_joined. Only phone_number is required. Ids are kept, and new users get ids above the highest.
-A line that says what the database has already is left alone, so an import can be run again. If one line is
-refused, nothing is imported, unless --skip-bad is given.")]
+Columns (the first line of a CSV file, the members of a JSON object): id, username, phone_number, role, is_active, \
+phone_verified, date_joined. Only phone_number is required. Ids are kept, and new users get ids above the highest. \
+A line that says what the database has already is left alone, so an import can be run again. If one line is \
+refused, nothing is imported, unless --skip-bad is given.
+
+Users who are active and not phone_verified (nobody is, unless the file says so) are deleted like all who never gave a \
+code: once users.unverified_retention has passed, counted from the import, not from date_joined.
+
+An import that fails half-way, or is interrupted with Ctrl-C, takes back what it has written. One that is killed leaves \
+that behind: run it again, and it goes on.")]
 pub struct ImportArgs {
     /// The file
     file: PathBuf,
@@ -53,10 +63,6 @@ pub struct ImportArgs {
 
 /// How long one slice should hold the server's writes up; far below the 100 ms that it may.
 const HOLD: Duration = Duration::from_millis(30);
-
-/// `SQLite` waits longer and longer between its tries for the lock; a pause of half as long as it was held, and this,
-/// always meets one of the server's.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// The fewest and the most rows of a slice; it begins with the fewest.
 const ROWS: (usize, usize) = (200, 5000);
@@ -75,16 +81,14 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
     let written = if stops || args.dry_run { 0 } else { import.write(&mut verdicts, args.skip_bad)? };
     let good = verdicts.lines - (verdicts.refused.len() + verdicts.same.len()) as u64;
     if output.json {
-        let lines: Vec<_> =
-            verdicts.refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect();
-        output.json(&json!({
-            "dry_run": args.dry_run,
-            "lines": verdicts.lines,
-            "good": good,
-            "unchanged": verdicts.same.len(),
-            "imported": written,
-            "refused": lines,
-        }))?;
+        output.json(&Report {
+            dry_run: args.dry_run,
+            lines: verdicts.lines,
+            good,
+            unchanged: verdicts.same.len(),
+            imported: written,
+            refused: &verdicts.refused,
+        })?;
     } else {
         // Those that the check refused are told already.
         tell(&verdicts.refused[refused..], output)?;
@@ -102,6 +106,17 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
         )));
     }
     Ok(())
+}
+
+/// What `--json` shows.
+#[derive(Serialize)]
+struct Report<'a> {
+    dry_run: bool,
+    lines: u64,
+    good: u64,
+    unchanged: usize,
+    imported: usize,
+    refused: &'a [Refused],
 }
 
 struct Import<'a> {
@@ -131,7 +146,7 @@ impl Import<'_> {
             let judged = texts.and_then(|texts| self.rules.judge(texts));
             match judged.and_then(|user| seen.take(&user, line).map(|()| user)) {
                 Ok(user) => slice.push((line, user)),
-                Err(reason) => verdicts.refused.push((line, reason)),
+                Err(reason) => verdicts.refused.push(Refused { line, reason }),
             }
             if slice.len() == PAGE {
                 self.meet(&mut slice, &mut verdicts)?;
@@ -139,7 +154,7 @@ impl Import<'_> {
         }
         self.meet(&mut slice, &mut verdicts)?;
         bar.finish_and_clear();
-        verdicts.refused.sort_by_key(|(line, _)| *line);
+        verdicts.refused.sort_by_key(|refused| refused.line);
         if !output.json {
             tell(&verdicts.refused, output)?;
         }
@@ -165,18 +180,41 @@ impl Import<'_> {
         if let Some(highest) = verdicts.highest {
             self.beside.write(move |tx| tx.operator_mut().raise_user_ids(UserId(highest)))?;
         }
-        let mut written = Vec::new();
-        let done = self.write_slices(verdicts, skip_bad, &mut written);
-        if let Err(error) = done {
-            output::note(&format!("taking {} users back", written.len()));
-            for slice in written.chunks(PAGE) {
-                let (operator, slice) = (self.beside.operator(), slice.to_vec());
-                self.beside.write(move |tx| operator.undo_import(tx, &slice))?;
-                self.pause(HOLD);
-            }
-            return Err(error);
+        let (mut written, mut stop) = (Vec::new(), Interrupt::listen(self.beside)?);
+        match self.write_slices(verdicts, skip_bad, &mut written, &mut stop) {
+            Ok(()) => Ok(written.len()),
+            Err(error) if written.is_empty() => Err(error),
+            Err(error) => Err(self.take_back(&written, error)),
         }
-        Ok(written.len())
+    }
+
+    /// Takes back what was written before `error`, and gives that, or says how much of it has to stay.
+    fn take_back(&self, written: &[UserId], error: CliError) -> CliError {
+        output::note(&format!("taking {} users back", written.len()));
+        // On a full disk this makes room in the log; if it does not, the first slice tells.
+        drop(self.beside.checkpoint());
+        let mut pace = Pace::new(self.beside);
+        for (done, slice) in written.chunks(PAGE).enumerate() {
+            // The log fills up again.
+            let undone = self.undo(slice).or_else(|_| {
+                self.beside.checkpoint()?;
+                self.undo(slice)
+            });
+            let Ok(pause) = undone.and_then(|()| pace.after(HOLD)) else {
+                let left = written.len() - done * PAGE;
+                return CliError::Refused(format!(
+                    "the import failed half-way, and {left} users of it are still there: taking them back failed \
+                     too\nmend what the lines above tell of and run the import again: it leaves them alone and goes on"
+                ));
+            };
+            self.beside.block_on(async { tokio::time::sleep(pause).await });
+        }
+        error
+    }
+
+    fn undo(&self, slice: &[UserId]) -> Result<(), CliError> {
+        let (operator, users) = (self.beside.operator(), slice.to_vec());
+        self.beside.write(move |tx| operator.undo_import(tx, &users))
     }
 
     fn write_slices(
@@ -184,11 +222,16 @@ impl Import<'_> {
         verdicts: &mut Verdicts,
         skip_bad: bool,
         written: &mut Vec<UserId>,
+        stop: &mut Interrupt,
     ) -> Result<(), CliError> {
         let (mut lines, bar) = self.open("importing")?;
-        let left_out: HashSet<u64> =
-            verdicts.refused.iter().map(|(line, _)| *line).chain(verdicts.same.iter().copied()).collect();
-        let mut rows = ROWS.0;
+        let left_out: HashSet<u64> = verdicts
+            .refused
+            .iter()
+            .map(|refused| refused.line)
+            .chain(verdicts.same.iter().copied())
+            .collect();
+        let (mut rows, mut pace) = (ROWS.0, Pace::new(self.beside));
         let mut slice: Vec<(u64, ImportedUser)> = Vec::new();
         loop {
             let line = lines.next().map_err(|error| self.unreadable(&error.to_string()))?;
@@ -207,7 +250,13 @@ impl Import<'_> {
                     ));
                 }
                 rows = next_rows(rows, held);
-                self.pause(held);
+                if !at_end && self.beside.block_on(stop.within(pace.after(held)?)) {
+                    bar.finish_and_clear();
+                    return Err(CliError::Refused(
+                        "the import was interrupted; nothing was imported\nrun it again when it suits"
+                            .to_owned(),
+                    ));
+                }
             }
             if at_end {
                 bar.finish_and_clear();
@@ -230,13 +279,9 @@ impl Import<'_> {
         let held = stopwatch.elapsed();
         written.extend(imported.written.iter().map(|(_, id)| *id));
         let taken = imported.taken.iter().map(|place| lines[*place]);
-        verdicts.refused.extend(taken.map(|line| (line, "somebody took its place meanwhile".to_owned())));
+        let reason = "somebody took its place meanwhile";
+        verdicts.refused.extend(taken.map(|line| Refused { line, reason: reason.to_owned() }));
         Ok(held)
-    }
-
-    /// Lets a running server write.
-    fn pause(&self, held: Duration) {
-        self.beside.block_on(async { tokio::time::sleep(PAUSE + held / 2).await });
     }
 
     fn open(&self, what: &'static str) -> Result<(Lines, indicatif::ProgressBar), CliError> {
@@ -265,9 +310,10 @@ fn next_rows(rows: usize, held: Duration) -> usize {
     usize::try_from(fitting).unwrap_or(ROWS.1).clamp(ROWS.0, ROWS.1)
 }
 
-fn tell(refused: &[(u64, String)], output: &mut Output) -> Result<(), CliError> {
+fn tell(refused: &[Refused], output: &mut Output) -> Result<(), CliError> {
     for chunk in refused.chunks(PAGE) {
-        let lines: Vec<_> = chunk.iter().map(|(line, reason)| format!("line {line}: {reason}")).collect();
+        let lines: Vec<_> =
+            chunk.iter().map(|Refused { line, reason }| format!("line {line}: {reason}")).collect();
         output.text(&(lines.join("\n") + "\n"))?;
     }
     Ok(())

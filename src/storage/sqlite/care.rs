@@ -66,13 +66,16 @@ pub enum RestoreError {
     },
 }
 
-/// Copies a database to `to`, checked, durable and only then under its name; nobody who uses the database waits.
+/// Copies a database of ours to `to`, checked, durable and only then under its name; nobody who uses the database waits.
 ///
 /// # Errors
 /// [`BackupError`]; then there is no file of that name.
 pub fn back_up(database: &Path, to: &Path) -> Result<(), BackupError> {
     let to = std::path::absolute(to)?;
-    migrate::back_up(&connect::open(database, Role::Checkpoint, BUSY)?, &to)
+    let conn =
+        connect::open(database, Role::Checkpoint, BUSY).map_err(|error| sqlite_error(database, &error))?;
+    ours(&conn, database)?;
+    migrate::back_up(&conn, &to)
 }
 
 /// Reads a database through, beside whoever uses it.
@@ -135,12 +138,19 @@ pub fn restore(
     let backup = read_only(from)?;
     ours(&backup, from)?;
     let draft = beside(&database, ".restore");
-    migrate::write_draft(&backup, &draft)
-        .map_err(|source| RestoreError::Copy { path: from.to_owned(), source })?;
+    let copied = migrate::write_draft(&backup, &draft)
+        .map_err(|source| RestoreError::Copy { path: from.to_owned(), source });
     drop(backup);
-    let kept = keep(&database, now)?;
-    // The copy is durable; its name, and that of what is kept, are so after the directory is.
-    fs::rename(&draft, &database).map_err(failed)?;
+    let kept = copied.and_then(|()| {
+        let kept = keep(&database, now)?;
+        // The copy is durable; its name, and that of what is kept, are so after the directory is.
+        fs::rename(&draft, &database).map_err(failed)?;
+        Ok(kept)
+    });
+    let kept = kept.inspect_err(|_| {
+        // What is left of it is of no use; that it cannot be deleted either changes nothing.
+        drop(migrate::discard(&draft));
+    })?;
     sync_directory(&database).map_err(failed)?;
     Ok(Restored { kept })
 }

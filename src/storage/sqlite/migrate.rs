@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::open::beside;
-use super::open_error::OpenError;
+use super::open_error::{OpenError, sqlite_error};
 use crate::domain::Timestamp;
 
 /// One step.
@@ -23,15 +23,28 @@ pub(super) struct Migration {
 /// All steps from the first schema on; `schema.sql` is where they lead.
 pub(super) const MIGRATIONS: &[Migration] = &[];
 
-/// Why a backup was not made.
+/// Why a backup was not made, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The copy could not be made or read.
-    #[error("{0}")]
+    /// What was to be copied cannot be used.
+    #[error(transparent)]
+    Source(Box<OpenError>),
+    /// The copy could not be written or read.
+    #[error("{0}; see that its directory exists, can be written and has room")]
     Database(#[from] rusqlite::Error),
     /// The copy could not be put in its place.
-    #[error("{0}")]
+    #[error("{0}; see that its directory exists, can be written and has room")]
     File(#[from] io::Error),
+    /// The backup is made, and one that is no longer kept is still there.
+    #[error("{} was made, but the older {} cannot be deleted: {source}; delete it by hand", made.display(), old.display())]
+    Old {
+        /// The backup.
+        made: PathBuf,
+        /// The one that was to go.
+        old: PathBuf,
+        /// Why it did not.
+        source: io::Error,
+    },
     /// The copy does not hold together, so neither does the database.
     #[error("the copy is damaged; restore an earlier backup with `freshk db restore`")]
     Damaged,
@@ -101,22 +114,33 @@ fn backup_path(conn: &Connection, path: &Path, version: i64, now: Timestamp) -> 
 /// file of that name is a good one.
 pub(super) fn back_up(conn: &Connection, backup: &Path) -> Result<(), BackupError> {
     let draft = beside(backup, ".part");
-    let made = write_draft(conn, &draft).and_then(|()| Ok(fs::rename(&draft, backup)?));
-    if made.is_err() {
+    write_draft(conn, &draft).and_then(|()| Ok(fs::rename(&draft, backup)?)).inspect_err(|_| {
         // What is left of it is of no use; that it cannot be deleted either changes nothing.
-        drop(fs::remove_file(&draft));
-        return made;
-    }
+        drop(discard(&draft));
+    })?;
     let directory = backup.parent().unwrap_or(backup);
     Ok(File::open(directory)?.sync_all()?)
 }
 
+/// Deletes a draft and its journal, where they are.
+pub(super) fn discard(draft: &Path) -> io::Result<()> {
+    for file in [draft.to_owned(), beside(draft, "-journal")] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Writes a copy, reads it through, and makes it durable.
 pub(super) fn write_draft(conn: &Connection, draft: &Path) -> Result<(), BackupError> {
+    // A journal that a kill left would be rolled back into the new draft.
+    discard(draft)?;
     // VACUUM INTO writes into an empty file, and so keeps the mode that it was made with.
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
     let name = draft.to_str().ok_or(io::Error::from(io::ErrorKind::InvalidFilename))?;
-    conn.execute("VACUUM INTO ?1", [name])?;
+    conn.execute("VACUUM INTO ?1", [name]).map_err(|error| copy_error(conn, error))?;
     let copy = Connection::open_with_flags(
         draft,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -127,6 +151,25 @@ pub(super) fn write_draft(conn: &Connection, draft: &Path) -> Result<(), BackupE
     }
     drop(copy);
     Ok(file.sync_all()?)
+}
+
+/// Which of the two files a failure to copy is about.
+fn copy_error(conn: &Connection, error: rusqlite::Error) -> BackupError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked,
+        ) => sqlite_error(Path::new(conn.path().unwrap_or_default()), &error).into(),
+        _ => error.into(),
+    }
+}
+
+impl From<OpenError> for BackupError {
+    fn from(error: OpenError) -> Self {
+        Self::Source(Box::new(error))
+    }
 }
 
 #[cfg(test)]

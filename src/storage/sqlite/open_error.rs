@@ -111,6 +111,14 @@ pub enum OpenError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// The disk did not do as it was asked.
+    #[error("{} cannot be read or written: {reason}; see that its disk is sound and has room", path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Anything else.
     #[error("{} cannot be opened: {reason}", path.display())]
     Failed {
@@ -129,6 +137,7 @@ pub(super) fn sqlite_error(path: &Path, error: &rusqlite::Error) -> OpenError {
         Some(ErrorCode::DatabaseCorrupt) => OpenError::Corrupt { path },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
         Some(ErrorCode::DiskFull) => OpenError::DiskFull { path },
+        Some(ErrorCode::SystemIoFailure) => OpenError::Disk { path, reason: error.to_string() },
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             OpenError::ReadOnly { path }
         }

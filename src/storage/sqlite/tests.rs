@@ -14,6 +14,7 @@ use crate::domain::session::{Lifetimes, Login, Session};
 use crate::domain::{Channel, NewChallenge, PhoneNumber, SessionId, Timestamp, UserId};
 use crate::storage::{Engine as _, Stored, Tx, WriteJob};
 
+mod killed;
 mod ledger;
 mod plans;
 mod rows;

@@ -55,15 +55,20 @@ pub(super) fn start(
     commits: Arc<OnceLock<CommitWatch>>,
 ) -> std::io::Result<(SyncSender<Job>, JoinHandle<()>)> {
     let (sender, jobs) = sync_channel(bounds.queue);
-    let writer = Writer { conn, jobs, bounds, cache, page_limit, commits, version: None };
-    let thread = thread::Builder::new().name("freshk-writer".into()).spawn(move || writer.run())?;
+    let mut writer = Writer { conn, jobs, bounds, cache, page_limit, commits, version: None };
+    // Before anybody can read: a first look that came later would take what it finds for what the cache holds.
+    writer.watch();
+    let thread = thread::Builder::new().name("freshk-writer".into()).spawn(move || {
+        writer.run(|writer, wait| writer.jobs.recv_timeout(wait));
+    })?;
     Ok((sender, thread))
 }
 
 impl Writer {
-    fn run(mut self) {
+    /// Writes what comes until nothing more can; `next` waits for it, though not for longer than it is told.
+    fn run(mut self, mut next: impl FnMut(&Self, Duration) -> Result<Job, RecvTimeoutError>) {
         loop {
-            match self.jobs.recv_timeout(self.bounds.watch) {
+            match next(&self, self.bounds.watch) {
                 Ok(job) => {
                     self.watch();
                     self.batch(job);
@@ -72,7 +77,9 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        if let Err(error) = checkpoint::truncate(&self.conn) {
+        // Whoever else has the database open empties the log later; nobody should wait for that now.
+        let emptied = self.conn.busy_timeout(Duration::ZERO).and_then(|()| checkpoint::truncate(&self.conn));
+        if let Err(error) = emptied {
             fault(&error);
         }
     }

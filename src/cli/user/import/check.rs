@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use serde::Serialize;
+
 use crate::domain::user::username_for;
 use crate::domain::{Timestamp, User};
 use crate::storage::operator::ImportedUser;
@@ -107,13 +109,22 @@ fn is_same(found: &User, user: &ImportedUser, now: Timestamp) -> bool {
         && (user.joined_at == now || user.joined_at == found.joined_at)
 }
 
+/// A line that is refused.
+#[derive(Serialize)]
+pub(super) struct Refused {
+    /// Its number.
+    pub(super) line: u64,
+    /// Why.
+    pub(super) reason: String,
+}
+
 /// Lines that are not to be written.
 #[derive(Default)]
 pub(super) struct Verdicts {
     /// How many lines there are.
     pub(super) lines: u64,
     /// Refused, with the reason, in the order of the file.
-    pub(super) refused: Vec<(u64, String)>,
+    pub(super) refused: Vec<Refused>,
     /// There already.
     pub(super) same: HashSet<u64>,
     /// The highest id that a good line has.
@@ -128,7 +139,7 @@ impl Verdicts {
             Met::Same => {
                 self.same.insert(line);
             }
-            Met::Taken(reason) => self.refused.push((line, (*reason).to_owned())),
+            Met::Taken(reason) => self.refused.push(Refused { line, reason: (*reason).to_owned() }),
         }
     }
 }

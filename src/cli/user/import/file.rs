@@ -1,22 +1,28 @@
 //! Lines of a file of users, in either format, without an opinion on what they hold.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::cli::user::Format;
-use crate::cli::user::columns::{COLUMNS, REQUIRED, Texts};
+use crate::cli::user::columns::{COLUMNS, Kind, REQUIRED, Texts, kind};
 
 /// No line of an honest file is longer; more would only fill memory.
 const LONGEST_LINE: u64 = 64 * 1024;
+
+/// What spreadsheets put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 type Source = indicatif::ProgressBarIter<File>;
 
 /// The lines of a file, each with its number and what it holds, or what keeps it from being read.
 pub(super) enum Lines {
     /// With a header, which says what stands where.
-    Csv { reader: Box<csv::Reader<Source>>, places: [Option<usize>; COLUMNS.len()], width: usize },
+    Csv { reader: Box<csv::Reader<Ends>>, places: [Option<usize>; COLUMNS.len()], width: usize },
     /// An object a line.
     Jsonl { reader: BufReader<Source>, line: u64 },
 }
@@ -33,7 +39,7 @@ impl Lines {
         if format == Format::Jsonl {
             return Ok(Self::Jsonl { reader: BufReader::new(source), line: 0 });
         }
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(source);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Ends::of(source));
         let header = reader.byte_headers().map_err(|error| format!("it cannot be read: {error}"))?;
         let places = places(header)?;
         let width = header.len();
@@ -48,11 +54,13 @@ impl Lines {
         match self {
             Self::Csv { reader, places, width } => {
                 let mut record = csv::ByteRecord::new();
-                if !reader.read_byte_record(&mut record).map_err(io::Error::from)? {
-                    return Ok(None);
-                }
-                let line = record.position().map_or(0, csv::Position::line);
-                Ok(Some((line, fields(&record, places, *width))))
+                let begun = reader.position().clone();
+                reader.get_mut().allow_a_line();
+                let read = reader.read_byte_record(&mut record);
+                let line = begun.line() + reader.get_mut().ends_at(begun.byte());
+                Ok(read
+                    .map_err(|error| of_line(line, error))?
+                    .then(|| (line, fields(&record, places, *width))))
             }
             Self::Jsonl { reader, line } => loop {
                 let mut bytes = Vec::new();
@@ -65,11 +73,71 @@ impl Lines {
                     reader.skip_until(b'\n')?;
                     return Ok(Some((*line, Err(format!("it has more than {LONGEST_LINE} bytes")))));
                 }
-                if !bytes.trim_ascii().is_empty() {
-                    return Ok(Some((*line, members(&bytes))));
+                let text = bytes.strip_prefix(BYTE_ORDER_MARK).filter(|_| *line == 1).unwrap_or(&bytes);
+                if !text.trim_ascii().is_empty() {
+                    return Ok(Some((*line, members(text))));
                 }
             },
         }
+    }
+}
+
+fn of_line(line: u64, error: csv::Error) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("line {line}: {error}"))
+}
+
+/// Hands a file on and remembers where empty lines are. The reader of CSV counts a record's lines from the end of the record
+/// before, and what it skips then, empty lines and the second half of each `\r\n`, makes the numbers fall behind.
+pub(super) struct Ends {
+    source: Source,
+    /// How many bytes were handed on, and how many may be.
+    read: u64,
+    limit: u64,
+    last: u8,
+    /// Where a byte that ends a line follows another, and whether it is the one that counts.
+    skipped: VecDeque<(u64, bool)>,
+}
+
+impl Ends {
+    fn of(source: Source) -> Self {
+        Self { source, read: 0, limit: LONGEST_LINE, last: 0, skipped: VecDeque::new() }
+    }
+
+    /// Lets one more line through: a quote that is never closed would take the rest of the file in.
+    fn allow_a_line(&mut self) {
+        self.limit = self.read + LONGEST_LINE;
+    }
+
+    /// How many lines end, with nothing in them, from `byte` on; called with ever higher ones.
+    fn ends_at(&mut self, byte: u64) -> u64 {
+        let (mut at, mut lines) = (byte, 0);
+        while let Some((place, counts)) = self.skipped.front().copied().filter(|(place, _)| *place <= at) {
+            if place == at {
+                at += 1;
+                lines += u64::from(counts);
+            }
+            self.skipped.pop_front();
+        }
+        lines
+    }
+}
+
+impl io::Read for Ends {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.read >= self.limit {
+            let told = format!("it has more than {LONGEST_LINE} bytes; perhaps a quote in it is not closed");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+        }
+        let count = self.source.read(buffer)?;
+        for (place, byte) in (self.read..).zip(&buffer[..count]) {
+            if matches!(byte, b'\r' | b'\n') && matches!(self.last, b'\r' | b'\n') {
+                self.skipped.push_back((place, *byte == b'\n'));
+            }
+            self.last = *byte;
+        }
+        self.read += count as u64;
+        Ok(count)
     }
 }
 
@@ -113,20 +181,51 @@ fn fields(
 
 fn members(bytes: &[u8]) -> Result<Texts, String> {
     let text = str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
-    let Ok(Value::Object(members)) = serde_json::from_str(text) else {
-        return Err("it is not a JSON object".to_owned());
-    };
+    let Members(members) = serde_json::from_str(text).map_err(|_| "it is not a JSON object")?;
     let mut texts = Texts::default();
+    let mut seen = [false; COLUMNS.len()];
     for (name, value) in members {
         let column = COLUMNS.iter().position(|column| *column == name);
         let column = column.ok_or_else(|| format!("it has the member {name:?}, which is not known"))?;
-        texts[column] = match value {
-            Value::Null => None,
-            Value::String(text) => (!text.is_empty()).then_some(text),
-            Value::Bool(switch) => Some(switch.to_string()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Array(_) | Value::Object(_) => return Err(format!("{name} is neither text nor number")),
+        if std::mem::replace(&mut seen[column], true) {
+            return Err(format!("it has the member {name:?} twice"));
+        }
+        texts[column] = match (value, kind(column)) {
+            (Value::Null, _) => None,
+            (Value::String(text), _) => (!text.is_empty()).then_some(text),
+            (Value::Bool(switch), Kind::Switch) => Some(switch.to_string()),
+            (Value::Number(number), Kind::Number | Kind::Switch) => Some(number.to_string()),
+            (_, Kind::Number) => return Err(format!("{name} is not a number")),
+            (_, Kind::Switch) => return Err(format!("{name} is neither true nor false")),
+            (_, Kind::Text) => return Err(format!("{name} is not text")),
         };
     }
     Ok(texts)
+}
+
+/// The members of an object in their order, the same name twice included, where JSON's own map would keep the last.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Objects;
+
+        impl<'de> Visitor<'de> for Objects {
+            type Value = Members;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Objects)
+    }
 }

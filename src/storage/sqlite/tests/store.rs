@@ -63,6 +63,23 @@ async fn s17_what_another_process_wrote_is_seen_within_a_second() {
     assert!(!store.principal(&session.id).await.unwrap().unwrap().user.is_active);
 }
 
+/// The first look for foreign writes must not come after the first reading.
+#[tokio::test]
+async fn s17_what_another_process_wrote_before_the_first_own_write_is_seen() {
+    let bed = Bed::new();
+    let earlier = Store::new(bed.store());
+    let (_, session) = login(&earlier, 1).await;
+    earlier.close().await;
+    let mut options = bed.options();
+    // It looks before an own write, and not by itself.
+    options.tuning.writer.watch = Duration::from_hours(1);
+    let store = Store::new(SqliteStore::open(options).unwrap());
+    assert!(store.principal(&session.id).await.unwrap().unwrap().user.is_active);
+    bed.stranger().execute_batch("UPDATE users SET is_active = 0").unwrap();
+    store.write(join(2)).await.unwrap();
+    assert!(!store.principal(&session.id).await.unwrap().unwrap().user.is_active);
+}
+
 #[tokio::test]
 async fn own_writes_and_checkpoints_are_not_foreign() {
     let bed = Bed::new();

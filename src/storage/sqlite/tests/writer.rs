@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::storage::Engine as _;
 use crate::storage::sqlite::SqliteStore;
+use crate::storage::sqlite::open;
 use crate::storage::sqlite::tests::{Bed, START, hold, job, join, phone, queue, users, wait};
 
 #[test]
@@ -156,4 +157,31 @@ fn a_full_queue_refuses_at_once() {
     drop(release);
     assert_eq!(wait(&queued), Ok(()));
     assert_eq!(users(&bed.stranger()), 1);
+}
+
+/// With the interval of production and a wait that costs no time: what another process wrote is seen after each.
+#[test]
+fn s17_an_idle_writer_looks_for_foreign_writes_four_times_a_second() {
+    let bed = Bed::new();
+    let options = bed.options();
+    let (conn, _) = open::open(&options).unwrap();
+    let stranger = bed.stranger();
+    let cache = Arc::new(PrincipalCache::new(1));
+    let (_queue, jobs) = sync_channel(1);
+    let bounds = options.tuning.writer;
+    let (cached, commits) = (Arc::clone(&cache), Arc::default());
+    let mut writer = Writer { conn, jobs, bounds, cache, page_limit: None, commits, version: None };
+    writer.watch();
+    let mut waits = 0;
+    writer.run(|_, wait| {
+        assert!(wait <= Duration::from_millis(250), "{wait:?}");
+        assert_eq!(cached.foreign_writes(), waits);
+        if waits == 3 {
+            return Err(RecvTimeoutError::Disconnected);
+        }
+        waits += 1;
+        stranger.execute_batch("UPDATE audit_retention SET before = before + 1").unwrap();
+        Err(RecvTimeoutError::Timeout)
+    });
+    assert_eq!(waits, 3);
 }

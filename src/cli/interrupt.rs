@@ -1,0 +1,40 @@
+//! The wish that a command stops, for work that must not be left half done.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::CliError;
+use super::beside::Beside;
+
+/// From now on Ctrl-C, SIGTERM and a terminal that is gone no longer end the process: they are told here.
+pub struct Interrupt {
+    signals: [Signal; 3],
+}
+
+impl Interrupt {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// [`CliError::Runtime`]
+    pub fn listen(beside: &Beside) -> Result<Self, CliError> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let signals = beside.block_on(async {
+            let [interrupt, terminate, hangup] = kinds.map(signal);
+            Ok([interrupt?, terminate?, hangup?])
+        });
+        Ok(Self { signals: signals.map_err(CliError::Runtime)? })
+    }
+
+    /// Waits for `pause`; true, and earlier, if the command was told to stop since it began to listen.
+    pub async fn within(&mut self, pause: Duration) -> bool {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => true,
+            _ = terminate.recv() => true,
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(pause) => false,
+        }
+    }
+}

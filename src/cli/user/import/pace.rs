@@ -1,0 +1,44 @@
+//! The pauses between two slices: a running server writes in them, and where there is none its work is done.
+
+use std::time::Duration;
+
+use crate::cli::CliError;
+use crate::cli::beside::Beside;
+use crate::clock::Stopwatch;
+use crate::storage::sqlite::Holder;
+
+/// `SQLite` waits longer and longer between its tries for the lock; a pause of half as long as it was held, and this,
+/// always meets one of the server's.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often it is asked whether a server runs, which may start or stop meanwhile.
+const ASK: Duration = Duration::from_secs(1);
+
+/// How an import goes on after a slice.
+pub(super) struct Pace<'a> {
+    beside: &'a Beside,
+    asked: Stopwatch,
+    is_served: bool,
+}
+
+impl<'a> Pace<'a> {
+    pub(super) fn new(beside: &'a Beside) -> Self {
+        Self { beside, asked: Stopwatch::start(), is_served: is_served(beside) }
+    }
+
+    /// How long to wait after a slice that held the database for `held`.
+    pub(super) fn after(&mut self, held: Duration) -> Result<Duration, CliError> {
+        if self.asked.elapsed() >= ASK {
+            (self.asked, self.is_served) = (Stopwatch::start(), is_served(self.beside));
+            if !self.is_served {
+                self.beside.checkpoint()?;
+            }
+        }
+        Ok(if self.is_served { PAUSE + held / 2 } else { Duration::ZERO })
+    }
+}
+
+/// If it cannot be told, somebody may wait.
+fn is_served(beside: &Beside) -> bool {
+    !matches!(Holder::of(beside.config.database.url.path()), Ok(None))
+}

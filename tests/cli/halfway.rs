@@ -1,0 +1,159 @@
+//! Imports that end half-way: whoever ends them, nothing of them stays, or the next run finishes it.
+//!
+//! The moment is chosen by what the import has written: once a part of it is there, the test takes the lock, so that the
+//! import waits where it is.
+
+use std::fmt::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::support::{Answer, Place, database, until};
+
+/// Enough for many slices.
+const LINES: u32 = 20_000;
+
+/// A place with a file to import, and one user.
+fn place(lines: u32) -> Place {
+    let place = Place::new();
+    place.good("user create +1234567890");
+    let mut file = "phone_number,phone_verified\n".to_owned();
+    for number in 0..lines {
+        writeln!(file, "+1555{number:07},true").unwrap();
+    }
+    place.write("users.csv", file);
+    place
+}
+
+fn imported(conn: &Connection) -> u32 {
+    conn.query_row("SELECT count(*) FROM users WHERE phone LIKE '+1555%'", [], |row| row.get(0)).unwrap()
+}
+
+/// An import that has written something, and waits for the lock that the connection holds.
+async fn begun(place: &Place) -> (Child, Connection) {
+    let mut command = place.command("user import users.csv");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let conn = Connection::open(database(place)).unwrap();
+    conn.busy_timeout(Duration::from_secs(10)).unwrap();
+    until(async || imported(&conn) > 0).await;
+    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(imported(&conn) < LINES && child.try_wait().unwrap().is_none(), "it was done too soon");
+    (child, conn)
+}
+
+fn end(child: Child) -> Answer {
+    Answer::of(&child.wait_with_output().unwrap())
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[tokio::test]
+async fn an_import_that_is_interrupted_takes_everything_back() {
+    for name in ["INT", "TERM", "HUP"] {
+        let place = place(LINES);
+        let (child, other) = begun(&place).await;
+        signal(&child, name);
+        other.execute_batch("ROLLBACK").unwrap();
+        let answer = end(child);
+        assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{name}: {}", answer.stderr);
+        assert!(
+            answer.stderr.contains("interrupted; nothing was imported\nrun it again"),
+            "{}",
+            answer.stderr
+        );
+        assert_eq!(imported(&other), 0, "{name}");
+        assert_eq!(place.count("SELECT count(*) FROM users"), 1, "{name}");
+        let taken_back = "SELECT count(*) FROM audit WHERE detail LIKE '%users taken back'";
+        assert!(place.count(taken_back) > 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_phone_that_is_taken_meanwhile_undoes_the_import() {
+    let place = place(LINES);
+    let (child, other) = begun(&place).await;
+    let last = format!("+1555{:07}", LINES - 1);
+    let sql = "INSERT INTO users (username, phone, role, joined_at) VALUES ('quick', ?1, 'retailer', 0)";
+    other.execute(sql, [&last]).unwrap();
+    other.execute_batch("COMMIT").unwrap();
+    let answer = end(child);
+    assert_eq!(answer.code, 1, "{}", answer.stderr);
+    assert!(answer.stderr.contains("nothing was imported\nrun the import again"), "{}", answer.stderr);
+    assert_eq!(imported(&other), 1, "whoever came first stays");
+    let again = place.run("user import users.csv");
+    assert_eq!(again.code, 1);
+    assert!(
+        again.stdout.starts_with(&format!("line {}: phone_number belongs", LINES + 1)),
+        "{}",
+        again.stdout
+    );
+}
+
+#[tokio::test]
+async fn an_import_that_is_killed_is_finished_by_the_next() {
+    let place = place(LINES);
+    let (mut child, other) = begun(&place).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
+    let left = imported(&other);
+    assert!(0 < left && left < LINES, "{left}");
+    assert_eq!(place.json("db check")["ok"], true);
+    let report = place.json("user import users.csv");
+    assert_eq!((&report["unchanged"], &report["imported"]), (&left.into(), &(LINES - left).into()));
+    assert_eq!(imported(&other), LINES);
+    assert!(place.good("user import --help").contains("run it again"));
+}
+
+/// Imports where no file can grow beyond four megabytes, or two, as the shell counts: as if the disk were full.
+fn in_a_full_place(place: &Place) -> Answer {
+    let program = place.command("user import users.csv");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]);
+    shell.arg(program.get_program()).args(program.get_args()).env_clear();
+    Answer::of(&shell.current_dir(place.path(".")).output().unwrap())
+}
+
+#[test]
+fn a_full_disk_undoes_the_import() {
+    let place = place(5 * LINES);
+    let answer = in_a_full_place(&place);
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
+    for told in ["users back", "nothing was changed\nsee the line above", "mend the disk"] {
+        assert!(answer.stderr.contains(told), "{told}: {}", answer.stderr);
+    }
+    assert!(!answer.stderr.contains("taking 0 users back"), "it failed too soon: {}", answer.stderr);
+    assert_eq!(place.count("SELECT count(*) FROM users"), 1);
+    assert_eq!(place.json("db check")["ok"], true);
+}
+
+/// Where there is not even room to delete, it says what stays and how to go on.
+#[test]
+fn a_disk_so_full_that_nothing_can_be_taken_back_is_told() {
+    let place = place(5 * LINES);
+    let conn = Connection::open(database(&place)).unwrap();
+    // Pages beyond what a file may have: nothing can be moved out of the log.
+    conn.execute_batch("CREATE TABLE ballast (x); INSERT INTO ballast VALUES (zeroblob(6000000))").unwrap();
+    drop(conn);
+    let answer = in_a_full_place(&place);
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
+    let left = place.count("SELECT count(*) FROM users") - 1;
+    assert!(left > 0);
+    let told = format!("and {left} users of it are still there: taking them back failed too");
+    assert!(answer.stderr.contains(&told), "{left}: {}", answer.stderr);
+    assert!(
+        answer.stderr.contains("run the import again: it leaves them alone and goes on"),
+        "{}",
+        answer.stderr
+    );
+    let report = place.json("user import users.csv");
+    assert_eq!(
+        (&report["unchanged"], &report["good"]),
+        (&left.into(), &(i64::from(5 * LINES) - left).into())
+    );
+}
