@@ -26,6 +26,8 @@ mod messages;
 mod reader;
 #[path = "cli/support.rs"]
 mod support;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/trail.rs"]
 mod trail;
 #[path = "support/twilio.rs"]

@@ -1,0 +1,228 @@
+//! What a terminal changes: colours, progress, questions. Without one there are none of them.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::support::Place;
+
+/// What begins every sequence that steers a terminal.
+const ESCAPE: char = '\u{1b}';
+
+/// A terminal of 80 columns with a program in it; killed when dropped.
+struct Terminal {
+    screen: File,
+    child: Child,
+    shown: String,
+}
+
+impl Terminal {
+    /// Runs a command with all three of its ends on the terminal.
+    fn run(command: Command) -> Self {
+        Self::start(command, true)
+    }
+
+    fn start(mut command: Command, errors_too: bool) -> Self {
+        let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&screen).unwrap();
+        unlockpt(&screen).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&screen, size).unwrap();
+        let name = ptsname(&screen, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let line = File::from(rustix::fs::open(name, flags, Mode::empty()).unwrap());
+        command.env("TERM", "xterm-256color");
+        command.stdin(line.try_clone().unwrap()).stdout(line.try_clone().unwrap());
+        if errors_too {
+            command.stderr(line);
+        }
+        // The command goes, and with it this process's ends: when the program's are closed too, the terminal is.
+        let child = command.spawn().unwrap();
+        Self { screen: File::from(screen), child, shown: String::new() }
+    }
+
+    /// Waits until the program shows something.
+    fn wait_for(&mut self, text: &str) {
+        while !self.shown.contains(text) {
+            assert!(self.read(), "{text:?} was never shown:\n{}", self.shown);
+        }
+    }
+
+    fn answer(&mut self, line: &str) {
+        self.screen.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Waits for the end; gives the exit code and all that was shown.
+    fn end(mut self) -> (i32, String) {
+        while self.read() {}
+        (self.child.wait().unwrap().code().unwrap(), std::mem::take(&mut self.shown))
+    }
+
+    /// Reads on; false at the end, which a terminal tells by an error.
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        let count = self.screen.read(&mut bytes).unwrap_or(0);
+        self.shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        count > 0
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It is gone already where all went well.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Whether a text sets colours or a weight, beyond moving about.
+fn is_coloured(text: &str) -> bool {
+    text.split(ESCAPE).skip(1).any(|rest| {
+        let ends = rest.find(|c: char| c.is_ascii_alphabetic());
+        ends.is_some_and(|at| rest[at..].starts_with('m'))
+    })
+}
+
+fn with_users(count: u32) -> Place {
+    let place = Place::new();
+    place.good("user create +1234567890");
+    let mut file = "phone_number\n".to_owned();
+    for number in 0..count {
+        writeln!(file, "+1555{number:07}").unwrap();
+    }
+    place.write("users.csv", file);
+    place
+}
+
+#[test]
+fn a_terminal_has_colours_unless_told_otherwise() {
+    let place = Place::new();
+    for line in ["--help", "user --help", "user list -h", "user lst"] {
+        let (_, plain) = Terminal::run(place.command(line)).end();
+        assert!(is_coloured(&plain), "{line}: {plain:?}");
+        for (value, coloured) in [("1", false), ("anything", false), ("", true)] {
+            let mut command = place.command(line);
+            command.env("NO_COLOR", value);
+            let (_, shown) = Terminal::run(command).end();
+            assert_eq!(is_coloured(&shown), coloured, "{line} with NO_COLOR={value:?}: {shown:?}");
+        }
+        let piped = place.run(line);
+        assert!(!(piped.stdout + &piped.stderr).contains(ESCAPE), "{line}");
+    }
+}
+
+#[test]
+fn the_log_of_a_server_has_colours_on_a_terminal_alone() {
+    let serve = |no_colour: &str, errors_too: bool| {
+        let place = Place::new();
+        let mut command = place.command("serve --dev --listen 127.0.0.1:0");
+        command.env("FRESHK_OPS__LISTEN", "off").env("NO_COLOR", no_colour);
+        let log = place.path("log");
+        if !errors_too {
+            command.stderr(File::create(&log).unwrap());
+        }
+        let mut terminal = Terminal::start(command, errors_too);
+        terminal.wait_for("codes     printed here");
+        let logged = std::fs::read_to_string(log).unwrap_or_default();
+        terminal.shown.clone() + &logged
+    };
+    let shown = serve("", true);
+    assert!(shown.contains("INFO") && is_coloured(&shown), "{shown:?}");
+    for shown in [serve("1", true), serve("", false)] {
+        assert!(shown.contains("INFO") && !shown.contains(ESCAPE), "{shown:?}");
+    }
+}
+
+#[test]
+fn long_work_shows_its_progress_on_a_terminal_and_clears_it_away() {
+    for no_colour in ["", "1"] {
+        let place = with_users(20_000);
+        let mut command = place.command("user import users.csv");
+        command.env("NO_COLOR", no_colour);
+        let (code, shown) = Terminal::run(command).end();
+        assert_eq!(code, 0, "{shown}");
+        for step in ["checking", "importing"] {
+            assert!(shown.contains(step) && shown.contains('%'), "{step}: {shown:?}");
+        }
+        assert!(!is_coloured(&shown), "{shown:?}");
+        let last = shown.trim_end().rsplit(['\n', '\r']).next().unwrap();
+        assert!(last.ends_with("20000 users imported") && !last.contains("importing"), "{last:?}");
+
+        let mut command = place.command("user export out.csv");
+        command.env("NO_COLOR", no_colour);
+        let (code, shown) = Terminal::run(command).end();
+        assert_eq!(code, 0, "{shown}");
+        assert!(
+            shown.contains("users (") && shown.trim_end().ends_with("20001 users are in out.csv"),
+            "{shown:?}"
+        );
+    }
+}
+
+#[test]
+fn without_a_terminal_for_errors_there_is_no_progress() {
+    let place = with_users(20_000);
+    // Only the answer goes to a terminal.
+    let mut command = place.command("user import users.csv");
+    let log = place.path("errors");
+    command.stderr(File::create(&log).unwrap());
+    let (code, shown) = Terminal::start(command, false).end();
+    assert_eq!((code, shown.lines().count()), (0, 1), "{shown:?}");
+    assert!(!shown.contains(ESCAPE), "{shown:?}");
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "");
+    // And without any.
+    assert_eq!(place.run("user export out.csv").stderr, "20001 users are in out.csv\n");
+    assert!(!place.good("user list").contains(ESCAPE));
+}
+
+#[test]
+fn what_cannot_be_undone_asks_and_only_a_yes_goes_on() {
+    let place = with_users(0);
+    for answer in ["n", "", "no", "Yes please"] {
+        let mut terminal = Terminal::run(place.command("user delete 1"));
+        terminal.wait_for("This cannot be undone. Go on? [y/N]");
+        terminal.answer(answer);
+        let (code, shown) = terminal.end();
+        assert_eq!(code, 1, "{answer:?}: {shown}");
+        assert!(shown.contains("nothing was done; answer y to go on"), "{answer:?}: {shown}");
+        assert_eq!(place.count("SELECT count(*) FROM users"), 1, "{answer:?}");
+    }
+    let mut terminal = Terminal::run(place.command("user delete 1"));
+    terminal.wait_for("user 1 (+12******90) will be deleted");
+    terminal.answer("y");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    assert_eq!(place.count("SELECT count(*) FROM users"), 0);
+
+    place.good("db backup copy.db");
+    let mut terminal = Terminal::run(place.command("db restore copy.db"));
+    terminal.wait_for("Go on? [y/N]");
+    terminal.answer("y");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[test]
+fn init_asks_for_what_no_flag_says() {
+    let place = Place::new();
+    let mut terminal = Terminal::run(place.command("init --config mine.toml --phone-number +15005550006"));
+    for (question, answer) in [
+        ("Twilio's Account SID", "AC0123456789abcdef0123456789abcdef"),
+        ("Twilio's Auth Token", "a token"),
+        ("The URL of this server", "https://api.example.com"),
+    ] {
+        terminal.wait_for(question);
+        terminal.answer(answer);
+    }
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains("The number that sends"), "a flag said it: {shown}");
+    let shown = place.good("config show --config mine.toml");
+    for told in ["AC0123456789abcdef0123456789abcdef", "+15005550006", "https://api.example.com"] {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
+}
