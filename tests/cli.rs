@@ -6,12 +6,12 @@
     reason = "a test stops at the first surprise"
 )]
 
-#[path = "cli/bad_input.rs"]
-mod bad_input;
 #[path = "cli/beside.rs"]
 mod beside;
 #[path = "cli/databases.rs"]
 mod databases;
+#[path = "cli/exit_codes.rs"]
+mod exit_codes;
 #[path = "cli/halfway.rs"]
 mod halfway;
 #[path = "cli/help.rs"]
