@@ -20,6 +20,8 @@ mod help;
 mod import;
 #[path = "cli/import_lines.rs"]
 mod import_lines;
+#[path = "cli/json.rs"]
+mod json;
 #[path = "cli/messages.rs"]
 mod messages;
 #[path = "cli/reader.rs"]
