@@ -6,12 +6,12 @@
     reason = "a test stops at the first surprise"
 )]
 
-#[path = "cli/bad_input.rs"]
-mod bad_input;
 #[path = "cli/beside.rs"]
 mod beside;
 #[path = "cli/databases.rs"]
 mod databases;
+#[path = "cli/exit_codes.rs"]
+mod exit_codes;
 #[path = "cli/halfway.rs"]
 mod halfway;
 #[path = "cli/help.rs"]
@@ -20,6 +20,8 @@ mod help;
 mod import;
 #[path = "cli/import_lines.rs"]
 mod import_lines;
+#[path = "cli/json.rs"]
+mod json;
 #[path = "cli/messages.rs"]
 mod messages;
 #[path = "cli/reader.rs"]
@@ -34,8 +36,9 @@ mod terminal;
 mod test_numbers;
 #[path = "cli/trail.rs"]
 mod trail;
+#[path = "cli/users.rs"]
+mod users;
+
 #[path = "support/twilio.rs"]
 #[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]
 mod twilio;
-#[path = "cli/users.rs"]
-mod users;

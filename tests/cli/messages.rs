@@ -45,6 +45,16 @@ fn noted(place: &Place) -> Vec<String> {
 }
 
 #[test]
+fn a_test_message_is_shown_in_debug_and_audited() {
+    let place = Place::new();
+    place.good("user create +1234567890");
+    let answer = place.run("sms send-test +1234567890");
+    assert_eq!((answer.code, answer.stdout.as_str()), (0, "the provider has a message to +12******90\n"));
+    assert_eq!(place.json("audit list --event sms_test_sent")["lines"][0]["detail"], "operator: accepted");
+    assert_eq!(place.json("sms list")["messages"], json!([]));
+}
+
+#[test]
 fn a_test_message_is_sent_once_with_a_code_that_opens_nothing() {
     let (place, twilio) = (place(), FakeTwilio::start());
     let answer = run(&place, &twilio, "sms send-test +1234567890");
