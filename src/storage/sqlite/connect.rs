@@ -34,7 +34,7 @@ impl Role {
     const fn cache_kib(self) -> i64 {
         match self {
             Self::Writer => 4 * 1024,
-            Self::Reader => 1024,
+            Self::Reader => 512,
             Self::Checkpoint => 64,
         }
     }
