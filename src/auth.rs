@@ -115,7 +115,10 @@ impl Auth {
         flow: impl Future<Output = Limited<T>> + Send + 'static,
     ) -> Limited<T> {
         self.tasks.spawn(flow.in_current_span()).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a flow died");
+            // A panic has logged itself.
+            if !error.is_panic() {
+                tracing::error!(%error, "a flow died");
+            }
             Limited::free(Err(AuthError::Internal))
         })
     }

@@ -83,7 +83,7 @@ pub fn init(filter: &str, format: Format, file: Option<LogFile<'_>>) -> Result<L
     Ok(Logging { _file: guard })
 }
 
-/// Says what panicked where; who catches it says what became of the work.
+/// Says what panicked where, with the fields of the spans that it happened in: whoever catches it has no need to.
 fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(
         place = info.location().map(tracing::field::display),
