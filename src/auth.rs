@@ -128,7 +128,10 @@ impl Auth {
         flow: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, AuthError> {
         self.tasks.spawn(flow.in_current_span()).await.map_err(|error| {
-            tracing::error!(%error, "a flow died");
+            // A panic has logged itself.
+            if !error.is_panic() {
+                tracing::error!(%error, "a flow died");
+            }
             AuthError::Internal
         })
     }

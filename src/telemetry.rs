@@ -87,7 +87,7 @@ pub fn wants_colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
-/// Says what panicked where; who catches it says what became of the work.
+/// Says what panicked where, with the fields of the spans that it happened in: whoever catches it has no need to.
 fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(
         place = info.location().map(tracing::field::display),

@@ -184,10 +184,8 @@ impl Edge {
         match AssertUnwindSafe(endpoint.call(request)).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(fault::read(&error)),
-            Err(panic) => {
-                tracing::error!(panic = fault::panic_text(&*panic), "a handler panicked");
-                Err(ErrorCode::InternalError.into())
-            }
+            // It has logged itself, with the request's name.
+            Err(_) => Err(ErrorCode::InternalError.into()),
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";
@@ -129,6 +129,21 @@ fn production_needs_a_secret_and_a_provider() {
     assert_eq!(wrong(production(&[("FRESHK_SMS__PROVIDER", "console")])), keys(["sms.provider"]));
     let only_enabled = [("SECRET_KEY", SECRET), ("TWILIO_ENABLED", "1")];
     assert_eq!(wrong(environment(only_enabled.iter())), keys(["twilio.enabled"]));
+}
+
+/// In the environment a comma ends a secret; in the file it is a character like any other.
+#[test]
+fn a_fallback_with_a_comma_stands_in_the_file() {
+    let comma = "a secret, of more than thirty-two bytes in all";
+    let faults = production(&[("SECRET_KEY_FALLBACKS", comma)]).unwrap_err().to_string();
+    assert!(faults.contains("one that holds a comma") && faults.contains("freshk.toml"), "{faults}");
+    assert!(!faults.contains("a secret, of"), "{faults}");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("freshk.toml"), format!("secret_key_fallbacks = [{comma:?}]")).unwrap();
+    let environment = BTreeMap::from([("DEBUG".to_owned(), "1".to_owned())]);
+    let sources = Sources { environment, directory: dir.path().to_owned(), ..Sources::default() };
+    let fallbacks = Config::load(&sources).unwrap().config.secret_key_fallbacks;
+    assert_eq!(fallbacks.iter().map(crate::domain::Secret::expose).collect::<Vec<_>>(), [comma]);
 }
 
 #[test]

@@ -31,9 +31,13 @@ static SECRET_KEY: Key = Key::new(
 
 static FALLBACKS: Key = Key::new(
     "secret_key_fallbacks",
-    Kind::List(SECRET),
+    Kind::List(
+        "secrets of at least 32 bytes; one that holds a comma is taken for two outside freshk.toml, so give it there, in a \
+         list",
+    ),
     "",
-    "Secrets before this one: tokens and codes made with them are still good.",
+    "Secrets before this one: tokens and codes made with them are still good. In the environment commas stand between \
+     them; a secret that holds a comma must stand in freshk.toml, in a list.",
 )
 .secret()
 .guide("SECRET_KEY_FALLBACKS");

@@ -53,14 +53,14 @@ use fault::fault;
 use open::Tuning;
 use reader::Readers;
 use tx::SqliteTx;
-use writer::Job;
+use writer::Queued;
 
 /// A database in one `SQLite` file.
 pub struct SqliteStore {
     path: PathBuf,
     tuning: Tuning,
     /// The writer's queue; closed when there is none.
-    queue: RwLock<Option<SyncSender<Job>>>,
+    queue: RwLock<Option<SyncSender<Queued>>>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
     cache: Arc<PrincipalCache>,
@@ -128,7 +128,7 @@ impl Engine for SqliteStore {
     fn submit(&self, job: Box<dyn WriteJob>) -> Stored<()> {
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(Fault::Unavailable)?;
-        queue.try_send(job).map_err(|refused| match refused {
+        queue.try_send(Queued::new(job)).map_err(|refused| match refused {
             TrySendError::Full(_) => Fault::Overloaded,
             TrySendError::Disconnected(_) => Fault::Unavailable,
         })

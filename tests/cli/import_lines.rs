@@ -107,6 +107,38 @@ fn members_of_the_wrong_kind_are_refused() {
 }
 
 #[test]
+fn what_is_taken_in_the_file_or_in_the_database_is_told_apart() {
+    let place = Place::new();
+    place.write("first.csv", "id,username,phone_number\n5,anna,+15550000001\n6,greta,+15550000009\n");
+    place.good("user import first.csv");
+    let lines = [
+        ("7,bert,+15550000002", ""),
+        ("7,carl,+15550000003", "id is that of line 2 too"),
+        ("8,bert,+15550000004", "username is that of line 2 too"),
+        ("9,dora,+15550000002", "phone_number is that of line 2 too"),
+        ("10,user_15550000006,+15550000005", ""),
+        (",,+15550000006", "username is that of line 6 too"),
+        ("5,emil,+15550000007", "id belongs to a user already"),
+        ("11,anna,+15550000008", "username belongs to a user already"),
+        ("12,fritz,+15550000001", "phone_number belongs to a user already"),
+        ("6,greta,+15550000009", ""),
+    ];
+    let file: Vec<_> = lines.iter().map(|(line, _)| *line).collect();
+    place.write("users.csv", format!("id,username,phone_number\n{}\n", file.join("\n")));
+    let answer = place.run("user import users.csv");
+    let expected = (2..).zip(lines).filter(|(_, (_, reason))| !reason.is_empty());
+    let mut expected: Vec<_> = expected.map(|(line, (_, reason))| format!("line {line}: {reason}")).collect();
+    expected.push("10 lines: 2 good, 1 there already, 7 refused; 0 users imported".to_owned());
+    assert_eq!(
+        (answer.code, answer.stdout.lines().collect::<Vec<_>>()),
+        (1, expected.iter().map(|s| &**s).collect())
+    );
+    assert_eq!(place.count("SELECT count(*) FROM users"), 2);
+    let said = place.good("user import users.csv --skip-bad");
+    assert!(said.ends_with("7 refused; 2 users imported\n"), "{said}");
+}
+
+#[test]
 fn a_quote_that_is_never_closed_does_not_swallow_the_file() {
     let place = Place::new();
     let mut file = "phone_number,username\n+15550000001,a\n\n+15550000002,\"b\n".to_owned();

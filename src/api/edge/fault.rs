@@ -1,8 +1,6 @@
 //! From whatever went wrong beneath the edge to the one table of failures: by type, never by text, for the
 //! framework's texts hold names of ours.
 
-use std::any::Any;
-
 use poem::Error;
 use poem::error::{MethodNotAllowedError, NotFoundError, ReadBodyError, ResponseError};
 use poem::http::StatusCode;
@@ -66,10 +64,4 @@ pub(super) fn read(error: &Error) -> Fault {
         tracing::error!(error = ?error, "a request failed in a way that nobody foresaw");
         ErrorCode::InternalError.into()
     }
-}
-
-/// What a panic said, where it said it in words.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let owned = || panic.downcast_ref::<String>().map(String::as_str);
-    panic.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("no text")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::Shared;
 use super::answer::Judgement;
@@ -86,8 +86,8 @@ impl Shared {
 
     async fn attempt(&self, message: &TextMessage, left: Option<Duration>) -> Option<Reply> {
         let form = self.form(message)?;
-        let client = Arc::clone(&self.client);
-        let posting = tokio::task::spawn_blocking(move || client.post(&form, left));
+        let (client, span) = (Arc::clone(&self.client), Span::current());
+        let posting = tokio::task::spawn_blocking(move || span.in_scope(|| client.post(&form, left)));
         Some(posting.await.unwrap_or_else(|_| Reply::Lost("the sending thread panicked".to_owned())))
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 use super::connect::{self, Role};
 use super::fault::fault;
@@ -47,9 +48,11 @@ impl Readers {
             tracing::error!("no reading connection became free in time");
             return Err(Fault::Unavailable);
         };
-        let (pool, wait) = (self.pool.clone(), self.wait);
+        let (pool, wait, span) = (self.pool.clone(), self.wait, Span::current());
         let done = tokio::task::spawn_blocking(move || {
             let _place = place;
+            // What it logs, a panic included, has the name of its request.
+            let _request = span.entered();
             let conn = pool.get_timeout(wait).map_err(|error| {
                 tracing::error!(%error, "no reading connection could be opened in time");
                 Fault::Unavailable
@@ -57,8 +60,12 @@ impl Readers {
             read(&conn).map_err(|error| fault(&error))
         });
         done.await.unwrap_or_else(|error| {
-            tracing::error!(panicked = error.is_panic(), "a read did not end");
-            Err(if error.is_panic() { Fault::Broken } else { Fault::Unavailable })
+            // A panic has logged itself.
+            if error.is_panic() {
+                return Err(Fault::Broken);
+            }
+            tracing::error!("a read did not end");
+            Err(Fault::Unavailable)
         })
     }
 }

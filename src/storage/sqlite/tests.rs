@@ -7,8 +7,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::SqliteStore;
 use super::open::{self, OpenOptions};
-use super::{Job, SqliteStore};
+use super::writer::Job;
 use crate::domain::code::CodeHash;
 use crate::domain::session::{Lifetimes, Login, Session};
 use crate::domain::{Channel, NewChallenge, PhoneNumber, SessionId, Timestamp, UserId};

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use tracing::Span;
 
 use super::cache::PrincipalCache;
 use super::checkpoint;
@@ -16,8 +17,21 @@ use super::tx::SqliteTx;
 use crate::clock::Stopwatch;
 use crate::storage::{Fault, Stored, WriteJob};
 
-/// A write in the queue.
+/// A write.
 pub(super) type Job = Box<dyn WriteJob>;
+
+/// A write in the queue, with the request that it belongs to: what it logs, a panic included, has that one's name.
+pub(super) struct Queued {
+    job: Job,
+    span: Span,
+}
+
+impl Queued {
+    /// Of the request that is at work.
+    pub(super) fn new(job: Job) -> Self {
+        Self { job, span: Span::current() }
+    }
+}
 
 /// Is told of every commit: how many writes it made durable, and how long it took.
 pub type CommitWatch = Box<dyn Fn(usize, Duration) + Send + Sync>;
@@ -37,7 +51,7 @@ pub(super) struct Bounds {
 
 struct Writer {
     conn: Connection,
-    jobs: Receiver<Job>,
+    jobs: Receiver<Queued>,
     bounds: Bounds,
     cache: Arc<PrincipalCache>,
     page_limit: Option<PageLimit>,
@@ -53,7 +67,7 @@ pub(super) fn start(
     cache: Arc<PrincipalCache>,
     page_limit: Option<PageLimit>,
     commits: Arc<OnceLock<CommitWatch>>,
-) -> std::io::Result<(SyncSender<Job>, JoinHandle<()>)> {
+) -> std::io::Result<(SyncSender<Queued>, JoinHandle<()>)> {
     let (sender, jobs) = sync_channel(bounds.queue);
     let mut writer = Writer { conn, jobs, bounds, cache, page_limit, commits, version: None };
     // Before anybody can read: a first look that came later would take what it finds for what the cache holds.
@@ -66,7 +80,7 @@ pub(super) fn start(
 
 impl Writer {
     /// Writes what comes until nothing more can; `next` waits for it, though not for longer than it is told.
-    fn run(mut self, mut next: impl FnMut(&Self, Duration) -> Result<Job, RecvTimeoutError>) {
+    fn run(mut self, mut next: impl FnMut(&Self, Duration) -> Result<Queued, RecvTimeoutError>) {
         loop {
             match next(&self, self.bounds.watch) {
                 Ok(job) => {
@@ -104,7 +118,7 @@ impl Writer {
     }
 
     /// Runs `first` and those that wait in one transaction, and answers them once it is durable, or gone.
-    fn batch(&self, first: Job) {
+    fn batch(&self, first: Queued) {
         if let Err(fault) = self.begin() {
             // Those that wait would wait as long, one after the other, and in vain. All are taken before any is answered:
             // who comes after an answer may find the database free again.
@@ -116,7 +130,7 @@ impl Writer {
         let mut ran = Vec::new();
         let mut next = Some(first);
         while let Some(mut job) = next {
-            let outcome = self.run_one(job.as_mut(), &mut tx);
+            let outcome = self.run_one(&mut job, &mut tx);
             ran.push((job, outcome));
             let room = ran.len() < self.bounds.jobs && stopwatch.elapsed() < self.bounds.time;
             next = if room && !self.conn.is_autocommit() { self.jobs.try_recv().ok() } else { None };
@@ -135,12 +149,11 @@ impl Writer {
     }
 
     /// Runs one write; a failing or panicking one is undone alone.
-    fn run_one(&self, job: &mut dyn WriteJob, tx: &mut SqliteTx<'_>) -> Stored<()> {
+    fn run_one(&self, Queued { job, span }: &mut Queued, tx: &mut SqliteTx<'_>) -> Stored<()> {
         self.execute("SAVEPOINT job")?;
-        let outcome = catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or_else(|_| {
-            tracing::error!("a write panicked");
-            Err(Fault::Broken)
-        });
+        // The panic has logged itself.
+        let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| job.run(tx))));
+        let outcome = outcome.unwrap_or(Err(Fault::Broken));
         if self.conn.is_autocommit() {
             tracing::error!("the transaction is gone, and with it all its writes");
             return outcome.and(Err(Fault::Unavailable));
@@ -182,10 +195,9 @@ impl Writer {
 }
 
 /// Tells a flow what came of its write; whatever it does with that must not take the writer down.
-fn answer(job: Job, committed: Stored<()>) {
-    if catch_unwind(AssertUnwindSafe(|| job.finish(committed))).is_err() {
-        tracing::error!("the answer to a write panicked");
-    }
+fn answer(Queued { job, span }: Queued, committed: Stored<()>) {
+    // A panic has logged itself.
+    drop(span.in_scope(|| catch_unwind(AssertUnwindSafe(|| job.finish(committed)))));
 }
 
 #[cfg(test)]

@@ -1,25 +1,26 @@
 //! What the edge writes into the log.
 
 use super::*;
+use crate::telemetry::{self, Format};
 use std::process::Command;
 use std::sync::Mutex;
 
 /// Says so in the environment of a test that runs alone.
 const ALONE: &str = "FRESHK_TEST_ALONE";
 
-/// Whether this process runs nothing but the test `name`; if not, runs it in one that does. `tracing` remembers for the
-/// whole process whether anybody listens to a line, and tests beside this one would make it remember that nobody does.
-fn alone(name: &str) -> bool {
+/// Nothing in a process that runs nothing but the test `name`; in any other, what such a process wrote to standard error.
+/// `tracing` remembers for the whole process whether anybody listens to a line, and tests beside this one would make it
+/// remember that nobody does.
+fn elsewhere(name: &str) -> Option<String> {
     if std::env::var_os(ALONE).is_some() {
-        return true;
+        return None;
     }
     let name = format!("{}::{name}", module_path!().split_once("::").unwrap().1);
-    let run =
-        Command::new(std::env::current_exe().unwrap()).args(["--exact", &name]).env(ALONE, "1").output();
-    let output = run.unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", &name, "--nocapture"]).env(ALONE, "1").output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
-    false
+    Some(String::from_utf8(output.stderr).unwrap())
 }
 
 /// Where the log goes in tests.
@@ -56,27 +57,34 @@ fn logged() -> (Sink, tracing::subscriber::DefaultGuard) {
     (sink, tracing::subscriber::set_default(subscriber))
 }
 
+/// Once by the panic itself, as the program sets it up, and once as a request that failed like any other.
 #[tokio::test]
-async fn s32_a_panic_is_an_answer_and_is_logged_once() {
-    if !alone("s32_a_panic_is_an_answer_and_is_logged_once") {
+async fn s32_a_panic_is_an_answer_and_is_logged_once_with_its_request() {
+    if let Some(logged) = elsewhere("s32_a_panic_is_an_answer_and_is_logged_once_with_its_request") {
+        let lines: Vec<Value> = logged.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        assert_eq!(lines.len(), 2, "{logged}");
+        assert_eq!(lines[0]["text"], "a test panicked\nwith a second line");
+        assert!(lines[0]["place"].as_str().unwrap().contains("demo.rs:"), "{logged}");
+        assert_eq!((&lines[1]["message"], &lines[1]["status"]), (&"request".into(), &500.into()));
+        assert!(
+            lines[0]["request_id"].is_string() && lines[0]["request_id"] == lines[1]["request_id"],
+            "{logged}"
+        );
         return;
     }
+    let _logging = telemetry::init("info", Format::Json, None).unwrap();
     let edge = edge();
-    let (sink, guard) = logged();
     let (response, body) = send(&edge, request(Method::POST, "/api/mobile/auth/panic/").finish()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(body["code"], "internal_error");
     assert!(!body.to_string().contains("test panicked"));
-    drop(guard);
-    let lines = sink.lines();
-    assert_eq!(lines.iter().filter(|line| line["fields"]["panic"].is_string()).count(), 1);
     let (again, _) = send(&edge, request(Method::GET, "/health/live").finish()).await;
     assert_eq!(again.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn s34_one_line_for_each_request_with_its_name_and_no_text_of_the_clients() {
-    if !alone("s34_one_line_for_each_request_with_its_name_and_no_text_of_the_clients") {
+    if elsewhere("s34_one_line_for_each_request_with_its_name_and_no_text_of_the_clients").is_some() {
         return;
     }
     let (sink, guard) = logged();
