@@ -188,6 +188,23 @@ async fn a_deactivated_user_stays_out() {
 }
 
 #[tokio::test]
+async fn s35_with_its_user_it_goes_and_the_trail_tells() {
+    let app = with_test_number(&[]).await;
+    app.log_in_for_test().await;
+    let (operator, store) = (operator(&app), app.service().store);
+    let delete = store.write(move |tx| {
+        let user = tx.user(freshk::domain::UserId(1))?.unwrap();
+        operator.delete(tx, &user).map(drop)
+    });
+    delete.await.unwrap();
+    assert_eq!(app.count("SELECT count(*) FROM test_numbers"), 0);
+    let told = "SELECT event FROM audit WHERE user_id = 1 AND phone IS NULL AND phone_hash IS NULL \
+                AND event IN ('test_number_removed', 'user_deleted') ORDER BY id";
+    assert_eq!(app.words(told), ["test_number_removed", "user_deleted"]);
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE phone IS NOT NULL OR phone_hash IS NOT NULL"), 0);
+}
+
+#[tokio::test]
 async fn the_testing_channel_knows_no_test_numbers() {
     let app = with_test_number(&[("DEBUG", "1")]).await;
     let (request, verify) = ("/api/mobile/auth/request/", "/api/mobile/auth/verify/");
