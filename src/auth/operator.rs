@@ -151,6 +151,10 @@ impl Operator {
 
     /// Deletes a user and whatever identifies the person; the audit lines stay, without the phone.
     pub fn delete(&self, tx: &mut dyn Tx, user: &User) -> Stored<Erased> {
+        // Before the lines are cleared, so that this one is too.
+        if let Some(number) = tx.test_number(&user.phone)? {
+            self.forget(tx, &number)?;
+        }
         let sessions = tx.operator_mut().delete_user(user.id)?.ok_or(Fault::Broken)?;
         let hashes: Vec<_> = self.keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
         let erased = tx.operator_mut().erase_phone(user.id, &user.phone, &hashes)?;

@@ -154,7 +154,10 @@ impl Auth {
             }
             Ok(Intent::Test { challenge, is_new_user, expires_at }) => {
                 self.flights.note(challenge);
-                Ok(Sent { is_new_user, expires_in: now.until(expires_at) })
+                let result = Ok(Sent { is_new_user, expires_in: now.until(expires_at) });
+                // Whoever finds it once the number is one no longer must not wait for it.
+                ticket.land(challenge, &result);
+                result
             }
             Ok(Intent::Lead { challenge, message, is_new_user, expires_at }) => {
                 self.flights.note(challenge);

@@ -14,7 +14,8 @@ pub fn instant(text: &str) -> Option<Timestamp> {
 
 /// The first instant of an ISO 8601 day in UTC, such as `2026-01-31`.
 pub fn day(text: &str) -> Option<Timestamp> {
-    let day: jiff::civil::Date = text.parse().ok()?;
+    // The parser would pass over a time behind the day, and an instant without an offset is not that day.
+    let day = text.parse::<jiff::civil::Date>().ok().filter(|day| day.to_string() == text)?;
     let start = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     Some(Timestamp::from_millis(start.timestamp().as_millisecond()))
 }
@@ -39,5 +40,11 @@ mod tests {
         assert_eq!(end("2026-01-01T01:00:00+01:00"), Ok(new_year));
         assert!(end("").unwrap_err().contains("2026-12-31"));
         assert!(end("soon").is_err());
+        for without_offset in ["2025-12-31T18:00:00", "2025-12-31 18:00", "2025-12-31T18"] {
+            assert!(
+                end(without_offset).is_err(),
+                "{without_offset} is no day: it would last to the end of it"
+            );
+        }
     }
 }

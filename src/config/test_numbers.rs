@@ -83,8 +83,12 @@ impl Row {
 
     fn judge(self, digits: Digits) -> Result<NewTestNumber, String> {
         let Self { phone, code, until, existing_user } = self;
-        let number = PhoneNumber::parse(&phone, digits.phone)
-            .map_err(|error| format!("phone {} is {error}", quoted(&phone)))?;
+        let number = PhoneNumber::parse(&phone, digits.phone).map_err(|error| {
+            // Whoever swaps the two has the code stand here.
+            let is_code = Code::parse(&phone, digits.code).is_some();
+            let shown = if is_code { "(not shown)".to_owned() } else { quoted(&phone) };
+            format!("phone {shown} is {error}")
+        })?;
         let code = Code::parse(&code, digits.code).ok_or_else(|| {
             format!("the code of {} (not shown) is not of {} digits", quoted(&phone), digits.code)
         })?;

@@ -31,6 +31,11 @@ async fn name(app: &App, phone: &str, lasts: Duration, existing_user: bool) -> R
     app.service().store.write(move |tx| operator.add_test_number(tx, &new)).await.unwrap().map(drop)
 }
 
+async fn take_back(app: &App) {
+    let (operator, phone) = (operator(app), PhoneNumber::parse(PHONE, 10).unwrap());
+    app.service().store.write(move |tx| operator.remove_test_number(tx, &phone)).await.unwrap().unwrap();
+}
+
 async fn with_test_number(variables: &[(&str, &str)]) -> App {
     let app = App::with(variables).await;
     name(&app, PHONE, DAY, false).await.unwrap();
@@ -126,11 +131,34 @@ async fn it_ends_and_so_does_what_it_opened() {
 async fn taken_back_it_is_refused_at_once_and_the_next_request_is_sent() {
     let app = with_test_number(&[]).await;
     app.request(PHONE).await;
-    let (operator, phone) = (operator(&app), PhoneNumber::parse(PHONE, 10).unwrap());
-    app.service().store.write(move |tx| operator.remove_test_number(tx, &phone)).await.unwrap().unwrap();
+    take_back(&app).await;
     assert_eq!(app.verify(PHONE, CODE).await.code(), "invalid_otp");
     assert_eq!(app.request(PHONE).await.status, 200);
     assert_eq!(app.twilio.requests().len(), 1);
+    assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
+}
+
+/// Nobody leads what a test number opened, so nobody may be left to wait for its outcome.
+#[tokio::test]
+async fn taken_back_while_an_sms_is_under_way_it_leaves_nobody_waiting() {
+    let app = App::with(&[NO_IP_LIMIT]).await;
+    app.twilio.hold();
+    let ((), first) = tokio::join!(
+        async {
+            app.sending(1).await;
+            name(&app, PHONE, DAY, false).await.unwrap();
+            assert_eq!(app.request(PHONE).await.status, 200);
+            take_back(&app).await;
+            let next = app.request(PHONE);
+            let release = async {
+                app.sending(2).await;
+                app.twilio.release();
+            };
+            assert_eq!(tokio::join!(next, release).0.status, 200);
+        },
+        app.request(PHONE)
+    );
+    assert_eq!(first.status, 200);
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
 }
 
@@ -157,6 +185,23 @@ async fn a_deactivated_user_stays_out() {
     app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
     assert_eq!(app.request(PHONE).await.code(), "account_disabled");
     assert_eq!(app.resend(&token).await.code(), "account_disabled");
+}
+
+#[tokio::test]
+async fn s35_with_its_user_it_goes_and_the_trail_tells() {
+    let app = with_test_number(&[]).await;
+    app.log_in_for_test().await;
+    let (operator, store) = (operator(&app), app.service().store);
+    let delete = store.write(move |tx| {
+        let user = tx.user(freshk::domain::UserId(1))?.unwrap();
+        operator.delete(tx, &user).map(drop)
+    });
+    delete.await.unwrap();
+    assert_eq!(app.count("SELECT count(*) FROM test_numbers"), 0);
+    let told = "SELECT event FROM audit WHERE user_id = 1 AND phone IS NULL AND phone_hash IS NULL \
+                AND event IN ('test_number_removed', 'user_deleted') ORDER BY id";
+    assert_eq!(app.words(told), ["test_number_removed", "user_deleted"]);
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE phone IS NOT NULL OR phone_hash IS NOT NULL"), 0);
 }
 
 #[tokio::test]

@@ -129,6 +129,7 @@ fn what_is_wrong_in_the_configuration_is_told_without_the_code() {
         (table("2026-12-31", "codes = 5"), "\"codes\" is nothing"),
         (table("2026-12-31", "").replace(CODE, "82419"), "not of 6 digits"),
         (table("2026-12-31", "").replace(PHONE, "12"), "phone \"12\""),
+        (table("2026-12-31", "").replace(PHONE, CODE), "phone (not shown)"),
         (format!("{0}{0}", table("2026-12-31", "")), "twice"),
         ("[sms]\ntest_numbers = 5\n".to_owned(), "phone=code@until"),
         ("[[sms.test_numbers]]\n".to_owned(), "phone"),

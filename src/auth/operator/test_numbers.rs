@@ -133,7 +133,7 @@ impl Operator {
         Ok(number)
     }
 
-    fn forget(&self, tx: &mut dyn Tx, number: &TestNumber) -> Stored<()> {
+    pub(super) fn forget(&self, tx: &mut dyn Tx, number: &TestNumber) -> Stored<()> {
         tx.operator_mut().forget_test_number(&number.phone)?;
         self.note(tx, AuditEvent::TestNumberRemoved, number)
     }

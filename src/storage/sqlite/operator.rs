@@ -156,7 +156,6 @@ impl OperatorTx for SqliteTx<'_> {
             let challenges = delete("DELETE FROM challenges WHERE phone = ?1")?;
             let spends = delete("DELETE FROM spends WHERE subject = ?1")?;
             delete("DELETE FROM refusals WHERE subject = ?1")?;
-            test_numbers::forget(conn, phone)?;
             let mut audit = conn.prepare_cached(FORGET_USER_LINES)?.execute([user])?;
             for hash in hashes {
                 audit += conn.prepare_cached(FORGET_PHONE_LINES)?.execute([hash])?;
