@@ -18,8 +18,8 @@ CREATE TABLE users (
     foreign_tokens INTEGER NOT NULL DEFAULT 0 CHECK (foreign_tokens IN (0, 1))
 ) STRICT;
 
--- Upkeep looks for users who never verified, counting from when their row was written here.
-CREATE INDEX users_unverified ON users (ifnull(imported_at, joined_at)) WHERE phone_verified = 0;
+-- Upkeep looks for users who registered here and never verified.
+CREATE INDEX users_unverified ON users (joined_at) WHERE phone_verified = 0 AND imported_at IS NULL;
 
 -- One code for one phone; only its HMAC is here, under a key that is not.
 CREATE TABLE challenges (

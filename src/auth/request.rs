@@ -15,7 +15,7 @@ use crate::domain::keys::DerivedKeys;
 use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{
     Challenge, ChallengeId, ChallengeState, Channel, Code, MessageId, NewChallenge, PhoneNumber, SpendId,
-    Timestamp, User, UserId,
+    TestNumber, Timestamp, User, UserId,
 };
 use crate::random;
 use crate::sms::{Failure, FailureReason, SendOutcome, Slot, TextMessage, Unavailable};
@@ -251,9 +251,9 @@ impl Opening {
         quota::failures_left(tx, &mut opened.trail, &self.actor, channel, phone.as_str(), &self.failures)?;
         if channel == Channel::Production
             && !concealed
-            && tx.test_number(phone)?.is_some_and(|number| number.is_good(now))
+            && let Some(number) = tx.test_number(phone)?.filter(|number| number.is_good(now))
         {
-            return Ok(self.open_for_test(tx, opened, user.as_ref())?);
+            return Ok(self.open_for_test(tx, opened, user.as_ref(), &number)?);
         }
         let newest = tx.challenges(channel, phone, 1)?.into_iter().next();
         opened.user = quota::peek(tx, Quota::User(channel), &self.user_limit, phone.as_str(), now)?;
@@ -265,7 +265,8 @@ impl Opening {
             return Ok(Intent::Follow(newest.id));
         }
         let spend = self.spend_users_unit(tx, opened, newest.as_ref())?;
-        let challenge = self.insert_challenge(tx, spend)?;
+        let hash = |id| self.code.hash(&self.keys, id, phone);
+        let challenge = tx.insert_challenge(self.challenge(spend), &hash)?;
         let message = if concealed {
             None
         } else {
@@ -282,10 +283,16 @@ impl Opening {
         })
     }
 
-    /// Opens the challenge of a test number: it buys no SMS, so it costs no unit and needs no place at the sender. The
-    /// code drawn for it goes to nobody; verify takes the number's own while the challenge is alive.
-    fn open_for_test(&self, tx: &mut dyn Tx, opened: &mut Opened, user: Option<&User>) -> Stored<Intent> {
-        let challenge = self.insert_challenge(tx, None)?;
+    /// Opens the challenge of a test number: it buys no SMS, so it costs no unit and needs no place at the sender. It holds
+    /// the number's hash, which is that of no challenge's code: verify asks the number itself while this one is alive.
+    fn open_for_test(
+        &self,
+        tx: &mut dyn Tx,
+        opened: &mut Opened,
+        user: Option<&User>,
+        number: &TestNumber,
+    ) -> Stored<Intent> {
+        let challenge = tx.insert_challenge(self.challenge(None), &|_| number.hash.clone())?;
         let (id, expires_at) = (challenge.id, challenge.expires_at);
         accept(tx, challenge, self.live_codes)?;
         let is_new_user = self.says_new(user);
@@ -294,16 +301,14 @@ impl Opening {
         Ok(Intent::Test { challenge: id, is_new_user, expires_at })
     }
 
-    fn insert_challenge(&self, tx: &mut dyn Tx, spend: Option<SpendId>) -> Stored<Challenge> {
-        let phone = &self.request.phone;
-        let challenge = NewChallenge {
+    fn challenge(&self, spend: Option<SpendId>) -> NewChallenge {
+        NewChallenge {
             channel: self.request.channel,
-            phone: phone.clone(),
+            phone: self.request.phone.clone(),
             created_at: self.actor.at,
             expires_at: self.actor.at + self.ttl,
             spend,
-        };
-        tx.insert_challenge(challenge, &|id| self.code.hash(&self.keys, id, phone))
+        }
     }
 
     fn says_new(&self, user: Option<&User>) -> bool {

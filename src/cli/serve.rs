@@ -149,7 +149,11 @@ async fn test_numbers(
     }
     let adopted = store.write(move |tx| operator.adopt_test_numbers(tx, &configured)).await?;
     let numbers = adopted.map_err(|(phone, refusal)| {
-        CliError::TestNumber(test_number::reason(refusal, &phone.masked(), "existing_user = true beside it"))
+        CliError::TestNumber(test_number::reason(
+            refusal,
+            &phone.masked(),
+            "existing_user = true, or @existing_user in the environment",
+        ))
     })?;
     for number in numbers {
         tracing::warn!(

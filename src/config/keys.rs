@@ -159,7 +159,7 @@ impl Kind {
             Self::TestNumbers => {
                 "a [[sms.test_numbers]] for each, with phone = \"+15005550006\", code = \"of as many digits as \
                  otp.length says\", until = \"2026-12-31\" and perhaps existing_user = true; in the environment \
-                 +15005550006=digits@2026-12-31,…"
+                 +15005550006=digits@2026-12-31,…, perhaps with @existing_user after one"
                     .to_owned()
             }
         }

@@ -1,4 +1,5 @@
-//! `[[sms.test_numbers]]`: tables in the file, `phone=code@until` in the environment.
+//! `[[sms.test_numbers]]`: tables in the file, `phone=code@until` in the environment, perhaps with
+//! `@existing_user` after it.
 
 use super::fault::quoted;
 use super::instant;
@@ -77,8 +78,16 @@ impl Row {
     fn from_text(item: &str) -> Result<Self, String> {
         let parts = item.split_once('=').and_then(|(phone, rest)| Some((phone, rest.split_once('@')?)));
         let (phone, (code, until)) = parts.ok_or("one is not of the form phone=code@until")?;
-        let [phone, code, until] = [phone, code, until].map(|part| part.trim().to_owned());
-        Ok(Self { phone, code, until, existing_user: String::new() })
+        let (until, existing_user) = match until.split_once('@') {
+            None => (until, ""),
+            Some((until, "existing_user")) => (until, "true"),
+            Some(_) => {
+                return Err("after the end of one stands something that is not @existing_user".to_owned());
+            }
+        };
+        let [phone, code, until, existing_user] =
+            [phone, code, until, existing_user].map(|part| part.trim().to_owned());
+        Ok(Self { phone, code, until, existing_user })
     }
 
     fn judge(self, digits: Digits) -> Result<NewTestNumber, String> {

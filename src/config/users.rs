@@ -54,7 +54,7 @@ static UNVERIFIED: Key = Key::new(
     // A day at least: longer than any code lives.
     Kind::Duration { least: "1d", most: "3650d" },
     "7d",
-    "How long a user who never verified is kept.",
+    "How long a user who registered here and never verified is kept.",
 );
 static MIN_DIGITS: Key = Key::new(
     "phone.min_digits",

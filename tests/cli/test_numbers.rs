@@ -148,8 +148,10 @@ fn what_is_wrong_in_the_configuration_is_told_without_the_code() {
         );
         assert!(answer.stderr.contains("sms.test_numbers"), "{}", answer.stderr);
     }
-    let mut command = place.command("config show");
     configured(&place, "");
-    command.env("FRESHK_SMS__TEST_NUMBERS", format!("{PHONE}={CODE}@2026-12-31"));
-    assert!(command.output().unwrap().status.success());
+    for (more, is_good) in [("", true), ("@existing_user", true), ("@nonsense", false)] {
+        let mut command = place.command("config show");
+        command.env("FRESHK_SMS__TEST_NUMBERS", format!("{PHONE}={CODE}@2026-12-31{more}"));
+        assert_eq!(command.output().unwrap().status.success(), is_good, "{more}");
+    }
 }

@@ -43,8 +43,8 @@ phone_verified, date_joined. Only phone_number is required. Ids are kept, and ne
 A line that says what the database has already is left alone, so an import can be run again. If one line is \
 refused, nothing is imported, unless --skip-bad is given.
 
-Users who are active and not phone_verified (nobody is, unless the file says so) are deleted like all who never gave a \
-code: once users.unverified_retention has passed, counted from the import, not from date_joined.
+Nobody is phone_verified unless the file says so. Unlike those who registered here, imported users are kept even if \
+they never give a code: another system may know them by their ids.
 
 An import that fails half-way, or is interrupted with Ctrl-C, takes back what it has written. One that is killed leaves \
 that behind: run it again, and it goes on.")]

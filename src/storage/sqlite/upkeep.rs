@@ -38,11 +38,10 @@ pub(super) const ROTATIONS: &str = "DELETE FROM rotations WHERE (session_id, gen
 pub(super) const EXCHANGES: &str = "DELETE FROM exchanges WHERE jti IN \
      (SELECT jti FROM exchanges WHERE expires_at < ?1 LIMIT ?2)";
 
-/// Counted from when the row was written here: an imported user may have joined elsewhere long ago.
-/// Nobody who could still log in with a code on its way, or is logged in; and nobody whom the operator shut out, for
-/// the number would come back as a new user.
+/// Nobody who was imported: another system knows the person by that id. Nobody who could still log in with a code on its
+/// way, or is logged in; and nobody whom the operator shut out, for the number would come back as a new user.
 pub(super) const UNVERIFIED: &str = "DELETE FROM users WHERE id IN (SELECT id FROM users \
-     WHERE phone_verified = 0 AND is_active = 1 AND ifnull(imported_at, joined_at) < ?1 \
+     WHERE phone_verified = 0 AND is_active = 1 AND imported_at IS NULL AND joined_at < ?1 \
      AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id) \
      AND NOT EXISTS (SELECT 1 FROM challenges WHERE challenges.phone = users.phone \
          AND state IN ('sending', 'live', 'unknown') AND expires_at > ?2) \
