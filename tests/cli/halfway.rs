@@ -46,6 +46,11 @@ fn end(child: Child) -> Answer {
     Answer::of(&child.wait_with_output().unwrap())
 }
 
+/// Whether there is a file that holds room for taking an import back.
+fn room(place: &Place) -> bool {
+    place.path("freshk.db.import").exists()
+}
+
 fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status();
@@ -69,7 +74,7 @@ async fn an_import_that_is_interrupted_takes_everything_back() {
         assert_eq!(imported(&other), 0, "{name}");
         assert_eq!(place.count("SELECT count(*) FROM users"), 1, "{name}");
         let taken_back = "SELECT count(*) FROM audit WHERE detail LIKE '%users taken back'";
-        assert!(place.count(taken_back) > 0, "{name}");
+        assert!(place.count(taken_back) > 0 && !room(&place), "{name}");
     }
 }
 
@@ -102,58 +107,88 @@ async fn an_import_that_is_killed_is_finished_by_the_next() {
     child.wait().unwrap();
     other.execute_batch("ROLLBACK").unwrap();
     let left = imported(&other);
-    assert!(0 < left && left < LINES, "{left}");
+    assert!(0 < left && left < LINES && room(&place), "{left}");
     assert_eq!(place.json("db check")["ok"], true);
     let report = place.json("user import users.csv");
     assert_eq!((&report["unchanged"], &report["imported"]), (&left.into(), &(LINES - left).into()));
     assert_eq!(imported(&other), LINES);
+    assert!(!room(&place));
     assert!(place.good("user import --help").contains("run it again"));
 }
 
-/// Imports where no file can grow beyond four megabytes, or two, as the shell counts: as if the disk were full.
-fn in_a_full_place(place: &Place) -> Answer {
+/// Imports where no file can grow beyond so many blocks of 512 bytes: as if the disk were full.
+fn in_a_full_place(place: &Place, blocks: &str) -> Answer {
     let program = place.command("user import users.csv");
     let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]);
+    shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
     shell.arg(program.get_program()).args(program.get_args()).env_clear();
     Answer::of(&shell.current_dir(place.path(".")).output().unwrap())
 }
 
 #[test]
-fn a_full_disk_undoes_the_import() {
-    let place = place(5 * LINES);
-    let answer = in_a_full_place(&place);
-    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
-    for told in ["users back", "nothing was changed\nsee the line above", "mend the disk"] {
+fn a_fault_of_the_database_undoes_the_import() {
+    let place = place(LINES);
+    let conn = Connection::open(database(&place)).unwrap();
+    conn.execute_batch(
+        "CREATE TRIGGER full BEFORE INSERT ON users WHEN new.phone = '+15550015000'
+         BEGIN SELECT raise(ABORT, 'no more'); END",
+    )
+    .unwrap();
+    let answer = place.run("user import users.csv");
+    assert_eq!(answer.code, 1, "{}", answer.stderr);
+    for told in ["no more", "taking ", "users back", "nothing was changed\nsee the line above"] {
         assert!(answer.stderr.contains(told), "{told}: {}", answer.stderr);
     }
-    assert!(!answer.stderr.contains("taking 0 users back"), "it failed too soon: {}", answer.stderr);
-    assert_eq!(place.count("SELECT count(*) FROM users"), 1);
-    assert_eq!(place.json("db check")["ok"], true);
+    assert_eq!((imported(&conn), place.count("SELECT count(*) FROM users")), (0, 1));
+    assert!(!room(&place));
 }
 
-/// Where there is not even room to delete, it says what stays and how to go on.
+/// Deleting takes room as well, and this disk stays as full as it was: what stays is told, to the last user.
 #[test]
-fn a_disk_so_full_that_nothing_can_be_taken_back_is_told() {
+fn a_disk_that_fills_up_undoes_the_import_or_says_what_stays() {
     let place = place(5 * LINES);
-    let conn = Connection::open(database(&place)).unwrap();
-    // Pages beyond what a file may have: nothing can be moved out of the log.
-    conn.execute_batch("CREATE TABLE ballast (x); INSERT INTO ballast VALUES (zeroblob(6000000))").unwrap();
-    drop(conn);
-    let answer = in_a_full_place(&place);
+    let answer = in_a_full_place(&place, "10240");
     assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
+    assert!(answer.stderr.contains("taking ") && answer.stderr.contains("users back"), "{}", answer.stderr);
     let left = place.count("SELECT count(*) FROM users") - 1;
-    assert!(left > 0);
-    let told = format!("and {left} users of it are still there: taking them back failed too");
-    assert!(answer.stderr.contains(&told), "{left}: {}", answer.stderr);
-    assert!(
-        answer.stderr.contains("run the import again: it leaves them alone and goes on"),
-        "{}",
-        answer.stderr
-    );
+    let told = format!("and {left} users of it are still there");
+    assert_eq!(answer.stderr.contains(&told), left > 0, "{left}: {}", answer.stderr);
+    assert_eq!(place.json("db check")["ok"], true);
     let report = place.json("user import users.csv");
-    assert_eq!(
-        (&report["unchanged"], &report["good"]),
-        (&left.into(), &(i64::from(5 * LINES) - left).into())
+    assert_eq!((&report["unchanged"], &report["lines"]), (&left.into(), &(5 * LINES).into()));
+    assert_eq!(place.count("SELECT count(*) FROM users"), i64::from(5 * LINES) + 1);
+}
+
+#[test]
+fn without_room_to_take_anything_back_nothing_is_begun() {
+    let place = place(5);
+    let answer = in_a_full_place(&place, "4096");
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
+    let told = "error: there is no room on the disk of the database: ";
+    assert!(
+        answer.stderr.starts_with(told) && answer.stderr.contains("free some and try again"),
+        "{answer:?}"
     );
+    assert_eq!(place.count("SELECT count(*) FROM users"), 1);
+    assert!(!room(&place));
+}
+
+/// Where users cannot even be deleted, it says how many stay and how to go on.
+#[tokio::test]
+async fn what_cannot_be_taken_back_is_told() {
+    let place = place(LINES);
+    let (child, other) = begun(&place).await;
+    let keep = "CREATE TRIGGER kept BEFORE DELETE ON users BEGIN SELECT raise(ABORT, 'kept'); END";
+    other.execute_batch(&format!("{keep}; COMMIT")).unwrap();
+    signal(&child, "INT");
+    let answer = end(child);
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
+    let left = imported(&other);
+    let told = format!(
+        "error: the import failed half-way, and {left} users of it are still there: taking them back failed too\nmend \
+         what the lines above tell of and run the import again: it leaves them alone and goes on\n"
+    );
+    assert!(left > 0 && answer.stderr.ends_with(&told), "{left}: {}", answer.stderr);
+    let report = place.json("user import users.csv");
+    assert_eq!((&report["unchanged"], &report["imported"]), (&left.into(), &(LINES - left).into()));
 }

@@ -25,10 +25,12 @@ use crate::storage::operator::ImportedUser;
 mod check;
 mod file;
 mod pace;
+mod room;
 
 use check::{Refused, Seen, Verdicts, meet};
 use file::Lines;
 use pace::Pace;
+use room::Room;
 
 /// Bring users from elsewhere
 #[derive(Args, Clone, Debug)]
@@ -180,8 +182,15 @@ impl Import<'_> {
         if let Some(highest) = verdicts.highest {
             self.beside.write(move |tx| tx.operator_mut().raise_user_ids(UserId(highest)))?;
         }
+        let room = Room::take(self.beside.config.database.url.path()).map_err(|error| {
+            CliError::Refused(format!(
+                "there is no room on the disk of the database: {error}; nothing was imported\nfree some and try again"
+            ))
+        })?;
         let (mut written, mut stop) = (Vec::new(), Interrupt::listen(self.beside)?);
-        match self.write_slices(verdicts, skip_bad, &mut written, &mut stop) {
+        let done = self.write_slices(verdicts, skip_bad, &mut written, &mut stop);
+        drop(room);
+        match done {
             Ok(()) => Ok(written.len()),
             Err(error) if written.is_empty() => Err(error),
             Err(error) => Err(self.take_back(&written, error)),
@@ -191,30 +200,22 @@ impl Import<'_> {
     /// Takes back what was written before `error`, and gives that, or says how much of it has to stay.
     fn take_back(&self, written: &[UserId], error: CliError) -> CliError {
         output::note(&format!("taking {} users back", written.len()));
-        // On a full disk this makes room in the log; if it does not, the first slice tells.
-        drop(self.beside.checkpoint());
-        let mut pace = Pace::new(self.beside);
+        let (mut folds, mut pace) = (true, Pace::new(self.beside));
         for (done, slice) in written.chunks(PAGE).enumerate() {
-            // The log fills up again.
-            let undone = self.undo(slice).or_else(|_| {
-                self.beside.checkpoint()?;
-                self.undo(slice)
-            });
-            let Ok(pause) = undone.and_then(|()| pace.after(HOLD)) else {
+            // On a full disk this makes room in the log; where it does not, the log may have some left.
+            folds = folds && self.beside.checkpoint().is_ok();
+            let (operator, users) = (self.beside.operator(), slice.to_vec());
+            if self.beside.write(move |tx| operator.undo_import(tx, &users)).is_err() {
                 let left = written.len() - done * PAGE;
                 return CliError::Refused(format!(
                     "the import failed half-way, and {left} users of it are still there: taking them back failed \
                      too\nmend what the lines above tell of and run the import again: it leaves them alone and goes on"
                 ));
-            };
+            }
+            let pause = pace.after(HOLD);
             self.beside.block_on(async { tokio::time::sleep(pause).await });
         }
         error
-    }
-
-    fn undo(&self, slice: &[UserId]) -> Result<(), CliError> {
-        let (operator, users) = (self.beside.operator(), slice.to_vec());
-        self.beside.write(move |tx| operator.undo_import(tx, &users))
     }
 
     fn write_slices(
@@ -250,7 +251,12 @@ impl Import<'_> {
                     ));
                 }
                 rows = next_rows(rows, held);
-                if !at_end && self.beside.block_on(stop.within(pace.after(held)?)) {
+                let pause = pace.after(held);
+                if !pace.is_served() {
+                    // Else the log would grow as large as all that is imported.
+                    self.beside.checkpoint()?;
+                }
+                if !at_end && self.beside.block_on(stop.within(pause)) {
                     bar.finish_and_clear();
                     return Err(CliError::Refused(
                         "the import was interrupted; nothing was imported\nrun it again when it suits"

@@ -1,8 +1,7 @@
-//! The pauses between two slices: a running server writes in them, and where there is none its work is done.
+//! The pauses between two slices: a running server writes in them; where there is none, nobody waits.
 
 use std::time::Duration;
 
-use crate::cli::CliError;
 use crate::cli::beside::Beside;
 use crate::clock::Stopwatch;
 use crate::storage::sqlite::Holder;
@@ -26,15 +25,17 @@ impl<'a> Pace<'a> {
         Self { beside, asked: Stopwatch::start(), is_served: is_served(beside) }
     }
 
-    /// How long to wait after a slice that held the database for `held`.
-    pub(super) fn after(&mut self, held: Duration) -> Result<Duration, CliError> {
+    /// How long to wait after a slice that held the database for `held`: not at all where no server runs.
+    pub(super) fn after(&mut self, held: Duration) -> Duration {
         if self.asked.elapsed() >= ASK {
             (self.asked, self.is_served) = (Stopwatch::start(), is_served(self.beside));
-            if !self.is_served {
-                self.beside.checkpoint()?;
-            }
         }
-        Ok(if self.is_served { PAUSE + held / 2 } else { Duration::ZERO })
+        if self.is_served { PAUSE + held / 2 } else { Duration::ZERO }
+    }
+
+    /// Whether a server ran when it was last asked for; it empties the log.
+    pub(super) const fn is_served(&self) -> bool {
+        self.is_served
     }
 }
 
