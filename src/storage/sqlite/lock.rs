@@ -1,7 +1,7 @@
 //! The advisory lock beside the database: one server, and no restore under its feet.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,8 +35,17 @@ pub enum LockError {
         /// The directory.
         directory: PathBuf,
     },
-    /// The file beside the database could not be written.
-    #[error("{} cannot be locked: {source}; make its directory writable for this user", path.display())]
+    /// The file beside the database may not be written.
+    #[error(
+        "{} cannot be written; give the user that runs freshk the right to write it and its directory",
+        path.display()
+    )]
+    ReadOnly {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// It could not be written.
+    #[error("{} cannot be locked: {source}; see that its disk is sound and has room", path.display())]
     Failed {
         /// The lock's file.
         path: PathBuf,
@@ -53,9 +62,12 @@ impl ServeLock {
     /// [`LockError`], which says what to do.
     pub fn acquire(database: &Path) -> Result<Self, LockError> {
         let path = beside(database, ".lock");
-        let failed = |source: io::Error| match path.parent() {
-            Some(directory) if source.kind() == io::ErrorKind::NotFound => {
+        let failed = |source: io::Error| match (source.kind(), path.parent()) {
+            (ErrorKind::NotFound, Some(directory)) => {
                 LockError::MissingDirectory { directory: directory.to_owned() }
+            }
+            (ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, _) => {
+                LockError::ReadOnly { path: path.clone() }
             }
             _ => LockError::Failed { path: path.clone(), source },
         };
