@@ -28,6 +28,8 @@ impl Interrupt {
 
     /// Waits for `pause`; true, and earlier, if the command was told to stop since it began to listen.
     pub async fn within(&mut self, pause: Duration) -> bool {
+        // A signal is heard when the runtime looks for events, which a pause of nothing would not have it do.
+        tokio::task::yield_now().await;
         let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             biased;
