@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use freshk::storage::sqlite::ServeLock;
 use rusqlite::Connection;
 
 use crate::support::{Answer, Place, database, until};
@@ -32,6 +33,8 @@ fn imported(conn: &Connection) -> u32 {
 
 /// An import that has written something, and waits for the lock that the connection holds.
 async fn begun(place: &Place) -> (Child, Connection) {
+    // Beside a server, which the import lets write between its slices; so the test comes in between them too.
+    let _served = ServeLock::acquire(&database(place)).unwrap();
     let mut command = place.command("user import users.csv");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let conn = Connection::open(database(place)).unwrap();
