@@ -1,7 +1,7 @@
 -- The whole current schema of FreshK, embedded in the binary; a new database is made from it.
 -- Instants are Unix milliseconds, UTC. Codes and tokens are never stored.
 PRAGMA application_id = 0x46724B31; -- 'FrK1'
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- People. The id is the user_id of tokens: never reused, hence AUTOINCREMENT.
 CREATE TABLE users (

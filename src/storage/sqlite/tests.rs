@@ -37,6 +37,13 @@ impl Bed {
         OpenOptions::new(self.dir.path().join("freshk.db"), START)
     }
 
+    /// A database of the first schema, as the first release wrote it.
+    pub(super) fn first_schema(&self) -> Connection {
+        let conn = Connection::open(self.options().path).unwrap();
+        conn.execute_batch(include_str!("tests/schema_1.sql")).unwrap();
+        conn
+    }
+
     pub(super) fn store(&self) -> Arc<SqliteStore> {
         SqliteStore::open(self.options()).unwrap()
     }

@@ -97,7 +97,7 @@ fn s31_a_migration_that_is_killed_leaves_the_old_schema_or_the_new_one() {
     for (moment, schema) in moments {
         let bed = Bed::new();
         let path = bed.options().path;
-        let (conn, _) = open::open(&bed.options()).unwrap();
+        let conn = bed.first_schema();
         let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
                     INSERT INTO users (username, phone, role, joined_at)
                     SELECT 'user_' || i, '+' || (15550000000 + i), 'retailer', 0 FROM n";

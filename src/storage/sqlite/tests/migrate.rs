@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::storage::sqlite::open;
-use crate::storage::sqlite::tests::{Bed, phone, users};
+use crate::storage::sqlite::tests::{Bed, users};
 
 const GOOD: &[Migration] = &[
     Migration { version: 2, sql: "ALTER TABLE users ADD COLUMN nickname TEXT" },
@@ -23,8 +23,9 @@ const DANGLING: &[Migration] = &[Migration {
 /// A database of the first schema with one user.
 fn first_schema() -> Bed {
     let bed = Bed::new();
-    let (conn, _) = open::open(&bed.options()).unwrap();
-    crate::storage::sqlite::users::insert(&conn, &phone(1), "retailer", bed.options().now).unwrap();
+    let user = "INSERT INTO users (username, phone, role, joined_at)
+                VALUES ('user_15550000001', '+15550000001', 'retailer', 0)";
+    bed.first_schema().execute_batch(user).unwrap();
     bed
 }
 
@@ -53,6 +54,30 @@ fn s31_steps_are_taken_after_a_backup_that_opens() {
     assert_eq!(backup.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let copy = Connection::open(backup).unwrap();
     assert_eq!((version(&copy).unwrap(), users(&copy)), (1, 1));
+}
+
+/// Every column, index and trigger, without the order of columns and the layout of the SQL.
+fn shape(conn: &Connection) -> Vec<String> {
+    let sql = "SELECT 'column ' || t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' '
+                   || ifnull(c.dflt_value, 'none') || ' ' || c.pk
+               FROM sqlite_schema t, pragma_table_xinfo(t.name) c WHERE t.type = 'table'
+               UNION ALL
+               SELECT type || ' ' || name || ' ' || sql FROM sqlite_schema
+               WHERE type IN ('index', 'trigger') AND sql IS NOT NULL
+               ORDER BY 1";
+    let mut statement = conn.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    rows.map(|row| row.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn the_steps_lead_from_the_first_schema_to_the_current_one() {
+    let old = first_schema();
+    let migrated = migrate(&old, MIGRATIONS).unwrap();
+    let bed = Bed::new();
+    let (current, _) = open::open(&bed.options()).unwrap();
+    assert_eq!(shape(&migrated), shape(&current));
+    assert_eq!(version(&migrated).unwrap(), version(&current).unwrap());
 }
 
 #[test]

@@ -1,0 +1,1 @@
+-- From the first schema to the second. Each change stands in schema.sql too.

@@ -1,0 +1,180 @@
+-- The whole current schema of FreshK, embedded in the binary; a new database is made from it.
+-- Instants are Unix milliseconds, UTC. Codes and tokens are never stored.
+PRAGMA application_id = 0x46724B31; -- 'FrK1'
+PRAGMA user_version = 1;
+
+-- People. The id is the user_id of tokens: never reused, hence AUTOINCREMENT.
+CREATE TABLE users (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    username       TEXT    NOT NULL UNIQUE,
+    phone          TEXT    NOT NULL UNIQUE,
+    role           TEXT    NOT NULL,
+    is_active      INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
+    phone_verified INTEGER NOT NULL DEFAULT 0 CHECK (phone_verified IN (0, 1)),
+    joined_at      INTEGER NOT NULL, -- may be long ago where the row was imported
+    imported_at    INTEGER, -- when an import wrote the row
+    -- Whether tokens that the system before issued under this id are good for this user: an import brought the id, and
+    -- nobody has ended all of the user's sessions since.
+    foreign_tokens INTEGER NOT NULL DEFAULT 0 CHECK (foreign_tokens IN (0, 1))
+) STRICT;
+
+-- Upkeep looks for users who registered here and never verified.
+CREATE INDEX users_unverified ON users (joined_at) WHERE phone_verified = 0 AND imported_at IS NULL;
+
+-- One code for one phone; only its HMAC is here, under a key that is not.
+CREATE TABLE challenges (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel     TEXT    NOT NULL CHECK (channel IN ('production', 'testing')),
+    phone       TEXT    NOT NULL,
+    key_number  INTEGER NOT NULL, -- which secret's key made the HMAC
+    code_hmac   BLOB    NOT NULL, -- HMAC-SHA-256(key, id || phone || 0 || code)
+    state       TEXT    NOT NULL CHECK (state IN ('sending', 'live', 'unknown', 'used', 'void')),
+    attempts    INTEGER NOT NULL DEFAULT 0, -- wrong guesses
+    created_at  INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    spend_id    INTEGER, -- the unit of the user's quota that it cost
+    used_at     INTEGER,
+    session_id  TEXT, -- the session that its use opened
+    idempotency BLOB -- HMAC of the Idempotency-Key that came with its use
+) STRICT;
+
+CREATE INDEX challenges_phone ON challenges (phone, channel, id);
+CREATE INDEX challenges_sending ON challenges (created_at) WHERE state = 'sending';
+
+-- One login on one device. The jti is worthless without the signing key.
+CREATE TABLE sessions (
+    id                 TEXT    PRIMARY KEY, -- the sid of its tokens
+    user_id            INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    generation         INTEGER NOT NULL, -- of the refresh token; one more with each rotation
+    jti                TEXT    NOT NULL, -- of the current generation's refresh token
+    generation_used    INTEGER NOT NULL CHECK (generation_used IN (0, 1)),
+    issued_at          INTEGER NOT NULL, -- of the current refresh token
+    refresh_expires_at INTEGER NOT NULL,
+    created_at         INTEGER NOT NULL,
+    expires_at         INTEGER NOT NULL,
+    last_used_at       INTEGER NOT NULL,
+    ended_at           INTEGER,
+    end_reason         TEXT,
+    device             TEXT    NOT NULL,
+    ip                 TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_user ON sessions (user_id, created_at);
+-- Upkeep looks for those that are over. The expiry of the refresh token ascends, so an insert appends.
+CREATE INDEX sessions_over ON sessions (ifnull(ended_at, refresh_expires_at));
+
+-- When generations were rotated away; kept for the grace that lost answers have.
+CREATE TABLE rotations (
+    session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,
+    rotated_at INTEGER NOT NULL,
+    PRIMARY KEY (session_id, generation)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rotations_at ON rotations (rotated_at);
+
+-- Refresh tokens of the system before that were exchanged or logged out, until they expire: none is good twice. The jti
+-- is worthless without the key, and the row outlives the session.
+CREATE TABLE exchanges (
+    jti          TEXT    PRIMARY KEY,
+    user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    session_id   TEXT, -- the session that it opened; none where it was logged out instead
+    exchanged_at INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL -- its exp
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX exchanges_user ON exchanges (user_id);
+CREATE INDEX exchanges_over ON exchanges (expires_at);
+
+-- The ledger of quotas: a sliding-window log, one row per unit spent.
+CREATE TABLE spends (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    quota   TEXT    NOT NULL,
+    subject TEXT    NOT NULL, -- an address (IPv6 by /64) or a phone
+    at      INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX spends_subject ON spends (subject, quota, at);
+
+-- Refusals of a key in its current window: the first is audited, the rest are counted here.
+CREATE TABLE refusals (
+    quota   TEXT    NOT NULL,
+    subject TEXT    NOT NULL,
+    first   INTEGER NOT NULL,
+    until   INTEGER NOT NULL, -- the window of the first closes
+    count   INTEGER NOT NULL,
+    PRIMARY KEY (subject, quota)
+) STRICT, WITHOUT ROWID;
+
+-- Upkeep looks for windows that have closed.
+CREATE INDEX refusals_until ON refusals (until);
+
+-- Text messages, from the intent to send on.
+CREATE TABLE messages (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    challenge_id INTEGER NOT NULL REFERENCES challenges (id) ON DELETE CASCADE,
+    phone        TEXT    NOT NULL,
+    sid          TEXT, -- the provider's name for it
+    state        TEXT    NOT NULL CHECK (state IN
+        ('intended', 'unknown', 'queued', 'sending', 'sent', 'delivered', 'undelivered', 'failed')),
+    error_code   INTEGER,
+    segments     INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX messages_sid ON messages (sid) WHERE sid IS NOT NULL;
+CREATE INDEX messages_challenge ON messages (challenge_id);
+
+-- Numbers that log in with a code of their own, without an SMS: for app-store review and CI.
+CREATE TABLE test_numbers (
+    phone      TEXT    PRIMARY KEY,
+    key_number INTEGER NOT NULL,
+    code_hmac  BLOB    NOT NULL, -- as in challenges, under the id 0
+    until      INTEGER NOT NULL,
+    source     TEXT    NOT NULL CHECK (source IN ('configuration', 'command'))
+) STRICT, WITHOUT ROWID;
+
+-- The audit trail, written in the transaction of what it tells. Phones are masked; a keyed hash finds them.
+CREATE TABLE audit (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    event      TEXT    NOT NULL,
+    channel    TEXT,
+    user_id    INTEGER,
+    phone      TEXT,
+    phone_hash BLOB,
+    ip         TEXT,
+    session_id TEXT,
+    request_id TEXT,
+    detail     TEXT
+) STRICT;
+
+CREATE INDEX audit_phone ON audit (phone_hash) WHERE phone_hash IS NOT NULL;
+CREATE INDEX audit_user ON audit (user_id) WHERE user_id IS NOT NULL;
+
+-- Append-only: a row goes only by retention, which names its horizon here first, within the same transaction.
+CREATE TABLE audit_retention (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    before INTEGER NOT NULL -- rows at or after this instant cannot be deleted
+) STRICT;
+
+INSERT INTO audit_retention VALUES (1, 0);
+
+CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit
+-- The one update let through: erasing a person clears the hash of the phone (and the masked phone with it).
+WHEN NOT (
+    new.phone_hash IS NULL AND new.phone IS NULL
+    AND new.id IS old.id AND new.at IS old.at AND new.event IS old.event AND new.channel IS old.channel
+    AND new.user_id IS old.user_id AND new.ip IS old.ip AND new.session_id IS old.session_id
+    AND new.request_id IS old.request_id AND new.detail IS old.detail
+)
+BEGIN
+    SELECT raise(ABORT, 'the audit trail is append-only');
+END;
+
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+WHEN old.at >= (SELECT before FROM audit_retention)
+BEGIN
+    SELECT raise(ABORT, 'the audit trail is kept until its retention ends');
+END;
