@@ -6,10 +6,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::Timestamp;
 
-/// Wall time that never runs backwards.
+/// What time it is, in the two senses that the program needs.
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// The time for quota windows, codes and rows: never runs backwards while the process lives.
     fn now(&self) -> Timestamp;
+
+    /// What the wall clock says, which may leap: the time for what others compare with their own clock, above all the
+    /// `iat` and `exp` of tokens, and for the sessions that these are read from.
+    fn wall(&self) -> Timestamp;
 }
 
 /// The system's clock. Where the wall clock steps back, it goes on at half speed until the wall has caught up: nothing
@@ -43,6 +47,10 @@ impl Clock for SystemClock {
         }
         slewed
     }
+
+    fn wall(&self) -> Timestamp {
+        wall()
+    }
 }
 
 /// The wall's time, or, where that lies behind what was told before, the time told before plus half of what has passed.
@@ -73,27 +81,47 @@ impl Stopwatch {
 
 /// A clock that moves when told to; for tests.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock(Mutex<Hands>);
+
+/// Where the two hands of a [`ManualClock`] stand.
+#[derive(Clone, Copy, Debug)]
+struct Hands {
+    now: Timestamp,
+    wall: Timestamp,
+}
 
 impl ManualClock {
     /// Starts at 2026-01-01T00:00:00Z.
     pub const fn new() -> Self {
-        Self(Mutex::new(Timestamp::from_millis(1_767_225_600_000)))
+        let start = Timestamp::from_millis(1_767_225_600_000);
+        Self(Mutex::new(Hands { now: start, wall: start }))
     }
 
-    /// Moves on.
+    /// Time passes.
     pub fn advance(&self, by: Duration) {
-        let mut now = self.lock();
-        *now = *now + by;
+        let mut hands = self.lock();
+        *hands = Hands { now: hands.now + by, wall: hands.wall + by };
     }
 
     /// Steps back, as a wall clock may across a restart.
     pub fn step_back(&self, by: Duration) {
-        let mut now = self.lock();
-        *now = *now - by;
+        let mut hands = self.lock();
+        *hands = Hands { now: hands.now - by, wall: hands.wall - by };
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Timestamp> {
+    /// The wall clock alone leaps ahead.
+    pub fn leap_ahead(&self, by: Duration) {
+        let mut hands = self.lock();
+        hands.wall = hands.wall + by;
+    }
+
+    /// The wall clock alone leaps back.
+    pub fn leap_back(&self, by: Duration) {
+        let mut hands = self.lock();
+        hands.wall = hands.wall - by;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Hands> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,7 +134,11 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.lock()
+        self.lock().now
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.lock().wall
     }
 }
 
@@ -123,6 +155,17 @@ mod tests {
         let caught_up = slew(told, hour * 2, told + hour);
         assert_eq!(caught_up, told + hour);
         assert_eq!(slew(told, Duration::from_secs(1), told + hour), told + hour);
+    }
+
+    #[test]
+    fn a_leap_moves_the_wall_alone_and_time_moves_both() {
+        let clock = ManualClock::new();
+        let start = clock.now();
+        clock.leap_ahead(Duration::from_hours(2));
+        clock.advance(Duration::from_secs(1));
+        clock.leap_back(Duration::from_hours(1));
+        assert_eq!(clock.now(), start + Duration::from_secs(1));
+        assert_eq!(clock.wall(), clock.now() + Duration::from_hours(1));
     }
 
     #[test]

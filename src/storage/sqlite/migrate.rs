@@ -21,7 +21,8 @@ pub(super) struct Migration {
 }
 
 /// All steps from the first schema on; `schema.sql` is where they lead.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration { version: 2, sql: include_str!("migrations/2.sql") }];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[Migration { version: 2, sql: include_str!("migrations/2.sql") }];
 
 /// Why a backup was not made, and what to do.
 #[derive(Debug, thiserror::Error)]
