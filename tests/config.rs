@@ -242,13 +242,14 @@ fn the_committed_example_is_what_the_program_prints() {
 }
 
 #[test]
-fn the_readmes_table_is_the_table_of_keys() {
+fn the_documents_table_is_the_table_of_keys() {
+    const PAGE: &str = "docs/configuration.md";
     const BEGIN: &str = "<!-- configuration -->\n";
     const END: &str = "<!-- /configuration -->";
-    let Ok(readme) = fs::read_to_string(root("README.md")) else { return };
-    let Some((before, rest)) = readme.split_once(BEGIN) else { return };
+    let page = fs::read_to_string(root(PAGE)).expect("the page of the keys");
+    let (before, rest) = page.split_once(BEGIN).expect("the marker that begins the table");
     let (_, after) = rest.split_once(END).expect("the marker that ends the table");
-    hold("README.md", &format!("{before}{BEGIN}{}{END}{after}", show::markdown()));
+    hold(PAGE, &format!("{before}{BEGIN}{}{END}{after}", show::markdown()));
 }
 
 /// Holds a committed file against what it is generated from.

@@ -1,5 +1,5 @@
 //! The table of keys: the one place that names them, for parsing, for the search for unknown keys, for `config show`,
-//! for `freshk.toml.example` and for the README.
+//! for `freshk.toml.example` and for `docs/configuration.md`.
 
 use super::{backup, database, limits, log, otp, server, sms, tokens, top, twilio, users};
 

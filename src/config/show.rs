@@ -62,7 +62,7 @@ const HEAD: &str = "\
 # or 30d, sizes as 16KiB; an empty text counts as not set. `freshk config show` tells what is in force,
 # and where it came from.";
 
-/// The README's table of keys, in Markdown.
+/// The table of keys in `docs/configuration.md`, in Markdown.
 pub fn markdown() -> String {
     let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
     let rows = keys::all().map(|key| {
