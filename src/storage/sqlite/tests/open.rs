@@ -24,7 +24,7 @@ fn s31_a_new_file_is_its_owners_alone() {
         assert_eq!(mode(&file), OWNER_ONLY, "{}", file.display());
     }
     let header = header(&conn).unwrap();
-    assert_eq!((header.application_id, header.version), (APPLICATION_ID, FIRST_VERSION));
+    assert_eq!((header.application_id, header.version), (APPLICATION_ID, KNOWN_VERSION));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_newer_schema_is_refused() {
     drop(open(&bed.options()).unwrap());
     bed.stranger().execute_batch("PRAGMA user_version = 1000").unwrap();
     let refused = refusal(&bed.options());
-    assert!(matches!(refused, OpenError::Newer { found: 1000, known: FIRST_VERSION, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Newer { found: 1000, known: KNOWN_VERSION, .. }), "{refused}");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn ids_start_where_they_should_and_are_never_reused() {
 fn an_old_schema_is_refused_where_it_must_not_change() {
     const STEPS: &[Migration] = &[Migration { version: 2, sql: "" }];
     let bed = Bed::new();
-    drop(open(&bed.options()).unwrap());
+    drop(bed.first_schema());
     let mut options = OpenOptions { migrate: false, now: after(1), ..bed.options() };
     options.tuning.migrations = STEPS;
     assert!(matches!(refusal(&options), OpenError::Older { found: 1, known: 2, .. }));

@@ -109,7 +109,10 @@ fn s30_s36_a_full_disk_ends_the_batch_acknowledges_none_and_recovers() {
 #[test]
 fn a_failing_commit_is_rolled_back_and_everybody_hears_of_it() {
     let bed = Bed::new();
-    let store = bed.store();
+    let mut options = bed.options();
+    // All three belong to one batch, however slow the machine is.
+    options.tuning.writer.time = Duration::from_mins(1);
+    let store = SqliteStore::open(options).unwrap();
     bed.stranger()
         .execute_batch(
             "CREATE TABLE late (user_id INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED);
