@@ -22,11 +22,14 @@ use crate::storage::Store;
 use crate::tokens::Tokens;
 
 mod delivery;
+mod ending;
 mod error;
 mod exchange;
 mod flight;
+mod lookup;
 mod opening;
 pub mod operator;
+mod presenter;
 mod quota;
 mod recent;
 mod refresh;

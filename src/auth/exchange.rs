@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::AuthError;
+use super::ending::Ending;
 use super::error::{Stop, said};
+use super::lookup::{holder, live_session};
 use super::opening::{NewSession, OpenedBy};
-use super::refresh::{Presenter, Rotated};
-use super::sessions::{Ending, live_session};
+use super::presenter::{Presenter, Rotated};
 use super::trail::Trail;
 use crate::domain::audit::AuditEvent;
 use crate::domain::session::Presented;
@@ -52,11 +53,6 @@ impl Exchanging {
             Presented::Rotate | Presented::Reuse => Err(self.presenter.reuses(tx, trail, session)?.into()),
         }
     }
-}
-
-/// The user of a foreign token, deactivated or not, if it is good for anybody.
-pub(super) fn holder(view: &dyn View, user: UserId) -> Stored<Option<User>> {
-    Ok(view.user(user)?.filter(|user| user.has_foreign_tokens))
 }
 
 /// Whether a foreign token of a user who is active is good at `now`.

@@ -1,5 +1,6 @@
 //! Opening a session: within the most that a user may have, and told in the audit trail.
 
+use super::ending::end;
 use super::request::TEST_NUMBER;
 use super::trail::Trail;
 use super::{Auth, Origin};
@@ -90,9 +91,7 @@ impl NewSession {
         let sessions = tx.live_sessions(user, actor.at)?;
         let surplus = (sessions.len() + 1).saturating_sub(self.max_sessions);
         for oldest in sessions.into_iter().take(surplus) {
-            let line = actor.did(AuditEvent::TokenRevoked).user(user).session(&oldest.id);
-            trail.add(tx, line.detail(EndReason::Displaced.as_str()))?;
-            tx.update_session(&oldest.ended(actor.at, EndReason::Displaced))?;
+            end(tx, trail, actor, oldest, EndReason::Displaced)?;
         }
         Ok(())
     }

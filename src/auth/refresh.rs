@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::error::{Stop, said};
 use super::exchange::Exchanging;
-use super::sessions::live_session;
+use super::lookup::live_session;
+use super::presenter::{Presenter, Rotated, judge};
 use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
-use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
-use crate::domain::session::{EndReason, Lifetimes, Presented};
-use crate::domain::{ClientAddress, Session, Timestamp, User};
+use crate::domain::audit::AuditEvent;
+use crate::domain::session::{Lifetimes, Presented};
+use crate::domain::{Session, Timestamp, User};
 use crate::random;
-use crate::storage::{Stored, Tx, View};
+use crate::storage::{Stored, Tx};
 use crate::tokens::{Claims, TokenKind, TokenPair, Verified};
 
 impl Auth {
@@ -70,15 +71,6 @@ struct Rotation {
     grace: Duration,
 }
 
-/// Who presents a refresh token.
-pub(super) struct Presenter {
-    pub(super) actor: Actor,
-    address: ClientAddress,
-}
-
-/// The session whose current pair is the answer, and its user.
-pub(super) type Rotated = Result<(Session, User), AuthError>;
-
 impl Rotation {
     fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Trail)> {
         let mut trail = Trail::default();
@@ -110,54 +102,4 @@ impl Rotation {
             Presented::Reuse => Err(self.presenter.reuses(tx, trail, session)?.into()),
         }
     }
-}
-
-impl Presenter {
-    /// Tells of a repetition, where it is worth telling.
-    pub(super) fn repeats(
-        &self,
-        tx: &mut dyn Tx,
-        trail: &mut Trail,
-        session: &Session,
-        after_grace: bool,
-    ) -> Stored<()> {
-        let detail = if self.is_another_network(session) {
-            "repeated from another network"
-        } else if after_grace {
-            "repeated after the grace"
-        } else {
-            return Ok(());
-        };
-        trail.add(tx, self.line(AuditEvent::TokenReuse, session).detail(detail))
-    }
-
-    /// Ends a session of which a token was presented outside the rules; gives what to answer.
-    pub(super) fn reuses(&self, tx: &mut dyn Tx, trail: &mut Trail, session: Session) -> Stored<AuthError> {
-        trail.add(tx, self.line(AuditEvent::TokenReuse, &session).detail("outside the rules"))?;
-        let revoked = self.line(AuditEvent::TokenRevoked, &session);
-        trail.add(tx, revoked.detail(EndReason::Reuse.as_str()))?;
-        tx.update_session(&session.ended(self.actor.at, EndReason::Reuse))?;
-        Ok(AuthError::TokenReused)
-    }
-
-    fn line(&self, event: AuditEvent, session: &Session) -> AuditRecord {
-        self.actor.did(event).user(session.user).session(&session.id)
-    }
-
-    fn is_another_network(&self, session: &Session) -> bool {
-        let before = session.ip.parse().map(ClientAddress::new);
-        before.is_ok_and(|before| before.counted() != self.address.counted())
-    }
-}
-
-/// Judges a refresh token by the session's row and what is known of its earlier generations.
-pub(super) fn judge(
-    view: &dyn View,
-    session: &Session,
-    claims: &Claims,
-    now: Timestamp,
-    grace: Duration,
-) -> Stored<Presented> {
-    let away = view.rotated_at(&session.id, claims.generation)?;
-    Ok(session.present(claims.generation, &claims.jti, away, now, grace))
 }

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::refresh::judge;
+use super::ending::Ending;
+use super::lookup::live_session;
+use super::presenter::judge;
 use super::trail::Trail;
 use super::{Auth, AuthError, Authenticated, Origin, exchange};
-use crate::domain::audit::{Actor, AuditEvent};
-use crate::domain::session::{EndReason, Presented, Standing};
-use crate::domain::{Session, SessionId, Timestamp, User, UserId};
+use crate::domain::session::{Presented, Standing};
+use crate::domain::{Session, SessionId, Timestamp};
 use crate::storage::{Stored, Tx, View};
 use crate::tokens::{Claims, TokenError, TokenKind, Verified};
 
@@ -150,50 +151,6 @@ impl Auth {
         };
         self.run(flow).await?
     }
-}
-
-/// Who logs out, and what the audit trail has been told of it.
-pub(super) struct Ending {
-    pub(super) actor: Actor,
-    pub(super) trail: Trail,
-}
-
-impl Ending {
-    /// Ends a session.
-    pub(super) fn session(&mut self, tx: &mut dyn Tx, session: Session) -> Stored<()> {
-        let line = self.actor.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
-        self.trail.add(tx, line.detail(EndReason::Logout.as_str()))?;
-        tx.update_session(&session.ended(self.actor.at, EndReason::Logout))
-    }
-
-    /// Ends a live session of `user`; false where there is none of this name.
-    fn one(&mut self, tx: &mut dyn Tx, id: &SessionId, user: UserId) -> Stored<bool> {
-        let session = live_session(tx, id, user, self.actor.at)?;
-        session.map_or(Ok(false), |session| self.session(tx, session).map(|()| true))
-    }
-
-    /// Ends all that `user` could still come with.
-    fn all(&mut self, tx: &mut dyn Tx, user: UserId) -> Stored<()> {
-        for session in tx.live_sessions(user, self.actor.at)? {
-            self.session(tx, session)?;
-        }
-        if let Some(user) = exchange::holder(tx, user)? {
-            let line = self.actor.did(AuditEvent::TokenRevoked).user(user.id);
-            self.trail.add(tx, line.detail("logout: foreign tokens"))?;
-            tx.update_user(&User { has_foreign_tokens: false, ..user })?;
-        }
-        Ok(())
-    }
-}
-
-/// The session of this name, if it is the user's and stands.
-pub(super) fn live_session(
-    view: &dyn View,
-    id: &SessionId,
-    user: UserId,
-    now: Timestamp,
-) -> Stored<Option<Session>> {
-    Ok(view.session(id)?.filter(|session| session.user == user && session.is_live(now)))
 }
 
 fn is_good(view: &dyn View, claims: &Claims, now: Timestamp, grace: Duration) -> Stored<bool> {

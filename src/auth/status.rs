@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Auth, AuthError, exchange};
+use super::lookup::holder;
+use super::{Auth, AuthError};
 use crate::domain::{SessionId, User};
 use crate::tokens::{TokenKind, Verified};
 
@@ -26,7 +27,7 @@ impl Auth {
         let claims = match self.parts.tokens.verify(token, TokenKind::Access, now)? {
             Verified::Own(claims) => claims,
             Verified::Foreign(claims) => {
-                let user = self.parts.store.read(move |view| exchange::holder(view, claims.user)).await?;
+                let user = self.parts.store.read(move |view| holder(view, claims.user)).await?;
                 let user = Arc::new(user.ok_or(AuthError::TokenInvalid)?);
                 return Ok(Authenticated { session: None, user });
             }

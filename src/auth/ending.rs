@@ -1,0 +1,53 @@
+//! The end of sessions: each leaves its line in the audit trail.
+
+use super::lookup::{holder, live_session};
+use super::trail::Trail;
+use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::session::EndReason;
+use crate::domain::{Session, SessionId, User, UserId};
+use crate::storage::{Stored, Tx};
+
+/// Ends a session for `reason`.
+pub(super) fn end(
+    tx: &mut dyn Tx,
+    trail: &mut Trail,
+    actor: &Actor,
+    session: Session,
+    reason: EndReason,
+) -> Stored<()> {
+    let line = actor.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
+    trail.add(tx, line.detail(reason.as_str()))?;
+    tx.update_session(&session.ended(actor.at, reason))
+}
+
+/// Who logs out, and what the audit trail has been told of it.
+pub(super) struct Ending {
+    pub(super) actor: Actor,
+    pub(super) trail: Trail,
+}
+
+impl Ending {
+    /// Ends a session.
+    pub(super) fn session(&mut self, tx: &mut dyn Tx, session: Session) -> Stored<()> {
+        end(tx, &mut self.trail, &self.actor, session, EndReason::Logout)
+    }
+
+    /// Ends a live session of `user`; false where there is none of this name.
+    pub(super) fn one(&mut self, tx: &mut dyn Tx, id: &SessionId, user: UserId) -> Stored<bool> {
+        let session = live_session(tx, id, user, self.actor.at)?;
+        session.map_or(Ok(false), |session| self.session(tx, session).map(|()| true))
+    }
+
+    /// Ends all that `user` could still come with.
+    pub(super) fn all(&mut self, tx: &mut dyn Tx, user: UserId) -> Stored<()> {
+        for session in tx.live_sessions(user, self.actor.at)? {
+            self.session(tx, session)?;
+        }
+        if let Some(user) = holder(tx, user)? {
+            let line = self.actor.did(AuditEvent::TokenRevoked).user(user.id);
+            self.trail.add(tx, line.detail("logout: foreign tokens"))?;
+            tx.update_user(&User { has_foreign_tokens: false, ..user })?;
+        }
+        Ok(())
+    }
+}
