@@ -9,6 +9,7 @@ pub mod audit;
 pub mod challenge;
 pub mod channel;
 pub mod code;
+pub mod digits;
 pub mod exchange;
 pub mod ids;
 pub mod keys;

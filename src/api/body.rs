@@ -65,19 +65,11 @@ impl Fields {
     /// # Errors
     /// `bad_request` where it is missing or no string.
     pub fn required_string(&self, name: &str) -> Result<&str, ApiError> {
-        self.required_value(name)?
-            .ok_or_else(|| ApiError::bad_request(format!("The field {name} must be a string.")))
-    }
-
-    /// The string in the field `name`, or `None` where the field holds something else (a code that is a number is a
-    /// wrong code).
-    ///
-    /// # Errors
-    /// `bad_request` where it is missing.
-    pub fn required_value(&self, name: &str) -> Result<Option<&str>, ApiError> {
         match self.0.get(name) {
-            Some(Field::Text(text)) => Ok(Some(text)),
-            Some(Field::Object(_) | Field::Other) => Ok(None),
+            Some(Field::Text(text)) => Ok(text),
+            Some(Field::Object(_) | Field::Other) => {
+                Err(ApiError::bad_request(format!("The field {name} must be a string.")))
+            }
             None => Err(ApiError::bad_request(format!("The field {name} is missing."))),
         }
     }
@@ -212,15 +204,15 @@ mod tests {
         let fields =
             Fields::read(br#"{"phone_number":"+1234567890","otp":123456,"more":[1,{"x":null}]}"#).unwrap();
         assert_eq!(fields.required_string("phone_number"), Ok("+1234567890"));
-        assert_eq!(fields.required_value("otp"), Ok(None));
+        let no_string = Err(ApiError::bad_request("The field otp must be a string."));
+        assert_eq!(fields.required_string("otp"), no_string);
         assert_eq!(
-            fields.required_string("otp"),
-            Err(ApiError::bad_request("The field otp must be a string."))
+            fields.required_string("token"),
+            Err(ApiError::bad_request("The field token is missing."))
         );
-        assert_eq!(fields.required_value("token"), Err(ApiError::bad_request("The field token is missing.")));
         for value in ["null", "true", "-1", "1.5", "[]", "{}"] {
             let fields = Fields::read(format!("{{\"otp\":{value}}}").as_bytes()).unwrap();
-            assert_eq!(fields.required_value("otp"), Ok(None), "{value}");
+            assert_eq!(fields.required_string("otp"), no_string, "{value}");
         }
     }
 

@@ -16,7 +16,7 @@ impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::InvalidPhone => ErrorCode::InvalidPhoneNumber.into(),
-            AuthError::InvalidOtp => ErrorCode::InvalidOtp.into(),
+            AuthError::InvalidOtp | AuthError::NotACode => ErrorCode::InvalidOtp.into(),
             AuthError::UserNotFound => ErrorCode::UserNotFound.into(),
             AuthError::AccountDisabled => ErrorCode::AccountDisabled.into(),
             AuthError::TokenInvalid => ErrorCode::TokenInvalid.into(),

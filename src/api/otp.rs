@@ -49,7 +49,7 @@ pub(super) struct CodeGiven {
     /// International format: `+`, then 10 to 15 digits.
     #[oai(validator(pattern = r"^\+[1-9][0-9]{9,14}$"))]
     phone_number: String,
-    /// The digits of the code.
+    /// The digits of the code, in any script; white space does not count.
     otp: String,
 }
 
@@ -311,12 +311,12 @@ impl Flow {
         let body = body?;
         let policy = self.auth.policy();
         let given = body.required_string("phone_number")?;
-        let otp = body.required_value("otp")?;
+        let otp = body.required_string("otp")?;
         let idempotency_key = idempotency_key.key()?;
         let request = VerifyRequest {
             channel,
             phone: phone(given, policy.min_digits)?,
-            code: otp.and_then(|otp| Code::parse(otp, policy.otp.length)),
+            code: Code::typed(otp, policy.otp.length),
             idempotency_key,
             device: caller.device.clone().unwrap_or_default(),
             origin: origin(caller),

@@ -15,6 +15,9 @@ pub enum AuthError {
     /// Wrong, expired, used, over-tried, superseded or never requested: never told apart.
     #[error("invalid or expired code")]
     InvalidOtp,
+    /// What was given can be no code: it is told as a wrong one, and costs nothing.
+    #[error("not a code")]
+    NotACode,
     /// Neither a user nor a live code.
     #[error("no user with this number")]
     UserNotFound,

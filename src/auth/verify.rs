@@ -32,7 +32,7 @@ pub struct VerifyRequest {
     pub channel: Channel,
     /// The number to prove.
     pub phone: PhoneNumber,
-    /// The code; `None` where what was sent can be none, which is a wrong guess like any other.
+    /// The code; `None` where what was given can be none.
     pub code: Option<Code>,
     /// The header that makes a repetition safe.
     pub idempotency_key: Option<Secret>,
@@ -56,6 +56,7 @@ pub struct LoggedIn {
 /// Everything that the write needs, drawn and derived beforehand.
 struct Attempt {
     request: VerifyRequest,
+    code: Code,
     actor: Actor,
     address: Option<AddressQuota>,
     otp: OtpPolicy,
@@ -81,19 +82,24 @@ struct Opened {
 impl Auth {
     /// Checks a code and opens a session.
     pub async fn verify(self: &Arc<Self>, request: VerifyRequest) -> Limited<LoggedIn> {
+        // Phones submit codes digit by digit: a part of one is no guess, and costs the address nothing.
+        let Some(code) = request.code.clone() else {
+            return Limited::free(Err(AuthError::NotACode));
+        };
         let now = self.parts.clock.now();
         let foreign_writes = self.parts.store.foreign_writes();
         let address = self.address_quota(request.channel, Endpoint::Verify, &request.origin);
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
-        let flow = self.clone().check_code(request, address, now, foreign_writes);
+        let flow = self.clone().check_code(request, code, address, now, foreign_writes);
         self.run(flow).await.unwrap_or_else(|died| Limited::free(Err(died)))
     }
 
     async fn check_code(
         self: Arc<Self>,
         request: VerifyRequest,
+        code: Code,
         address: Option<AddressQuota>,
         now: Timestamp,
         foreign_writes: u64,
@@ -103,6 +109,7 @@ impl Auth {
             actor: self.actor(now, request.channel, &request.phone, &request.origin),
             session: self.new_session(request.device.clone(), &request.origin, now),
             request,
+            code,
             address: address.clone(),
             otp: self.policy().otp.clone(),
             keys: self.parts.keys.clone(),
@@ -191,7 +198,7 @@ impl Attempt {
 
     /// How the code that was given proves the number for a challenge, if it does.
     fn proof(&self, challenge: &Challenge, test: Option<&TestNumber>) -> Option<OpenedBy> {
-        let code = self.request.code.as_ref()?;
+        let code = &self.code;
         if challenge.hash.matches(code, &self.keys, challenge.id, &self.request.phone) {
             return Some(OpenedBy::Code);
         }

@@ -6,6 +6,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::domain::digits::{ascii_digit, is_invisible};
 use crate::domain::keys::{DerivedKeys, KeyRing};
 use crate::domain::{ChallengeId, PhoneNumber};
 
@@ -28,10 +29,19 @@ impl Code {
         Self(format!("{number:0length$}"))
     }
 
-    /// Reads what a client sent; `None` unless it is exactly `length` ASCII digits.
+    /// Reads a code that is written down; `None` unless it is exactly `length` ASCII digits.
     pub fn parse(text: &str, length: usize) -> Option<Self> {
         let good = text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
         good.then(|| Self(text.to_owned()))
+    }
+
+    /// Reads what a person typed, pasted or let the phone fill in: digits of any script, between which white space and
+    /// invisible characters count for nothing. `None` unless `length` digits are left and nothing else: that is not a
+    /// code, and was none of the phone's guesses.
+    pub fn typed(text: &str, length: usize) -> Option<Self> {
+        let visible = text.chars().filter(|c| !is_invisible(*c));
+        let digits: String = visible.map(ascii_digit).collect::<Option<_>>()?;
+        Self::parse(&digits, length)
     }
 
     /// The digits, for the text message and nothing else.
@@ -103,6 +113,31 @@ mod tests {
         for bad in ["", "12345", "1234567", "12345a", " 12345", "12345\n", "１２３４５６", "+12345", "-12345"]
         {
             assert!(Code::parse(bad, 6).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_typed_code_is_read_in_any_script_and_without_what_cannot_be_seen() {
+        let code = Code::from_number(12_345, 6);
+        for typed in [
+            "012345",
+            "٠١٢٣٤٥",
+            "۰۱۲۳۴۵",
+            "०१२३४५",
+            "０１２３４５",
+            "012 345",
+            " 012345\n",
+            "0\u{a0}12345",
+            "\u{200e}012345\u{200f}",
+            "\u{feff}012\u{200b}345",
+            "01٢٣45",
+        ] {
+            assert!(Code::typed(typed, 6).as_ref() == Some(&code), "{typed:?}");
+        }
+        for not_a_code in
+            ["", "0", "01234", "0123456", "01234a", "012-345", "+12345", "1.2345", "²12345", "012345\0"]
+        {
+            assert!(Code::typed(not_a_code, 6).is_none(), "{not_a_code:?}");
         }
     }
 

@@ -120,7 +120,7 @@ async fn s35_the_testing_channel_has_its_own() {
     told(&app, &mut known, "testing", &sent, &["authn_code_requested", "user_created", "sms_sent"]);
     let sent = app.request_from(ip, PHONE).await;
     told(&app, &mut known, "production", &sent, &["authn_code_requested", "sms_sent"]);
-    let body = json!({ "phone_number": PHONE, "otp": "nonsense" });
+    let body = json!({ "phone_number": PHONE, "otp": "000000" });
     let wrong = app.post_from(ip, "/api/mobile/auth/verify/", &body).await;
     told(&app, &mut known, "testing", &wrong, &["authn_login_fail"]);
 }

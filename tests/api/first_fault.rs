@@ -50,7 +50,10 @@ async fn parse_then_phone_then_the_address_quota() {
         ("parse, phone", verify(json!({ "phone_number": "1" })), "bad_request"),
         ("parse, quota", verify(json!({ "phone_number": PHONE })), "bad_request"),
         ("phone, quota", verify(json!({ "phone_number": "1", "otp": "123456" })), "invalid_phone_number"),
-        ("quota, code", verify(json!({ "phone_number": PHONE, "otp": 1 })), "rate_limited"),
+        ("parse of the code, phone", verify(json!({ "phone_number": "1", "otp": 1 })), "bad_request"),
+        ("phone, no code", verify(json!({ "phone_number": "1", "otp": "12" })), "invalid_phone_number"),
+        ("no code, quota", verify(json!({ "phone_number": PHONE, "otp": "12" })), "invalid_otp"),
+        ("quota, code", verify(json!({ "phone_number": PHONE, "otp": "000000" })), "rate_limited"),
     ] {
         assert_eq!(verdict(request).await, code, "{name}");
     }

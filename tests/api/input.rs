@@ -154,37 +154,74 @@ async fn s11_phones_in_every_wrong_shape() {
     assert!(app.twilio.requests().is_empty());
 }
 
+/// Autofill submits "7", "78", "789" and so on; five parts of a code must not use it up.
 #[tokio::test]
-async fn s11_whatever_is_not_the_code_is_a_wrong_code() {
-    let app = App::with(&off()).await;
+async fn what_can_be_no_code_costs_neither_a_guess_nor_a_unit_of_the_address() {
+    let app = App::start().await;
     app.request(PHONE).await;
     let code = app.code(PHONE);
-    let wide: String = code.chars().map(|c| char::from_u32(u32::from(c) + 0xFEE0).unwrap()).collect();
-    let wrong = [
+    let parts = (0..code.len()).map(|end| code[..end].to_owned());
+    let others = [
+        format!("{code}0"),
+        format!("+{code}"),
+        format!("{}-{}", &code[..3], &code[3..]),
+        format!("{code}\0"),
+        "x".repeat(9000),
+    ];
+    for otp in parts.chain(others) {
+        for phone in [PHONE, "+19990000009"] {
+            let answer = app.verify(phone, &otp).await;
+            assert_eq!(answer.verdict(), (400, "invalid_otp".to_owned()), "{otp:.20} for {phone}");
+            assert_eq!(answer.json()["error"], "Invalid or expired OTP");
+        }
+    }
+    assert_eq!(app.count("SELECT attempts FROM challenges"), 0);
+    assert_eq!((app.spent("failures"), app.spent("ip:verify")), (0, 0));
+    assert_eq!(app.verify(PHONE, &code).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_code_is_read_in_any_script_and_without_what_cannot_be_seen() {
+    let app = App::with(&[("FRESHK_LIMITS__USER", "0"), ("FRESHK_LIMITS__IP", "0")]).await;
+    let in_script = |zero: u32| move |c: char| char::from_u32(zero + c.to_digit(10).unwrap()).unwrap();
+    let script = |code: &str, zero| code.chars().map(in_script(zero)).collect::<String>();
+    for case in 0..6 {
+        app.request(PHONE).await;
+        let code = app.code(PHONE);
+        let (head, tail) = code.split_at(3);
+        let typed = [
+            script(&code, 0x0660),
+            script(&code, 0x06F0),
+            script(&code, 0xFF10),
+            format!(" {head} {tail}\n"),
+            format!("\u{202a}{code}\u{202c}"),
+            format!("{}\u{a0}{tail}", script(head, 0x0966)),
+        ];
+        assert_eq!(app.verify(PHONE, &typed[case]).await.status, 200, "{:?}", typed[case]);
+    }
+}
+
+#[tokio::test]
+async fn s11_a_code_that_is_missing_or_no_string_is_a_fault_of_the_body() {
+    let app = App::start().await;
+    app.request(PHONE).await;
+    let code = app.code(PHONE);
+    for otp in [
         json!(code.parse::<u32>().unwrap()),
         json!(null),
         json!(true),
         json!([code]),
         json!({ "otp": code }),
         json!(1.5),
-        json!(""),
-        json!(format!(" {code}")),
-        json!(format!("{code}\n")),
-        json!(format!("{code}0")),
-        json!(code[1..]),
-        json!(wide),
-        json!(format!("+{code}")),
-        json!("x".repeat(9000)),
-    ];
-    for (n, otp) in wrong.iter().enumerate() {
+    ] {
         let answer = app.post(VERIFY, &json!({ "phone_number": PHONE, "otp": otp })).await;
-        assert_eq!(answer.verdict(), (400, "invalid_otp".to_owned()), "{otp}");
-        let counted = i64::try_from(n + 1).unwrap().min(5);
-        assert_eq!(app.count("SELECT attempts FROM challenges"), counted, "it is a guess like any other");
+        assert_eq!(answer.verdict(), (400, "bad_request".to_owned()), "{otp}");
+        assert_eq!(answer.json()["error"], "The field otp must be a string.");
     }
     let missing = app.post(VERIFY, &json!({ "phone_number": PHONE })).await;
     assert_eq!(missing.verdict(), (400, "bad_request".to_owned()));
     assert_eq!(missing.json()["error"], "The field otp is missing.");
+    assert_eq!((app.count("SELECT attempts FROM challenges"), app.spent("ip:verify")), (0, 0));
 }
 
 #[tokio::test]
