@@ -204,7 +204,7 @@ pub(super) fn refuse(
     Ok(AuthError::RateLimited(wait))
 }
 
-/// Refuses while the phone's day of wrong guesses is spent.
+/// How many wrong guesses the phone's day still has; refuses while it is spent.
 pub(super) fn failures_left(
     tx: &mut dyn Tx,
     trail: &mut Trail,
@@ -212,12 +212,13 @@ pub(super) fn failures_left(
     channel: Channel,
     subject: &str,
     limit: &Limit,
-) -> Result<(), Stop> {
+) -> Result<usize, Stop> {
     let quota = Quota::Failures(channel);
     match judge(tx, quota, limit, subject, actor.at)? {
         Some(Verdict::Refused { retry_after }) => {
             Err(refuse(tx, trail, actor, quota, subject, retry_after)?.into())
         }
-        Some(Verdict::Allowed { .. }) | None => Ok(()),
+        Some(Verdict::Allowed { remaining, .. }) => Ok(remaining as usize + 1),
+        None => Ok(usize::MAX),
     }
 }

@@ -13,7 +13,7 @@ use super::settle::{LATEST, ensure_user};
 use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
 use crate::domain::audit::{Actor, AuditEvent};
-use crate::domain::challenge::Use;
+use crate::domain::challenge::{Use, live_codes};
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::OtpPolicy;
 use crate::domain::quota::{Endpoint, Quota};
@@ -164,7 +164,7 @@ impl Attempt {
         quota::spend_address(tx, trail, &self.actor, self.address.as_ref(), address)?;
         let user = tx.user_by_phone(phone)?;
         let latest = tx.challenges(channel, phone, LATEST)?;
-        let alive: Vec<_> = latest.iter().filter(|challenge| challenge.is_alive(now)).collect();
+        let alive = live_codes(&latest, now);
         if user.is_none() && alive.is_empty() {
             return Err(if self.conceal { AuthError::InvalidOtp } else { AuthError::UserNotFound }.into());
         }
@@ -172,10 +172,14 @@ impl Attempt {
         if let Some(repeated) = self.repeated(tx, trail, &latest, user.as_ref(), test.as_ref())? {
             return Ok(repeated);
         }
-        quota::failures_left(tx, trail, &self.actor, channel, phone.as_str(), &self.otp.failures())?;
+        let left =
+            quota::failures_left(tx, trail, &self.actor, channel, phone.as_str(), &self.otp.failures())?;
+        // A guess costs a unit of the day for each code that it is tried against: on the last one the newest is tried
+        // alone (S6).
         let usable: Vec<_> = alive
             .into_iter()
-            .filter(|challenge| challenge.takes_guesses(now, self.otp.max_attempts))
+            .filter(|challenge| !challenge.is_over_tried(self.otp.max_attempts))
+            .take(left)
             .collect();
         // Every usable code is compared, so that time does not tell which one was right.
         let right: Vec<_> =
@@ -183,7 +187,7 @@ impl Attempt {
         if let Some((challenge, proof)) = right.first() {
             self.log_in(tx, trail, challenge, *proof, &latest, user)
         } else {
-            self.count_wrong(tx, trail, &usable, user.as_ref())?;
+            self.count_wrong(tx, trail, &latest, &usable, user.as_ref())?;
             Err(AuthError::InvalidOtp.into())
         }
     }
@@ -282,26 +286,31 @@ impl Attempt {
         Ok(Opened { session, user, is_new_user })
     }
 
-    /// Counts a wrong guess against every code that it could have been for, and against the phone's day. Where no code
-    /// takes guesses it could not have hit, and costs nothing.
+    /// Counts a wrong guess against the phone's codes, which share one budget, and once against its day for each code
+    /// that it was tried against. Where no code takes guesses it could not have hit, and costs nothing.
     fn count_wrong(
         &self,
         tx: &mut dyn Tx,
         trail: &mut Trail,
+        latest: &[Challenge],
         usable: &[&Challenge],
         user: Option<&User>,
     ) -> Stored<()> {
         if usable.is_empty() {
             return Ok(());
         }
+        let (phone, now) = (self.request.phone.as_str(), self.actor.at);
         let mut over_tried = false;
-        for challenge in usable {
-            let guessed = (*challenge).clone().guessed_wrong();
-            over_tried |= guessed.attempts >= self.otp.max_attempts;
+        for challenge in latest.iter().filter(|challenge| challenge.is_alive(now)) {
+            let guessed = challenge.clone().guessed_wrong();
+            over_tried |= guessed.attempts == self.otp.max_attempts;
             tx.update_challenge(&guessed)?;
         }
-        let (phone, now) = (self.request.phone.as_str(), self.actor.at);
-        let day = quota::spend(tx, Quota::Failures(self.request.channel), &self.otp.failures(), phone, now)?;
+        let mut day = quota::Spent::Off;
+        for _ in usable {
+            let quota = Quota::Failures(self.request.channel);
+            day = quota::spend(tx, quota, &self.otp.failures(), phone, now)?;
+        }
         let mut fail = self.actor.did(AuditEvent::LoginFail);
         fail.user = user.map(|user| user.id);
         trail.add(tx, fail.clone())?;

@@ -100,9 +100,9 @@ impl Challenge {
         self.state.is_open() && now < self.expires_at
     }
 
-    /// Whether a guess may be evaluated against it at `now`.
-    pub fn takes_guesses(&self, now: Timestamp, max_attempts: u32) -> bool {
-        self.is_alive(now) && self.attempts < max_attempts
+    /// Whether it has taken all the wrong guesses that it can.
+    pub const fn is_over_tried(&self, max_attempts: u32) -> bool {
+        self.attempts >= max_attempts
     }
 
     /// The provider accepted the SMS.
@@ -150,6 +150,20 @@ impl Challenge {
     }
 }
 
+/// The codes of a phone that may be given at `now`, newest first: two at most, however many messages are of unknown fate
+/// (SECURITY.md S4). `latest` are the phone's latest challenges, newest first.
+///
+/// They are the newest one, which the person waits for, and beside it the newest that the provider accepted, which the
+/// person has; where none was accepted, the one before the newest. The others are not void: where the newest turns out
+/// not to have been sent, the one before it may be given again.
+pub fn live_codes(latest: &[Challenge], now: Timestamp) -> Vec<&Challenge> {
+    let mut alive = latest.iter().filter(|challenge| challenge.is_alive(now));
+    let newest = alive.next();
+    let others: Vec<_> = alive.collect();
+    let accepted = others.iter().find(|challenge| challenge.state == ChallengeState::Live);
+    newest.into_iter().chain(accepted.or(others.first()).copied()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +207,35 @@ mod tests {
         assert_eq!(used.clone().accepted().state, ChallengeState::Used);
         assert_eq!(used.superseded().state, ChallengeState::Used);
         assert_eq!(challenge().failed().accepted().state, ChallengeState::Void);
+    }
+
+    fn live(states: &[ChallengeState]) -> Vec<i64> {
+        let newest_first = (1..).zip(states).map(|(id, state)| Challenge {
+            id: ChallengeId(id),
+            state: *state,
+            ..challenge()
+        });
+        let mut latest: Vec<_> = newest_first.collect();
+        latest.reverse();
+        live_codes(&latest, at(0)).into_iter().map(|challenge| challenge.id.0).collect()
+    }
+
+    #[test]
+    fn s4_two_codes_at_most_are_alive() {
+        use ChallengeState::{Live, Sending, Unknown, Used, Void};
+        for (states, alive) in [
+            (&[] as &[_], &[] as &[i64]),
+            (&[Live], &[1]),
+            (&[Live, Sending], &[2, 1]),
+            (&[Unknown, Unknown, Unknown, Sending], &[4, 3]),
+            // What was accepted is in the person's hand; what is between may never have been sent.
+            (&[Live, Unknown, Unknown], &[3, 1]),
+            (&[Live, Unknown, Void], &[2, 1]),
+            (&[Live, Live, Sending], &[3, 2]),
+            (&[Void, Used, Unknown], &[3]),
+        ] {
+            assert_eq!(live(states), alive, "{states:?}");
+        }
     }
 
     proptest! {

@@ -241,8 +241,76 @@ async fn s4_both_codes_stand_under_one_guess_budget() {
         assert_eq!(app.verify(PHONE, &wrong).await.code(), "invalid_otp");
     }
     assert_eq!(app.words("SELECT attempts FROM challenges"), ["5", "5"]);
-    assert_eq!(app.spent("failures"), 5, "a guess is one guess, whatever it was tried on");
+    assert_eq!(app.spent("failures"), 10, "a guess that is tried against two codes counts as two");
     for code in [older, newer] {
         assert_eq!(app.verify(PHONE, &code).await.code(), "invalid_otp");
     }
+}
+
+/// Reports of lost messages give units back, so that a phone can have more codes of unknown fate than its quota says.
+async fn pile_up(app: &App, codes: usize) -> Vec<String> {
+    app.twilio.always(Twilio::ResetAfterBody);
+    let mut sent = Vec::new();
+    for _ in 0..codes {
+        assert_eq!(app.request(PHONE).await.code(), "sms_delivery_failed");
+        sent.push(app.code(PHONE));
+    }
+    sent
+}
+
+#[tokio::test]
+async fn s4_of_many_codes_of_unknown_fate_two_are_alive() {
+    for (given, status) in [(0, 400), (1, 400), (2, 400), (3, 200), (4, 200)] {
+        let app = App::with(&[("FRESHK_LIMITS__USER", "0")]).await;
+        let codes = pile_up(&app, 5).await;
+        assert_eq!(app.words(STATES), ["unknown"; 5]);
+        assert_eq!(app.verify(PHONE, &codes[given]).await.status, status, "code {given} of 5");
+        let counted = if status == 200 { 0 } else { 2 };
+        assert_eq!(app.spent("failures"), counted, "a guess is tried against two codes at most");
+    }
+}
+
+#[tokio::test]
+async fn s4_the_code_that_twilio_accepted_stays_good_beside_the_newest_of_unknown_fate() {
+    for (given, status) in [(0, 200), (1, 400), (2, 200)] {
+        let app = App::with(&[("FRESHK_LIMITS__USER", "0")]).await;
+        app.request(PHONE).await;
+        let mut codes = vec![app.code(PHONE)];
+        codes.extend(pile_up(&app, 2).await);
+        assert_eq!(app.words(STATES), ["live", "unknown", "unknown"]);
+        assert_eq!(app.verify(PHONE, &codes[given]).await.status, status, "code {given} of 3");
+    }
+}
+
+/// What waits behind two others is not void: the person may have that one alone.
+#[tokio::test]
+async fn s4_a_code_is_alive_again_where_the_newer_sms_was_not_sent() {
+    let app = App::with(&[("FRESHK_LIMITS__USER", "0")]).await;
+    let codes = pile_up(&app, 2).await;
+    app.twilio.always(Twilio::Error { http: 400, code: 21612, message: "no route" });
+    let refused = app.request(PHONE).await;
+    assert!(refused.status >= 400, "{}", refused.text);
+    assert_eq!(app.words(STATES), ["unknown", "unknown", "void"]);
+    assert_eq!(app.verify(PHONE, &codes[0]).await.status, 200);
+}
+
+#[tokio::test]
+async fn s6_a_days_last_guess_is_tried_against_the_newest_code_alone() {
+    let app = App::with(&[
+        ("FRESHK_LIMITS__IP", "0"),
+        ("FRESHK_LIMITS__USER", "0"),
+        ("FRESHK_OTP__MAX_FAILURES_PER_DAY", "3"),
+    ])
+    .await;
+    let codes = pile_up(&app, 2).await;
+    let wrong = (0..3).map(|n| format!("{n:06}")).find(|code| !codes.contains(code)).unwrap();
+    assert_eq!(app.verify(PHONE, &wrong).await.code(), "invalid_otp");
+    assert_eq!(app.spent("failures"), 2);
+    assert_eq!(
+        app.verify(PHONE, &codes[0]).await.code(),
+        "invalid_otp",
+        "the older one is not tried any more"
+    );
+    assert_eq!(app.spent("failures"), 3, "no day sees more guesses than it has");
+    assert_eq!(app.verify(PHONE, &codes[1]).await.code(), "rate_limited");
 }
