@@ -21,6 +21,7 @@ pub mod limits;
 pub mod log;
 mod otp;
 mod reader;
+mod secrets;
 pub mod server;
 pub mod show;
 pub mod sms;
@@ -32,6 +33,7 @@ pub mod users;
 mod value;
 
 pub use fault::{Fault, Faults};
+pub use secrets::Weakness;
 pub use show::Setting;
 
 use backup::Backup;

@@ -22,6 +22,7 @@ pub mod session;
 pub mod test_number;
 pub mod time;
 pub mod user;
+pub mod weak_code;
 
 pub use address::ClientAddress;
 pub use algorithm::Algorithm;
@@ -36,3 +37,4 @@ pub use session::Session;
 pub use test_number::{NewTestNumber, TestNumber};
 pub use time::Timestamp;
 pub use user::User;
+pub use weak_code::WeakCode;

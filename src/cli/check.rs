@@ -18,6 +18,7 @@ mod provider;
 mod proxies;
 mod room;
 mod settings;
+mod test_numbers;
 
 /// What is looked at.
 #[derive(Args, Debug)]
@@ -81,7 +82,10 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
         Group { name: "Text messages", lines: provider::lines(config, now, offline) },
         Group {
             name: "The way in",
-            lines: vec![settings::tls(&config.server), proxies::line(config, now, stands)],
+            lines: [settings::tls(&config.server), proxies::line(config, now, stands)]
+                .into_iter()
+                .chain(test_numbers::line(config, now, stands))
+                .collect(),
         },
         Group { name: "Database", lines: files },
         Group { name: "Watching", lines: monitoring::lines(config, now, offline) },

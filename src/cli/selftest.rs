@@ -18,9 +18,10 @@ use crate::domain::PhoneNumber;
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Examples:
-  freshk sms test-number add +15005550006 --code 824193 --until 1d
-  freshk selftest https://api.your-domain.com --phone +15005550006 --code 824193
-  freshk selftest http://127.0.0.1:8000 --phone +15005550006 --code 824193 --json
+  code=$(shuf -rn6 -i0-9 | tr -d '\\n')
+  freshk sms test-number add +15005550006 --code \"$code\" --until 1d
+  freshk selftest https://api.your-domain.com --phone +15005550006 --code \"$code\"
+  freshk selftest http://127.0.0.1:8000 --phone +15005550006 --code \"$code\" --json
 
 Asks for a code, gives it, asks who it is, asks for another, refreshes, logs out, and sees that it is out: each call \
 with its answer and its time, tokens cut short. Exits with 1 at the first answer that is not as it should be. The \

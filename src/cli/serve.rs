@@ -139,7 +139,8 @@ async fn test_numbers(
     clock: &dyn Clock,
 ) -> Result<(), CliError> {
     let now = clock.now();
-    let operator = Operator::new(now, KeyRing::new(secret, &config.secret_key_fallbacks));
+    let keys = KeyRing::new(secret, &config.secret_key_fallbacks);
+    let operator = Operator::new(now, keys.clone());
     let configured = config.sms.test_numbers.clone();
     for ended in configured.iter().filter(|number| number.until <= now) {
         tracing::warn!(
@@ -156,6 +157,12 @@ async fn test_numbers(
         ))
     })?;
     for number in numbers {
+        if number.is_guessable(&keys, config.otp.length) {
+            tracing::error!(
+                phone = number.phone.masked(),
+                "somebody would guess the code of this test number; give it another with `freshk sms test-number add`"
+            );
+        }
         tracing::warn!(
             phone = number.phone.masked(),
             until = when::short(number.until),

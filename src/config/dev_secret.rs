@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::top::SECRET_BYTES;
+use super::secrets::MIN_BYTES;
 use crate::domain::Secret;
 use crate::random::Random;
 
@@ -29,10 +29,10 @@ pub fn exists(database: &Path) -> bool {
 fn read(path: &Path) -> io::Result<Secret> {
     let text = fs::read_to_string(path)?;
     let text = text.trim();
-    if text.len() >= SECRET_BYTES {
+    if text.len() >= MIN_BYTES {
         return Ok(Secret::new(text));
     }
-    let problem = format!("{} holds no secret of {SECRET_BYTES} bytes: delete it", path.display());
+    let problem = format!("{} holds no secret of {MIN_BYTES} bytes: delete it", path.display());
     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 

@@ -157,8 +157,8 @@ impl Kind {
                     .to_owned()
             }
             Self::TestNumbers => {
-                "a [[sms.test_numbers]] for each, with phone = \"+15005550006\", code = \"of as many digits as \
-                 otp.length says\", until = \"2026-12-31\" and perhaps existing_user = true; in the environment \
+                "a [[sms.test_numbers]] for each, with phone = \"+15005550006\", code = \"as many digits as \
+                 otp.length says, drawn at random\" (for example with: shuf -rn6 -i0-9 | tr -d '\\n'), until = \"2026-12-31\" and perhaps existing_user = true; in the environment \
                  +15005550006=digits@2026-12-31,…, perhaps with @existing_user after one"
                     .to_owned()
             }

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::domain::Secret;
-
 use super::fault::Fault;
 use super::keys::{Key, Kind};
 use super::layers::Values;
@@ -114,33 +112,6 @@ impl<'a> Reader<'a> {
         self.values.get(key)
     }
 
-    /// A secret of at least `least` bytes, untouched: its very bytes sign tokens.
-    pub(super) fn secret(&mut self, key: &Key, least: usize) -> Option<Secret> {
-        let (raw, origin) = self.values.get(key)?;
-        match raw.one().and_then(|text| self.not_a_placeholder(key, text)) {
-            Ok(Some(text)) => self.long_enough(key, &origin, text, least),
-            Ok(None) => None,
-            Err(problem) => {
-                self.bad(key, &origin, problem);
-                None
-            }
-        }
-    }
-
-    /// A list of such secrets.
-    pub(super) fn secrets(&mut self, key: &Key, least: usize) -> Vec<Secret> {
-        let Some((raw, origin)) = self.values.get(key) else { return Vec::new() };
-        match raw.items() {
-            Ok(items) => {
-                items.iter().filter_map(|item| self.long_enough(key, &origin, item, least)).collect()
-            }
-            Err(problem) => {
-                self.bad(key, &origin, problem);
-                Vec::new()
-            }
-        }
-    }
-
     /// Where the value of a key came from.
     pub(super) fn origin(&self, key: &Key) -> Option<String> {
         self.values.get(key).map(|(_, origin)| origin)
@@ -165,17 +136,12 @@ impl<'a> Reader<'a> {
         self.faults.push(Fault::new(key.name, problem, format!("write {}", key.kind.right())).from(origin));
     }
 
-    fn long_enough(&mut self, key: &Key, origin: &str, text: &str, least: usize) -> Option<Secret> {
-        let length = text.len();
-        if length >= least {
-            return Some(Secret::new(text));
-        }
-        self.bad(key, origin, format!("a secret of {length} bytes (not shown) is too short"));
-        None
-    }
-
     /// The guide's placeholders are as good as nothing: in debug they are passed over, with a warning.
-    fn not_a_placeholder<'t>(&mut self, key: &Key, text: &'t str) -> Result<Option<&'t str>, String> {
+    pub(super) fn not_a_placeholder<'t>(
+        &mut self,
+        key: &Key,
+        text: &'t str,
+    ) -> Result<Option<&'t str>, String> {
         let placeholder = text == "your-production-secret-key" || text.starts_with("your_twilio_");
         if !placeholder {
             return Ok(Some(if key.secret { text } else { text.trim() }));

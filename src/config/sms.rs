@@ -45,8 +45,8 @@ static TEST_NUMBERS: Key = Key::new(
     "sms.test_numbers",
     Kind::TestNumbers,
     "",
-    "Up to ten numbers for app-store review and CI, each a [[sms.test_numbers]] with phone, code and until (its last \
-     day): its code is always that one, no SMS is sent, and the phone's quota is not touched. A number that has a user \
+    "Up to ten numbers for app-store review and CI, each a [[sms.test_numbers]] with phone, code (drawn at \
+     random: one that somebody would try first is refused) and until (its last day): its code is always that one, no SMS is sent, and the phone's quota is not touched. A number that has a user \
      already needs existing_user = true besides.",
 )
 .secret();

@@ -104,6 +104,7 @@ impl Row {
         let until = instant::end(&until)
             .map_err(|right| format!("until of {} is {}: {right}", quoted(&phone), quoted(&until)))?;
         let existing_user = !existing_user.is_empty() && value::switch(&existing_user)?;
-        Ok(NewTestNumber { phone: number, code, until, existing_user })
+        NewTestNumber::new(number, code, until, existing_user)
+            .map_err(|weak| format!("the code of {} (not shown) would be guessed: {weak}", quoted(&phone)))
     }
 }

@@ -131,6 +131,58 @@ fn production_needs_a_secret_and_a_provider() {
     assert_eq!(wrong(environment(only_enabled.iter())), keys(["twilio.enabled"]));
 }
 
+#[test]
+fn s15_weak_secrets_are_refused_and_debug_tells_that_it_takes_them() {
+    let django = "django-insecure-n1!b%q^w7z@s(2k_x+4d8m-0v=f6h$j3";
+    for weak in [
+        "a".repeat(50),
+        "changeme".to_owned() + &SECRET[8..],
+        "0123456789abcdef".repeat(3),
+        django.to_owned(),
+    ] {
+        for (variable, key) in
+            [("SECRET_KEY", "secret_key"), ("SECRET_KEY_FALLBACKS", "secret_key_fallbacks")]
+        {
+            if (variable, weak.as_str()) == ("SECRET_KEY_FALLBACKS", django) {
+                continue;
+            }
+            let faults = production(&[(variable, &weak)]).unwrap_err();
+            assert_eq!(faults.0.len(), 1, "{faults}");
+            assert_eq!(faults.0[0].key, key);
+            assert!(faults.0[0].problem.contains("weak: it "), "{faults}");
+            assert!(faults.0[0].mend.contains("`freshk key generate`"), "{faults}");
+            assert!(!faults.to_string().contains(&weak), "{faults}");
+        }
+        let loaded = debug(&[("SECRET_KEY", &weak)]).unwrap();
+        assert_eq!(loaded.config.secret_key.unwrap().expose(), weak, "Django's own, for development");
+        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+        assert!(loaded.warnings[0].contains("outside debug it is refused"), "{:?}", loaded.warnings);
+    }
+    // Tokens from before the move stay good, and nobody forgets that they do.
+    let moving = production(&[("SECRET_KEY_FALLBACKS", django)]).unwrap();
+    assert_eq!(moving.config.secret_key_fallbacks.len(), 1);
+    assert!(
+        moving.warnings.len() == 1 && moving.warnings[0].contains("take it away"),
+        "{:?}",
+        moving.warnings
+    );
+}
+
+#[test]
+fn test_numbers_with_codes_that_would_be_guessed_are_refused() {
+    for code in
+        ["000000", "111111", "123456", "654321", "135791", "121212", "123123", "112233", "824193", "550006"]
+    {
+        let table = format!("+15005550006={code}@2026-12-31");
+        let faults = production(&[("FRESHK_SMS__TEST_NUMBERS", &table)]).unwrap_err();
+        assert_eq!(faults.0.len(), 1, "{faults}");
+        let told = faults.to_string();
+        assert!(told.contains("(not shown) would be guessed"), "{told}");
+        assert!(!told.replace("+15005550006", "").contains(code), "{told}");
+    }
+    assert!(production(&[("FRESHK_SMS__TEST_NUMBERS", "+15005550006=604927@2026-12-31")]).is_ok());
+}
+
 /// In the environment a comma ends a secret; in the file it is a character like any other.
 #[test]
 fn a_fallback_with_a_comma_stands_in_the_file() {

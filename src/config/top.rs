@@ -2,10 +2,8 @@
 
 use super::keys::{Key, Kind, Section};
 use super::reader::Reader;
+use super::secrets::Purpose;
 use crate::domain::Secret;
-
-/// Fewer bytes than HMAC-SHA-256 gives would make the key the weakest part (RFC 7518 §3.2).
-pub(super) const SECRET_BYTES: usize = 32;
 
 const SECRET: &str =
     "a secret of at least 32 bytes: `freshk key generate` prints one, and a Django project's own will do";
@@ -24,7 +22,7 @@ static SECRET_KEY: Key = Key::new(
     Kind::Text(SECRET),
     "",
     "Signs the tokens, and from it the keys for codes are derived. With a Django project's SECRET_KEY, that project \
-     accepts the tokens. At least 32 bytes; not needed in debug.",
+     accepts the tokens. At least 32 bytes, and neither a default nor a repetition; not needed in debug.",
 )
 .secret()
 .guide("SECRET_KEY");
@@ -47,7 +45,7 @@ pub(super) const SECTION: Section =
 
 /// The secret, and those before it. In debug the secret may be absent: see [`super::dev_secret`].
 pub(super) fn read(reader: &mut Reader<'_>) -> (Option<Secret>, Vec<Secret>) {
-    let secret = reader.secret(&SECRET_KEY, SECRET_BYTES);
+    let secret = reader.secret(&SECRET_KEY, Purpose::Signing);
     if secret.is_none() && !reader.debug && !reader.is_faulty(&SECRET_KEY) {
         reader.fault(
             &SECRET_KEY,
@@ -55,5 +53,5 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Option<Secret>, Vec<Secret>) {
             format!("set {} to {SECRET}", SECRET_KEY.how_to_set()),
         );
     }
-    (secret, reader.secrets(&FALLBACKS, SECRET_BYTES))
+    (secret, reader.secrets(&FALLBACKS))
 }

@@ -6,6 +6,7 @@ use super::fault::quoted;
 use super::http_url::HttpUrl;
 use super::keys::{Key, Kind, Section};
 use super::reader::Reader;
+use super::secrets::Purpose;
 use super::sms;
 use crate::domain::Secret;
 
@@ -192,9 +193,9 @@ pub(super) fn read(reader: &mut Reader<'_>, wanted: bool) -> Option<Twilio> {
     let found = Found {
         enabled: reader.optional_switch(&ENABLED),
         account_sid: reader.one(&ACCOUNT_SID, |text| sid(text, "AC")),
-        auth_token: reader.secret(&AUTH_TOKEN, 1),
+        auth_token: reader.secret(&AUTH_TOKEN, Purpose::Credential),
         api_key_sid: reader.one(&API_KEY_SID, |text| sid(text, "SK")),
-        api_key_secret: reader.secret(&API_KEY_SECRET, 1),
+        api_key_secret: reader.secret(&API_KEY_SECRET, Purpose::Credential),
         phone_number: reader.one(&PHONE_NUMBER, sender),
         service_sid: reader.one(&SERVICE_SID, |text| sid(text, "MG")),
     };

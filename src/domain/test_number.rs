@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::keys::{DerivedKeys, KeyRing};
-use crate::domain::{ChallengeId, Code, CodeHash, PhoneNumber, Timestamp};
+use crate::domain::{ChallengeId, Code, CodeHash, PhoneNumber, Timestamp, WeakCode, weak_code};
 
 /// How many there may be at once: each is a door with a key that somebody wrote down.
 pub const MOST: usize = 10;
@@ -29,7 +29,7 @@ pub struct NewTestNumber {
     /// The number.
     pub phone: PhoneNumber,
     /// Its code, the same each time.
-    pub code: Code,
+    code: Code,
     /// From this instant on it is a number like any other.
     pub until: Timestamp,
     /// Whether it may be the number of somebody who is a user already, and whom the code then logs in.
@@ -65,6 +65,22 @@ impl Source {
 }
 
 impl NewTestNumber {
+    /// Puts one together.
+    ///
+    /// # Errors
+    /// [`WeakCode`] for a code that somebody would try first: it opens the number for months, not for minutes.
+    pub fn new(
+        phone: PhoneNumber,
+        code: Code,
+        until: Timestamp,
+        existing_user: bool,
+    ) -> Result<Self, WeakCode> {
+        match WeakCode::of(&code, &phone) {
+            Some(weak) => Err(weak),
+            None => Ok(Self { phone, code, until, existing_user }),
+        }
+    }
+
     /// The form in which it is kept.
     pub fn kept(&self, keys: &DerivedKeys, source: Source) -> TestNumber {
         TestNumber {
@@ -80,6 +96,11 @@ impl TestNumber {
     /// Whether it has not ended.
     pub fn is_good(&self, now: Timestamp) -> bool {
         now < self.until
+    }
+
+    /// Whether its code, of so many digits, is one that somebody would try first: an earlier version took those.
+    pub fn is_guessable(&self, keys: &KeyRing, length: usize) -> bool {
+        weak_code::first_guesses(length).any(|code| self.matches(&code, keys))
     }
 
     /// Whether `code` is its code, in constant time; never once its key is no longer configured.
@@ -100,26 +121,36 @@ mod tests {
     }
 
     fn new(digits: &str) -> NewTestNumber {
-        NewTestNumber {
-            phone: PhoneNumber::parse("+15005550006", 10).unwrap(),
-            code: Code::parse(digits, 6).unwrap(),
-            until: Timestamp::from_millis(START),
-            existing_user: false,
-        }
+        let (phone, code) =
+            (PhoneNumber::parse("+15005550006", 10).unwrap(), Code::parse(digits, 6).unwrap());
+        NewTestNumber::new(phone, code, Timestamp::from_millis(START), false).unwrap()
     }
 
     #[test]
     fn its_code_is_kept_hashed_and_no_other_matches() {
-        let kept = new("012345").kept(ring("a").current(), Source::Command);
-        assert!(kept.matches(&Code::parse("012345", 6).unwrap(), &ring("a")));
-        assert!(!kept.matches(&Code::parse("012346", 6).unwrap(), &ring("a")));
-        assert!(!kept.matches(&Code::parse("012345", 6).unwrap(), &ring("b")));
-        assert!(!format!("{kept:?}{:?}", new("012345")).contains("012345"));
+        let kept = new("604927").kept(ring("a").current(), Source::Command);
+        assert!(kept.matches(&Code::parse("604927", 6).unwrap(), &ring("a")));
+        assert!(!kept.matches(&Code::parse("604928", 6).unwrap(), &ring("a")));
+        assert!(!kept.matches(&Code::parse("604927", 6).unwrap(), &ring("b")));
+        assert!(!format!("{kept:?}{:?}", new("604927")).contains("604927"));
+    }
+
+    #[test]
+    fn a_code_that_would_be_guessed_is_refused_and_an_older_one_is_found_out() {
+        let (phone, code) =
+            (PhoneNumber::parse("+15005550006", 10).unwrap(), Code::parse("123456", 6).unwrap());
+        let refused = NewTestNumber::new(phone.clone(), code.clone(), Timestamp::from_millis(START), false);
+        assert_eq!(refused.err(), Some(WeakCode::EqualSteps));
+        let hash = code.hash(ring("a").current(), NO_CHALLENGE, &phone);
+        let until = Timestamp::from_millis(START);
+        let older = TestNumber { phone, hash, until, source: Source::Command };
+        assert!(older.is_guessable(&ring("a"), 6));
+        assert!(!new("604927").kept(ring("a").current(), Source::Command).is_guessable(&ring("a"), 6));
     }
 
     #[test]
     fn it_ends_at_its_instant() {
-        let kept = new("012345").kept(ring("a").current(), Source::Command);
+        let kept = new("604927").kept(ring("a").current(), Source::Command);
         assert!(kept.is_good(Timestamp::from_millis(START - 1)));
         assert!(!kept.is_good(Timestamp::from_millis(START)));
     }

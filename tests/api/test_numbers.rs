@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::{Answer, App, PHONE, SECRET};
 
-const CODE: &str = "012345";
+const CODE: &str = "604927";
 const DAY: Duration = Duration::from_hours(24);
 const NO_IP_LIMIT: (&str, &str) = ("FRESHK_LIMITS__IP", "0");
 
@@ -21,12 +21,8 @@ fn operator(app: &App) -> Operator {
 }
 
 async fn name(app: &App, phone: &str, lasts: Duration, existing_user: bool) -> Result<(), TestNumberRefusal> {
-    let new = NewTestNumber {
-        phone: PhoneNumber::parse(phone, 10).unwrap(),
-        code: Code::parse(CODE, 6).unwrap(),
-        until: app.clock.now() + lasts,
-        existing_user,
-    };
+    let (phone, code) = (PhoneNumber::parse(phone, 10).unwrap(), Code::parse(CODE, 6).unwrap());
+    let new = NewTestNumber::new(phone, code, app.clock.now() + lasts, existing_user).unwrap();
     let operator = operator(app);
     app.service().store.write(move |tx| operator.add_test_number(tx, &new)).await.unwrap().map(drop)
 }

@@ -2,10 +2,10 @@
 
 use crate::support::{PHONE, Place};
 
-const ADD: &str = "sms test-number add +1234567890 --code 824193 --until 1d";
+const ADD: &str = "sms test-number add +1234567890 --code 604927 --until 1d";
 
 fn line(url: &str) -> String {
-    format!("selftest {url} --phone {PHONE} --code 824193")
+    format!("selftest {url} --phone {PHONE} --code 604927")
 }
 
 #[tokio::test]
@@ -36,11 +36,11 @@ async fn every_step_is_shown_with_its_answer_and_no_token() {
 async fn the_first_answer_that_is_not_as_it_should_be_ends_it_with_a_mend() {
     let place = Place::new();
     let server = place.serve();
-    let gone = place.run("selftest http://127.0.0.1:1 --phone +1234567890 --code 824193");
+    let gone = place.run("selftest http://127.0.0.1:1 --phone +1234567890 --code 604927");
     assert!(gone.code == 1 && gone.stderr.contains("see to it that the server runs"), "{}", gone.stderr);
 
     place.good(ADD);
-    let wrong = place.run(&line(server.url()).replace("824193", "111111"));
+    let wrong = place.run(&line(server.url()).replace("604927", "111111"));
     assert!(wrong.code == 1 && wrong.stderr.contains("test-number list"), "{}", wrong.stderr);
     assert!(
         wrong.stdout.contains("fail  give it") && !wrong.stdout.contains("who am I?"),

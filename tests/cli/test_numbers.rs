@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::{Answer, PHONE, Place};
 
-const CODE: &str = "824193";
+const CODE: &str = "604927";
 
 fn add(place: &Place, more: &str) -> Answer {
     place.run(&format!("sms test-number add {PHONE} --code {CODE} {more}"))
@@ -61,6 +61,18 @@ fn what_will_not_do_is_told_with_its_mend() {
 }
 
 #[test]
+fn a_code_that_somebody_would_try_first_is_refused() {
+    let place = Place::new();
+    for code in ["000000", "111111", "123456", "654321", "121212", "123123", "824193", "345678"] {
+        let answer = place.run(&format!("sms test-number add {PHONE} --code {code} --until 14d"));
+        assert_eq!(answer.code, 1, "{code}: {}", answer.stdout);
+        assert!(answer.stderr.contains("would guess that code"), "{}", answer.stderr);
+        assert!(answer.stderr.contains("at random") && !answer.stderr.contains(code), "{}", answer.stderr);
+    }
+    assert_eq!(place.json("sms test-number list"), json!({ "test_numbers": [] }));
+}
+
+#[test]
 fn no_user_comes_to_have_its_number() {
     let place = Place::new();
     assert_eq!(add(&place, "--until 14d").code, 0);
@@ -100,7 +112,7 @@ async fn the_configuration_names_them_and_the_server_tells_of_them() {
         assert_eq!(listed["test_numbers"][0]["source"], "configuration");
         for line in [
             format!("sms test-number remove {PHONE}"),
-            format!("sms test-number add {PHONE} --code 111222 --until 1d"),
+            format!("sms test-number add {PHONE} --code 190385 --until 1d"),
         ] {
             let answer = place.run(&line);
             assert!(answer.code == 1 && answer.stderr.contains("sms.test_numbers"), "{}", answer.stderr);
@@ -127,7 +139,8 @@ fn what_is_wrong_in_the_configuration_is_told_without_the_code() {
     for (tables, told) in [
         (table("\"soon\"", ""), "until of \"+1234567890\""),
         (table("2026-12-31", "codes = 5"), "\"codes\" is nothing"),
-        (table("2026-12-31", "").replace(CODE, "82419"), "not of 6 digits"),
+        (table("2026-12-31", "").replace(CODE, "60492"), "not of 6 digits"),
+        (table("2026-12-31", "").replace(CODE, "111111"), "would be guessed"),
         (table("2026-12-31", "").replace(PHONE, "12"), "phone \"12\""),
         (table("2026-12-31", "").replace(PHONE, CODE), "phone (not shown)"),
         (format!("{0}{0}", table("2026-12-31", "")), "twice"),
@@ -142,7 +155,7 @@ fn what_is_wrong_in_the_configuration_is_told_without_the_code() {
         let answer = place.run("config show");
         assert_eq!(answer.code, 1, "{tables}");
         assert!(
-            answer.stderr.contains(told) && !answer.stderr.contains("82419"),
+            answer.stderr.contains(told) && !answer.stderr.contains("60492"),
             "{tables}\n{}",
             answer.stderr
         );

@@ -2,14 +2,16 @@
 
 use super::line::{Line, counted};
 use crate::config::server::Server;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Weakness};
 
 pub(super) fn lines(loaded: &Loaded) -> Vec<Line> {
     let mut lines: Vec<_> = loaded.warnings.iter().map(|warning| warned(warning)).collect();
     if lines.is_empty() {
         lines.push(Line::ok("configuration", "no fault"));
     }
-    lines.extend([debug(&loaded.config), secret(loaded), limits(&loaded.config)]);
+    lines.push(debug(&loaded.config));
+    lines.extend(secret(loaded));
+    lines.push(limits(&loaded.config));
     lines
 }
 
@@ -31,10 +33,13 @@ fn debug(config: &Config) -> Line {
     }
 }
 
-/// One that is too short, or the guide's placeholder, has not come this far.
-fn secret(loaded: &Loaded) -> Line {
-    if loaded.config.secret_key.is_none() {
-        return Line::ok("secret", "debug's own, kept beside the database");
+/// One that is too short or weak has not come this far; in debug a weak one is a warning of the configuration.
+fn secret(loaded: &Loaded) -> Option<Line> {
+    let Some(secret) = &loaded.config.secret_key else {
+        return Some(Line::ok("secret", "debug's own, kept beside the database"));
+    };
+    if Weakness::of(secret.expose()).is_some() {
+        return None;
     }
     let origin = loaded.settings.iter().find(|setting| setting.key.name == "secret_key");
     let origin = origin.map_or("somewhere", |setting| setting.origin.as_str());
@@ -42,7 +47,7 @@ fn secret(loaded: &Loaded) -> Line {
         0 => String::new(),
         count => format!(", and {} still accepted", counted(count, "earlier one")),
     };
-    Line::ok("secret", format!("long enough, from {origin}{earlier}"))
+    Some(Line::ok("secret", format!("long enough and no known default, from {origin}{earlier}")))
 }
 
 fn limits(config: &Config) -> Line {

@@ -17,8 +17,9 @@ pub enum TestNumberCommand {
     /// Let a number log in with a code of its own, without an SMS
     #[command(after_long_help = "\
 Examples:
-  freshk sms test-number add +15005550006 --code 824193 --until 2026-12-31
-  freshk sms test-number add +15005550006 --code 824193 --until 14d --json
+  code=$(shuf -rn6 -i0-9 | tr -d '\\n')
+  freshk sms test-number add +15005550006 --code \"$code\" --until 2026-12-31
+  freshk sms test-number add +15005550006 --code \"$code\" --until 14d --json
 
 For app-store review and CI. The app asks for a code as ever, and gives this one: nothing is sent, and the phone's \
 quota is not touched; those of the address are, and wrong codes count. What such a login opens ends with the test \
@@ -26,7 +27,7 @@ number. Adding it again changes its code and end. A running server sees it at on
     Add {
         /// The phone, in international format
         phone: String,
-        /// Its code, of otp.length digits; not one that anybody would try first
+        /// Its code, of otp.length digits, drawn at random: one that somebody would try first is refused
         #[arg(long)]
         code: String,
         /// The last day (UTC), an instant, or a duration from now: 2026-12-31, 14d; a year at most
@@ -80,7 +81,12 @@ fn add(
     let code = Code::parse(code, length)
         .ok_or_else(|| CliError::Usage(format!("a code has {length} digits here (otp.length)")))?;
     let until = end(until, beside.now())?;
-    let new = NewTestNumber { phone: phone.clone(), code, until, existing_user };
+    let new = NewTestNumber::new(phone.clone(), code, until, existing_user).map_err(|weak| {
+        CliError::Refused(format!(
+            "somebody would guess that code: {weak}\ndraw one at random, for example with: shuf -rn{length} -i0-9 | tr -d \
+             '\\n'"
+        ))
+    })?;
     let operator = beside.operator();
     let number = beside
         .write(move |tx| operator.add_test_number(tx, &new))?

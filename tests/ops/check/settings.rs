@@ -2,7 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::set_up::{SECRET, SetUp};
+use freshk::domain::keys::KeyRing;
+use freshk::domain::{ChallengeId, Code, PhoneNumber, Secret};
+
+use super::set_up::{SECRET, SetUp, now};
 
 #[test]
 fn each_single_fault_of_the_settings_is_one_line() {
@@ -57,6 +60,10 @@ fn what_keeps_the_server_from_starting_is_a_fault_of_the_configuration_and_nothi
         (("SECRET_KEY", ""), "at least 32 bytes"),
         (("SECRET_KEY", "your-production-secret-key"), "at least 32 bytes"),
         (("SECRET_KEY_FALLBACKS", "short"), "at least 32 bytes"),
+        (("SECRET_KEY", "0000000000000000000000000000000000000000"), "`freshk key generate`"),
+        (("SECRET_KEY", "changeme-changed-by-nobody-since-2019"), "`freshk key generate`"),
+        (("SECRET_KEY", "django-insecure-n1!b%q^w7z@s(2k_x+4d8m-0v=f6h$j3"), "`freshk key generate`"),
+        (("FRESHK_SMS__TEST_NUMBERS", "+15005550006=123456@2026-12-31"), "drawn at random"),
         (("TWILIO_AUTH_TOKEN", ""), "Twilio's console"),
         (("DATABASE_URL", "postgres://user:password@localhost/freshk"), "sqlite://"),
         (("FRESHK_LIMIT__IP", "5"), "did you mean FRESHK_LIMITS__IP?"),
@@ -74,6 +81,32 @@ fn what_keeps_the_server_from_starting_is_a_fault_of_the_configuration_and_nothi
         assert!(lines[0]["mend"].as_str().unwrap().contains(mend), "{change:?}: {told}");
         assert!(!told.to_string().contains("password"), "{told}");
     }
+}
+
+/// An earlier version took any code.
+#[test]
+fn a_test_number_whose_code_would_be_guessed_fails() {
+    let set_up = SetUp::good();
+    let keep = |code: &str| {
+        let phone = PhoneNumber::parse("+15005550006", 10).unwrap();
+        let ring = KeyRing::new(&Secret::new(SECRET), &[]);
+        let hash = Code::parse(code, 6).unwrap().hash(ring.current(), ChallengeId(0), &phone);
+        let until = now() + std::time::Duration::from_hours(24);
+        set_up
+            .place
+            .sql()
+            .execute(
+                "INSERT OR REPLACE INTO test_numbers VALUES (?1, ?2, ?3, ?4, 'command')",
+                (phone.as_str(), hash.key, &hash.tag, until.as_millis()),
+            )
+            .unwrap();
+    };
+    for code in ["123456", "000000", "787878", "824193"] {
+        keep(code);
+        set_up.assert_only(&[], "fail test numbers", "another code");
+    }
+    keep("604927");
+    set_up.assert_ok(&[]);
 }
 
 #[test]

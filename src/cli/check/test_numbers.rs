@@ -1,0 +1,37 @@
+//! Test numbers: each is a door with a key that somebody wrote down.
+
+use super::line::{Line, counted};
+use crate::cli::when;
+use crate::config::Config;
+use crate::domain::keys::KeyRing;
+use crate::domain::{TestNumber, Timestamp};
+use crate::storage::sqlite;
+
+const WHAT: &str = "test numbers";
+
+/// None where the database cannot be read: another line says so.
+pub(super) fn line(config: &Config, now: Timestamp, database_stands: bool) -> Option<Line> {
+    if !database_stands {
+        return None;
+    }
+    let kept = sqlite::look(config.database.url.path(), |view| view.operator().test_numbers()).ok()?;
+    let good: Vec<_> = kept.into_iter().filter(|number| number.is_good(now)).collect();
+    Some(judged(config, &good))
+}
+
+fn judged(config: &Config, numbers: &[TestNumber]) -> Line {
+    let Some(last) = numbers.iter().map(|number| number.until).max() else { return Line::ok(WHAT, "none") };
+    // In debug the secret may be one that only the server reads.
+    let keys = config.secret_key.as_ref().map(|secret| KeyRing::new(secret, &config.secret_key_fallbacks));
+    let is_guessable =
+        |number: &&TestNumber| keys.as_ref().is_some_and(|keys| number.is_guessable(keys, config.otp.length));
+    if let Some(number) = numbers.iter().find(is_guessable) {
+        return Line::fail(
+            WHAT,
+            format!("somebody would guess the code of {}", number.phone.masked()),
+            "give it another code with `freshk sms test-number add`, or take it away",
+        );
+    }
+    let found = format!("{}, the last until {}", counted(numbers.len(), "number"), when::short(last));
+    Line::ok(WHAT, found)
+}
