@@ -78,12 +78,16 @@ pub struct Failure {
 pub enum FailureReason {
     /// The number cannot receive text messages: 400 `invalid_phone_number`.
     InvalidNumber,
+    /// The account may not send to the number's country: 403 `country_not_allowed`.
+    CountryNotAllowed,
     /// The recipient replied STOP to this sender (its number, where one is configured): text START to it.
     OptedOut {
         /// The sender's number.
         sender: Option<String>,
     },
-    /// Anything else: try again later.
+    /// The provider refused this one message for another reason; it says nothing of messages to other numbers.
+    Destination,
+    /// The provider's own trouble, or ours with it, which others have too: try again later.
     Delivery,
 }
 

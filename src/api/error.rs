@@ -37,6 +37,8 @@ pub enum ErrorCode {
     TokenReused,
     /// The user is deactivated.
     AccountDisabled,
+    /// No text messages are sent to the number's country.
+    CountryNotAllowed,
     /// The callback is not signed by the provider.
     BadSignature,
     /// The request is for a host that is not ours.
@@ -74,7 +76,7 @@ struct Row {
 
 impl ErrorCode {
     /// Every failure, for what is counted and for the description of the API.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidPhoneNumber,
         Self::InvalidOtp,
         Self::BadRequest,
@@ -83,6 +85,7 @@ impl ErrorCode {
         Self::TokenExpired,
         Self::TokenReused,
         Self::AccountDisabled,
+        Self::CountryNotAllowed,
         Self::BadSignature,
         Self::HostNotAllowed,
         Self::UserNotFound,
@@ -131,6 +134,12 @@ impl ErrorCode {
             Self::AccountDisabled => {
                 (StatusCode::FORBIDDEN, "account_disabled", "This account is disabled.", false)
             }
+            Self::CountryNotAllowed => (
+                StatusCode::FORBIDDEN,
+                "country_not_allowed",
+                "No text messages are sent to this country. Please use a number of another country.",
+                false,
+            ),
             Self::BadSignature => {
                 (StatusCode::FORBIDDEN, "bad_signature", "The signature is not valid.", false)
             }
@@ -228,6 +237,12 @@ impl ApiError {
             allow: None,
             rates: RateHeaders::NONE,
         }
+    }
+
+    /// 400: the number has the right form, and no text message can reach it.
+    pub fn unreachable_number() -> Self {
+        let sentence = "This number cannot receive text messages. Please use a mobile number that can.";
+        Self { sentence: Cow::Borrowed(sentence), ..Self::new(ErrorCode::InvalidPhoneNumber) }
     }
 
     /// 400: what is wrong, in plain words.

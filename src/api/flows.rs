@@ -15,7 +15,8 @@ const STORAGE_RETRY: Duration = Duration::from_secs(2);
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::InvalidPhone => ErrorCode::InvalidPhoneNumber.into(),
+            AuthError::InvalidPhone => Self::unreachable_number(),
+            AuthError::CountryNotAllowed => ErrorCode::CountryNotAllowed.into(),
             AuthError::InvalidOtp | AuthError::NotACode => ErrorCode::InvalidOtp.into(),
             AuthError::UserNotFound => ErrorCode::UserNotFound.into(),
             AuthError::AccountDisabled => ErrorCode::AccountDisabled.into(),

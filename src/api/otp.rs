@@ -158,7 +158,8 @@ pub(super) use faults;
 
 faults!(
     /// What sending a code can fail with.
-    Requesting: InvalidPhoneNumber, AccountDisabled, RateLimited, SmsDeliveryFailed, Overloaded, Unavailable;
+    Requesting: InvalidPhoneNumber, AccountDisabled, CountryNotAllowed, RateLimited, SmsDeliveryFailed, Overloaded,
+        Unavailable;
         READS_BODY, LIMITED
 );
 faults!(
@@ -168,8 +169,8 @@ faults!(
 );
 faults!(
     /// What sending another code can fail with.
-    Resending: NotAuthenticated, TokenInvalid, TokenExpired, InvalidPhoneNumber, AccountDisabled, RateLimited,
-        SmsDeliveryFailed, Overloaded, Unavailable; LIMITED
+    Resending: NotAuthenticated, TokenInvalid, TokenExpired, InvalidPhoneNumber, AccountDisabled,
+        CountryNotAllowed, RateLimited, SmsDeliveryFailed, Overloaded, Unavailable; LIMITED
 );
 faults!(
     /// What asking for the status can fail with.

@@ -9,9 +9,12 @@ use crate::tokens::TokenError;
 /// Why a flow said no.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// The carrier side says that the number can receive no SMS.
+    /// The provider says that the number can receive no SMS; its form was good.
     #[error("not a number that can receive a code")]
     InvalidPhone,
+    /// The provider sends nothing to the number's country.
+    #[error("no messages are sent to this country")]
+    CountryNotAllowed,
     /// Wrong, expired, used, over-tried, superseded or never requested: never told apart.
     #[error("invalid or expired code")]
     InvalidOtp,
@@ -95,10 +98,13 @@ impl From<FailureReason> for AuthError {
     fn from(reason: FailureReason) -> Self {
         match reason {
             FailureReason::InvalidNumber => Self::InvalidPhone,
+            FailureReason::CountryNotAllowed => Self::CountryNotAllowed,
             FailureReason::OptedOut { sender } => {
                 Self::SmsDeliveryFailed { opted_out: Some(sender), retry_after: None }
             }
-            FailureReason::Delivery => Self::SmsDeliveryFailed { opted_out: None, retry_after: None },
+            FailureReason::Destination | FailureReason::Delivery => {
+                Self::SmsDeliveryFailed { opted_out: None, retry_after: None }
+            }
         }
     }
 }

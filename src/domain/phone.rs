@@ -47,6 +47,24 @@ impl PhoneNumber {
         &self.0[1..]
     }
 
+    /// The country calling code, without the `+` (ITU-T E.164, assignments by prefix): `1`, `49`, `351`. Several countries
+    /// share some of them.
+    pub fn calling_code(&self) -> &str {
+        let digits = self.digits();
+        let length = match &digits.as_bytes()[..2] {
+            [b'1' | b'7', _] => 1,
+            [b'2', b'0' | b'7']
+            | [b'3', b'0'..=b'4' | b'6' | b'9']
+            | [b'4', b'0' | b'1' | b'3'..=b'9']
+            | [b'5', b'1'..=b'8']
+            | [b'6', b'0'..=b'6']
+            | [b'8', b'1' | b'2' | b'4' | b'6']
+            | [b'9', b'0'..=b'5' | b'8'] => 2,
+            _ => 3,
+        };
+        &digits[..length]
+    }
+
     /// The form for logs and audit: `+12******90`.
     pub fn masked(&self) -> String {
         mask_digits(&self.0, 3)
@@ -77,6 +95,30 @@ mod tests {
     #[test]
     fn the_guides_example_is_good() {
         assert_eq!(parse("+1234567890").unwrap().digits(), "1234567890");
+    }
+
+    #[test]
+    fn the_calling_code_is_the_countrys() {
+        for (phone, code) in [
+            ("+12025550123", "1"),
+            ("+79161234567", "7"),
+            ("+201001234567", "20"),
+            ("+27821234567", "27"),
+            ("+351912345678", "351"),
+            ("+4915112345678", "49"),
+            ("+420601123456", "420"),
+            ("+529991234567", "52"),
+            ("+590690123456", "590"),
+            ("+6581234567", "65"),
+            ("+670771234567", "670"),
+            ("+8613912345678", "86"),
+            ("+85291234567", "852"),
+            ("+919876543210", "91"),
+            ("+971501234567", "971"),
+            ("+998901234567", "998"),
+        ] {
+            assert_eq!(parse(phone).unwrap().calling_code(), code, "{phone}");
+        }
     }
 
     #[test]

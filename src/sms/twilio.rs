@@ -15,6 +15,7 @@ use crate::sms::{Slot, SmsSender, Unavailable};
 mod answer;
 mod breaker;
 mod client;
+mod countries;
 mod pace;
 mod settings;
 pub mod signature;
@@ -25,6 +26,7 @@ pub use settings::{Credentials, Sender, TwilioSettings, TwilioSetupError};
 
 use breaker::Breaker;
 use client::Client;
+use countries::Countries;
 use pace::Pace;
 use slot::TwilioSlot;
 
@@ -51,6 +53,7 @@ struct Shared {
     template: Template,
     client: Arc<Client>,
     clock: Arc<dyn Clock>,
+    countries: Countries,
 }
 
 impl TwilioSender {
@@ -78,6 +81,7 @@ impl TwilioSender {
                 settings,
                 template,
                 clock,
+                countries: Countries::default(),
             }),
         })
     }

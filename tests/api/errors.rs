@@ -15,7 +15,7 @@ const REFRESH: &str = "/api/mobile/auth/token/refresh/";
 const CALLBACK: &str = "/api/mobile/auth/sms/twilio/status/";
 const FORMAT: &str = "Invalid phone number format. Please use international format (+1234567890)";
 const SMS_FAILED: &str = "SMS delivery failed. Please try again later.";
-const ROWS: usize = 20;
+const ROWS: usize = 21;
 
 /// What one row of the table promises.
 struct Row {
@@ -207,6 +207,11 @@ async fn of_limits_and_machines(rows: &mut Vec<Row>) {
     rows.push(row(ErrorCode::RateLimited, (429, "rate_limited"), sentence, wait, limited));
 
     app.twilio.always(twilio::Answer::Error { http: 400, code: 21408, message: "not enabled" });
+    let sentence = "No text messages are sent to this country. Please use a number of another country.";
+    let country = provoke(|| request("203.0.113.2", "+19990000008")).await;
+    rows.push(row(ErrorCode::CountryNotAllowed, (403, "country_not_allowed"), sentence, &[], country));
+
+    app.twilio.always(twilio::Answer::Error { http: 400, code: 30450, message: "blocked" });
     let failed = provoke(|| request("203.0.113.2", "+19990000003")).await;
     rows.push(row(ErrorCode::SmsDeliveryFailed, (500, "sms_delivery_failed"), SMS_FAILED, &[], failed));
 

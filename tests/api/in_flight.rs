@@ -173,7 +173,7 @@ async fn a_code_is_good_before_twilio_has_answered_and_a_late_answer_never_reviv
     for answer in [
         Twilio::Accepted,
         Twilio::Html { http: 503 },
-        Twilio::Error { http: 400, code: 21612, message: "no route" },
+        Twilio::Error { http: 400, code: 30450, message: "blocked" },
     ] {
         let app = App::start().await;
         app.twilio.always(answer.clone());
@@ -214,7 +214,7 @@ async fn s4_both_codes_are_good_while_the_newer_sms_is_under_way() {
 #[tokio::test]
 async fn s4_the_older_code_stays_good_where_the_newer_sms_failed_or_is_unknown() {
     for (answer, states) in [
-        (Twilio::Error { http: 400, code: 21612, message: "no route" }, ["live", "void"]),
+        (Twilio::Error { http: 400, code: 30450, message: "blocked" }, ["live", "void"]),
         (Twilio::ResetAfterBody, ["live", "unknown"]),
     ] {
         let app = App::start().await;
@@ -287,9 +287,8 @@ async fn s4_the_code_that_twilio_accepted_stays_good_beside_the_newest_of_unknow
 async fn s4_a_code_is_alive_again_where_the_newer_sms_was_not_sent() {
     let app = App::with(&[("FRESHK_LIMITS__USER", "0")]).await;
     let codes = pile_up(&app, 2).await;
-    app.twilio.always(Twilio::Error { http: 400, code: 21612, message: "no route" });
-    let refused = app.request(PHONE).await;
-    assert!(refused.status >= 400, "{}", refused.text);
+    app.twilio.always(Twilio::Error { http: 400, code: 30450, message: "blocked" });
+    assert_eq!(app.request(PHONE).await.code(), "sms_delivery_failed");
     assert_eq!(app.words(STATES), ["unknown", "unknown", "void"]);
     assert_eq!(app.verify(PHONE, &codes[0]).await.status, 200);
 }

@@ -29,7 +29,7 @@ async fn a_cooldown_stands_between_two_codes_for_one_phone() {
 async fn a_code_that_surely_was_not_sent_begins_no_cooldown() {
     let app = App::with(&[("FRESHK_OTP__RESEND_COOLDOWN", "30s")]).await;
     app.twilio
-        .script(vec![Twilio::Error { http: 400, code: 21612, message: "no route" }, Twilio::ResetAfterBody]);
+        .script(vec![Twilio::Error { http: 400, code: 30450, message: "blocked" }, Twilio::ResetAfterBody]);
     assert_eq!(app.request(PHONE).await.code(), "sms_delivery_failed");
     assert_eq!(app.request(PHONE).await.code(), "sms_delivery_failed", "the second went out");
     assert_eq!(app.request(PHONE).await.code(), "rate_limited", "and may have arrived");
@@ -43,7 +43,7 @@ async fn s1_a_code_has_as_many_digits_as_are_configured() {
     let code = app.code(PHONE);
     assert_eq!(code.len(), 8);
     assert_eq!(app.verify(PHONE, &code[..6]).await.code(), "invalid_otp");
-    assert_eq!(app.words("SELECT attempts FROM challenges"), ["1"], "a guess like any other");
+    assert_eq!(app.words("SELECT attempts FROM challenges"), ["0"], "six digits are no code of eight");
     assert_eq!(app.verify(PHONE, &code).await.status, 200);
 }
 

@@ -153,14 +153,15 @@ async fn s22_a_redirect_is_definite_and_not_followed() {
 #[tokio::test]
 async fn s25_each_code_of_the_table_in_both_shapes() {
     const NUMBER_AT_FAULT: (u16, &str) = (400, "invalid_phone_number");
+    const COUNTRY_AT_FAULT: (u16, &str) = (403, "country_not_allowed");
     const FAILED: (u16, &str) = (500, "sms_delivery_failed");
     let table = [
         (400, 21211, NUMBER_AT_FAULT),
         (400, 21614, NUMBER_AT_FAULT),
         (400, 21635, NUMBER_AT_FAULT),
-        (400, 21408, FAILED),
+        (400, 21408, COUNTRY_AT_FAULT),
         (400, 21610, FAILED),
-        (400, 21612, FAILED),
+        (400, 21612, NUMBER_AT_FAULT),
         (401, 20003, FAILED),
         (400, 21212, FAILED),
         (400, 21606, FAILED),
@@ -213,12 +214,66 @@ async fn the_words_for_the_person() {
     let app = App::start().await;
     app.twilio.script(vec![
         Answer::Error { http: 400, code: 21610, message: "unsubscribed" },
-        Answer::Error { http: 400, code: 21612, message: "no route" },
+        Answer::Error { http: 400, code: 30450, message: "blocked" },
     ]);
     let opted_out = app.request(PHONE).await.json()["error"].clone();
     let told = opted_out.as_str().unwrap();
     assert!(told.contains(&format!("Text START to {NUMBER}")), "{told}");
     assert_eq!(app.request(PHONE).await.json()["error"], SENTENCE);
+}
+
+/// Its format was right, and trying again never helps: neither is said.
+#[tokio::test]
+async fn a_number_or_country_that_gets_no_messages_is_told_so() {
+    for (code, verdict, sentence) in [
+        (21211, (400, "invalid_phone_number"), "This number cannot receive text messages. "),
+        (21614, (400, "invalid_phone_number"), "This number cannot receive text messages. "),
+        (21635, (400, "invalid_phone_number"), "This number cannot receive text messages. "),
+        (21612, (400, "invalid_phone_number"), "This number cannot receive text messages. "),
+        (21408, (403, "country_not_allowed"), "No text messages are sent to this country. "),
+    ] {
+        let app = App::start().await;
+        let login = app.log_in(PHONE).await;
+        app.twilio.always(Answer::Error { http: 400, code, message: "no" });
+        let access = login["access"].as_str().unwrap();
+        for answer in [app.request(PHONE).await, app.resend(access).await] {
+            assert_eq!((answer.status, answer.code().as_str()), verdict, "{code}");
+            let told = answer.json()["error"].as_str().unwrap().to_owned();
+            assert!(told.starts_with(sentence) && !told.contains("format"), "{code}: {told}");
+            assert_eq!(answer.json().get("retry_after"), None, "{code}");
+        }
+    }
+}
+
+/// A harasser, or one landline, must not keep everybody else's codes back.
+#[tokio::test]
+async fn one_destinations_trouble_opens_the_breaker_for_nobody() {
+    for (http, code) in [
+        (403, 20403),
+        (403, 99999),
+        (400, 21608),
+        (403, 21608),
+        (403, 21408),
+        (400, 21211),
+        (400, 21610),
+        (400, 21612),
+        (403, 30450),
+        (403, 60410),
+        (400, 99999),
+    ] {
+        let app = App::with(&[("FRESHK_LIMITS__IP", "0")]).await;
+        let refusal = Answer::Error { http, code, message: "not to this number" };
+        app.twilio.script(vec![refusal; 6]);
+        for n in 0..6 {
+            assert!(app.request(&format!("+1999000000{n}")).await.status >= 400, "{http} {code}");
+        }
+        assert_eq!(app.twilio.requests().len(), 6, "{http} {code}: each was tried");
+        assert_eq!(app.request(PHONE).await.status, 200, "{http} {code}");
+    }
+    let app = App::with(&[("FRESHK_LIMITS__IP", "0")]).await;
+    app.twilio.script(vec![Answer::Html { http: 403 }]);
+    assert_eq!(app.request("+19990000001").await.code(), "sms_delivery_failed");
+    assert_eq!(app.request(PHONE).await.status, 200, "403 without a code");
 }
 
 #[tokio::test]
@@ -237,6 +292,42 @@ async fn s33_the_line_about_a_failed_sms_names_its_request() {
 }
 
 #[tokio::test]
+async fn s33_the_breaker_opens_with_an_error_that_names_its_cause() {
+    let name = "s33_the_breaker_opens_with_an_error_that_names_its_cause";
+    let Some(log) = logs::catch(module_path!(), name, "warn") else { return };
+    let app = App::with(&[("FRESHK_TWILIO__BREAKER_FAILURES", "2"), ("FRESHK_LIMITS__IP", "0")]).await;
+    app.twilio.script(vec![Answer::Html { http: 503 }, Answer::Html { http: 503 }]);
+    for phone in ["+19990000001", "+19990000002", "+19990000003"] {
+        assert_eq!(app.request(phone).await.code(), "sms_delivery_failed");
+    }
+    let lines = log.records();
+    let lines: Vec<_> = lines.iter().filter(|line| line["target"] == "freshk::sms").collect();
+    let levels: Vec<_> = lines.iter().map(|line| line["level"].as_str().unwrap()).collect();
+    assert_eq!(levels, ["WARN", "ERROR"], "{lines:?}");
+    let opened = lines[1];
+    assert_eq!((&opened["breaker"], &opened["page"]), (&json!("opened"), &json!(true)));
+    assert_eq!(opened["detail"], "HTTP 503; see https://status.twilio.com");
+    assert!(opened["message"].as_str().unwrap().contains("for 30 s no message is sent"), "{opened}");
+}
+
+#[tokio::test]
+async fn s33_a_country_that_is_not_enabled_is_an_error_once_an_hour() {
+    let name = "s33_a_country_that_is_not_enabled_is_an_error_once_an_hour";
+    let Some(log) = logs::catch(module_path!(), name, "warn") else { return };
+    let app = App::with(&[("FRESHK_LIMITS__IP", "0")]).await;
+    app.twilio.always(Answer::Error { http: 403, code: 21408, message: "not enabled" });
+    for (phone, wait) in [("+19990000001", 0), ("+19990000002", 3600), ("+19990000003", 0)] {
+        assert_eq!(app.request(phone).await.code(), "country_not_allowed");
+        app.clock.advance(Duration::from_secs(wait));
+    }
+    let lines = log.records();
+    let lines = lines.iter().filter(|line| line["target"] == "freshk::sms");
+    let told: Vec<_> = lines.map(|line| (&line["level"], &line["country"])).collect();
+    let (error, warning, country) = (json!("ERROR"), json!("WARN"), json!("1"));
+    assert_eq!(told, [(&error, &country), (&warning, &country), (&error, &country)]);
+}
+
+#[tokio::test]
 async fn a_definite_failure_leaves_a_known_user_as_it_was() {
     let app = App::start().await;
     let login = app.log_in(PHONE).await;
@@ -249,7 +340,7 @@ async fn a_definite_failure_leaves_a_known_user_as_it_was() {
 #[tokio::test]
 async fn a_unit_comes_back_three_times_a_day_and_no_more() {
     let app = App::with(&[("FRESHK_LIMITS__IP", "0")]).await;
-    app.twilio.always(Answer::Error { http: 400, code: 21612, message: "no route" });
+    app.twilio.always(Answer::Error { http: 400, code: 30450, message: "blocked" });
     for _ in 0..6 {
         assert_eq!(app.request(PHONE).await.code(), "sms_delivery_failed");
     }

@@ -109,26 +109,27 @@ async fn s25_a_201_whose_body_drips_counts_as_sent() {
 
 #[tokio::test]
 async fn s25_each_code_is_told_apart_in_both_shapes() {
-    use FailureReason::{Delivery, InvalidNumber, OptedOut};
+    use FailureReason::{CountryNotAllowed, Delivery, Destination, InvalidNumber, OptedOut};
     let opted_out = OptedOut { sender: Some(NUMBER.to_owned()) };
     let table = [
         (400, 21211, &InvalidNumber, false),
         (400, 21614, &InvalidNumber, false),
         (400, 21635, &InvalidNumber, false),
-        (400, 21408, &Delivery, false),
+        (400, 21408, &CountryNotAllowed, false),
         (400, 21610, &opted_out, false),
-        (400, 21612, &Delivery, false),
+        (400, 21612, &InvalidNumber, false),
         (401, 20003, &Delivery, true),
         (400, 21212, &Delivery, true),
         (400, 21606, &Delivery, true),
-        (400, 21608, &Delivery, true),
+        (400, 21608, &Destination, false),
         (429, 21611, &Delivery, false),
         (429, 63038, &Delivery, false),
-        (400, 30450, &Delivery, false),
-        (400, 30453, &Delivery, false),
-        (403, 60410, &Delivery, false),
-        (403, 20403, &Delivery, true),
-        (400, 12345, &Delivery, false),
+        (400, 30450, &Destination, false),
+        (400, 30453, &Destination, false),
+        (403, 60410, &Destination, false),
+        (403, 20403, &Destination, false),
+        (401, 99999, &Delivery, true),
+        (400, 12345, &Destination, false),
     ];
     for (http, code, reason, opens) in table {
         let message = "Twilio's own words";

@@ -69,7 +69,9 @@ impl Answer {
         let verdict = code.and_then(known).unwrap_or_else(|| by_class(self.status));
         let reason = match verdict.person {
             Person::InvalidNumber => FailureReason::InvalidNumber,
+            Person::CountryNotAllowed => FailureReason::CountryNotAllowed,
             Person::OptedOut => FailureReason::OptedOut { sender: sender.map(str::to_owned) },
+            Person::Destination => FailureReason::Destination,
             Person::Delivery => FailureReason::Delivery,
         };
         let page_url =
@@ -129,9 +131,12 @@ struct Verdict {
     breaks: bool,
 }
 
+/// What the person is told; only [`Person::Delivery`] says anything of other numbers.
 enum Person {
     InvalidNumber,
+    CountryNotAllowed,
     OptedOut,
+    Destination,
     Delivery,
 }
 
@@ -142,11 +147,16 @@ fn known(code: i64) -> Option<Verdict> {
     Some(match code {
         21211 | 21635 => told(Person::InvalidNumber, "not a valid number"),
         21614 => told(Person::InvalidNumber, "not a mobile number"),
-        21408 => told(Person::Delivery, "the country is not enabled: Messaging, Settings, Geo permissions"),
+        21612 => told(Person::InvalidNumber, "no route from this sender to this number"),
+        21408 => told(
+            Person::CountryNotAllowed,
+            "the country is not enabled: Messaging, Settings, Geo permissions",
+        ),
         21610 => told(Person::OptedOut, "the recipient replied STOP"),
-        21612 => told(Person::Delivery, "no route from this sender to this number"),
         TOO_MANY => told(Person::Delivery, "too many requests at once: lower twilio.max_in_flight"),
-        30450 | 30453 | 60410 => told(Person::Delivery, "blocked as SMS pumping: see the fraud guard's log"),
+        30450 | 30453 | 60410 => {
+            told(Person::Destination, "blocked as SMS pumping: see the fraud guard's log")
+        }
         21611 => paged("the sender's queue is full: set twilio.segments_per_second"),
         63038 => paged("the daily cap of the account is reached"),
         20003 => broken("the credentials are refused: check twilio.account_sid and twilio.auth_token"),
@@ -154,19 +164,37 @@ fn known(code: i64) -> Option<Verdict> {
         21606 => {
             broken("the sender is not one of the account's, or cannot send SMS: check twilio.phone_number")
         }
-        21608 => broken("a trial account sends to verified numbers only: upgrade it"),
+        21608 => Verdict {
+            person: Person::Destination,
+            words: "a trial account sends to verified numbers only: upgrade it",
+            page: true,
+            breaks: false,
+        },
         _ => return None,
     })
 }
 
 fn by_class(status: u16) -> Verdict {
-    let (words, page, breaks) = match status {
-        401 | 403 => ("the credentials are refused or may not send messages", true, true),
-        404 => ("no such account or address: check twilio.account_sid and twilio.base_url", true, false),
-        429 => ("too many requests at once: lower twilio.max_in_flight", false, false),
-        _ => ("Twilio refused the message", false, false),
+    use Person::{Delivery, Destination};
+    let (person, words, page, breaks) = match status {
+        401 => (
+            Delivery,
+            "the credentials are refused: check twilio.account_sid and twilio.auth_token",
+            true,
+            true,
+        ),
+        // Whether the account or this one number is meant, only the code says.
+        403 => (Destination, "Twilio does not allow this message: see its code", true, false),
+        404 => (
+            Delivery,
+            "no such account or address: check twilio.account_sid and twilio.base_url",
+            true,
+            false,
+        ),
+        429 => (Delivery, "too many requests at once: lower twilio.max_in_flight", false, false),
+        _ => (Destination, "Twilio refused the message", false, false),
     };
-    Verdict { person: Person::Delivery, words, page, breaks }
+    Verdict { person, words, page, breaks }
 }
 
 #[cfg(test)]
@@ -196,29 +224,30 @@ mod tests {
 
     #[test]
     fn s25_the_table_of_codes() {
-        use FailureReason::{Delivery, InvalidNumber, OptedOut};
+        use FailureReason::{CountryNotAllowed, Delivery, Destination, InvalidNumber, OptedOut};
         use Health::{Broken, Good};
         let opted_out = OptedOut { sender: Some("+15005550006".to_owned()) };
         let table = [
             (400, 21211, InvalidNumber, Good, false),
             (400, 21614, InvalidNumber, Good, false),
             (400, 21635, InvalidNumber, Good, false),
-            (403, 21408, Delivery, Good, false),
+            (403, 21408, CountryNotAllowed, Good, false),
             (403, 21610, opted_out, Good, false),
-            (400, 21612, Delivery, Good, false),
+            (400, 21612, InvalidNumber, Good, false),
             (401, 20003, Delivery, Broken, true),
             (400, 21212, Delivery, Broken, true),
             (400, 21606, Delivery, Broken, true),
-            (400, 21608, Delivery, Broken, true),
+            (400, 21608, Destination, Good, true),
+            (403, 21608, Destination, Good, true),
             (429, 20429, Delivery, Good, false),
             (429, 21611, Delivery, Good, true),
             (429, 63038, Delivery, Good, true),
-            (403, 30450, Delivery, Good, false),
-            (403, 30453, Delivery, Good, false),
-            (403, 60410, Delivery, Good, false),
-            (400, 99999, Delivery, Good, false),
+            (403, 30450, Destination, Good, false),
+            (403, 30453, Destination, Good, false),
+            (403, 60410, Destination, Good, false),
+            (400, 99999, Destination, Good, false),
             (401, 99999, Delivery, Broken, true),
-            (403, 99999, Delivery, Broken, true),
+            (403, 99999, Destination, Good, true),
             (404, 20404, Delivery, Good, true),
         ];
         for (status, code, expected, health, page) in table {

@@ -9,11 +9,11 @@ use crate::domain::Timestamp;
 /// What one send says about those to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
-    /// Twilio answered: yes, or a no that concerns one message.
+    /// Twilio answered: yes, or a no that concerns one message, its number or its country.
     Good,
     /// No answer, or one that tells of Twilio's own trouble; so many in a row open the breaker.
     Ailing,
-    /// The credentials or the sender are refused: the next send would be too. Opens at once.
+    /// The credentials or the sender are refused: the next send would be too, to whatever number. Opens at once.
     Broken,
 }
 

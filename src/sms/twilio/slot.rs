@@ -58,13 +58,13 @@ impl TwilioSlot {
         }
         let Some(reply) = shared.exchange(&message).await else {
             let failure = delivery("the code expired before its message could be sent");
-            tracing::warn!(target: "freshk::sms", message = message.id.0, phone = message.to.masked(), detail = failure.detail, "SMS not sent");
+            tracing::warn!(target: "freshk::sms", message_id = message.id.0, phone = message.to.masked(), detail = failure.detail, "SMS not sent");
             return SendOutcome::Refused(failure);
         };
         let judgement = reply.judge(shared.settings.sender.number());
         let change = pass.report(judgement.health);
         drop(permit);
-        log(&message, &judgement, change);
+        shared.log(&message, &judgement, change);
         judgement.outcome
     }
 }
@@ -127,6 +127,37 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// The one place that logs what became of a message; never its text, its code or the whole number.
+    fn log(&self, message: &TextMessage, judgement: &Judgement, change: Change) {
+        let (id, phone) = (message.id.0, message.to.masked());
+        if change == Change::Closed {
+            tracing::info!(target: "freshk::sms", "Twilio answers again: messages are sent as before");
+        }
+        let (failure, unknown) = match &judgement.outcome {
+            SendOutcome::Accepted(accepted) => {
+                tracing::debug!(target: "freshk::sms", message_id = id, phone, sid = accepted.sid, "SMS accepted");
+                return;
+            }
+            SendOutcome::Unknown(failure) => (failure, true),
+            SendOutcome::Refused(failure) => (failure, false),
+        };
+        let (code, detail) = (failure.code, failure.detail.as_str());
+        if change == Change::Opened {
+            let seconds = self.settings.breaker_cooldown.as_secs();
+            tracing::error!(target: "freshk::sms", message_id = id, phone, code, unknown, breaker = "opened", page = true, detail, "SMS failed, and for {seconds} s no message is sent: the breaker opened for the cause in detail");
+            return;
+        }
+        let country = (failure.reason == FailureReason::CountryNotAllowed).then(|| message.to.calling_code());
+        let new_country = country.is_some() && self.countries.should_tell(&message.to, self.clock.now());
+        if judgement.page || new_country {
+            tracing::error!(target: "freshk::sms", message_id = id, phone, country, code, unknown, page = true, detail, "SMS failed");
+        } else {
+            tracing::warn!(target: "freshk::sms", message_id = id, phone, country, code, unknown, page = false, detail, "SMS failed");
+        }
+    }
+}
+
 /// How long to wait before trying again; `None` if that may buy a second message, or would not help.
 fn pause_before_another(reply: &Reply) -> Option<Duration> {
     match reply {
@@ -144,31 +175,4 @@ fn pause_before_another(reply: &Reply) -> Option<Duration> {
 
 fn delivery(detail: &str) -> Failure {
     Failure { reason: FailureReason::Delivery, code: None, detail: detail.to_owned() }
-}
-
-/// The one place that logs what became of a message; never its text, its code or the whole number.
-fn log(message: &TextMessage, judgement: &Judgement, change: Change) {
-    let (id, phone) = (message.id.0, message.to.masked());
-    let (failure, unknown) = match &judgement.outcome {
-        SendOutcome::Accepted(accepted) => {
-            tracing::debug!(target: "freshk::sms", message = id, phone, sid = accepted.sid, "SMS accepted");
-            if change == Change::Closed {
-                tracing::info!(target: "freshk::sms", "Twilio answers again, the breaker is closed");
-            }
-            return;
-        }
-        SendOutcome::Unknown(failure) => (failure, true),
-        SendOutcome::Refused(failure) => (failure, false),
-    };
-    let (code, detail, page) = (failure.code, failure.detail.as_str(), judgement.page);
-    let breaker = match change {
-        Change::None => None,
-        Change::Opened => Some("opened"),
-        Change::Closed => Some("closed"),
-    };
-    if page {
-        tracing::error!(target: "freshk::sms", message = id, phone, code, unknown, breaker, page = true, detail, "SMS failed");
-    } else {
-        tracing::warn!(target: "freshk::sms", message = id, phone, code, unknown, breaker, page, detail, "SMS failed");
-    }
 }
