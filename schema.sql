@@ -56,7 +56,10 @@ CREATE TABLE sessions (
     ended_at           INTEGER,
     end_reason         TEXT,
     device             TEXT    NOT NULL,
-    ip                 TEXT    NOT NULL
+    ip                 TEXT    NOT NULL,
+    -- The last generation whose refresh token may be under the key of access tokens; none for a session that was opened
+    -- since refresh tokens have a key of their own.
+    shared_key_until   INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_user ON sessions (user_id, created_at);

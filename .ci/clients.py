@@ -23,6 +23,7 @@ PATIENCE = 20
 
 settings.configure(
     SECRET_KEY=SECRET,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "rest_framework"],
     REST_FRAMEWORK={
         "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"],
@@ -34,11 +35,13 @@ django.setup()
 
 import jwt  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
+from django.core.management import call_command  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 from rest_framework.test import APIRequestFactory  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
 from rest_framework_simplejwt.backends import TokenBackend  # noqa: E402
 from rest_framework_simplejwt.tokens import RefreshToken  # noqa: E402
+from rest_framework_simplejwt.views import TokenRefreshView  # noqa: E402
 
 
 class WhoAmI(APIView):
@@ -50,6 +53,12 @@ def ask_django(token):
     """Calls a protected view of Django REST framework: status and body."""
     request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Bearer {token}")
     response = WhoAmI.as_view()(request)
+    return response.status_code, response.data
+
+
+def refresh_at_django(token):
+    """Calls simplejwt's own refresh view, as a project may still route it: status and body."""
+    response = TokenRefreshView.as_view()(APIRequestFactory().post("/", {"refresh": token}, format="json"))
     return response.status_code, response.data
 
 
@@ -147,6 +156,20 @@ def main():
         refreshed = post(address, "/token/refresh/", {"refresh": login["refresh"]})
         check("simplejwt accepts the refreshed access token", ask_django(refreshed["access"])[0], 200)
 
+        # A user of that id is there, so that only the signature can be what the view refuses.
+        user, _ = User.objects.get_or_create(id=login["user"]["id"], username="asha")
+        own = RefreshToken.for_user(user)
+        check("simplejwt's refresh view renews a token of simplejwt's", refresh_at_django(str(own))[0], 200)
+        for what, token in [("first", login["refresh"]), ("rotated", refreshed["refresh"])]:
+            status, body = refresh_at_django(token)
+            check(f"simplejwt's refresh view refuses our {what} refresh token", (status, body["code"]), (401, "token_not_valid"))
+        for what, token in [("an access", refreshed["access"]), ("a refresh", refreshed["refresh"])]:
+            check(f"token/verify/ knows {what} token", answer(address, "/token/verify/", {"token": token})[0], 200)
+        claims = jwt.decode(refreshed["refresh"], options={"verify_signature": False})
+        forged = jwt.encode(claims, SECRET, algorithm="HS256")
+        check("simplejwt's refresh view would renew what the secret signs", refresh_at_django(forged)[0], 200)
+        check("we do not", answer(address, "/token/refresh/", {"refresh": forged})[0], 401)
+
     with tempfile.TemporaryDirectory() as folder:
         with server(folder, FRESHK_TOKENS__ACCESS_TTL="1s") as (address, read):
             access = log_in(address, read)["access"]
@@ -217,5 +240,6 @@ def move():
             check("the token of one who did not move is refused", answer(address, "/token/refresh/", {"refresh": str(other)})[0], 401)
 
 
+call_command("migrate", verbosity=0)
 main()
 move()

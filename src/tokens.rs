@@ -1,24 +1,23 @@
-//! Access and refresh tokens, byte-compatible with djangorestframework-simplejwt, so that an existing Django API with
-//! the same `SECRET_KEY`, or with the public key, accepts them. Knows nothing of storage: whether a session still stands
-//! is the flows' to ask.
+//! Access tokens, byte-compatible with djangorestframework-simplejwt, so that an existing Django API with the same
+//! `SECRET_KEY`, or with the public key, accepts them; and refresh tokens of the same form, which nobody else reads. Knows
+//! nothing of storage: whether a session still stands is the flows' to ask.
 
 use std::fmt;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::keys::KeyRing;
 use crate::domain::{Secret, Session, SessionId, Timestamp, User, UserId};
 
 mod foreign;
 pub mod keys;
+mod signer;
 
 pub use foreign::ForeignClaims;
 use foreign::ForeignKeys;
 use keys::KeySet;
-
-/// The longest token worth reading; ours have some 400 bytes.
-const MAX_BYTES: usize = 4096;
+use signer::Signer;
 
 /// What a token is for; one kind is never taken for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +53,9 @@ pub struct Claims {
     pub session: SessionId,
     /// The session's refresh generation at its issue.
     pub generation: u32,
+    /// A refresh token under the key of access tokens, as they were before they had one of their own: whoever shares
+    /// that key can make such tokens, so only some sessions take them ([`Session::takes_shared_key`]).
+    pub under_access_key: bool,
 }
 
 /// A token that is good by itself; whether its session, or its user, still stands is not its to say.
@@ -73,12 +75,11 @@ pub struct TokenPair {
     pub refresh: String,
 }
 
-/// Signs with the current key, verifies with it and its predecessors.
+/// Signs with the current keys, verifies with them and their predecessors.
 pub struct Tokens {
-    header: Header,
-    signing: EncodingKey,
-    verifying: Vec<VerifyingKey>,
-    validation: Validation,
+    access: Signer,
+    /// Derived from the secret, so that nobody who shares the secret renews sessions that ended here.
+    refresh: Signer,
     access_ttl: Duration,
     names: Names,
     jwks: Option<String>,
@@ -92,12 +93,6 @@ pub struct Names {
     pub issuer: Option<String>,
     /// `aud`: whom they are for.
     pub audience: Option<String>,
-}
-
-struct VerifyingKey {
-    /// The `kid` that a token must carry; secrets have none.
-    kid: Option<String>,
-    key: DecodingKey,
 }
 
 /// The payload as it travels. Field order is simplejwt's, ours after it.
@@ -137,56 +132,24 @@ enum UserIdClaim {
     Number(i64),
 }
 
-/// A header that names a key by value or by address (`jwk`, `jku`, `x5u`) has more members than these, and is refused.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StrictHeader {
-    #[expect(dead_code, reason = "read to allow it; jsonwebtoken compares the algorithm")]
-    alg: String,
-    #[serde(default)]
-    typ: Option<String>,
-    #[serde(default)]
-    kid: Option<String>,
-}
-
 impl Tokens {
-    /// HS256 under the UTF-8 bytes of `secret`; tokens of `fallbacks` are still good.
+    /// Access tokens by HS256 under the UTF-8 bytes of `secret`; tokens of `fallbacks` are still good.
     pub fn new(secret: &Secret, fallbacks: &[Secret], access_ttl: Duration) -> Self {
-        let verifying = std::iter::once(secret).chain(fallbacks).map(|secret| VerifyingKey {
-            kid: None,
-            key: DecodingKey::from_secret(secret.expose().as_bytes()),
-        });
-        Self {
-            header: Header::new(JwtAlgorithm::HS256),
-            signing: EncodingKey::from_secret(secret.expose().as_bytes()),
-            verifying: verifying.collect(),
-            validation: validation(JwtAlgorithm::HS256),
-            access_ttl,
-            names: Names::default(),
-            jwks: None,
-            foreign: None,
-        }
+        let secrets = std::iter::once(secret).chain(fallbacks);
+        let access = Signer::hs256(secrets.map(|secret| secret.expose().as_bytes()));
+        Self::signing(access, &KeyRing::new(secret, fallbacks), access_ttl, None)
     }
 
-    /// The first of `keys` signs, and each verifies the tokens that name it in `kid`.
-    pub fn with_keys(keys: KeySet, access_ttl: Duration) -> Self {
+    /// Access tokens under `keys`: the first of them signs, and each verifies the tokens that name it in `kid`. Refresh
+    /// tokens by HS256 under the keys of `ring`, whatever signs access tokens.
+    pub fn with_keys(keys: KeySet, ring: &KeyRing, access_ttl: Duration) -> Self {
         let jwks = keys.jwks();
-        let mut header = Header::new(keys.algorithm);
-        header.kid = keys.public.first().map(|key| key.kid.clone());
-        Self {
-            header,
-            signing: keys.signing,
-            validation: validation(keys.algorithm),
-            verifying: keys
-                .public
-                .into_iter()
-                .map(|key| VerifyingKey { kid: Some(key.kid), key: key.key })
-                .collect(),
-            access_ttl,
-            names: Names::default(),
-            jwks: Some(jwks),
-            foreign: None,
-        }
+        Self::signing(Signer::with_keys(keys), ring, access_ttl, Some(jwks))
+    }
+
+    fn signing(access: Signer, ring: &KeyRing, access_ttl: Duration, jwks: Option<String>) -> Self {
+        let refresh = Signer::hs256(ring.all().map(|keys| keys.refresh_token_key().as_slice()));
+        Self { access, refresh, access_ttl, names: Names::default(), jwks, foreign: None }
     }
 
     /// Writes `iss` and `aud`. A token that names others is refused; one without them is not, so that setting these
@@ -231,8 +194,8 @@ impl Tokens {
             aud: self.names.audience.clone(),
         };
         let access_expires = (now + self.access_ttl).min(session.refresh_expires_at);
-        let access = self.sign(&payload(TokenKind::Access, now, access_expires, access_jti))?;
-        let refresh = self.sign(&payload(
+        let access = self.access.sign(&payload(TokenKind::Access, now, access_expires, access_jti))?;
+        let refresh = self.refresh.sign(&payload(
             TokenKind::Refresh,
             session.issued_at,
             session.refresh_expires_at,
@@ -255,27 +218,18 @@ impl Tokens {
     }
 
     fn verify_own(&self, token: &str, kind: TokenKind, now: Timestamp) -> Result<Claims, TokenError> {
+        let (payload, under_access_key) = match kind {
+            TokenKind::Access => (self.access.read(token), false),
+            TokenKind::Refresh => match self.refresh.read(token) {
+                None => (self.access.read(token), true),
+                payload => (payload, false),
+            },
+        };
         let Payload { token_type, exp, jti, user_id, sid, r#gen: generation, nbf, iss, aud, .. } =
-            self.payload(token).ok_or(TokenError::Invalid)?;
+            payload.ok_or(TokenError::Invalid)?;
         let session = SessionId::parse(&sid).ok_or(TokenError::Invalid)?;
         let user = Frame { token_type, exp, user_id, nbf, iss, aud }.check(kind, &self.names, now)?;
-        Ok(Claims { kind, jti, user, session, generation })
-    }
-
-    fn sign(&self, payload: &Payload) -> Option<String> {
-        jsonwebtoken::encode(&self.header, payload, &self.signing)
-            .inspect_err(|error| tracing::error!(%error, "a token could not be signed"))
-            .ok()
-    }
-
-    fn payload(&self, token: &str) -> Option<Payload> {
-        let header = strict_header(token)?;
-        // A token that names its key is held against that key alone.
-        let fitting = self.verifying.iter().filter(|each| each.kid.is_none() || each.kid == header.kid);
-        fitting
-            .filter_map(|each| jsonwebtoken::decode::<Payload>(token, &each.key, &self.validation).ok())
-            .map(|token| token.claims)
-            .next()
+        Ok(Claims { kind, jti, user, session, generation, under_access_key })
     }
 }
 
@@ -298,34 +252,13 @@ impl Frame {
     }
 }
 
-/// The header, if it has nothing in it that is not understood here.
-fn strict_header(token: &str) -> Option<StrictHeader> {
-    if token.len() > MAX_BYTES {
-        return None;
-    }
-    let header = data_encoding::BASE64URL_NOPAD.decode(token.split('.').next()?.as_bytes()).ok()?;
-    let header: StrictHeader = serde_json::from_slice(&header).ok()?;
-    let is_jwt = header.typ.as_ref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
-    is_jwt.then_some(header)
-}
-
-fn validation(algorithm: JwtAlgorithm) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    // Time is compared with our own clock, and names with our own.
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    validation.required_spec_claims.clear();
-    validation
-}
-
 fn names_another(named: Option<&String>, ours: Option<&String>) -> bool {
     named.is_some() && named != ours
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tokens({:?}, {} keys)", self.header.alg, self.verifying.len())
+        write!(f, "Tokens({:?})", self.access)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::domain::{Session, SessionId, Timestamp, User, UserId};
 use crate::storage::{Stored, View};
+use crate::tokens::Claims;
 
 /// The session of this name, if it is the user's and live.
 pub(super) fn live_session(
@@ -11,6 +12,12 @@ pub(super) fn live_session(
     now: Timestamp,
 ) -> Stored<Option<Session>> {
     Ok(view.session(id)?.filter(|session| session.user == user && session.is_live(now)))
+}
+
+/// The session that a token of ours stands for, if it is live and takes tokens under the key that signed this one.
+pub(super) fn session_of(view: &dyn View, claims: &Claims, now: Timestamp) -> Stored<Option<Session>> {
+    let session = live_session(view, &claims.session, claims.user, now)?;
+    Ok(session.filter(|session| !claims.under_access_key || session.takes_shared_key(claims.generation)))
 }
 
 /// The user of a foreign token, deactivated or not, if it is good for anybody.

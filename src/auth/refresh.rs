@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::{Stop, said};
 use super::exchange::Exchanging;
-use super::lookup::live_session;
+use super::lookup::session_of;
 use super::presenter::{Presenter, Rotated, judge};
 use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
@@ -79,7 +79,7 @@ impl Rotation {
 
     fn decide(&self, tx: &mut dyn Tx, trail: &mut Trail) -> Result<(Session, User), Stop> {
         let (claims, now) = (&self.claims, self.presenter.actor.at);
-        let session = live_session(tx, &claims.session, claims.user, now)?.ok_or(AuthError::TokenInvalid)?;
+        let session = session_of(tx, claims, now)?.ok_or(AuthError::TokenInvalid)?;
         let user = tx.user(claims.user)?.ok_or(AuthError::TokenInvalid)?;
         let presented = judge(tx, &session, claims, now, self.grace)?;
         // A stolen token is found out whatever became of the user.

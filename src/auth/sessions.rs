@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::ending::Ending;
-use super::lookup::live_session;
+use super::lookup::session_of;
 use super::presenter::judge;
 use super::trail::Trail;
 use super::{Auth, AuthError, Authenticated, Origin, exchange};
@@ -87,7 +87,10 @@ impl Auth {
     pub async fn log_out(self: &Arc<Self>, token: &str, origin: Origin) -> Result<(), AuthError> {
         let verified = self.parts.tokens.verify(token, TokenKind::Refresh, self.parts.clock.now())?;
         let ended = self.end(origin, move |tx, ending| match &verified {
-            Verified::Own(claims) => ending.one(tx, &claims.session, claims.user),
+            Verified::Own(claims) => {
+                let session = session_of(tx, claims, ending.actor.at)?;
+                session.map_or(Ok(false), |session| ending.session(tx, session).map(|()| true))
+            }
             Verified::Foreign(claims) => exchange::log_out(tx, ending, claims),
         });
         if ended.await? { Ok(()) } else { Err(AuthError::TokenInvalid) }
@@ -154,7 +157,7 @@ impl Auth {
 }
 
 fn is_good(view: &dyn View, claims: &Claims, now: Timestamp, grace: Duration) -> Stored<bool> {
-    let Some(session) = live_session(view, &claims.session, claims.user, now)? else { return Ok(false) };
+    let Some(session) = session_of(view, claims, now)? else { return Ok(false) };
     if !view.user(session.user)?.is_some_and(|user| user.is_active) {
         return Ok(false);
     }

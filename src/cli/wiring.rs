@@ -210,7 +210,7 @@ fn tokens(config: &Config, secret: &Secret) -> Result<Tokens, WiringError> {
         Signing::KeyFile { algorithm, path, text } => {
             let keys = KeySet::parse(*algorithm, text.expose())
                 .map_err(|error| WiringError::KeyFile { path: path.display().to_string(), error })?;
-            Tokens::with_keys(keys, access_ttl)
+            Tokens::with_keys(keys, &KeyRing::new(secret, &config.secret_key_fallbacks), access_ttl)
         }
     };
     let names = Names { issuer: config.tokens.issuer.clone(), audience: config.tokens.audience.clone() };

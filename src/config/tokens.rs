@@ -48,9 +48,9 @@ static ALGORITHM: Key = Key::new(
     "tokens.algorithm",
     Kind::Choice(&["HS256", "EdDSA", "ES256", "RS256"]),
     "HS256",
-    "How tokens are signed: HS256 under secret_key, as simplejwt does by default, or EdDSA, ES256 or RS256 under a key \
-     of their own, whose public half is at /.well-known/jwks.json. Tokens of another algorithm are refused: changing it \
-     logs everybody out.",
+    "How access tokens are signed: HS256 under secret_key, as simplejwt does by default, or EdDSA, ES256 or RS256 under \
+     a key of their own, whose public half is at /.well-known/jwks.json. Access tokens of another algorithm are refused. \
+     Refresh tokens are always HS256, under a key derived from secret_key.",
 );
 static KEY_FILE: Key = Key::new(
     "tokens.key_file",

@@ -21,8 +21,9 @@ static SECRET_KEY: Key = Key::new(
     "secret_key",
     Kind::Text(SECRET),
     "",
-    "Signs the tokens, and from it the keys for codes are derived. With a Django project's SECRET_KEY, that project \
-     accepts the tokens. At least 32 bytes, and neither a default nor a repetition; not needed in debug.",
+    "Signs access tokens; the keys for refresh tokens and codes are derived from it. With a Django project's SECRET_KEY, \
+     that project accepts the access tokens. At least 32 bytes, and neither a default nor a repetition; not needed in \
+     debug.",
 )
 .secret()
 .guide("SECRET_KEY");

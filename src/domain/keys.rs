@@ -8,13 +8,14 @@ use sha2::Sha256;
 
 use crate::domain::{PhoneNumber, Secret};
 
-/// The keys derived from one `SECRET_KEY` (HKDF-SHA-256, RFC 5869): the secret itself signs tokens, as Django's does,
-/// and nothing else.
+/// The keys derived from one `SECRET_KEY` (HKDF-SHA-256, RFC 5869): the secret itself signs access tokens, as Django's
+/// does, and nothing else.
 #[derive(Clone)]
 pub struct DerivedKeys {
     number: u32,
     code: [u8; 32],
     audit: [u8; 32],
+    refresh_token: [u8; 32],
 }
 
 /// Current keys first, then those of `SECRET_KEY_FALLBACKS`: what was hashed before a rollover is still recognised.
@@ -32,6 +33,7 @@ impl DerivedKeys {
             number: u32::from_be_bytes(expand(&hkdf, "freshk key number v1")),
             code: expand(&hkdf, "freshk code v1"),
             audit: expand(&hkdf, "freshk audit phone v1"),
+            refresh_token: expand(&hkdf, "freshk refresh token v1"),
         }
     }
 
@@ -43,6 +45,12 @@ impl DerivedKeys {
     /// A MAC under the key for codes and idempotency keys.
     pub fn code_mac(&self) -> Hmac<Sha256> {
         keyed(&self.code)
+    }
+
+    /// The key that signs refresh tokens. Whoever shares the secret, as a Django project does, cannot read or renew them
+    /// without deriving it.
+    pub const fn refresh_token_key(&self) -> &[u8; 32] {
+        &self.refresh_token
     }
 
     /// The hash by which audit rows of one phone are found without naming it.
@@ -110,6 +118,16 @@ mod tests {
         assert_ne!(ring.current().number(), old.number());
         let stranger = DerivedKeys::derive(&Secret::new("s".repeat(32)));
         assert!(ring.numbered(stranger.number()).is_none());
+    }
+
+    #[test]
+    fn each_purpose_has_a_key_of_its_own() {
+        let secret = Secret::new("k".repeat(32));
+        let DerivedKeys { code, audit, refresh_token, .. } = DerivedKeys::derive(&secret);
+        let keys = [code, audit, refresh_token, [b'k'; 32]];
+        for (n, key) in keys.iter().enumerate() {
+            assert!(!keys[..n].contains(key), "{n}");
+        }
     }
 
     #[test]

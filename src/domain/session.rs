@@ -34,6 +34,9 @@ pub struct Session {
     pub device: String,
     /// The address of the login or of the last rotation.
     pub ip: String,
+    /// The last generation whose refresh token may be under the key of access tokens: the one at which the session stood
+    /// when refresh tokens got a key of their own. None for a session opened since.
+    pub shared_key_until: Option<u32>,
 }
 
 /// What every request with an access token must know of its session, and no more: these are held in memory by the
@@ -146,6 +149,7 @@ impl Session {
             ended: None,
             device: login.device,
             ip: login.ip,
+            shared_key_until: None,
         }
     }
 
@@ -174,6 +178,12 @@ impl Session {
     /// Whether it can still be used at `now`: once its refresh token has expired, nothing brings it back.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.standing().is_live(now)
+    }
+
+    /// Whether a refresh token of `generation` under the key of access tokens, which a Django project may hold too, can be
+    /// one that was issued here. It rotates once at most: what that gives has a key that only we have.
+    pub fn takes_shared_key(&self, generation: u32) -> bool {
+        self.shared_key_until.is_some_and(|last| generation <= last)
     }
 
     /// Judges a refresh token of `generation` named `jti` at `now`. `rotated_away` is when that generation was, while
@@ -379,6 +389,17 @@ mod tests {
         let server = Server::new();
         let verdict = server.session.present(0, "another", None, server.now, GRACE);
         assert_eq!(verdict, Presented::Reuse);
+    }
+
+    #[test]
+    fn a_token_under_the_shared_key_is_good_up_to_the_generation_of_the_migration() {
+        let session = Server::new().session;
+        assert!(!session.takes_shared_key(0), "a new session has none");
+        let old = Session { generation: 3, shared_key_until: Some(3), ..session };
+        assert!(old.takes_shared_key(3) && old.takes_shared_key(2));
+        let rotated = old.rotated("4".into(), Timestamp::from_millis(0), &lifetimes());
+        assert!(!rotated.takes_shared_key(4), "nor has what follows");
+        assert!(rotated.takes_shared_key(3), "its answer may have been lost");
     }
 
     #[test]

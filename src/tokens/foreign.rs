@@ -2,11 +2,11 @@
 //!
 //! They name no session here, and are HS256 whatever signs ours: a public key never checks them.
 
-use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::{Frame, Names, TokenError, TokenKind, UserIdClaim, strict_header, validation};
+use super::signer::Signer;
+use super::{Frame, Names, TokenError, TokenKind, UserIdClaim};
 use crate::domain::{Secret, Timestamp, UserId};
 
 /// The digits of a `jti`, as simplejwt and we write it.
@@ -25,11 +25,8 @@ pub struct ForeignClaims {
     pub expires_at: Timestamp,
 }
 
-/// The secrets under which foreign tokens are good.
-pub(super) struct ForeignKeys {
-    keys: Vec<DecodingKey>,
-    validation: Validation,
-}
+/// The secrets under which foreign tokens are good; they sign nothing here.
+pub(super) struct ForeignKeys(Signer);
 
 /// The payload as simplejwt writes it; whatever else a project put into it is not ours to judge.
 #[derive(Deserialize)]
@@ -54,10 +51,7 @@ struct Payload {
 impl ForeignKeys {
     pub(super) fn new(secret: &Secret, fallbacks: &[Secret]) -> Self {
         let secrets = std::iter::once(secret).chain(fallbacks);
-        Self {
-            keys: secrets.map(|secret| DecodingKey::from_secret(secret.expose().as_bytes())).collect(),
-            validation: validation(JwtAlgorithm::HS256),
-        }
+        Self(Signer::hs256(secrets.map(|secret| secret.expose().as_bytes())))
     }
 
     /// Reads a token of the given kind at `now`; which names it may carry, `names` says, as of ours.
@@ -72,7 +66,7 @@ impl ForeignKeys {
         now: Timestamp,
     ) -> Result<ForeignClaims, TokenError> {
         let Payload { token_type, exp, jti, user_id, nbf, iss, aud, .. } =
-            self.payload(token).ok_or(TokenError::Invalid)?;
+            self.0.read(token).ok_or(TokenError::Invalid)?;
         if jti.len() != JTI_DIGITS || !jti.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(TokenError::Invalid);
         }
@@ -80,12 +74,6 @@ impl ForeignKeys {
         let user = frame.check(kind, names, now)?;
         let expires_at = Timestamp::from_millis(exp.saturating_mul(1000));
         Ok(ForeignClaims { kind, jti, user, expires_at })
-    }
-
-    fn payload(&self, token: &str) -> Option<Payload> {
-        strict_header(token)?;
-        let decoded = self.keys.iter().map(|key| jsonwebtoken::decode(token, key, &self.validation));
-        decoded.filter_map(Result::ok).map(|token| token.claims).next()
     }
 }
 

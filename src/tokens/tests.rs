@@ -98,6 +98,39 @@ fn what_we_sign_we_accept_and_kinds_never_interchange() {
     assert_eq!(tokens().verify(&pair.access, TokenKind::Refresh, now()), Err(TokenError::Invalid));
 }
 
+/// A Django project that has the secret and routes simplejwt's refresh view cannot renew a session that ended here.
+#[test]
+fn a_refresh_token_has_a_key_that_is_derived_from_the_secret() {
+    let refresh = pair().refresh;
+    let (body, tag) = refresh.rsplit_once('.').unwrap();
+    assert!(body.starts_with("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9."));
+    let signature = |key: &[u8]| {
+        let mac = Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(body);
+        BASE64URL_NOPAD.encode(&mac.finalize().into_bytes())
+    };
+    assert_ne!(signature(SECRET.as_bytes()), tag);
+    let ring = KeyRing::new(&Secret::new(SECRET), &[]);
+    assert_eq!(signature(ring.current().refresh_token_key()), tag);
+
+    let under_access_key = |token: &str| match tokens().verify(token, TokenKind::Refresh, now()) {
+        Ok(Verified::Own(claims)) => claims.under_access_key,
+        other => panic!("{other:?}"),
+    };
+    assert!(!under_access_key(&refresh));
+    let mut claims = claims();
+    claims["token_type"] = json!("refresh");
+    assert!(under_access_key(&signed(&claims)), "as they were issued before");
+}
+
+/// The derived key makes refresh tokens alone: an access token under it opens nothing.
+#[test]
+fn s14_an_access_token_under_the_key_of_refresh_tokens_is_refused() {
+    let tokens = tokens();
+    let access = tokens.refresh.sign(&claims()).unwrap();
+    assert_eq!(verify(&access), Err(TokenError::Invalid));
+    assert_eq!(tokens.verify(&access, TokenKind::Refresh, now()), Err(TokenError::Invalid));
+}
+
 #[test]
 fn one_second_past_exp_is_expired() {
     let token = pair().access;
@@ -186,6 +219,12 @@ fn s15_fallbacks_verify_and_strangers_do_not() {
     assert_eq!(stranger.verify(&token, TokenKind::Access, now()), Err(TokenError::Invalid));
     let anew = rolled.pair(&session(), &user(), "a".repeat(32), now()).unwrap();
     assert!(stranger.verify(&anew.access, TokenKind::Access, now()).is_ok());
+    let before = pair().refresh;
+    assert!(
+        rolled.verify(&before, TokenKind::Refresh, now()).is_ok(),
+        "its key is derived from the fallback"
+    );
+    assert_eq!(stranger.verify(&before, TokenKind::Refresh, now()), Err(TokenError::Invalid));
 }
 
 #[test]

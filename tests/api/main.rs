@@ -29,6 +29,7 @@ mod refresh;
 mod secrecy;
 mod sessions;
 mod settling;
+mod shared_key;
 mod steps;
 mod storage_faults;
 mod support;

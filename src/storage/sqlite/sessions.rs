@@ -8,7 +8,7 @@ use crate::domain::{Session, SessionId, Timestamp, UserId};
 macro_rules! columns {
     () => {
         "id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, created_at, expires_at, \
-         last_used_at, ended_at, end_reason, device, ip"
+         last_used_at, ended_at, end_reason, device, ip, shared_key_until"
     };
 }
 
@@ -29,15 +29,15 @@ const NOTE_ROTATION: &str = "INSERT INTO rotations (session_id, generation, rota
 const FORGET_ROTATIONS: &str = "DELETE FROM rotations WHERE session_id = ?1 AND rotated_at < ?2";
 
 const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \
-     refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+     refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip, \
+     shared_key_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 pub(super) const COUNT_LIVE: &str =
     "SELECT count(*) FROM sessions WHERE ifnull(ended_at, refresh_expires_at) > ?1";
 
 const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?4, generation_used = ?5, \
      issued_at = ?6, refresh_expires_at = ?7, created_at = ?8, expires_at = ?9, last_used_at = ?10, \
-     ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14 WHERE id = ?1";
+     ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14, shared_key_until = ?15 WHERE id = ?1";
 
 pub(super) fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Option<Session>> {
     conn.prepare_cached(BY_ID)?.query_row([id], session).optional()
@@ -99,7 +99,8 @@ fn write(conn: &Connection, sql: &str, session: &Session) -> rusqlite::Result<()
         session.ended.map(|(at, _)| at),
         session.ended.map(|(_, reason)| reason),
         session.device,
-        session.ip
+        session.ip,
+        session.shared_key_until
     ])?;
     one_row(changed)
 }
@@ -123,5 +124,6 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         ended,
         device: row.get(12)?,
         ip: row.get(13)?,
+        shared_key_until: row.get(14)?,
     })
 }

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::*;
+use crate::domain::keys::KeyRing;
 use crate::domain::session::{Lifetimes, Login};
 use crate::domain::{PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
-use crate::tokens::{Names, TokenError, TokenKind, Tokens};
+use crate::tokens::{Names, TokenError, TokenKind, TokenPair, Tokens, Verified};
 
 const ASYMMETRIC: [Algorithm; 3] = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
 
@@ -19,10 +20,15 @@ fn now() -> Timestamp {
 }
 
 fn tokens_of(algorithm: Algorithm, text: &str) -> Tokens {
-    Tokens::with_keys(KeySet::parse(algorithm, text).unwrap(), Duration::from_mins(15))
+    let ring = KeyRing::new(&Secret::new("r".repeat(32)), &[]);
+    Tokens::with_keys(KeySet::parse(algorithm, text).unwrap(), &ring, Duration::from_mins(15))
 }
 
 fn access(tokens: &Tokens) -> String {
+    pair(tokens).access
+}
+
+fn pair(tokens: &Tokens) -> TokenPair {
     let lifetimes = Lifetimes {
         access: Duration::from_mins(15),
         refresh: Duration::from_hours(30 * 24),
@@ -40,7 +46,7 @@ fn access(tokens: &Tokens) -> String {
         joined_at: now(),
         has_foreign_tokens: false,
     };
-    tokens.pair(&session, &user, "a".repeat(32), now()).unwrap().access
+    tokens.pair(&session, &user, "a".repeat(32), now()).unwrap()
 }
 
 fn good(tokens: &Tokens, token: &str) -> bool {
@@ -78,6 +84,23 @@ fn what_a_key_signs_is_accepted_and_names_the_key() {
         for private in ["d", "p", "q", "k"] {
             assert!(key.get(private).is_none(), "{algorithm:?} publishes {private}");
         }
+    }
+}
+
+/// Whoever holds the public keys reads access tokens; refresh tokens are nobody's but ours, in the one form.
+#[test]
+fn s14_refresh_tokens_are_hs256_whatever_signs_access_tokens() {
+    for algorithm in ASYMMETRIC {
+        let tokens = tokens_of(algorithm, &generate(algorithm).unwrap());
+        let refresh = pair(&tokens).refresh;
+        assert_eq!(part(&refresh, 0), json!({ "typ": "JWT", "alg": "HS256" }), "{algorithm:?}");
+        let under_access_key = |token: &str| match tokens.verify(token, TokenKind::Refresh, now()) {
+            Ok(Verified::Own(claims)) => claims.under_access_key,
+            other => panic!("{algorithm:?}: {other:?}"),
+        };
+        assert!(!under_access_key(&refresh));
+        let before = tokens.access.sign(&part(&refresh, 1)).unwrap();
+        assert!(under_access_key(&before), "{algorithm:?}: as they were issued before");
     }
 }
 

@@ -80,6 +80,20 @@ fn the_steps_lead_from_the_first_schema_to_the_current_one() {
     assert_eq!(version(&migrated).unwrap(), version(&current).unwrap());
 }
 
+/// A session that stands at the migration holds a refresh token under the key of access tokens.
+#[test]
+fn sessions_that_stand_take_refresh_tokens_of_the_shared_key_up_to_their_generation() {
+    let bed = first_schema();
+    let session =
+        "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at,
+                       created_at, expires_at, last_used_at, device, ip)
+                   VALUES ('a', 1, 7, 'j', 1, 0, 9, 0, 9, 0, '', '')";
+    bed.stranger().execute_batch(session).unwrap();
+    let conn = migrate(&bed, MIGRATIONS).unwrap();
+    let until: u32 = conn.query_row("SELECT shared_key_until FROM sessions", [], |row| row.get(0)).unwrap();
+    assert_eq!(until, 7);
+}
+
 #[test]
 fn nothing_missing_makes_no_backup() {
     let bed = first_schema();

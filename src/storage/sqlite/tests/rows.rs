@@ -98,7 +98,8 @@ fn sessions_are_read_as_they_were_written() {
     let open = session(1, user);
     tx.insert_session(&open).unwrap();
     assert_eq!(tx.session(&open.id).unwrap(), Some(open.clone()));
-    let ended = Session { generation: 3, generation_used: true, ..open }.ended(after(5), EndReason::Logout);
+    let ended = Session { generation: 3, generation_used: true, shared_key_until: Some(2), ..open }
+        .ended(after(5), EndReason::Logout);
     tx.update_session(&ended).unwrap();
     assert_eq!(tx.session(&ended.id).unwrap(), Some(ended));
     assert_eq!(tx.session(&session(2, user).id).unwrap(), None);
