@@ -3,9 +3,6 @@
 //! All that is wrong is told at once, with its mend, and no fault ever shows a secret. Nothing here reads the
 //! environment of the process: that is an argument, as everything else is.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use crate::domain::Secret;
 use crate::domain::policy::{OtpPolicy, Policy, Retention};
 
@@ -13,8 +10,10 @@ pub mod backup;
 pub mod database;
 pub mod dev_secret;
 pub mod fault;
+mod file;
 pub mod http_url;
 pub mod instant;
+pub mod key;
 pub mod keys;
 mod layers;
 pub mod limits;
@@ -25,20 +24,23 @@ mod secrets;
 pub mod server;
 pub mod show;
 pub mod sms;
+mod sources;
 mod test_numbers;
 pub mod tokens;
 mod top;
 pub mod twilio;
 pub mod users;
 mod value;
+mod values;
+mod variables;
 
 pub use fault::{Fault, Faults};
 pub use secrets::Weakness;
 pub use show::Setting;
+pub use sources::Sources;
 
 use backup::Backup;
 use database::Database;
-use layers::{Layer, Values};
 use limits::Limits;
 use log::{Audit, Log};
 use reader::Reader;
@@ -47,30 +49,7 @@ use sms::Sms;
 use test_numbers::Digits;
 use tokens::Tokens;
 use users::{Phone, Privacy, Users};
-
-/// The file that is read where `--config` names none.
-const FILE: &str = "freshk.toml";
-/// The env file that is read where `--env-file` names none.
-const ENV_FILE: &str = ".env";
-
-/// Where the configuration may come from.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    /// `--config`: a file that must exist.
-    pub config: Option<PathBuf>,
-    /// `--env-file`: a file that must exist.
-    pub env_file: Option<PathBuf>,
-    /// `--database`
-    pub database: Option<String>,
-    /// `--listen`
-    pub listen: Option<String>,
-    /// `--dev`: debug, whatever the other layers say.
-    pub dev: bool,
-    /// The environment.
-    pub environment: BTreeMap<String, String>,
-    /// What relative names of files are relative to.
-    pub directory: PathBuf,
-}
+use values::Values;
 
 /// The whole configuration; it exists only without a fault.
 #[derive(Clone, Debug)]
@@ -129,16 +108,9 @@ impl Config {
     /// Everything that is wrong, at once.
     pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-        let above = layers(sources, &mut faults, &mut warnings);
-        let values = Values::lay(above.clone()).and_then(|values| {
-            let debug = layers::debug(&values);
-            let all = std::iter::once(layers::defaults(debug)).chain(above);
-            Values::lay(all).map(|values| (values, debug))
-        });
-        let (values, debug) = match values {
-            Ok(laid) => laid,
-            Err(fault) => return Err(Faults(vec![fault])),
-        };
+        let above = layers::above_defaults(sources, &mut faults, &mut warnings);
+        let debug = layers::debug(&Values::lay(above.clone()));
+        let values = Values::lay(std::iter::once(layers::defaults(debug)).chain(above));
         let mut reader = Reader::new(&values, debug, faults, warnings);
         let config = Self::read(&mut reader);
         let Reader { faults, warnings, .. } = reader;
@@ -205,51 +177,6 @@ impl Config {
         }
     }
 }
-
-/// All layers but the defaults, the lowest first.
-fn layers(sources: &Sources, faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -> Vec<Layer> {
-    let mut found = Vec::new();
-    let read = |named: Option<&PathBuf>, usual: &str, flag: &str, faults: &mut Vec<Fault>| {
-        let name = named.map_or_else(|| usual.to_owned(), |path| path.display().to_string());
-        let path = sources.directory.join(named.map_or(Path::new(usual), PathBuf::as_path));
-        match layers::read(&path, &name, flag, named.is_some()) {
-            Ok(text) => text.map(|text| (name, path, text)),
-            Err(fault) => {
-                faults.push(fault);
-                None
-            }
-        }
-    };
-    if let Some((name, path, text)) = read(sources.config.as_ref(), FILE, "--config", faults) {
-        let layer = layers::file(&name, &text, faults);
-        warn_of_open_file(&layer, &path, &name, warnings);
-        found.push(layer);
-    }
-    if let Some((name, path, text)) = read(sources.env_file.as_ref(), ENV_FILE, "--env-file", faults) {
-        let variables = layers::env_file(&name, &text, faults);
-        let layer = layers::variables(&name, &variables, faults, warnings);
-        warn_of_open_file(&layer, &path, &name, warnings);
-        found.push(layer);
-    }
-    found.push(layers::variables("environment", &sources.environment, faults, warnings));
-    found.push(layers::flags(sources));
-    found
-}
-
-/// A file with secrets that everybody on the machine can read is worth a word.
-#[cfg(unix)]
-fn warn_of_open_file(layer: &Layer, path: &Path, name: &str, warnings: &mut Vec<String>) {
-    use std::os::unix::fs::PermissionsExt as _;
-    const OTHERS_READ: u32 = 0o004;
-    let open = std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & OTHERS_READ != 0);
-    if open && layer.holds_secrets() {
-        warnings.push(format!("{name} holds secrets and everybody can read it: chmod 600 {name}"));
-    }
-}
-
-/// Elsewhere the mode of a file says nothing.
-#[cfg(not(unix))]
-fn warn_of_open_file(_: &Layer, _: &Path, _: &str, _: &mut Vec<String>) {}
 
 #[cfg(test)]
 mod tests;

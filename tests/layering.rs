@@ -53,7 +53,6 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["domain", "random"],
         &[
             "data_encoding",
-            "config",
             "dotenvy",
             "humantime",
             "bytesize",

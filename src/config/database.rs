@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::fault::quoted;
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 
 /// `[database]`

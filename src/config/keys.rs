@@ -1,75 +1,9 @@
 //! The table of keys: the one place that names them, for parsing, for the search for unknown keys, for `config show`,
-//! for `freshk.toml.example` and for `docs/configuration.md`.
+//! for `freshk.toml.example` and for the README.
 
+use super::fault::Fault;
+use super::key::{Key, Section};
 use super::{backup, database, limits, log, otp, server, sms, tokens, top, twilio, users};
-
-/// One key.
-#[derive(Debug)]
-pub struct Key {
-    /// Section and name, `otp.ttl`; a key of the top has no section.
-    pub name: &'static str,
-    /// What a value must be.
-    pub kind: Kind,
-    /// The default as text, in the form of an environment variable; empty where the key is not set by default.
-    pub default: &'static str,
-    /// The default while `debug` is on, where it differs.
-    pub in_debug: Option<&'static str>,
-    /// Whether the value is never shown.
-    pub secret: bool,
-    /// The environment name that the guide gives it.
-    pub guide: Option<&'static str>,
-    /// What it means, in a sentence or two.
-    pub doc: &'static str,
-}
-
-/// What a value must be. Bounds are inclusive.
-#[derive(Debug)]
-pub enum Kind {
-    /// A boolean as Django writes it.
-    Switch,
-    /// A whole number.
-    Number {
-        /// The least.
-        least: u64,
-        /// The most.
-        most: u64,
-    },
-    /// A length of time, such as `10m`.
-    Duration {
-        /// The shortest.
-        least: &'static str,
-        /// The longest.
-        most: &'static str,
-    },
-    /// A size in bytes, such as `16KiB`.
-    Size {
-        /// The least.
-        least: &'static str,
-        /// The most.
-        most: &'static str,
-    },
-    /// One of a few words.
-    Choice(&'static [&'static str]),
-    /// Text; what would be right, in words.
-    Text(&'static str),
-    /// A list of texts; what would be right, in words.
-    List(&'static str),
-    /// Networks with a number each.
-    Networks,
-    /// Tables, each a test number.
-    TestNumbers,
-}
-
-/// The keys that stand together.
-#[derive(Debug)]
-pub struct Section {
-    /// Its name in the file; empty for the keys above the first section.
-    pub name: &'static str,
-    /// What it is about.
-    pub doc: &'static str,
-    /// Its keys, in the order of the example.
-    pub keys: &'static [&'static Key],
-}
 
 /// Every section, in the order of the example.
 pub const SECTIONS: &[Section] = &[
@@ -96,79 +30,6 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|section| section.keys.iter().copied())
 }
 
-impl Key {
-    pub(super) const fn new(
-        name: &'static str,
-        kind: Kind,
-        default: &'static str,
-        doc: &'static str,
-    ) -> Self {
-        Self { name, kind, default, in_debug: None, secret: false, guide: None, doc }
-    }
-
-    pub(super) const fn secret(self) -> Self {
-        Self { secret: true, ..self }
-    }
-
-    pub(super) const fn guide(self, name: &'static str) -> Self {
-        Self { guide: Some(name), ..self }
-    }
-
-    pub(super) const fn in_debug(self, default: &'static str) -> Self {
-        Self { in_debug: Some(default), ..self }
-    }
-
-    /// The name inside its section: `ttl`.
-    pub fn leaf(&self) -> &'static str {
-        self.name.rsplit_once('.').map_or(self.name, |(_, leaf)| leaf)
-    }
-
-    /// The environment name that every key has: `FRESHK_OTP__TTL`.
-    pub fn environment(&self) -> String {
-        format!("{PREFIX}{}", self.name.replace('.', "__").to_uppercase())
-    }
-
-    /// Both environment names, the one that wins first.
-    pub(super) fn variables(&self) -> impl Iterator<Item = String> {
-        [Some(self.environment()), self.guide.map(str::to_owned)].into_iter().flatten()
-    }
-
-    /// Every name in the environment, as a person reads it; the guide's own first, since it is the shorter.
-    pub(super) fn how_to_set(&self) -> String {
-        self.guide.map_or_else(|| self.environment(), str::to_owned)
-    }
-}
-
-impl Kind {
-    /// What would be right.
-    pub fn right(&self) -> String {
-        match self {
-            Self::Switch => "true or false".to_owned(),
-            Self::Number { least, most } => format!("a whole number from {least} to {most}"),
-            Self::Duration { least, most } => {
-                format!("a duration with its unit, from {least} to {most}, such as 45s, 10m or 30d")
-            }
-            Self::Size { least, most } => format!("a size from {least} to {most}, such as 16KiB"),
-            Self::Choice(words) => format!("one of: {}", words.join(", ")),
-            Self::Text(right) | Self::List(right) => (*right).to_owned(),
-            Self::Networks => {
-                "networks with a number each: { \"100.64.0.0/10\" = 50 } in the file, 100.64.0.0/10=50,… in the \
-                 environment"
-                    .to_owned()
-            }
-            Self::TestNumbers => {
-                "a [[sms.test_numbers]] for each, with phone = \"+15005550006\", code = \"as many digits as \
-                 otp.length says, drawn at random\" (for example with: shuf -rn6 -i0-9 | tr -d '\\n'), until = \"2026-12-31\" and perhaps existing_user = true; in the environment \
-                 +15005550006=digits@2026-12-31,…, perhaps with @existing_user after one"
-                    .to_owned()
-            }
-        }
-    }
-}
-
-/// What the environment names of all keys begin with.
-pub(super) const PREFIX: &str = "FRESHK_";
-
 /// The known name that is most like `name`; `known` gives both the name to compare and the name to tell.
 ///
 /// A key in the wrong section is most like the key of that name in the right one.
@@ -185,6 +46,15 @@ pub(super) fn nearest(name: &str, known: impl Iterator<Item = String>, separator
         .filter(|(likeness, _)| *likeness >= LEAST)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// A key that nobody knows.
+pub(super) fn unknown(name: &str, nearest: Option<String>, origin: &str) -> Fault {
+    let mend = match nearest {
+        Some(known) => format!("did you mean {known}?"),
+        None => "`freshk config example` shows every key".to_owned(),
+    };
+    Fault::new(name, "there is no such key", mend).from(origin)
 }
 
 #[cfg(test)]

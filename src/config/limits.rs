@@ -1,6 +1,6 @@
 //! `[limits]`: quotas and the flood guard.
 
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use crate::domain::policy::LimitPolicy;
 

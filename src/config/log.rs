@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::quoted;
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 
 /// `[log]`

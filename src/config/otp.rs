@@ -1,6 +1,6 @@
 //! `[otp]`: codes.
 
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use crate::domain::policy::OtpPolicy;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::fault::Fault;
-use super::keys::{Key, Kind};
-use super::layers::Values;
+use super::key::{Key, Kind};
 use super::value::{self, Raw};
+use super::values::Values;
 
 /// Reads keys one by one. A faulty key gives its default, so that reading goes on and every fault is found.
 pub(super) struct Reader<'a> {

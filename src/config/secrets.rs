@@ -2,7 +2,7 @@
 //! around them that was not meant. No fault shows one.
 
 use super::fault::Fault;
-use super::keys::Key;
+use super::key::Key;
 use super::reader::Reader;
 use crate::domain::Secret;
 

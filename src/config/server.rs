@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::fault::quoted;
 use super::http_url::{HttpUrl, is_host};
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::value;
 

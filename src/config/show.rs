@@ -1,7 +1,8 @@
 //! The table of keys, shown: as it stands, as an example, as documentation.
 
-use super::keys::{self, Key, Kind, SECTIONS};
-use super::layers::Values;
+use super::key::{Key, Kind};
+use super::keys::{self, SECTIONS};
+use super::values::Values;
 
 /// What a key is set to and where that came from; a secret is masked.
 #[derive(Clone, Debug)]

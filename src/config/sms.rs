@@ -1,7 +1,7 @@
 //! `[sms]`: who sends the codes, and in what words.
 
 use super::fault::quoted;
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::test_numbers::{self, Digits};
 use super::twilio::{self, Twilio};

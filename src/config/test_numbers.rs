@@ -3,7 +3,7 @@
 
 use super::fault::quoted;
 use super::instant;
-use super::keys::Key;
+use super::key::Key;
 use super::reader::Reader;
 use super::value::{self, Raw};
 use crate::domain::test_number::MOST;

@@ -1,6 +1,6 @@
 //! The keys above the first section.
 
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::secrets::Purpose;
 use crate::domain::Secret;

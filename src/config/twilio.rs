@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fault::quoted;
 use super::http_url::HttpUrl;
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::secrets::Purpose;
 use super::sms;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fault::quoted;
-use super::keys::{Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 
 /// `[users]`

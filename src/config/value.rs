@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use config::{Value, ValueKind};
 use ipnet::IpNet;
+use toml::Value;
 
 use super::fault::quoted;
 
@@ -22,10 +22,10 @@ pub(super) enum Raw {
 }
 
 impl Raw {
-    /// Takes a layered value; nested arrays and tables become text that no key takes.
+    /// Takes a value of a TOML file; nested arrays and tables become text that no key takes.
     pub(super) fn new(value: &Value) -> Self {
-        match &value.kind {
-            ValueKind::Array(items) => items
+        match value {
+            Value::Array(items) => items
                 .iter()
                 .map(rows)
                 .collect::<Option<Vec<_>>>()
@@ -92,10 +92,7 @@ impl Raw {
 
 /// The rows of a table, sorted; `None` for what is none.
 fn rows(value: &Value) -> Option<Vec<(String, String)>> {
-    let ValueKind::Table(table) = &value.kind else { return None };
-    let mut rows: Vec<_> = table.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    rows.sort();
-    Some(rows)
+    Some(value.as_table()?.iter().map(|(name, value)| (name.clone(), text(value))).collect())
 }
 
 fn pairs(rows: &[(String, String)]) -> String {
@@ -103,7 +100,15 @@ fn pairs(rows: &[(String, String)]) -> String {
 }
 
 fn text(value: &Value) -> String {
-    value.kind.to_string()
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(switch) => switch.to_string(),
+        Value::Datetime(instant) => instant.to_string(),
+        Value::Array(_) => "[…]".to_owned(),
+        Value::Table(_) => "{…}".to_owned(),
+    }
 }
 
 /// A boolean as Django's settings are commonly written; case does not matter.

@@ -1,0 +1,23 @@
+//! Where the configuration may come from, as arguments.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Where the configuration may come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`: a file that must exist.
+    pub config: Option<PathBuf>,
+    /// `--env-file`: a file that must exist.
+    pub env_file: Option<PathBuf>,
+    /// `--database`
+    pub database: Option<String>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--dev`: debug, whatever the other layers say.
+    pub dev: bool,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+    /// What relative names of files are relative to.
+    pub directory: PathBuf,
+}
