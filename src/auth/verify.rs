@@ -19,7 +19,7 @@ use crate::domain::policy::OtpPolicy;
 use crate::domain::quota::{Endpoint, Quota};
 use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, TestNumber, Timestamp, User};
 use crate::random;
-use crate::storage::{Stored, Tx};
+use crate::storage::{Fault, Stored, Tx};
 use crate::tokens::TokenPair;
 
 /// How long a verify may be repeated with the same `Idempotency-Key`: the phone lost the answer.
@@ -77,6 +77,14 @@ struct Opened {
     session: Session,
     user: User,
     is_new_user: bool,
+}
+
+/// A login that may be repeated.
+struct Repeatable<'c> {
+    /// What it was made with.
+    challenge: &'c Challenge,
+    /// The session to give again, or why the right code gets none.
+    session: Result<Session, AuthError>,
 }
 
 impl Auth {
@@ -169,22 +177,28 @@ impl Attempt {
             return Err(if self.conceal { AuthError::InvalidOtp } else { AuthError::UserNotFound }.into());
         }
         let test = self.test_number(tx)?;
-        if let Some(repeated) = self.repeated(tx, trail, &latest, user.as_ref(), test.as_ref())? {
-            return Ok(repeated);
-        }
         let left =
             quota::failures_left(tx, trail, &self.actor, channel, phone.as_str(), &self.otp.failures())?;
+        let repeatable = self.repeatable(tx, &latest, user.as_ref())?;
         // A guess costs a unit of the day for each code that it is tried against: on the last one the newest is tried
         // alone (S6).
         let usable: Vec<_> = alive
             .into_iter()
             .filter(|challenge| !challenge.is_over_tried(self.otp.max_attempts))
+            .chain(repeatable.as_ref().map(|repeatable| repeatable.challenge))
             .take(left)
             .collect();
         // Every usable code is compared, so that time does not tell which one was right.
-        let right: Vec<_> =
-            usable.iter().filter_map(|each| Some((each, self.proof(each, test.as_ref())?))).collect();
-        if let Some((challenge, proof)) = right.first() {
+        let right: Vec<_> = usable
+            .iter()
+            .filter_map(|each| Some((each.id, each, self.proof(each, test.as_ref())?)))
+            .collect();
+        if let Some(Repeatable { challenge, session }) = repeatable
+            && right.iter().any(|(id, ..)| *id == challenge.id)
+        {
+            return self.repeat(tx, trail, session?, user);
+        }
+        if let Some((_, challenge, proof)) = right.first() {
             self.log_in(tx, trail, challenge, *proof, &latest, user)
         } else {
             self.count_wrong(tx, trail, &latest, &usable, user.as_ref())?;
@@ -210,15 +224,14 @@ impl Attempt {
         Some(OpenedBy::TestNumber { until: test.until })
     }
 
-    /// The session of a login whose answer was lost, if this is the same phone, code and `Idempotency-Key` again.
-    fn repeated(
+    /// The latest login whose answer may have been lost, if this call has its `Idempotency-Key`. The code that it was made
+    /// with is guessed against like any other, or a key that others can know would let them try all codes.
+    fn repeatable<'c>(
         &self,
-        tx: &mut dyn Tx,
-        trail: &mut Trail,
-        latest: &[Challenge],
+        tx: &dyn Tx,
+        latest: &'c [Challenge],
         user: Option<&User>,
-        test: Option<&TestNumber>,
-    ) -> Result<Option<Opened>, Stop> {
+    ) -> Stored<Option<Repeatable<'c>>> {
         let (Some(key), Some(user)) = (&self.request.idempotency_key, user) else { return Ok(None) };
         let now = self.actor.at;
         for challenge in latest {
@@ -226,19 +239,32 @@ impl Attempt {
                 continue;
             };
             let same_key = self.idempotency_mac(key, challenge).is_some_and(|mac| mac.ct_eq(stored).into());
-            if now >= *at + REPEATABLE || !same_key || self.proof(challenge, test).is_none() {
+            if !same_key || now >= *at + REPEATABLE {
                 continue;
             }
-            if !user.is_active {
-                return Err(AuthError::AccountDisabled.into());
-            }
-            if let Some(session) = tx.session(session)?.filter(|session| session.is_live(now)) {
-                let line = self.actor.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
-                trail.add(tx, line.detail("repeated verify"))?;
-                return Ok(Some(Opened { session, user: user.clone(), is_new_user: false }));
-            }
+            // A phone that has refreshed has had its answer.
+            let session = tx.session(session)?.filter(|session| session.generation == 0);
+            let is_open = !challenge.is_over_tried(self.otp.max_attempts);
+            return Ok(session.filter(|session| is_open && session.is_live(now)).map(|session| Repeatable {
+                challenge,
+                session: if user.is_active { Ok(session) } else { Err(AuthError::AccountDisabled) },
+            }));
         }
         Ok(None)
+    }
+
+    /// Gives the session of a login again.
+    fn repeat(
+        &self,
+        tx: &mut dyn Tx,
+        trail: &mut Trail,
+        session: Session,
+        user: Option<User>,
+    ) -> Result<Opened, Stop> {
+        let user = user.ok_or(Fault::Broken)?;
+        let line = self.actor.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
+        trail.add(tx, line.detail("repeated verify"))?;
+        Ok(Opened { session, user, is_new_user: false })
     }
 
     fn idempotency_mac(&self, key: &Secret, challenge: &Challenge) -> Option<Vec<u8>> {
@@ -301,7 +327,10 @@ impl Attempt {
         }
         let (phone, now) = (self.request.phone.as_str(), self.actor.at);
         let mut over_tried = false;
-        for challenge in latest.iter().filter(|challenge| challenge.is_alive(now)) {
+        let counts = |challenge: &&Challenge| {
+            challenge.is_alive(now) || usable.iter().any(|usable| usable.id == challenge.id)
+        };
+        for challenge in latest.iter().filter(counts) {
             let guessed = challenge.clone().guessed_wrong();
             over_tried |= guessed.attempts == self.otp.max_attempts;
             tx.update_challenge(&guessed)?;

@@ -26,6 +26,7 @@ mod logs;
 mod metrics;
 mod options;
 mod refresh;
+mod repeated_verify;
 mod secrecy;
 mod sessions;
 mod settling;

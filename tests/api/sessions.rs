@@ -1,4 +1,4 @@
-//! Logging out, the list of devices, and the repeatable verify.
+//! Logging out, and the list of devices.
 
 use std::time::Duration;
 
@@ -156,52 +156,6 @@ async fn a_session_whose_tokens_have_all_expired_is_neither_listed_nor_counted()
     let new = app.log_in(PHONE).await;
     assert_eq!(sessions(&app, &new).await.len(), 2, "the forgotten phone's is over");
     assert_eq!(app.status(token(&refreshed, "access")).await.status, 200, "the one in use was not displaced");
-}
-
-async fn verify_with(app: &App, key: Option<&str>, otp: &str) -> Answer {
-    let call = app.build(Method::POST, VERIFY).json(&json!({ "phone_number": PHONE, "otp": otp }));
-    Answer::of(if let Some(key) = key { call.header("idempotency-key", key) } else { call }).await
-}
-
-#[tokio::test]
-async fn a_verify_repeated_within_a_minute_gives_the_same_session() {
-    const KEY: &str = "0123456789abcdef";
-    for (wait, status) in [(0, 200), (59, 200), (60, 400), (61, 400)] {
-        let app = app().await;
-        app.request(PHONE).await;
-        let code = app.code(PHONE);
-        let first = verify_with(&app, Some(KEY), &code).await.json();
-        app.clock.advance(SECOND * wait);
-        for (key, otp) in [
-            (None, code.as_str()),
-            (Some("another-key-of-16"), code.as_str()),
-            (Some(KEY), app.wrong_code(PHONE).as_str()),
-        ] {
-            assert_eq!(verify_with(&app, key, otp).await.code(), "invalid_otp", "{wait} {key:?}");
-        }
-        let again = verify_with(&app, Some(KEY), &code).await;
-        assert_eq!(again.status, status, "{wait}: {}", again.text);
-        if status == 200 {
-            assert_eq!(again.json()["refresh"], first["refresh"], "the same session, the same refresh token");
-            assert_eq!(again.json()["user"], first["user"]);
-        }
-        assert_eq!(app.count("SELECT count(*) FROM sessions"), 1);
-    }
-}
-
-#[tokio::test]
-async fn a_repeated_verify_opens_no_session_that_has_ended() {
-    const KEY: &str = "0123456789abcdef";
-    let app = app().await;
-    app.request(PHONE).await;
-    let code = app.code(PHONE);
-    let login = verify_with(&app, Some(KEY), &code).await.json();
-    app.post(LOGOUT, &json!({ "refresh": token(&login, "refresh") })).await;
-    assert_eq!(verify_with(&app, Some(KEY), &code).await.code(), "invalid_otp");
-    let long = "k".repeat(129);
-    for key in ["short", long.as_str(), "with a space in it"] {
-        assert_eq!(verify_with(&app, Some(key), &code).await.code(), "bad_request", "{key}");
-    }
 }
 
 #[tokio::test]
