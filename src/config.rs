@@ -1,6 +1,6 @@
 //! Every key, read and judged before anything starts: flags, environment, env file, `freshk.toml`, defaults.
 //!
-//! All that is wrong is told at once, with its mend, and no fault ever shows a secret. Nothing here reads the
+//! All that is wrong is told at once, with what to do, and no fault ever shows a secret. Nothing here reads the
 //! environment of the process: that is an argument, as everything else is.
 
 use crate::domain::Secret;
@@ -34,13 +34,14 @@ mod value;
 mod values;
 mod variables;
 
-pub use fault::{Fault, Faults};
+pub use fault::{Fault, Faults, Warning};
 pub use secrets::Weakness;
 pub use show::Setting;
 pub use sources::Sources;
 
 use backup::Backup;
 use database::Database;
+use fault::Findings;
 use limits::Limits;
 use log::{Audit, Log};
 use reader::Reader;
@@ -98,7 +99,7 @@ pub struct Loaded {
     /// Every key with its value, masked if secret, and its origin.
     pub settings: Vec<Setting>,
     /// What is not wrong, but should be told to the operator.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Config {
@@ -107,13 +108,13 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
-        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-        let above = layers::above_defaults(sources, &mut faults, &mut warnings);
+        let mut findings = Findings::default();
+        let above = layers::above_defaults(sources, &mut findings);
         let debug = layers::debug(&Values::lay(above.clone()));
         let values = Values::lay(std::iter::once(layers::defaults(debug)).chain(above));
-        let mut reader = Reader::new(&values, debug, faults, warnings);
+        let mut reader = Reader::new(&values, debug, findings);
         let config = Self::read(&mut reader);
-        let Reader { faults, warnings, .. } = reader;
+        let Findings { faults, warnings } = reader.findings;
         match config {
             Some(config) if faults.is_empty() => {
                 Ok(Loaded { config, settings: show::settings(&values), warnings })

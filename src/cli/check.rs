@@ -52,7 +52,7 @@ pub fn run(args: &CheckArgs, global: &Global, output: &mut Output) -> Result<(),
         // Nothing else can be judged by a configuration that does not stand.
         Err(Faults(faults)) => {
             let lines = faults.into_iter().map(|fault| {
-                Line::fail("configuration", format!("{}: {}", fault.key, fault.problem), fault.mend)
+                Line::fail("configuration", format!("{}: {}", fault.key, fault.problem), fault.help)
             });
             vec![Group { name: "Configuration", lines: lines.collect() }]
         }
@@ -100,7 +100,7 @@ impl Group {
                 "check": line.what,
                 "verdict": line.verdict.as_str(),
                 "found": line.found,
-                "mend": line.mend,
+                "help": line.help,
             })
         })
     }

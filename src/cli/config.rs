@@ -45,7 +45,12 @@ fn show(global: &Global, output: &mut Output) -> Result<(), CliError> {
             .iter()
             .map(|setting| json!({ "key": setting.key.name, "value": setting.value, "origin": setting.origin }))
             .collect();
-        output.json(&json!({ "settings": settings, "warnings": loaded.warnings }))?;
+        let warnings: Vec<_> = loaded
+            .warnings
+            .iter()
+            .map(|warning| json!({ "problem": warning.problem, "help": warning.help }))
+            .collect();
+        output.json(&json!({ "settings": settings, "warnings": warnings }))?;
     } else {
         let rows = loaded.settings.into_iter().map(|setting| {
             [setting.key.name.to_owned(), setting.value.unwrap_or_else(|| "-".to_owned()), setting.origin]

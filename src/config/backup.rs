@@ -25,13 +25,13 @@ static DIR: Key = Key::new(
 );
 static EVERY: Key = Key::new(
     "backup.every",
-    Kind::Duration { least: "1m", most: "30d" },
+    Kind::Duration { min: "1m", max: "30d" },
     "1d",
     "How often the server makes one.",
 );
 static KEEP: Key = Key::new(
     "backup.keep",
-    Kind::Number { least: 1, most: 10_000 },
+    Kind::Number { min: 1, max: 10_000 },
     "7",
     "How many of them are kept; the oldest goes.",
 );

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, in words that mend it.
+//! What is wrong with a configuration or should be told of it, each with what to do.
 
 use std::fmt;
 
@@ -11,8 +11,24 @@ pub struct Fault {
     pub origin: Option<String>,
     /// What is wrong; never shows a secret.
     pub problem: String,
-    /// What would be right.
-    pub mend: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// What is not wrong, but should be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What was found; never shows a secret.
+    pub problem: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) faults: Vec<Fault>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// Everything that is wrong, at once.
@@ -21,13 +37,26 @@ pub struct Faults(pub Vec<Fault>);
 
 impl Fault {
     /// A fault of a key, file or flag that has no value to blame.
-    pub(super) fn new(key: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { key: key.into(), origin: None, problem: problem.into(), mend: mend.into() }
+    pub(super) fn new(key: impl Into<String>, problem: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { key: key.into(), origin: None, problem: problem.into(), help: help.into() }
     }
 
     /// The same, with the place that the value came from.
     pub(super) fn from(self, origin: impl Into<String>) -> Self {
         Self { origin: Some(origin.into()), ..self }
+    }
+}
+
+impl Findings {
+    /// Notes a warning.
+    pub(super) fn warn(&mut self, problem: impl Into<String>, help: impl Into<String>) {
+        self.warnings.push(Warning { problem: problem.into(), help: help.into() });
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n    {}", self.problem, self.help)
     }
 }
 
@@ -37,7 +66,7 @@ impl fmt::Display for Fault {
         if let Some(origin) = &self.origin {
             write!(f, ", from {origin}")?;
         }
-        write!(f, "\n    {}\n    {}", self.problem, self.mend)
+        write!(f, "\n    {}\n    {}", self.problem, self.help)
     }
 }
 

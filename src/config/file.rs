@@ -11,7 +11,7 @@ pub(super) fn layer(name: &str, text: &str, faults: &mut Vec<Fault>) -> Layer {
     let text = text.trim_start_matches('\u{feff}');
     match text.parse::<toml::Table>() {
         Ok(table) => walk(&table, "", name, &mut layer, faults),
-        Err(error) => faults.push(Fault::new(name, problem(&error, text), "mend the file at that place")),
+        Err(error) => faults.push(Fault::new(name, problem(&error, text), "correct the file at that place")),
     }
     layer
 }
@@ -27,8 +27,8 @@ fn walk(table: &toml::Table, section: &str, file: &str, layer: &mut Layer, fault
         {
             walk(inner, &path, file, layer, faults);
         } else if is_section {
-            let mend = format!("write [{path}] on a line of its own and its keys below");
-            faults.push(Fault::new(path, "it is a section, and stands here as a value", mend).from(file));
+            let help = format!("write [{path}] on a line of its own and its keys below");
+            faults.push(Fault::new(path, "it is a section, and stands here as a value", help).from(file));
         } else {
             let known = keys::all().map(|key| key.name.to_owned());
             faults.push(keys::unknown(&path, nearest(&path, known, "."), file));
@@ -65,7 +65,7 @@ mod tests {
         let text =
             "debg = true\notp = 5\n[opt]\nttl = \"5m\"\n[limits]\nips = 4\n[sms.templates]\nde = \"x\"\n";
         layer("freshk.toml", text, &mut faults);
-        let told: Vec<_> = faults.iter().map(|fault| (fault.key.as_str(), fault.mend.as_str())).collect();
+        let told: Vec<_> = faults.iter().map(|fault| (fault.key.as_str(), fault.help.as_str())).collect();
         assert_eq!(told[0], ("debg", "did you mean debug?"));
         assert_eq!(told[1], ("limits.ips", "did you mean limits.ip?"));
         assert_eq!(told[2], ("opt.ttl", "did you mean otp.ttl?"));

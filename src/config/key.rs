@@ -27,23 +27,23 @@ pub enum Kind {
     /// A whole number.
     Number {
         /// The least.
-        least: u64,
+        min: u64,
         /// The most.
-        most: u64,
+        max: u64,
     },
     /// A length of time, such as `10m`.
     Duration {
         /// The shortest.
-        least: &'static str,
+        min: &'static str,
         /// The longest.
-        most: &'static str,
+        max: &'static str,
     },
     /// A size in bytes, such as `16KiB`.
     Size {
         /// The least.
-        least: &'static str,
+        min: &'static str,
         /// The most.
-        most: &'static str,
+        max: &'static str,
     },
     /// One of a few words.
     Choice(&'static [&'static str]),
@@ -116,11 +116,11 @@ impl Kind {
     pub fn right(&self) -> String {
         match self {
             Self::Switch => "true or false".to_owned(),
-            Self::Number { least, most } => format!("a whole number from {least} to {most}"),
-            Self::Duration { least, most } => {
-                format!("a duration with its unit, from {least} to {most}, such as 45s, 10m or 30d")
+            Self::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Duration { min, max } => {
+                format!("a duration with its unit, from {min} to {max}, such as 45s, 10m or 30d")
             }
-            Self::Size { least, most } => format!("a size from {least} to {most}, such as 16KiB"),
+            Self::Size { min, max } => format!("a size from {min} to {max}, such as 16KiB"),
             Self::Choice(words) => format!("one of: {}", words.join(", ")),
             Self::Text(right) | Self::List(right) => (*right).to_owned(),
             Self::Networks => {

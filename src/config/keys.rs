@@ -50,11 +50,11 @@ pub(super) fn nearest(name: &str, known: impl Iterator<Item = String>, separator
 
 /// A key that nobody knows.
 pub(super) fn unknown(name: &str, nearest: Option<String>, origin: &str) -> Fault {
-    let mend = match nearest {
+    let help = match nearest {
         Some(known) => format!("did you mean {known}?"),
         None => "`freshk config example` shows every key".to_owned(),
     };
-    Fault::new(name, "there is no such key", mend).from(origin)
+    Fault::new(name, "there is no such key", help).from(origin)
 }
 
 #[cfg(test)]

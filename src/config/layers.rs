@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::fault::Fault;
+use super::fault::{Fault, Findings};
 use super::sources::Sources;
 use super::value::{self, Raw};
 use super::values::{Layer, Values};
@@ -15,53 +15,49 @@ const FILE: &str = "freshk.toml";
 const ENV_FILE: &str = ".env";
 
 /// All layers but the defaults, the lowest first.
-pub(super) fn above_defaults(
-    sources: &Sources,
-    faults: &mut Vec<Fault>,
-    warnings: &mut Vec<String>,
-) -> Vec<Layer> {
+pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<Layer> {
     let mut found = Vec::new();
-    let read = |named: Option<&PathBuf>, usual: &str, flag: &str, faults: &mut Vec<Fault>| {
+    let read = |named: Option<&PathBuf>, usual: &str, flag: &str, findings: &mut Findings| {
         let name = named.map_or_else(|| usual.to_owned(), |path| path.display().to_string());
         let path = sources.directory.join(named.map_or(Path::new(usual), PathBuf::as_path));
         match read_text(&path, &name, flag, named.is_some()) {
             Ok(text) => text.map(|text| (name, path, text)),
             Err(fault) => {
-                faults.push(fault);
+                findings.faults.push(fault);
                 None
             }
         }
     };
-    if let Some((name, path, text)) = read(sources.config.as_ref(), FILE, "--config", faults) {
-        let layer = file::layer(&name, &text, faults);
-        warn_of_open_file(&layer, &path, &name, warnings);
+    if let Some((name, path, text)) = read(sources.config.as_ref(), FILE, "--config", findings) {
+        let layer = file::layer(&name, &text, &mut findings.faults);
+        warn_of_open_file(&layer, &path, &name, findings);
         found.push(layer);
     }
-    if let Some((name, path, text)) = read(sources.env_file.as_ref(), ENV_FILE, "--env-file", faults) {
-        let variables = variables::env_file(&name, &text, faults);
-        let layer = variables::layer(&name, &variables, faults, warnings);
-        warn_of_open_file(&layer, &path, &name, warnings);
+    if let Some((name, path, text)) = read(sources.env_file.as_ref(), ENV_FILE, "--env-file", findings) {
+        let variables = variables::env_file(&name, &text, &mut findings.faults);
+        let layer = variables::layer(&name, &variables, findings);
+        warn_of_open_file(&layer, &path, &name, findings);
         found.push(layer);
     }
-    found.push(variables::layer("environment", &sources.environment, faults, warnings));
+    found.push(variables::layer("environment", &sources.environment, findings));
     found.push(flags(sources));
     found
 }
 
 /// A file with secrets that everybody on the machine can read is worth a word.
 #[cfg(unix)]
-fn warn_of_open_file(layer: &Layer, path: &Path, name: &str, warnings: &mut Vec<String>) {
+fn warn_of_open_file(layer: &Layer, path: &Path, name: &str, findings: &mut Findings) {
     use std::os::unix::fs::PermissionsExt as _;
     const OTHERS_READ: u32 = 0o004;
     let open = std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & OTHERS_READ != 0);
     if open && layer.holds_secrets() {
-        warnings.push(format!("{name} holds secrets and everybody can read it: chmod 600 {name}"));
+        findings.warn(format!("{name} holds secrets and everybody can read it"), format!("chmod 600 {name}"));
     }
 }
 
 /// Elsewhere the mode of a file says nothing.
 #[cfg(not(unix))]
-fn warn_of_open_file(_: &Layer, _: &Path, _: &str, _: &mut Vec<String>) {}
+fn warn_of_open_file(_: &Layer, _: &Path, _: &str, _: &mut Findings) {}
 
 /// The flags.
 fn flags(sources: &Sources) -> Layer {
@@ -99,12 +95,12 @@ fn read_text(path: &Path, name: &str, flag: &str, named: bool) -> Result<Option<
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(None),
         Err(error) => {
-            let mend = if error.kind() == io::ErrorKind::NotFound {
+            let help = if error.kind() == io::ErrorKind::NotFound {
                 format!("name a file that exists, or leave {flag} out")
             } else {
                 "see to it that the file can be read, as UTF-8 text".to_owned()
             };
-            let fault = Fault::new(name, format!("it cannot be read: {error}"), mend);
+            let fault = Fault::new(name, format!("it cannot be read: {error}"), help);
             Err(if named { fault.from(flag) } else { fault })
         }
     }

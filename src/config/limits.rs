@@ -19,22 +19,18 @@ const MOST: u64 = 1_000_000;
 
 static IP: Key = Key::new(
     "limits.ip",
-    Kind::Number { least: 0, most: MOST },
+    Kind::Number { min: 0, max: MOST },
     "5",
     "Calls of one endpoint by one address in any window; 0 turns the limit off.",
 );
 static USER: Key = Key::new(
     "limits.user",
-    Kind::Number { least: 0, most: MOST },
+    Kind::Number { min: 0, max: MOST },
     "3",
     "Codes for one phone in any window; 0 turns the limit off.",
 );
-static WINDOW: Key = Key::new(
-    "limits.window",
-    Kind::Duration { least: "1s", most: "1d" },
-    "1h",
-    "The sliding window of both.",
-);
+static WINDOW: Key =
+    Key::new("limits.window", Kind::Duration { min: "1s", max: "1d" }, "1h", "The sliding window of both.");
 static IP_SCOPE: Key = Key::new(
     "limits.ip_scope",
     Kind::Choice(&["endpoint", "shared"]),
@@ -43,13 +39,13 @@ static IP_SCOPE: Key = Key::new(
 );
 static FLOOD_PER_SECOND: Key = Key::new(
     "limits.flood_per_second",
-    Kind::Number { least: 0, most: MOST },
+    Kind::Number { min: 0, max: MOST },
     "50",
     "Requests a second by one address, over all endpoints; 0 turns the guard off.",
 );
 static FLOOD_BURST: Key = Key::new(
     "limits.flood_burst",
-    Kind::Number { least: 1, most: MOST },
+    Kind::Number { min: 1, max: MOST },
     "100",
     "Requests that one address may send at once before that rate counts.",
 );

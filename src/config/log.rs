@@ -60,10 +60,10 @@ static FILE: Key = Key::new(
      name itself leads to the latest.",
 );
 static KEEP: Key =
-    Key::new("log.keep", Kind::Number { least: 1, most: 3650 }, "14", "How many of these files are kept.");
+    Key::new("log.keep", Kind::Number { min: 1, max: 3650 }, "14", "How many of these files are kept.");
 static RETENTION: Key = Key::new(
     "audit.retention",
-    Kind::Duration { least: "1d", most: "3650d" },
+    Kind::Duration { min: "1d", max: "3650d" },
     "90d",
     "How long the audit trail is kept.",
 );

@@ -7,38 +7,38 @@ use crate::domain::policy::OtpPolicy;
 static LENGTH: Key = Key::new(
     "otp.length",
     // Six at least: NIST SP 800-63B §3.1.3.2. Nine at most: what one draw gives without bias.
-    Kind::Number { least: 6, most: 9 },
+    Kind::Number { min: 6, max: 9 },
     "6",
     "Digits of a code.",
 );
 static TTL: Key = Key::new(
     "otp.ttl",
     // Ten hours at most: no SMS can be given longer to arrive (Twilio's ValidityPeriod).
-    Kind::Duration { least: "1s", most: "10h" },
+    Kind::Duration { min: "1s", max: "10h" },
     "10m",
     "How long a code is good.",
 );
 static MAX_ATTEMPTS: Key = Key::new(
     "otp.max_attempts",
-    Kind::Number { least: 1, most: 100 },
+    Kind::Number { min: 1, max: 100 },
     "5",
     "Wrong guesses that one code takes.",
 );
 static MAX_FAILURES: Key = Key::new(
     "otp.max_failures_per_day",
-    Kind::Number { least: 1, most: 1000 },
+    Kind::Number { min: 1, max: 1000 },
     "15",
     "Wrong guesses that one phone takes in a day, over all its codes; then it waits until the day has slid on.",
 );
 static COOLDOWN: Key = Key::new(
     "otp.resend_cooldown",
-    Kind::Duration { least: "0s", most: "1h" },
+    Kind::Duration { min: "0s", max: "1h" },
     "0s",
     "The least time between two codes for one phone.",
 );
 static LIVE_CODES: Key = Key::new(
     "otp.live_codes",
-    Kind::Number { least: 1, most: 2 },
+    Kind::Number { min: 1, max: 2 },
     "1",
     "How many codes of one phone may be good at once: with 2, a late SMS still works after the next was sent.",
 );

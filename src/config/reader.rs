@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::fault::Fault;
+use super::fault::{Fault, Findings};
 use super::key::{Key, Kind};
 use super::value::{self, Raw};
 use super::values::Values;
@@ -14,15 +14,13 @@ pub(super) struct Reader<'a> {
     values: &'a Values,
     /// Whether debug is on.
     pub(super) debug: bool,
-    /// What was wrong so far.
-    pub(super) faults: Vec<Fault>,
-    /// What is not wrong, but should be told.
-    pub(super) warnings: Vec<String>,
+    /// What was found so far.
+    pub(super) findings: Findings,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(values: &'a Values, debug: bool, faults: Vec<Fault>, warnings: Vec<String>) -> Self {
-        Self { values, debug, faults, warnings }
+    pub(super) fn new(values: &'a Values, debug: bool, findings: Findings) -> Self {
+        Self { values, debug, findings }
     }
 
     /// A boolean.
@@ -37,9 +35,9 @@ impl<'a> Reader<'a> {
 
     /// A whole number; the bounds of its key must fit the type.
     pub(super) fn number<N: TryFrom<u64> + Default>(&mut self, key: &Key) -> N {
-        let Kind::Number { least, most } = key.kind else { return N::default() };
+        let Kind::Number { min, max } = key.kind else { return N::default() };
         self.one(key, |text| {
-            let number = value::number(text, least, most)?;
+            let number = value::number(text, min, max)?;
             N::try_from(number).map_err(|_| format!("{number} is too much"))
         })
         .unwrap_or_default()
@@ -47,14 +45,14 @@ impl<'a> Reader<'a> {
 
     /// A duration.
     pub(super) fn duration(&mut self, key: &Key) -> Duration {
-        let Kind::Duration { least, most } = key.kind else { return Duration::ZERO };
-        self.one(key, |text| value::duration(text, least, most)).unwrap_or_default()
+        let Kind::Duration { min, max } = key.kind else { return Duration::ZERO };
+        self.one(key, |text| value::duration(text, min, max)).unwrap_or_default()
     }
 
     /// A size in bytes.
     pub(super) fn size(&mut self, key: &Key) -> usize {
-        let Kind::Size { least, most } = key.kind else { return 0 };
-        let size = self.one(key, |text| value::size(text, least, most)).unwrap_or_default();
+        let Kind::Size { min, max } = key.kind else { return 0 };
+        let size = self.one(key, |text| value::size(text, min, max)).unwrap_or_default();
         usize::try_from(size).unwrap_or(usize::MAX)
     }
 
@@ -119,21 +117,23 @@ impl<'a> Reader<'a> {
 
     /// Whether something is wrong with a key already; a rule between keys is judged only while each is good alone.
     pub(super) fn is_faulty(&self, key: &Key) -> bool {
-        self.faults.iter().any(|fault| fault.key == key.name)
+        self.findings.faults.iter().any(|fault| fault.key == key.name)
     }
 
     /// Notes that a key is wrong.
-    pub(super) fn fault(&mut self, key: &Key, problem: impl Into<String>, mend: impl Into<String>) {
-        let fault = Fault::new(key.name, problem, mend);
+    pub(super) fn fault(&mut self, key: &Key, problem: impl Into<String>, help: impl Into<String>) {
+        let fault = Fault::new(key.name, problem, help);
         // That a default does not do is no fault of a place.
-        self.faults.push(match self.origin(key).filter(|origin| !origin.starts_with("default")) {
+        self.findings.faults.push(match self.origin(key).filter(|origin| !origin.starts_with("default")) {
             Some(origin) => fault.from(origin),
             None => fault,
         });
     }
 
     pub(super) fn bad(&mut self, key: &Key, origin: &str, problem: String) {
-        self.faults.push(Fault::new(key.name, problem, format!("write {}", key.kind.right())).from(origin));
+        self.findings
+            .faults
+            .push(Fault::new(key.name, problem, format!("write {}", key.kind.right())).from(origin));
     }
 
     /// The guide's placeholders are as good as nothing: in debug they are passed over, with a warning.
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
             return Err("it is still the guide's placeholder".to_owned());
         }
         let found = format!("{} is still the guide's placeholder, and debug goes on without it", key.name);
-        self.warnings.push(format!("{found}: set it before production"));
+        self.findings.warn(found, "set it before production");
         Ok(None)
     }
 }

@@ -138,17 +138,21 @@ impl Reader<'_> {
         match Weakness::of(text) {
             None => {}
             // Refusing it would log everybody out who holds a token from before: it is told until it is taken away.
-            Some(weak @ Weakness::DjangoDefault) if purpose == Purpose::Fallback => self.warnings.push(format!(
-                "{}: a secret (not shown) is weak: {weak}: take it away once tokens.refresh_ttl has passed",
-                key.name
-            )),
-            Some(weak) if self.debug => self.warnings.push(format!(
-                "{}: the secret (not shown) is weak, and outside debug it is refused: {weak}: {HOW_TO_MAKE_ONE}",
-                key.name
-            )),
+            Some(weak @ Weakness::DjangoDefault) if purpose == Purpose::Fallback => self.findings.warn(
+                format!("{}: a secret (not shown) is weak: {weak}", key.name),
+                "take it away once tokens.refresh_ttl has passed",
+            ),
+            Some(weak) if self.debug => self.findings.warn(
+                format!(
+                    "{}: the secret (not shown) is weak, and outside debug it is refused: {weak}",
+                    key.name
+                ),
+                HOW_TO_MAKE_ONE,
+            ),
             Some(weak) => {
-                let fault = Fault::new(key.name, format!("the secret (not shown) is weak: {weak}"), HOW_TO_MAKE_ONE);
-                self.faults.push(fault.from(origin));
+                let fault =
+                    Fault::new(key.name, format!("the secret (not shown) is weak: {weak}"), HOW_TO_MAKE_ONE);
+                self.findings.faults.push(fault.from(origin));
                 return None;
             }
         }

@@ -82,25 +82,25 @@ static FORWARDED_HEADER: Key = Key::new(
 );
 static BODY_LIMIT: Key = Key::new(
     "server.body_limit",
-    Kind::Size { least: "1KiB", most: "16MiB" },
+    Kind::Size { min: "1KiB", max: "16MiB" },
     "16KiB",
     "The largest body of a request; more gets 413.",
 );
 static REQUEST_TIMEOUT: Key = Key::new(
     "server.request_timeout",
-    Kind::Duration { least: "1s", most: "10m" },
+    Kind::Duration { min: "1s", max: "10m" },
     "30s",
     "A client that has not sent its whole head or body by then is dropped, however slowly it drips.",
 );
 static MAX_CONNECTIONS: Key = Key::new(
     "server.max_connections",
-    Kind::Number { least: 1, most: 1_000_000 },
+    Kind::Number { min: 1, max: 1_000_000 },
     "10000",
     "Connections at once; more wait.",
 );
 static SHUTDOWN_TIMEOUT: Key = Key::new(
     "server.shutdown_timeout",
-    Kind::Duration { least: "0s", most: "10m" },
+    Kind::Duration { min: "0s", max: "10m" },
     "15s",
     "How long a shutdown waits for what is under way.",
 );

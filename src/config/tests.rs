@@ -151,19 +151,19 @@ fn s15_weak_secrets_are_refused_and_debug_tells_that_it_takes_them() {
             assert_eq!(faults.0.len(), 1, "{faults}");
             assert_eq!(faults.0[0].key, key);
             assert!(faults.0[0].problem.contains("weak: it "), "{faults}");
-            assert!(faults.0[0].mend.contains("`freshk key generate`"), "{faults}");
+            assert!(faults.0[0].help.contains("`freshk key generate`"), "{faults}");
             assert!(!faults.to_string().contains(&weak), "{faults}");
         }
         let loaded = debug(&[("SECRET_KEY", &weak)]).unwrap();
         assert_eq!(loaded.config.secret_key.unwrap().expose(), weak, "Django's own, for development");
         assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
-        assert!(loaded.warnings[0].contains("outside debug it is refused"), "{:?}", loaded.warnings);
+        assert!(loaded.warnings[0].problem.contains("outside debug it is refused"), "{:?}", loaded.warnings);
     }
     // Tokens from before the move stay good, and nobody forgets that they do.
     let moving = production(&[("SECRET_KEY_FALLBACKS", django)]).unwrap();
     assert_eq!(moving.config.secret_key_fallbacks.len(), 1);
     assert!(
-        moving.warnings.len() == 1 && moving.warnings[0].contains("take it away"),
+        moving.warnings.len() == 1 && moving.warnings[0].help.contains("take it away"),
         "{:?}",
         moving.warnings
     );
@@ -247,7 +247,7 @@ fn every_bad_value_is_told_with_what_would_be_right() {
         assert_eq!(faults.0.len(), 1, "{variable}={value}: {faults}");
         let fault = &faults.0[0];
         assert_eq!(fault.key, key, "{faults}");
-        assert!(!fault.mend.is_empty() && !fault.to_string().contains("hush"), "{faults}");
+        assert!(!fault.help.is_empty() && !fault.to_string().contains("hush"), "{faults}");
     }
 }
 

@@ -73,31 +73,31 @@ static AUDIENCE: Key = Key::new(
 );
 static ACCESS: Key = Key::new(
     "tokens.access_ttl",
-    Kind::Duration { least: "1s", most: "1d" },
+    Kind::Duration { min: "1s", max: "1d" },
     "15m",
     "How long an access token is good.",
 );
 static REFRESH: Key = Key::new(
     "tokens.refresh_ttl",
-    Kind::Duration { least: "1s", most: "3650d" },
+    Kind::Duration { min: "1s", max: "3650d" },
     "30d",
     "How long a refresh token is good, from its issue; so it slides with every rotation.",
 );
 static SESSION: Key = Key::new(
     "tokens.session_ttl",
-    Kind::Duration { least: "1s", most: "3650d" },
+    Kind::Duration { min: "1s", max: "3650d" },
     "365d",
     "The longest that a session lasts from its login, however often it is refreshed.",
 );
 static GRACE: Key = Key::new(
     "tokens.reuse_grace",
-    Kind::Duration { least: "0s", most: "1h" },
+    Kind::Duration { min: "0s", max: "1h" },
     "60s",
     "How long a refresh token that was rotated away may come again: a phone may have lost the answer.",
 );
 static MAX_SESSIONS: Key = Key::new(
     "tokens.max_sessions",
-    Kind::Number { least: 1, most: 1000 },
+    Kind::Number { min: 1, max: 1000 },
     "10",
     "Sessions of one user at once; the oldest goes.",
 );
@@ -193,7 +193,9 @@ fn key_file(reader: &mut Reader<'_>, algorithm: Algorithm, path: PathBuf) -> Sig
         Ok(text) => {
             if others_can_read(&path) {
                 let path = path.display();
-                reader.warnings.push(format!("{path} holds a key and others can read it: chmod 600 {path}"));
+                reader
+                    .findings
+                    .warn(format!("{path} holds a key and others can read it"), format!("chmod 600 {path}"));
             }
             Signing::KeyFile { algorithm, path, text: Secret::new(text) }
         }

@@ -114,43 +114,43 @@ static BASE_URL: Key = Key::new(
 );
 static CONNECT_TIMEOUT: Key = Key::new(
     "twilio.connect_timeout",
-    Kind::Duration { least: "10ms", most: "30s" },
+    Kind::Duration { min: "10ms", max: "30s" },
     "3s",
     "How long connecting may take.",
 );
 static TIMEOUT: Key = Key::new(
     "twilio.timeout",
-    Kind::Duration { least: "10ms", most: "60s" },
+    Kind::Duration { min: "10ms", max: "60s" },
     "10s",
     "How long a whole call may take.",
 );
 static MAX_IN_FLIGHT: Key = Key::new(
     "twilio.max_in_flight",
-    Kind::Number { least: 1, most: 1024 },
+    Kind::Number { min: 1, max: 1024 },
     "64",
     "Calls at once; more get 503.",
 );
 static PACE: Key = Key::new(
     "twilio.segments_per_second",
-    Kind::Number { least: 0, most: 10_000 },
+    Kind::Number { min: 0, max: 10_000 },
     "0",
     "Segments a second that are handed to Twilio; 0 leaves the pace, and the queue, to Twilio.",
 );
 static MAX_WAIT: Key = Key::new(
     "twilio.max_wait",
-    Kind::Duration { least: "0s", most: "60s" },
+    Kind::Duration { min: "0s", max: "60s" },
     "5s",
     "The longest that a paced message waits for its turn; one that would wait longer gets 503.",
 );
 static BREAKER_FAILURES: Key = Key::new(
     "twilio.breaker_failures",
-    Kind::Number { least: 1, most: 1000 },
+    Kind::Number { min: 1, max: 1000 },
     "5",
     "Time-outs and 5xx in a row after which Twilio is left alone; a fault of credentials or sender does so at once.",
 );
 static BREAKER_COOLDOWN: Key = Key::new(
     "twilio.breaker_cooldown",
-    Kind::Duration { least: "10ms", most: "1h" },
+    Kind::Duration { min: "10ms", max: "1h" },
     "30s",
     "For how long, before one call probes.",
 );
@@ -236,10 +236,10 @@ pub(super) fn read(reader: &mut Reader<'_>, wanted: bool) -> Option<Twilio> {
 
 /// Whether anybody set Twilio up at all.
 fn is_there(reader: &mut Reader<'_>, found: &Found) -> bool {
-    const MEND: &str = "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER (or an API key, or a messaging \
+    const HELP: &str = "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER (or an API key, or a messaging \
                         service), or debug = true on a machine for development";
     if found.enabled == Some(false) {
-        reader.fault(&ENABLED, "Twilio is turned off, and nobody else sends SMS", MEND);
+        reader.fault(&ENABLED, "Twilio is turned off, and nobody else sends SMS", HELP);
         return false;
     }
     let set = [&ACCOUNT_SID, &AUTH_TOKEN, &API_KEY_SID, &API_KEY_SECRET, &PHONE_NUMBER, &SERVICE_SID]
@@ -252,7 +252,7 @@ fn is_there(reader: &mut Reader<'_>, found: &Found) -> bool {
             "nobody sends the SMS: Twilio has no credentials"
         };
         let key = if found.enabled == Some(true) { &ENABLED } else { &sms::PROVIDER };
-        reader.fault(key, problem, MEND);
+        reader.fault(key, problem, HELP);
     }
     set
 }
@@ -306,8 +306,8 @@ fn whom_from(reader: &mut Reader<'_>, found: &Found) -> Option<Sender> {
 /// Notes that a key is missing, unless it is there and wrong, which was noted before.
 fn require(reader: &mut Reader<'_>, key: &Key, there: bool) {
     if !there && !reader.is_faulty(key) {
-        let mend = format!("set {} to {}", key.how_to_set(), key.kind.right());
-        reader.fault(key, "it is not set, and Twilio needs it", mend);
+        let help = format!("set {} to {}", key.how_to_set(), key.kind.right());
+        reader.fault(key, "it is not set, and Twilio needs it", help);
     }
 }
 

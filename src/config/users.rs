@@ -45,20 +45,20 @@ static ROLES: Key = Key::new("users.roles", Kind::List(ROLE), "retailer", "Every
 static FIRST_ID: Key = Key::new(
     "users.first_id",
     // Beyond 2^53 - 1 a number in JSON is no longer exact everywhere (RFC 8259 §6).
-    Kind::Number { least: 1, most: 9_007_199_254_740_991 },
+    Kind::Number { min: 1, max: 9_007_199_254_740_991 },
     "1",
     "The least id of a new user: beside a Django project, a number above all of its ids.",
 );
 static UNVERIFIED: Key = Key::new(
     "users.unverified_retention",
     // A day at least: longer than any code lives.
-    Kind::Duration { least: "1d", most: "3650d" },
+    Kind::Duration { min: "1d", max: "3650d" },
     "7d",
     "How long a user who registered here and never verified is kept.",
 );
 static MIN_DIGITS: Key = Key::new(
     "phone.min_digits",
-    Kind::Number { least: 7, most: 15 },
+    Kind::Number { min: 7, max: 15 },
     "10",
     "The fewest digits of a phone number after its +; some countries have numbers shorter than ten.",
 );

@@ -121,27 +121,27 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// A whole number within bounds.
-pub(super) fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+pub(super) fn number(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let number = text.parse().map_err(|_| format!("{} is not a whole number in range", quoted(text)))?;
-    within(number, &least, &most, text)
+    within(number, &min, &max, text)
 }
 
 /// A duration within bounds, all in humantime's form.
-pub(super) fn duration(text: &str, least: &str, most: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str, min: &str, max: &str) -> Result<Duration, String> {
     let parse = |text: &str| {
         humantime::parse_duration(text).map_err(|_| format!("{} is not a duration", quoted(text)))
     };
-    within(parse(text)?, &parse(least)?, &parse(most)?, text)
+    within(parse(text)?, &parse(min)?, &parse(max)?, text)
 }
 
 /// A size in bytes within bounds.
-pub(super) fn size(text: &str, least: &str, most: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str, min: &str, max: &str) -> Result<u64, String> {
     let parse = |text: &str| {
         text.parse::<bytesize::ByteSize>()
             .map(|size| size.as_u64())
             .map_err(|_| format!("{} is not a size", quoted(text)))
     };
-    within(parse(text)?, &parse(least)?, &parse(most)?, text)
+    within(parse(text)?, &parse(min)?, &parse(max)?, text)
 }
 
 /// A network in CIDR form, or one address as the network of itself alone.
@@ -152,10 +152,10 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| format!("{} is not a network or an address", quoted(text)))
 }
 
-fn within<T: PartialOrd>(value: T, least: &T, most: &T, text: &str) -> Result<T, String> {
-    if value < *least {
+fn within<T: PartialOrd>(value: T, min: &T, max: &T, text: &str) -> Result<T, String> {
+    if value < *min {
         Err(format!("{} is too little", quoted(text)))
-    } else if value > *most {
+    } else if value > *max {
         Err(format!("{} is too much", quoted(text)))
     } else {
         Ok(value)

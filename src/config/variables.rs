@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::Fault;
+use super::fault::{Fault, Findings};
 use super::key::{Key, PREFIX};
 use super::keys::{self, nearest};
 use super::value::Raw;
@@ -12,12 +12,7 @@ use super::values::Layer;
 ///
 /// Where a key has two names and both are set, `FRESHK_…` wins over the guide's: it cannot be meant for another
 /// program. If they differ, that is a warning.
-pub(super) fn layer(
-    place: &str,
-    variables: &BTreeMap<String, String>,
-    faults: &mut Vec<Fault>,
-    warnings: &mut Vec<String>,
-) -> Layer {
+pub(super) fn layer(place: &str, variables: &BTreeMap<String, String>, findings: &mut Findings) -> Layer {
     let mut layer = Layer::default();
     let set = |name: &String| variables.get(name).filter(|text| !text.trim().is_empty());
     for key in keys::all() {
@@ -25,13 +20,14 @@ pub(super) fn layer(
         let Some((text, name)) = found.first() else { continue };
         let origin = format!("{place} ({name})");
         if text.contains(char::REPLACEMENT_CHARACTER) {
-            faults.push(Fault::new(key.name, "it is not UTF-8", "write it in UTF-8").from(&origin));
+            findings.faults.push(Fault::new(key.name, "it is not UTF-8", "write it in UTF-8").from(&origin));
             continue;
         }
         if let Some((_, other)) = found.iter().find(|(other, _)| other != text) {
-            warnings.push(format!(
-                "{place} sets both {name} and {other}, to different values, and {name} wins: take one away"
-            ));
+            findings.warn(
+                format!("{place} sets both {name} and {other}, to different values, and {name} wins"),
+                "take one of the two away",
+            );
         }
         layer.set(key, Raw::Text((*text).clone()), &origin);
     }
@@ -39,7 +35,7 @@ pub(super) fn layer(
     let known: Vec<String> = keys::all().map(Key::environment).collect();
     for name in variables.keys().filter(|name| name.starts_with(PREFIX) && set(name).is_some()) {
         if !known.contains(name) {
-            faults.push(keys::unknown(name, nearest(name, known.iter().cloned(), "__"), place));
+            findings.faults.push(keys::unknown(name, nearest(name, known.iter().cloned(), "__"), place));
         }
     }
     layer
@@ -102,12 +98,12 @@ mod tests {
 
     #[test]
     fn two_names_of_one_key_the_longer_wins_and_a_difference_is_told() {
-        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let mut findings = Findings::default();
         let both = [("FRESHK_DEBUG", "0"), ("DEBUG", "1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        let layer = layer("environment", &both.into(), &mut faults, &mut warnings);
+        let layer = layer("environment", &both.into(), &mut findings);
         let (raw, origin) = Values::lay([layer]).get(&top::DEBUG).unwrap();
         assert_eq!((raw.one(), origin.as_str()), (Ok("0"), "environment (FRESHK_DEBUG)"));
-        assert_eq!(warnings.len(), 1);
-        assert!(faults.is_empty());
+        assert_eq!(findings.warnings.len(), 1);
+        assert!(findings.faults.is_empty());
     }
 }

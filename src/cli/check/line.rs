@@ -17,7 +17,7 @@ pub(super) struct Line {
     pub(super) what: &'static str,
     pub(super) found: String,
     /// Empty where nothing is to be done.
-    pub(super) mend: String,
+    pub(super) help: String,
 }
 
 impl Verdict {
@@ -32,22 +32,22 @@ impl Verdict {
 
 impl Line {
     pub(super) fn ok(what: &'static str, found: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, what, found: found.into(), mend: String::new() }
+        Self { verdict: Verdict::Ok, what, found: found.into(), help: String::new() }
     }
 
-    pub(super) fn warn(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warn, what, found: found.into(), mend: mend.into() }
+    pub(super) fn warn(what: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warn, what, found: found.into(), help: help.into() }
     }
 
-    pub(super) fn fail(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Fail, what, found: found.into(), mend: mend.into() }
+    pub(super) fn fail(what: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, what, found: found.into(), help: help.into() }
     }
 
     /// An error of ours says what is wrong and, after a semicolon, what to do.
     pub(super) fn told(what: &'static str, error: &impl Display) -> Self {
         let words = error.to_string();
         match words.split_once("; ") {
-            Some((found, mend)) => Self::fail(what, found, mend),
+            Some((found, help)) => Self::fail(what, found, help),
             None => Self::fail(what, words, "look at the file, its directory and its disk"),
         }
     }

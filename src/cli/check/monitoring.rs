@@ -104,28 +104,28 @@ fn read(address: SocketAddr) -> Result<String, String> {
 
 fn silent(config: &Config, address: SocketAddr, error: &str) -> Line {
     let found = format!("nothing to read on {address}: {error}");
-    let mend = match Holder::of(config.database.url.path()) {
+    let help = match Holder::of(config.database.url.path()) {
         Ok(Some(_)) => "restart the server, so that it takes ops.listen up; its log says if it cannot",
         _ => "start the server: systemctl start freshk, or `freshk serve`",
     };
-    Line::warn(MONITORING, found, mend)
+    Line::warn(MONITORING, found, help)
 }
 
 fn judged(page: &str, address: SocketAddr, now: Timestamp) -> Line {
     let last = page.lines().find_map(|line| line.strip_prefix(LAST_SCRAPE)?.trim().parse::<i64>().ok());
-    let mend = format!("have Prometheus read http://{address}/metrics, with the rules of docs/alerts.yml");
+    let help = format!("have Prometheus read http://{address}/metrics, with the rules of docs/alerts.yml");
     match last {
         None => Line::warn(
             MONITORING,
             format!("what answers on {address} is not this freshk"),
             "restart the server after an update, or give it an ops.listen of its own",
         ),
-        Some(0) => Line::warn(MONITORING, "nobody has read /metrics since the server's start", mend),
+        Some(0) => Line::warn(MONITORING, "nobody has read /metrics since the server's start", help),
         Some(last) => {
             let ago = Timestamp::from_millis(last.saturating_mul(1000)).until(now);
             if ago > SCRAPE {
                 let found = format!("nobody has read /metrics for {}", human(ago));
-                Line::warn(MONITORING, found, mend)
+                Line::warn(MONITORING, found, help)
             } else {
                 Line::ok(MONITORING, format!("http://{address}/metrics was read {} ago", human(ago)))
             }

@@ -41,8 +41,8 @@ fn table(group: &Group, screen: Screen) -> Table {
     table.set_width(screen.width.max(NARROWEST));
     for line in &group.lines {
         table.add_row([line.verdict.as_str(), line.what, "", &escaped(&line.found)]);
-        if !line.mend.is_empty() {
-            table.add_row(["", "", "->", &escaped(&line.mend)]);
+        if !line.help.is_empty() {
+            table.add_row(["", "", "->", &escaped(&line.help)]);
         }
     }
     for (column, width) in table.column_iter_mut().zip(COLUMNS.into_iter().chain([words])) {

@@ -21,8 +21,8 @@ const SKEW: Duration = Duration::from_secs(30);
 
 pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line> {
     let Provider::Twilio(twilio) = &config.sms.provider else {
-        let mend = "give Twilio's credentials, and set debug = false";
-        return vec![Line::warn(TWILIO, "codes are printed on the console", mend), text(config)];
+        let help = "give Twilio's credentials, and set debug = false";
+        return vec![Line::warn(TWILIO, "codes are printed on the console", help), text(config)];
     };
     let asked = if offline {
         vec![Line::warn(TWILIO, "not asked", "run `freshk check` without --offline")]
@@ -61,8 +61,8 @@ fn ask(twilio: &Twilio, now: Timestamp) -> Vec<Line> {
     let mut answer = match call.call() {
         Ok(answer) => answer,
         Err(error) => {
-            let mend = "check this machine's network and DNS, and twilio.base_url";
-            return vec![Line::warn(TWILIO, format!("cannot be reached: {}", words(&error)), mend)];
+            let help = "check this machine's network and DNS, and twilio.base_url";
+            return vec![Line::warn(TWILIO, format!("cannot be reached: {}", words(&error)), help)];
         }
     };
     let clock = answer.headers().get("date").and_then(|date| skew(date.to_str().ok()?, now));

@@ -29,12 +29,12 @@ pub(super) fn line(what: &'static str, place: &Path, bytes: u64) -> Line {
 fn judged(what: &'static str, room: Room, bytes: u64, place: &Path) -> Line {
     let need = bytes.saturating_add(SPARE);
     let found = format!("{} of {} are free", ByteSize(room.free), ByteSize(room.total));
-    let mend = format!("make room where {} lies, or give it a larger disk", place.display());
+    let help = format!("make room where {} lies, or give it a larger disk", place.display());
     if room.free < need {
         let found = format!("{found}; writing goes on for {} at most, a copy and 64 MiB", ByteSize(need));
-        Line::fail(what, found, mend)
+        Line::fail(what, found, help)
     } else if room.free < need.saturating_mul(2).max(PLENTY.min(room.total / 10)) {
-        Line::warn(what, format!("{found}; {} are needed for a copy", ByteSize(need)), mend)
+        Line::warn(what, format!("{found}; {} are needed for a copy", ByteSize(need)), help)
     } else {
         Line::ok(what, found)
     }
@@ -66,7 +66,7 @@ mod tests {
         ] {
             let line = judged("free disk", Room { free, total }, bytes, Path::new("freshk.db"));
             assert_eq!(line.verdict, expected, "{free} of {total} for {bytes}: {line:?}");
-            assert_eq!(line.mend.is_empty(), expected == Verdict::Ok, "{line:?}");
+            assert_eq!(line.help.is_empty(), expected == Verdict::Ok, "{line:?}");
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use super::line::{Line, counted};
 use crate::config::server::Server;
-use crate::config::{Config, Loaded, Weakness};
+use crate::config::{Config, Loaded, Warning, Weakness};
 
 pub(super) fn lines(loaded: &Loaded) -> Vec<Line> {
-    let mut lines: Vec<_> = loaded.warnings.iter().map(|warning| warned(warning)).collect();
+    let warned =
+        |Warning { problem, help }: &Warning| Line::warn("configuration", problem.as_str(), help.as_str());
+    let mut lines: Vec<_> = loaded.warnings.iter().map(warned).collect();
     if lines.is_empty() {
         lines.push(Line::ok("configuration", "no fault"));
     }
@@ -13,12 +15,6 @@ pub(super) fn lines(loaded: &Loaded) -> Vec<Line> {
     lines.extend(secret(loaded));
     lines.push(limits(&loaded.config));
     lines
-}
-
-/// A warning says what it is about and, after a colon, what to do.
-fn warned(warning: &str) -> Line {
-    let (found, mend) = warning.rsplit_once(": ").unwrap_or((warning, "see `freshk config show`"));
-    Line::warn("configuration", found, mend)
 }
 
 fn debug(config: &Config) -> Line {

@@ -82,7 +82,7 @@ impl SetUp {
         assert_eq!(faults.len(), 1, "{changes:?}: {expected}: {faults:#?}");
         let text = |name: &str| faults[0][name].as_str().unwrap();
         assert_eq!(format!("{} {}", text("verdict"), text("check")), expected, "{changes:?}: {faults:#?}");
-        assert!(text("mend").contains(mend) && !text("found").is_empty(), "{changes:?}: {mend}: {faults:#?}");
+        assert!(text("help").contains(mend) && !text("found").is_empty(), "{changes:?}: {mend}: {faults:#?}");
         assert_eq!(exit, i32::from(text("verdict") == "fail"), "{changes:?}: {faults:#?}");
     }
 }

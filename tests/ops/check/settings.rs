@@ -78,7 +78,7 @@ fn what_keeps_the_server_from_starting_is_a_fault_of_the_configuration_and_nothi
                 "{line}"
             );
         }
-        assert!(lines[0]["mend"].as_str().unwrap().contains(mend), "{change:?}: {told}");
+        assert!(lines[0]["help"].as_str().unwrap().contains(mend), "{change:?}: {told}");
         assert!(!told.to_string().contains("password"), "{told}");
     }
 }
