@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory as _;
 use freshk::api::ErrorCode;
+use freshk::cli::Cli;
+use freshk::config::keys;
 
 const RULES: &str = "docs/security.md";
 const NOT_YET: &str = "**Not yet.**";
@@ -104,6 +107,32 @@ fn the_files_that_the_documents_name_exist() {
 }
 
 #[test]
+fn the_keys_that_the_documents_name_exist() {
+    let sections: BTreeSet<_> =
+        keys::SECTIONS.iter().map(|section| section.name).filter(|name| !name.is_empty()).collect();
+    let known: BTreeSet<_> = keys::all().map(|key| key.name).collect();
+    let faults: Vec<_> = all_code()
+        .into_iter()
+        .filter(|(_, code)| code.chars().all(|char| char.is_ascii_lowercase() || ['_', '.'].contains(&char)))
+        .filter(|(_, code)| code.split_once('.').is_some_and(|(section, _)| sections.contains(section)))
+        .filter(|(_, code)| !known.contains(code.as_str()))
+        .map(|(page, code)| format!("{}: there is no key {code}", page.display()))
+        .collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_commands_that_the_documents_name_exist() {
+    let program = Cli::command();
+    let faults: Vec<_> = all_code()
+        .into_iter()
+        .filter(|(_, code)| code.strip_prefix("freshk ").is_some_and(|words| !is_known(&program, words)))
+        .map(|(page, code)| format!("{}: there is no command {code}", page.display()))
+        .collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
 fn the_app_document_has_every_error_that_an_app_can_get() {
     let page = read(Path::new("docs/app.md"));
     let known = code(&page);
@@ -176,6 +205,30 @@ fn prose(page: &str) -> String {
 /// What stands in backticks outside of blocks.
 fn code(page: &str) -> Vec<String> {
     without_blocks(page).split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The same of every page.
+fn all_code() -> Vec<(PathBuf, String)> {
+    pages()
+        .into_iter()
+        .flat_map(|page| code(&read(&page)).into_iter().map(move |code| (page.clone(), code)))
+        .collect()
+}
+
+/// Whether the program has this command with these options; what its arguments are is not looked at.
+fn is_known(program: &clap::Command, words: &str) -> bool {
+    let mut command = program;
+    words.split_whitespace().all(|word| {
+        if let Some(option) = word.strip_prefix("--") {
+            let mut options = command.get_arguments().chain(program.get_arguments());
+            return options.any(|argument| argument.get_long() == Some(option));
+        }
+        match command.find_subcommand(word) {
+            Some(subcommand) => command = subcommand,
+            None => return !command.has_subcommands(),
+        }
+        true
+    })
 }
 
 /// The targets of a page's links.
