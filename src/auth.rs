@@ -26,6 +26,7 @@ mod ending;
 mod error;
 mod exchange;
 mod flight;
+mod intent;
 mod lookup;
 mod opening;
 pub mod operator;
@@ -39,13 +40,15 @@ mod sessions;
 mod settle;
 mod status;
 mod trail;
+mod unsettled;
 mod upkeep;
 mod verify;
 
 pub use delivery::DeliveryReport;
 pub use error::AuthError;
+pub use flight::Sent;
 pub use quota::{Limited, QuotaState};
-pub use request::{CodeRequest, Sent};
+pub use request::CodeRequest;
 pub use status::Authenticated;
 pub use verify::{LoggedIn, VerifyRequest};
 
@@ -66,7 +69,7 @@ pub struct Parts {
     /// Chance.
     pub random: Arc<dyn Random>,
     /// The numbers to obey.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// Counts.
     pub metrics: Metrics,
 }
@@ -77,6 +80,7 @@ pub struct Auth {
     early: EarlyNo,
     flights: Arc<flight::Flights>,
     sends: recent::RecentSends,
+    unsettled: unsettled::Unsettled,
     touching: sessions::Touching,
     tasks: TaskTracker,
 }
@@ -109,6 +113,7 @@ impl Auth {
             early: EarlyNo::new(),
             flights: Arc::default(),
             sends: recent::RecentSends::default(),
+            unsettled: unsettled::Unsettled::default(),
             touching: sessions::Touching::default(),
             tasks: TaskTracker::new(),
         })

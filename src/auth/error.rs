@@ -61,6 +61,18 @@ pub enum AuthError {
     Internal,
 }
 
+impl AuthError {
+    /// The same without what tells that the number has an account: only one who got messages from us can reply STOP.
+    pub(super) fn concealed(self) -> Self {
+        match self {
+            Self::SmsDeliveryFailed { retry_after, .. } => {
+                Self::SmsDeliveryFailed { opted_out: None, retry_after }
+            }
+            other => other,
+        }
+    }
+}
+
 /// After what time a full write queue or an absent database is worth another try.
 const STORAGE_RETRY: Duration = Duration::from_secs(1);
 

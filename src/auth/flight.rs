@@ -11,8 +11,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{AuthError, Sent};
+use super::AuthError;
 use crate::domain::{ChallengeId, Channel, PhoneNumber};
+
+/// A code is on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Whether the number was never verified; always false where accounts are concealed.
+    pub is_new_user: bool,
+    /// How long the code is good.
+    pub expires_in: Duration,
+}
 
 type Key = (Channel, PhoneNumber);
 type Outcome = Result<Sent, AuthError>;

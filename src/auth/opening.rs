@@ -1,7 +1,7 @@
 //! Opening a session: within the most that a user may have, and told in the audit trail.
 
 use super::ending::end;
-use super::request::TEST_NUMBER;
+use super::intent::TEST_NUMBER;
 use super::trail::Trail;
 use super::{Auth, Origin};
 use crate::domain::audit::{Actor, AuditEvent};

@@ -1,71 +1,88 @@
 //! write#2: what became of an SMS, and what follows for its code, its user and the user's quota.
 
+use std::sync::Arc;
+
+use super::recent::ExpectedOutcome;
 use super::trail::Trail;
-use super::{Auth, quota};
+use super::{AuthError, quota};
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::message::{Message, MessageState};
+use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
-use crate::domain::{Challenge, ChallengeId, MessageId, PhoneNumber, Timestamp, User};
-use crate::sms::{Accepted, Failure, SendOutcome};
+use crate::domain::{
+    Challenge, ChallengeId, ChallengeState, Channel, MessageId, PhoneNumber, Timestamp, User,
+};
+use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
 use crate::storage::{Fault, Stored, Tx};
 
 /// How many of a phone's latest challenges can still be open: those of a window, and a few that failed.
 pub(super) const LATEST: usize = 16;
 
+/// What became of a request's message.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// What the sender said.
+    Sent(SendOutcome),
+    /// Nothing was sent, and nobody is to notice: all goes on as a send would have ended.
+    Withheld(ExpectedOutcome),
+}
+
+impl Outcome {
+    /// Why the caller is told that no code was sent.
+    pub(super) fn refusal(&self) -> Option<AuthError> {
+        let reason = match self {
+            Self::Sent(SendOutcome::Accepted(_)) | Self::Withheld(ExpectedOutcome::Accepted) => return None,
+            Self::Sent(SendOutcome::Unknown(failure) | SendOutcome::Refused(failure)) => {
+                failure.reason.clone()
+            }
+            Self::Withheld(ExpectedOutcome::Unknown | ExpectedOutcome::Refused) => FailureReason::Delivery,
+            Self::Withheld(ExpectedOutcome::CountryNotAllowed) => FailureReason::CountryNotAllowed,
+        };
+        Some(reason.into())
+    }
+
+    /// How far the message has come; `None` where there is none.
+    pub(super) const fn reached(&self) -> Option<MessageState> {
+        match self {
+            Self::Sent(outcome) => Some(outcome.state()),
+            Self::Withheld(_) => None,
+        }
+    }
+}
+
 /// Everything that write#2 needs beside the outcome.
+#[derive(Clone)]
 pub(super) struct Settlement {
     pub(super) challenge: ChallengeId,
-    actor: Actor,
-    phone: PhoneNumber,
-    message: Option<MessageId>,
-    role: String,
-    live_codes: usize,
+    pub(super) actor: Actor,
+    pub(super) phone: PhoneNumber,
+    /// `None` where nothing is sent.
+    pub(super) message: Option<MessageId>,
+    pub(super) policy: Arc<Policy>,
 }
 
 impl Settlement {
-    pub(super) fn new(
-        auth: &Auth,
-        actor: Actor,
-        phone: PhoneNumber,
-        challenge: ChallengeId,
-        message: Option<MessageId>,
-    ) -> Self {
-        let policy = auth.policy();
-        Self {
-            challenge,
-            actor,
-            phone,
-            message,
-            role: policy.default_role.clone(),
-            live_codes: policy.otp.live_codes,
-        }
-    }
-
-    /// Settles at `now`; no `outcome` means that nothing was sent and nobody is to notice.
-    pub(super) fn write(
-        mut self,
-        tx: &mut dyn Tx,
-        outcome: Option<SendOutcome>,
-        now: Timestamp,
-    ) -> Stored<Trail> {
+    /// Settles at `now`.
+    pub(super) fn write(mut self, tx: &mut dyn Tx, outcome: Outcome, now: Timestamp) -> Stored<Trail> {
         self.actor.at = now;
         let mut trail = Trail::default();
         let challenge = tx.challenge(self.challenge)?.ok_or(Fault::Broken)?;
+        let live_codes = self.policy.otp.live_codes;
         match outcome {
-            None => accept(tx, challenge, self.live_codes)?,
-            Some(SendOutcome::Accepted(accepted)) => {
-                accept(tx, challenge, self.live_codes)?;
-                let user = ensure_user(tx, &mut trail, &self.actor, &self.phone, &self.role)?;
+            Outcome::Withheld(outcome) => self.write_withheld(tx, &mut trail, challenge, outcome)?,
+            Outcome::Sent(SendOutcome::Accepted(accepted)) => {
+                accept(tx, challenge, live_codes)?;
+                let user = self.ensure_user(tx, &mut trail)?;
                 self.note_accepted(tx, accepted)?;
                 trail.add(tx, self.actor.did(AuditEvent::SmsSent).user(user.id))?;
             }
-            Some(SendOutcome::Unknown(failure)) => {
-                let fate = lose(tx, challenge, self.live_codes)?;
-                let user = ensure_user(tx, &mut trail, &self.actor, &self.phone, &self.role)?;
+            Outcome::Sent(SendOutcome::Unknown(failure)) => {
+                let fate = lose(tx, challenge, live_codes)?;
+                let user = self.ensure_user(tx, &mut trail)?;
                 self.note_failed(tx, MessageState::Unknown, &failure)?;
                 trail.add(tx, fate.line(&self.actor, &failure.detail).user(user.id))?;
             }
-            Some(SendOutcome::Refused(failure)) => {
+            Outcome::Sent(SendOutcome::Refused(failure)) => {
                 refund(tx, &challenge, now)?;
                 tx.update_challenge(&challenge.failed())?;
                 self.note_failed(tx, MessageState::Failed, &failure)?;
@@ -74,6 +91,45 @@ impl Settlement {
             }
         }
         Ok(trail)
+    }
+
+    /// Whether it is about a code for this phone.
+    pub(super) fn is_of(&self, channel: Channel, phone: &PhoneNumber) -> bool {
+        self.actor.channel == Some(channel) && self.phone == *phone
+    }
+
+    /// Leaves what a send with this outcome would have left, save a message and what would be told of it.
+    fn write_withheld(
+        &self,
+        tx: &mut dyn Tx,
+        trail: &mut Trail,
+        challenge: Challenge,
+        outcome: ExpectedOutcome,
+    ) -> Stored<()> {
+        match outcome {
+            ExpectedOutcome::Accepted => accept(tx, challenge, self.policy.otp.live_codes)?,
+            ExpectedOutcome::Unknown => tx.update_challenge(&challenge.lost())?,
+            ExpectedOutcome::Refused | ExpectedOutcome::CountryNotAllowed => {
+                refund(tx, &challenge, self.actor.at)?;
+                return tx.update_challenge(&challenge.failed());
+            }
+        }
+        self.ensure_user(tx, trail).map(drop)
+    }
+
+    /// Whether challenge and message say what became of them, or are gone. A code that was used or superseded in the
+    /// meantime still has a message of which nothing is noted.
+    pub(super) fn is_written(&self, tx: &dyn Tx) -> Stored<bool> {
+        let Some(challenge) = tx.challenge(self.challenge)? else { return Ok(true) };
+        if challenge.state == ChallengeState::Sending {
+            return Ok(false);
+        }
+        let message = self.message.map(|id| tx.message(id)).transpose()?.flatten();
+        Ok(message.is_none_or(|message| message.state != MessageState::Intended))
+    }
+
+    fn ensure_user(&self, tx: &mut dyn Tx, trail: &mut Trail) -> Stored<User> {
+        ensure_user(tx, trail, &self.actor, &self.phone, &self.policy.default_role)
     }
 
     /// A status callback may have come first: what it said stands.

@@ -36,6 +36,8 @@ impl Auth {
     pub async fn upkeep(&self) -> Result<(), AuthError> {
         let now = self.parts.clock.now();
         let longest = self.parts.production.deadline().max(self.parts.testing.deadline());
+        // What is known is better than what is assumed.
+        self.settle_all_late().await;
         self.settle_before(now - longest).await?;
         self.count_refusals(now).await?;
         let horizon = self.horizon(now);

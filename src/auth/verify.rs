@@ -112,6 +112,8 @@ impl Auth {
         now: Timestamp,
         foreign_writes: u64,
     ) -> Limited<LoggedIn> {
+        // Which codes are good depends on what became of their messages.
+        self.settle_late(request.channel, &request.phone).await;
         let random = &*self.parts.random;
         let attempt = Attempt {
             actor: self.actor(now, request.channel, &request.phone, &request.origin),

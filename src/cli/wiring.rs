@@ -145,7 +145,7 @@ pub fn build(
         keys: KeyRing::new(secret, fallbacks),
         clock: clock.clone(),
         random: random.clone(),
-        policy: config.policy(),
+        policy: Arc::new(config.policy()),
         metrics: metrics.clone(),
     });
     let operations = ops::endpoint(

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{Answer, App, PHONE};
+use crate::twilio::Answer as Twilio;
 
 const KNOWN: &str = "+19990000001";
 const DEACTIVATED: &str = "+19990000002";
@@ -12,7 +13,12 @@ const NEVER_SEEN: &str = "+19990000005";
 
 /// One of each kind, an hour ago, so that all quotas are whole again.
 async fn start() -> App {
-    let app = App::with(&[("FRESHK_PRIVACY__CONCEAL_ACCOUNTS", "true"), ("FRESHK_LIMITS__IP", "0")]).await;
+    let app = App::with(&[
+        ("FRESHK_PRIVACY__CONCEAL_ACCOUNTS", "true"),
+        ("FRESHK_LIMITS__IP", "0"),
+        ("FRESHK_TWILIO__BREAKER_FAILURES", "100"),
+    ])
+    .await;
     app.log_in(KNOWN).await;
     app.log_in(DEACTIVATED).await;
     app.request(UNVERIFIED).await;
@@ -137,6 +143,78 @@ async fn s10_an_overloaded_sender_and_an_open_breaker_refuse_all_alike() {
     assert_eq!(app.request(PHONE).await.code(), "sms_delivery_failed");
     let told = request_each(&app, &[KNOWN, DEACTIVATED, UNVERIFIED, UNKNOWN]).await;
     assert_eq!(alike(&told).json()["retry_after"], json!(30));
+}
+
+#[tokio::test]
+async fn s10_while_twilio_fails_all_kinds_of_numbers_are_answered_alike() {
+    for (answer, told) in [
+        (Twilio::Html { http: 503 }, (500, "sms_delivery_failed")),
+        (Twilio::ResetAfterBody, (500, "sms_delivery_failed")),
+        (Twilio::Error { http: 400, code: 63038, message: "daily cap" }, (500, "sms_delivery_failed")),
+        (Twilio::Error { http: 400, code: 21408, message: "not enabled" }, (403, "country_not_allowed")),
+    ] {
+        let app = start().await;
+        let phones = [KNOWN, DEACTIVATED, UNVERIFIED, UNKNOWN];
+        app.twilio.always(answer.clone());
+        // Units come back for what surely was not sent, to all alike.
+        for round in 1..=7 {
+            let answers = request_each(&app, &phones).await;
+            let verdict = alike(&answers).verdict();
+            if verdict.0 == 429 {
+                assert!(round > 3, "{answer:?}");
+                break;
+            }
+            assert_eq!((verdict.0, verdict.1.as_str()), told, "{answer:?}, round {round}");
+            assert_eq!(
+                alike(&verify_each(&app, &phones, "000000").await).code(),
+                "invalid_otp",
+                "{answer:?}"
+            );
+        }
+        for quota in ["user", "failures", "refunds"] {
+            let spent = phones.map(|phone| {
+                let of_phone = format!("quota = '{quota}' AND subject = '{phone}' AND at >= {}", now(&app));
+                app.count(&format!("SELECT count(*) FROM spends WHERE {of_phone}"))
+            });
+            assert_eq!(spent, [spent[0]; 4], "{answer:?}: {quota}");
+        }
+        app.twilio.always(Twilio::Accepted);
+        app.clock.advance(std::time::Duration::from_hours(24));
+        assert_eq!(alike(&request_each(&app, &phones).await).status, 200, "{answer:?}: it has recovered");
+    }
+}
+
+fn now(app: &App) -> i64 {
+    freshk::clock::Clock::now(&*app.clock).as_millis()
+}
+
+/// What one number is refused for is not to be expected of others.
+#[tokio::test]
+async fn s10_one_numbers_trouble_is_not_the_deactivateds() {
+    let app = start().await;
+    for code in [21211, 21610, 30450] {
+        app.twilio.script(vec![Twilio::Error { http: 400, code, message: "not this one" }]);
+        assert!(app.request(UNKNOWN).await.status >= 400);
+        app.clock.advance(std::time::Duration::from_hours(24));
+        let answers = request_each(&app, &[DEACTIVATED, KNOWN, DEACTIVATED]).await;
+        assert_eq!(alike(&answers).status, 200, "{code}");
+    }
+}
+
+/// Only who got messages from us can have replied STOP.
+#[tokio::test]
+async fn s10_who_replied_stop_is_answered_as_any_number_to_which_sending_fails() {
+    let app = start().await;
+    app.twilio.script(vec![
+        Twilio::Error { http: 400, code: 21610, message: "STOP" },
+        Twilio::Error { http: 400, code: 30450, message: "blocked" },
+    ]);
+    let answers = request_each(&app, &[KNOWN, UNKNOWN]).await;
+    assert_eq!(alike(&answers).verdict(), (500, "sms_delivery_failed".to_owned()));
+    let access = app.log_in(KNOWN).await["access"].as_str().unwrap().to_owned();
+    app.twilio.script(vec![Twilio::Error { http: 400, code: 21610, message: "STOP" }]);
+    let bearer = app.resend(&access).await.json()["error"].as_str().unwrap().to_owned();
+    assert!(bearer.contains("Text START"), "who has proven the number is told what to do: {bearer}");
 }
 
 /// One who has proven the number may know.

@@ -128,3 +128,82 @@ async fn an_unknown_send_is_settled_before_the_next_start_has_anything_to_do() {
     assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'sms_failed'"), 1);
     assert_eq!(app.words("SELECT state FROM challenges"), ["unknown"]);
 }
+
+/// Lets write#2 fail until [`mend`].
+fn break_settling(app: &App) {
+    let trigger = "CREATE TRIGGER broken BEFORE UPDATE ON messages BEGIN SELECT raise(ABORT, 'x'); END";
+    app.sql().execute_batch(trigger).unwrap();
+}
+
+fn mend(app: &App) {
+    app.sql().execute_batch("DROP TRIGGER broken").unwrap();
+}
+
+const MESSAGES: &str = "SELECT state FROM messages ORDER BY id";
+const SMS_LINES: &str = "SELECT event FROM audit WHERE event LIKE 'sms%' ORDER BY id";
+
+#[tokio::test]
+async fn where_settling_failed_the_next_request_settles_and_leads() {
+    for (answer, status, message, line, units) in [
+        (Twilio::Accepted, 200, "queued", "sms_sent", 2),
+        (Twilio::Html { http: 503 }, 500, "unknown", "sms_failed", 2),
+        (Twilio::Error { http: 400, code: 30450, message: "blocked" }, 500, "failed", "sms_failed", 1),
+    ] {
+        let app = App::start().await;
+        app.twilio.script(vec![answer.clone()]);
+        break_settling(&app);
+        assert_eq!(app.request(PHONE).await.status, status, "{answer:?}");
+        assert_eq!(app.words("SELECT state FROM challenges"), ["sending"], "{answer:?}");
+        mend(&app);
+        let (one, other) = tokio::join!(app.request(PHONE), app.request(PHONE));
+        assert_eq!((one.status, other.status), (200, 200), "{answer:?}: {}", one.text);
+        assert_eq!(app.words("SELECT state FROM challenges ORDER BY id"), ["void", "live"], "{answer:?}");
+        assert_eq!(app.words(MESSAGES), [message, "queued"], "{answer:?}");
+        assert_eq!(app.words(SMS_LINES), [line, "sms_sent"], "{answer:?}: each is told once");
+        assert_eq!(app.spent("user"), units, "{answer:?}");
+        assert_eq!(app.spent("refunds"), 2 - units, "{answer:?}: a unit comes back once");
+    }
+}
+
+#[tokio::test]
+async fn while_settling_goes_on_failing_the_next_request_leads_all_the_same() {
+    let app = App::start().await;
+    break_settling(&app);
+    for sent in 1..=3 {
+        assert_eq!(app.request(PHONE).await.status, 200);
+        assert_eq!(app.twilio.requests().len(), sent);
+    }
+    assert_eq!(app.words("SELECT state FROM challenges"), ["sending"; 3]);
+    mend(&app);
+    assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
+    assert_eq!(app.words("SELECT state FROM challenges ORDER BY id"), ["void", "void", "used"]);
+    assert_eq!(app.words(MESSAGES), ["queued"; 3]);
+}
+
+#[tokio::test]
+async fn s4_where_settling_failed_verify_knows_that_the_newer_sms_was_accepted() {
+    let app = App::start().await;
+    app.request(PHONE).await;
+    let older = app.code(PHONE);
+    break_settling(&app);
+    assert_eq!(app.request(PHONE).await.status, 200);
+    mend(&app);
+    assert_eq!(app.verify(PHONE, &older).await.code(), "invalid_otp");
+    assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
+}
+
+#[tokio::test]
+async fn where_settling_failed_upkeep_writes_what_is_known() {
+    let app = App::start().await;
+    break_settling(&app);
+    app.request(PHONE).await;
+    mend(&app);
+    // Past Twilio's deadline, so that all but what is known would be taken for lost.
+    app.clock.advance(Duration::from_mins(1));
+    app.service().auth.upkeep().await.unwrap();
+    assert_eq!(app.words("SELECT state FROM challenges"), ["live"]);
+    assert_eq!(app.words(MESSAGES), ["queued"]);
+    assert_eq!(app.words("SELECT phone FROM users"), [PHONE]);
+    app.service().auth.upkeep().await.unwrap();
+    assert_eq!(app.words(SMS_LINES), ["sms_sent"]);
+}

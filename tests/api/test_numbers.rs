@@ -247,3 +247,47 @@ async fn it_works_while_twilio_does_not_and_outlives_a_restart() {
     app.restart().await;
     app.log_in_for_test().await;
 }
+
+/// An answer without its number and time.
+fn seen(answer: &Answer) -> (u16, Vec<String>, serde_json::Value) {
+    let headers =
+        answer.headers.iter().filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()));
+    let headers = headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    (answer.status, headers, answer.body_without_request_id())
+}
+
+#[tokio::test]
+async fn s10_where_accounts_are_concealed_it_is_answered_as_any_number_is() {
+    let conceal = [
+        ("FRESHK_PRIVACY__CONCEAL_ACCOUNTS", "true"),
+        ("FRESHK_TWILIO__BREAKER_FAILURES", "100"),
+        NO_IP_LIMIT,
+    ];
+    let app = with_test_number(&conceal).await;
+    let other = "+1234567891";
+    let both = || async { (app.request(other).await, app.request(PHONE).await) };
+    for _ in 0..4 {
+        let (other, test) = both().await;
+        assert_eq!(seen(&other), seen(&test), "its quota is the phone's");
+    }
+    assert_eq!(
+        (app.twilio.requests().len(), app.request(PHONE).await.status),
+        (3, 429),
+        "nothing was sent to it"
+    );
+    assert_eq!(app.words("SELECT DISTINCT phone FROM messages"), [other]);
+    assert_eq!(app.verify(PHONE, CODE).await.status, 200);
+    assert_eq!(app.verify(PHONE, CODE).await.code(), "invalid_otp", "once for each time it is asked for");
+
+    for answer in [crate::twilio::Answer::Html { http: 503 }, crate::twilio::Answer::Redirect302] {
+        app.clock.advance(Duration::from_hours(2));
+        app.twilio.always(answer.clone());
+        let (other, test) = both().await;
+        assert_eq!((test.status, seen(&other)), (500, seen(&test)), "{answer:?}");
+    }
+    let open = crate::twilio::Answer::Error { http: 401, code: 20003, message: "Authenticate" };
+    app.twilio.always(open);
+    assert_eq!(app.request("+1234567892").await.code(), "sms_delivery_failed");
+    let (other, test) = both().await;
+    assert_eq!((&test.json()["retry_after"], seen(&other)), (&json!(30), seen(&test)), "the breaker is open");
+}
