@@ -18,6 +18,7 @@ pub mod keys;
 mod layers;
 pub mod limits;
 pub mod log;
+mod mode;
 mod otp;
 mod reader;
 mod secrets;

@@ -138,6 +138,20 @@ fn every_fault_is_told_at_once_and_no_secret_with_it() {
     assert!(told.starts_with("error: the configuration has 13 faults:"), "{told}");
 }
 
+/// Django's own tools take `#` for the beginning of the value.
+#[test]
+fn a_value_in_the_env_file_that_begins_with_a_number_sign_is_told_as_what_it_is() {
+    let place =
+        Place::new().file(".env", &format!("SECRET_KEY=#{SECRET}\nFRESHK_SMS__PROVIDER=console\nDEBUG=1\n"));
+    let output = place.run(&["config", "show"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(told.contains("secret_key, from .env (SECRET_KEY)\n    its value begins with #"), "{told}");
+    assert!(told.contains("1 fault") && !told.contains(SECRET), "{told}");
+    let place = place.file(".env", &format!("SECRET_KEY='#{SECRET}'\nDEBUG=1\n"));
+    assert_eq!(setting(&place.shown(&[], &[]), "secret_key").1, ".env (SECRET_KEY)");
+}
+
 #[test]
 fn a_production_configuration_is_shown_with_its_secrets_masked() {
     let env_file = format!(

@@ -105,6 +105,11 @@ impl Key {
         [Some(self.environment()), self.guide.map(str::to_owned)].into_iter().flatten()
     }
 
+    /// The names of variables that name a file in which the secret stands; for secrets only.
+    pub(super) fn file_variables(&self) -> impl Iterator<Item = String> {
+        self.variables().filter(|_| self.secret).map(|name| format!("{name}{FILE_SUFFIX}"))
+    }
+
     /// Every name in the environment, as a person reads it; the guide's own first, since it is the shorter.
     pub(super) fn how_to_set(&self) -> String {
         self.guide.map_or_else(|| self.environment(), str::to_owned)
@@ -140,3 +145,6 @@ impl Kind {
 
 /// What the environment names of all keys begin with.
 pub(super) const PREFIX: &str = "FRESHK_";
+
+/// What is behind the name of a secret's variable where it names a file.
+pub(super) const FILE_SUFFIX: &str = "_FILE";

@@ -7,7 +7,7 @@ use super::fault::{Fault, Findings};
 use super::sources::Sources;
 use super::value::{self, Raw};
 use super::values::{Layer, Values};
-use super::{database, file, keys, server, top, variables};
+use super::{database, file, keys, mode, server, top, variables};
 
 /// The file that is read where `--config` names none.
 const FILE: &str = "freshk.toml";
@@ -35,29 +35,21 @@ pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<
     }
     if let Some((name, path, text)) = read(sources.env_file.as_ref(), ENV_FILE, "--env-file", findings) {
         let variables = variables::env_file(&name, &text, &mut findings.faults);
-        let layer = variables::layer(&name, &variables, findings);
+        let layer = variables::layer(&name, &variables, &sources.directory, findings);
         warn_of_open_file(&layer, &path, &name, findings);
         found.push(layer);
     }
-    found.push(variables::layer("environment", &sources.environment, findings));
+    found.push(variables::layer("environment", &sources.environment, &sources.directory, findings));
     found.push(flags(sources));
     found
 }
 
 /// A file with secrets that everybody on the machine can read is worth a word.
-#[cfg(unix)]
 fn warn_of_open_file(layer: &Layer, path: &Path, name: &str, findings: &mut Findings) {
-    use std::os::unix::fs::PermissionsExt as _;
-    const OTHERS_READ: u32 = 0o004;
-    let open = std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & OTHERS_READ != 0);
-    if open && layer.holds_secrets() {
+    if layer.holds_secrets() && mode::gives(path, mode::OTHERS_READ) {
         findings.warn(format!("{name} holds secrets and everybody can read it"), format!("chmod 600 {name}"));
     }
 }
-
-/// Elsewhere the mode of a file says nothing.
-#[cfg(not(unix))]
-fn warn_of_open_file(_: &Layer, _: &Path, _: &str, _: &mut Findings) {}
 
 /// The flags.
 fn flags(sources: &Sources) -> Layer {

@@ -4,6 +4,7 @@
 use super::fault::Fault;
 use super::key::Key;
 use super::reader::Reader;
+use super::value::{Raw, is_quoted};
 use crate::domain::Secret;
 
 /// What a secret is for.
@@ -98,10 +99,44 @@ fn is_a_sequence(bytes: &[u8]) -> bool {
     (0..=u8::MAX).any(|step| steps.iter().filter(|other| **other != step).count() * 2 < steps.len())
 }
 
+const BARE: &str = "give the bare value: in docker's env files quotation marks and comments count as a part of it, and so \
+                    do line breaks and spaces at the end of a file";
+
+/// What stands around or in a secret that hardly belongs to it: with it, it would silently be another one than Django's
+/// or Twilio's.
+fn blemish(text: &str) -> Option<&'static str> {
+    let is_invisible = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    let comment = text.char_indices().find(|(at, c)| *c == '#' && text[..*at].ends_with(char::is_whitespace));
+    if text.ends_with("\r\n") || text.ends_with('\r') {
+        Some("ends with a carriage return, as in a file with Windows' line ends")
+    } else if text.ends_with('\n') {
+        Some("ends with a line break")
+    } else if text.ends_with(char::is_whitespace) {
+        Some("ends with white space")
+    } else if text.starts_with(char::is_whitespace) {
+        Some("begins with white space")
+    } else if is_quoted(text) {
+        Some("stands between quotation marks")
+    } else if comment.is_some() {
+        Some("has a comment behind it: white space and #")
+    } else if text.contains(char::is_control) {
+        Some("has a line break or another control character in it")
+    } else if text.contains(is_invisible) {
+        Some("has an invisible character in it, such as a byte order mark")
+    } else {
+        None
+    }
+}
+
 impl Reader<'_> {
     /// A secret.
     pub(super) fn secret(&mut self, key: &Key, purpose: Purpose) -> Option<Secret> {
         let (raw, origin) = self.raw(key)?;
+        if let Raw::Text(text) = &raw
+            && self.is_blemished(key, &origin, text)
+        {
+            return None;
+        }
         match raw.one().and_then(|text| self.not_a_placeholder(key, text)) {
             Ok(Some(text)) => self.judged(key, &origin, text, purpose),
             Ok(None) => None,
@@ -115,15 +150,32 @@ impl Reader<'_> {
     /// A list of secrets that sign.
     pub(super) fn secrets(&mut self, key: &Key) -> Vec<Secret> {
         let Some((raw, origin)) = self.raw(key) else { return Vec::new() };
+        if let Raw::Text(text) = &raw
+            && self.is_blemished(key, &origin, text)
+        {
+            return Vec::new();
+        }
         match raw.items() {
-            Ok(items) => {
-                items.iter().filter_map(|item| self.judged(key, &origin, item, Purpose::Fallback)).collect()
-            }
+            Ok(items) => items
+                .iter()
+                .filter_map(|item| {
+                    let is_bare = !self.is_blemished(key, &origin, item);
+                    is_bare.then(|| self.judged(key, &origin, item, Purpose::Fallback))?
+                })
+                .collect(),
             Err(problem) => {
                 self.bad(key, &origin, problem);
                 Vec::new()
             }
         }
+    }
+
+    /// Notes what stands around a secret that does not belong to it.
+    fn is_blemished(&mut self, key: &Key, origin: &str, text: &str) -> bool {
+        let Some(seen) = blemish(text) else { return false };
+        let fault = Fault::new(key.name, format!("the secret (not shown) {seen}"), BARE);
+        self.findings.faults.push(fault.from(origin));
+        true
     }
 
     fn judged(&mut self, key: &Key, origin: &str, text: &str, purpose: Purpose) -> Option<Secret> {
@@ -189,6 +241,40 @@ mod tests {
             "31415926535897932384626433832795",
         ] {
             assert_eq!(Weakness::of(good), None, "{good}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_belong_to_a_secret_is_seen() {
+        for (text, seen) in [
+            ("\"secret\"", "quotation marks"),
+            ("'secret'", "quotation marks"),
+            ("“secret”", "quotation marks"),
+            ("secret\n", "line break"),
+            ("secret\r", "carriage return"),
+            ("secret\r\n", "carriage return"),
+            ("secret ", "ends with white space"),
+            ("secret\u{a0}", "ends with white space"),
+            (" secret", "begins with white space"),
+            ("secret # ours", "a comment"),
+            ("\"secret\"\t# ours", "a comment"),
+            ("sec\nret", "control character"),
+            ("\u{feff}secret", "invisible"),
+            ("sec\u{200b}ret", "invisible"),
+        ] {
+            let told = blemish(text).unwrap_or_default();
+            assert!(told.contains(seen), "{text:?}: {told}");
+        }
+        for good in [
+            "secret",
+            "#secret",
+            "se#cret",
+            "a secret of several words",
+            "it's",
+            "\"",
+            "n1!b%q^w7z@s(2k_x+4d8m",
+        ] {
+            assert_eq!(blemish(good), None, "{good}");
         }
     }
 

@@ -47,7 +47,9 @@ pub fn example() -> String {
             if let Some(default) = key.in_debug {
                 lines.push(format!("# In debug the default is {}.", key.literal(default)));
             }
-            lines.push(format!("# {}", key.variables().collect::<Vec<_>>().join(", or ")));
+            let names = key.variables().collect::<Vec<_>>().join(", or ");
+            let file = if key.secret { "; with _FILE behind the name, the file that holds it" } else { "" };
+            lines.push(format!("# {names}{file}"));
             lines.push(format!("#{} = {}", key.leaf(), key.literal(key.default)));
         }
     }
@@ -68,9 +70,10 @@ pub fn markdown() -> String {
     let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
     let rows = keys::all().map(|key| {
         let variables: Vec<_> = key.variables().map(|name| code(&name)).collect();
+        let file = if key.secret { "; `…_FILE`" } else { "" };
         let in_debug = key.in_debug.map(|default| format!("; in debug {}", code(default)));
         format!(
-            "| {} | {} | {}{} | {} |\n",
+            "| {} | {}{file} | {}{} | {} |\n",
             code(key.name),
             variables.join(", "),
             code(key.default),

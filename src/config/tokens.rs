@@ -1,10 +1,12 @@
 //! `[tokens]`: tokens and sessions.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::fault::quoted;
 use super::key::{Key, Kind, Section};
+use super::mode;
 use super::reader::Reader;
 use crate::domain::session::Lifetimes;
 use crate::domain::{Algorithm, Secret};
@@ -154,7 +156,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
 }
 
 fn name(reader: &mut Reader<'_>, key: &Key) -> Option<String> {
-    reader.one(key, |text| Ok(text.to_owned())).filter(|name| !name.is_empty())
+    let name = |text: &str| match text.split_once(" #") {
+        // Tokens with it in them would be refused by whoever was told the name alone.
+        Some(_) => Err(format!("{} has a comment behind it", quoted(text))),
+        None => Ok(text.to_owned()),
+    };
+    reader.one(key, name)
 }
 
 fn signing(reader: &mut Reader<'_>) -> Signing {
@@ -191,7 +198,7 @@ fn signing(reader: &mut Reader<'_>) -> Signing {
 fn key_file(reader: &mut Reader<'_>, algorithm: Algorithm, path: PathBuf) -> Signing {
     match fs::read_to_string(&path) {
         Ok(text) => {
-            if others_can_read(&path) {
+            if mode::gives(&path, mode::GROUP_OR_OTHERS) {
                 let path = path.display();
                 reader
                     .findings
@@ -212,17 +219,4 @@ fn key_file(reader: &mut Reader<'_>, algorithm: Algorithm, path: PathBuf) -> Sig
             Signing::Secret
         }
     }
-}
-
-#[cfg(unix)]
-fn others_can_read(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    const GROUP_OR_OTHERS: u32 = 0o077;
-    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & GROUP_OR_OTHERS != 0)
-}
-
-/// Elsewhere the mode of a file says nothing.
-#[cfg(not(unix))]
-fn others_can_read(_: &Path) -> bool {
-    false
 }

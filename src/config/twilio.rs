@@ -244,7 +244,7 @@ fn is_there(reader: &mut Reader<'_>, found: &Found) -> bool {
     }
     let set = [&ACCOUNT_SID, &AUTH_TOKEN, &API_KEY_SID, &API_KEY_SECRET, &PHONE_NUMBER, &SERVICE_SID]
         .into_iter()
-        .any(|key| reader.origin(key).is_some());
+        .any(|key| is_there_or_told(reader, key));
     if !set {
         let problem = if found.enabled == Some(true) {
             "Twilio is turned on without credentials"
@@ -261,14 +261,13 @@ fn is_there(reader: &mut Reader<'_>, found: &Found) -> bool {
 fn credentials(reader: &mut Reader<'_>, found: &Found) -> (Option<String>, Option<Credentials>) {
     const PAIR: &str = "set twilio.api_key_sid and twilio.api_key_secret, or neither";
     require(reader, &ACCOUNT_SID, found.account_sid.is_some());
-    let is_set = |reader: &Reader<'_>, key| reader.origin(key).is_some();
     let credentials = match (&found.api_key_sid, &found.api_key_secret) {
         (Some(sid), Some(secret)) => Some(Credentials::ApiKey { sid: sid.clone(), secret: secret.clone() }),
-        (None, Some(_)) if !is_set(reader, &API_KEY_SID) => {
+        (None, Some(_)) if !is_there_or_told(reader, &API_KEY_SID) => {
             reader.fault(&API_KEY_SID, "the API key has a secret and no SID", PAIR);
             None
         }
-        (Some(_), None) if !is_set(reader, &API_KEY_SECRET) => {
+        (Some(_), None) if !is_there_or_told(reader, &API_KEY_SECRET) => {
             reader.fault(&API_KEY_SECRET, "the API key has a SID and no secret", PAIR);
             None
         }
@@ -301,6 +300,11 @@ fn whom_from(reader: &mut Reader<'_>, found: &Found) -> Option<Sender> {
             None
         }
     }
+}
+
+/// Whether a key is set, or would be but for a fault that was noted.
+fn is_there_or_told(reader: &Reader<'_>, key: &Key) -> bool {
+    reader.origin(key).is_some() || reader.is_faulty(key)
 }
 
 /// Notes that a key is missing, unless it is there and wrong, which was noted before.

@@ -48,19 +48,24 @@ impl Raw {
     /// The one value; an error for a list or table.
     pub(super) fn one(&self) -> Result<&str, String> {
         match self {
+            Self::Text(text) if is_quoted(text) => Err(QUOTED.to_owned()),
             Self::Text(text) => Ok(text),
-            Self::Items(_) => Err("a list stands where one value belongs".to_owned()),
-            Self::Table(_) | Self::Tables(_) => Err("a table stands where one value belongs".to_owned()),
+            Self::Items(_) => Err("expected one value, found a list".to_owned()),
+            Self::Table(_) | Self::Tables(_) => Err("expected one value, found a table".to_owned()),
         }
     }
 
     /// The items of a list; text is split at its commas. Blank items are dropped.
     pub(super) fn items(&self) -> Result<Vec<String>, String> {
         let items: Vec<String> = match self {
+            Self::Text(text) if is_quoted(text) => return Err(QUOTED.to_owned()),
             Self::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
             Self::Items(items) => items.clone(),
-            Self::Table(_) | Self::Tables(_) => return Err("a table stands where a list belongs".to_owned()),
+            Self::Table(_) | Self::Tables(_) => return Err("expected a list, found a table".to_owned()),
         };
+        if items.iter().any(|item| is_quoted(item)) {
+            return Err(QUOTED.to_owned());
+        }
         Ok(items.into_iter().filter(|item| !item.trim().is_empty()).collect())
     }
 
@@ -88,6 +93,16 @@ impl Raw {
             })
             .collect()
     }
+}
+
+/// What is wrong with a value for which [`is_quoted`] is true.
+const QUOTED: &str = "it stands between quotation marks, and they would count as a part of it";
+
+/// Whether quotation marks stand around a value: docker's env files keep them, and TOML takes only one pair away.
+pub(super) fn is_quoted(text: &str) -> bool {
+    const PAIRS: [(char, char); 5] = [('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('‘', '’')];
+    let text = text.trim();
+    PAIRS.iter().any(|(open, close)| text.strip_prefix(*open).is_some_and(|rest| rest.ends_with(*close)))
 }
 
 /// The rows of a table, sorted; `None` for what is none.
