@@ -1,32 +1,152 @@
 //! The only caller of the system's clock.
 #![expect(clippy::disallowed_methods, reason = "this is the place that the ban on direct calls points to")]
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::Timestamp;
+use crate::domain::clock::{ClockEvent, LeapGuard, Reading, StoredClock, Times};
 
-/// What time it is, in the two senses that the program needs.
+/// What time it is, in the senses that the program needs. Each reading looks whether the wall clock has leaped, and logs
+/// a warning if it has.
 pub trait Clock: Send + Sync + 'static {
-    /// The time for quota windows, codes and rows: never runs backwards while the process lives.
-    fn now(&self) -> Timestamp;
+    /// All times at once.
+    fn read(&self) -> Times;
+
+    /// Begins anew at the start of a server, with what an earlier run stored; the rest of the program need not.
+    fn start(&self, stored: Option<StoredClock>);
+
+    /// What the next start must know, as of now.
+    fn stored(&self) -> StoredClock;
+
+    /// The time for quota windows, codes and rows: never runs backwards while the process lives, and leaps only after
+    /// the wall clock.
+    fn now(&self) -> Timestamp {
+        self.read().now
+    }
 
     /// What the wall clock says, which may leap: the time for what others compare with their own clock, above all the
     /// `iat` and `exp` of tokens, and for the sessions that these are read from.
-    fn wall(&self) -> Timestamp;
+    fn wall(&self) -> Timestamp {
+        self.read().wall
+    }
 }
 
-/// The system's clock. Where the wall clock steps back, it goes on at half speed until the wall has caught up: nothing
-/// runs backwards, and no code lives longer than by the step.
+/// Whatever shows a monotonic clock and a wall clock.
+pub trait Hands: fmt::Debug + Send + Sync + 'static {
+    /// Reads both.
+    fn read(&self) -> Reading;
+}
+
+/// A clock over some hands.
 #[derive(Debug)]
-pub struct SystemClock {
-    last: Mutex<(Timestamp, Instant)>,
+pub struct GuardedClock<H> {
+    hands: H,
+    guard: Mutex<LeapGuard>,
+}
+
+/// The system's clock.
+pub type SystemClock = GuardedClock<SystemHands>;
+
+/// A clock that moves when told to; for tests.
+pub type ManualClock = GuardedClock<ManualHands>;
+
+impl<H: Hands> GuardedClock<H> {
+    fn over(hands: H) -> Self {
+        let (guard, _) = LeapGuard::start(hands.read(), None);
+        Self { hands, guard: Mutex::new(guard) }
+    }
+
+    fn guard(&self) -> std::sync::MutexGuard<'_, LeapGuard> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<H: Hands> Clock for GuardedClock<H> {
+    fn read(&self) -> Times {
+        let mut guard = self.guard();
+        // Under the lock, so that readings come in their order.
+        let (times, event) = guard.read(self.hands.read());
+        drop(guard);
+        event.into_iter().for_each(tell);
+        times
+    }
+
+    fn start(&self, stored: Option<StoredClock>) {
+        let mut guard = self.guard();
+        let (started, event) = LeapGuard::start(self.hands.read(), stored);
+        *guard = started;
+        drop(guard);
+        event.into_iter().for_each(tell);
+    }
+
+    fn stored(&self) -> StoredClock {
+        self.read();
+        self.guard().stored()
+    }
+}
+
+/// Tells the operator.
+fn tell(event: ClockEvent) {
+    const MEANWHILE: &str = "until the clock has gone right for 10 minutes nothing is deleted ahead of its time, and \
+         refresh answers 503 where a token seems to have expired; see that a time service keeps the clock right \
+         (timedatectl)";
+    match event {
+        ClockEvent::Ahead(by) => {
+            tracing::warn!(seconds = by.as_secs_f64(), "the wall clock leaped ahead: {MEANWHILE}");
+        }
+        ClockEvent::Back(by) => {
+            tracing::warn!(seconds = by.as_secs_f64(), "the wall clock leaped back: {MEANWHILE}");
+        }
+        ClockEvent::AheadAtStart(by) => tracing::warn!(
+            seconds = by.as_secs_f64(),
+            "the wall clock is ahead of the time at which this database was last served; that is right if the server \
+             was stopped for so long: {MEANWHILE}"
+        ),
+        ClockEvent::BackAtStart(by) => tracing::warn!(
+            seconds = by.as_secs_f64(),
+            "the wall clock is behind the time at which this database was last served: {MEANWHILE}"
+        ),
+        ClockEvent::Returned => tracing::warn!("the wall clock is right again after its leap"),
+        ClockEvent::Confirmed => tracing::warn!(
+            "the wall clock has gone right for 10 minutes after its leap and is believed; restart the server to date new \
+             rows by it if it was set back"
+        ),
+    }
+}
+
+/// Two readings of a machine that is halted in between would look like a leap.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// How often the hands are read again for that.
+const ATTEMPTS: usize = 5;
+
+/// The hands of the system's clock.
+#[derive(Debug)]
+pub struct SystemHands {
+    begun: Instant,
+}
+
+impl Hands for SystemHands {
+    fn read(&self) -> Reading {
+        let mut monotonic = self.begun.elapsed();
+        for _ in 0..ATTEMPTS {
+            let wall = wall();
+            let after = self.begun.elapsed();
+            if after.saturating_sub(monotonic) < AT_ONCE {
+                return Reading { monotonic, wall };
+            }
+            monotonic = after;
+        }
+        Reading { monotonic, wall: wall() }
+    }
 }
 
 impl SystemClock {
     /// Starts at the wall's time.
     pub fn new() -> Self {
-        Self { last: Mutex::new((wall(), Instant::now())) }
+        Self::over(SystemHands { begun: Instant::now() })
     }
 }
 
@@ -34,28 +154,6 @@ impl Default for SystemClock {
     fn default() -> Self {
         Self::new()
     }
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let instant = Instant::now();
-        let slewed = slew(last.0, instant.duration_since(last.1), wall());
-        // The anchor moves only with the answer: sub-millisecond steps must not be lost to rounding.
-        if slewed > last.0 {
-            *last = (slewed, instant);
-        }
-        slewed
-    }
-
-    fn wall(&self) -> Timestamp {
-        wall()
-    }
-}
-
-/// The wall's time, or, where that lies behind what was told before, the time told before plus half of what has passed.
-fn slew(told: Timestamp, passed: Duration, wall: Timestamp) -> Timestamp {
-    wall.max(told + passed / 2)
 }
 
 fn wall() -> Timestamp {
@@ -79,50 +177,46 @@ impl Stopwatch {
     }
 }
 
-/// A clock that moves when told to; for tests.
+/// The hands of a [`ManualClock`].
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Hands>);
+pub struct ManualHands(Mutex<Reading>);
 
-/// Where the two hands of a [`ManualClock`] stand.
-#[derive(Clone, Copy, Debug)]
-struct Hands {
-    now: Timestamp,
-    wall: Timestamp,
+impl Hands for ManualHands {
+    fn read(&self) -> Reading {
+        *self.lock()
+    }
+}
+
+impl ManualHands {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ManualClock {
     /// Starts at 2026-01-01T00:00:00Z.
-    pub const fn new() -> Self {
-        let start = Timestamp::from_millis(1_767_225_600_000);
-        Self(Mutex::new(Hands { now: start, wall: start }))
+    pub fn new() -> Self {
+        let wall = Timestamp::from_millis(1_767_225_600_000);
+        Self::over(ManualHands(Mutex::new(Reading { monotonic: Duration::ZERO, wall })))
     }
 
     /// Time passes.
     pub fn advance(&self, by: Duration) {
-        let mut hands = self.lock();
-        *hands = Hands { now: hands.now + by, wall: hands.wall + by };
-    }
-
-    /// Steps back, as a wall clock may across a restart.
-    pub fn step_back(&self, by: Duration) {
-        let mut hands = self.lock();
-        *hands = Hands { now: hands.now - by, wall: hands.wall - by };
-    }
-
-    /// The wall clock alone leaps ahead.
-    pub fn leap_ahead(&self, by: Duration) {
-        let mut hands = self.lock();
+        let mut hands = self.hands.lock();
+        hands.monotonic += by;
         hands.wall = hands.wall + by;
     }
 
-    /// The wall clock alone leaps back.
-    pub fn leap_back(&self, by: Duration) {
-        let mut hands = self.lock();
-        hands.wall = hands.wall - by;
+    /// The wall clock leaps ahead.
+    pub fn leap_ahead(&self, by: Duration) {
+        let mut hands = self.hands.lock();
+        hands.wall = hands.wall + by;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Hands> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The wall clock leaps back.
+    pub fn leap_back(&self, by: Duration) {
+        let mut hands = self.hands.lock();
+        hands.wall = hands.wall - by;
     }
 }
 
@@ -132,30 +226,9 @@ impl Default for ManualClock {
     }
 }
 
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        self.lock().now
-    }
-
-    fn wall(&self) -> Timestamp {
-        self.lock().wall
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn s2_time_never_runs_backwards_and_catches_up_after_a_step() {
-        let told = Timestamp::from_millis(100_000);
-        let hour = Duration::from_hours(1);
-        let stepped = slew(told, Duration::from_secs(10), told + Duration::from_secs(10) - hour);
-        assert_eq!(stepped, told + Duration::from_secs(5));
-        let caught_up = slew(told, hour * 2, told + hour);
-        assert_eq!(caught_up, told + hour);
-        assert_eq!(slew(told, Duration::from_secs(1), told + hour), told + hour);
-    }
 
     #[test]
     fn a_leap_moves_the_wall_alone_and_time_moves_both() {
@@ -166,6 +239,18 @@ mod tests {
         clock.leap_back(Duration::from_hours(1));
         assert_eq!(clock.now(), start + Duration::from_secs(1));
         assert_eq!(clock.wall(), clock.now() + Duration::from_hours(1));
+    }
+
+    #[test]
+    fn a_start_forgets_what_the_run_before_it_noticed() {
+        let clock = ManualClock::new();
+        let stored = clock.stored();
+        clock.leap_back(Duration::from_hours(1));
+        assert!(clock.read().doubt.is_some());
+        clock.start(None);
+        assert_eq!(clock.read().doubt, None);
+        clock.start(Some(stored));
+        assert!(clock.read().doubt.is_some());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod algorithm;
 pub mod audit;
 pub mod challenge;
 pub mod channel;
+pub mod clock;
 pub mod code;
 pub mod digits;
 pub mod exchange;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each room with what it may name, beside itself and std. The longest prefix that fits a file decides.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("domain", &[], &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "thiserror"]),
-    ("clock", &["domain"], &[]),
+    ("clock", &["domain"], &["tracing"]),
     ("random", &["domain"], &["rand", "data_encoding"]),
     ("storage", &["domain"], &["futures_util", "tokio", "thiserror"]),
     (
