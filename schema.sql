@@ -98,6 +98,8 @@ CREATE TABLE spends (
 ) STRICT;
 
 CREATE INDEX spends_subject ON spends (subject, quota, at);
+-- Upkeep looks for those that no window reaches any more.
+CREATE INDEX spends_at ON spends (quota, at);
 
 -- Refusals of a key in its current window: the first is audited, the rest are counted here.
 CREATE TABLE refusals (
@@ -137,6 +139,14 @@ CREATE TABLE test_numbers (
     until      INTEGER NOT NULL,
     source     TEXT    NOT NULL CHECK (source IN ('configuration', 'command'))
 ) STRICT, WITHOUT ROWID;
+
+-- The clock, as the server that serves the database has it; stored each minute.
+CREATE TABLE clock (
+    id        INTEGER PRIMARY KEY CHECK (id = 1),
+    wall      INTEGER NOT NULL, -- the wall clock, as far as it was believed
+    retention INTEGER NOT NULL, -- what is over before this instant may be deleted
+    quiet     INTEGER NOT NULL -- milliseconds that the wall clock has gone right, of the ten minutes that are counted
+) STRICT;
 
 -- The audit trail, written in the transaction of what it tells. Phones are masked; a keyed hash finds them.
 CREATE TABLE audit (

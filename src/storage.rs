@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::domain::audit::AuditRecord;
+use crate::domain::clock::StoredClock;
 use crate::domain::code::CodeHash;
 use crate::domain::message::Message;
 use crate::domain::quota::Quota;
@@ -75,6 +76,9 @@ pub trait View {
     /// The test number with this phone, ended or not.
     fn test_number(&self, phone: &PhoneNumber) -> Stored<Option<TestNumber>>;
 
+    /// What the server that last served the database stored of its clock.
+    fn clock(&self) -> Stored<Option<StoredClock>>;
+
     /// What the operator reads, on the same snapshot.
     fn operator(&self) -> &dyn operator::OperatorView;
 }
@@ -138,6 +142,9 @@ pub trait Tx: View {
     /// Replaces SID, state, error and time of a message.
     fn update_message(&mut self, message: &Message) -> Stored<()>;
 
+    /// Stores the clock for the next start.
+    fn store_clock(&mut self, clock: &StoredClock) -> Stored<()>;
+
     /// Appends a line to the audit trail.
     fn audit(&mut self, record: AuditRecord) -> Stored<()>;
     /// Writes more than a page holds and takes it back: fails where the disk is full.
@@ -152,10 +159,10 @@ pub trait Tx: View {
 /// Before which instants rows are no longer needed.
 #[derive(Clone, Copy, Debug)]
 pub struct PurgeHorizon {
-    /// Now; decides which windows of refusals have closed.
+    /// Which windows of refusals have closed, and which codes have expired.
     pub now: Timestamp,
-    /// Spends.
-    pub spends: Timestamp,
+    /// Spends, each quota's by its own window.
+    pub spends: [(Quota, Timestamp); Quota::ALL.len()],
     /// Challenges and their messages, and test numbers that ended.
     pub challenges: Timestamp,
     /// Sessions that ended or expired, and foreign refresh tokens that were exchanged and have expired.

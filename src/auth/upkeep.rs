@@ -6,8 +6,9 @@ use super::settle::{ensure_user, lose};
 use super::trail::Trail;
 use super::{Auth, AuthError};
 use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::clock::Times;
 use crate::domain::message::MessageState;
-use crate::domain::quota::DAY;
+use crate::domain::quota::{DAY, Quota};
 use crate::domain::{Challenge, ChallengeId, Timestamp};
 use crate::storage::{PurgeHorizon, Stored, Tx};
 
@@ -18,12 +19,15 @@ const SLICE: usize = 200;
 const CHALLENGES_KEPT: Duration = Duration::from_hours(7 * 24);
 
 impl Auth {
-    /// Start-up: the flows of an earlier run are gone, so every challenge still *sending* has an unknown fate.
+    /// Start-up: the clock begins with what an earlier run stored, and because the flows of that run are gone, every
+    /// challenge still *sending* has an unknown fate.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] without a database.
     pub async fn settle_after_restart(&self) -> Result<(), AuthError> {
-        let latest = self.parts.store.read(|view| view.latest_challenge()).await?;
+        let (stored, latest) =
+            self.parts.store.read(|view| Ok((view.clock()?, view.latest_challenge()?))).await?;
+        self.parts.clock.start(stored);
         self.flights.note(latest.unwrap_or(ChallengeId(0)));
         // All of them, even those of a clock that ran ahead.
         self.settle_before(Timestamp::from_millis(i64::MAX)).await
@@ -34,15 +38,20 @@ impl Auth {
     /// # Errors
     /// The first thing that failed; the next round tries again.
     pub async fn upkeep(&self) -> Result<(), AuthError> {
-        let now = self.parts.clock.now();
+        let times = self.parts.clock.read();
         let longest = self.parts.production.deadline().max(self.parts.testing.deadline());
         // What is known is better than what is assumed.
         self.settle_all_late().await;
-        self.settle_before(now - longest).await?;
-        self.count_refusals(now).await?;
-        let horizon = self.horizon(now);
-        while self.parts.store.write(move |tx| tx.purge(&horizon, SLICE)).await? {}
-        let sessions = self.parts.store.read(move |view| view.count_live_sessions(now)).await?;
+        self.settle_before(times.now - longest).await?;
+        self.count_refusals(times.now).await?;
+        let (clock, horizon) = (self.parts.clock.stored(), self.horizon(&times));
+        // With the clock that it goes by: a restart never takes back the time that a row was deleted for.
+        let purge = move |tx: &mut dyn Tx| {
+            tx.store_clock(&clock)?;
+            tx.purge(&horizon, SLICE)
+        };
+        while self.parts.store.write(purge).await? {}
+        let sessions = self.parts.store.read(move |view| view.count_live_sessions(times.wall)).await?;
         self.parts.metrics.set_live_sessions(sessions);
         Ok(())
     }
@@ -54,6 +63,15 @@ impl Auth {
     /// [`AuthError::Unavailable`]; the log waits for the next round.
     pub async fn checkpoint(&self) -> Result<(), AuthError> {
         Ok(self.parts.store.checkpoint().await?)
+    }
+
+    /// Stores the clock for the next start, when the server stops.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] without a database; the next start goes by what the last round stored.
+    pub async fn store_clock(&self) -> Result<(), AuthError> {
+        let clock = self.parts.clock.stored();
+        Ok(self.parts.store.write(move |tx| tx.store_clock(&clock)).await?)
     }
 
     /// Writes the line that the server started or stopped.
@@ -114,15 +132,17 @@ impl Auth {
         }
     }
 
-    fn horizon(&self, now: Timestamp) -> PurgeHorizon {
+    /// What may be deleted. Rows are dated by `now`, so it is held against the earlier of that and the retention time.
+    fn horizon(&self, times: &Times) -> PurgeHorizon {
         let policy = self.policy();
+        let over = times.retention.min(times.now);
         PurgeHorizon {
-            now,
-            spends: now - policy.limits.window.max(DAY),
-            challenges: now - CHALLENGES_KEPT.max(policy.otp.ttl),
-            sessions: now - DAY,
-            audit: now - policy.retention.audit,
-            unverified: now - policy.retention.unverified,
+            now: over,
+            spends: Quota::ALL.map(|quota| (quota, over - policy.limits.window_of(quota))),
+            challenges: over - CHALLENGES_KEPT.max(policy.otp.ttl),
+            sessions: over - DAY,
+            audit: over - policy.retention.audit,
+            unverified: over - policy.retention.unverified,
         }
     }
 }

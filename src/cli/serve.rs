@@ -125,6 +125,9 @@ async fn serve(
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
         tracing::warn!(%error, "the end could not be noted");
     }
+    if let Err(error) = auth.store_clock().await {
+        tracing::warn!(%error, "the clock could not be stored");
+    }
     operations.stop().await;
     store.close().await;
     tracing::info!("stopped");

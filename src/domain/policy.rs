@@ -86,6 +86,14 @@ impl LimitPolicy {
         (quota, Limit { units, window: self.window })
     }
 
+    /// How long a unit of a quota counts: the longest window that looks back at it.
+    pub const fn window_of(&self, quota: Quota) -> Duration {
+        match quota {
+            Quota::Ip(_) | Quota::IpShared | Quota::User(_) => self.window,
+            Quota::Failures(_) | Quota::Refunds(_) => DAY,
+        }
+    }
+
     /// How many codes a phone may have.
     pub const fn for_phone(&self) -> Limit {
         Limit { units: self.user, window: self.window }

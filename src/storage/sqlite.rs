@@ -19,6 +19,7 @@ mod cache;
 mod care;
 mod challenges;
 mod checkpoint;
+mod clock;
 mod columns;
 mod connect;
 mod exchanges;

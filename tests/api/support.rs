@@ -122,6 +122,7 @@ impl App {
         stop.send(()).unwrap();
         server.await.unwrap();
         assert!(service.auth.finish(Duration::from_secs(20)).await);
+        service.auth.store_clock().await.unwrap();
         service.store.close().await;
     }
 

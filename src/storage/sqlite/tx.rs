@@ -4,8 +4,9 @@ use rusqlite::Connection;
 
 use super::cache::Touched;
 use super::fault::fault;
-use super::{audit, challenges, exchanges, ledger, messages, sessions, test_numbers, upkeep, users};
+use super::{audit, challenges, clock, exchanges, ledger, messages, sessions, test_numbers, upkeep, users};
 use crate::domain::audit::AuditRecord;
+use crate::domain::clock::StoredClock;
 use crate::domain::code::CodeHash;
 use crate::domain::message::Message;
 use crate::domain::quota::Quota;
@@ -116,6 +117,10 @@ impl View for SqliteTx<'_> {
         self.run(|conn| test_numbers::by_phone(conn, phone))
     }
 
+    fn clock(&self) -> Stored<Option<StoredClock>> {
+        self.run(clock::read)
+    }
+
     fn operator(&self) -> &dyn OperatorView {
         self
     }
@@ -202,6 +207,10 @@ impl Tx for SqliteTx<'_> {
 
     fn update_message(&mut self, message: &Message) -> Stored<()> {
         self.run(|conn| messages::update(conn, message))
+    }
+
+    fn store_clock(&mut self, clock: &StoredClock) -> Stored<()> {
+        self.run(|conn| clock::write(conn, clock))
     }
 
     fn audit(&mut self, record: AuditRecord) -> Stored<()> {

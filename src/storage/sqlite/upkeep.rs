@@ -21,7 +21,9 @@ macro_rules! oldest {
     };
 }
 
-const SPENDS: &str = oldest!("spends", "at");
+/// The rows of one quota: those of another are kept longer.
+pub(super) const SPENDS: &str = "DELETE FROM spends WHERE id IN \
+     (SELECT id FROM spends WHERE quota = ?1 AND at <= ?2 ORDER BY at LIMIT ?3)";
 
 /// Their messages go with them.
 const CHALLENGES: &str = oldest!("challenges", "created_at");
@@ -70,8 +72,10 @@ pub(super) fn purge(
     let mut more = ledger::close_windows(conn, horizon.now, rows)? == rows;
 
     audit::retain_from(conn, horizon.audit)?;
-    for (sql, before) in [(SPENDS, horizon.spends), (CHALLENGES, horizon.challenges), (AUDIT, horizon.audit)]
-    {
+    for (quota, before) in horizon.spends {
+        more |= conn.prepare_cached(SPENDS)?.execute(params![quota, before, limit])? == rows;
+    }
+    for (sql, before) in [(CHALLENGES, horizon.challenges), (AUDIT, horizon.audit)] {
         let deleted = conn.prepare_cached(sql)?.execute(params![before, limit])?;
         // Only the oldest rows are looked at, so that a slice stays a slice. A few among them may be younger than their
         // number says (the clock was stepped), so most of a slice counts as a full one.

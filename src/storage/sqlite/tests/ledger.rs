@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::audit::{Actor, AuditEvent};
-use crate::domain::quota::{Endpoint, Quota};
+use crate::domain::quota::{DAY, Endpoint, Quota};
 use crate::storage::sqlite::tx::SqliteTx;
 use crate::storage::{PurgeHorizon, View as _};
 
@@ -8,7 +8,8 @@ const IP: Quota = Quota::Ip(Endpoint::Request);
 const USER: Quota = Quota::User(Channel::Production);
 
 fn horizon(now: Timestamp) -> PurgeHorizon {
-    PurgeHorizon { now, spends: now, challenges: now, sessions: now, audit: now, unverified: now }
+    let spends = Quota::ALL.map(|quota| (quota, now - Duration::from_millis(1)));
+    PurgeHorizon { now, spends, challenges: now, sessions: now, audit: now, unverified: now }
 }
 
 fn count(conn: &Connection, table: &str) -> i64 {
@@ -111,6 +112,24 @@ fn purging_takes_slices_and_only_what_is_old() {
     for table in ["spends", "challenges", "messages"] {
         assert_eq!(count(&conn, table), 3, "{table}");
     }
+}
+
+#[test]
+fn a_spend_is_kept_as_long_as_its_own_quota_looks_back_whatever_lies_before_it() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    for seconds in 0..10 {
+        tx.spend(Quota::Failures(Channel::Production), phone(1).as_str(), after(seconds)).unwrap();
+    }
+    for seconds in 0..10 {
+        tx.spend(IP, "203.0.113.7", after(seconds)).unwrap();
+    }
+    let mut hour = horizon(START - Duration::from_hours(1));
+    hour.spends = Quota::ALL.map(|quota| (quota, if quota == IP { after(6) } else { START - DAY }));
+    while tx.purge(&hour, 5).unwrap() {}
+    assert_eq!(tx.spends(IP, "203.0.113.7", START).unwrap(), [after(7), after(8), after(9)]);
+    assert_eq!(count(&conn, "spends"), 13);
 }
 
 #[test]

@@ -95,6 +95,17 @@ fn sessions_that_stand_take_refresh_tokens_of_the_shared_key_up_to_their_generat
 }
 
 #[test]
+fn s39_a_migrated_database_has_its_clock_from_the_newest_line_of_the_trail() {
+    let bed = first_schema();
+    let lines = "INSERT INTO audit (at, event) VALUES (1000, 'sys_startup'), (5000, 'sys_shutdown')";
+    bed.stranger().execute_batch(lines).unwrap();
+    let conn = migrate(&bed, MIGRATIONS).unwrap();
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let clock = conn.query_row("SELECT wall, retention, quiet FROM clock", [], row).unwrap();
+    assert_eq!(clock, (5000, 5000, 0));
+}
+
+#[test]
 fn nothing_missing_makes_no_backup() {
     let bed = first_schema();
     drop(migrate(&bed, GOOD).unwrap());

@@ -33,6 +33,7 @@ fn every_frequent_query_goes_by_an_index() {
         (ledger::CLOSED_WINDOWS, "SEARCH refusals USING INDEX refusals_until (until<?)"),
         (messages::BY_SID, "SEARCH messages USING INDEX messages_sid (sid=?)"),
         (sessions::BY_ID, "SEARCH sessions USING PRIMARY KEY (id=?)"),
+        (upkeep::SPENDS, "SEARCH spends USING COVERING INDEX spends_at (quota=? AND at<?)"),
         (upkeep::SESSIONS, "SEARCH sessions USING COVERING INDEX sessions_over (<expr><?)"),
         (upkeep::ROTATIONS, "SEARCH rotations USING COVERING INDEX rotations_at (rotated_at<?)"),
         (upkeep::EXCHANGES, "SEARCH exchanges USING COVERING INDEX exchanges_over (expires_at<?)"),

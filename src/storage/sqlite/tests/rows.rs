@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::challenge::Use;
+use crate::domain::clock::StoredClock;
 use crate::domain::message::MessageState;
 use crate::domain::session::EndReason;
 use crate::domain::{Challenge, ChallengeId, ChallengeState, Exchange, SpendId};
@@ -26,6 +27,20 @@ fn users_are_read_as_they_were_written() {
     tx.update_user(&changed).unwrap();
     assert_eq!(tx.user_by_phone(&phone(1)).unwrap(), Some(changed));
     assert_eq!(tx.user_by_phone(&phone(2)).unwrap(), None);
+}
+
+#[test]
+fn the_clock_is_one_row_that_is_replaced() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    assert_eq!(tx.clock().unwrap(), None);
+    let first = StoredClock { wall: after(9), retention: START, quiet: std::time::Duration::from_millis(7) };
+    tx.store_clock(&first).unwrap();
+    assert_eq!(tx.clock().unwrap(), Some(first));
+    let next = StoredClock { wall: after(2), retention: after(1), ..first };
+    tx.store_clock(&next).unwrap();
+    assert_eq!(tx.clock().unwrap(), Some(next));
 }
 
 #[test]
