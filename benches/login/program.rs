@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use freshk::clock::{Clock as _, SystemClock};
+use freshk::domain::clock::Times;
 use freshk::domain::session::{Lifetimes, Login};
 use freshk::domain::{PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
 use freshk::tokens::Tokens;
@@ -164,7 +165,13 @@ fn open_session(tx: &rusqlite::Transaction<'_>, n: usize) -> String {
         session: Duration::from_hours(24 * 365),
     };
     let login = Login { user, device: "benchmark".to_owned(), ip: "10.0.0.1".to_owned() };
-    let session = Session::open(SessionId::new(now, chance), format!("{n:032x}"), login, now, &lifetimes);
+    let session = Session::open(
+        SessionId::new(now, chance),
+        format!("{n:032x}"),
+        login,
+        &Times::right(now),
+        &lifetimes,
+    );
     let sql = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
                created_at, expires_at, last_used_at, device, ip) VALUES (?, ?, 0, ?, 1, ?, ?, ?, ?, ?, ?, ?)";
     let instants = [session.issued_at, session.refresh_expires_at, session.created_at, session.expires_at]

@@ -12,6 +12,9 @@ use crate::domain::quota::Quota;
 /// After what time a database that failed is worth another try.
 const STORAGE_RETRY: Duration = Duration::from_secs(2);
 
+/// How soon a client asks again whose token seems to have expired while the clock is in doubt: most leaps are soon undone.
+const CLOCK_RETRY: Duration = Duration::from_secs(10);
+
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
@@ -30,6 +33,7 @@ impl From<AuthError> for ApiError {
             }
             AuthError::Overloaded(wait) => Self::overloaded(wait),
             AuthError::Unavailable => Self::unavailable(STORAGE_RETRY),
+            AuthError::ClockInDoubt(left) => Self::unavailable(left.clamp(STORAGE_RETRY, CLOCK_RETRY)),
             AuthError::Internal => ErrorCode::InternalError.into(),
         }
     }

@@ -4,7 +4,7 @@ use super::lookup::{holder, live_session};
 use super::trail::Trail;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::session::EndReason;
-use crate::domain::{Session, SessionId, User, UserId};
+use crate::domain::{Session, SessionId, Timestamp, User, UserId};
 use crate::storage::{Stored, Tx};
 
 /// Ends a session for `reason`.
@@ -23,6 +23,8 @@ pub(super) fn end(
 /// Who logs out, and what the audit trail has been told of it.
 pub(super) struct Ending {
     pub(super) actor: Actor,
+    /// When a session must not have expired to be one that can be ended.
+    pub(super) live_at: Timestamp,
     pub(super) trail: Trail,
 }
 
@@ -34,13 +36,13 @@ impl Ending {
 
     /// Ends a live session of `user`; false where there is none of this name.
     pub(super) fn one(&mut self, tx: &mut dyn Tx, id: &SessionId, user: UserId) -> Stored<bool> {
-        let session = live_session(tx, id, user, self.actor.at)?;
+        let session = live_session(tx, id, user, self.live_at)?;
         session.map_or(Ok(false), |session| self.session(tx, session).map(|()| true))
     }
 
     /// Ends all that `user` could still come with.
     pub(super) fn all(&mut self, tx: &mut dyn Tx, user: UserId) -> Stored<()> {
-        for session in tx.live_sessions(user, self.actor.at)? {
+        for session in tx.live_sessions(user, self.live_at)? {
             self.session(tx, session)?;
         }
         if let Some(user) = holder(tx, user)? {

@@ -33,6 +33,9 @@ pub enum AuthError {
     /// The token was good once.
     #[error("the token has expired")]
     TokenExpired,
+    /// The token seems to have expired, but the wall clock has leaped and will be believed only after so long.
+    #[error("the clock is in doubt for {0:?}")]
+    ClockInDoubt(Duration),
     /// A refresh token was presented outside the rules; its session has ended.
     #[error("the refresh token was used before")]
     TokenReused,

@@ -11,6 +11,7 @@ use super::opening::{NewSession, OpenedBy};
 use super::presenter::{Presenter, Rotated};
 use super::trail::Trail;
 use crate::domain::audit::AuditEvent;
+use crate::domain::clock::Times;
 use crate::domain::session::Presented;
 use crate::domain::{Exchange, Session, SessionId, Timestamp, User, UserId};
 use crate::storage::{Stored, Tx, View};
@@ -41,9 +42,9 @@ impl Exchanging {
             tx.insert_exchange(&spent(&self.claims, Some(session.id.clone()), actor.at))?;
             return Ok((session, user));
         };
-        let now = self.presenter.actor.at;
-        let session = session_of(tx, &exchange, user.id, now)?.ok_or(AuthError::TokenInvalid)?;
-        let presented = exchange.presented_again(&session, now, self.grace);
+        let times = &self.presenter.times;
+        let session = session_of(tx, &exchange, user.id, times.earlier())?.ok_or(AuthError::TokenInvalid)?;
+        let presented = exchange.presented_again(&session, times.now, self.grace);
         match presented {
             Presented::Repeat { .. } if !user.is_active => Err(AuthError::AccountDisabled.into()),
             Presented::Repeat { after_grace } => {
@@ -55,11 +56,11 @@ impl Exchanging {
     }
 }
 
-/// Whether a foreign token of a user who is active is good at `now`.
+/// Whether a foreign token of a user who is active is good.
 pub(super) fn is_good(
     view: &dyn View,
     claims: &ForeignClaims,
-    now: Timestamp,
+    times: &Times,
     grace: Duration,
 ) -> Stored<bool> {
     if !holder(view, claims.user)?.is_some_and(|user| user.is_active) {
@@ -69,23 +70,23 @@ pub(super) fn is_good(
         return Ok(true);
     }
     let Some(exchange) = view.exchange(&claims.jti)? else { return Ok(true) };
-    let session = session_of(view, &exchange, claims.user, now)?;
-    Ok(session.is_some_and(|session| exchange.presented_again(&session, now, grace) != Presented::Reuse))
+    let session = session_of(view, &exchange, claims.user, times.earlier())?;
+    Ok(session
+        .is_some_and(|session| exchange.presented_again(&session, times.now, grace) != Presented::Reuse))
 }
 
 /// Ends a foreign refresh token, and the session that it was exchanged for; false where that was done before.
 pub(super) fn log_out(tx: &mut dyn Tx, ending: &mut Ending, claims: &ForeignClaims) -> Stored<bool> {
-    let now = ending.actor.at;
     if holder(tx, claims.user)?.is_none() {
         return Ok(false);
     }
     let Some(exchange) = tx.exchange(&claims.jti)? else {
-        tx.insert_exchange(&spent(claims, None, now))?;
+        tx.insert_exchange(&spent(claims, None, ending.actor.at))?;
         let line = ending.actor.did(AuditEvent::TokenRevoked).user(claims.user);
         ending.trail.add(tx, line.detail("logout: a foreign refresh token"))?;
         return Ok(true);
     };
-    let session = session_of(tx, &exchange, claims.user, now)?;
+    let session = session_of(tx, &exchange, claims.user, ending.live_at)?;
     session.map_or(Ok(false), |session| ending.session(tx, session).map(|()| true))
 }
 
@@ -93,6 +94,6 @@ fn spent(claims: &ForeignClaims, session: Option<SessionId>, at: Timestamp) -> E
     Exchange { jti: claims.jti.clone(), user: claims.user, session, at, expires_at: claims.expires_at }
 }
 
-fn session_of(view: &dyn View, exchange: &Exchange, user: UserId, now: Timestamp) -> Stored<Option<Session>> {
-    exchange.session.as_ref().map_or(Ok(None), |session| live_session(view, session, user, now))
+fn session_of(view: &dyn View, exchange: &Exchange, user: UserId, at: Timestamp) -> Stored<Option<Session>> {
+    exchange.session.as_ref().map_or(Ok(None), |session| live_session(view, session, user, at))
 }

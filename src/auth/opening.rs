@@ -5,6 +5,7 @@ use super::intent::TEST_NUMBER;
 use super::trail::Trail;
 use super::{Auth, Origin};
 use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::clock::Times;
 use crate::domain::session::{EndReason, Lifetimes, Login};
 use crate::domain::{Session, SessionId, Timestamp, UserId};
 use crate::random;
@@ -44,19 +45,22 @@ pub(super) struct NewSession {
     ip: String,
     lifetimes: Lifetimes,
     max_sessions: usize,
+    /// What time it was when it was drawn.
+    pub(super) times: Times,
 }
 
 impl Auth {
     /// Draws a session for whoever calls from `origin` with a device of this name.
-    pub(super) fn new_session(&self, device: String, origin: &Origin, now: Timestamp) -> NewSession {
+    pub(super) fn new_session(&self, device: String, origin: &Origin, times: Times) -> NewSession {
         let random = &*self.parts.random;
         NewSession {
-            id: random::session_id(random, now),
+            id: random::session_id(random, times.now),
             jti: random::jti(random),
             device,
             ip: origin.address.to_string(),
             lifetimes: self.policy().lifetimes,
             max_sessions: self.policy().max_sessions,
+            times,
         }
     }
 }
@@ -72,7 +76,8 @@ impl NewSession {
         by: OpenedBy,
     ) -> Stored<Session> {
         let login = Login { user, device: self.device.clone(), ip: self.ip.clone() };
-        let mut session = Session::open(self.id.clone(), self.jti.clone(), login, actor.at, &self.lifetimes);
+        let mut session =
+            Session::open(self.id.clone(), self.jti.clone(), login, &self.times, &self.lifetimes);
         if let OpenedBy::TestNumber { until } = by {
             session = session.bounded(until);
         }
@@ -88,7 +93,7 @@ impl NewSession {
 
     /// Ends the user's oldest sessions, so that one more stays within the most that a user may have.
     fn make_room(&self, tx: &mut dyn Tx, trail: &mut Trail, actor: &Actor, user: UserId) -> Stored<()> {
-        let sessions = tx.live_sessions(user, actor.at)?;
+        let sessions = tx.live_sessions(user, self.times.earlier())?;
         let surplus = (sessions.len() + 1).saturating_sub(self.max_sessions);
         for oldest in sessions.into_iter().take(surplus) {
             end(tx, trail, actor, oldest, EndReason::Displaced)?;

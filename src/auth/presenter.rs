@@ -6,6 +6,7 @@ use super::AuthError;
 use super::ending::end;
 use super::trail::Trail;
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use crate::domain::clock::Times;
 use crate::domain::session::{EndReason, Presented};
 use crate::domain::{ClientAddress, Session, Timestamp, User};
 use crate::storage::{Stored, Tx, View};
@@ -15,6 +16,7 @@ use crate::tokens::Claims;
 pub(super) struct Presenter {
     pub(super) actor: Actor,
     pub(super) address: ClientAddress,
+    pub(super) times: Times,
 }
 
 /// The session whose current pair is the answer, and its user.

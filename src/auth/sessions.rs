@@ -9,6 +9,7 @@ use super::lookup::session_of;
 use super::presenter::judge;
 use super::trail::Trail;
 use super::{Auth, AuthError, Authenticated, Origin, exchange};
+use crate::domain::clock::Times;
 use crate::domain::session::{Presented, Standing};
 use crate::domain::{Session, SessionId, Timestamp};
 use crate::storage::{Stored, Tx, View};
@@ -67,15 +68,15 @@ impl Auth {
     /// [`AuthError::TokenExpired`]; [`AuthError::TokenInvalid`] for everything else, a deactivated user included: who
     /// asks here wants to let the bearer in.
     pub async fn check_token(&self, token: &str) -> Result<(), AuthError> {
-        let now = self.parts.clock.now();
-        let verified = match self.parts.tokens.verify(token, TokenKind::Access, now) {
-            Err(TokenError::Invalid) => self.parts.tokens.verify(token, TokenKind::Refresh, now)?,
+        let times = self.parts.clock.read();
+        let verified = match self.parts.tokens.verify(token, TokenKind::Access, times.wall) {
+            Err(TokenError::Invalid) => self.parts.tokens.verify(token, TokenKind::Refresh, times.wall)?,
             other => other?,
         };
         let grace = self.policy().reuse_grace;
         let good = self.parts.store.read(move |view| match &verified {
-            Verified::Own(claims) => is_good(view, claims, now, grace),
-            Verified::Foreign(claims) => exchange::is_good(view, claims, now, grace),
+            Verified::Own(claims) => is_good(view, claims, &times, grace),
+            Verified::Foreign(claims) => exchange::is_good(view, claims, &times, grace),
         });
         if good.await? { Ok(()) } else { Err(AuthError::TokenInvalid) }
     }
@@ -85,10 +86,12 @@ impl Auth {
     /// # Errors
     /// [`AuthError::TokenInvalid`] where it has ended already, [`AuthError::TokenExpired`].
     pub async fn log_out(self: &Arc<Self>, token: &str, origin: Origin) -> Result<(), AuthError> {
-        let verified = self.parts.tokens.verify(token, TokenKind::Refresh, self.parts.clock.now())?;
+        // One that has expired by a wall clock that leaped ends its session too: that would come back with the clock.
+        let at = self.parts.clock.read().earlier();
+        let verified = self.parts.tokens.verify(token, TokenKind::Refresh, at)?;
         let ended = self.end(origin, move |tx, ending| match &verified {
             Verified::Own(claims) => {
-                let session = session_of(tx, claims, ending.actor.at)?;
+                let session = session_of(tx, claims, ending.live_at)?;
                 session.map_or(Ok(false), |session| ending.session(tx, session).map(|()| true))
             }
             Verified::Foreign(claims) => exchange::log_out(tx, ending, claims),
@@ -114,8 +117,8 @@ impl Auth {
     /// # Errors
     /// [`AuthError::Unavailable`] without a database.
     pub async fn sessions(&self, bearer: &Authenticated) -> Result<Vec<Session>, AuthError> {
-        let (user, now) = (bearer.user.id, self.parts.clock.now());
-        let mut sessions = self.parts.store.read(move |view| view.live_sessions(user, now)).await?;
+        let (user, at) = (bearer.user.id, self.parts.clock.read().earlier());
+        let mut sessions = self.parts.store.read(move |view| view.live_sessions(user, at)).await?;
         sessions.reverse();
         Ok(sessions)
     }
@@ -142,10 +145,11 @@ impl Auth {
         T: Send + 'static,
         F: FnOnce(&mut dyn Tx, &mut Ending) -> Stored<T> + Send + 'static,
     {
-        let (store, actor) = (self.parts.store.clone(), origin.actor(self.parts.clock.now()));
+        let times = self.parts.clock.read();
+        let (store, actor) = (self.parts.store.clone(), origin.actor(times.now));
         let flow = async move {
             let write = store.write(move |tx| {
-                let mut ending = Ending { actor, trail: Trail::default() };
+                let mut ending = Ending { actor, live_at: times.earlier(), trail: Trail::default() };
                 Ok((act(tx, &mut ending)?, ending.trail))
             });
             let (ended, trail) = write.await?;
@@ -156,10 +160,11 @@ impl Auth {
     }
 }
 
-fn is_good(view: &dyn View, claims: &Claims, now: Timestamp, grace: Duration) -> Stored<bool> {
-    let Some(session) = session_of(view, claims, now)? else { return Ok(false) };
+fn is_good(view: &dyn View, claims: &Claims, times: &Times, grace: Duration) -> Stored<bool> {
+    let Some(session) = session_of(view, claims, times.earlier())? else { return Ok(false) };
     if !view.user(session.user)?.is_some_and(|user| user.is_active) {
         return Ok(false);
     }
-    Ok(claims.kind == TokenKind::Access || judge(view, &session, claims, now, grace)? != Presented::Reuse)
+    Ok(claims.kind == TokenKind::Access
+        || judge(view, &session, claims, times.now, grace)? != Presented::Reuse)
 }

@@ -23,8 +23,8 @@ impl Auth {
     /// [`AuthError::TokenExpired`]; [`AuthError::TokenInvalid`] for everything else that is wrong with it, an ended
     /// session included; [`AuthError::Unavailable`] without a database.
     pub async fn authenticate(self: &Arc<Self>, token: &str) -> Result<Authenticated, AuthError> {
-        let now = self.parts.clock.now();
-        let claims = match self.parts.tokens.verify(token, TokenKind::Access, now)? {
+        let times = self.parts.clock.read();
+        let claims = match self.parts.tokens.verify(token, TokenKind::Access, times.wall)? {
             Verified::Own(claims) => claims,
             Verified::Foreign(claims) => {
                 let user = self.parts.store.read(move |view| holder(view, claims.user)).await?;
@@ -33,10 +33,10 @@ impl Auth {
             }
         };
         let principal = self.parts.store.principal(&claims.session).await?.ok_or(AuthError::TokenInvalid)?;
-        if principal.session.user != claims.user || !principal.session.is_live(now) {
+        if principal.session.user != claims.user || !principal.session.is_live(times.earlier()) {
             return Err(AuthError::TokenInvalid);
         }
-        self.touch(&claims.session, &principal.session, claims.generation, now);
+        self.touch(&claims.session, &principal.session, claims.generation, times.now);
         Ok(Authenticated { session: Some(claims.session), user: principal.user })
     }
 }

@@ -14,10 +14,11 @@ use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::challenge::{Use, live_codes};
+use crate::domain::clock::Times;
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::OtpPolicy;
 use crate::domain::quota::{Endpoint, Quota};
-use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, TestNumber, Timestamp, User};
+use crate::domain::{Challenge, Channel, Code, PhoneNumber, Secret, Session, TestNumber, User};
 use crate::random;
 use crate::storage::{Fault, Stored, Tx};
 use crate::tokens::TokenPair;
@@ -94,13 +95,13 @@ impl Auth {
         let Some(code) = request.code.clone() else {
             return Limited::free(Err(AuthError::NotACode));
         };
-        let now = self.parts.clock.now();
+        let times = self.parts.clock.read();
         let foreign_writes = self.parts.store.foreign_writes();
         let address = self.address_quota(request.channel, Endpoint::Verify, &request.origin);
-        if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
+        if let Some(refused) = self.refuse_early(address.as_ref(), times.now, foreign_writes) {
             return refused;
         }
-        let flow = self.clone().check_code(request, code, address, now, foreign_writes);
+        let flow = self.clone().check_code(request, code, address, times, foreign_writes);
         self.run(flow).await.unwrap_or_else(|died| Limited::free(Err(died)))
     }
 
@@ -109,15 +110,15 @@ impl Auth {
         request: VerifyRequest,
         code: Code,
         address: Option<AddressQuota>,
-        now: Timestamp,
+        times: Times,
         foreign_writes: u64,
     ) -> Limited<LoggedIn> {
         // Which codes are good depends on what became of their messages.
         self.settle_late(request.channel, &request.phone).await;
         let random = &*self.parts.random;
         let attempt = Attempt {
-            actor: self.actor(now, request.channel, &request.phone, &request.origin),
-            session: self.new_session(request.device.clone(), &request.origin, now),
+            actor: self.actor(times.now, request.channel, &request.phone, &request.origin),
+            session: self.new_session(request.device.clone(), &request.origin, times),
             request,
             code,
             address: address.clone(),
@@ -133,9 +134,9 @@ impl Auth {
         };
         attempted.trail.log();
         self.count(channel, attempted.login.as_ref().err());
-        self.remember_refusal(address, attempted.address, now, foreign_writes);
+        self.remember_refusal(address, attempted.address, times.now, foreign_writes);
         let result = attempted.login.and_then(|Opened { session, user, is_new_user }| {
-            let tokens = self.parts.tokens.pair(&session, &user, random::jti(random), now);
+            let tokens = self.parts.tokens.pair(&session, &user, random::jti(random), times.wall);
             Ok(LoggedIn { tokens: tokens.ok_or(AuthError::Internal)?, user, is_new_user })
         });
         Limited { quotas: attempted.address.into_iter().collect(), result }
@@ -246,10 +247,13 @@ impl Attempt {
             }
             // A phone that has refreshed has had its answer.
             let session = tx.session(session)?.filter(|session| session.generation == 0);
+            let live_at = self.session.times.earlier();
             let is_open = !challenge.is_over_tried(self.otp.max_attempts);
-            return Ok(session.filter(|session| is_open && session.is_live(now)).map(|session| Repeatable {
-                challenge,
-                session: if user.is_active { Ok(session) } else { Err(AuthError::AccountDisabled) },
+            return Ok(session.filter(|session| is_open && session.is_live(live_at)).map(|session| {
+                Repeatable {
+                    challenge,
+                    session: if user.is_active { Ok(session) } else { Err(AuthError::AccountDisabled) },
+                }
             }));
         }
         Ok(None)

@@ -48,6 +48,18 @@ pub struct Times {
     pub doubt: Option<Duration>,
 }
 
+impl Times {
+    /// The times while the wall clock goes right.
+    pub const fn right(now: Timestamp) -> Self {
+        Self { now, wall: now, retention: now, doubt: None }
+    }
+
+    /// The earlier of `now` and `wall`: no session has expired while one of them says that it has not.
+    pub fn earlier(&self) -> Timestamp {
+        self.now.min(self.wall)
+    }
+}
+
 /// What is stored of the clock, for the next start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredClock {

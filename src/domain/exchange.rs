@@ -31,6 +31,7 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::Times;
     use crate::domain::session::{Lifetimes, Login};
 
     const GRACE: Duration = Duration::from_mins(1);
@@ -40,7 +41,8 @@ mod tests {
         let day = Duration::from_hours(24);
         let lifetimes = Lifetimes { access: day, refresh: 30 * day, session: 365 * day };
         let login = Login { user: UserId(1), device: String::new(), ip: String::new() };
-        let session = Session::open(SessionId::new(now, [0; 10]), "0".into(), login, now, &lifetimes);
+        let session =
+            Session::open(SessionId::new(now, [0; 10]), "0".into(), login, &Times::right(now), &lifetimes);
         let exchange = Exchange {
             jti: "a".repeat(32),
             user: UserId(1),
@@ -56,7 +58,7 @@ mod tests {
         let (exchange, session) = exchanged();
         let lifetimes = Lifetimes { access: GRACE, refresh: GRACE, session: GRACE };
         let used = session.clone().seen(0, exchange.at);
-        let rotated = session.clone().rotated("1".into(), exchange.at, &lifetimes);
+        let rotated = session.clone().rotated("1".into(), &Times::right(exchange.at), &lifetimes);
         for session in [session, used, rotated] {
             let at = |after: Duration| exchange.presented_again(&session, exchange.at + after, GRACE);
             let forgiven = Presented::Repeat { after_grace: false };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::clock::Times;
 use crate::domain::{SessionId, Timestamp, UserId};
 
 /// One login on one device. The row holds no token: its generation and that generation's `jti` are worthless without
@@ -132,20 +133,20 @@ pub struct Login {
 }
 
 impl Session {
-    /// Opens a session at `now`; `id` and `jti` are drawn beforehand.
-    pub fn open(id: SessionId, jti: String, login: Login, now: Timestamp, lifetimes: &Lifetimes) -> Self {
-        let expires_at = now + lifetimes.session;
+    /// Opens a session; `id` and `jti` are drawn beforehand. What its tokens say of time is the wall clock's.
+    pub fn open(id: SessionId, jti: String, login: Login, times: &Times, lifetimes: &Lifetimes) -> Self {
+        let expires_at = times.wall + lifetimes.session;
         Self {
             id,
             user: login.user,
             generation: 0,
             jti,
             generation_used: false,
-            issued_at: now,
-            refresh_expires_at: (now + lifetimes.refresh).min(expires_at),
-            created_at: now,
+            issued_at: times.wall,
+            refresh_expires_at: (times.wall + lifetimes.refresh).min(expires_at),
+            created_at: times.wall,
             expires_at,
-            last_used_at: now,
+            last_used_at: times.now,
             ended: None,
             device: login.device,
             ip: login.ip,
@@ -224,14 +225,14 @@ impl Session {
 
     /// The next generation, whose refresh token is named `jti`.
     #[must_use]
-    pub fn rotated(self, jti: String, now: Timestamp, lifetimes: &Lifetimes) -> Self {
+    pub fn rotated(self, jti: String, times: &Times, lifetimes: &Lifetimes) -> Self {
         Self {
             generation: self.generation + 1,
             jti,
             generation_used: false,
-            issued_at: now,
-            refresh_expires_at: (now + lifetimes.refresh).min(self.expires_at),
-            last_used_at: now,
+            issued_at: times.wall,
+            refresh_expires_at: (times.wall + lifetimes.refresh).min(self.expires_at),
+            last_used_at: times.now,
             ..self
         }
     }
@@ -276,7 +277,13 @@ mod tests {
         fn new() -> Self {
             let now = Timestamp::from_millis(1_700_000_000_000);
             let login = Login { user: UserId(1), device: String::new(), ip: String::new() };
-            let session = Session::open(SessionId::new(now, [0; 10]), "0".into(), login, now, &lifetimes());
+            let session = Session::open(
+                SessionId::new(now, [0; 10]),
+                "0".into(),
+                login,
+                &Times::right(now),
+                &lifetimes(),
+            );
             Self { session, rotated: vec![], now }
         }
 
@@ -287,7 +294,7 @@ mod tests {
             if verdict == Presented::Rotate {
                 self.rotated.push(self.now);
                 let next = (self.session.generation + 1).to_string();
-                self.session = self.session.clone().rotated(next, self.now, &lifetimes());
+                self.session = self.session.clone().rotated(next, &Times::right(self.now), &lifetimes());
             }
             (verdict, self.session.generation)
         }
@@ -397,7 +404,7 @@ mod tests {
         assert!(!session.takes_shared_key(0), "a new session has none");
         let old = Session { generation: 3, shared_key_until: Some(3), ..session };
         assert!(old.takes_shared_key(3) && old.takes_shared_key(2));
-        let rotated = old.rotated("4".into(), Timestamp::from_millis(0), &lifetimes());
+        let rotated = old.rotated("4".into(), &Times::right(Timestamp::from_millis(0)), &lifetimes());
         assert!(!rotated.takes_shared_key(4), "nor has what follows");
         assert!(rotated.takes_shared_key(3), "its answer may have been lost");
     }
@@ -406,7 +413,7 @@ mod tests {
     fn rotation_slides_the_refresh_token_but_never_past_the_session() {
         let server = Server::new();
         let late = server.session.created_at + Duration::from_hours(24 * 350);
-        let rotated = server.session.clone().rotated("1".into(), late, &lifetimes());
+        let rotated = server.session.clone().rotated("1".into(), &Times::right(late), &lifetimes());
         assert_eq!(rotated.refresh_expires_at, rotated.expires_at);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::PhoneNumber;
+use crate::domain::clock::Times;
 use crate::domain::session::{Lifetimes, Login};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -40,7 +41,7 @@ fn session() -> Session {
         session: Duration::from_hours(365 * 24),
     };
     let login = Login { user: UserId(7), device: String::new(), ip: String::new() };
-    Session::open(SessionId::new(now(), [1; 10]), "f".repeat(32), login, now(), &lifetimes)
+    Session::open(SessionId::new(now(), [1; 10]), "f".repeat(32), login, &Times::right(now()), &lifetimes)
 }
 
 fn pair() -> TokenPair {

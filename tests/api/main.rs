@@ -9,6 +9,7 @@
 mod addresses;
 mod audit;
 mod callbacks;
+mod clock;
 mod codes;
 mod concealed;
 mod deactivated;

@@ -20,7 +20,7 @@ async fn app() -> App {
     App::with(&[("FRESHK_LIMITS__FLOOD_PER_SECOND", "0")]).await
 }
 
-async fn refresh(app: &App, token: &str) -> Answer {
+pub(crate) async fn refresh(app: &App, token: &str) -> Answer {
     app.post(REFRESH, &json!({ "refresh": token })).await
 }
 
@@ -32,11 +32,11 @@ async fn pair(app: &App, token: &str) -> Value {
     answer.json()
 }
 
-fn token<'a>(pair: &'a Value, name: &str) -> &'a str {
+pub(crate) fn token<'a>(pair: &'a Value, name: &str) -> &'a str {
     pair[name].as_str().unwrap()
 }
 
-fn claims(token: &str) -> Value {
+pub(crate) fn claims(token: &str) -> Value {
     let part = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).unwrap()).unwrap()
 }

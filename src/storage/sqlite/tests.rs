@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::SqliteStore;
 use super::open::{self, OpenOptions};
 use super::writer::Job;
+use crate::domain::clock::Times;
 use crate::domain::code::CodeHash;
 use crate::domain::session::{Lifetimes, Login, Session};
 use crate::domain::{Channel, NewChallenge, PhoneNumber, SessionId, Timestamp, UserId};
@@ -73,7 +74,13 @@ pub(super) fn session(chance: u8, user: UserId) -> Session {
     let day = Duration::from_hours(24);
     let lifetimes = Lifetimes { access: day, refresh: day, session: 10 * day };
     let login = Login { user, device: "Pixel".into(), ip: "203.0.113.7".into() };
-    Session::open(SessionId::new(START, [chance; 10]), "0".repeat(32), login, START, &lifetimes)
+    Session::open(
+        SessionId::new(START, [chance; 10]),
+        "0".repeat(32),
+        login,
+        &Times::right(START),
+        &lifetimes,
+    )
 }
 
 pub(super) fn new_challenge(channel: Channel, number: u32) -> NewChallenge {

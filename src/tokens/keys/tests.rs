@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::*;
+use crate::domain::clock::Times;
 use crate::domain::keys::KeyRing;
 use crate::domain::session::{Lifetimes, Login};
 use crate::domain::{PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
@@ -35,7 +36,13 @@ fn pair(tokens: &Tokens) -> TokenPair {
         session: Duration::from_hours(365 * 24),
     };
     let login = Login { user: UserId(7), device: String::new(), ip: String::new() };
-    let session = Session::open(SessionId::new(now(), [1; 10]), "f".repeat(32), login, now(), &lifetimes);
+    let session = Session::open(
+        SessionId::new(now(), [1; 10]),
+        "f".repeat(32),
+        login,
+        &Times::right(now()),
+        &lifetimes,
+    );
     let user = User {
         id: UserId(7),
         username: "user_1234567890".into(),
