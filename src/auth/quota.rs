@@ -79,7 +79,7 @@ impl Auth {
         endpoint: Endpoint,
         origin: &Origin,
     ) -> Option<AddressQuota> {
-        let (quota, limit) = self.policy().limits.for_address(endpoint, origin.address.ip());
+        let (quota, limit) = self.policy().limits.for_address(endpoint, origin.address.carried());
         let on = channel == Channel::Production && limit.units > 0;
         on.then(|| AddressQuota { quota, limit, subject: origin.address.subject() })
     }

@@ -1,7 +1,7 @@
 //! Client addresses as the limits count them.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The address of a client, with IPv4-mapped IPv6 folded to IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,11 +18,25 @@ impl ClientAddress {
         self.0
     }
 
-    /// Whom the address counts as: an IPv4 address alone, an IPv6 address with all of its /64, since one customer
-    /// holds at least that much.
+    /// The address, or the IPv4 address that it carries: NAT64 (`64:ff9b::/96`, RFC 6052 §2.1), 6to4 (`2002::/16`,
+    /// RFC 3056 §2) and Teredo (`2001::/32`, where it is the client's with every bit inverted, RFC 4380 §4) put all their
+    /// people under one prefix. For limits alone: whom the server trusts is said of the address itself.
+    pub fn carried(self) -> IpAddr {
+        let IpAddr::V6(v6) = self.0 else { return self.0 };
+        let v4 =
+            |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+        match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
+            [0x2001, 0, .., high, low] => v4(!high, !low),
+            _ => self.0,
+        }
+    }
+
+    /// Whom the address counts as: an IPv4 address alone, also one that an IPv6 address carries, another IPv6 address with
+    /// all of its /64, since one customer holds at least that much.
     pub fn counted(self) -> IpAddr {
-        match self.0 {
-            IpAddr::V4(_) => self.0,
+        match self.carried() {
+            v4 @ IpAddr::V4(_) => v4,
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
@@ -67,5 +81,26 @@ mod tests {
         assert_eq!(subject("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(subject("2001:db8:1:2:3:4:5:6"), subject("2001:db8:1:2::1"));
         assert_ne!(subject("2001:db8:1:2::1"), subject("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn s12_an_ipv6_address_that_carries_an_ipv4_address_counts_as_that() {
+        for (address, counts_as) in [
+            // RFC 6052 §2.4, RFC 3056 §2, RFC 4380 §5.2.9 (the example's client behind a NAT).
+            ("64:ff9b::192.0.2.33", "192.0.2.33"),
+            ("64:ff9b::1", "0.0.0.1"),
+            ("2002:c000:0221::1", "192.0.2.33"),
+            ("2002:c000:0221:7:1:2:3:4", "192.0.2.33"),
+            ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"),
+            // Their neighbours do not.
+            ("64:ff9b:0:0:0:1:c000:221", "64:ff9b::/64"),
+            ("64:ff9b:1::192.0.2.33", "64:ff9b:1::/64"),
+            ("2001:1:4136:e378:8000:63bf:3fff:fdd2", "2001:1:4136:e378::/64"),
+            ("2003:c000:0221::1", "2003:c000:221::/64"),
+        ] {
+            assert_eq!(subject(address), counts_as, "{address}");
+            let itself: IpAddr = address.parse().unwrap();
+            assert_eq!(ClientAddress::new(itself).ip(), itself, "what is trusted and logged stays");
+        }
     }
 }

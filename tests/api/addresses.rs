@@ -68,6 +68,26 @@ async fn s12_ipv6_counts_by_64_and_mapped_ipv4_folds() {
 }
 
 #[tokio::test]
+async fn s12_people_behind_one_nat64_have_quotas_of_their_own_and_no_trust() {
+    let app = App::with(&[("FRESHK_LIMITS__NETWORKS", "{ \"198.51.100.0/24\" = 6 }")]).await;
+    spend_all(&app, "x-forwarded-for", |n| {
+        ["64:ff9b::203.0.113.7", "2002:cb00:7107::1", "203.0.113.7"][n % 3].to_owned()
+    })
+    .await;
+    for n in 6..12 {
+        assert_eq!(
+            call(&app, "x-forwarded-for", "64:ff9b::198.51.100.1", n).await,
+            200,
+            "its network has six"
+        );
+    }
+    assert_eq!(call(&app, "x-forwarded-for", "198.51.100.1", 12).await, 429);
+    // What carries the proxy's address is not the proxy: the hop before it is not believed.
+    assert_eq!(call(&app, "x-forwarded-for", "203.0.113.9, 64:ff9b::127.0.0.1", 13).await, 200);
+    assert_eq!(app.count("SELECT count(*) FROM spends WHERE subject = '203.0.113.9'"), 0);
+}
+
+#[tokio::test]
 async fn s12_the_forwarded_header_of_rfc_7239() {
     let app = App::with(&[("FRESHK_SERVER__FORWARDED_HEADER", "forwarded")]).await;
     let forms = ["for=203.0.113.7", "For=\"203.0.113.7:4711\";proto=https", "for=10.0.0.1, for=203.0.113.7"];
