@@ -8,7 +8,7 @@ import { resolve } from "node:path";
 const [snippet, scenarioFile, fake, auth, consoleFile] = process.argv.slice(2);
 const { LoggedOut, Session, TryAgain, verify } = await import(resolve(snippet));
 const scenarios = JSON.parse(readFileSync(scenarioFile, "utf8"));
-const TIMEOUT = 2000;
+const TIMEOUT = 3000;
 const PATIENCE = 10_000;
 const PHONE = "+12025550171";
 
@@ -83,7 +83,7 @@ async function run(number, scenario) {
   same(log.includes("stranger"), false, "a stranger saw the token");
 }
 
-// A whole life against the real server, whose access tokens live two seconds.
+// A whole life against the real server, whose access tokens live five seconds.
 async function real() {
   const logIn = async (session) => {
     same((await session.post("/production/request/", { phone_number: PHONE })).status, 200);
@@ -96,7 +96,7 @@ async function real() {
   await logIn(session);
   const status = () => session.call(`${auth}/production/status/`);
   same(await outcome(status), "200");
-  await pause(3500);
+  await pause(6500);
   same(await Promise.all(Array.from({ length: 50 }, () => outcome(status))), Array(50).fill("200"));
   same(store.writes, 2, "one login, one refresh");
   const restarted = new Session(auth, store, PATIENCE);

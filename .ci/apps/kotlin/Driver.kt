@@ -25,7 +25,7 @@ import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
 import kotlinx.serialization.json.put
 
-private val TIMEOUT = 2.seconds
+private val TIMEOUT = 3.seconds
 private val PATIENCE = 10.seconds
 private const val PHONE = "+12025550172"
 private val plain = Plain.newHttpClient()
@@ -112,7 +112,7 @@ private suspend fun run(base: String, scenario: JsonObject) {
     same("stranger" in log, false, "a stranger saw the token")
 }
 
-/** A whole life against the real server, whose access tokens live two seconds. */
+/** A whole life against the real server, whose access tokens live five seconds. */
 private suspend fun real(auth: String, console: File) {
     val store = MemoryStore(null)
     val session = Session(auth, store, PATIENCE)
@@ -121,7 +121,7 @@ private suspend fun real(auth: String, console: File) {
     same(verify(session, PHONE, code, UUID.randomUUID().toString()).status, 200, "verify/")
     val status: suspend () -> Answer? = { session.call("$auth/production/status/") }
     same(outcome(status), "200", "status/")
-    delay(3.5.seconds)
+    delay(6.5.seconds)
     same(coroutineScope { List(50) { async { outcome(status) } }.awaitAll() }, List(50) { "200" }, "fifty at once")
     same(store.writes, 2, "writes: one login, one refresh")
     val restarted = Session(auth, store, PATIENCE)
