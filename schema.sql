@@ -59,12 +59,21 @@ CREATE TABLE sessions (
     ip                 TEXT    NOT NULL,
     -- The last generation whose refresh token may be under the key of access tokens; none for a session that was opened
     -- since refresh tokens have a key of their own.
-    shared_key_until   INTEGER
+    shared_key_until   INTEGER,
+    -- The latest generation at which the one before was repeated after the grace from another network than rotated it away.
+    repeated_elsewhere INTEGER,
+    -- Repetitions of old tokens: when the audit trail last told of one, and how many were counted since.
+    replays_told_at    INTEGER,
+    replays_untold     INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_user ON sessions (user_id, created_at);
--- Upkeep looks for those that are over. The expiry of the refresh token ascends, so an insert appends.
-CREATE INDEX sessions_over ON sessions (ifnull(ended_at, refresh_expires_at));
+-- Upkeep looks for those that are over. The expiry of the refresh token ascends, so an insert appends. A session that
+-- ended with its user's deactivation stays until it would have expired: its tokens are told why they are refused.
+CREATE INDEX sessions_over ON sessions (
+    CASE WHEN end_reason = 'deactivated' THEN refresh_expires_at ELSE ifnull(ended_at, refresh_expires_at) END,
+    ended_at
+);
 
 -- When generations were rotated away; kept for the grace that lost answers have.
 CREATE TABLE rotations (

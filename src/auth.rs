@@ -47,6 +47,7 @@ mod verify;
 pub use delivery::DeliveryReport;
 pub use error::AuthError;
 pub use flight::Sent;
+pub use presenter::TOKEN_REUSES;
 pub use quota::{Limited, QuotaState};
 pub use request::CodeRequest;
 pub use status::Authenticated;

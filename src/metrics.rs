@@ -3,6 +3,8 @@
 //! Whoever counts is handed a [`Metrics`]; there is none for the whole process. Labels are words of a few: never a phone,
 //! an address, or text of a client's. Counting costs an atomic or a short lock, never a wait.
 
+use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -43,6 +45,7 @@ struct Inner {
     refusals: Family<OfCode, Counter>,
     batch: Histogram,
     commit: Histogram,
+    token_reuse: Family<OfKind, Counter>,
     sessions: Gauge<u64, AtomicU64>,
     database: Gauge<u64, AtomicU64>,
     log: Gauge<u64, AtomicU64>,
@@ -80,6 +83,11 @@ struct OfRoute {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct OfCode {
     code: &'static str,
 }
@@ -101,31 +109,26 @@ impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("freshk");
-        let otp_requests = Family::default();
-        registry.register("otp_requests", "Codes asked for, by request/ and resend/", otp_requests.clone());
-        let sms_deliveries = Family::default();
-        registry.register(
+        let otp_requests = counted(&mut registry, "otp_requests", "Codes asked for, by request/ and resend/");
+        let sms_deliveries = counted(
+            &mut registry,
             "sms_deliveries",
             "Text messages that reached a state: queued, sent, delivered, undelivered, failed and so on",
-            sms_deliveries.clone(),
         );
-        let authentications = Family::default();
-        registry.register(
+        let authentications = counted(
+            &mut registry,
             "authentications",
             "Codes given to verify/ that were judged, by outcome: success or failure",
-            authentications.clone(),
         );
-        let failed_attempts = Family::default();
-        registry.register(
+        let failed_attempts = counted(
+            &mut registry,
             "failed_authentication_attempts",
             "Codes given to verify/ that opened no session, by reason",
-            failed_attempts.clone(),
         );
-        let violations = Family::default();
-        registry.register(
+        let violations = counted(
+            &mut registry,
             "rate_limit_violations",
             "Requests refused with 429, by route; the flood guard refuses before a route is known",
-            violations.clone(),
         );
         let latency = Family::new_with_constructor((|| Histogram::new(LATENCY)) as fn() -> Histogram);
         registry.register_with_unit(
@@ -134,8 +137,7 @@ impl Metrics {
             Unit::Seconds,
             latency.clone(),
         );
-        let refusals = Family::default();
-        registry.register("refusals", "Requests refused, by the code of the answer", refusals.clone());
+        let refusals = counted(&mut registry, "refusals", "Requests refused, by the code of the answer");
         let batch = Histogram::new(BATCH);
         registry.register("writer_batch_size", "Writes that one commit made durable", batch.clone());
         let commit = Histogram::new(COMMIT);
@@ -144,6 +146,12 @@ impl Metrics {
             "How long a commit takes",
             Unit::Seconds,
             commit.clone(),
+        );
+        let token_reuse = counted(
+            &mut registry,
+            "token_reuse",
+            "Refresh tokens presented again after they were rotated away: late (after the grace), late_elsewhere and \
+             prompt_elsewhere (from another network), ended (outside the rules, and the session ended)",
         );
         let sessions = Gauge::default();
         registry.register("sessions_live", "Sessions that have neither ended nor expired", sessions.clone());
@@ -190,6 +198,7 @@ impl Metrics {
             refusals,
             batch,
             commit,
+            token_reuse,
             sessions,
             database,
             log,
@@ -200,18 +209,22 @@ impl Metrics {
         }))
     }
 
-    /// Begins to count refusals of these codes and messages of these states: what has a zero before its first one is
-    /// seen to move by it.
+    /// Begins to count refusals of these codes, messages of these states and reuse of these kinds: what has a zero before
+    /// its first one is seen to move by it.
     pub fn begin(
         &self,
         codes: impl IntoIterator<Item = &'static str>,
         states: impl IntoIterator<Item = &'static str>,
+        reuses: impl IntoIterator<Item = &'static str>,
     ) {
         for code in codes {
             drop(self.0.refusals.get_or_create(&OfCode { code }));
         }
         for state in states {
             drop(self.0.sms_deliveries.get_or_create(&InState { state }));
+        }
+        for kind in reuses {
+            drop(self.0.token_reuse.get_or_create(&OfKind { kind }));
         }
     }
 
@@ -256,6 +269,11 @@ impl Metrics {
         self.0.commit.observe(took.as_secs_f64());
     }
 
+    /// A refresh token was presented again after it was rotated away.
+    pub fn token_reused(&self, kind: &'static str) {
+        self.0.token_reuse.get_or_create(&OfKind { kind }).inc();
+    }
+
     /// How many sessions live.
     pub fn set_live_sessions(&self, sessions: u64) {
         self.0.sessions.set(sessions);
@@ -298,6 +316,16 @@ impl Metrics {
     }
 }
 
+/// Counters of a name, one for each of its labels.
+fn counted<L>(registry: &mut Registry, name: &'static str, help: &'static str) -> Family<L, Counter>
+where
+    L: Clone + fmt::Debug + EncodeLabelSet + Eq + Hash + Send + Sync + 'static,
+{
+    let counters = Family::default();
+    registry.register(name, help, counters.clone());
+    counters
+}
+
 impl RouteMeter {
     /// A request was answered.
     pub fn answered(&self, latency: Duration) {
@@ -317,7 +345,7 @@ mod tests {
     #[test]
     fn names_are_as_prometheus_and_the_rules_for_alarms_have_them() {
         let metrics = Metrics::new();
-        metrics.begin(["internal_error"], ["failed"]);
+        metrics.begin(["internal_error"], ["failed"], ["ended"]);
         metrics.code_requested("production");
         metrics.authentication_failed("production", "invalid_otp");
         metrics.route("/x/").answered(Duration::from_millis(2));

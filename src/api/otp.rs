@@ -277,8 +277,15 @@ impl OtpApi {
 }
 
 impl Flow {
+    /// The bearer, perhaps deactivated.
     pub(super) async fn authenticate(&self, token: &BearerToken) -> Result<Authenticated, ApiError> {
         Ok(self.auth.authenticate(token.token()?.expose()).await?)
+    }
+
+    /// The bearer, who may use the account.
+    pub(super) async fn authenticate_active(&self, token: &BearerToken) -> Result<Authenticated, ApiError> {
+        let bearer = self.authenticate(token).await?;
+        if bearer.user.is_active { Ok(bearer) } else { Err(ErrorCode::AccountDisabled.into()) }
     }
 
     pub(super) async fn request(

@@ -84,12 +84,16 @@ faults!(
     Checking: TokenInvalid, TokenExpired, Overloaded, Unavailable; READS_BODY
 );
 faults!(
+    /// What logging out can fail with.
+    LoggingOut: TokenInvalid, TokenExpired, AccountDisabled, Overloaded, Unavailable; READS_BODY
+);
+faults!(
     /// What a bearer's own sessions can fail with.
-    Bearing: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable;
+    Bearing: NotAuthenticated, TokenInvalid, TokenExpired, AccountDisabled, Overloaded, Unavailable;
 );
 faults!(
     /// What ending one session can fail with.
-    Ending: NotAuthenticated, TokenInvalid, TokenExpired, NotFound, Overloaded, Unavailable;
+    Ending: NotAuthenticated, TokenInvalid, TokenExpired, AccountDisabled, NotFound, Overloaded, Unavailable;
 );
 
 /// Tokens and sessions.
@@ -138,7 +142,7 @@ impl SessionsApi {
         &self,
         caller: Caller,
         body: JsonBody<RefreshToken>,
-    ) -> Result<Json<Done>, Refusal<Checking>> {
+    ) -> Result<Json<Done>, Refusal<LoggingOut>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
         self.flow.auth.log_out(token, origin(&caller)).await.map_err(ApiError::from)?;
@@ -152,7 +156,7 @@ impl SessionsApi {
         token: BearerToken,
         caller: Caller,
     ) -> Result<Json<Done>, Refusal<Bearing>> {
-        let bearer = self.flow.authenticate(&token).await?;
+        let bearer = self.flow.authenticate_active(&token).await?;
         self.flow.auth.log_out_everywhere(&bearer, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(done("Logged out everywhere"))
     }
@@ -160,7 +164,7 @@ impl SessionsApi {
     /// List the bearer's devices
     #[oai(path = "/sessions/", method = "get", tag = "Group::Sessions", operation_id = "listSessions")]
     async fn sessions(&self, token: BearerToken) -> Result<Json<Sessions>, Refusal<Bearing>> {
-        let bearer = self.flow.authenticate(&token).await?;
+        let bearer = self.flow.authenticate_active(&token).await?;
         let sessions = self.flow.auth.sessions(&bearer).await.map_err(ApiError::from)?;
         let sessions =
             sessions.into_iter().map(|session| live_session(session, bearer.session.as_ref())).collect();
@@ -176,7 +180,7 @@ impl SessionsApi {
         /// As the list names it.
         id: Path<String>,
     ) -> Result<Json<Done>, Refusal<Ending>> {
-        let bearer = self.flow.authenticate(&token).await?;
+        let bearer = self.flow.authenticate_active(&token).await?;
         self.flow.auth.end_session(&bearer, &id.0, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(done("Session ended"))
     }

@@ -16,8 +16,16 @@ pub(super) fn end(
     reason: EndReason,
 ) -> Stored<()> {
     let line = actor.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
-    trail.add(tx, line.detail(reason.as_str()))?;
+    trail.add(tx, line.detail(and_untold(reason.as_str(), session.replays_untold)))?;
     tx.update_session(&session.ended(actor.at, reason))
+}
+
+/// A detail, and how many repetitions of old tokens were counted since the session's last line about them.
+pub(super) fn and_untold(detail: &str, untold: u32) -> String {
+    match untold {
+        0 => detail.to_owned(),
+        untold => format!("{detail}; {untold} repetitions before it"),
+    }
 }
 
 /// Who logs out, and what the audit trail has been told of it.

@@ -1,19 +1,15 @@
 //! Foreign tokens, those that the system before this one issued: an access token is good while it lasts, a refresh
 //! token is exchanged once for a session here.
 
-use std::time::Duration;
-
 use super::AuthError;
 use super::ending::Ending;
 use super::error::{Stop, said};
-use super::lookup::{holder, live_session};
+use super::lookup::{find_session, holder};
 use super::opening::{NewSession, OpenedBy};
-use super::presenter::{Presenter, Rotated};
-use super::trail::Trail;
+use super::presenter::{Presenter, Rotated, Told};
 use crate::domain::audit::AuditEvent;
-use crate::domain::clock::Times;
-use crate::domain::session::Presented;
-use crate::domain::{Exchange, Session, SessionId, Timestamp, User, UserId};
+use crate::domain::session::{Evidence, Presentation, Presented};
+use crate::domain::{Exchange, Session, SessionId, Timestamp, User};
 use crate::storage::{Stored, Tx, View};
 use crate::tokens::{ForeignClaims, TokenKind};
 
@@ -22,36 +18,35 @@ pub(super) struct Exchanging {
     pub(super) claims: ForeignClaims,
     pub(super) presenter: Presenter,
     pub(super) session: NewSession,
-    pub(super) grace: Duration,
 }
 
 impl Exchanging {
-    pub(super) fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Trail)> {
-        let mut trail = Trail::default();
-        Ok((said(self.decide(tx, &mut trail))?, trail))
+    pub(super) fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Told)> {
+        let mut told = Told::default();
+        Ok((said(self.decide(tx, &mut told))?, told))
     }
 
-    fn decide(&self, tx: &mut dyn Tx, trail: &mut Trail) -> Result<(Session, User), Stop> {
+    fn decide(&self, tx: &mut dyn Tx, told: &mut Told) -> Result<(Session, User), Stop> {
         let user = holder(tx, self.claims.user)?.ok_or(AuthError::TokenInvalid)?;
         let Some(exchange) = tx.exchange(&self.claims.jti)? else {
             if !user.is_active {
                 return Err(AuthError::AccountDisabled.into());
             }
             let actor = &self.presenter.actor;
-            let session = self.session.open(tx, trail, actor, user.id, OpenedBy::Exchange)?;
+            let session = self.session.open(tx, &mut told.trail, actor, user.id, OpenedBy::Exchange)?;
             tx.insert_exchange(&spent(&self.claims, Some(session.id.clone()), actor.at))?;
             return Ok((session, user));
         };
-        let times = &self.presenter.times;
-        let session = session_of(tx, &exchange, user.id, times.earlier())?.ok_or(AuthError::TokenInvalid)?;
-        let presented = exchange.presented_again(&session, times.now, self.grace);
-        match presented {
-            Presented::Repeat { .. } if !user.is_active => Err(AuthError::AccountDisabled.into()),
-            Presented::Repeat { after_grace } => {
-                self.presenter.repeats(tx, trail, &session, after_grace)?;
-                Ok((session, user))
+        let session = session_of(tx, &exchange, &user, self.presenter.times.earlier())??;
+        match exchange.presented_again(&session, &self.presenter.presentation(&session)) {
+            Presented::Repeat(_) if !user.is_active => Err(AuthError::AccountDisabled.into()),
+            Presented::Repeat(repetition) => {
+                Ok((self.presenter.repeats(tx, told, session, repetition)?, user))
             }
-            Presented::Rotate | Presented::Reuse => Err(self.presenter.reuses(tx, trail, session)?.into()),
+            Presented::Rotate => {
+                Err(self.presenter.reuses(tx, told, session, Evidence::OutsideTheRules)?.into())
+            }
+            Presented::Reuse(evidence) => Err(self.presenter.reuses(tx, told, session, evidence)?.into()),
         }
     }
 }
@@ -60,40 +55,52 @@ impl Exchanging {
 pub(super) fn is_good(
     view: &dyn View,
     claims: &ForeignClaims,
-    times: &Times,
-    grace: Duration,
+    presentation: &Presentation,
+    at: Timestamp,
 ) -> Stored<bool> {
-    if !holder(view, claims.user)?.is_some_and(|user| user.is_active) {
-        return Ok(false);
-    }
+    let Some(user) = holder(view, claims.user)?.filter(|user| user.is_active) else { return Ok(false) };
     if claims.kind == TokenKind::Access {
         return Ok(true);
     }
     let Some(exchange) = view.exchange(&claims.jti)? else { return Ok(true) };
-    let session = session_of(view, &exchange, claims.user, times.earlier())?;
-    Ok(session
-        .is_some_and(|session| exchange.presented_again(&session, times.now, grace) != Presented::Reuse))
+    let session = session_of(view, &exchange, &user, at)?;
+    Ok(session.is_ok_and(|session| exchange.presented_again(&session, presentation).is_good()))
 }
 
-/// Ends a foreign refresh token, and the session that it was exchanged for; false where that was done before.
-pub(super) fn log_out(tx: &mut dyn Tx, ending: &mut Ending, claims: &ForeignClaims) -> Stored<bool> {
-    if holder(tx, claims.user)?.is_none() {
-        return Ok(false);
-    }
+/// Ends a foreign refresh token, and the session that it was exchanged for; else gives what the token is answered.
+pub(super) fn log_out(
+    tx: &mut dyn Tx,
+    ending: &mut Ending,
+    claims: &ForeignClaims,
+) -> Stored<Result<(), AuthError>> {
+    let Some(user) = holder(tx, claims.user)? else { return Ok(Err(AuthError::TokenInvalid)) };
     let Some(exchange) = tx.exchange(&claims.jti)? else {
+        if !user.is_active {
+            return Ok(Err(AuthError::AccountDisabled));
+        }
         tx.insert_exchange(&spent(claims, None, ending.actor.at))?;
         let line = ending.actor.did(AuditEvent::TokenRevoked).user(claims.user);
         ending.trail.add(tx, line.detail("logout: a foreign refresh token"))?;
-        return Ok(true);
+        return Ok(Ok(()));
     };
-    let session = session_of(tx, &exchange, claims.user, ending.live_at)?;
-    session.map_or(Ok(false), |session| ending.session(tx, session).map(|()| true))
+    match session_of(tx, &exchange, &user, ending.live_at)? {
+        Ok(session) => ending.session(tx, session).map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 fn spent(claims: &ForeignClaims, session: Option<SessionId>, at: Timestamp) -> Exchange {
     Exchange { jti: claims.jti.clone(), user: claims.user, session, at, expires_at: claims.expires_at }
 }
 
-fn session_of(view: &dyn View, exchange: &Exchange, user: UserId, at: Timestamp) -> Stored<Option<Session>> {
-    exchange.session.as_ref().map_or(Ok(None), |session| live_session(view, session, user, at))
+fn session_of(
+    view: &dyn View,
+    exchange: &Exchange,
+    user: &User,
+    at: Timestamp,
+) -> Stored<Result<Session, AuthError>> {
+    match &exchange.session {
+        Some(session) => find_session(view, session, user, at),
+        None => Ok(Err(AuthError::TokenInvalid)),
+    }
 }

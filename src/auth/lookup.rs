@@ -1,5 +1,6 @@
 //! Whether what a token names still stands: its session, or the user whose foreign tokens are good.
 
+use super::AuthError;
 use crate::domain::{Session, SessionId, Timestamp, User, UserId};
 use crate::storage::{Stored, View};
 use crate::tokens::Claims;
@@ -9,15 +10,45 @@ pub(super) fn live_session(
     view: &dyn View,
     id: &SessionId,
     user: UserId,
-    now: Timestamp,
+    at: Timestamp,
 ) -> Stored<Option<Session>> {
-    Ok(view.session(id)?.filter(|session| session.user == user && session.is_live(now)))
+    Ok(view.session(id)?.filter(|session| session.user == user && session.is_live(at)))
 }
 
-/// The session that a token of ours stands for, if it is live and takes tokens under the key that signed this one.
-pub(super) fn session_of(view: &dyn View, claims: &Claims, now: Timestamp) -> Stored<Option<Session>> {
-    let session = live_session(view, &claims.session, claims.user, now)?;
-    Ok(session.filter(|session| !claims.under_access_key || session.takes_shared_key(claims.generation)))
+/// The session of this name, if it is the user's and live; else what whoever comes with it is answered.
+pub(super) fn find_session(
+    view: &dyn View,
+    id: &SessionId,
+    user: &User,
+    at: Timestamp,
+) -> Stored<Result<Session, AuthError>> {
+    let Some(session) = view.session(id)?.filter(|session| session.user == user.id) else {
+        return Ok(Err(AuthError::TokenInvalid));
+    };
+    Ok(if session.is_live(at) {
+        Ok(session)
+    } else if session.is_deactivated(at) && !user.is_active {
+        Err(AuthError::AccountDisabled)
+    } else {
+        Err(AuthError::TokenInvalid)
+    })
+}
+
+/// The session that a token of ours stands for, if it is live and takes tokens under the key that signed this one, and its
+/// user; else what the token is answered.
+pub(super) fn find_own(
+    view: &dyn View,
+    claims: &Claims,
+    at: Timestamp,
+) -> Stored<Result<(Session, User), AuthError>> {
+    let Some(user) = view.user(claims.user)? else { return Ok(Err(AuthError::TokenInvalid)) };
+    let found = find_session(view, &claims.session, &user, at)?;
+    Ok(found.and_then(|session| {
+        if claims.under_access_key && !session.takes_shared_key(claims.generation) {
+            return Err(AuthError::TokenInvalid);
+        }
+        Ok((session, user))
+    }))
 }
 
 /// The user of a foreign token, deactivated or not, if it is good for anybody.

@@ -95,13 +95,22 @@ impl Operator {
         Ok(changed)
     }
 
-    /// Lets a user log in, or no longer.
-    pub fn set_active(&self, tx: &mut dyn Tx, user: &User, is_active: bool) -> Stored<User> {
-        let changed = User { is_active, ..user.clone() };
+    /// Lets a user log in again. The sessions of before have ended with the deactivation, and its foreign tokens are
+    /// worthless from now on; until now they were refused because the account is disabled.
+    pub fn activate(&self, tx: &mut dyn Tx, user: &User) -> Stored<User> {
+        let changed = User { is_active: true, ..user.clone() };
         tx.update_user(&changed)?;
-        let detail = if is_active { "activated" } else { "deactivated" };
-        tx.audit(self.line(AuditEvent::UserUpdated, user, detail))?;
-        Ok(changed)
+        tx.audit(self.line(AuditEvent::UserUpdated, user, "activated"))?;
+        if user.is_active { Ok(changed) } else { self.revoke_foreign(tx, &changed) }
+    }
+
+    /// Lets a user log in no longer, ends the live sessions for good and says how many there were.
+    pub fn deactivate(&self, tx: &mut dyn Tx, user: &User) -> Stored<(User, usize)> {
+        let changed = User { is_active: false, ..user.clone() };
+        tx.update_user(&changed)?;
+        tx.audit(self.line(AuditEvent::UserUpdated, user, "deactivated"))?;
+        let ended = self.end_all(tx, user, EndReason::Deactivated)?;
+        Ok((changed, ended))
     }
 
     /// Gives a user another phone, and a name to fit if the old one was made from the old phone; ends the sessions.
@@ -129,24 +138,42 @@ impl Operator {
 
     /// Ends a user's live sessions and says how many there were; foreign tokens are worthless from now on.
     pub fn log_out(&self, tx: &mut dyn Tx, user: &User) -> Stored<usize> {
-        let sessions = tx.live_sessions(user.id, self.at)?;
-        let ended = sessions.len();
-        for session in sessions {
-            self.revoke(tx, session)?;
-        }
-        if user.has_foreign_tokens {
-            tx.update_user(&User { has_foreign_tokens: false, ..user.clone() })?;
-            let line = Actor::system(self.at).did(AuditEvent::TokenRevoked).user(user.id);
-            tx.audit(line.detail("operator: foreign tokens revoked"))?;
-        }
+        let ended = self.end_all(tx, user, EndReason::Revoked)?;
+        self.revoke_foreign(tx, user)?;
         Ok(ended)
     }
 
     /// Ends one session.
     pub fn revoke(&self, tx: &mut dyn Tx, session: Session) -> Stored<()> {
+        self.end(tx, session, EndReason::Revoked)
+    }
+
+    fn end_all(&self, tx: &mut dyn Tx, user: &User, reason: EndReason) -> Stored<usize> {
+        let sessions = tx.live_sessions(user.id, self.at)?;
+        let ended = sessions.len();
+        for session in sessions {
+            self.end(tx, session, reason)?;
+        }
+        Ok(ended)
+    }
+
+    fn end(&self, tx: &mut dyn Tx, session: Session, reason: EndReason) -> Stored<()> {
         let line = Actor::system(self.at).did(AuditEvent::TokenRevoked);
-        tx.audit(line.user(session.user).session(&session.id).detail("operator: revoked"))?;
-        tx.update_session(&session.ended(self.at, EndReason::Revoked))
+        let detail = format!("operator: {}", reason.as_str());
+        tx.audit(line.user(session.user).session(&session.id).detail(detail))?;
+        tx.update_session(&session.ended(self.at, reason))
+    }
+
+    /// Makes a user's foreign tokens worthless, whenever they were issued.
+    fn revoke_foreign(&self, tx: &mut dyn Tx, user: &User) -> Stored<User> {
+        if !user.has_foreign_tokens {
+            return Ok(user.clone());
+        }
+        let changed = User { has_foreign_tokens: false, ..user.clone() };
+        tx.update_user(&changed)?;
+        let line = Actor::system(self.at).did(AuditEvent::TokenRevoked).user(user.id);
+        tx.audit(line.detail("operator: foreign tokens revoked"))?;
+        Ok(changed)
     }
 
     /// Deletes a user and whatever identifies the person; the audit lines stay, without the phone.

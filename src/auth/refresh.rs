@@ -1,13 +1,11 @@
 //! The refresh of a session: rotation that forgives a lost answer, and still catches a stolen token.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::error::{Stop, said};
 use super::exchange::Exchanging;
-use super::lookup::session_of;
-use super::presenter::{Presenter, Rotated, judge};
-use super::trail::Trail;
+use super::lookup::find_own;
+use super::presenter::{Presenter, Rotated, Told, judge};
 use super::{Auth, AuthError, Origin};
 use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Times;
@@ -51,21 +49,21 @@ impl Auth {
         times: Times,
     ) -> Result<TokenPair, AuthError> {
         let random = &*self.parts.random;
-        let presenter = Presenter { actor: origin.actor(times.now), address: origin.address, times };
-        let (lifetimes, grace) = (self.policy().lifetimes, self.policy().reuse_grace);
-        let (result, trail) = match verified {
+        let grace = self.policy().reuse_grace;
+        let presenter = Presenter { actor: origin.actor(times.now), address: origin.address, times, grace };
+        let (result, told) = match verified {
             Verified::Own(claims) => {
-                let rotation =
-                    Rotation { claims, presenter, next_jti: random::jti(random), lifetimes, grace };
+                let (next_jti, lifetimes) = (random::jti(random), self.policy().lifetimes);
+                let rotation = Rotation { claims, presenter, next_jti, lifetimes };
                 self.parts.store.write(move |tx| rotation.write(tx)).await?
             }
             Verified::Foreign(claims) => {
                 let session = self.new_session(device, &origin, times);
-                let exchanging = Exchanging { claims, presenter, session, grace };
+                let exchanging = Exchanging { claims, presenter, session };
                 self.parts.store.write(move |tx| exchanging.write(tx)).await?
             }
         };
-        trail.log();
+        told.publish(&self.parts.metrics);
         let (session, user) = result?;
         self.parts.tokens.pair(&session, &user, random::jti(random), times.wall).ok_or(AuthError::Internal)
     }
@@ -77,40 +75,44 @@ struct Rotation {
     presenter: Presenter,
     next_jti: String,
     lifetimes: Lifetimes,
-    grace: Duration,
 }
 
 impl Rotation {
-    fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Trail)> {
-        let mut trail = Trail::default();
-        Ok((said(self.decide(tx, &mut trail))?, trail))
+    fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Told)> {
+        let mut told = Told::default();
+        Ok((said(self.decide(tx, &mut told))?, told))
     }
 
-    fn decide(&self, tx: &mut dyn Tx, trail: &mut Trail) -> Result<(Session, User), Stop> {
-        let (claims, now) = (&self.claims, self.presenter.actor.at);
-        let live_at = self.presenter.times.earlier();
-        let session = session_of(tx, claims, live_at)?.ok_or(AuthError::TokenInvalid)?;
-        let user = tx.user(claims.user)?.ok_or(AuthError::TokenInvalid)?;
-        let presented = judge(tx, &session, claims, now, self.grace)?;
+    fn decide(&self, tx: &mut dyn Tx, told: &mut Told) -> Result<(Session, User), Stop> {
+        let Self { claims, presenter, .. } = self;
+        let (session, user) = find_own(tx, claims, presenter.times.earlier())??;
+        let presented = judge(tx, &session, claims, &presenter.presentation(&session))?;
         // A stolen token is found out whatever became of the user.
-        if !user.is_active && presented != Presented::Reuse {
+        if !user.is_active && presented.is_good() {
             return Err(AuthError::AccountDisabled.into());
         }
         match presented {
-            Presented::Rotate => {
-                tx.note_rotation(&session.id, session.generation, now, now - self.grace)?;
-                let mut session =
-                    session.rotated(self.next_jti.clone(), &self.presenter.times, &self.lifetimes);
-                session.ip = self.presenter.address.to_string();
-                tx.update_session(&session)?;
-                trail.add(tx, self.presenter.line(AuditEvent::TokenCreated, &session))?;
-                Ok((session, user))
-            }
-            Presented::Repeat { after_grace } => {
-                self.presenter.repeats(tx, trail, &session, after_grace)?;
-                Ok((session, user))
-            }
-            Presented::Reuse => Err(self.presenter.reuses(tx, trail, session)?.into()),
+            Presented::Rotate => Ok((self.rotate(tx, told, session)?, user)),
+            Presented::Repeat(repetition) => Ok((presenter.repeats(tx, told, session, repetition)?, user)),
+            Presented::Reuse(evidence) => Err(presenter.reuses(tx, told, session, evidence)?.into()),
         }
+    }
+
+    /// Gives the session its next generation. Each rotation is logged, but the trail has one line a day and session: it is
+    /// kept for months, and the row says when the session was last used, and from where.
+    fn rotate(&self, tx: &mut dyn Tx, told: &mut Told, session: Session) -> Stored<Session> {
+        let Presenter { times, address, grace, .. } = &self.presenter;
+        tx.note_rotation(&session.id, session.generation, times.now, times.now - *grace)?;
+        let is_first_of_day = session.issued_at.day() != times.wall.day();
+        let rotated = session.rotated(self.next_jti.clone(), times, &self.lifetimes);
+        let session = Session { ip: address.to_string(), ..rotated };
+        tx.update_session(&session)?;
+        let line = self.presenter.line(AuditEvent::TokenCreated, &session);
+        if is_first_of_day {
+            told.trail.add(tx, line)?;
+        } else {
+            told.trail.only_log(line);
+        }
+        Ok(session)
     }
 }

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::ending::Ending;
-use super::lookup::session_of;
+use super::lookup::find_own;
 use super::presenter::judge;
 use super::trail::Trail;
 use super::{Auth, AuthError, Authenticated, Origin, exchange};
-use crate::domain::clock::Times;
-use crate::domain::session::{Presented, Standing};
+use crate::domain::session::{Presentation, Standing};
 use crate::domain::{Session, SessionId, Timestamp};
 use crate::storage::{Stored, Tx, View};
 use crate::tokens::{Claims, TokenError, TokenKind, Verified};
@@ -73,10 +72,13 @@ impl Auth {
             Err(TokenError::Invalid) => self.parts.tokens.verify(token, TokenKind::Refresh, times.wall)?,
             other => other?,
         };
-        let grace = self.policy().reuse_grace;
+        let at = times.earlier();
+        // Whoever asks is not whoever bears the token.
+        let presentation =
+            Presentation { now: times.now, grace: self.policy().reuse_grace, from_elsewhere: false };
         let good = self.parts.store.read(move |view| match &verified {
-            Verified::Own(claims) => is_good(view, claims, &times, grace),
-            Verified::Foreign(claims) => exchange::is_good(view, claims, &times, grace),
+            Verified::Own(claims) => is_good(view, claims, &presentation, at),
+            Verified::Foreign(claims) => exchange::is_good(view, claims, &presentation, at),
         });
         if good.await? { Ok(()) } else { Err(AuthError::TokenInvalid) }
     }
@@ -84,19 +86,20 @@ impl Auth {
     /// Ends the session of a refresh token, of whatever generation.
     ///
     /// # Errors
-    /// [`AuthError::TokenInvalid`] where it has ended already, [`AuthError::TokenExpired`].
+    /// [`AuthError::TokenInvalid`] where it has ended already, [`AuthError::AccountDisabled`] where it did with its user's
+    /// deactivation, [`AuthError::TokenExpired`].
     pub async fn log_out(self: &Arc<Self>, token: &str, origin: Origin) -> Result<(), AuthError> {
         // One that has expired by a wall clock that leaped ends its session too: that would come back with the clock.
         let at = self.parts.clock.read().earlier();
         let verified = self.parts.tokens.verify(token, TokenKind::Refresh, at)?;
         let ended = self.end(origin, move |tx, ending| match &verified {
-            Verified::Own(claims) => {
-                let session = session_of(tx, claims, ending.live_at)?;
-                session.map_or(Ok(false), |session| ending.session(tx, session).map(|()| true))
-            }
+            Verified::Own(claims) => match find_own(tx, claims, ending.live_at)? {
+                Ok((session, _)) => ending.session(tx, session).map(Ok),
+                Err(error) => Ok(Err(error)),
+            },
             Verified::Foreign(claims) => exchange::log_out(tx, ending, claims),
         });
-        if ended.await? { Ok(()) } else { Err(AuthError::TokenInvalid) }
+        ended.await?
     }
 
     /// Ends all sessions of the bearer, this one included, and makes foreign tokens worthless.
@@ -160,11 +163,10 @@ impl Auth {
     }
 }
 
-fn is_good(view: &dyn View, claims: &Claims, times: &Times, grace: Duration) -> Stored<bool> {
-    let Some(session) = session_of(view, claims, times.earlier())? else { return Ok(false) };
-    if !view.user(session.user)?.is_some_and(|user| user.is_active) {
+fn is_good(view: &dyn View, claims: &Claims, presentation: &Presentation, at: Timestamp) -> Stored<bool> {
+    let Ok((session, user)) = find_own(view, claims, at)? else { return Ok(false) };
+    if !user.is_active {
         return Ok(false);
     }
-    Ok(claims.kind == TokenKind::Access
-        || judge(view, &session, claims, times.now, grace)? != Presented::Reuse)
+    Ok(claims.kind == TokenKind::Access || judge(view, &session, claims, presentation)?.is_good())
 }

@@ -17,7 +17,8 @@ pub struct Authenticated {
 }
 
 impl Auth {
-    /// Reads a Bearer access token: no disk where session and user are in memory. A foreign token's user is always read.
+    /// Reads a Bearer access token: no disk where session and user are in memory. A foreign token's user is always read. The
+    /// bearer of a session that ended with its user's deactivation is known while that lasts.
     ///
     /// # Errors
     /// [`AuthError::TokenExpired`]; [`AuthError::TokenInvalid`] for everything else that is wrong with it, an ended
@@ -33,10 +34,15 @@ impl Auth {
             }
         };
         let principal = self.parts.store.principal(&claims.session).await?.ok_or(AuthError::TokenInvalid)?;
-        if principal.session.user != claims.user || !principal.session.is_live(times.earlier()) {
+        let (session, at) = (&principal.session, times.earlier());
+        if session.user != claims.user {
             return Err(AuthError::TokenInvalid);
         }
-        self.touch(&claims.session, &principal.session, claims.generation, times.now);
+        if session.is_live(at) {
+            self.touch(&claims.session, session, claims.generation, times.now);
+        } else if principal.user.is_active || !session.is_deactivated(at) {
+            return Err(AuthError::TokenInvalid);
+        }
         Ok(Authenticated { session: Some(claims.session), user: principal.user })
     }
 }

@@ -3,7 +3,7 @@
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::storage::{Stored, Tx};
 
-/// The lines of one flow, in order.
+/// The lines of one flow, in order; most are rows too.
 #[derive(Debug, Default)]
 pub(super) struct Trail(Vec<AuditRecord>);
 
@@ -12,6 +12,11 @@ impl Trail {
     pub(super) fn add(&mut self, tx: &mut dyn Tx, record: AuditRecord) -> Stored<()> {
         self.0.push(record.clone());
         tx.audit(record)
+    }
+
+    /// Adds a line to the log alone.
+    pub(super) fn only_log(&mut self, record: AuditRecord) {
+        self.0.push(record);
     }
 
     /// Logs the lines, once they are durable: what an operator should see at `info` or `warn`, what is as it should be

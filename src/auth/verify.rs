@@ -7,6 +7,7 @@ use hmac::Mac;
 use subtle::ConstantTimeEq;
 
 use super::error::{Stop, said};
+use super::lookup::find_session;
 use super::opening::{NewSession, OpenedBy};
 use super::quota::{self, AddressQuota, Limited, QuotaState};
 use super::settle::{LATEST, ensure_user};
@@ -245,16 +246,17 @@ impl Attempt {
             if !same_key || now >= *at + REPEATABLE {
                 continue;
             }
-            // A phone that has refreshed has had its answer.
-            let session = tx.session(session)?.filter(|session| session.generation == 0);
-            let live_at = self.session.times.earlier();
-            let is_open = !challenge.is_over_tried(self.otp.max_attempts);
-            return Ok(session.filter(|session| is_open && session.is_live(live_at)).map(|session| {
-                Repeatable {
-                    challenge,
-                    session: if user.is_active { Ok(session) } else { Err(AuthError::AccountDisabled) },
-                }
-            }));
+            if challenge.is_over_tried(self.otp.max_attempts) {
+                return Ok(None);
+            }
+            let session = match find_session(tx, session, user, self.session.times.earlier())? {
+                // A phone that has refreshed has had its answer.
+                Ok(session) if session.generation > 0 => return Ok(None),
+                Ok(_) if !user.is_active => Err(AuthError::AccountDisabled),
+                Err(AuthError::TokenInvalid) => return Ok(None),
+                found => found,
+            };
+            return Ok(Some(Repeatable { challenge, session }));
         }
         Ok(None)
     }

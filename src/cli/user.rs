@@ -87,7 +87,7 @@ Example:
 Example:
   freshk user deactivate +1234567890
 
-Sessions stay, and are good again after `freshk user activate`; `freshk user logout` ends them for good.")]
+Sessions end for good: after `freshk user activate` the user logs in again.")]
     Deactivate {
         /// An id, a phone or a username
         user: String,
@@ -167,8 +167,8 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
         UserCommand::Show { user } => list::show(&beside, output, user),
         UserCommand::SetRole { user, role } => change::set_role(&beside, output, user, role),
         UserCommand::SetPhone { user, phone } => change::set_phone(&beside, output, user, phone),
-        UserCommand::Activate { user } => change::set_active(&beside, output, user, true),
-        UserCommand::Deactivate { user } => change::set_active(&beside, output, user, false),
+        UserCommand::Activate { user } => change::activate(&beside, output, user),
+        UserCommand::Deactivate { user } => change::deactivate(&beside, output, user),
         UserCommand::Logout { user } => change::log_out(&beside, output, user),
         UserCommand::Delete { user, yes } => change::delete(&beside, output, user, *yes),
         UserCommand::Export(args) => export::run(args, &beside, output),

@@ -13,7 +13,7 @@ use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
 use crate::api::webhook::{SignatureCheck, SignedCallback, WebhookApi};
 use crate::api::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
-use crate::auth::{Auth, Parts};
+use crate::auth::{self, Auth, Parts};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sms::Provider;
@@ -130,7 +130,11 @@ pub fn build(
             }
         };
     let metrics = Metrics::new();
-    metrics.begin(ErrorCode::ALL.map(ErrorCode::as_str), MessageState::ALL.map(MessageState::as_str));
+    metrics.begin(
+        ErrorCode::ALL.map(ErrorCode::as_str),
+        MessageState::ALL.map(MessageState::as_str),
+        auth::TOKEN_REUSES,
+    );
     let counted = metrics.clone();
     engine.watch_commits(Box::new(move |writes, took| counted.committed(writes, took)));
     let store = Store::new(engine.clone());

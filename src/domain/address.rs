@@ -44,6 +44,21 @@ impl ClientAddress {
         }
     }
 
+    /// The network that the address is part of, as far as a client that stays where it is may move: /24 of IPv4, /48 of
+    /// IPv6.
+    pub fn network(self) -> IpAddr {
+        match self.counted() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, ..] = v6.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+            }
+        }
+    }
+
     /// Loopback, link-local, or of a private network: no client of the world's, but a machine beside this one.
     pub fn is_neighbour(self) -> bool {
         match self.0 {
@@ -73,6 +88,16 @@ mod tests {
 
     fn subject(text: &str) -> String {
         ClientAddress::new(text.parse().unwrap()).subject()
+    }
+
+    #[test]
+    fn s42_a_network_is_a_24_or_a_48() {
+        let network = |text: &str| ClientAddress::new(text.parse().unwrap()).network().to_string();
+        assert_eq!(network("203.0.113.7"), "203.0.113.0");
+        assert_eq!(network("::ffff:203.0.113.9"), network("203.0.113.7"));
+        assert_ne!(network("203.0.114.7"), network("203.0.113.7"));
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1::");
+        assert_ne!(network("2001:db8:2::1"), network("2001:db8:1::1"));
     }
 
     #[test]

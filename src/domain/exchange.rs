@@ -1,8 +1,6 @@
 //! The exchange of a foreign refresh token, one that the system before this one issued, for a session here.
 
-use std::time::Duration;
-
-use crate::domain::session::Presented;
+use crate::domain::session::{Presentation, Presented};
 use crate::domain::{Session, SessionId, Timestamp, UserId};
 
 /// What became of a foreign refresh token: none is good twice.
@@ -21,18 +19,20 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Judges the token that comes again at `now`, while the session that it opened stands: to that session it is the
-    /// generation before the first, rotated away by the exchange.
-    pub fn presented_again(&self, session: &Session, now: Timestamp, grace: Duration) -> Presented {
-        session.present_older(session.generation == 0, Some(self.at), now, grace)
+    /// Judges the token that comes again, while the session that it opened stands: to that session it is the generation
+    /// before the first, rotated away by the exchange.
+    pub fn presented_again(&self, session: &Session, presentation: &Presentation) -> Presented {
+        session.present_older(session.generation == 0, Some(self.at), presentation)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::clock::Times;
-    use crate::domain::session::{Lifetimes, Login};
+    use crate::domain::session::{Evidence, Lifetimes, Login, Repetition};
 
     const GRACE: Duration = Duration::from_mins(1);
 
@@ -60,12 +60,20 @@ mod tests {
         let used = session.clone().seen(0, exchange.at);
         let rotated = session.clone().rotated("1".into(), &Times::right(exchange.at), &lifetimes);
         for session in [session, used, rotated] {
-            let at = |after: Duration| exchange.presented_again(&session, exchange.at + after, GRACE);
-            let forgiven = Presented::Repeat { after_grace: false };
+            let at = |after: Duration| {
+                let now = exchange.at + after;
+                let presentation = Presentation { now, grace: GRACE, from_elsewhere: false };
+                exchange.presented_again(&session, &presentation)
+            };
+            let forgiven = Presented::Repeat(Repetition::Prompt);
             assert_eq!(at(Duration::ZERO), forgiven);
             assert_eq!(at(Duration::from_millis(59_999)), forgiven);
             let is_fresh = session.generation == 0 && !session.generation_used;
-            let later = if is_fresh { Presented::Repeat { after_grace: true } } else { Presented::Reuse };
+            let later = if is_fresh {
+                Presented::Repeat(Repetition::Late)
+            } else {
+                Presented::Reuse(Evidence::OutsideTheRules)
+            };
             assert_eq!(at(GRACE), later);
         }
     }

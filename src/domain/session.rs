@@ -1,9 +1,13 @@
 //! A session: what a login opens, what its tokens stand for.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::domain::clock::Times;
-use crate::domain::{SessionId, Timestamp, UserId};
+use crate::domain::{ClientAddress, SessionId, Timestamp, UserId};
+
+/// After what time the audit trail tells again of a session whose old tokens are repeated.
+const TELL_AGAIN: Duration = Duration::from_hours(1);
 
 /// One login on one device. The row holds no token: its generation and that generation's `jti` are worthless without
 /// the signing key.
@@ -38,6 +42,13 @@ pub struct Session {
     /// The last generation whose refresh token may be under the key of access tokens: the one at which the session stood
     /// when refresh tokens got a key of their own. None for a session opened since.
     pub shared_key_until: Option<u32>,
+    /// The latest generation at which the one before was repeated after the grace from another network than the one that
+    /// rotated it away (S42).
+    pub repeated_elsewhere: Option<u32>,
+    /// When a repetition was last told in the audit trail.
+    pub replays_told_at: Option<Timestamp>,
+    /// How many repetitions were counted since, and not told.
+    pub replays_untold: u32,
 }
 
 /// What every request with an access token must know of its session, and no more: these are held in memory by the
@@ -54,14 +65,20 @@ pub struct Standing {
     pub refresh_expires_at: Timestamp,
     /// When a token of it was last seen.
     pub last_used_at: Timestamp,
-    /// Whether it was ended.
-    pub is_ended: bool,
+    /// Why it ended, once it has.
+    pub ended: Option<EndReason>,
 }
 
 impl Standing {
     /// Whether the session's tokens are good at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        !self.is_ended && now < self.refresh_expires_at
+        self.ended.is_none() && now < self.refresh_expires_at
+    }
+
+    /// Whether the session ended with its user's deactivation, and would not have expired at `now`: while the user is
+    /// deactivated, its tokens are refused for that reason.
+    pub fn is_deactivated(&self, now: Timestamp) -> bool {
+        self.ended == Some(EndReason::Deactivated) && now < self.refresh_expires_at
     }
 }
 
@@ -76,6 +93,8 @@ pub enum EndReason {
     Displaced,
     /// The operator ended it.
     Revoked,
+    /// Its user was deactivated; activation does not bring it back.
+    Deactivated,
 }
 
 impl EndReason {
@@ -86,12 +105,15 @@ impl EndReason {
             Self::Reuse => "reuse",
             Self::Displaced => "displaced",
             Self::Revoked => "revoked",
+            Self::Deactivated => "deactivated",
         }
     }
 
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Logout, Self::Reuse, Self::Displaced, Self::Revoked].into_iter().find(|r| r.as_str() == word)
+        [Self::Logout, Self::Reuse, Self::Displaced, Self::Revoked, Self::Deactivated]
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
     }
 }
 
@@ -106,6 +128,17 @@ pub struct Lifetimes {
     pub session: Duration,
 }
 
+/// When and from where a refresh token is presented.
+#[derive(Clone, Copy, Debug)]
+pub struct Presentation {
+    /// Now.
+    pub now: Timestamp,
+    /// How long after its rotation a token may come again.
+    pub grace: Duration,
+    /// Whether it comes from another network than the latest rotation, or the login, did ([`Session::is_elsewhere`]).
+    pub from_elsewhere: bool,
+}
+
 /// What is to be done with a refresh token whose signature and `exp` are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presented {
@@ -113,12 +146,61 @@ pub enum Presented {
     Rotate,
     /// It is an older one that may honestly be asked with again, because the answer was lost, two requests crossed, or
     /// one lay in a queue: the session's current one, the same again.
-    Repeat {
-        /// Whether that is so only because the current generation has not been used: to be audited.
-        after_grace: bool,
-    },
+    Repeat(Repetition),
     /// Anything else: somebody has a token that is not theirs, and the session ends (RFC 9700 §4.14.2).
-    Reuse,
+    Reuse(Evidence),
+}
+
+/// How a token that was rotated away comes again, where that may be honest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// Within the grace, from the network that rotated it away.
+    Prompt,
+    /// Within the grace, from another network.
+    PromptElsewhere,
+    /// After the grace, while the current generation has not been used.
+    Late,
+    /// The same from another network. A second generation in a row would be reuse.
+    LateElsewhere,
+}
+
+/// Why a token is taken for a stolen one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// It is neither the current one nor one that may come again.
+    OutsideTheRules,
+    /// Two generations in a row were rotated from one network and repeated after the grace from another (S42): whoever
+    /// repeats is always one generation behind whoever rotates, as a phone that loses answers is not for long.
+    TwiceElsewhere,
+}
+
+impl Presented {
+    /// Whether the token gets an answer.
+    pub const fn is_good(self) -> bool {
+        !matches!(self, Self::Reuse(_))
+    }
+}
+
+impl Repetition {
+    /// The word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prompt => "prompt",
+            Self::PromptElsewhere => "prompt_elsewhere",
+            Self::Late => "late",
+            Self::LateElsewhere => "late_elsewhere",
+        }
+    }
+}
+
+impl Evidence {
+    /// The words in the audit trail.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OutsideTheRules => "outside the rules",
+            Self::TwiceElsewhere => "repeated from another network, two generations in a row",
+        }
+    }
 }
 
 /// Who opens a session, and from where.
@@ -151,6 +233,9 @@ impl Session {
             device: login.device,
             ip: login.ip,
             shared_key_until: None,
+            repeated_elsewhere: None,
+            replays_told_at: None,
+            replays_untold: 0,
         }
     }
 
@@ -165,14 +250,14 @@ impl Session {
     }
 
     /// What requests must know of it.
-    pub const fn standing(&self) -> Standing {
+    pub fn standing(&self) -> Standing {
         Standing {
             user: self.user,
             generation: self.generation,
             generation_used: self.generation_used,
             refresh_expires_at: self.refresh_expires_at,
             last_used_at: self.last_used_at,
-            is_ended: self.ended.is_some(),
+            ended: self.ended.map(|(_, reason)| reason),
         }
     }
 
@@ -181,29 +266,39 @@ impl Session {
         self.standing().is_live(now)
     }
 
+    /// As [`Standing::is_deactivated`].
+    pub fn is_deactivated(&self, now: Timestamp) -> bool {
+        self.standing().is_deactivated(now)
+    }
+
     /// Whether a refresh token of `generation` under the key of access tokens, which a Django project may hold too, can be
     /// one that was issued here. It rotates once at most: what that gives has a key that only we have.
     pub fn takes_shared_key(&self, generation: u32) -> bool {
         self.shared_key_until.is_some_and(|last| generation <= last)
     }
 
-    /// Judges a refresh token of `generation` named `jti` at `now`. `rotated_away` is when that generation was, while
-    /// that is still known.
+    /// Whether `address` is in another network than the latest rotation, or the login, came from.
+    pub fn is_elsewhere(&self, address: ClientAddress) -> bool {
+        let before = self.ip.parse().map(ClientAddress::new);
+        before.is_ok_and(|before| before.network() != address.network())
+    }
+
+    /// Judges a refresh token of `generation` named `jti`. `rotated_away` is when that generation was, while that is still
+    /// known.
     pub fn present(
         &self,
         generation: u32,
         jti: &str,
         rotated_away: Option<Timestamp>,
-        now: Timestamp,
-        grace: Duration,
+        presentation: &Presentation,
     ) -> Presented {
-        if generation == self.generation {
-            return if jti == self.jti { Presented::Rotate } else { Presented::Reuse };
+        match generation.cmp(&self.generation) {
+            Ordering::Equal if jti == self.jti => Presented::Rotate,
+            Ordering::Less => {
+                self.present_older(generation + 1 == self.generation, rotated_away, presentation)
+            }
+            Ordering::Equal | Ordering::Greater => Presented::Reuse(Evidence::OutsideTheRules),
         }
-        if generation > self.generation {
-            return Presented::Reuse;
-        }
-        self.present_older(generation + 1 == self.generation, rotated_away, now, grace)
     }
 
     /// Judges a token that is not the current one any more; `is_previous` where the current one took its place.
@@ -211,16 +306,40 @@ impl Session {
         &self,
         is_previous: bool,
         rotated_away: Option<Timestamp>,
-        now: Timestamp,
-        grace: Duration,
+        presentation: &Presentation,
     ) -> Presented {
+        let Presentation { now, grace, from_elsewhere } = *presentation;
         if rotated_away.is_some_and(|at| now < at + grace) {
-            return Presented::Repeat { after_grace: false };
+            let prompt = if from_elsewhere { Repetition::PromptElsewhere } else { Repetition::Prompt };
+            return Presented::Repeat(prompt);
         }
-        if is_previous && !self.generation_used {
-            return Presented::Repeat { after_grace: true };
+        if !is_previous || self.generation_used {
+            return Presented::Reuse(Evidence::OutsideTheRules);
         }
-        Presented::Reuse
+        if !from_elsewhere {
+            return Presented::Repeat(Repetition::Late);
+        }
+        if self.repeated_elsewhere.is_some_and(|before| before + 1 == self.generation) {
+            return Presented::Reuse(Evidence::TwiceElsewhere);
+        }
+        Presented::Repeat(Repetition::LateElsewhere)
+    }
+
+    /// Notes a repetition that is no matter of course. It is to be told where that gives a number, which is how many were
+    /// counted since the last that was told: the first of an hour is told, and of each generation the first after the
+    /// grace from another network.
+    #[must_use]
+    pub fn repeated(self, repetition: Repetition, now: Timestamp) -> (Self, Option<u32>) {
+        let moved =
+            repetition == Repetition::LateElsewhere && self.repeated_elsewhere != Some(self.generation);
+        let repeated_elsewhere = if moved { Some(self.generation) } else { self.repeated_elsewhere };
+        // One that lies in the future was told before the clock was set back.
+        let is_told = |at: Timestamp| at <= now && now < at + TELL_AGAIN;
+        if self.replays_told_at.is_some_and(is_told) && !moved {
+            return (Self { replays_untold: self.replays_untold.saturating_add(1), ..self }, None);
+        }
+        let untold = self.replays_untold;
+        (Self { repeated_elsewhere, replays_told_at: Some(now), replays_untold: 0, ..self }, Some(untold))
     }
 
     /// The next generation, whose refresh token is named `jti`.
@@ -252,168 +371,4 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const GRACE: Duration = Duration::from_mins(1);
-
-    fn lifetimes() -> Lifetimes {
-        Lifetimes {
-            access: Duration::from_mins(15),
-            refresh: Duration::from_hours(24 * 30),
-            session: Duration::from_hours(24 * 365),
-        }
-    }
-
-    /// The server's side: a session and when its generations were rotated away.
-    struct Server {
-        session: Session,
-        rotated: Vec<Timestamp>,
-        now: Timestamp,
-    }
-
-    impl Server {
-        fn new() -> Self {
-            let now = Timestamp::from_millis(1_700_000_000_000);
-            let login = Login { user: UserId(1), device: String::new(), ip: String::new() };
-            let session = Session::open(
-                SessionId::new(now, [0; 10]),
-                "0".into(),
-                login,
-                &Times::right(now),
-                &lifetimes(),
-            );
-            Self { session, rotated: vec![], now }
-        }
-
-        /// A refresh with a token of `generation`: what was decided, and the generation of the answer.
-        fn refresh(&mut self, generation: u32) -> (Presented, u32) {
-            let away = self.rotated.get(generation as usize).copied();
-            let verdict = self.session.present(generation, &generation.to_string(), away, self.now, GRACE);
-            if verdict == Presented::Rotate {
-                self.rotated.push(self.now);
-                let next = (self.session.generation + 1).to_string();
-                self.session = self.session.clone().rotated(next, &Times::right(self.now), &lifetimes());
-            }
-            (verdict, self.session.generation)
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        /// The client refreshes; each answer of the burst arrives or is lost.
-        Refresh { answers_arrive: Vec<bool> },
-        /// The client uses its access token.
-        Access,
-        /// Time passes, in seconds.
-        Wait(u64),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            3 => prop::collection::vec(any::<bool>(), 1..4).prop_map(|answers_arrive| Step::Refresh { answers_arrive }),
-            2 => Just(Step::Access),
-            2 => prop_oneof![0u64..5, 55u64..65, Just(100_000)].prop_map(Step::Wait),
-        ];
-        prop::collection::vec(step, 1..60)
-    }
-
-    proptest! {
-        /// An honest client stores an answer before it uses any of it, and has no request with an older token under way
-        /// after the grace. Whatever is lost, it is never logged out.
-        #[test]
-        fn s16_an_honest_client_is_never_logged_out(steps in steps()) {
-            let (mut server, mut held) = (Server::new(), 0);
-            for step in steps {
-                match step {
-                    Step::Refresh { answers_arrive } => {
-                        let sent = held;
-                        for arrives in answers_arrive {
-                            let (verdict, given) = server.refresh(sent);
-                            prop_assert_ne!(verdict, Presented::Reuse);
-                            if arrives {
-                                held = held.max(given);
-                            }
-                        }
-                    }
-                    Step::Access => server.session = server.session.clone().seen(held, server.now),
-                    Step::Wait(seconds) => server.now = server.now + Duration::from_secs(seconds),
-                }
-            }
-        }
-
-        /// Whatever came before, a token outside the rules ends the session: the rules are said again here over the
-        /// whole history, which the session itself does not keep.
-        #[test]
-        fn s16_every_presentation_outside_the_rules_is_reuse(
-            steps in prop::collection::vec((0u8..4, 0u32..8, 0u64..90), 1..60),
-        ) {
-            let (mut server, mut used) = (Server::new(), Vec::<u32>::new());
-            for (step, generation, seconds) in steps {
-                let current = server.session.generation;
-                match step {
-                    0 => drop(server.refresh(current)),
-                    1 => {
-                        server.session = server.session.clone().seen(generation, server.now);
-                        used.push(generation);
-                    }
-                    2 => server.now = server.now + Duration::from_secs(seconds),
-                    _ => {
-                        let young = |g: u32| server.now < server.rotated[g as usize] + GRACE;
-                        let expected = if generation == current {
-                            Presented::Rotate
-                        } else if generation < current && young(generation) {
-                            Presented::Repeat { after_grace: false }
-                        } else if generation + 1 == current && !used.contains(&current) {
-                            Presented::Repeat { after_grace: true }
-                        } else {
-                            Presented::Reuse
-                        };
-                        // Uses noted of a generation before it came to be do not count.
-                        used.retain(|g| *g <= current);
-                        prop_assert_eq!(server.refresh(generation).0, expected);
-                    }
-                }
-                used.retain(|g| *g <= server.session.generation);
-            }
-        }
-    }
-
-    #[test]
-    fn s16_a_thousand_lost_answers_log_nobody_out() {
-        let mut server = Server::new();
-        for _ in 0..1000 {
-            let held = server.session.generation.saturating_sub(1);
-            let (verdict, _) = server.refresh(held);
-            assert_ne!(verdict, Presented::Reuse);
-            server.now = server.now + Duration::from_hours(1);
-        }
-    }
-
-    #[test]
-    fn a_foreign_jti_of_the_current_generation_is_reuse() {
-        let server = Server::new();
-        let verdict = server.session.present(0, "another", None, server.now, GRACE);
-        assert_eq!(verdict, Presented::Reuse);
-    }
-
-    #[test]
-    fn a_token_under_the_shared_key_is_good_up_to_the_generation_of_the_migration() {
-        let session = Server::new().session;
-        assert!(!session.takes_shared_key(0), "a new session has none");
-        let old = Session { generation: 3, shared_key_until: Some(3), ..session };
-        assert!(old.takes_shared_key(3) && old.takes_shared_key(2));
-        let rotated = old.rotated("4".into(), &Times::right(Timestamp::from_millis(0)), &lifetimes());
-        assert!(!rotated.takes_shared_key(4), "nor has what follows");
-        assert!(rotated.takes_shared_key(3), "its answer may have been lost");
-    }
-
-    #[test]
-    fn rotation_slides_the_refresh_token_but_never_past_the_session() {
-        let server = Server::new();
-        let late = server.session.created_at + Duration::from_hours(24 * 350);
-        let rotated = server.session.clone().rotated("1".into(), &Times::right(late), &lifetimes());
-        assert_eq!(rotated.refresh_expires_at, rotated.expires_at);
-    }
-}
+mod tests;

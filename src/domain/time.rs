@@ -24,6 +24,11 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Whole days since 1970, in UTC.
+    pub const fn day(self) -> i64 {
+        self.as_secs().div_euclid(86_400)
+    }
+
     /// How long until `later`; zero if that has passed.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))

@@ -1,5 +1,11 @@
 //! S17: a deactivated user is out, wherever the row was changed.
 
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::foreign::{self, CHECK, LOGOUT, REFRESH, SESSIONS, token};
 use crate::support::{App, PHONE, until};
 
 fn deactivate(app: &App) {
@@ -78,6 +84,75 @@ async fn a_user_who_is_active_again_logs_in() {
     assert_eq!(app.request(PHONE).await.code(), DISABLED.1);
     app.sql().execute("UPDATE users SET is_active = 1", []).unwrap();
     app.log_in(PHONE).await;
+}
+
+#[tokio::test]
+async fn s17_deactivation_ends_the_sessions_for_good() {
+    let app = App::with(&[("FRESHK_LIMITS__IP", "0"), ("FRESHK_TOKENS__ACCESS_TTL", "1d")]).await;
+    let login = app.log_in(PHONE).await;
+    let (access, refresh) = (token(&login, "access"), json!({ "refresh": token(&login, "refresh") }));
+    foreign::deactivate(&app, 1).await;
+    assert_eq!(app.count("SELECT count(*) FROM sessions WHERE ended_at IS NULL"), 0);
+    let told = "SELECT detail FROM audit WHERE event = 'authn_token_revoked'";
+    assert_eq!(app.words(told), ["operator: deactivated"]);
+    // While that lasts, the tokens say why they are refused: today, and when upkeep has come round many times.
+    for _ in 0..2 {
+        let status = app.status(access).await;
+        assert_eq!(
+            (status.status, &status.json()["account_active"]),
+            (200, &false.into()),
+            "{}",
+            status.text
+        );
+        let delete = format!("{SESSIONS}{}/", "0".repeat(32));
+        for (method, path) in [
+            (Method::POST, "/api/mobile/auth/production/resend/"),
+            (Method::POST, "/api/mobile/auth/logout/all/"),
+            (Method::GET, SESSIONS),
+            (Method::DELETE, &delete),
+        ] {
+            let refused = app.bearer(method, path, access).await;
+            assert_eq!((refused.status, refused.code().as_str()), DISABLED, "{path}");
+        }
+        for path in [REFRESH, LOGOUT] {
+            let refused = app.post(path, &refresh).await;
+            assert_eq!((refused.status, refused.code().as_str()), DISABLED, "{path}");
+        }
+        for name in ["access", "refresh"] {
+            let checked = app.post(CHECK, &json!({ "token": token(&login, name) })).await;
+            assert_eq!(checked.verdict(), (401, "token_invalid".to_owned()), "nobody is let in with it");
+        }
+        app.clock.advance(Duration::from_hours(23));
+        app.service().auth.upkeep().await.unwrap();
+    }
+    assert_eq!(app.twilio.requests().len(), 1, "the login's");
+    app.clock.advance(Duration::from_hours(24 * 20));
+    app.service().auth.upkeep().await.unwrap();
+    assert_eq!(app.post(REFRESH, &refresh).await.code(), DISABLED.1);
+
+    foreign::activate(&app, 1).await;
+    assert_eq!(app.post(REFRESH, &refresh).await.verdict(), (401, "token_invalid".to_owned()));
+    assert_eq!(app.post(LOGOUT, &refresh).await.verdict(), (401, "token_invalid".to_owned()));
+    let again = app.log_in(PHONE).await;
+    assert_eq!(app.status(token(&again, "access")).await.status, 200);
+    foreign::activate(&app, 1).await;
+    assert_eq!(app.status(token(&again, "access")).await.status, 200, "to activate twice ends nothing");
+    app.clock.advance(Duration::from_hours(24 * 31));
+    app.service().auth.upkeep().await.unwrap();
+    assert_eq!(app.count("SELECT count(*) FROM sessions"), 1, "the row goes once its tokens have expired");
+}
+
+#[tokio::test]
+async fn s17_an_access_token_of_before_the_deactivation_is_worthless_after_it() {
+    let app = App::start().await;
+    let login = app.log_in(PHONE).await;
+    let access = token(&login, "access");
+    assert_eq!(app.status(access).await.status, 200);
+    foreign::deactivate(&app, 1).await;
+    assert_eq!(app.status(access).await.json()["account_active"], false);
+    foreign::activate(&app, 1).await;
+    assert_eq!(app.status(access).await.verdict(), (401, "token_invalid".to_owned()));
+    assert_eq!(app.resend(access).await.verdict(), (401, "token_invalid".to_owned()));
 }
 
 /// Or the erasure of a person would be undone by the phone in their pocket.

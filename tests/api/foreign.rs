@@ -52,11 +52,29 @@ where
     T: Send + 'static,
     F: FnOnce(&Operator, &mut dyn Tx, &User) -> Stored<T> + Send + 'static,
 {
-    operate(app, |operator, tx| {
-        let user = tx.user(UserId(57))?.unwrap();
+    on(app, 57, act).await
+}
+
+async fn on<T, F>(app: &App, user: i64, act: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce(&Operator, &mut dyn Tx, &User) -> Stored<T> + Send + 'static,
+{
+    operate(app, move |operator, tx| {
+        let user = tx.user(UserId(user))?.unwrap();
         act(operator, tx, &user)
     })
     .await
+}
+
+/// Deactivates a user, as `freshk user deactivate` does.
+pub(crate) async fn deactivate(app: &App, user: i64) {
+    on(app, user, |operator, tx, user| operator.deactivate(tx, user)).await;
+}
+
+/// Activates a user, as `freshk user activate` does.
+pub(crate) async fn activate(app: &App, user: i64) {
+    on(app, user, |operator, tx, user| operator.activate(tx, user)).await;
 }
 
 pub(crate) async fn import(app: &App, id: Option<i64>, phone: &str) -> i64 {
@@ -197,23 +215,34 @@ async fn only_an_id_that_an_import_brought_is_theirs() {
 #[tokio::test]
 async fn s17_a_deactivated_user_is_out_and_spends_no_token() {
     let app = app().await;
-    on_user(&app, |operator, tx, user| operator.set_active(tx, user, false)).await;
+    let first = pair(&app, &foreign(&app, "refresh", 57, 3)).await;
+    deactivate(&app, 57).await;
     let (access, theirs) = (foreign(&app, "access", 57, 1), foreign(&app, "refresh", 57, 2));
     assert_eq!(app.status(&access).await.json()["account_active"], false);
     let disabled = (403, "account_disabled".to_owned());
     assert_eq!(app.resend(&access).await.verdict(), disabled);
     assert_eq!(refresh(&app, &theirs).await.verdict(), disabled);
+    assert_eq!(app.post(LOGOUT, &json!({ "refresh": theirs })).await.verdict(), disabled);
     assert_eq!((check(&app, &access).await, check(&app, &theirs).await), (401, 401));
-    assert_eq!((sessions(&app), app.count("SELECT count(*) FROM exchanges")), (0, 0));
+    assert_eq!((sessions(&app), app.count("SELECT count(*) FROM exchanges")), (1, 1));
     assert_eq!(app.twilio.requests().len(), 0);
+    let exchanged = foreign(&app, "refresh", 57, 3);
+    assert_eq!(refresh(&app, &exchanged).await.verdict(), disabled, "nor is it repeated");
 
-    on_user(&app, |operator, tx, user| operator.set_active(tx, user, true)).await;
-    let first = pair(&app, &theirs).await;
-    use_access(&app, &first).await;
-    on_user(&app, |operator, tx, user| operator.set_active(tx, user, false)).await;
-    assert_eq!(refresh(&app, &theirs).await.verdict(), disabled, "nor is it repeated");
-    app.clock.advance(SECOND * 61);
-    assert_eq!(refresh(&app, &theirs).await.code(), "token_reused", "a stolen one is found out all the same");
+    activate(&app, 57).await;
+    assert_eq!(app.status(token(&first, "access")).await.verdict(), (401, "token_invalid".to_owned()));
+    assert_worthless(&app, 57, 1, "ended for good").await;
+    assert_worthless(&app, 57, 5, "issued while the user was deactivated").await;
+    assert_eq!(refresh(&app, &exchanged).await.code(), "token_invalid");
+    app.log_in(PHONE).await;
+}
+
+#[tokio::test]
+async fn to_activate_whom_nobody_deactivated_takes_no_foreign_token_away() {
+    let app = app().await;
+    activate(&app, 57).await;
+    assert_eq!(app.status(&foreign(&app, "access", 57, 1)).await.status, 200);
+    pair(&app, &foreign(&app, "refresh", 57, 2)).await;
 }
 
 /// Django may still refresh what it issued before, so a later `iat` is no sign of a later login.

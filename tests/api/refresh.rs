@@ -63,7 +63,9 @@ async fn assert_ended(app: &App, refused: &Answer, access: &str) {
     assert!(refused.header("www-authenticate").starts_with("Bearer"));
     assert_eq!(app.status(access).await.verdict(), (401, "token_invalid".to_owned()), "at once");
     assert_eq!(app.count("SELECT count(*) FROM sessions WHERE end_reason = 'reuse'"), 1);
-    assert_eq!(audited(app, "outside the rules"), 1);
+    let told =
+        "SELECT count(*) FROM audit WHERE event = 'authn_token_reuse' AND detail LIKE 'outside the rules%'";
+    assert_eq!(app.count(told), 1);
 }
 
 #[tokio::test]
@@ -113,8 +115,12 @@ async fn s16_until_the_current_one_was_used_the_one_before_is_good_and_audited()
     for round in 1..=3 {
         let again = pair(&app, token(&login, "refresh")).await;
         assert_eq!(named(token(&again, "refresh")), named(token(&next, "refresh")));
-        assert_eq!(audited(&app, "repeated after the grace"), round);
+        assert_eq!(audited(&app, "repeated after the grace"), 1, "the first of an hour");
+        assert_eq!(app.count("SELECT replays_untold FROM sessions"), round - 1, "the rest are counted");
     }
+    app.clock.advance(HOUR);
+    pair(&app, token(&login, "refresh")).await;
+    assert_eq!(audited(&app, "repeated after the grace; 2 repetitions before it"), 1);
     // Used at last: the one before is outside the rules from now on.
     let again = pair(&app, token(&login, "refresh")).await;
     use_access(&app, &again).await;
@@ -247,6 +253,122 @@ async fn s16_a_replay_from_another_network_is_audited_even_within_the_grace() {
     for (ip, audits) in [("198.51.100.1", 0), ("198.51.100.1", 0), ("203.0.113.9", 1), ("198.51.100.1", 1)] {
         assert_eq!(app.post_from(ip, REFRESH, &body).await.status, 200);
         assert_eq!(audited(&app, "repeated from another network"), audits, "{ip}");
+    }
+}
+
+async fn refresh_from(app: &App, ip: &str, token: &str) -> Answer {
+    app.post_from(ip, REFRESH, &json!({ "refresh": token })).await
+}
+
+async fn reuses(app: &App, kind: &str) -> String {
+    let page = app.operations("/metrics").await.1;
+    let name = format!("freshk_token_reuse_total{{kind=\"{kind}\"}} ");
+    page.lines().find_map(|line| line.strip_prefix(&name)).unwrap().to_owned()
+}
+
+/// The owner uses access tokens at Django alone, so that no generation is seen in use here.
+#[tokio::test]
+async fn s42_a_thief_one_generation_behind_in_another_network_is_found_in_the_second_round() {
+    for (owners, thiefs) in [("198.51.100.7", "203.0.113.9"), ("2001:db8:1::7", "2001:db8:2::9")] {
+        let app = app().await;
+        let login = app.log_in(PHONE).await;
+        let mut owner = token(&login, "refresh").to_owned();
+        let mut thief = owner.clone();
+        let mut rounds = 0;
+        let (refused, access) = loop {
+            rounds += 1;
+            app.clock.advance(SECOND * 840);
+            let rotated = refresh_from(&app, owners, &owner).await.json();
+            token(&rotated, "refresh").clone_into(&mut owner);
+            app.clock.advance(SECOND * 61);
+            let stolen = refresh_from(&app, thiefs, &thief).await;
+            if stolen.status != 200 {
+                break (stolen, token(&rotated, "access").to_owned());
+            }
+            assert!(rounds < 8, "it lived through eight rounds");
+            token(&stolen.json(), "refresh").clone_into(&mut thief);
+        };
+        assert_eq!(rounds, 2, "{owners}");
+        assert_eq!(refused.verdict(), (401, "token_reused".to_owned()), "{}", refused.text);
+        assert_eq!(app.status(&access).await.code(), "token_invalid", "at once");
+        let told = app.words("SELECT detail FROM audit WHERE event = 'authn_token_reuse' ORDER BY id");
+        let twice = "repeated from another network, two generations in a row";
+        assert_eq!(told, ["repeated from another network", twice]);
+        assert_eq!(
+            (reuses(&app, "late_elsewhere").await, reuses(&app, "ended").await),
+            ("1".into(), "1".into())
+        );
+    }
+}
+
+/// In the same /24 or /48 it may be the same phone, whose carrier gave it another address.
+#[tokio::test]
+async fn s42_another_address_of_one_network_is_no_other_network() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    let (mut held, mut before) = (token(&login, "refresh").to_owned(), String::new());
+    for round in 1..=4 {
+        app.clock.advance(SECOND * 61);
+        if !before.is_empty() {
+            assert_eq!(refresh_from(&app, "198.51.100.200", &before).await.status, 200, "{round}");
+        }
+        before.clone_from(&held);
+        let next = refresh_from(&app, "198.51.100.7", &held).await.json();
+        token(&next, "refresh").clone_into(&mut held);
+    }
+    assert_eq!((reuses(&app, "late").await, reuses(&app, "late_elsewhere").await), ("3".into(), "0".into()));
+}
+
+#[tokio::test]
+async fn s16_each_reuse_is_counted_by_its_kind() {
+    let app = app().await;
+    for kind in ["late", "late_elsewhere", "prompt_elsewhere", "ended"] {
+        assert_eq!(reuses(&app, kind).await, "0", "{kind} has a zero before its first");
+    }
+    let login = app.log_in(PHONE).await;
+    let next = pair(&app, token(&login, "refresh")).await;
+    pair(&app, token(&login, "refresh")).await;
+    assert_eq!(refresh_from(&app, "203.0.113.9", token(&login, "refresh")).await.status, 200);
+    app.clock.advance(SECOND * 61);
+    pair(&app, token(&login, "refresh")).await;
+    assert_eq!(refresh_from(&app, "203.0.113.9", token(&login, "refresh")).await.status, 200);
+    use_access(&app, &next).await;
+    assert_eq!(refresh(&app, token(&login, "refresh")).await.code(), "token_reused");
+    for kind in ["late", "late_elsewhere", "prompt_elsewhere", "ended"] {
+        assert_eq!(reuses(&app, kind).await, "1", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn s35_a_thousand_replays_of_an_old_token_leave_one_line() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    let next = pair(&app, token(&login, "refresh")).await;
+    app.clock.advance(HOUR);
+    let before = app.count("SELECT count(*) FROM audit");
+    for _ in 0..100 {
+        join_all((0..10).map(|_| pair(&app, token(&login, "refresh")))).await;
+    }
+    assert_eq!(app.count("SELECT count(*) FROM audit"), before + 1);
+    let out = app.post(LOGOUT, &json!({ "refresh": token(&next, "refresh") })).await;
+    assert_eq!(out.status, 200);
+    let told = "SELECT detail FROM audit WHERE event = 'authn_token_revoked'";
+    assert_eq!(app.words(told), ["logout; 999 repetitions before it"]);
+}
+
+/// An app refreshes a hundred times a day; the row of the session says when it was last used.
+#[tokio::test]
+async fn s35_a_session_that_is_refreshed_leaves_a_line_a_day() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    let mut held = token(&login, "refresh").to_owned();
+    let issued = "SELECT count(*) FROM audit WHERE event = 'authn_token_created'";
+    assert_eq!(app.count(issued), 1, "the login");
+    for refreshes in 1..=3 * 96 {
+        app.clock.advance(SECOND * 900);
+        token(&pair(&app, &held).await, "refresh").clone_into(&mut held);
+        let midnights = i64::from(refreshes / 96);
+        assert_eq!(app.count(issued), 1 + midnights, "after {refreshes} refreshes");
     }
 }
 

@@ -39,16 +39,17 @@ pub(super) fn set_role(beside: &Beside, output: &mut Output, name: &str, role: &
     told(beside, output, &user, &format!("{} has the role {}", named(beside, &user), user.role))
 }
 
-pub(super) fn set_active(
-    beside: &Beside,
-    output: &mut Output,
-    name: &str,
-    is_active: bool,
-) -> Result<(), CliError> {
+pub(super) fn activate(beside: &Beside, output: &mut Output, name: &str) -> Result<(), CliError> {
     let operator = beside.operator();
-    let user = change(beside, name, move |tx, user| operator.set_active(tx, &user, is_active))?;
-    let word = if is_active { "activated" } else { "deactivated" };
-    told(beside, output, &user, &format!("{} is {word}", named(beside, &user)))
+    let user = change(beside, name, move |tx, user| operator.activate(tx, &user))?;
+    told(beside, output, &user, &format!("{} is activated", named(beside, &user)))
+}
+
+pub(super) fn deactivate(beside: &Beside, output: &mut Output, name: &str) -> Result<(), CliError> {
+    let operator = beside.operator();
+    let (user, ended) = change(beside, name, move |tx, user| operator.deactivate(tx, &user))?;
+    let text = format!("{} is deactivated; {ended} sessions ended", named(beside, &user));
+    told(beside, output, &user, &text)
 }
 
 pub(super) fn set_phone(

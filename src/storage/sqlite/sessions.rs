@@ -8,7 +8,8 @@ use crate::domain::{Session, SessionId, Timestamp, UserId};
 macro_rules! columns {
     () => {
         "id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, created_at, expires_at, \
-         last_used_at, ended_at, end_reason, device, ip, shared_key_until"
+         last_used_at, ended_at, end_reason, device, ip, shared_key_until, \
+         repeated_elsewhere, replays_told_at, replays_untold"
     };
 }
 
@@ -30,14 +31,30 @@ const FORGET_ROTATIONS: &str = "DELETE FROM rotations WHERE session_id = ?1 AND 
 
 const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \
      refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip, \
-     shared_key_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+     shared_key_until, repeated_elsewhere, replays_told_at, replays_untold) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+
+/// When a session is over, as the index has it.
+macro_rules! over {
+    () => {
+        "CASE WHEN end_reason = 'deactivated' THEN refresh_expires_at ELSE ifnull(ended_at, refresh_expires_at) END"
+    };
+}
 
 pub(super) const COUNT_LIVE: &str =
-    "SELECT count(*) FROM sessions WHERE ifnull(ended_at, refresh_expires_at) > ?1";
+    concat!("SELECT count(*) FROM sessions WHERE ", over!(), " > ?1 AND ended_at IS NULL");
+
+/// Deletes those that were over before an instant; their rotations go with them.
+pub(super) const PURGE: &str = concat!(
+    "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ",
+    over!(),
+    " < ?1 LIMIT ?2) RETURNING id"
+);
 
 const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?4, generation_used = ?5, \
      issued_at = ?6, refresh_expires_at = ?7, created_at = ?8, expires_at = ?9, last_used_at = ?10, \
-     ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14, shared_key_until = ?15 WHERE id = ?1";
+     ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14, shared_key_until = ?15, \
+     repeated_elsewhere = ?16, replays_told_at = ?17, replays_untold = ?18 WHERE id = ?1";
 
 pub(super) fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Option<Session>> {
     conn.prepare_cached(BY_ID)?.query_row([id], session).optional()
@@ -51,7 +68,6 @@ pub(super) fn after(conn: &Connection, after: &str, rows: i64) -> rusqlite::Resu
     conn.prepare_cached(AFTER)?.query_map(params![after, rows], session)?.collect()
 }
 
-/// The end of an ended one lies in the past, so that one index answers.
 pub(super) fn count_live(conn: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
     let count: i64 = conn.prepare_cached(COUNT_LIVE)?.query_row([now], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or_default())
@@ -100,7 +116,10 @@ fn write(conn: &Connection, sql: &str, session: &Session) -> rusqlite::Result<()
         session.ended.map(|(_, reason)| reason),
         session.device,
         session.ip,
-        session.shared_key_until
+        session.shared_key_until,
+        session.repeated_elsewhere,
+        session.replays_told_at,
+        session.replays_untold
     ])?;
     one_row(changed)
 }
@@ -125,5 +144,8 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         device: row.get(12)?,
         ip: row.get(13)?,
         shared_key_until: row.get(14)?,
+        repeated_elsewhere: row.get(15)?,
+        replays_told_at: row.get(16)?,
+        replays_untold: row.get(17)?,
     })
 }

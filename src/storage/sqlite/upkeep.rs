@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::cache::Touched;
 use super::columns::count;
-use super::{audit, ledger, test_numbers};
+use super::{audit, ledger, sessions, test_numbers};
 use crate::storage::PurgeHorizon;
 
 macro_rules! oldest {
@@ -29,10 +29,6 @@ pub(super) const SPENDS: &str = "DELETE FROM spends WHERE id IN \
 const CHALLENGES: &str = oldest!("challenges", "created_at");
 
 const AUDIT: &str = oldest!("audit", "at");
-
-/// Their rotations go with them.
-pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
-     WHERE ifnull(ended_at, refresh_expires_at) < ?1 LIMIT ?2) RETURNING id";
 
 pub(super) const ROTATIONS: &str = "DELETE FROM rotations WHERE (session_id, generation) IN \
      (SELECT session_id, generation FROM rotations WHERE rotated_at < ?1 LIMIT ?2)";
@@ -85,7 +81,9 @@ pub(super) fn purge(
     test_numbers::purge(conn, horizon.challenges)?;
 
     let ended = touched.sessions.len();
-    for id in conn.prepare_cached(SESSIONS)?.query_map(params![horizon.sessions, limit], |row| row.get(0))? {
+    for id in
+        conn.prepare_cached(sessions::PURGE)?.query_map(params![horizon.sessions, limit], |row| row.get(0))?
+    {
         touched.sessions.push(id?);
     }
     more |= touched.sessions.len() - ended == rows;

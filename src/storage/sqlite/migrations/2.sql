@@ -16,3 +16,17 @@ INSERT INTO clock SELECT 1, at, at, 0 FROM audit ORDER BY id DESC LIMIT 1;
 
 -- A unit of a quota is deleted once no window reaches it, not after a day.
 CREATE INDEX spends_at ON spends (quota, at);
+
+-- Deactivation ends sessions for good: those of users who are deactivated now would come back with them.
+UPDATE sessions SET ended_at = last_used_at, end_reason = 'deactivated'
+WHERE ended_at IS NULL AND user_id IN (SELECT id FROM users WHERE is_active = 0);
+DROP INDEX sessions_over;
+CREATE INDEX sessions_over ON sessions (
+    CASE WHEN end_reason = 'deactivated' THEN refresh_expires_at ELSE ifnull(ended_at, refresh_expires_at) END,
+    ended_at
+);
+
+-- Repetitions of old refresh tokens: from where, and how many are told.
+ALTER TABLE sessions ADD COLUMN repeated_elsewhere INTEGER;
+ALTER TABLE sessions ADD COLUMN replays_told_at INTEGER;
+ALTER TABLE sessions ADD COLUMN replays_untold INTEGER NOT NULL DEFAULT 0;

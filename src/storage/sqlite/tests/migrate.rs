@@ -106,6 +106,27 @@ fn s39_a_migrated_database_has_its_clock_from_the_newest_line_of_the_trail() {
 }
 
 #[test]
+fn s17_sessions_of_deactivated_users_end_for_good() {
+    let bed = first_schema();
+    let sessions = "INSERT INTO users (id, username, phone, role, is_active, joined_at)
+                    VALUES (2, 'b', '+15550000002', 'retailer', 0, 0);
+                    INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at,
+                        created_at, expires_at, last_used_at, ended_at, end_reason, device, ip)
+                    VALUES ('active', 1, 0, 'j', 1, 0, 9, 0, 9, 5, NULL, NULL, '', ''),
+                           ('deactivated', 2, 0, 'j', 1, 0, 9, 0, 9, 5, NULL, NULL, '', ''),
+                           ('over', 2, 0, 'j', 1, 0, 9, 0, 9, 5, 3, 'logout', '', '')";
+    bed.stranger().execute_batch(sessions).unwrap();
+    let conn = migrate(&bed, MIGRATIONS).unwrap();
+    let ended = |id: &str| -> (Option<i64>, Option<String>) {
+        let sql = "SELECT ended_at, end_reason FROM sessions WHERE id = ?1";
+        conn.query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    assert_eq!(ended("active"), (None, None));
+    assert_eq!(ended("deactivated"), (Some(5), Some("deactivated".into())));
+    assert_eq!(ended("over"), (Some(3), Some("logout".into())));
+}
+
+#[test]
 fn nothing_missing_makes_no_backup() {
     let bed = first_schema();
     drop(migrate(&bed, GOOD).unwrap());

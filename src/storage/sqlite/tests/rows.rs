@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::challenge::Use;
 use crate::domain::clock::StoredClock;
 use crate::domain::message::MessageState;
-use crate::domain::session::EndReason;
+use crate::domain::session::{EndReason, Repetition};
 use crate::domain::{Challenge, ChallengeId, ChallengeState, Exchange, SpendId};
 use crate::storage::operator::ImportedUser;
 use crate::storage::sqlite::tx::SqliteTx;
@@ -114,6 +114,10 @@ fn sessions_are_read_as_they_were_written() {
     tx.insert_session(&open).unwrap();
     assert_eq!(tx.session(&open.id).unwrap(), Some(open.clone()));
     let ended = Session { generation: 3, generation_used: true, shared_key_until: Some(2), ..open }
+        .repeated(Repetition::LateElsewhere, after(4))
+        .0
+        .repeated(Repetition::Late, after(4))
+        .0
         .ended(after(5), EndReason::Logout);
     tx.update_session(&ended).unwrap();
     assert_eq!(tx.session(&ended.id).unwrap(), Some(ended));
