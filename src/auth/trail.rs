@@ -19,8 +19,13 @@ impl Trail {
         self.0.push(record);
     }
 
-    /// Logs the lines, once they are durable: what an operator should see at `info` or `warn`, what is as it should be
-    /// at `debug`.
+    /// Whether an event is told of.
+    pub(super) fn tells_of(&self, event: AuditEvent) -> bool {
+        self.0.iter().any(|record| record.event == event)
+    }
+
+    /// Logs the lines, once they are durable: what an operator should see at `info` or `warn`, the steps between at
+    /// `debug`.
     pub(super) fn log(self) {
         for record in self.0 {
             log(&record);
@@ -62,14 +67,14 @@ fn log(record: &AuditRecord) {
         | AuditEvent::TestSent
         | AuditEvent::TestNumberAdded
         | AuditEvent::TestNumberRemoved
+        | AuditEvent::LoginSuccess
+        | AuditEvent::SmsSent
         | AuditEvent::Startup
         | AuditEvent::Shutdown => line!(info),
         AuditEvent::CodeRequested
-        | AuditEvent::LoginSuccess
         | AuditEvent::TokenCreated
         | AuditEvent::SessionCreated
-        | AuditEvent::UserCreated
-        | AuditEvent::SmsSent => line!(debug),
+        | AuditEvent::UserCreated => line!(debug),
     }
 }
 
