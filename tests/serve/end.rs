@@ -42,6 +42,24 @@ async fn s32_a_signal_drains_what_is_under_way_and_refuses_what_is_new() {
     }
 }
 
+/// A terminal that closes, and scripts for programs that read their files again: none of them means an end.
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_that_mean_nothing_here_are_ignored() {
+    let twilio = FakeTwilio::start();
+    let place = Place::production(&twilio);
+    let mut server = place.start();
+    for signal in ["HUP", "USR1", "USR2"] {
+        server.signal(signal);
+        let told = format!("\"signal\":\"SIG{signal}\"");
+        server
+            .eventually("the signal to be told", |server| server.stderr.text().contains(&told).then_some(()));
+        assert!(server.is_running(), "{signal}");
+    }
+    assert_eq!(request(&server, "198.51.100.1", PHONE).await.0, 200);
+    server.signal("TERM");
+    assert!(server.ended().success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once_and_the_next_start_settles() {
     let twilio = FakeTwilio::start();

@@ -14,10 +14,24 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// The first SIGTERM or SIGINT asks, the second insists.
+    /// The first SIGTERM or SIGINT asks, the second insists. SIGHUP, SIGUSR1 and SIGUSR2, which would end a program that
+    /// says nothing of them, are ignored: whoever sends one means "read your files again" or "go on".
     pub(super) fn on_signals() -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let ignored = [
+            (SignalKind::hangup(), "SIGHUP"),
+            (SignalKind::user_defined1(), "SIGUSR1"),
+            (SignalKind::user_defined2(), "SIGUSR2"),
+        ];
+        for (kind, name) in ignored {
+            let mut ignored = signal(kind)?;
+            tokio::spawn(async move {
+                while ignored.recv().await.is_some() {
+                    tracing::info!(signal = name, "a signal was ignored; SIGTERM stops the server");
+                }
+            });
+        }
         let stop = Self { asked: CancellationToken::new(), insisted: CancellationToken::new() };
         let tokens = [stop.asked.clone(), stop.insisted.clone()];
         tokio::spawn(async move {
