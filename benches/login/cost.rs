@@ -13,7 +13,7 @@ pub(crate) fn of_metrics() -> (Duration, Duration) {
     let metrics = Metrics::new();
     let status = each(|| {
         let (meter, took) = (metrics.route("/api/mobile/auth/production/status/"), Duration::from_millis(1));
-        move || meter.answered(took)
+        move || meter.answered(200, took)
     });
     let request = each(|| {
         let (metrics, meter) = (metrics.clone(), metrics.route("/api/mobile/auth/production/request/"));
@@ -23,7 +23,7 @@ pub(crate) fn of_metrics() -> (Duration, Duration) {
             metrics.message_reached("queued");
             metrics.committed(1, took);
             metrics.committed(1, took);
-            meter.answered(took);
+            meter.answered(200, took);
         }
     });
     (status, request)

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use poem::endpoint::BoxEndpoint;
 use poem::http::header::{CONTENT_TYPE, USER_AGENT};
-use poem::http::{HeaderValue, Method};
+use poem::http::{HeaderMap, HeaderValue, Method};
 use poem::{Endpoint, EndpointExt as _, Request, Response, Result};
 
+use crate::api::accept;
 use crate::api::caller::RequestId;
 use crate::api::error::{ApiError, ErrorCode, Form};
 use crate::api::health::{self, Readiness};
-use crate::metrics;
+use crate::metrics::Format;
 use crate::random::Random;
 
 /// Gives the page of metrics; wiring brings what is measured only when somebody looks up to date first.
-pub type Page = Arc<dyn Fn(Reader) -> String + Send + Sync>;
+pub type Page = Arc<dyn Fn(Reader, Format) -> String + Send + Sync>;
 
 /// The `User-Agent` by which `freshk check` gives itself away: its look is no scrape.
 pub const CHECKER: &str = "freshk-check";
@@ -68,7 +69,7 @@ impl Operations {
             "/metrics" => {
                 let is_checker = request.headers().get(USER_AGENT).is_some_and(|agent| agent == CHECKER);
                 let reader = if is_checker { Reader::Checker } else { Reader::Monitoring };
-                return Ok(self.metrics(reader));
+                return Ok(self.metrics(reader, format(request.headers())));
             }
             "/health/live" => &self.live,
             _ => &self.ready,
@@ -78,7 +79,55 @@ impl Operations {
         })
     }
 
-    fn metrics(&self, reader: Reader) -> Response {
-        Response::builder().header(CONTENT_TYPE, metrics::MEDIA_TYPE).body((self.page)(reader))
+    fn metrics(&self, reader: Reader, format: Format) -> Response {
+        Response::builder().header(CONTENT_TYPE, format.media_type()).body((self.page)(reader, format))
+    }
+}
+
+/// The format that `Accept` prefers: the older one unless the other is asked for, since not everybody reads that.
+fn format(headers: &HeaderMap) -> Format {
+    let format = accept::preferred(headers, |range| {
+        if range.is("application/openmetrics-text") {
+            range.parameter("version").is_none_or(|version| version == "1.0.0").then_some(Format::OpenMetrics)
+        } else {
+            range.is("text/plain").then_some(Format::Text)
+        }
+    });
+    format.unwrap_or(Format::Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use poem::http::header::ACCEPT;
+
+    #[test]
+    fn a_scraper_gets_the_format_that_it_asks_for_and_the_older_one_otherwise() {
+        for (accept, expected) in [
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            ("text/plain;version=0.0.4", Format::Text),
+            ("application/openmetrics-text; version=1.0.0", Format::OpenMetrics),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            ("application/openmetrics-text;version=\"0.0.1\"", Format::Text),
+            ("application/openmetrics-text;q=0.1, text/plain;q=0.5", Format::Text),
+            // As Prometheus asks, in its second and third version.
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                Format::OpenMetrics,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                 application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                Format::OpenMetrics,
+            ),
+            ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Format::Text),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(format(&headers), expected, "{accept}");
+        }
     }
 }

@@ -32,7 +32,7 @@ impl Auth {
     /// # Errors
     /// [`AuthError::Unavailable`] and its like without a database: the provider should try again.
     pub async fn report(self: &Arc<Self>, report: DeliveryReport) -> Result<(), AuthError> {
-        let state = report.state;
+        let (state, error_code) = (report.state, report.error_code);
         let (now, live_codes) = (self.parts.clock.now(), self.policy().otp.live_codes);
         let keys = self.parts.keys.current().clone();
         let window = self.policy().limits.window;
@@ -54,6 +54,9 @@ impl Auth {
         if let Some(trail) = moved {
             trail.log();
             self.parts.metrics.message_reached(state.as_str());
+            if state.is_lost() {
+                self.parts.metrics.message_failed(error_code);
+            }
         }
         Ok(())
     }

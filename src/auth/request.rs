@@ -1,6 +1,7 @@
 //! Asking for a code: intent, send, settle. No transaction is open while the SMS is under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::flight::Ticket;
 use super::intent::{Decided, Intent, IntentWrite};
@@ -8,6 +9,7 @@ use super::quota::{AddressQuota, Limited};
 use super::settle::{Outcome, Settlement};
 use super::{Auth, AuthError, Origin, Sent};
 use crate::clock::Stopwatch;
+use crate::domain::message::MessageState;
 use crate::domain::quota::Endpoint;
 use crate::domain::{Channel, PhoneNumber, Timestamp, UserId};
 use crate::random;
@@ -125,9 +127,12 @@ impl Auth {
                 Outcome::Withheld(expected.outcome)
             }
             (Some(text), Ok(place)) => {
+                self.parts.metrics.message_reached(MessageState::Intended.as_str());
                 let watch = Stopwatch::start();
                 let outcome = place.send(text).await;
-                self.sends.note(&settlement.phone, watch.elapsed(), &outcome);
+                let took = watch.elapsed();
+                self.sends.note(&settlement.phone, took, &outcome);
+                self.count_send(&outcome, took);
                 Outcome::Sent(outcome)
             }
             (Some(_), Err(_)) => Outcome::Sent(SendOutcome::Refused(Failure {
@@ -140,5 +145,16 @@ impl Auth {
         self.settle(settlement, outcome).await;
         ticket.land(challenge, &result);
         result
+    }
+
+    fn count_send(&self, outcome: &SendOutcome, took: Duration) {
+        let metrics = &self.parts.metrics;
+        metrics.message_sent(took);
+        match outcome {
+            SendOutcome::Accepted(accepted) => metrics.segments_bought(accepted.segments.unwrap_or(1)),
+            SendOutcome::Unknown(failure) | SendOutcome::Refused(failure) => {
+                metrics.message_failed(failure.code);
+            }
+        }
     }
 }

@@ -19,11 +19,6 @@ impl Trail {
         self.0.push(record);
     }
 
-    /// Whether an event is told of.
-    pub(super) fn tells_of(&self, event: AuditEvent) -> bool {
-        self.0.iter().any(|record| record.event == event)
-    }
-
     /// Logs the lines, once they are durable: what an operator should see at `info` or `warn`, the steps between at
     /// `debug`.
     pub(super) fn log(self) {

@@ -54,7 +54,7 @@ use fault::fault;
 use open::Tuning;
 use reader::Readers;
 use tx::SqliteTx;
-use writer::Queued;
+use writer::{Queued, Waiting};
 
 /// A database in one `SQLite` file.
 pub struct SqliteStore {
@@ -62,6 +62,7 @@ pub struct SqliteStore {
     tuning: Tuning,
     /// The writer's queue; closed when there is none.
     queue: RwLock<Option<SyncSender<Queued>>>,
+    waiting: Waiting,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
     cache: Arc<PrincipalCache>,
@@ -90,6 +91,7 @@ impl SqliteStore {
             path,
             tuning,
             queue: RwLock::new(Some(queue)),
+            waiting: Waiting::default(),
             writer: tokio::sync::Mutex::new(Some(writer)),
             readers,
             cache,
@@ -105,6 +107,11 @@ impl SqliteStore {
     /// Has every commit told to `watch` from now on; only the first call counts.
     pub fn watch_commits(&self, watch: CommitWatch) {
         drop(self.commits.set(watch));
+    }
+
+    /// How many writes wait for the writer, or for their commit.
+    pub fn writes_waiting(&self) -> usize {
+        self.waiting.count()
     }
 
     /// How many bytes the database and its write-ahead log have.
@@ -129,7 +136,7 @@ impl Engine for SqliteStore {
     fn submit(&self, job: Box<dyn WriteJob>) -> Stored<()> {
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(Fault::Unavailable)?;
-        queue.try_send(Queued::new(job)).map_err(|refused| match refused {
+        queue.try_send(Queued::new(job, &self.waiting)).map_err(|refused| match refused {
             TrySendError::Full(_) => Fault::Overloaded,
             TrySendError::Disconnected(_) => Fault::Unavailable,
         })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshk::api::ops::CHECKER;
-use freshk::metrics::LAST_SCRAPE;
+use freshk::metrics::{LAST_SCRAPE, PROXY_FAULT};
 use reqwest::Method;
 use serde_json::json;
 
@@ -16,7 +16,6 @@ const CALLBACK: &str = "/api/mobile/auth/sms/twilio/status/";
 async fn value(app: &App, series: &str) -> f64 {
     let (status, page) = app.operations("/metrics").await;
     assert_eq!(status, 200);
-    assert!(page.ends_with("# EOF\n"), "{page}");
     on(&page, series)
 }
 
@@ -140,6 +139,102 @@ async fn the_last_scrape_is_told_and_a_look_of_the_checker_is_none() {
     assert!((seen_by_checker().await - scraped).abs() < 0.5);
     assert!((seen_by_checker().await - scraped).abs() < 0.5);
     assert!((value(&app, LAST_SCRAPE).await - scraped - 420.0).abs() < 1.5);
+}
+
+/// A scraper that knows the older format alone takes a counter whose type stands under another name for something unknown.
+#[tokio::test]
+async fn a_scraper_gets_the_format_that_it_asks_for() {
+    let app = App::start().await;
+    let page = async |accept| app.operations_with("accept", accept, "/metrics").await;
+    let (_, media_type, text) = page("*/*").await;
+    assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains("\n# TYPE freshk_refusals_total counter\nfreshk_refusals_total{"), "{text}");
+    assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+    let (_, media_type, open) = page("application/openmetrics-text;version=1.0.0,text/plain;q=0.3").await;
+    assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open.contains("\n# TYPE freshk_refusals counter\nfreshk_refusals_total{"), "{open}");
+    assert!(open.ends_with("\n# EOF\n"), "{open}");
+    for page in [text, open] {
+        assert!(page.contains("# TYPE freshk_build_info gauge\nfreshk_build_info{version=\""), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_counts_from_its_intent_on_with_its_time_segments_and_errors() {
+    let app = App::with(&[("FRESHK_SERVER__PUBLIC_URL", "https://api.example.com")]).await;
+    let state = |state| format!("freshk_sms_deliveries_total{{state=\"{state}\"}}");
+    let error = |code| format!("freshk_sms_errors_total{{code=\"{code}\"}}");
+    app.request_from("198.51.100.1", PHONE).await;
+    app.twilio.always(Answer::Error { http: 400, code: 21610, message: "STOP" });
+    app.request_from("198.51.100.1", "+1234567891").await;
+    for (series, expected) in [
+        (state("intended"), 2.0),
+        (state("queued"), 1.0),
+        (state("failed"), 1.0),
+        (error("21610"), 1.0),
+        ("freshk_sms_send_duration_seconds_count".to_owned(), 2.0),
+        ("freshk_sms_segments_total".to_owned(), 1.0),
+    ] {
+        assert!((value(&app, &series).await - expected).abs() < 0.5, "{series}");
+    }
+    let sid: String =
+        app.sql().query_row("SELECT sid FROM messages WHERE sid IS NOT NULL", [], |row| row.get(0)).unwrap();
+    let lost = [("MessageSid", sid.as_str()), ("MessageStatus", "undelivered"), ("ErrorCode", "30003")];
+    let signed = signed_callback(AUTH_TOKEN, &format!("https://api.example.com{CALLBACK}"), &lost);
+    let call = app.build(Method::POST, CALLBACK).body(signed.body);
+    let call = call.header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(call.header("x-twilio-signature", signed.signature).send().await.unwrap().status(), 204);
+    assert!((value(&app, &error("30003")).await - 1.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn answers_are_counted_by_class_and_what_is_under_way_is_seen() {
+    let app = App::start().await;
+    let class = |class| format!("freshk_http_responses_total{{route=\"{REQUEST}\",class=\"{class}\"}}");
+    app.request_from("198.51.100.1", PHONE).await;
+    app.post(REQUEST, &json!({ "phone_number": "nonsense" })).await;
+    app.twilio.hold();
+    let held = async {
+        app.sending(2).await;
+        let seen = value(&app, "freshk_http_requests_in_flight").await;
+        app.twilio.release();
+        seen
+    };
+    let (answer, under_way) = tokio::join!(app.request_from("198.51.100.1", "+1234567891"), held);
+    assert_eq!((answer.status, under_way > 0.5), (200, true));
+    for (series, expected) in [
+        (class("2xx"), 2.0),
+        (class("4xx"), 1.0),
+        (class("5xx"), 0.0),
+        ("freshk_http_requests_in_flight".to_owned(), 0.0),
+        ("freshk_writer_queue_depth".to_owned(), 0.0),
+        ("freshk_clock_offset_seconds".to_owned(), 0.0),
+        ("freshk_backup_failures_total".to_owned(), 0.0),
+    ] {
+        assert!((value(&app, &series).await - expected).abs() < 0.5, "{series}");
+    }
+    for series in
+        ["process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_start_time_seconds"]
+    {
+        assert!(value(&app, series).await > 0.5, "{series}");
+    }
+    assert!(value(&app, "process_cpu_seconds_total").await > 0.0);
+}
+
+#[tokio::test]
+async fn s37_a_proxy_that_gives_everybody_one_address_is_seen() {
+    let app = App::start().await;
+    let fault = |fault| format!("{PROXY_FAULT}{{fault=\"{fault}\"}}");
+    app.request_from("198.51.100.1", PHONE).await;
+    app.build(Method::GET, "/health/ready").send().await.unwrap();
+    assert!(value(&app, &fault("silent")).await < 0.5, "who asks for our health asks for nobody");
+    app.request(PHONE).await;
+    assert!(value(&app, &fault("silent")).await > 1e9);
+    assert!(value(&app, &fault("untrusted")).await < 0.5);
+    let app = App::with(&[("FRESHK_SERVER__TRUSTED_PROXIES", "")]).await;
+    app.request_from("198.51.100.1", PHONE).await;
+    assert!(value(&app, &fault("untrusted")).await > 1e9);
+    assert!(value(&app, &fault("silent")).await < 0.5);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshk::api::server::{self, ServerSettings};
+use freshk::api::server;
 use freshk::cli::wiring::{self, Service};
 use freshk::clock::{Clock, ManualClock};
 use freshk::config::{Config, Sources};
@@ -144,14 +144,10 @@ impl App {
         let Service { auth, store, endpoint, operations, .. } =
             wiring::build(&config, &secret, engine, clock.clone(), random).unwrap();
         auth.settle_after_restart().await.unwrap();
-        let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let settings = ServerSettings {
-            request_timeout: config.server.request_timeout,
-            max_connections: config.server.max_connections,
-            shutdown_timeout: config.server.shutdown_timeout,
-        };
+        let settings = wiring::server_settings(&config);
         let server = tokio::spawn(server::serve(listener, endpoint, settings, clock, async move {
             let _ = stopped.await;
         }));
@@ -173,11 +169,17 @@ impl App {
 
     /// The same to one who says who asks.
     pub(crate) async fn operations_to(&self, agent: &str, path: &str) -> (u16, String) {
+        let (status, _, text) = self.operations_with("user-agent", agent, path).await;
+        (status, text)
+    }
+
+    /// The same with a header of the caller's choice: status, media type and body.
+    pub(crate) async fn operations_with(&self, name: &str, value: &str, path: &str) -> (u16, String, String) {
         use poem::Endpoint as _;
-        let request =
-            poem::Request::builder().uri(path.parse().unwrap()).header("user-agent", agent).finish();
+        let request = poem::Request::builder().uri(path.parse().unwrap()).header(name, value).finish();
         let mut response = self.running.as_ref().unwrap().operations.call(request).await.unwrap();
-        (response.status().as_u16(), response.take_body().into_string().await.unwrap())
+        let media_type = response.content_type().unwrap_or_default().to_owned();
+        (response.status().as_u16(), media_type, response.take_body().into_string().await.unwrap())
     }
 
     pub(crate) fn database(&self) -> PathBuf {

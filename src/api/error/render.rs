@@ -1,12 +1,13 @@
 //! From a failure to bytes: headers, and a body of the type that the client prefers.
 
 use poem::error::ResponseError;
-use poem::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use poem::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::http::{HeaderMap, HeaderValue, StatusCode};
 use poem::{Error, Response};
 use serde::Serialize;
 
 use super::{ApiError, ErrorCode};
+use crate::api::accept;
 use crate::api::caller::RequestId;
 use crate::domain::time::seconds_up;
 
@@ -106,33 +107,17 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// The form that `Accept` prefers.
+    /// The form that `Accept` prefers: a problem only where that is asked for.
     pub(crate) fn preferred(headers: &HeaderMap) -> Self {
-        if prefers_problem(headers) { Self::Problem } else { Self::Plain }
-    }
-}
-
-/// Whether `application/problem+json` is asked for, and before `application/json`: by its weight, then by its place.
-/// Wildcards ask for neither.
-fn prefers_problem(headers: &HeaderMap) -> bool {
-    let mut best: Option<(f32, bool)> = None;
-    for line in headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()) {
-        for range in line.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let media_type = parts.next().unwrap_or_default();
-            let is_problem = media_type.eq_ignore_ascii_case(PROBLEM);
-            if !is_problem && !media_type.eq_ignore_ascii_case("application/json") {
-                continue;
+        let form = accept::preferred(headers, |range| {
+            if range.is(PROBLEM) {
+                Some(Self::Problem)
+            } else {
+                range.is("application/json").then_some(Self::Plain)
             }
-            let weight = parts
-                .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
-                .map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
-            if weight > 0.0 && best.is_none_or(|(heaviest, _)| weight > heaviest) {
-                best = Some((weight, is_problem));
-            }
-        }
+        });
+        form.unwrap_or(Self::Plain)
     }
-    best.is_some_and(|(_, is_problem)| is_problem)
 }
 
 /// Lets the edge find the failure again by its type; the edge renders it, with the request's id.
@@ -151,6 +136,7 @@ impl<O: super::Faults> From<super::Refusal<O>> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use poem::http::header::ACCEPT;
 
     #[test]
     fn the_accept_header_chooses_the_form() {
@@ -170,7 +156,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
-            assert_eq!(prefers_problem(&headers), problem, "{accept}");
+            assert_eq!(Form::preferred(&headers) == Form::Problem, problem, "{accept}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::auth::Auth;
 use crate::cli::backups;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 /// How often the write-ahead log is moved into the database.
 const CHECKPOINT: Duration = Duration::from_secs(1);
@@ -39,7 +40,7 @@ pub(super) async fn keep_up(auth: Arc<Auth>, stop: CancellationToken) {
 }
 
 /// Makes the backups that are due; a task of its own, for a large copy must not keep upkeep waiting.
-pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>) {
+pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>, metrics: Metrics) {
     let mut rounds = every(BACKUP_ROUND);
     loop {
         rounds.tick().await;
@@ -50,9 +51,13 @@ pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>) {
             Ok(Ok(false)) => {}
             Ok(Ok(true)) => tracing::info!("the database was backed up"),
             Ok(Err(error)) => {
+                metrics.backup_failed();
                 tracing::error!(%error, "the backup in backup.dir did not go as it should");
             }
-            Err(error) => tracing::error!(%error, "a backup did not end as it should"),
+            Err(error) => {
+                metrics.backup_failed();
+                tracing::error!(%error, "a backup did not end as it should");
+            }
         }
     }
 }

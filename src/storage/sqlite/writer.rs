@@ -1,6 +1,7 @@
 //! The one writer: a thread that owns the only writing connection and commits for many at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -24,12 +25,37 @@ pub(super) type Job = Box<dyn WriteJob>;
 pub(super) struct Queued {
     job: Job,
     span: Span,
+    waits: Waits,
 }
 
 impl Queued {
-    /// Of the request that is at work.
-    pub(super) fn new(job: Job) -> Self {
-        Self { job, span: Span::current() }
+    /// Of the request that is at work; counted by `waiting` until it is answered.
+    pub(super) fn new(job: Job, waiting: &Waiting) -> Self {
+        Self { job, span: Span::current(), waits: waiting.enter() }
+    }
+}
+
+/// How many writes are queued, or not committed yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting(Arc<AtomicUsize>);
+
+/// One of them; no longer when it is dropped.
+struct Waits(Waiting);
+
+impl Waiting {
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self) -> Waits {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Waits(self.clone())
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -149,7 +175,7 @@ impl Writer {
     }
 
     /// Runs one write; a failing or panicking one is undone alone.
-    fn run_one(&self, Queued { job, span }: &mut Queued, tx: &mut SqliteTx<'_>) -> Stored<()> {
+    fn run_one(&self, Queued { job, span, .. }: &mut Queued, tx: &mut SqliteTx<'_>) -> Stored<()> {
         self.execute("SAVEPOINT job")?;
         // The panic has logged itself.
         let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| job.run(tx))));
@@ -195,7 +221,9 @@ impl Writer {
 }
 
 /// Tells a flow what came of its write; whatever it does with that must not take the writer down.
-fn answer(Queued { job, span }: Queued, committed: Stored<()>) {
+fn answer(Queued { job, span, waits }: Queued, committed: Stored<()>) {
+    // Whoever asks after an answer must not find it counted still.
+    drop(waits);
     // A panic has logged itself.
     drop(span.in_scope(|| catch_unwind(AssertUnwindSafe(|| job.finish(committed)))));
 }
