@@ -22,6 +22,7 @@ use crate::storage::Store;
 use crate::storage::sqlite::{ServeLock, SqliteStore};
 use crate::telemetry::{self, LogFile};
 
+mod descriptors;
 mod operations;
 mod rounds;
 mod stop;
@@ -91,11 +92,12 @@ async fn serve(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let Service { auth, store, endpoint, operations, .. } =
-        wiring::build(config, secret, store, clock.clone(), random)?;
     let stop = Stop::on_signals().map_err(CliError::Runtime)?;
-    let listener = server::bind(config.server.listen).await?;
-    let operations = Operations::start(config, operations, clock.clone()).await?;
+    let settings = settings(config);
+    let Service { auth, store, endpoint, operations, metrics } =
+        wiring::build(config, secret, store, clock.clone(), random)?;
+    let listener = server::bind(config.server.listen)?;
+    let operations = Operations::start(config, operations, clock.clone())?;
     auth.settle_after_restart().await.map_err(CliError::Database)?;
     test_numbers(config, secret, &store, &*clock).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
@@ -111,14 +113,14 @@ async fn serve(
         output.text(&banner(config, &address.to_string()))?;
     }
     let upkeep = tokio::spawn(rounds::keep_up(auth.clone(), stop.asked.clone()));
-    let backing_up = tokio::spawn(rounds::back_up(config.clone(), clock.clone()));
-    let settings = settings(config);
+    let backing_up = tokio::spawn(rounds::back_up(config.clone(), clock.clone(), metrics));
+    let patience = settings.shutdown_timeout;
     let drained = async {
         server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
         // A checkpoint under way would keep the writer from leaving an empty log behind.
-        auth.finish(settings.shutdown_timeout).await && upkeep.await.is_ok()
+        auth.finish(patience).await && upkeep.await.is_ok()
     };
-    if !stop.in_time(settings.shutdown_timeout, drained).await {
+    if !stop.in_time(patience, drained).await {
         tracing::warn!("some flows did not finish in time; the next start settles what they left");
     }
     backing_up.abort();
@@ -176,11 +178,17 @@ async fn test_numbers(
     Ok(())
 }
 
+/// The settings of the listener for phones, as far as the system lets them be.
 fn settings(config: &Config) -> ServerSettings {
+    let max_connections = descriptors::connections(config);
     ServerSettings {
-        request_timeout: config.server.request_timeout,
-        max_connections: config.server.max_connections,
-        shutdown_timeout: config.server.shutdown_timeout,
+        max_connections,
+        // No address takes them all.
+        max_connections_per_address: config
+            .server
+            .max_connections_per_address
+            .min((max_connections / 2).max(1)),
+        ..wiring::server_settings(config)
     }
 }
 

@@ -26,10 +26,14 @@ pub struct Server {
     pub forwarded_header: String,
     /// The most bytes of a request's body.
     pub body_limit: usize,
-    /// From the first byte to the answer.
+    /// What a head and what a body has to arrive.
     pub request_timeout: Duration,
+    /// How long a connection may rest between two requests.
+    pub keepalive_timeout: Duration,
     /// Connections at once.
     pub max_connections: usize,
+    /// Connections at once of one address that is no trusted proxy, and unfinished bodies of one client behind a proxy.
+    pub max_connections_per_address: usize,
     /// How long a shutdown waits for what is under way.
     pub shutdown_timeout: Duration,
 }
@@ -92,11 +96,26 @@ static REQUEST_TIMEOUT: Key = Key::new(
     "30s",
     "A client that has not sent its whole head or body by then is dropped, however slowly it drips.",
 );
+static KEEPALIVE_TIMEOUT: Key = Key::new(
+    "server.keepalive_timeout",
+    Kind::Duration { min: "1s", max: "1h" },
+    "130s",
+    "How long a connection may be idle between two requests. Longer than the proxy's own: a proxy that sends a request \
+     while the server closes its connection answers 502.",
+);
 static MAX_CONNECTIONS: Key = Key::new(
     "server.max_connections",
     Kind::Number { min: 1, max: 1_000_000 },
     "10000",
-    "Connections at once; more wait.",
+    "Connections at once; more wait. Fewer, with a warning at the start, where the system's limit of open files does not \
+     allow so many.",
+);
+static MAX_CONNECTIONS_PER_ADDRESS: Key = Key::new(
+    "server.max_connections_per_address",
+    Kind::Number { min: 1, max: 1_000_000 },
+    "256",
+    "Connections at once of one address (an IPv6 /64); more are closed. Never more than half of max_connections. Trusted \
+     proxies are exempt: there it bounds the unfinished bodies of one client.",
 );
 static SHUTDOWN_TIMEOUT: Key = Key::new(
     "server.shutdown_timeout",
@@ -128,7 +147,9 @@ pub(super) const SECTION: Section = Section {
         &FORWARDED_HEADER,
         &BODY_LIMIT,
         &REQUEST_TIMEOUT,
+        &KEEPALIVE_TIMEOUT,
         &MAX_CONNECTIONS,
+        &MAX_CONNECTIONS_PER_ADDRESS,
         &SHUTDOWN_TIMEOUT,
     ],
 };
@@ -146,7 +167,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Server {
         forwarded_header: reader.one(&FORWARDED_HEADER, header_name).unwrap_or_default(),
         body_limit: reader.size(&BODY_LIMIT),
         request_timeout: reader.duration(&REQUEST_TIMEOUT),
+        keepalive_timeout: reader.duration(&KEEPALIVE_TIMEOUT),
         max_connections: reader.number(&MAX_CONNECTIONS),
+        max_connections_per_address: reader.number(&MAX_CONNECTIONS_PER_ADDRESS),
         shutdown_timeout: reader.duration(&SHUTDOWN_TIMEOUT),
     }
 }

@@ -112,19 +112,7 @@ impl Place {
 
     /// Starts the server on a free port and waits until it serves.
     pub(crate) fn start(&self) -> Server {
-        let mut command = self.command();
-        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stdout = Heard::from(child.stdout.take().unwrap());
-        let stderr = Heard::from(child.stderr.take().unwrap());
-        let mut server = Server { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), stdout, stderr };
-        server.address = server.eventually("the server to serve", |server| {
-            let text = server.stderr.text();
-            let line = text.lines().find(|line| line.contains("serving"))?.to_owned();
-            let from = line.find("127.0.0.1:")?;
-            line[from..].split(['"', ' ']).next()?.parse().ok()
-        });
-        server
+        Server::start(self.command())
     }
 
     /// Runs the program until it ends by itself; `serve` gets a free port unless `listen` is given.
@@ -149,12 +137,32 @@ impl Place {
 }
 
 impl Server {
+    /// Starts a server by a command line that ends with the program's, on a free port, and waits until it serves.
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = Heard::from(child.stdout.take().unwrap());
+        let stderr = Heard::from(child.stderr.take().unwrap());
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), stdout, stderr };
+        server.address = server.eventually("the server to serve", |server| {
+            let text = server.stderr.text();
+            address_in(text.lines().find(|line| line.contains("serving") && !line.contains("operators"))?)
+        });
+        server
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it serves its operators.
+    pub(crate) fn operations(&self) -> SocketAddr {
+        let text = self.stderr.text();
+        text.lines().find(|line| line.contains("to operators")).and_then(address_in).unwrap()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -199,6 +207,12 @@ impl Server {
         }
         panic!("waited in vain for {what}\n{}{}", self.stdout.text(), self.stderr.text());
     }
+}
+
+/// The address that a line of the log names.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let from = line.find("127.0.0.1:")?;
+    line[from..].split(['"', ' ']).next()?.parse().ok()
 }
 
 impl Drop for Server {

@@ -1,32 +1,127 @@
-//! A stream whose peer must go on reading: an answer that makes no progress for too long is given up.
+//! A stream whose peer has to get on: a head must arrive in time however slowly it drips, a connection may rest between
+//! two requests only for so long, and an answer must be read.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
-/// A stream that bounds how long a write may wait for its peer.
+/// How long a peer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For a whole head, from its first byte (the first one of a connection: from its beginning), and for any progress of
+    /// an answer.
+    pub(super) request: Duration,
+    /// For the first byte of the next request.
+    pub(super) keepalive: Duration,
+}
+
+/// Whose turn it is on a connection: the peer's until a head is whole, ours until its answer is ready. Shared by the stream,
+/// the service and whoever drives them, all in one task.
+#[derive(Clone, Debug)]
+pub(super) struct Turns {
+    patience: Patience,
+    now: Arc<Mutex<Turn>>,
+}
+
+#[derive(Debug)]
+enum Turn {
+    /// The peer has until then; `has_begun` once a byte of its head has come.
+    Peers {
+        until: Instant,
+        has_begun: bool,
+    },
+    Ours,
+}
+
+/// Our turn; the peer's again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Ours(Turns);
+
+impl Turns {
+    /// A connection that has sent nothing yet counts as a head that does not come.
+    pub(super) fn new(patience: Patience) -> Self {
+        let until = Instant::now() + patience.request;
+        Self { patience, now: Arc::new(Mutex::new(Turn::Peers { until, has_begun: true })) }
+    }
+
+    /// A head is whole.
+    pub(super) fn ours(&self) -> Ours {
+        *self.lock() = Turn::Ours;
+        Ours(self.clone())
+    }
+
+    /// Drives a connection; `None` where the peer has let its time pass.
+    pub(super) async fn hold<C: Future + ?Sized>(&self, mut connection: Pin<&mut C>) -> Option<C::Output> {
+        let mut sleep = pin!(tokio::time::sleep_until(Instant::now()));
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
+            }
+            let Turn::Peers { until, .. } = *self.lock() else { return Poll::Pending };
+            if sleep.deadline() != until {
+                sleep.as_mut().reset(until);
+            }
+            sleep.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+
+    /// The next request may take as long as a connection may rest.
+    fn rest(&self) {
+        *self.lock() = Turn::Peers { until: Instant::now() + self.patience.keepalive, has_begun: false };
+    }
+
+    /// Bytes came from the peer: from the first one on a head has its own time.
+    fn received(&self) {
+        if let Turn::Peers { until, has_begun: has_begun @ false } = &mut *self.lock() {
+            (*until, *has_begun) = (Instant::now() + self.patience.request, true);
+        }
+    }
+
+    /// Bytes went to the peer: as long as it reads the answer, it does not rest.
+    fn sent(&self) {
+        if let Turn::Peers { until, has_begun: false } = &mut *self.lock() {
+            *until = Instant::now() + self.patience.keepalive;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Turn> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.0.rest();
+    }
+}
+
+/// A stream that notes when its peer sends and reads, and bounds how long a write waits for it.
 pub(super) struct Bounded<S> {
     stream: S,
-    patience: Duration,
+    turns: Turns,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Bounded<S> {
-    pub(super) const fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+    pub(super) const fn new(stream: S, turns: Turns) -> Self {
+        Self { stream, turns, waiting: None }
     }
 
     /// Starts, goes on with or ends the wait of a write.
     fn bound<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;
+            self.turns.sent();
             return written;
         }
-        let patience = self.patience;
+        let patience = self.turns.patience.request;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -38,7 +133,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.turns.received();
+        }
+        read
     }
 }
 

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use poem::Response;
 use poem::endpoint::BoxEndpoint;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::server::{self, ServerSettings};
-use crate::cli::CliError;
+use crate::cli::{CliError, wiring};
 use crate::clock::Clock;
 use crate::config::Config;
 
 /// Connections of operators at once.
-const OPERATORS: usize = 64;
+pub(super) const OPERATORS: usize = 64;
 
 /// The operations listener.
 pub(super) struct Operations {
@@ -25,14 +24,14 @@ pub(super) struct Operations {
 impl Operations {
     /// Listens, unless that is off. In debug, where several servers may run on one machine, an address that is taken is
     /// no reason to stop.
-    pub(super) async fn start(
+    pub(super) fn start(
         config: &Config,
         endpoint: BoxEndpoint<'static, Response>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CliError> {
         let stop = CancellationToken::new();
         let Some(address) = config.ops.listen else { return Ok(Self { stop, served: None }) };
-        let listener = match TcpListener::bind(address).await {
+        let listener = match server::listen(address) {
             Ok(listener) => listener,
             Err(error) if config.debug => {
                 tracing::warn!(%address, %error, "no metrics: set ops.listen to a free address, or to off");
@@ -43,7 +42,11 @@ impl Operations {
         let address = listener.local_addr().map_err(CliError::Runtime)?;
         tracing::info!(%address, "serving metrics and health to operators");
         let stopped = stop.clone();
-        let settings = ServerSettings { max_connections: OPERATORS, ..super::settings(config) };
+        let settings = ServerSettings {
+            max_connections: OPERATORS,
+            max_connections_per_address: OPERATORS,
+            ..wiring::server_settings(config)
+        };
         let serving = server::serve(listener, endpoint, settings, clock, async move {
             stopped.cancelled().await;
         });

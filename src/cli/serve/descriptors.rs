@@ -1,0 +1,82 @@
+//! File descriptors: the limit is raised as far as needed and allowed, and connections never take those that the database
+//! and the operator need (S40).
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::operations::OPERATORS;
+use super::{READING_THREADS, sending_threads};
+use crate::config::Config;
+
+/// Descriptors for all that is there once: the writer, checkpoints and a backup with their files, the log, the lock, the
+/// listeners, timers and signals, and a child of `backup.command`.
+const ONCE: usize = 64;
+
+/// A reader has the database and its log open.
+const OF_A_READER: usize = 2;
+
+/// A message under way may look a name up while it keeps an older connection.
+const OF_A_SENDER: usize = 2;
+
+/// Raises the limit, and gives how many connections of phones may be served at once: `server.max_connections`, or what the
+/// system allows, with a warning.
+pub(super) fn connections(config: &Config) -> usize {
+    let wanted = config.server.max_connections;
+    let kept = kept(config);
+    let limit = raise(wanted.saturating_add(kept));
+    let most = most(wanted, kept, limit);
+    if most < wanted {
+        tracing::warn!(
+            limit,
+            most,
+            "the limit of open files allows fewer connections than server.max_connections = {wanted}: {most} are served at \
+             once. Set LimitNOFILE={} in the service's unit, or lower server.max_connections",
+            wanted.saturating_add(kept)
+        );
+    }
+    most
+}
+
+fn kept(config: &Config) -> usize {
+    ONCE + OPERATORS + READING_THREADS * OF_A_READER + sending_threads(config) * OF_A_SENDER
+}
+
+/// What is left for connections beside those kept; a quarter where the limit is too low for anything to be kept.
+fn most(wanted: usize, kept: usize, limit: usize) -> usize {
+    wanted.min(limit.saturating_sub(kept).max(limit / 4).max(1))
+}
+
+/// Raises the soft limit to what is needed, as far as the hard one allows; gives what holds then. No further than that: the
+/// programs that we start inherit it, and some of them look at every descriptor that there could be.
+fn raise(needed: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let size =
+        |limit: Option<u64>| limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let (current, allowed) = (size(limit.current), size(limit.maximum).min(needed));
+    if current >= allowed {
+        return current;
+    }
+    let raised = Rlimit { current: Some(allowed as u64), ..limit };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => allowed,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+            current
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s40_connections_leave_what_the_others_need() {
+        assert_eq!(most(10_000, 320, 524_288), 10_000);
+        assert_eq!(most(10_000, 320, 10_320), 10_000);
+        assert_eq!(most(10_000, 320, 10_319), 9999);
+        assert_eq!(most(10_000, 320, 1024), 704);
+        assert_eq!(most(100, 320, 1024), 100);
+        assert_eq!(most(10_000, 320, 256), 64);
+        assert_eq!(most(10_000, 320, 0), 1);
+    }
+}
