@@ -4,6 +4,7 @@
 //! handler, which turns fields into domain types, calls a flow, and turns the outcome into an answer. Every failure
 //! crosses [`error`] once. Never storage, SMS or the ledger.
 
+mod accept;
 pub mod bearer;
 pub mod body;
 pub mod caller;
@@ -21,6 +22,7 @@ pub mod otp;
 pub mod rates;
 pub mod server;
 pub mod sessions;
+mod tally;
 pub mod testing;
 pub mod webhook;
 

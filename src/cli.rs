@@ -35,6 +35,7 @@ pub mod man;
 pub mod openapi;
 pub mod otp;
 pub mod output;
+mod process;
 pub mod progress;
 pub mod selftest;
 pub mod serve;

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use crate::api::occasion::Occasion;
 use crate::clock::Clock;
 use crate::domain::ClientAddress;
+use crate::metrics::{Metrics, ProxyFault};
 
 mod hops;
 
@@ -28,42 +29,71 @@ pub const WARNING_TARGET: &str = module_path!();
 pub const WARNING_MEND: &str = "write under [server] in freshk.toml: ";
 
 /// Reads the client's address (S12).
-#[derive(Debug)]
 pub struct ClientIp {
     trusted: Vec<IpNet>,
     header: HeaderName,
-    warned: Occasion,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    untrusted: Occasion,
+    silent: Occasion,
 }
 
 impl ClientIp {
     /// Believes `header` (`x-forwarded-for` and `forwarded` are lists; any other holds one address) from peers in
     /// `trusted`.
-    pub fn new(trusted: Vec<IpNet>, header: HeaderName, clock: Arc<dyn Clock>) -> Self {
-        Self { trusted, header, warned: Occasion::every(Duration::from_hours(1), clock) }
+    pub fn new(trusted: Vec<IpNet>, header: HeaderName, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        let hourly = || Occasion::every(Duration::from_hours(1), clock.clone());
+        Self { untrusted: hourly(), silent: hourly(), trusted, header, clock, metrics }
     }
 
-    /// The client's address; warns at most once an hour that a proxy seems to be missing from the configuration (S37).
+    /// The client's address.
     pub fn resolve(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
-        if let Some(line) = self.missing_line(peer, headers)
-            && self.warned.arises()
-        {
-            tracing::warn!(
-                %peer,
-                "a proxy that is not trusted passes requests on, so everyone behind it shares one address and its \
-                 limits; if it is yours, {WARNING_MEND}{line}"
-            );
-        }
         self.client(peer, headers)
+    }
+
+    /// Whether a peer's word is believed.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.is_trusted(peer.to_canonical())
+    }
+
+    /// Warns, of each fault at most once an hour, where everybody behind a proxy shares one address and its limits (S37):
+    /// the configuration does not name the proxy, or the proxy does not name the `client` that was resolved. Who asks for
+    /// our health (`is_health`) asks for nobody.
+    pub fn watch(&self, peer: IpAddr, client: ClientAddress, headers: &HeaderMap, is_health: bool) {
+        if let Some(line) = self.missing_line(peer, headers) {
+            self.note(ProxyFault::Untrusted);
+            if self.untrusted.arises() {
+                tracing::warn!(
+                    %peer,
+                    "a proxy that is not trusted passes requests on, so everyone behind it shares one address and its \
+                     limits; if it is yours, {WARNING_MEND}{line}"
+                );
+            }
+        }
+        if !is_health && let Some(mend) = self.silence(peer, client, headers) {
+            self.note(ProxyFault::Silent);
+            if self.silent.arises() {
+                tracing::warn!(
+                    %peer,
+                    "a trusted proxy does not say for whom it asks, so everyone behind it shares one address and its \
+                     limits; {mend}"
+                );
+            }
+        }
+    }
+
+    fn note(&self, fault: ProxyFault) {
+        self.metrics.proxy_faulted(fault, u64::try_from(self.clock.now().as_secs()).unwrap_or_default());
     }
 
     /// Walks the header from the right, past our own proxies; stops at the first hop that is no address.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         let mut client = peer.to_canonical();
-        if self.trusts(client) {
+        if self.is_trusted(client) {
             for hop in self.hops(headers).into_iter().rev() {
                 let Some(address) = hop else { break };
                 client = address.to_canonical();
-                if !self.trusts(client) {
+                if !self.is_trusted(client) {
                     break;
                 }
             }
@@ -89,14 +119,14 @@ impl ClientIp {
         }
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
     /// The line that would make the configuration right, where a neighbour forwards and is not trusted.
     fn missing_line(&self, peer: IpAddr, headers: &HeaderMap) -> Option<String> {
         let peer = peer.to_canonical();
-        if self.trusts(peer) || !ClientAddress::new(peer).is_neighbour() {
+        if self.is_trusted(peer) || !ClientAddress::new(peer).is_neighbour() {
             return None;
         }
         let header = std::iter::once(self.header.as_str())
@@ -108,6 +138,31 @@ impl ClientIp {
             let _ = write!(line, " and forwarded_header = \"{header}\"");
         }
         Some(line)
+    }
+
+    /// What to do where the trusted `peer` itself was taken for the client, because it names none that can be read.
+    fn silence(&self, peer: IpAddr, client: ClientAddress, headers: &HeaderMap) -> Option<String> {
+        let peer = peer.to_canonical();
+        if client.ip() != peer || !self.is_trusted(peer) {
+            return None;
+        }
+        let header = &self.header;
+        if let Some(Some(_)) = self.hops(headers).last() {
+            // It asks for itself.
+            return None;
+        }
+        if headers.contains_key(header) {
+            return Some(format!("its {header} ends with no address: have it write its client's there"));
+        }
+        let other = FORWARDING.iter().find(|name| headers.contains_key(**name));
+        Some(other.map_or_else(
+            || format!("have it send {header}, with the address of its client"),
+            |other| {
+                format!(
+                    "have it send {header}, or set server.forwarded_header = \"{other}\" if its {other} names its client"
+                )
+            },
+        ))
     }
 }
 

@@ -12,13 +12,15 @@ use futures_util::FutureExt as _;
 use poem::http::{HeaderValue, Method};
 use poem::{Endpoint, Request, Response, Result};
 use poem_openapi::OpenApi;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::api::caller::RequestId;
 use crate::api::client_ip::ClientIp;
 use crate::api::error::{ApiError, ErrorCode, Form};
 use crate::api::health::Readiness;
-use crate::clock::Stopwatch;
+use crate::api::tally::Tally;
+use crate::clock::{Clock, Stopwatch};
 use crate::domain::ClientAddress;
 use crate::metrics::{Metrics, RouteMeter};
 use crate::random::Random;
@@ -29,12 +31,15 @@ pub(super) mod demo;
 mod fault;
 mod hosts;
 mod intake;
+mod proxy_id;
+mod refusals;
 mod routes;
 
 pub(super) use fault::Abandoned;
 use fault::Fault;
 use hosts::Hosts;
 use intake::Intake;
+use refusals::Refusals;
 use routes::{Operation, Routes};
 
 /// Says how long an address that calls too fast has to wait; `None` lets it pass.
@@ -51,10 +56,12 @@ pub struct EdgeSettings {
     pub body_limit: usize,
     /// `server.request_timeout`: a body that has not come by then never will.
     pub request_timeout: Duration,
+    /// Bodies of one client that may be on their way at once.
+    pub unfinished_bodies: usize,
     /// `docs.enabled`
     pub docs: bool,
-    /// The path of the signed callback, without its last slash: exempt from the host check and the flood guard, for its
-    /// sender knows neither.
+    /// The path of the signed callback, without its last slash: a POST there is exempt from the host check, and from the
+    /// flood guard once its signature was good, for its sender knows neither.
     pub callback: String,
 }
 
@@ -62,6 +69,8 @@ pub struct EdgeSettings {
 pub struct EdgeParts {
     /// Names requests.
     pub random: Arc<dyn Random>,
+    /// Says how long to go on counting refusals in one line.
+    pub clock: Arc<dyn Clock>,
     /// Holds addresses to a pace.
     pub flood: FloodGuard,
     /// Finds the client behind the peer.
@@ -90,7 +99,12 @@ pub fn assemble<T: OpenApi + 'static>(
         nowhere: parts.metrics.route(access::UNKNOWN),
         metrics: parts.metrics,
         hosts: Hosts::new(&settings.allowed_hosts, settings.debug),
-        intake: Intake { limit: settings.body_limit, timeout: settings.request_timeout },
+        intake: Intake {
+            limit: settings.body_limit,
+            timeout: settings.request_timeout,
+            unfinished: Tally::new(settings.unfinished_bodies),
+        },
+        refusals: Refusals::new(parts.clock),
         callback: settings.callback,
         random: parts.random,
         flood: parts.flood,
@@ -105,6 +119,7 @@ struct Edge {
     metrics: Metrics,
     hosts: Hosts,
     intake: Intake,
+    refusals: Refusals,
     callback: String,
     random: Arc<dyn Random>,
     flood: FloodGuard,
@@ -117,7 +132,7 @@ impl Endpoint for Edge {
     async fn call(&self, request: Request) -> Result<Response> {
         let id = RequestId::draw(&*self.random);
         // At the highest level, so that whatever is logged is logged with the name.
-        let span = tracing::error_span!("request", request_id = %id);
+        let span = tracing::error_span!("request", request_id = %id, proxy_request_id = Empty);
         self.answer(request, id).instrument(span).await
     }
 }
@@ -125,8 +140,10 @@ impl Endpoint for Edge {
 impl Edge {
     async fn answer(&self, request: Request, id: RequestId) -> Result<Response> {
         let watch = Stopwatch::start();
+        let _in_flight = self.metrics.request_begins();
+        self.refusals.sum_up();
         let form = Form::preferred(request.headers());
-        let client = self.client_ip.resolve(peer(&request), request.headers());
+        let client = self.identify(&request);
         let mut line = access::Line::new(request.method(), client, &self.nowhere);
 
         let mut response = match self.pass(request, &id, client, &mut line).await {
@@ -141,10 +158,23 @@ impl Edge {
             }
         };
         dress(&mut response, &id);
-        let latency = watch.elapsed();
-        line.count(&self.metrics, latency);
-        line.write(response.status(), latency);
+        let (status, latency) = (response.status(), watch.elapsed());
+        line.count(&self.metrics, status, latency);
+        line.write(&self.refusals, status, latency);
         Ok(response)
+    }
+
+    /// Whose request it is; warns where a proxy does not say so as it should.
+    fn identify(&self, request: &Request) -> ClientAddress {
+        let (peer, headers) = (peer(request), request.headers());
+        let client = self.client_ip.resolve(peer, headers);
+        self.client_ip.watch(peer, client, headers, is_health(request.uri().path()));
+        if self.client_ip.trusts(peer)
+            && let Some(name) = proxy_id::read(headers)
+        {
+            Span::current().record("proxy_request_id", name);
+        }
+        client
     }
 
     /// Takes the request through every check to its handler.
@@ -156,21 +186,47 @@ impl Edge {
         line: &mut access::Line<'a>,
     ) -> Result<Response, Fault> {
         let path = routes::without_slash(request.uri().path());
-        let is_callback = path == self.callback;
-        if !is_callback && let Some(wait) = (self.flood)(client) {
+        if *request.method() == Method::POST && path == self.callback {
+            let answered = self.reach(request, id, client, line).await;
+            return answered.map_err(|fault| self.charge(fault, client));
+        }
+        if let Some(wait) = (self.flood)(client) {
             return Err(ApiError::rate_limited(wait).into());
         }
-        if !is_callback && !path.starts_with("/health/") {
+        if !is_health(path) {
             self.hosts.admit(request.uri(), request.headers())?;
         }
+        self.reach(request, id, client, line).await
+    }
+
+    /// Finds the handler, takes the body in, and calls.
+    async fn reach<'a>(
+        &'a self,
+        request: Request,
+        id: &RequestId,
+        client: ClientAddress,
+        line: &mut access::Line<'a>,
+    ) -> Result<Response, Fault> {
+        let path = routes::without_slash(request.uri().path());
         let route = self.routes.find(path).ok_or(ErrorCode::NotFound)?;
         (line.route, line.meter) = (&route.template, &route.meter);
         let operation = route.operation(request.method())?;
 
-        let mut request = self.intake.take(request, operation).await?;
+        let mut request = self.intake.take(request, operation, client).await?;
         request.set_data(id.clone());
         request.set_data(client);
         self.call(request, operation).await
+    }
+
+    /// A callback is free of the flood guard only once its signature was good: what its sender did wrong counts like any
+    /// other request, and is refused as one beyond the pace.
+    fn charge(&self, fault: Fault, client: ClientAddress) -> Fault {
+        match &fault {
+            Fault::Told(error) if error.code().status().is_client_error() => {
+                (self.flood)(client).map_or(fault, |wait| ApiError::rate_limited(wait).into())
+            }
+            Fault::Told(_) | Fault::Abandoned => fault,
+        }
     }
 
     /// Calls the handler; a panic ends the request, not the process (S32).
@@ -198,6 +254,11 @@ fn dress(response: &mut Response, id: &RequestId) {
     }
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.entry("cache-control").or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// Load balancers and the proxy itself ask there, without naming anybody and without our name.
+fn is_health(path: &str) -> bool {
+    path.starts_with("/health/")
 }
 
 fn peer(request: &Request) -> IpAddr {

@@ -2,6 +2,7 @@
 //! request's own `Host`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem::http::header::CONTENT_TYPE;
 use poem::{FromRequest, Request, RequestBody};
@@ -10,8 +11,10 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOpti
 
 use crate::api::caller::Caller;
 use crate::api::error::{ApiError, ErrorCode, Faults, Refusal};
+use crate::api::occasion::Occasion;
 use crate::api::otp::Group;
 use crate::auth::{Auth, DeliveryReport};
+use crate::clock::Clock;
 use crate::domain::MessageId;
 use crate::domain::message::MessageState;
 
@@ -31,10 +34,14 @@ pub struct SignedCallback {
 /// Judges the signature of a callback; handed in by wiring, since the key is the provider's.
 pub type SignatureCheck = Arc<dyn Fn(&SignedCallback) -> bool + Send + Sync>;
 
+/// The least time between two warnings that callbacks come unsigned: a forger must not fill the log.
+const UNSIGNED: Duration = Duration::from_mins(1);
+
 /// Where Twilio reports what became of a message.
 pub struct WebhookApi {
     auth: Arc<Auth>,
     is_signed: SignatureCheck,
+    unsigned: Occasion,
 }
 
 /// Noted, or nothing to note.
@@ -52,13 +59,13 @@ impl Faults for Reporting {
     const CODES: &'static [ErrorCode] =
         &[ErrorCode::BadSignature, ErrorCode::Overloaded, ErrorCode::Unavailable];
     const READS_BODY: bool = true;
-    const GUARDED: bool = false;
+    const CHECKS_HOST: bool = false;
 }
 
 impl WebhookApi {
     /// Puts the endpoint before the flows.
-    pub fn new(auth: Arc<Auth>, is_signed: SignatureCheck) -> Self {
-        Self { auth, is_signed }
+    pub fn new(auth: Arc<Auth>, is_signed: SignatureCheck, clock: Arc<dyn Clock>) -> Self {
+        Self { auth, is_signed, unsigned: Occasion::every(UNSIGNED, clock) }
     }
 }
 
@@ -76,12 +83,13 @@ impl WebhookApi {
     )]
     async fn status(&self, caller: Caller, callback: Callback) -> Result<Noted, Refusal<Reporting>> {
         if !(self.is_signed)(&callback.0) {
-            tracing::warn!(
-                event = "authz_fail",
-                ip = %caller.address,
-                request_id = %caller.request_id,
-                "a status callback came without a good signature; if it was Twilio's, see server.public_url"
-            );
+            if self.unsigned.arises() {
+                tracing::warn!(
+                    event = "authz_fail",
+                    ip = %caller.address,
+                    "status callbacks come without a good signature; if they are Twilio's, see server.public_url"
+                );
+            }
             return Err(ErrorCode::BadSignature.into());
         }
         if let Some(report) = callback.report(&caller) {

@@ -77,18 +77,20 @@ pub fn run(args: &CheckArgs, global: &Global, output: &mut Output) -> Result<(),
 fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
     let config = &loaded.config;
     let (files, stands) = files::lines(config, now);
+    let page = monitoring::page(config, offline);
+    let metrics = page.as_ref().and_then(|page| page.as_deref().ok());
     vec![
         Group { name: "Configuration", lines: settings::lines(loaded) },
         Group { name: "Text messages", lines: provider::lines(config, now, offline) },
         Group {
             name: "The way in",
-            lines: [settings::tls(&config.server), proxies::line(config, now, stands)]
+            lines: [settings::tls(&config.server), proxies::line(config, now, stands, metrics)]
                 .into_iter()
                 .chain(test_numbers::line(config, now, stands))
                 .collect(),
         },
         Group { name: "Database", lines: files },
-        Group { name: "Watching", lines: monitoring::lines(config, now, offline) },
+        Group { name: "Watching", lines: monitoring::lines(config, now, page.as_ref()) },
     ]
 }
 

@@ -6,9 +6,10 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
-use super::{backups, disk};
+use super::{backups, disk, process};
 use crate::api::health::Readiness;
 use crate::api::otp::OtpApi;
+use crate::api::server::ServerSettings;
 use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
 use crate::api::webhook::{SignatureCheck, SignedCallback, WebhookApi};
@@ -174,19 +175,36 @@ fn page(
     clock: Arc<dyn Clock>,
 ) -> ops::Page {
     let (metrics, backups) = (metrics.clone(), config.backup.dir.clone());
-    Arc::new(move |reader| {
-        let now = clock.now();
+    let started = clock.wall();
+    Arc::new(move |reader, format| {
+        let (now, wall) = (clock.now(), clock.wall());
         let (database, log) = engine.sizes();
         metrics.set_sizes(database, log);
         metrics.set_disk_available(disk::room(engine.path()).map_or(0, |room| room.free));
         let latest = backups.as_deref().and_then(|dir| backups::until(dir, now).ok()?.into_iter().next());
         metrics.set_backup_age(latest.map(|(at, _)| at.until(now)));
         metrics.set_breaker_open(is_breaker_open());
+        metrics.set_writes_waiting(engine.writes_waiting());
+        metrics.set_clock_offset(now.until(wall).as_secs_f64() - wall.until(now).as_secs_f64());
+        metrics.set_process(process::look(started));
         if reader == ops::Reader::Monitoring {
             metrics.scraped(u64::try_from(now.as_secs()).unwrap_or_default());
         }
-        metrics.render()
+        metrics.render(format)
     })
+}
+
+/// What the configuration says of the listener for phones.
+pub fn server_settings(config: &Config) -> ServerSettings {
+    let server = &config.server;
+    ServerSettings {
+        request_timeout: server.request_timeout,
+        keepalive_timeout: server.keepalive_timeout,
+        max_connections: server.max_connections,
+        max_connections_per_address: server.max_connections_per_address,
+        trusted_proxies: server.trusted_proxies.clone(),
+        shutdown_timeout: server.shutdown_timeout,
+    }
 }
 
 /// What the edge needs beside the flows.
@@ -238,8 +256,9 @@ fn endpoint(
     let flood = FloodGuard::new(config.limits.flood_per_second, config.limits.flood_burst);
     let parts = EdgeParts {
         random,
+        clock: clock.clone(),
         flood: Arc::new(move |address| flood.admit(address).err()),
-        client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock),
+        client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock.clone(), metrics.clone()),
         readiness: readiness(&store),
         jwks,
         metrics,
@@ -249,12 +268,13 @@ fn endpoint(
         allowed_hosts: server.allowed_hosts.clone(),
         body_limit: server.body_limit,
         request_timeout: server.request_timeout,
+        unfinished_bodies: server.max_connections_per_address,
         docs: config.docs.enabled,
         callback: CALLBACK.to_owned(),
     };
     let otp = OtpApi::new(auth.clone());
     let sessions = SessionsApi::new(auth.clone());
-    let webhook = WebhookApi::new(auth.clone(), is_signed);
+    let webhook = WebhookApi::new(auth.clone(), is_signed, clock);
     // The testing channel is not closed outside debug: it is not there.
     Ok(if config.debug {
         let api: api::DebugApi = (otp, sessions, webhook, TestingApi::new(auth.clone()));

@@ -201,3 +201,28 @@ async fn s37_a_missing_proxy_is_told_once_an_hour_with_the_line_to_write() {
     call(&app, "x-forwarded-for", "203.0.113.1", 4).await;
     assert_eq!(lines(), 2);
 }
+
+#[tokio::test]
+async fn s37_a_trusted_proxy_that_names_nobody_is_told_once_an_hour_what_to_send() {
+    let name = "s37_a_trusted_proxy_that_names_nobody_is_told_once_an_hour_what_to_send";
+    let Some(log) = logs::catch(module_path!(), name, "info") else { return };
+    let app = App::start().await;
+    let lines = || {
+        let told = |record: &&serde_json::Value| {
+            let message = record["message"].as_str().unwrap();
+            record["level"] == "WARN"
+                && message.ends_with("have it send x-forwarded-for, with the address of its client")
+        };
+        log.records().iter().filter(told).count()
+    };
+    app.request_from("203.0.113.1", PHONE).await;
+    app.build(reqwest::Method::GET, "/health/live").send().await.unwrap();
+    assert_eq!(lines(), 0);
+    for n in 0..3 {
+        app.request(&phone(n)).await;
+    }
+    assert_eq!(lines(), 1);
+    app.clock.advance(Duration::from_hours(1));
+    app.request(PHONE).await;
+    assert_eq!(lines(), 2);
+}

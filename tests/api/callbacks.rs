@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::logs;
 use crate::support::{Answer, App, PHONE};
 use crate::twilio::{AUTH_TOKEN, Answer as Twilio, SignedCallback, signed_callback};
 
@@ -298,6 +299,32 @@ async fn a_report_is_a_form_or_json() {
     assert_eq!(answer.verdict(), (415, "unsupported_media_type".to_owned()));
     let told = "The body must be sent as application/x-www-form-urlencoded or application/json.";
     assert_eq!(answer.json()["error"], told);
+}
+
+#[tokio::test]
+async fn a_forged_callback_counts_against_the_pace_and_costs_no_line_of_its_own() {
+    let name = "a_forged_callback_counts_against_the_pace_and_costs_no_line_of_its_own";
+    let Some(log) = logs::catch(module_path!(), name, "info") else { return };
+    let app = with(&[("FRESHK_LIMITS__FLOOD_PER_SECOND", "1"), ("FRESHK_LIMITS__FLOOD_BURST", "30")]).await;
+    let forge = async || post(&app, PATH, "forged", "MessageStatus=delivered".to_owned()).await;
+    let mut refused = Vec::new();
+    for _ in 0..100 {
+        refused.push(forge().await.verdict());
+    }
+    assert!(refused[..30].iter().all(|verdict| *verdict == (403, "bad_signature".to_owned())), "{refused:?}");
+    let limited = refused.iter().filter(|verdict| **verdict == (429, "rate_limited".to_owned())).count();
+    assert!(limited > 20, "{refused:?}");
+    report(&app, &some_sid(), "delivered", "").await;
+    let records = log.records();
+    let forged = |record: &&serde_json::Value| record["event"] == "authz_fail";
+    assert_eq!(records.iter().filter(forged).count(), 1, "one warning");
+    let lines = records.iter().filter(|record| record["code"] == "bad_signature").count();
+    assert_eq!(lines, 20, "and the first of them");
+    let mut got = Vec::new();
+    for _ in 0..5 {
+        got.push(Answer::of(app.build(Method::GET, PATH)).await.code());
+    }
+    assert!(got.contains(&"rate_limited".to_owned()), "a GET there is no callback: {got:?}");
 }
 
 #[tokio::test]

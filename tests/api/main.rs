@@ -23,6 +23,7 @@ mod hosts;
 mod in_flight;
 mod input;
 mod limits;
+mod lines;
 mod logs;
 mod metrics;
 mod options;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 fn reader(trusted: &[&str], header: &'static str) -> ClientIp {
     let trusted = trusted.iter().map(|network| network.parse().unwrap()).collect();
-    ClientIp::new(trusted, HeaderName::from_static(header), Arc::new(ManualClock::new()))
+    ClientIp::new(trusted, HeaderName::from_static(header), Arc::new(ManualClock::new()), Metrics::new())
 }
 
 fn headers(name: &'static str, lines: &[&str]) -> HeaderMap {
@@ -108,6 +108,33 @@ fn s37_an_untrusted_neighbour_that_forwards_is_told_the_very_line() {
         reader(&["127.0.0.0/8"], "x-forwarded-for").missing_line(peer("127.0.0.1"), &sent("x-forwarded-for")),
         None
     );
+}
+
+#[test]
+fn s37_a_trusted_proxy_that_names_no_client_is_told_what_to_send() {
+    let advice = |header, sent: &HeaderMap| {
+        let (reader, peer) = (reader(&["10.0.0.0/8"], header), "10.0.0.1".parse().unwrap());
+        reader.silence(peer, reader.resolve(peer, sent), sent)
+    };
+    let is_told = |advice: Option<String>, words: &str| {
+        let advice = advice.unwrap();
+        assert!(advice.contains(words), "{advice}");
+    };
+    let none = HeaderMap::new();
+    is_told(advice("x-forwarded-for", &none), "have it send x-forwarded-for, with the address of its client");
+    is_told(advice("x-real-ip", &none), "have it send x-real-ip");
+    let other = headers("x-real-ip", &["203.0.113.7"]);
+    is_told(advice("x-forwarded-for", &other), "server.forwarded_header = \"x-real-ip\"");
+    is_told(
+        advice("forwarded", &headers("forwarded", &["for=unknown"])),
+        "its forwarded ends with no address",
+    );
+    // Who is named is a client: another one of ours, or the proxy's own machine.
+    for named in ["203.0.113.7", "10.0.0.9", "10.0.0.1"] {
+        assert_eq!(advice("x-forwarded-for", &headers("x-forwarded-for", &[named])), None, "{named}");
+    }
+    let (untrusting, peer) = (reader(&[], "x-forwarded-for"), "10.0.0.1".parse().unwrap());
+    assert_eq!(untrusting.silence(peer, untrusting.resolve(peer, &none), &none), None);
 }
 
 fn address_text() -> impl Strategy<Value = String> {

@@ -1,4 +1,4 @@
-//! One line in the log for every request: successes at `debug`, refusals at `info`, faults of ours above.
+//! One line in the log for a request: successes at `debug`, refusals at `info`, faults of ours above.
 
 use std::time::Duration;
 
@@ -7,6 +7,8 @@ use poem::http::{Method, StatusCode};
 use crate::api::error::ErrorCode;
 use crate::domain::ClientAddress;
 use crate::metrics::{Metrics, RouteMeter};
+
+use super::refusals::Refusals;
 
 /// The route of a request that never reached one.
 pub(super) const UNKNOWN: &str = "unknown";
@@ -26,8 +28,8 @@ impl<'a> Line<'a> {
         Self { method: known(method), client, route: UNKNOWN, meter: nowhere, code: None }
     }
 
-    pub(super) fn count(&self, metrics: &Metrics, latency: Duration) {
-        self.meter.answered(latency);
+    pub(super) fn count(&self, metrics: &Metrics, status: StatusCode, latency: Duration) {
+        self.meter.answered(status.as_u16(), latency);
         if let Some(code) = self.code {
             metrics.refused(code.as_str());
             if code == ErrorCode::RateLimited {
@@ -36,7 +38,13 @@ impl<'a> Line<'a> {
         }
     }
 
-    pub(super) fn write(&self, status: StatusCode, latency: Duration) {
+    /// Writes the line, unless the client has had so many refusals that they are only counted.
+    pub(super) fn write(&self, refusals: &Refusals, status: StatusCode, latency: Duration) {
+        // A fault of ours is always told.
+        let is_refused = self.code.is_some_and(|code| code != ErrorCode::InternalError);
+        if is_refused && !refusals.has_line(self.client) {
+            return;
+        }
         let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         macro_rules! line {
             ($level:ident) => {
@@ -58,7 +66,6 @@ impl<'a> Line<'a> {
         } else if status.is_client_error() && self.code != Some(ErrorCode::RateLimited) {
             line!(info);
         } else {
-            // A flood of refusals must not become a flood of lines.
             line!(debug);
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use tokio::sync::Semaphore;
@@ -40,6 +40,12 @@ pub(crate) enum PlainFaults {}
 
 impl Faults for PlainFaults {
     const CODES: &'static [ErrorCode] = &[ErrorCode::SmsDeliveryFailed];
+}
+
+pub(crate) enum CallbackFaults {}
+
+impl Faults for CallbackFaults {
+    const CODES: &'static [ErrorCode] = &[ErrorCode::BadSignature];
 }
 
 #[derive(Clone, Default)]
@@ -106,9 +112,12 @@ impl Demo {
         Ok(Json(Echo { text: format!("ended {}", id.0) }))
     }
 
-    /// A callback.
+    /// A callback; what says that it is forged is.
     #[oai(path = "/callback/", method = "post", operation_id = "callback")]
-    async fn callback(&self) -> Result<Json<Echo>, Refusal<PlainFaults>> {
+    async fn callback(&self, forged: Query<Option<bool>>) -> Result<Json<Echo>, Refusal<CallbackFaults>> {
+        if forged.0.is_some() {
+            return Err(ErrorCode::BadSignature.into());
+        }
         Ok(Json(Echo { text: "called".to_owned() }))
     }
 }

@@ -1,4 +1,4 @@
-//! The body comes in whole, bounded in size and in time, before a handler runs.
+//! The body comes in whole, bounded in size and in time, before a handler runs; and of one client so many at once.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use poem::http::{HeaderMap, Method};
 use super::fault::Fault;
 use super::routes::Operation;
 use crate::api::error::{ApiError, ErrorCode};
+use crate::api::tally::Tally;
+use crate::domain::ClientAddress;
 
 /// How bodies are taken in.
 #[derive(Debug)]
@@ -17,11 +19,19 @@ pub(super) struct Intake {
     /// Bytes.
     pub(super) limit: usize,
     pub(super) timeout: Duration,
+    /// The bodies of each client that are on their way: behind a trusted proxy it is not its connections that bound them
+    /// (S40).
+    pub(super) unfinished: Tally,
 }
 
 impl Intake {
     /// Reads the body, then checks its type: size before type.
-    pub(super) async fn take(&self, mut request: Request, operation: &Operation) -> Result<Request, Fault> {
+    pub(super) async fn take(
+        &self,
+        mut request: Request,
+        operation: &Operation,
+        client: ClientAddress,
+    ) -> Result<Request, Fault> {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             // No GET of ours has a body; the connection throws away what comes.
             drop(request.take_body());
@@ -31,6 +41,10 @@ impl Intake {
         if announced(request.headers()).is_some_and(|length| length > self.limit as u64) {
             return Err(ErrorCode::PayloadTooLarge.into());
         }
+        // By then each of those under way has come or was given up.
+        let Some(_unfinished) = self.unfinished.take(client) else {
+            return Err(ApiError::rate_limited(self.timeout).into());
+        };
         let reading = request.take_body().into_bytes_limit(self.limit);
         let bytes = match tokio::time::timeout(self.timeout, reading).await {
             Ok(Ok(bytes)) => bytes,

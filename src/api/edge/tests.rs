@@ -7,7 +7,7 @@ use poem::http::StatusCode;
 use poem::{Body, RequestBuilder};
 use serde_json::{Value, json};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const KEYS: &str = r#"{"keys":[]}"#;
 
@@ -17,6 +17,7 @@ fn settings() -> EdgeSettings {
         allowed_hosts: vec!["api.example.com".to_owned()],
         body_limit: 64,
         request_timeout: Duration::from_secs(10),
+        unfinished_bodies: 2,
         docs: true,
         callback: "/api/mobile/auth/callback".to_owned(),
     }
@@ -25,14 +26,16 @@ fn settings() -> EdgeSettings {
 fn edge_with(flood: FloodGuard, readiness: Readiness) -> impl Endpoint<Output = Response> {
     let header = HeaderName::from_static("x-forwarded-for");
     let trusted = vec!["10.0.0.0/8".parse().unwrap()];
-    let client_ip = ClientIp::new(trusted, header, Arc::new(ManualClock::new()));
+    let (clock, metrics) = (Arc::new(ManualClock::new()), Metrics::new());
+    let client_ip = ClientIp::new(trusted, header, clock.clone(), metrics.clone());
     let parts = EdgeParts {
         random: Arc::new(SeededRandom::new(1)),
+        clock,
         flood,
         client_ip,
         readiness,
         jwks: Some(KEYS.to_owned()),
-        metrics: Metrics::new(),
+        metrics,
     };
     assemble(Demo::default(), parts, settings())
 }
@@ -196,14 +199,17 @@ async fn s12_handlers_see_the_client_and_the_name_of_the_request() {
     assert_eq!(body["text"], format!("203.0.113.7 {id} Some(\"FreshK/1.0\")"));
 }
 
+/// A guard that counts whom it was asked about, and refuses after so many.
+fn counting(most: usize) -> (Arc<AtomicUsize>, FloodGuard) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let guard = move |_| (count.fetch_add(1, Ordering::Relaxed) >= most).then_some(Duration::from_secs(7));
+    (asked, Arc::new(guard))
+}
+
 #[tokio::test]
 async fn s13_health_and_the_callback_skip_the_host_check_and_the_callback_the_flood_guard() {
-    let seen = Arc::new(AtomicBool::new(false));
-    let flag = seen.clone();
-    let flood: FloodGuard = Arc::new(move |_| {
-        flag.store(true, Ordering::Relaxed);
-        None
-    });
+    let (asked, flood) = counting(usize::MAX);
     let edge = edge_with(flood, Arc::new(|| Box::pin(async { true })));
     let from = |method, path: &str| {
         Request::builder().method(method).uri(path.parse().unwrap()).header("host", "10.1.2.3").finish()
@@ -211,12 +217,53 @@ async fn s13_health_and_the_callback_skip_the_host_check_and_the_callback_the_fl
     for path in ["/api/mobile/auth/callback/", "/api/mobile/auth/callback"] {
         assert_eq!(send(&edge, from(Method::POST, path)).await.0.status(), StatusCode::OK);
     }
-    assert!(!seen.load(Ordering::Relaxed));
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
     for path in ["/health/live", "/health/live/", "/health/ready"] {
         let (response, body) = send(&edge, from(Method::GET, path)).await;
         assert_eq!((response.status(), body), (StatusCode::OK, json!({"status": "ok"})));
     }
-    assert!(seen.load(Ordering::Relaxed));
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+    let get = send(&edge, from(Method::GET, "/api/mobile/auth/callback/")).await;
+    assert_eq!(get.1["code"], "host_not_allowed", "a GET there is no callback");
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn a_callback_that_is_refused_counts_against_the_pace_and_a_good_one_never_does() {
+    let (asked, flood) = counting(2);
+    let edge = edge_with(flood, Arc::new(|| Box::pin(async { true })));
+    let callback = |query: &str| {
+        let path = format!("/api/mobile/auth/callback/{query}");
+        Request::builder().method(Method::POST).uri(path.parse().unwrap()).finish()
+    };
+    for expected in ["bad_signature", "bad_signature", "rate_limited", "rate_limited"] {
+        let (response, body) = send(&edge, callback("?forged=true")).await;
+        assert_eq!(body["code"], expected);
+        assert_eq!(response.header("retry-after").is_some(), expected == "rate_limited");
+        let (response, _) = send(&edge, callback("")).await;
+        assert_eq!(response.status(), StatusCode::OK, "whatever others forged");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn s40_of_one_client_so_many_bodies_are_under_way_at_once() {
+    let edge = edge();
+    let from = |client: &str, body: Body| {
+        let request = echo().header("authorization", "Bearer token").header("x-forwarded-for", client);
+        edge.call(request.body(body))
+    };
+    let never = || Body::from_bytes_stream(futures_util::stream::pending::<io::Result<Vec<u8>>>());
+    let mut held = [from("203.0.113.7", never()).boxed(), from("203.0.113.7", never()).boxed()];
+    for unfinished in &mut held {
+        assert!(futures_util::poll!(unfinished).is_pending());
+    }
+    let good = || Body::from(r#"{"phone_number":"+1"}"#);
+    let refused = from("203.0.113.7", good()).await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.header("retry-after")), (429, Some("10")));
+    assert_eq!(from("203.0.113.8", good()).await.unwrap().status(), StatusCode::OK, "another client");
+    drop(held);
+    assert_eq!(from("203.0.113.7", good()).await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ pub trait Faults: Send + Sync + 'static {
     const READS_BODY: bool = false;
     /// Whether the operation spends quotas, so that its answers tell how they stand.
     const LIMITED: bool = false;
-    /// Whether the edge holds the caller to hosts and pace; only the signed callback is exempt.
-    const GUARDED: bool = true;
+    /// Whether the edge holds the caller to hosts; only the signed callback is exempt.
+    const CHECKS_HOST: bool = true;
 }
 
 /// A failure of the operation `O`: an [`ApiError`] that is known to be documented.
@@ -41,8 +41,9 @@ impl<O: Faults> Refusal<O> {
         } else {
             &[]
         };
-        let guard: &[_] = if O::GUARDED { &[ErrorCode::HostNotAllowed, ErrorCode::RateLimited] } else { &[] };
-        O::CODES.iter().chain(body).chain(guard).copied().chain([ErrorCode::InternalError])
+        let host: &[_] = if O::CHECKS_HOST { &[ErrorCode::HostNotAllowed] } else { &[] };
+        let all = [ErrorCode::RateLimited, ErrorCode::InternalError];
+        O::CODES.iter().chain(body).chain(host).copied().chain(all)
     }
 }
 

@@ -28,14 +28,28 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// Prometheus reads every minute by default; so long without it is a fault.
 const SCRAPE: Duration = Duration::from_mins(5);
 
-pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line> {
+/// What the running server says of itself; `None` where it is not to be asked, `Err` is why it says nothing.
+pub(super) type Page = Result<String, String>;
+
+/// Reads the running server's page of metrics.
+pub(super) fn page(config: &Config, offline: bool) -> Option<Page> {
+    let address = config.ops.listen.filter(|address| ClientAddress::new(address.ip()).is_neighbour())?;
+    (!offline || address.ip().is_loopback()).then(|| read(address))
+}
+
+/// The value of a series on such a page.
+pub(super) fn value(page: &str, series: &str) -> Option<i64> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+pub(super) fn lines(config: &Config, now: Timestamp, page: Option<&Page>) -> Vec<Line> {
     let mut lines = vec![logging(config)];
     if let Some(file) = &config.log.file
         && !disk::is_one(config.database.url.path(), file).unwrap_or(true)
     {
         lines.push(room::line("log disk", file, 0));
     }
-    lines.extend([errors(config), monitoring(config, now, offline)]);
+    lines.extend([errors(config), monitoring(config, now, page)]);
     lines
 }
 
@@ -71,7 +85,7 @@ fn errors(config: &Config) -> Line {
     Line::ok(WHAT, "level ERROR in the log; freshk_refusals_total{code=\"internal_error\"} counts")
 }
 
-fn monitoring(config: &Config, now: Timestamp, offline: bool) -> Line {
+fn monitoring(config: &Config, now: Timestamp, page: Option<&Page>) -> Line {
     const START: &str = "set ops.listen, and have Prometheus read /metrics there, with docs/alerts.yml";
     let Some(address) = config.ops.listen else {
         return match config.sms.provider {
@@ -86,17 +100,15 @@ fn monitoring(config: &Config, now: Timestamp, offline: bool) -> Line {
             "set ops.listen to 127.0.0.1:8001 or an address of a private network",
         );
     }
-    if offline && !address.ip().is_loopback() {
-        return Line::warn(MONITORING, "not asked", "run `freshk check` without --offline");
-    }
-    match read(address) {
-        Err(error) => silent(config, address, &error),
-        Ok(page) => judged(&page, address, now),
+    match page {
+        None => Line::warn(MONITORING, "not asked", "run `freshk check` without --offline"),
+        Some(Err(error)) => silent(config, address, error),
+        Some(Ok(page)) => judged(page, address, now),
     }
 }
 
 /// What is served there; `Err` is why nothing is.
-fn read(address: SocketAddr) -> Result<String, String> {
+fn read(address: SocketAddr) -> Page {
     let call = http::agent(CONNECT, ANSWER).get(format!("http://{address}/metrics"));
     let mut answer = call.header("user-agent", CHECKER).call().map_err(|error| words(&error))?;
     answer.body_mut().with_config().limit(ANSWER_CAP).read_to_string().map_err(|error| words(&error))
@@ -112,7 +124,7 @@ fn silent(config: &Config, address: SocketAddr, error: &str) -> Line {
 }
 
 fn judged(page: &str, address: SocketAddr, now: Timestamp) -> Line {
-    let last = page.lines().find_map(|line| line.strip_prefix(LAST_SCRAPE)?.trim().parse::<i64>().ok());
+    let last = value(page, LAST_SCRAPE);
     let help = format!("have Prometheus read http://{address}/metrics, with the rules of docs/alerts.yml");
     match last {
         None => Line::warn(

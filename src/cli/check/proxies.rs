@@ -9,11 +9,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::line::Line;
+use super::monitoring::value;
 use crate::api::client_ip::{WARNING_MEND, WARNING_TARGET, line_trusting};
 use crate::cli::beside::PAGE;
 use crate::config::Config;
 use crate::config::server::Server;
+use crate::domain::time::human;
 use crate::domain::{Channel, ClientAddress, Timestamp};
+use crate::metrics::{PROXY_FAULT, ProxyFault};
 use crate::storage::operator::{AuditLine, AuditOf};
 use crate::storage::sqlite;
 use crate::telemetry;
@@ -29,7 +32,7 @@ const TAIL: u64 = 4 * 1024 * 1024;
 /// Fewer calls than this may well come from one and the same machine.
 const CROWD: usize = 10;
 
-pub(super) fn line(config: &Config, now: Timestamp, database_stands: bool) -> Line {
+pub(super) fn line(config: &Config, now: Timestamp, database_stands: bool, metrics: Option<&str>) -> Line {
     let server = &config.server;
     if let Some(everybody) = server.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
         return Line::fail(
@@ -47,6 +50,9 @@ pub(super) fn line(config: &Config, now: Timestamp, database_stands: bool) -> Li
             format!("{} passes requests on and is not trusted, says the log", warning.peer),
             format!("if it is your proxy, {WARNING_MEND}{}", warning.mend),
         );
+    }
+    if let Some(line) = metrics.and_then(|page| seen_by_server(page, now, server)) {
+        return line;
     }
     if database_stands && let Some((count, address)) = shared_address(config, now) {
         let mend = if trusts(server, address) {
@@ -83,6 +89,32 @@ pub(super) fn line(config: &Config, now: Timestamp, database_stands: bool) -> Li
     }
     let named: Vec<_> = server.trusted_proxies.iter().map(ToString::to_string).collect();
     Line::ok(WHAT, format!("{}{seen}", named.join(", ")))
+}
+
+/// What the running server has seen of late.
+fn seen_by_server(page: &str, now: Timestamp, server: &Server) -> Option<Line> {
+    let ago = |fault: ProxyFault| {
+        let at =
+            value(page, &format!("{PROXY_FAULT}{{fault=\"{}\"}}", fault.as_str())).filter(|at| *at > 0)?;
+        Some(Timestamp::from_millis(at.saturating_mul(1000)).until(now)).filter(|ago| *ago <= OF_LATE)
+    };
+    if let Some(ago) = ago(ProxyFault::Untrusted) {
+        return Some(Line::warn(
+            WHAT,
+            format!("one that is not trusted passed a request on {} ago, says the server", human(ago)),
+            "if it is your proxy, add it to server.trusted_proxies: a warning in the log has the line to write",
+        ));
+    }
+    ago(ProxyFault::Silent).map(|ago| {
+        Line::warn(
+            WHAT,
+            format!("a request from one {} ago named no client, and counted as the proxy's own", human(ago)),
+            format!(
+                "have the proxy say in {} for whom it asks, unless you asked yourself",
+                server.forwarded_header
+            ),
+        )
+    })
 }
 
 fn trusts(server: &Server, address: IpAddr) -> bool {

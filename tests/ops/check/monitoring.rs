@@ -10,11 +10,14 @@ use super::set_up::{SetUp, now};
 use crate::place::until;
 
 fn page(last: i64) -> String {
-    http(
-        200,
-        &[],
-        &format!("# TYPE freshk_sessions_live gauge\nfreshk_sessions_live 0\n{LAST_SCRAPE} {last}\n# EOF\n"),
-    )
+    page_with(last, "")
+}
+
+/// The same with more lines.
+pub(super) fn page_with(last: i64, more: &str) -> String {
+    let text =
+        format!("# TYPE freshk_sessions_live gauge\nfreshk_sessions_live 0\n{more}{LAST_SCRAPE} {last}\n");
+    http(200, &[], &text)
 }
 
 /// Metrics that were last read at an instant.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use freshk::domain::Timestamp;
+use freshk::metrics::PROXY_FAULT;
 
+use super::monitoring::page_with;
 use super::set_up::{SetUp, now};
 
 const NONE: (&str, &str) = ("FRESHK_SERVER__TRUSTED_PROXIES", "");
@@ -43,6 +45,28 @@ fn of_the_log_only_the_end_of_the_last_day_counts() {
     set_up.assert_only(&[LOG, another], "warn trusted proxies", "trusted_proxies = [\"127.0.0.1/32\"]");
     write(now(), &"x".repeat(5 * 1024 * 1024));
     set_up.assert_ok(&[LOG, another]);
+}
+
+#[test]
+fn s37_what_the_running_server_has_seen_of_late_counts() {
+    let set_up = SetUp::good();
+    let sees = |fault: &str, ago: Duration| {
+        let at = (now() - ago).as_secs();
+        let line = format!("{PROXY_FAULT}{{fault=\"{fault}\"}} {at}\n");
+        set_up.metrics.gives(page_with(now().as_secs(), &line));
+    };
+    let day = Duration::from_hours(24);
+    for (fault, mend) in
+        [("silent", "have the proxy say in x-forwarded-for"), ("untrusted", "server.trusted_proxies")]
+    {
+        sees(fault, Duration::from_mins(3));
+        set_up.assert_only(&[], "warn trusted proxies", mend);
+        sees(fault, day + day);
+        set_up.assert_ok(&[]);
+    }
+    let never = format!("{PROXY_FAULT}{{fault=\"silent\"}} 0\n");
+    set_up.metrics.gives(page_with(now().as_secs(), &never));
+    set_up.assert_ok(&[]);
 }
 
 #[test]

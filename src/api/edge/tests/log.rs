@@ -74,7 +74,8 @@ async fn s32_a_panic_is_an_answer_and_is_logged_once_with_its_request() {
     }
     let _logging = telemetry::init("info", Format::Json, None).unwrap();
     let edge = edge();
-    let (response, body) = send(&edge, request(Method::POST, "/api/mobile/auth/panic/").finish()).await;
+    let panicking = request(Method::POST, "/api/mobile/auth/panic/").header("x-forwarded-for", "203.0.113.7");
+    let (response, body) = send(&edge, panicking.finish()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(body["code"], "internal_error");
     assert!(!body.to_string().contains("test panicked"));
@@ -88,7 +89,8 @@ async fn s34_one_line_for_each_request_with_its_name_and_no_text_of_the_clients(
         return;
     }
     let (sink, guard) = logged();
-    let (response, _) = send(&edge(), request(Method::GET, "/api/mobile/auth/whoami/").finish()).await;
+    let whoami = request(Method::GET, "/api/mobile/auth/whoami/").header("x-forwarded-for", "203.0.113.7");
+    let (response, _) = send(&edge(), whoami.finish()).await;
     let id = response.header("x-request-id").unwrap();
     let evil = request(Method::from_bytes(b"EVILMETHOD").unwrap(), "/evil%0d%0a%1b[31m?evil=%0a")
         .header("user-agent", "evil\u{9b}")
@@ -98,7 +100,7 @@ async fn s34_one_line_for_each_request_with_its_name_and_no_text_of_the_clients(
     drop(guard);
 
     let lines = sink.lines();
-    assert_eq!(lines.len(), 3);
+    assert_eq!(lines.len(), 4);
     assert_eq!(lines[0]["fields"]["message"], "inside");
     assert!(lines[..2].iter().all(|line| line["span"]["request_id"] == *id));
     assert_eq!(lines[1]["level"], "DEBUG");
@@ -106,6 +108,13 @@ async fn s34_one_line_for_each_request_with_its_name_and_no_text_of_the_clients(
     assert_eq!(lines[1]["fields"]["status"], 200);
     assert_eq!(lines[1]["fields"]["method"], "GET");
     assert!(lines[1]["fields"]["latency_ms"].is_u64());
-    assert_eq!(lines[2]["fields"]["code"], "not_found");
-    assert!(!lines[2].to_string().contains("evil") && !lines[2].to_string().contains("EVIL"));
+    assert_eq!(
+        (&lines[2]["level"], &lines[2]["fields"]["peer"]),
+        (&json!("WARN"), &json!("10.0.0.1")),
+        "S37"
+    );
+    assert_eq!(lines[3]["fields"]["code"], "not_found");
+    for line in &lines[2..] {
+        assert!(!line.to_string().contains("evil") && !line.to_string().contains("EVIL"), "{line}");
+    }
 }
