@@ -15,12 +15,14 @@ use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::domain::{Channel, ClientAddress, PhoneNumber, Timestamp};
 use crate::limits::early::EarlyNo;
+use crate::limits::lines::AttemptLines;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::sms::SmsSender;
 use crate::storage::Store;
 use crate::tokens::Tokens;
 
+mod attempt;
 mod delivery;
 mod ending;
 mod error;
@@ -79,6 +81,7 @@ pub struct Parts {
 pub struct Auth {
     parts: Parts,
     early: EarlyNo,
+    lines: AttemptLines,
     flights: Arc<flight::Flights>,
     sends: recent::RecentSends,
     unsettled: unsettled::Unsettled,
@@ -112,6 +115,7 @@ impl Auth {
         Arc::new(Self {
             parts,
             early: EarlyNo::new(),
+            lines: AttemptLines::default(),
             flights: Arc::default(),
             sends: recent::RecentSends::default(),
             unsettled: unsettled::Unsettled::default(),

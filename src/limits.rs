@@ -4,4 +4,5 @@
 
 pub mod early;
 pub mod flood;
+pub mod lines;
 pub mod window;

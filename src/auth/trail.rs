@@ -77,7 +77,7 @@ fn sentence(event: AuditEvent) -> &'static str {
     match event {
         AuditEvent::CodeRequested => "a code was requested",
         AuditEvent::LoginSuccess => "the right code was given",
-        AuditEvent::LoginFail => "a wrong code was given",
+        AuditEvent::LoginFail => "a login was refused",
         AuditEvent::LoginFailMax => "too many wrong codes",
         AuditEvent::TokenCreated => "tokens were issued",
         AuditEvent::TokenRevoked => "tokens were revoked",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::settle::{ensure_user, lose};
 use super::trail::Trail;
 use super::{Auth, AuthError};
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
 use crate::domain::message::MessageState;
 use crate::domain::quota::{DAY, Quota};
@@ -44,6 +44,7 @@ impl Auth {
         self.settle_all_late().await;
         self.settle_before(times.now - longest).await?;
         self.count_refusals(times.now).await?;
+        self.count_attempts(times.now).await?;
         let (clock, horizon) = (self.parts.clock.stored(), self.horizon(&times));
         // With the clock that it goes by: a restart never takes back the time that a row was deleted for.
         let purge = move |tx: &mut dyn Tx| {
@@ -103,6 +104,20 @@ impl Auth {
             });
             write.await?;
         }
+        Ok(())
+    }
+
+    /// Writes how many refused attempts of an hour that is over had no line of their own.
+    async fn count_attempts(&self, now: Timestamp) -> Result<(), AuthError> {
+        let Some(rest) = self.lines.take(now) else { return Ok(()) };
+        let trail = self.parts.store.write(move |tx| {
+            let line = Actor::system(now).did(AuditEvent::LoginFail);
+            let line = AuditRecord { ip: rest.address, ..line }.detail(format!("{} more", rest.count));
+            let mut trail = Trail::default();
+            trail.add(tx, line)?;
+            Ok(trail)
+        });
+        trail.await?.log();
         Ok(())
     }
 

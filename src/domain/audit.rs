@@ -25,7 +25,7 @@ events! {
     CodeRequested = "authn_code_requested",
     /// The right code was given.
     LoginSuccess = "authn_login_success",
-    /// A wrong code was given while one was alive.
+    /// A call of `verify/` was refused; the detail is a [`LoginFailure`].
     LoginFail = "authn_login_fail",
     /// A code took its last wrong guess, or a phone its last of the day.
     LoginFailMax = "authn_login_fail_max",
@@ -69,6 +69,49 @@ events! {
     Startup = "sys_startup",
     /// The server stopped.
     Shutdown = "sys_shutdown",
+}
+
+/// Why a call of `verify/` opened no session: the detail of [`AuditEvent::LoginFail`]. The client is told less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginFailure {
+    /// A code that was none of those alive.
+    Wrong,
+    /// What was given can be no code.
+    NotACode,
+    /// The code was good until its time was over.
+    Expired,
+    /// The code was good and has opened a session before.
+    Used,
+    /// The phone's code has taken all its wrong guesses; this one was not compared.
+    OverTried,
+    /// The code was good until a newer one was sent.
+    Superseded,
+    /// No code of the phone is alive.
+    NoCode,
+    /// The number has neither a user nor a code.
+    UnknownNumber,
+    /// The right code of a deactivated user.
+    Disabled,
+    /// The phone has made all its wrong guesses of the day; this one was not compared.
+    DaySpent,
+}
+
+impl LoginFailure {
+    /// The stable words in rows and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong",
+            Self::NotACode => "not a code",
+            Self::Expired => "expired",
+            Self::Used => "used",
+            Self::OverTried => "over-tried",
+            Self::Superseded => "superseded",
+            Self::NoCode => "no code",
+            Self::UnknownNumber => "unknown number",
+            Self::Disabled => "disabled",
+            Self::DaySpent => "day spent",
+        }
+    }
 }
 
 impl AuditEvent {

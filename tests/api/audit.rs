@@ -104,11 +104,9 @@ async fn s35_each_flow_leaves_its_rows() {
     let lines = told(&app, &mut known, "production", &unknown, &["authn_code_requested", "sms_failed"]);
     assert!(lines[1].detail.as_deref().unwrap().starts_with("unknown: "), "{lines:?}");
 
-    for answer in [app.verify_from(ip, "+19990000000", "123456").await, app.request_from(ip, "1").await] {
-        assert!(answer.status >= 400);
-    }
-    assert!(trail(&app, known).is_empty(), "input that fits nothing leaves nothing");
     assert_eq!(app.count("SELECT count(DISTINCT phone_hash) FROM audit"), 1, "one hash finds them all");
+    assert_eq!(app.request_from(ip, "1").await.status, 400);
+    assert!(trail(&app, known).is_empty(), "a request for no number leaves nothing");
 }
 
 #[tokio::test]
@@ -267,4 +265,91 @@ async fn s33_the_log_is_one_object_per_line_in_owasps_words() {
     }
     let one = login.header("x-request-id");
     assert!(requests.iter().any(|record| record["request_id"] == one && record["status"] == 200));
+}
+
+const FAILURES: &str = "SELECT detail FROM audit WHERE event = 'authn_login_fail' ORDER BY id";
+
+#[tokio::test]
+async fn s38_each_refused_login_is_told_with_its_reason() {
+    let mut app = App::with(&[("FRESHK_LIMITS__USER", "0"), ("FRESHK_OTP__MAX_FAILURES_PER_DAY", "7")]).await;
+    let address = std::cell::Cell::new(0);
+    // Each from an address of its own, so that none is out.
+    let give = async |app: &App, phone: &str, code: &str| {
+        address.set(address.get() + 1);
+        let (ip, known) = (format!("203.0.113.{}", address.get()), app.count("SELECT count(*) FROM audit"));
+        let answer = app.verify_from(&ip, phone, code).await;
+        let lines = trail(app, usize::try_from(known).unwrap());
+        let fail = lines.iter().find(|line| line.event == "authn_login_fail").expect("a line");
+        assert_eq!(fail.ip.as_deref(), Some(ip.as_str()), "{fail:?}");
+        assert_eq!(fail.request_id.as_deref(), Some(answer.header("x-request-id")), "{fail:?}");
+        assert!(fail.phone.is_some() && fail.channel.as_deref() == Some("production"), "{fail:?}");
+        (answer.code(), fail.user, fail.detail.clone().unwrap())
+    };
+    let invalid = |user, detail: &str| ("invalid_otp".to_owned(), user, detail.to_owned());
+    let unknown = ("user_not_found".to_owned(), None, "unknown number".to_owned());
+    assert_eq!(give(&app, PHONE, "123456").await, unknown);
+    assert_eq!(give(&app, PHONE, "12345").await, invalid(None, "not a code"));
+    app.log_in(PHONE).await;
+    let used = app.code(PHONE);
+    assert_eq!(give(&app, PHONE, &used).await, invalid(Some(1), "used"));
+    assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(1), "no code"));
+    assert_eq!(give(&app, PHONE, "1").await, invalid(Some(1), "not a code"));
+    app.request(PHONE).await;
+    let superseded = app.code(PHONE);
+    app.request(PHONE).await;
+    assert_eq!(give(&app, PHONE, &superseded).await, invalid(Some(1), "superseded"));
+    for _ in 0..4 {
+        assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(1), "wrong"));
+    }
+    assert_eq!(give(&app, PHONE, &app.code(PHONE)).await, invalid(Some(1), "over-tried"));
+    app.request(PHONE).await;
+    let expired = app.code(PHONE);
+    app.clock.advance(Duration::from_mins(10));
+    assert_eq!(give(&app, PHONE, &expired).await, invalid(Some(1), "expired"));
+    app.request(PHONE).await;
+    for _ in 0..2 {
+        assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(1), "wrong"));
+    }
+    let spent = ("rate_limited".to_owned(), Some(1), "day spent".to_owned());
+    for code in [app.code(PHONE), app.wrong_code(PHONE)] {
+        assert_eq!(give(&app, PHONE, &code).await, spent);
+    }
+    app.restart().await;
+    assert_eq!(give(&app, PHONE, &app.code(PHONE)).await, spent);
+    let other = "+1234567891";
+    app.request(other).await;
+    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    let disabled = ("account_disabled".to_owned(), Some(2), "disabled".to_owned());
+    assert_eq!(give(&app, other, &app.code(other)).await, disabled);
+}
+
+/// What costs neither a unit nor a guess could be repeated without end.
+#[tokio::test]
+async fn s38_attempts_that_cost_nothing_leave_a_bounded_trail() {
+    let app = App::with(&[("FRESHK_LIMITS__IP", "0"), ("FRESHK_LIMITS__FLOOD_PER_SECOND", "0")]).await;
+    for n in 0..30 {
+        assert_eq!(app.verify_from("203.0.113.1", &format!("+19990000{n:03}"), "123456").await.status, 404);
+        assert_eq!(app.verify_from("203.0.113.2", PHONE, "12").await.code(), "invalid_otp");
+    }
+    for (detail, ip) in [("unknown number", "203.0.113.1"), ("not a code", "203.0.113.2")] {
+        let of = format!("SELECT count(*) FROM audit WHERE detail = '{detail}' AND ip = '{ip}'");
+        assert_eq!(app.count(&of), 20, "{detail}");
+    }
+    app.service().auth.upkeep().await.unwrap();
+    assert_eq!(app.count("SELECT count(*) FROM audit"), 40, "the hour goes on");
+    app.clock.advance(Duration::from_hours(1));
+    app.service().auth.upkeep().await.unwrap();
+    assert_eq!(app.words(FAILURES).last().unwrap(), "20 more");
+    assert_eq!(app.count("SELECT count(*) FROM audit"), 41);
+}
+
+/// Five units an hour bound what an address can write with numbers that nobody has.
+#[tokio::test]
+async fn s38_unknown_numbers_leave_no_more_lines_than_the_address_has_units() {
+    let app = App::start().await;
+    for n in 0..30 {
+        app.verify(&format!("+19990000{n:03}"), "123456").await;
+    }
+    assert_eq!(app.words(FAILURES), ["unknown number"; 5]);
+    assert_eq!(app.count("SELECT count(*) FROM audit"), 6, "and one for the limit");
 }

@@ -73,7 +73,7 @@ async fn s17_verify_tells_only_the_right_code() {
     assert_eq!(app.count("SELECT count(*) FROM sessions"), 0);
     assert_eq!(app.words("SELECT phone_verified FROM users"), ["0"]);
     let told = app.words("SELECT detail FROM audit WHERE event = 'authn_login_fail' ORDER BY id");
-    assert_eq!(told, ["", "account disabled"]);
+    assert_eq!(told, ["wrong", "disabled", "used"]);
 }
 
 #[tokio::test]
