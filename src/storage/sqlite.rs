@@ -43,10 +43,10 @@ mod writer;
 mod tests;
 
 pub use care::{Checkup, RestoreError, Restored, back_up, check, look, restore, vacuum};
+pub use connect::PageLimit;
 pub use lock::{Holder, LockError, ServeLock};
-pub use migrate::BackupError;
-pub use open::{OpenOptions, PageLimit};
-pub use open_error::OpenError;
+pub use open::OpenOptions;
+pub use open_error::{BackupError, OpenError};
 pub use writer::CommitWatch;
 
 use cache::PrincipalCache;
@@ -117,7 +117,7 @@ impl SqliteStore {
     /// How many bytes the database and its write-ahead log have.
     pub fn sizes(&self) -> (u64, u64) {
         let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
-        (size(&self.path), size(&open::beside(&self.path, "-wal")))
+        (size(&self.path), size(&connect::beside(&self.path, "-wal")))
     }
 
     /// Session and user from two readings, each noted by itself: which user it will be is known only after the first.

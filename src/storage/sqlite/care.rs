@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::connect::{self, Role};
+use super::connect::{self, Role, beside};
 use super::lock::ServeLock;
-use super::migrate::{self, BackupError};
-use super::open::{self, beside};
-use super::open_error::{OpenError, sqlite_error};
+use super::migrate;
+use super::open;
+use super::open_error::{BackupError, OpenError, sqlite_error};
 use super::tx::SqliteTx;
 use crate::domain::Timestamp;
 use crate::storage::{Stored, View};

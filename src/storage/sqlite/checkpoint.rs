@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::connect::{self, Role};
-use super::open::beside;
+use super::connect::{self, Role, beside};
 
 /// How often, a millisecond apart, the end of a log is asked for before it is left for the next time: the writer's
 /// pauses are short, so one long wait would miss them, and readers must not keep it waiting for long.

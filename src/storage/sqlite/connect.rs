@@ -1,6 +1,10 @@
-//! Connections: one to write, a few to read, one at a time to checkpoint, and the pragmas of each.
+//! Connections: one to write, a few to read, one at a time to checkpoint; the pragmas and bounds of each, and the names
+//! of the files beside the database.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -63,4 +67,44 @@ pub(super) fn prepare(conn: &Connection, role: Role, busy: Duration) -> rusqlite
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "query_only", role == Role::Reader)
+}
+
+/// How much the writer takes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Writes that may wait.
+    pub(super) queue: usize,
+    /// Writes of one commit.
+    pub(super) jobs: usize,
+    /// How long a transaction takes writes in.
+    pub(super) time: Duration,
+    /// How long the writer, idle, goes without a look for foreign writes.
+    pub(super) watch: Duration,
+}
+
+/// A bound on the file's size that can be moved while the store is open: what a full disk is to `SQLite`.
+#[derive(Clone, Debug, Default)]
+pub struct PageLimit(Arc<AtomicU32>);
+
+impl PageLimit {
+    /// Lets the file grow to `pages` of 4 KiB (it never shrinks below what it has); 0 lifts the bound. Holds from the
+    /// next transaction on.
+    pub fn set(&self, pages: u32) {
+        self.0.store(pages, Ordering::SeqCst);
+    }
+
+    pub(super) fn apply(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let pages = match self.0.load(Ordering::SeqCst) {
+            0 => i64::from(u32::MAX - 1),
+            pages => i64::from(pages),
+        };
+        conn.pragma_update(None, "max_page_count", pages)
+    }
+}
+
+/// The path of a file that stands beside another: its name and a suffix.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
 }

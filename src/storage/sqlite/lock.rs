@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::open::beside;
+use super::connect::beside;
 
 /// Held while a process serves, restores, vacuums or migrates a database; given back when dropped, or by the system when
 /// the process ends, however it ends.

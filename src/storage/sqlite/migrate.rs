@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::open::beside;
-use super::open_error::{OpenError, sqlite_error};
+use super::connect::beside;
+use super::open_error::{BackupError, OpenError, sqlite_error};
 use crate::domain::Timestamp;
 
 /// One step.
@@ -23,33 +23,6 @@ pub(super) struct Migration {
 /// All steps from the first schema on; `schema.sql` is where they lead.
 pub(super) const MIGRATIONS: &[Migration] =
     &[Migration { version: 2, sql: include_str!("migrations/2.sql") }];
-
-/// Why a backup was not made, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// What was to be copied cannot be used.
-    #[error(transparent)]
-    Source(Box<OpenError>),
-    /// The copy could not be written or read.
-    #[error("{0}; see that its directory exists, can be written and has room")]
-    Database(#[from] rusqlite::Error),
-    /// The copy could not be put in its place.
-    #[error("{0}; see that its directory exists, can be written and has room")]
-    File(#[from] io::Error),
-    /// The backup is made, and one that is no longer kept is still there.
-    #[error("{} was made, but the older {} cannot be deleted: {source}; delete it by hand", made.display(), old.display())]
-    Old {
-        /// The backup.
-        made: PathBuf,
-        /// The one that was to go.
-        old: PathBuf,
-        /// Why it did not.
-        source: io::Error,
-    },
-    /// The copy does not hold together, so neither does the database.
-    #[error("the copy is damaged; restore an earlier backup with `freshk db restore`")]
-    Damaged,
-}
 
 /// Takes the steps that are missing. If one fails it is undone, and those before it stand.
 pub(super) fn run(
@@ -164,12 +137,6 @@ fn copy_error(conn: &Connection, error: rusqlite::Error) -> BackupError {
             | ErrorCode::DatabaseLocked,
         ) => sqlite_error(Path::new(conn.path().unwrap_or_default()), &error).into(),
         _ => error.into(),
-    }
-}
-
-impl From<OpenError> for BackupError {
-    fn from(error: OpenError) -> Self {
-        Self::Source(Box::new(error))
     }
 }
 

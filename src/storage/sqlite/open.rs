@@ -1,20 +1,16 @@
 //! Opening a database: what may stand at a path, what is made of it, and what a person is told if it will not do.
 
-use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior};
 
-use super::connect::{self, Role};
+use super::connect::{self, Bounds, PageLimit, Role, beside};
 use super::migrate::{self, Migration};
 use super::open_error::{OpenError, file_error, sqlite_error};
-use super::writer::Bounds;
 use crate::domain::Timestamp;
 
 /// The whole current schema.
@@ -93,26 +89,6 @@ impl Default for Tuning {
     }
 }
 
-/// A bound on the file's size that can be moved while the store is open: what a full disk is to `SQLite`.
-#[derive(Clone, Debug, Default)]
-pub struct PageLimit(Arc<AtomicU32>);
-
-impl PageLimit {
-    /// Lets the file grow to `pages` of 4 KiB (it never shrinks below what it has); 0 lifts the bound. Holds from the
-    /// next transaction on.
-    pub fn set(&self, pages: u32) {
-        self.0.store(pages, Ordering::SeqCst);
-    }
-
-    pub(super) fn apply(&self, conn: &Connection) -> rusqlite::Result<()> {
-        let pages = match self.0.load(Ordering::SeqCst) {
-            0 => i64::from(u32::MAX - 1),
-            pages => i64::from(pages),
-        };
-        conn.pragma_update(None, "max_page_count", pages)
-    }
-}
-
 /// Opens the connection that will write, with everything in place behind it, and says where the file is.
 pub(super) fn open(options: &OpenOptions) -> Result<(Connection, PathBuf), OpenError> {
     // Absolute: a path that begins with `file:` must not be read as a URI, and the working directory may change.
@@ -152,13 +128,6 @@ pub(super) fn open(options: &OpenOptions) -> Result<(Connection, PathBuf), OpenE
     touch_tables(&conn).map_err(told)?;
     start_ids_at(&conn, options.first_user_id).map_err(told)?;
     Ok((conn, path))
-}
-
-/// The path of a file that stands beside another: its name and a suffix.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }
 
 /// Makes the file if it is not there. One that is there is never opened here: closing it would drop the locks that

@@ -1,11 +1,9 @@
-//! Why a database cannot be opened, in words for the operator: what is wrong, and what to do next.
+//! Why a database cannot be opened or backed up, in words for the operator: what is wrong, and what to do next.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
-
-use super::migrate::BackupError;
 
 /// Why a database cannot be used, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +125,39 @@ pub enum OpenError {
         /// Why.
         reason: String,
     },
+}
+
+/// Why a backup was not made, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// What was to be copied cannot be used.
+    #[error(transparent)]
+    Source(Box<OpenError>),
+    /// The copy could not be written or read.
+    #[error("{0}; see that its directory exists, can be written and has room")]
+    Database(#[from] rusqlite::Error),
+    /// The copy could not be put in its place.
+    #[error("{0}; see that its directory exists, can be written and has room")]
+    File(#[from] io::Error),
+    /// The backup is made, and one that is no longer kept is still there.
+    #[error("{} was made, but the older {} cannot be deleted: {source}; delete it by hand", made.display(), old.display())]
+    Old {
+        /// The backup.
+        made: PathBuf,
+        /// The one that was to go.
+        old: PathBuf,
+        /// Why it did not.
+        source: io::Error,
+    },
+    /// The copy does not hold together, so neither does the database.
+    #[error("the copy is damaged; restore an earlier backup with `freshk db restore`")]
+    Damaged,
+}
+
+impl From<OpenError> for BackupError {
+    fn from(error: OpenError) -> Self {
+        Self::Source(Box::new(error))
+    }
 }
 
 /// What a failure of `SQLite` says of the file at `path`.

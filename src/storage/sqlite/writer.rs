@@ -12,8 +12,8 @@ use tracing::Span;
 
 use super::cache::PrincipalCache;
 use super::checkpoint;
+use super::connect::{Bounds, PageLimit};
 use super::fault::fault;
-use super::open::PageLimit;
 use super::tx::SqliteTx;
 use crate::clock::Stopwatch;
 use crate::storage::{Fault, Stored, WriteJob};
@@ -61,19 +61,6 @@ impl Drop for Waits {
 
 /// Is told of every commit: how many writes it made durable, and how long it took.
 pub type CommitWatch = Box<dyn Fn(usize, Duration) + Send + Sync>;
-
-/// How much the writer takes on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Writes that may wait.
-    pub(super) queue: usize,
-    /// Writes of one commit.
-    pub(super) jobs: usize,
-    /// How long a transaction takes writes in.
-    pub(super) time: Duration,
-    /// How long the writer, idle, goes without a look for foreign writes.
-    pub(super) watch: Duration,
-}
 
 struct Writer {
     conn: Connection,

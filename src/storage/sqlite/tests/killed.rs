@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::storage::sqlite::connect::beside;
 use crate::storage::sqlite::migrate::Migration;
-use crate::storage::sqlite::open::beside;
 
 /// Where the process that migrates finds the database.
 const DATABASE: &str = "FRESHK_TEST_DATABASE";

@@ -5,8 +5,8 @@ use super::*;
 use crate::domain::User;
 use crate::domain::session::EndReason;
 use crate::storage::sqlite::SqliteStore;
+use crate::storage::sqlite::connect::beside;
 use crate::storage::sqlite::connect::{self, Role};
-use crate::storage::sqlite::open::beside;
 use crate::storage::{Fault, Store};
 
 /// Waits until something has become true, though not for ever.
