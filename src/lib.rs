@@ -7,6 +7,7 @@
 //! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
+//! - [`files`]: how files are written beside others
 //! - [`metrics`]: what the operator's monitoring reads
 //! - [`config`]: every key, validated before anything starts
 
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod files;
 pub mod limits;
 pub mod metrics;
 pub mod random;

@@ -9,11 +9,24 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("domain", &[], &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "thiserror"]),
     ("clock", &["domain"], &["tracing"]),
     ("random", &["domain"], &["rand", "data_encoding"]),
+    ("files", &["random"], &["rustix", "data_encoding"]),
     ("storage", &["domain"], &["futures_util", "tokio", "thiserror"]),
     (
         "storage/sqlite",
-        &["domain", "storage", "clock"],
-        &["rusqlite", "r2d2", "r2d2_sqlite", "moka", "futures_util", "tokio", "tracing", "thiserror", "jiff"],
+        &["domain", "storage", "clock", "files"],
+        &[
+            "rusqlite",
+            "r2d2",
+            "r2d2_sqlite",
+            "moka",
+            "futures_util",
+            "tokio",
+            "tracing",
+            "thiserror",
+            "jiff",
+            "sha2",
+            "data_encoding",
+        ],
     ),
     ("limits", &["domain"], &["moka", "governor"]),
     // Pure, and the adapters' own; the seam itself needs futures alone.
@@ -50,7 +63,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        &["domain", "random"],
+        &["domain", "random", "files"],
         &[
             "data_encoding",
             "dotenvy",
@@ -89,7 +102,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("metrics", &[], &["prometheus_client"]),
     (
         "telemetry",
-        &["domain"],
+        &["domain", "files"],
         &["tracing", "tracing_appender", "tracing_subscriber", "serde", "serde_json", "thiserror", "jiff"],
     ),
 ];

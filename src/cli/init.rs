@@ -1,9 +1,7 @@
 //! `freshk init`: a configuration to begin with.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +9,7 @@ use serde_json::json;
 
 use super::output::{self, Output};
 use super::{CliError, Global, key};
+use crate::files::{Draft, Owner};
 use crate::random::Random;
 
 /// What is asked where a flag does not say it; every answer may be left out and written into the file later.
@@ -148,16 +147,10 @@ fn left(answers: &Answers) -> Vec<&'static str> {
     left
 }
 
-/// Under another name first, so that there is never half a file, and for the owner alone from its first byte.
+/// Under another name first, so that there is never half a file, and for the owner alone from its first byte: the owner of
+/// the file that it replaces, else of the directory.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".part");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
+    let draft = Draft::beside(path, "part", Some(Owner::beside(path)?))?;
+    draft.file().write_all(text.as_bytes())?;
+    draft.replace(path)
 }

@@ -1,8 +1,8 @@
 //! `freshk key`: secrets, and the keys of asymmetric signing.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,6 +12,7 @@ use super::output::Output;
 use super::{CliError, Global};
 use crate::config::tokens::Signing;
 use crate::domain::Algorithm;
+use crate::files::{Draft, Owner, PRIVATE};
 use crate::random::Random;
 use crate::tokens::keys;
 
@@ -73,7 +74,7 @@ pub fn run(
 ) -> Result<(), CliError> {
     match command {
         KeyCommand::Generate(args) => generate(args, random, output),
-        KeyCommand::Rotate => rotate(global, random, output),
+        KeyCommand::Rotate => rotate(global, output),
     }
 }
 
@@ -101,13 +102,13 @@ fn generate(args: &GenerateArgs, random: &dyn Random, output: &mut Output) -> Re
     Ok(())
 }
 
-fn rotate(global: &Global, random: &dyn Random, output: &mut Output) -> Result<(), CliError> {
+fn rotate(global: &Global, output: &mut Output) -> Result<(), CliError> {
     let loaded = super::load(&global.sources()?)?;
     let Signing::KeyFile { algorithm, path, text } = loaded.config.tokens.signing else {
         return Err(CliError::NothingToRotate);
     };
     let rotated = keys::rotate(algorithm, text.expose())?;
-    replace(&path, &rotated, random).map_err(|error| CliError::KeyFile { path: path.clone(), error })?;
+    replace(&path, &rotated).map_err(|error| CliError::KeyFile { path: path.clone(), error })?;
     let ttl = humantime::format_duration(loaded.config.tokens.lifetimes.refresh);
     if output.json {
         output.json(&json!({ "algorithm": algorithm.as_str(), "path": path }))?;
@@ -132,42 +133,16 @@ pub(super) fn fresh(random: &dyn Random) -> String {
 
 /// Writes a file that must not exist yet, for its owner alone.
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?;
     writeln!(file, "{}", text.trim_end())?;
     file.sync_all()
 }
 
-/// Replaces a file as a whole: whoever reads it meanwhile, or after a crash, finds the old text or the new.
-fn replace(path: &Path, text: &str, random: &dyn Random) -> io::Result<()> {
+/// Replaces a file as a whole: whoever reads it meanwhile, or after a crash, finds the old text or the new. The server's
+/// user must be able to read it, whoever rotates.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
-    let mut name = [0; 8];
-    random.fill(&mut name);
-    let mut aside = OsString::from(&path);
-    aside.push(format!(".{}", data_encoding::HEXLOWER.encode(&name)));
-    let replaced = write_new(Path::new(&aside), text)
-        .and_then(|()| keep_owner(&path, Path::new(&aside)))
-        .and_then(|()| fs::rename(&aside, &path));
-    if replaced.is_err() && Path::new(&aside).exists() {
-        fs::remove_file(&aside)?;
-    }
-    replaced?;
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
-/// The server's user must be able to read the file, whoever rotates.
-#[cfg(unix)]
-fn keep_owner(path: &Path, aside: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt as _, chown};
-    let (old, new) = (fs::metadata(path)?, fs::metadata(aside)?);
-    if old.uid() == new.uid() { Ok(()) } else { chown(aside, Some(old.uid()), Some(old.gid())) }
-}
-
-/// Elsewhere a file's owner is not told by number.
-#[cfg(not(unix))]
-fn keep_owner(_: &Path, _: &Path) -> io::Result<()> {
-    Ok(())
+    let draft = Draft::beside(&path, "part", Some(Owner::beside(&path)?))?;
+    writeln!(draft.file(), "{}", text.trim_end())?;
+    draft.replace(&path)
 }

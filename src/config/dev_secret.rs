@@ -1,12 +1,12 @@
 //! The secret of debug: made once, kept beside the database, so that tokens survive a restart.
 
-use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::secrets::MIN_BYTES;
 use crate::domain::Secret;
+use crate::files::{Draft, Owner, beside};
 use crate::random::Random;
 
 /// Reads `<database>.secret`, or makes it: 64 hexadecimal digits that only its owner can read.
@@ -16,7 +16,9 @@ use crate::random::Random;
 pub fn read_or_create(database: &Path, random: &dyn Random) -> io::Result<Secret> {
     let path = beside(database, ".secret");
     match read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path, random),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(&path, Owner::beside(database)?, random)
+        }
         other => other,
     }
 }
@@ -38,31 +40,17 @@ fn read(path: &Path) -> io::Result<Secret> {
 
 /// Writes aside, then links: of two processes that start at once both end with the secret of one, and none ever reads
 /// half a file.
-fn create(path: &Path, random: &dyn Random) -> io::Result<Secret> {
-    let (mut secret, mut name) = ([0; 32], [0; 8]);
+fn create(path: &Path, owner: Owner, random: &dyn Random) -> io::Result<Secret> {
+    let mut secret = [0; 32];
     random.fill(&mut secret);
-    random.fill(&mut name);
-    let aside = beside(path, &format!(".{}", data_encoding::HEXLOWER.encode(&name)));
-
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&aside)?;
-    let linked = writeln!(file, "{}", data_encoding::HEXLOWER.encode(&secret))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::hard_link(&aside, path));
-    fs::remove_file(&aside)?;
+    let draft = Draft::beside(path, "part", Some(owner))?;
+    let linked = writeln!(draft.file(), "{}", data_encoding::HEXLOWER.encode(&secret))
+        .and_then(|()| draft.file().sync_all())
+        .and_then(|()| fs::hard_link(draft.path(), path));
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => read(path),
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! The log in files, one a day, written by a thread of its own.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{Builder, RollingFileAppender, Rotation};
 
 use super::InitError;
 use crate::domain::Timestamp;
+use crate::files::{self, Owner, beside, free_name, random_name};
 
 /// The log in files, beside the one on standard error.
 #[derive(Clone)]
@@ -56,32 +56,28 @@ pub fn day(now: Timestamp) -> Date {
     instant.to_zoned(TimeZone::UTC).date()
 }
 
-/// Files of a day each. The appender turns them; which of them go is judged here, for the appender would count, and
-/// delete, whatever has a name that begins and ends like theirs.
+/// What a log's file may be read by: its owner, and the group that looks after the machine.
+const MODE: u32 = 0o640;
+
+/// Files of a day each, of which the oldest go.
 struct Days {
-    appender: RollingFileAppender,
     path: PathBuf,
     keep: usize,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     day: Date,
+    file: File,
 }
 
 impl Days {
     fn begin(log: LogFile<'_>) -> Result<Self, String> {
         let path = std::path::absolute(log.path).map_err(|error| error.to_string())?;
-        let part = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
-        let (Some(directory), Some(name), Some(stem)) =
-            (path.parent(), part(path.file_name()), part(path.file_stem()))
-        else {
+        if path.file_name().is_none() {
             return Err("it names no file".to_owned());
-        };
-        let mut builder = Builder::new().rotation(Rotation::DAILY).filename_prefix(stem).latest_symlink(name);
-        if let Some(suffix) = part(path.extension()) {
-            builder = builder.filename_suffix(suffix);
         }
-        let appender = builder.build(directory).map_err(|error| error.to_string())?;
         let day = day((log.now)());
-        let days = Self { appender, path, keep: log.keep, now: log.now, day };
+        let made = files::make_directory(files::directory(&path)).and_then(|()| turn_to(&path, day));
+        let file = made.map_err(|error| error.to_string())?;
+        let days = Self { path, keep: log.keep, now: log.now, day, file };
         days.let_go();
         Ok(days)
     }
@@ -109,19 +105,54 @@ impl Days {
     }
 }
 
+/// Opens the file of a day and lets the log's own name lead to it. A name that is a link, or no file, is passed over.
+fn turn_to(path: &Path, day: Date) -> io::Result<File> {
+    let owner = Owner::beside(files::directory(path))?;
+    let mut name = of_day(path, day);
+    let opened = files::open_own(&name, true, MODE, owner).or_else(|error| {
+        if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::PermissionDenied) {
+            return Err(error);
+        }
+        name = free_name(name.clone());
+        files::open_own(&name, true, MODE, owner)
+    });
+    let file = opened?;
+    hide(&file);
+    if path.symlink_metadata().is_ok_and(|found| !found.is_symlink()) {
+        return Ok(file);
+    }
+    // A link is made new, too, and takes the place of the one of yesterday as a whole.
+    let link = beside(path, &format!(".{}", random_name()));
+    let led = symlink(name.file_name().unwrap_or_default(), &link).and_then(|()| fs::rename(&link, path));
+    led.inspect_err(|_| drop(fs::remove_file(&link)))?;
+    Ok(file)
+}
+
+/// Takes away what others may do with a file that an earlier version made; where that is not allowed, it stays.
+fn hide(file: &File) {
+    let Ok(mut mode) = file.metadata().map(|found| found.permissions()) else { return };
+    if mode.mode() & 0o777 & !MODE != 0 {
+        mode.set_mode(mode.mode() & MODE);
+        drop(file.set_permissions(mode));
+    }
+}
+
 impl Write for Days {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.appender.write(bytes);
         let today = day((self.now)());
         if today != self.day {
             self.day = today;
+            // Where there is no room for another day's file, its lines go into the one that is open.
+            if let Ok(file) = turn_to(&self.path, today) {
+                self.file = file;
+            }
             self.let_go();
         }
-        written
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.appender.flush()
+        self.file.flush()
     }
 }
 
@@ -212,7 +243,7 @@ mod tests {
         let now = *bed.now.lock().unwrap();
         *bed.now.lock().unwrap() = now + Duration::from_hours(24);
         log.write_all(b"x").unwrap();
-        assert_eq!(bed.old(), files[1..]);
+        assert_eq!(bed.old(), files[2..], "with those of today and of tomorrow");
     }
 
     #[test]
@@ -241,6 +272,26 @@ mod tests {
         let refused = refusal(&path);
         assert!(refused.to_string().contains("move it away"), "{refused}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "Django's");
+    }
+
+    #[test]
+    fn s41_a_log_is_new_follows_no_link_and_is_not_everybodys() {
+        let bed = Bed::with(&["theirs"]);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let today = |days: &Days| of_day(&days.path, days.day);
+        let mut log = bed.begin(3);
+        assert_eq!(mode(&today(&log)) & !MODE, 0);
+        // As an earlier version left it.
+        fs::set_permissions(today(&log), fs::Permissions::from_mode(0o644)).unwrap();
+        drop(bed.begin(3));
+        assert_eq!(mode(&today(&log)), MODE);
+        let tomorrow = of_day(&log.path, day(*bed.now.lock().unwrap() + Duration::from_hours(24)));
+        symlink(bed.dir.path().join("theirs"), &tomorrow).unwrap();
+        let now = *bed.now.lock().unwrap();
+        *bed.now.lock().unwrap() = now + Duration::from_hours(24);
+        log.write_all(b"a line").unwrap();
+        assert_eq!(fs::read_to_string(bed.dir.path().join("theirs")).unwrap(), "x");
+        assert_eq!(fs::read_to_string(&log.path).unwrap(), "a line", "the name leads to where it is");
     }
 
     #[test]

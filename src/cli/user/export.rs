@@ -1,8 +1,6 @@
 //! `freshk user export`: the mirror of `user import`.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,6 +11,7 @@ use crate::cli::beside::{Beside, PAGE};
 use crate::cli::output::Output;
 use crate::cli::{CliError, output, progress};
 use crate::domain::{User, UserId};
+use crate::files::Draft;
 
 /// Write all users, phones in full
 #[derive(Args, Clone, Debug)]
@@ -21,7 +20,7 @@ Examples:
   freshk user export users.csv
   freshk user export --format jsonl | jq -r .phone_number
 
-The file holds phones in full, and only its owner can read it. What is exported can be imported: the columns are \
+The file holds phones in full. It is made new, in place of one that is there, and only who runs the command can read it. What is exported can be imported: the columns are \
 id, username, phone_number, role, is_active, phone_verified and date_joined.")]
 pub struct ExportArgs {
     /// The file; standard output without one
@@ -49,23 +48,21 @@ pub(super) fn run(args: &ExportArgs, beside: &Beside, output: &mut Output) -> Re
             path.display()
         ))
     };
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(CliError::Refused(format!(
+            "{} is not a file\nname one, or none to write to standard output",
+            path.display()
+        )));
+    }
     // Under another name until it is whole: an interrupted export leaves the older file as it was.
-    let draft = path.with_added_extension("part");
-    let file =
-        File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(told)?;
-    let mut writer = BufWriter::new(file);
+    let draft = Draft::beside(path, "part", None).map_err(told)?;
+    let mut writer = BufWriter::new(draft.file());
     let written =
         write_all(beside, format, |text| writer.write_all(text.as_bytes()).map(|()| true).map_err(told));
-    let done = written.and_then(|count| {
-        writer.flush().and_then(|()| writer.get_ref().sync_all()).map_err(told)?;
-        fs::rename(&draft, path).map_err(told)?;
-        Ok(count)
-    });
-    if done.is_err() {
-        // What is left of it is of no use; that it cannot be deleted either changes nothing.
-        drop(fs::remove_file(&draft));
-    }
-    let count = done?;
+    let count = written?;
+    writer.flush().map_err(told)?;
+    drop(writer);
+    draft.replace(path).map_err(told)?;
     output::note(&format!("{count} users are in {}", path.display()));
     Ok(())
 }
