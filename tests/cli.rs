@@ -24,6 +24,8 @@ mod import_lines;
 mod json;
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/planted.rs"]
+mod planted;
 #[path = "cli/reader.rs"]
 mod reader;
 #[path = "cli/selftest.rs"]

@@ -29,9 +29,19 @@ pub enum Reader {
     Checker,
 }
 
+/// The header of every answer here that says which database is served: its device and inode. By it `freshk check` knows
+/// its own server from another one on the port.
+pub const DATABASE: &str = "x-freshk-database";
+
 /// Puts together what the operations listener serves: `/metrics`, `/health/live`, `/health/ready`.
-pub fn endpoint(page: Page, readiness: Readiness, random: Arc<dyn Random>) -> BoxEndpoint<'static, Response> {
-    Operations { page, live: health::live(), ready: health::ready(readiness), random }.boxed()
+pub fn endpoint(
+    page: Page,
+    readiness: Readiness,
+    random: Arc<dyn Random>,
+    database: &str,
+) -> BoxEndpoint<'static, Response> {
+    let database = HeaderValue::from_str(database).unwrap_or(HeaderValue::from_static(""));
+    Operations { page, live: health::live(), ready: health::ready(readiness), random, database }.boxed()
 }
 
 struct Operations {
@@ -39,6 +49,7 @@ struct Operations {
     live: BoxEndpoint<'static>,
     ready: BoxEndpoint<'static>,
     random: Arc<dyn Random>,
+    database: HeaderValue,
 }
 
 impl Endpoint for Operations {
@@ -51,6 +62,7 @@ impl Endpoint for Operations {
             Err(error) => error.render(&RequestId::draw(&*self.random), form),
         };
         response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(DATABASE, self.database.clone());
         Ok(response)
     }
 }

@@ -67,6 +67,11 @@ pub fn make_if_due(database: &Path, settings: &Backup, now: Timestamp) -> Result
     Ok(due)
 }
 
+/// The latest backup of a directory, whatever its instant; `None` also where the directory cannot be read.
+pub fn latest(dir: &Path) -> Option<PathBuf> {
+    all(dir).ok()?.into_iter().next().map(|(_, path)| path)
+}
+
 /// Makes a backup in `dir`, and lets those beyond `keep` go, and what was left of one that was killed.
 ///
 /// # Errors
@@ -76,12 +81,26 @@ pub fn make(database: &Path, dir: &Path, keep: usize, now: Timestamp) -> Result<
     for draft in abandoned(dir, now)? {
         std::fs::remove_file(draft)?;
     }
-    let made = path(dir, now);
+    let made = free_path(dir, now);
     sqlite::back_up(database, &made)?;
     for (_, old) in until(dir, now)?.into_iter().skip(keep) {
-        std::fs::remove_file(&old).map_err(|source| BackupError::Old { made: made.clone(), old, source })?;
+        let gone = std::fs::remove_file(&old).and_then(|()| remove_if_there(&sqlite::checksum_of(&old)));
+        gone.map_err(|source| BackupError::Old { made: made.clone(), old, source })?;
     }
     Ok(made)
+}
+
+/// The name of a backup made now, or in the next seconds where that is taken.
+fn free_path(dir: &Path, now: Timestamp) -> PathBuf {
+    let names = (0..60).map(|second| path(dir, now + Duration::from_secs(second)));
+    names.into_iter().find(|name| name.symlink_metadata().is_err()).unwrap_or_else(|| path(dir, now))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What is left of backups that were killed. A younger draft may be one that is being written.
@@ -90,10 +109,15 @@ fn abandoned(dir: &Path, now: Timestamp) -> io::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
-        let draft = name.to_str().and_then(|name| {
-            name.strip_suffix("-journal").unwrap_or(name).strip_suffix(".part").and_then(instant)
+        let begun = name.to_str().and_then(|name| {
+            let (made, _) = name.split_once(".part").or_else(|| {
+                // A checksum is written before its backup has its name.
+                let backup = dir.join(name.strip_suffix(".sha256")?);
+                (!backup.exists()).then_some((name, ""))
+            })?;
+            instant(made.strip_suffix(".sha256").unwrap_or(made))
         });
-        if draft.is_some_and(|begun| begun.until(now) >= DAY) {
+        if begun.is_some_and(|begun| begun.until(now) >= DAY) {
             found.push(entry.path());
         }
     }
@@ -141,13 +165,54 @@ mod tests {
         std::fs::create_dir(&backups).unwrap();
         let now = Timestamp::from_millis(1_767_225_600_000);
         drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
-        let left = ["freshk-20251230T000000Z.db.part", "freshk-20251230T000000Z.db.part-journal"];
-        let stay = ["freshk-20251231T120000Z.db.part", "mine.db.part", "mine.db.part-journal"];
+        let left = [
+            "freshk-20251230T000000Z.db.part-00112233aabbccdd",
+            "freshk-20251230T000000Z.db.part-00112233aabbccdd-journal",
+            "freshk-20251230T000000Z.db.sha256.part-00112233aabbccdd",
+            "freshk-20251230T000000Z.db.sha256",
+        ];
+        let stay = ["freshk-20251231T120000Z.db.part-0", "mine.db.part-0", "mine.db.part-0-journal"];
         for name in left.into_iter().chain(stay) {
             std::fs::write(backups.join(name), "").unwrap();
         }
         make(&database, &backups, 1, now).unwrap();
         assert!(left.iter().all(|name| !backups.join(name).exists()));
         assert!(stay.iter().all(|name| backups.join(name).exists()));
+    }
+
+    #[test]
+    fn s41_a_name_that_is_taken_is_passed_over_and_a_checksum_goes_with_its_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
+        std::fs::create_dir(&backups).unwrap();
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
+        std::os::unix::fs::symlink(dir.path().join("theirs"), path(&backups, now)).unwrap();
+        let made = make(&database, &backups, 7, now).unwrap();
+        assert_eq!(made, path(&backups, now + Duration::from_secs(1)));
+        assert!(!dir.path().join("theirs").exists());
+        assert!(sqlite::check_backup(&made).unwrap(), "with a checksum");
+        make(&database, &backups, 1, now + DAY).unwrap();
+        assert!(!made.exists() && !sqlite::checksum_of(&made).exists());
+    }
+
+    #[test]
+    fn s31_one_flipped_bit_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let database = dir.path().join("freshk.db");
+        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
+        let made = make(&database, dir.path(), 7, now).unwrap();
+        let good = std::fs::read(&made).unwrap();
+        for at in [100, good.len() / 2, good.len() - 1] {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&made, bytes).unwrap();
+            assert!(sqlite::check_backup(&made).is_err(), "byte {at}");
+        }
+        std::fs::write(&made, &good).unwrap();
+        assert!(sqlite::check_backup(&made).unwrap());
+        std::fs::remove_file(sqlite::checksum_of(&made)).unwrap();
+        assert!(!sqlite::check_backup(&made).unwrap());
     }
 }

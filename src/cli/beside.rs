@@ -1,18 +1,16 @@
 //! The database, opened beside a server that may be running: what every command of the operator begins with.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use super::{CliError, Global};
+use super::{CliError, Global, wiring};
 use crate::auth::operator::{Operator, find_user};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Faults, Sources, dev_secret};
 use crate::domain::keys::KeyRing;
 use crate::domain::{PhoneNumber, Timestamp, User};
-use crate::storage::sqlite::{OpenOptions, SqliteStore};
+use crate::storage::sqlite::SqliteStore;
 use crate::storage::{Store, Stored, Tx, View};
 use crate::telemetry;
 
@@ -39,7 +37,7 @@ impl Beside {
     /// # Errors
     /// A faulty configuration, or a database that is missing or cannot be used.
     pub fn open(global: &Global) -> Result<Self, CliError> {
-        Self::open_or(global, |path| Err(CliError::Missing(path.to_owned())))
+        Self::open_or(global, |config| Err(wiring::missing(config)))
     }
 
     /// Opens the database, or makes a new one.
@@ -52,18 +50,17 @@ impl Beside {
 
     fn open_or(
         global: &Global,
-        missing: impl FnOnce(&std::path::Path) -> Result<(), CliError>,
+        missing: impl FnOnce(&Config) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
         let config = load(&global.sources()?)?;
         // Without files there is nothing to hold. What becomes of a message its command tells itself.
         drop(telemetry::init("warn,freshk::sms=off", telemetry::Format::Pretty, None)?);
         let path = config.database.url.path();
-        if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-            missing(path)?;
+        if wiring::is_missing(path) {
+            missing(&config)?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let mut options = OpenOptions::new(path, clock.now());
-        options.first_user_id = config.users.first_id;
+        let mut options = wiring::open_options(&config, &*clock);
         // A server of an older version may be running on the older schema.
         options.migrate = false;
         let store = Store::new(SqliteStore::open(options)?);

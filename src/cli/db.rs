@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::confirm::confirm;
 use super::output::Output;
-use super::{CliError, Global, backups, wiring};
+use super::{CliError, Global, backups, output, wiring};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::storage::sqlite::{self, BackupError, ServeLock};
+use crate::storage::sqlite::{self, BackupError, Make, OpenError, ServeLock, SqliteStore};
 
 /// What can be done with the database.
 #[derive(Debug, Subcommand)]
@@ -21,7 +21,8 @@ Example:
   freshk db migrate
 
 A server does this when it starts. While one runs it is refused. The backup that is made first stands beside \
-the database, as freshk.db.before-v2-20260101T000000Z.bak.")]
+the database, as freshk.db.before-v2-20260101T000000Z.bak. Where a lock or a backup says that there was a database, \
+and there is none, nothing but this command makes a new and empty one.")]
     Migrate,
     /// Read the database through and say whether it is whole
     #[command(after_long_help = "\
@@ -37,8 +38,9 @@ Examples:
   freshk db backup                              into backup.dir, keeping backup.keep of them
   freshk db backup /mnt/usb/freshk-friday.db
 
-The copy is read through, made durable, and only then gets its name: a file of that name is a good one. A \
-server with backup.dir set makes its own, every backup.every.")]
+The copy is read through, made durable, and only then gets its name: a file of that name is a good one. Its SHA-256 \
+stands beside it, in a file with .sha256 after the same name, which `sha256sum --check` reads: keep the two together. \
+A server with backup.dir set makes its own, every backup.every.")]
     Backup {
         /// The file to make; it must not exist yet [default: a name with the instant, in backup.dir]
         file: Option<PathBuf>,
@@ -50,7 +52,7 @@ Example:
   freshk db restore /var/backups/freshk/freshk-20260101T000000Z.db
   systemctl start freshk
 
-Refused while a server runs. What is replaced is kept beside the database, as freshk.db.before-restore-….bak. \
+Refused while a server runs, and where the backup is not what its checksum says. What is replaced is kept beside the database, as freshk.db.before-restore-….bak. \
 What happened since the backup is undone by it: sessions that were ended since then live again (`freshk user \
 logout` ends them), and codes that were used since then may be good until they expire.")]
     Restore {
@@ -77,8 +79,12 @@ rows is used again.")]
 pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let config = super::load(&global.sources()?)?.config;
     let database = config.database.url.path().to_owned();
-    if !matches!(command, DbCommand::Restore { .. }) && !database.is_file() {
-        return Err(CliError::Missing(database));
+    if !matches!(command, DbCommand::Restore { .. }) && wiring::is_missing(&database) {
+        let missing = wiring::missing(&config);
+        return match (command, &missing) {
+            (DbCommand::Migrate, CliError::Open(OpenError::Gone { .. })) => make(&config, &database, output),
+            _ => Err(missing),
+        };
     }
     match command {
         DbCommand::Migrate => migrate(&config, &database, output),
@@ -87,6 +93,19 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         DbCommand::Restore { file, yes } => restore(&database, file, *yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
     }
+}
+
+/// Makes a database in the place of one that is lost, which the operator has asked for.
+fn make(config: &Config, database: &Path, output: &mut Output) -> Result<(), CliError> {
+    let _lock = ServeLock::acquire(database)?;
+    let mut options = wiring::open_options(config, &SystemClock::new());
+    options.make = Make::Always;
+    drop(SqliteStore::open(options)?);
+    let after = sqlite::check(database)?.schema;
+    if output.json {
+        return Ok(output.json(&json!({ "before": null, "after": after }))?);
+    }
+    Ok(output.text(&format!("made a new database at {}, with schema {after}\n", database.display()))?)
 }
 
 fn migrate(config: &Config, database: &Path, output: &mut Output) -> Result<(), CliError> {
@@ -170,6 +189,12 @@ fn restore(database: &Path, from: &Path, yes: bool, output: &mut Output) -> Resu
     confirm(&question, yes)?;
     let restored = sqlite::restore(database, from, SystemClock::new().now(), &lock)
         .map_err(|error| CliError::Refused(error.to_string()))?;
+    if !restored.has_checksum {
+        output::note(&format!(
+            "warning: there is no {}: whether the backup is as it was made is not known",
+            sqlite::checksum_of(from).display()
+        ));
+    }
     if output.json {
         return Ok(output.json(&json!({ "database": database, "kept": restored.kept }))?);
     }

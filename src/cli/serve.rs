@@ -70,15 +70,16 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let _logging = telemetry::init(&config.log.level, format, file)?;
     let path = config.database.url.path();
     // Held until the process ends.
-    let _lock = ServeLock::acquire(path)?;
+    let lock = Arc::new(ServeLock::acquire(path)?);
     let store = wiring::open_store(&config, &*clock)?;
+    lock.serve()?;
     let secret = super::secret(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(READING_THREADS + sending_threads(&config))
         .build()
         .map_err(CliError::Runtime)?;
-    let outcome = runtime.block_on(serve(&config, &secret, store, clock, output));
+    let outcome = runtime.block_on(serve(&config, &secret, (store, Arc::clone(&lock)), clock, output));
     // A thread that still waits for Twilio would hold the end up for as long as Twilio likes.
     runtime.shutdown_background();
     outcome
@@ -87,7 +88,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
 async fn serve(
     config: &Config,
     secret: &Secret,
-    store: Arc<SqliteStore>,
+    (store, lock): (Arc<SqliteStore>, Arc<ServeLock>),
     clock: Arc<dyn Clock>,
     output: &mut Output,
 ) -> Result<(), CliError> {
@@ -114,6 +115,7 @@ async fn serve(
     }
     let upkeep = tokio::spawn(rounds::keep_up(auth.clone(), stop.asked.clone()));
     let backing_up = tokio::spawn(rounds::back_up(config.clone(), clock.clone(), metrics));
+    let locking = tokio::spawn(rounds::keep_lock(lock));
     let patience = settings.shutdown_timeout;
     let drained = async {
         server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
@@ -124,6 +126,7 @@ async fn serve(
         tracing::warn!("some flows did not finish in time; the next start settles what they left");
     }
     backing_up.abort();
+    locking.abort();
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
         tracing::warn!(%error, "the end could not be noted");
     }

@@ -1,12 +1,14 @@
 //! The only place that names concrete parts: which database, which sender, which clock stand behind the seams.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
-use super::{backups, disk, process};
+use super::{CliError, backups, disk, process};
 use crate::api::health::Readiness;
 use crate::api::otp::OtpApi;
 use crate::api::server::ServerSettings;
@@ -31,7 +33,7 @@ use crate::sms::console::ConsoleSender;
 use crate::sms::template::{Template, TemplateError};
 use crate::sms::twilio::{Credentials, Sender, TwilioSender, TwilioSettings, TwilioSetupError, signature};
 use crate::storage::Store;
-use crate::storage::sqlite::{OpenError, OpenOptions, SqliteStore};
+use crate::storage::sqlite::{self, Make, OpenError, OpenOptions, SqliteStore};
 use crate::tokens::keys::{KeyError, KeySet};
 use crate::tokens::{Names, Tokens};
 
@@ -81,14 +83,35 @@ pub enum WiringError {
 /// # Errors
 /// [`OpenError`], which says what to do.
 pub fn open_store(config: &Config, clock: &dyn Clock) -> Result<Arc<SqliteStore>, OpenError> {
-    SqliteStore::open(open_options(config, clock))
+    let mut options = open_options(config, clock);
+    options.rescues = true;
+    SqliteStore::open(options)
 }
 
 /// What the configuration says of the database.
 pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
     let mut options = OpenOptions::new(config.database.url.path(), clock.now());
     options.first_user_id = config.users.first_id;
+    options.make = Make::UnlessLost { backup: config.backup.dir.as_deref().and_then(backups::latest) };
     options
+}
+
+/// Whether there is no database: no file, or an empty one.
+pub fn is_missing(database: &Path) -> bool {
+    match database.metadata() {
+        Ok(found) => found.is_file() && found.len() == 0,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
+/// Why a command cannot go on without the database: there never was one, as far as anybody can tell, or it is lost.
+pub fn missing(config: &Config) -> CliError {
+    let path = config.database.url.path().to_owned();
+    let backup = || config.backup.dir.as_deref().and_then(backups::latest);
+    match sqlite::trace_of(&path).or_else(backup) {
+        Some(trace) => OpenError::Gone { path, trace }.into(),
+        None => CliError::Missing(path),
+    }
 }
 
 /// Whoever sends the production channel's codes, as configured; in debug they are shown on standard error.
@@ -153,10 +176,12 @@ pub fn build(
         policy: Arc::new(config.policy()),
         metrics: metrics.clone(),
     });
+    let database = engine.identity();
     let operations = ops::endpoint(
         page(config, &metrics, engine, breaker, clock.clone()),
         readiness(&store),
         random.clone(),
+        &database,
     );
     let surroundings = Surroundings { store: store.clone(), clock, random, metrics: metrics.clone(), jwks };
     let endpoint = endpoint(config, &auth, is_signed, surroundings)?;

@@ -3,7 +3,7 @@
 //! Nothing here knows what a flow is. No type of rusqlite, r2d2 or moka leaves this room.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -15,6 +15,7 @@ use crate::domain::SessionId;
 use crate::storage::{Engine, Fault, Principal, ReadJob, Stored, WriteJob};
 
 mod audit;
+mod backup;
 mod cache;
 mod care;
 mod challenges;
@@ -37,15 +38,17 @@ mod test_numbers;
 mod tx;
 mod upkeep;
 mod users;
+mod watch;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use care::{Checkup, RestoreError, Restored, back_up, check, look, restore, vacuum};
+pub use backup::{checksum_of, verify};
+pub use care::{Checkup, RestoreError, Restored, back_up, check, check_backup, look, restore, vacuum};
 pub use connect::PageLimit;
 pub use lock::{Holder, LockError, ServeLock};
-pub use open::OpenOptions;
+pub use open::{Make, OpenOptions, trace_of};
 pub use open_error::{BackupError, OpenError};
 pub use writer::CommitWatch;
 
@@ -54,11 +57,12 @@ use fault::fault;
 use open::Tuning;
 use reader::Readers;
 use tx::SqliteTx;
-use writer::{Queued, Waiting};
+use watch::FileWatch;
+use writer::{Queued, Surroundings, Waiting};
 
 /// A database in one `SQLite` file.
 pub struct SqliteStore {
-    path: PathBuf,
+    files: Arc<FileWatch>,
     tuning: Tuning,
     /// The writer's queue; closed when there is none.
     queue: RwLock<Option<SyncSender<Queued>>>,
@@ -77,18 +81,23 @@ impl SqliteStore {
     /// [`OpenError`], in words for the operator.
     pub fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
         let (conn, path) = open::open(&options)?;
-        let OpenOptions { tuning, page_limit, .. } = options;
+        let failed = |error: io::Error| OpenError::Failed { path: path.clone(), reason: error.to_string() };
+        let OpenOptions { tuning, page_limit, rescues, .. } = options;
+        let files = Arc::new(FileWatch::begin(&path).map_err(failed)?);
         let cache = Arc::new(PrincipalCache::new(tuning.principals));
-        let readers = Readers::new(&path, tuning.readers, tuning.read_wait, tuning.busy);
+        let readers = Readers::new(Arc::clone(&files), tuning.readers, tuning.read_wait, tuning.busy);
         let commits = Arc::default();
-        let (queue, writer) =
-            writer::start(conn, tuning.writer, Arc::clone(&cache), page_limit, Arc::clone(&commits))
-                .map_err(|error: io::Error| OpenError::Failed {
-                    path: path.clone(),
-                    reason: error.to_string(),
-                })?;
+        let surroundings = Surroundings {
+            files: Arc::clone(&files),
+            rescues,
+            bounds: tuning.writer,
+            cache: Arc::clone(&cache),
+            page_limit,
+            commits: Arc::clone(&commits),
+        };
+        let (queue, writer) = writer::start(conn, surroundings).map_err(failed)?;
         Ok(Arc::new(Self {
-            path,
+            files,
             tuning,
             queue: RwLock::new(Some(queue)),
             waiting: Waiting::default(),
@@ -101,7 +110,13 @@ impl SqliteStore {
 
     /// Where the file is; absolute.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.files.path()
+    }
+
+    /// Which file is open as the database: device and inode. Who sees the same at [`SqliteStore::path`] sees the same
+    /// database.
+    pub fn identity(&self) -> String {
+        self.files.database().to_string()
     }
 
     /// Has every commit told to `watch` from now on; only the first call counts.
@@ -117,7 +132,12 @@ impl SqliteStore {
     /// How many bytes the database and its write-ahead log have.
     pub fn sizes(&self) -> (u64, u64) {
         let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
-        (size(&self.path), size(&connect::beside(&self.path, "-wal")))
+        (size(self.path()), size(&connect::log_of(self.path(), "-wal")))
+    }
+
+    /// Nothing is read or written once the files that are open are not those at their paths any more.
+    fn standing(&self) -> Stored<()> {
+        if self.files.is_lost() { Err(Fault::Unavailable) } else { Ok(()) }
     }
 
     /// Session and user from two readings, each noted by itself: which user it will be is known only after the first.
@@ -134,6 +154,7 @@ impl SqliteStore {
 
 impl Engine for SqliteStore {
     fn submit(&self, job: Box<dyn WriteJob>) -> Stored<()> {
+        self.standing()?;
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(Fault::Unavailable)?;
         queue.try_send(Queued::new(job, &self.waiting)).map_err(|refused| match refused {
@@ -143,6 +164,9 @@ impl Engine for SqliteStore {
     }
 
     fn query(&self, job: ReadJob) -> BoxFuture<'_, Stored<()>> {
+        if let Err(fault) = self.standing() {
+            return ready(Err(fault)).boxed();
+        }
         let read = move |conn: &rusqlite::Connection| {
             let snapshot = conn.unchecked_transaction()?;
             job(&SqliteTx::new(&snapshot));
@@ -152,6 +176,9 @@ impl Engine for SqliteStore {
     }
 
     fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, Stored<Option<Principal>>> {
+        if let Err(fault) = self.standing() {
+            return ready(Err(fault)).boxed();
+        }
         match self.cache.principal(session) {
             Some(known) => ready(Ok(Some(known))).boxed(),
             None => self.read_principal(session).boxed(),
@@ -163,8 +190,12 @@ impl Engine for SqliteStore {
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Stored<()>> {
-        let (path, tuning) = (self.path.clone(), self.tuning.clone());
-        let done = spawn_blocking(move || checkpoint::run(&path, tuning.truncate_past, tuning.busy));
+        if self.files.is_lost() {
+            // Its log goes with it; that it is lost is told already.
+            return ready(Ok(())).boxed();
+        }
+        let (files, tuning) = (Arc::clone(&self.files), self.tuning.clone());
+        let done = spawn_blocking(move || checkpoint::run(&files, tuning.truncate_past, tuning.busy));
         done.map(|done| match done {
             Ok(done) => done.map_err(|error| fault(&error)),
             Err(_) => Err(Fault::Unavailable),

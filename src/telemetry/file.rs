@@ -280,11 +280,11 @@ mod tests {
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         let today = |days: &Days| of_day(&days.path, days.day);
         let mut log = bed.begin(3);
-        assert_eq!(mode(&today(&log)) & !MODE, 0);
+        assert_eq!(mode(&today(&log)) & !0o640, 0);
         // As an earlier version left it.
         fs::set_permissions(today(&log), fs::Permissions::from_mode(0o644)).unwrap();
         drop(bed.begin(3));
-        assert_eq!(mode(&today(&log)), MODE);
+        assert_eq!(mode(&today(&log)), 0o640);
         let tomorrow = of_day(&log.path, day(*bed.now.lock().unwrap() + Duration::from_hours(24)));
         symlink(bed.dir.path().join("theirs"), &tomorrow).unwrap();
         let now = *bed.now.lock().unwrap();

@@ -51,7 +51,7 @@ fn end(child: Child) -> Answer {
 
 /// Whether there is a file that holds room for taking an import back.
 fn room(place: &Place) -> bool {
-    let mut files = fs::read_dir(place.path(".")).unwrap().map(|file| file.unwrap().file_name());
+    let mut files = std::fs::read_dir(place.path(".")).unwrap().map(|file| file.unwrap().file_name());
     files.any(|name| name.to_str().unwrap().starts_with("freshk.db.import"))
 }
 

@@ -106,5 +106,5 @@ fn an_old_one_that_cannot_be_deleted_is_named_and_the_new_one_is_made() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("was made") && said.contains(OLD) && said.contains("delete it by hand"), "{said}");
     assert!(!said.contains("no backup"), "{said}");
-    assert_eq!(place.files_in("backups").len(), 2);
+    assert_eq!(place.files_in("backups").len(), 3, "the new one with its checksum");
 }

@@ -6,6 +6,7 @@ mod end;
 mod foreign;
 mod limits;
 mod logs;
+mod lost;
 mod open_files;
 mod panics;
 mod refusals;

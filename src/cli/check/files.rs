@@ -1,7 +1,8 @@
 //! The database, who serves it, and its backups.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -9,11 +10,12 @@ use rustix::fs::{Access, access};
 
 use super::line::Line;
 use super::room;
-use crate::cli::{backups, disk};
+use crate::cli::{CliError, backups, disk, wiring};
 use crate::config::Config;
 use crate::config::backup::Backup;
 use crate::domain::Timestamp;
 use crate::domain::time::human;
+use crate::files::{self, FileId, beside};
 use crate::storage::sqlite::{self, Holder, OpenError};
 
 const DATABASE: &str = "database";
@@ -21,14 +23,23 @@ const DATABASE: &str = "database";
 /// A log past this is not being moved into the database as it should be.
 const LOG: u64 = 256 * 1024 * 1024;
 
+/// What was found of the database.
+struct Found {
+    line: Line,
+    /// It is ours, and can be read.
+    stands: bool,
+    /// It is not somebody else's file, named by mistake.
+    is_ours: bool,
+}
+
 /// The lines, and whether the database stands and can be read.
 pub(super) fn lines(config: &Config, now: Timestamp) -> (Vec<Line>, bool) {
     let path = config.database.url.path();
-    let (database, stands) = database(path);
-    let mut lines = vec![database];
+    let Found { line, stands, is_ours } = database(config);
+    let mut lines = vec![line];
     let log = log_of(path);
-    if path.exists() {
-        lines.extend([mode(path), wal(log)]);
+    if is_ours && !wiring::is_missing(path) {
+        lines.extend([mode(path), owner(path), wal(log)]);
     }
     let bytes = path.metadata().map_or(0, |file| file.len()).saturating_add(log);
     lines.extend([room::line("free disk", path, bytes), server(path), backup(&config.backup, now)]);
@@ -41,32 +52,53 @@ pub(super) fn lines(config: &Config, now: Timestamp) -> (Vec<Line>, bool) {
     (lines, stands)
 }
 
-fn database(path: &Path) -> (Line, bool) {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn database(config: &Config) -> Found {
+    let path = config.database.url.path();
+    let fault = |line| Found { line, stands: false, is_ours: true };
+    let directory = files::directory(path);
     if !directory.is_dir() {
-        let missing = OpenError::MissingDirectory { directory: directory.to_owned() };
-        return (Line::told(DATABASE, &missing), false);
+        return fault(Line::told(DATABASE, &OpenError::MissingDirectory { directory: directory.to_owned() }));
     }
-    let refuses = [directory, path].into_iter().find(|place| place.exists() && !can_write(place));
-    if let Some(place) = refuses {
-        return (Line::told(DATABASE, &OpenError::ReadOnly { path: place.to_owned() }), false);
+    if wiring::is_missing(path) {
+        return fault(missing(config));
     }
-    if !path.exists() {
-        let found = format!("there is none at {}", path.display());
-        return (Line::warn(DATABASE, found, "`freshk serve` makes it; or correct database.url"), false);
+    let is_ours = |error: &OpenError| {
+        !matches!(error, OpenError::NotADatabase { .. } | OpenError::Foreign { .. } | OpenError::Newer { .. })
+    };
+    let checked = sqlite::check(path);
+    // Whose file it is comes first: nobody should make a stranger's file writable.
+    let refuses = [directory, path].into_iter().find(|place| !can_write(place));
+    if let Some(place) = refuses
+        && checked.as_ref().err().is_none_or(is_ours)
+    {
+        return fault(Line::told(DATABASE, &OpenError::ReadOnly { path: place.to_owned() }));
     }
-    match sqlite::check(path) {
-        Err(error) => (Line::told(DATABASE, &error), false),
+    match checked {
+        Err(error) => Found { line: Line::told(DATABASE, &error), stands: false, is_ours: is_ours(&error) },
         Ok(found) if !found.faults.is_empty() => {
             let damage = format!("damaged: {}", found.faults.join(", "));
-            let mend = "stop the server and restore the latest backup with `freshk db restore`";
-            (Line::fail(DATABASE, damage, mend), false)
+            let help = "stop the server and restore the latest backup with `freshk db restore`";
+            fault(Line::fail(DATABASE, damage, help))
         }
         Ok(found) if found.schema < found.known => {
             let (found, known) = (found.schema, found.known);
-            (Line::told(DATABASE, &OpenError::Older { path: path.to_owned(), found, known }), false)
+            fault(Line::told(DATABASE, &OpenError::Older { path: path.to_owned(), found, known }))
         }
-        Ok(found) => (Line::ok(DATABASE, format!("whole, with schema {}", found.schema)), true),
+        Ok(found) => {
+            let line = Line::ok(DATABASE, format!("whole, with schema {}", found.schema));
+            Found { line, stands: true, is_ours: true }
+        }
+    }
+}
+
+/// Before the first start there is none.
+fn missing(config: &Config) -> Line {
+    match wiring::missing(config) {
+        CliError::Missing(path) => {
+            let found = format!("there is none at {}", path.display());
+            Line::warn(DATABASE, found, "`freshk serve` makes it; or correct database.url")
+        }
+        lost => Line::told(DATABASE, &lost),
     }
 }
 
@@ -76,23 +108,70 @@ fn can_write(path: &Path) -> bool {
     !forbidden && access(path, Access::WRITE_OK).is_ok()
 }
 
+/// What lies beside a database, and is its owner's to write.
+const COMPANIONS: [&str; 5] = ["", "-wal", "-shm", ".lock", ".secret"];
+
+fn companions(path: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> {
+    COMPANIONS.into_iter().filter_map(|suffix| {
+        let file = beside(path, suffix);
+        let found = file.metadata().ok()?;
+        Some((file, found))
+    })
+}
+
 fn mode(path: &Path) -> Line {
-    let mode = path.metadata().map_or(0, |file| file.permissions().mode() & 0o777);
-    if mode.trailing_zeros() >= 6 {
-        Line::ok("file mode", format!("{mode:o}"))
-    } else {
-        Line::fail(
-            "file mode",
-            format!("{mode:o}: others can read people's numbers"),
-            format!("chmod 600 {}*", path.display()),
-        )
+    let open: Vec<_> = companions(path)
+        .filter(|(_, found)| found.mode() & 0o077 != 0)
+        .map(|(file, found)| (file.display().to_string(), found.mode() & 0o777))
+        .collect();
+    let Some((_, mode)) = open.first() else { return Line::ok("file mode", "the owner's alone") };
+    let names: Vec<_> = open.iter().map(|(name, _)| name.as_str()).collect();
+    Line::fail(
+        "file mode",
+        format!("{mode:o}: others can read people's numbers"),
+        format!("chmod 600 {}", names.join(" ")),
+    )
+}
+
+/// The server runs as the owner of the directory, as far as anybody can tell; a directory of root's own tells nothing.
+fn owner(path: &Path) -> Line {
+    const WHAT: &str = "file owner";
+    let Ok(directory) = files::directory(path).metadata() else { return Line::ok(WHAT, "not known") };
+    let Ok(database) = path.metadata() else { return Line::ok(WHAT, "not known") };
+    let right = if directory.uid() == 0 { &database } else { &directory };
+    let wrong: Vec<_> = companions(path)
+        .filter(|(_, found)| found.uid() != right.uid())
+        .map(|(file, _)| file.display().to_string())
+        .collect();
+    let (uid, gid) = (right.uid(), right.gid());
+    if let Some(first) = wrong.first() {
+        return Line::fail(
+            WHAT,
+            format!(
+                "{first} does not belong to user {uid}, who owns {}",
+                if directory.uid() == 0 { "the database" } else { "its directory" }
+            ),
+            format!("chown {uid}:{gid} {}", wrong.join(" ")),
+        );
     }
+    if uid != 0 && !may_write(&directory, uid) {
+        return Line::fail(
+            WHAT,
+            format!("user {uid}, who owns the database, cannot write its directory"),
+            format!("chown {uid}:{gid} {}", files::directory(path).display()),
+        );
+    }
+    Line::ok(WHAT, format!("user {uid}, group {gid}"))
+}
+
+/// As far as the mode tells: of which groups a user is, it does not.
+fn may_write(directory: &Metadata, uid: u32) -> bool {
+    let bit = if directory.uid() == uid { 0o200 } else { 0o022 };
+    directory.mode() & bit != 0
 }
 
 fn log_of(path: &Path) -> u64 {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    Path::new(&name).metadata().map_or(0, |file| file.len())
+    beside(path, "-wal").metadata().map_or(0, |file| file.len())
 }
 
 fn wal(bytes: u64) -> Line {
@@ -104,15 +183,25 @@ fn wal(bytes: u64) -> Line {
     }
 }
 
-/// For the reader alone: the list is gone through before the first start, too.
+/// Before the first start there is none.
 fn server(path: &Path) -> Line {
     const WHAT: &str = "server";
-    match Holder::of(path) {
-        Ok(Some(Holder { pid: Some(pid) })) => Line::ok(WHAT, format!("process {pid} holds the database")),
-        Ok(Some(Holder { pid: None })) => Line::ok(WHAT, "a process holds the database"),
-        Ok(None) => Line::ok(WHAT, "none runs on this database"),
-        Err(error) => Line::told(WHAT, &error),
+    let holder = match Holder::of(path) {
+        Ok(Some(holder)) => holder,
+        Ok(None) => return Line::ok(WHAT, "none runs on this database"),
+        Err(error) => return Line::told(WHAT, &error),
+    };
+    let who = holder.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+    let here = FileId::of(path).ok().map(|id| id.to_string());
+    if holder.served.is_some() && holder.served != here {
+        return Line::fail(
+            WHAT,
+            format!("{who} has another file open than the one at {}", path.display()),
+            "the database was deleted or replaced: look in the server's log for the copy that it saved, stop the \
+             server, and restore that with `freshk db restore`",
+        );
     }
+    Line::ok(WHAT, format!("{who} holds the database"))
 }
 
 fn backup(settings: &Backup, now: Timestamp) -> Line {
@@ -145,24 +234,26 @@ fn backup(settings: &Backup, now: Timestamp) -> Line {
             "run `freshk db backup`, and let the server run",
         );
     };
-    match sqlite::check(path) {
-        Ok(copy) if copy.faults.is_empty() => {}
-        _ => {
-            return Line::fail(
-                WHAT,
-                format!("{} is damaged", path.display()),
-                "run `freshk db backup`, look at the disk",
-            );
+    let sealed = match sqlite::check_backup(path) {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            let words = error.to_string();
+            let found = words.split_once("; ").map_or(words.as_str(), |(found, _)| found);
+            return Line::fail(WHAT, found, "run `freshk db backup`, and have the disk looked at");
         }
-    }
+    };
     let age: Duration = at.until(now);
     if age > settings.every * 2 {
         Line::fail(
             WHAT,
-            format!("the latest is {} old", human(age)),
+            format!("newest: {} old", human(age)),
             "see in the log why the server makes none; run `freshk db backup`",
         )
+    } else if sealed {
+        Line::ok(WHAT, format!("newest: {} old, verified", human(age)))
     } else {
-        Line::ok(WHAT, format!("the latest is {} old, and whole", human(age)))
+        let found =
+            format!("{} has no checksum: nobody can tell whether it is as it was made", path.display());
+        Line::warn(WHAT, found, "run `freshk db backup`, which writes one beside it")
     }
 }

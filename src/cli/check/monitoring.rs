@@ -1,6 +1,7 @@
 //! Logs, errors, and whether anything that could raise an alarm reads the metrics.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::Level;
@@ -8,13 +9,14 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::line::Line;
 use super::room;
-use crate::api::ops::CHECKER;
+use crate::api::ops::{CHECKER, DATABASE};
 use crate::cli::disk;
 use crate::cli::http::{self, ANSWER_CAP};
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::domain::time::human;
 use crate::domain::{ClientAddress, Timestamp};
+use crate::files::FileId;
 use crate::metrics::LAST_SCRAPE;
 use crate::sms::twilio::words;
 use crate::storage::sqlite::Holder;
@@ -28,13 +30,22 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// Prometheus reads every minute by default; so long without it is a fault.
 const SCRAPE: Duration = Duration::from_mins(5);
 
-/// What the running server says of itself; `None` where it is not to be asked, `Err` is why it says nothing.
-pub(super) type Page = Result<String, String>;
+/// What the running server says of itself.
+pub(super) type Page = Result<String, NoPage>;
+
+/// Why the server says nothing of itself.
+#[derive(Debug)]
+pub(super) enum NoPage {
+    /// Nobody answers, for this reason.
+    Silent(String),
+    /// What answers is not the server of this database, but this.
+    Stranger(&'static str),
+}
 
 /// Reads the running server's page of metrics.
 pub(super) fn page(config: &Config, offline: bool) -> Option<Page> {
     let address = config.ops.listen.filter(|address| ClientAddress::new(address.ip()).is_neighbour())?;
-    (!offline || address.ip().is_loopback()).then(|| read(address))
+    (!offline || address.ip().is_loopback()).then(|| read(address, config.database.url.path()))
 }
 
 /// The value of a series on such a page.
@@ -102,16 +113,35 @@ fn monitoring(config: &Config, now: Timestamp, page: Option<&Page>) -> Line {
     }
     match page {
         None => Line::warn(MONITORING, "not asked", "run `freshk check` without --offline"),
-        Some(Err(error)) => silent(config, address, error),
+        Some(Err(NoPage::Silent(error))) => silent(config, address, error),
+        Some(Err(NoPage::Stranger(what))) => Line::warn(
+            MONITORING,
+            format!("what answers on {address} {what}"),
+            "restart the server after an update, or give each server an ops.listen of its own",
+        ),
         Some(Ok(page)) => judged(page, address, now),
     }
 }
 
 /// What is served there; `Err` is why nothing is.
-fn read(address: SocketAddr) -> Page {
+fn read(address: SocketAddr, database: &Path) -> Page {
+    let silent = |error: &ureq::Error| NoPage::Silent(words(error));
     let call = http::agent(CONNECT, ANSWER).get(format!("http://{address}/metrics"));
-    let mut answer = call.header("user-agent", CHECKER).call().map_err(|error| words(&error))?;
-    answer.body_mut().with_config().limit(ANSWER_CAP).read_to_string().map_err(|error| words(&error))
+    let mut answer = call.header("user-agent", CHECKER).call().map_err(|error| silent(&error))?;
+    let served = answer.headers().get(DATABASE).and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let text = answer.body_mut().with_config().limit(ANSWER_CAP).read_to_string();
+    let text = text.map_err(|error| silent(&error))?;
+    stranger(served.as_deref(), database).map_or(Ok(text), |what| Err(NoPage::Stranger(what)))
+}
+
+/// What answers with the identity of the database that it serves, if it is not the server of this one.
+fn stranger(served: Option<&str>, database: &Path) -> Option<&'static str> {
+    let Some(served) = served else { return Some("is not this freshk") };
+    let ours = FileId::of(database).ok().map(|id| id.to_string());
+    // Whose database was replaced under it, it is still the server of this configuration.
+    let holds = |holder: Holder| holder.served.as_deref() == Some(served);
+    let is_ours = ours.as_deref() == Some(served) || Holder::of(database).ok().flatten().is_some_and(holds);
+    (!is_ours).then_some("is a freshk that serves another database")
 }
 
 fn silent(config: &Config, address: SocketAddr, error: &str) -> Line {

@@ -12,6 +12,7 @@ use crate::cli::backups;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::storage::sqlite::ServeLock;
 
 /// How often the write-ahead log is moved into the database.
 const CHECKPOINT: Duration = Duration::from_secs(1);
@@ -21,6 +22,9 @@ const UPKEEP_EVERY: u32 = 30;
 
 /// How often the server looks whether a backup is due.
 const BACKUP_ROUND: Duration = Duration::from_secs(30);
+
+/// How often the server looks whether its lock's file is there.
+const LOCK_ROUND: Duration = Duration::from_secs(1);
 
 /// Goes round until `stop`; a round that has begun is finished.
 pub(super) async fn keep_up(auth: Arc<Auth>, stop: CancellationToken) {
@@ -59,6 +63,16 @@ pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>, metrics: Metr
                 tracing::error!(%error, "a backup did not end as it should");
             }
         }
+    }
+}
+
+/// Makes the lock's file anew where somebody deletes it.
+pub(super) async fn keep_lock(lock: Arc<ServeLock>) {
+    let mut rounds = every(LOCK_ROUND);
+    loop {
+        rounds.tick().await;
+        let kept = Arc::clone(&lock);
+        drop(spawn_blocking(move || kept.keep()).await);
     }
 }
 

@@ -2,20 +2,21 @@
 //!
 //! Backing up and checking go on beside a running server; the rest wants the [`ServeLock`], and says so by asking for it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::connect::{self, Role, beside};
+use super::backup;
+use super::connect::{self, Role, log_of};
 use super::lock::ServeLock;
-use super::migrate;
 use super::open;
 use super::open_error::{BackupError, OpenError, sqlite_error};
 use super::tx::SqliteTx;
 use crate::domain::Timestamp;
+use crate::files::{Draft, Owner, beside, free_name, sync_directory};
 use crate::storage::{Stored, View};
 
 /// How long another process may hold the database before it counts as in use.
@@ -37,6 +38,8 @@ pub struct Checkup {
 pub struct Restored {
     /// Where that which was replaced is kept; `None` if there was nothing.
     pub kept: Option<PathBuf>,
+    /// Whether the backup had a checksum to compare it with.
+    pub has_checksum: bool,
 }
 
 /// Why nothing was restored; the database is as it was.
@@ -75,7 +78,7 @@ pub fn back_up(database: &Path, to: &Path) -> Result<(), BackupError> {
     let conn =
         connect::open(database, Role::Checkpoint, BUSY).map_err(|error| sqlite_error(database, &error))?;
     ours(&conn, database)?;
-    migrate::back_up(&conn, &to)
+    backup::back_up(&conn, &to, Owner::beside(database)?)
 }
 
 /// Reads a database through, beside whoever uses it.
@@ -94,6 +97,22 @@ pub fn check(database: &Path) -> Result<Checkup, OpenError> {
     let dangling = words("SELECT \"table\" FROM pragma_foreign_key_check GROUP BY 1").map_err(told)?;
     faults.extend(dangling.iter().map(|table| format!("rows of {table} refer to rows that are not there")));
     Ok(Checkup { faults, schema, known: open::KNOWN_VERSION })
+}
+
+/// Reads a backup through, and compares it with its checksum; false where there is none.
+///
+/// # Errors
+/// [`OpenError`] where it could not be restored.
+pub fn check_backup(path: &Path) -> Result<bool, OpenError> {
+    let sealed = backup::verify(path)?;
+    let found = check(path).map_err(OpenError::of_backup)?;
+    match found.faults.first() {
+        None => Ok(sealed),
+        Some(fault) => {
+            let problem = format!("is damaged: {fault}");
+            Err(OpenError::BadBackup { path: path.to_owned(), problem })
+        }
+    }
 }
 
 /// Reads in a database, beside whoever uses it, and leaves it as it is.
@@ -135,24 +154,29 @@ pub fn restore(
 ) -> Result<Restored, RestoreError> {
     let database = std::path::absolute(database).map_err(|source| file_fault(database, source))?;
     let failed = |source| file_fault(&database, source);
-    let backup = read_only(from)?;
-    ours(&backup, from)?;
-    let draft = beside(&database, ".restore");
-    let copied = migrate::write_draft(&backup, &draft)
-        .map_err(|source| RestoreError::Copy { path: from.to_owned(), source });
+    let backup = read_only(from).map_err(OpenError::of_backup)?;
+    ours(&backup, from).map_err(OpenError::of_backup)?;
+    let has_checksum = backup::verify(from)?;
+    backup::sweep(&database, ".restore-").map_err(failed)?;
+    let owner = Owner::beside(&database).map_err(failed)?;
+    let draft = Draft::beside(&database, "restore", Some(owner)).map_err(failed)?;
+    backup::write_copy(&backup, &draft).map_err(|source| copy_fault(from, source))?;
     drop(backup);
-    let kept = copied.and_then(|()| {
-        let kept = keep(&database, now)?;
-        // The copy is durable; its name, and that of what is kept, are so after the directory is.
-        fs::rename(&draft, &database).map_err(failed)?;
-        Ok(kept)
-    });
-    let kept = kept.inspect_err(|_| {
-        // What is left of it is of no use; that it cannot be deleted either changes nothing.
-        drop(migrate::discard(&draft));
-    })?;
-    sync_directory(&database).map_err(failed)?;
-    Ok(Restored { kept })
+    let kept = keep(&database, now)?;
+    // The copy is durable; its name, and that of what is kept, are so after the directory is.
+    draft.replace(&database).map_err(failed)?;
+    Ok(Restored { kept, has_checksum })
+}
+
+/// Whether it is the backup or the place of the copy that will not do.
+fn copy_fault(from: &Path, source: BackupError) -> RestoreError {
+    match source {
+        BackupError::Source(error) => RestoreError::Backup(error.of_backup()),
+        BackupError::Damaged => {
+            RestoreError::Backup(OpenError::Corrupt { path: from.to_owned() }.of_backup())
+        }
+        source => RestoreError::Copy { path: from.to_owned(), source },
+    }
 }
 
 /// Gives what stands there a second name, with nothing of it left in a log that would be taken for the new one's.
@@ -165,7 +189,7 @@ fn keep(database: &Path, now: Timestamp) -> Result<Option<PathBuf>, RestoreError
         Err(error) => return Err(failed(error)),
         Ok(_) => {}
     }
-    let kept = beside(database, &format!(".before-restore-{}.bak", now.as_millis()));
+    let kept = free_name(beside(database, &format!(".before-restore-{}.bak", now.as_millis())));
     if !fold(database)? {
         // Damaged: its log may be what is left to save, and must not stay for the new database to read.
         clear_logs(database, Some(&kept)).map_err(failed)?;
@@ -197,7 +221,7 @@ fn fold(database: &Path) -> Result<bool, RestoreError> {
 /// Moves logs that belong to no database any more beside what is kept, or away.
 fn clear_logs(database: &Path, kept: Option<&Path>) -> io::Result<()> {
     for suffix in ["-wal", "-shm"] {
-        let log = beside(database, suffix);
+        let log = log_of(database, suffix);
         let cleared = match kept {
             Some(kept) => fs::rename(&log, beside(kept, suffix)),
             None => fs::remove_file(&log),
@@ -245,8 +269,4 @@ fn ours(conn: &Connection, path: &Path) -> Result<i64, OpenError> {
 
 fn file_fault(path: &Path, source: io::Error) -> RestoreError {
     RestoreError::File { path: path.to_owned(), source }
-}
-
-fn sync_directory(of: &Path) -> io::Result<()> {
-    File::open(of.parent().unwrap_or(of))?.sync_all()
 }

@@ -1,12 +1,12 @@
 //! Moving the write-ahead log into the database, on a connection of its own.
 
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::connect::{self, Role, beside};
+use super::connect::{Role, log_of};
+use super::watch::FileWatch;
 
 /// How often, a millisecond apart, the end of a log is asked for before it is left for the next time: the writer's
 /// pauses are short, so one long wait would miss them, and readers must not keep it waiting for long.
@@ -16,10 +16,10 @@ const TRIES: i32 = 200;
 ///
 /// The first pass stops nobody, so that little is left for the second, which stops the writer. Emptying the log looks
 /// like a foreign write to the writer's connection; the cache is read anew, no harm is done.
-pub(super) fn run(path: &Path, truncate_past: u64, busy: Duration) -> rusqlite::Result<()> {
-    let conn = connect::open(path, Role::Checkpoint, busy)?;
+pub(super) fn run(files: &FileWatch, truncate_past: u64, busy: Duration) -> rusqlite::Result<()> {
+    let conn = files.open(Role::Checkpoint, busy)?;
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-    let log = beside(path, "-wal").metadata().map_or(0, |log| log.len());
+    let log = log_of(files.path(), "-wal").metadata().map_or(0, |log| log.len());
     if log > truncate_past {
         conn.busy_handler(Some(patient))?;
         truncate(&conn)?;

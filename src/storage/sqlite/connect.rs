@@ -1,7 +1,7 @@
 //! Connections: one to write, a few to read, one at a time to checkpoint; the pragmas and bounds of each, and the names
 //! of the files beside the database.
 
-use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+
+use crate::files::beside;
 
 /// More statements than the adapter has, so that none is ever parsed twice.
 const STATEMENTS: usize = 64;
@@ -102,9 +104,7 @@ impl PageLimit {
     }
 }
 
-/// The path of a file that stands beside another: its name and a suffix.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
+/// A file that `SQLite` keeps beside a database, by its suffix: beside the file itself where the path is a link.
+pub(super) fn log_of(database: &Path, suffix: &str) -> PathBuf {
+    beside(&fs::canonicalize(database).unwrap_or_else(|_| database.to_owned()), suffix)
 }

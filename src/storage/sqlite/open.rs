@@ -1,17 +1,20 @@
 //! Opening a database: what may stand at a path, what is made of it, and what a person is told if it will not do.
 
 use std::fs::{self, File, Permissions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior};
 
-use super::connect::{self, Bounds, PageLimit, Role, beside};
+use super::backup;
+use super::connect::{self, Bounds, PageLimit, Role, log_of};
+use super::lock;
 use super::migrate::{self, Migration};
 use super::open_error::{OpenError, file_error, sqlite_error};
 use crate::domain::Timestamp;
+use crate::files::{self, Owner, PRIVATE};
 
 /// The whole current schema.
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
@@ -28,9 +31,6 @@ pub(super) const KNOWN_VERSION: i64 = match migrate::MIGRATIONS.last() {
     None => FIRST_VERSION,
 };
 
-/// Only the owner reads people's numbers.
-const OWNER_ONLY: u32 = 0o600;
-
 /// What is opened, and how.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
@@ -41,6 +41,10 @@ pub struct OpenOptions {
     /// Whether an older schema is brought up to date, after a backup, or refused. Only who holds the
     /// [`ServeLock`](super::ServeLock) should: a server of an older version would not know the new schema.
     pub migrate: bool,
+    /// What happens where there is no database.
+    pub make: Make,
+    /// Whether what is open is saved, should it be deleted or replaced while it is open: a server's task.
+    pub rescues: bool,
     /// Now; names the backup before a migration.
     pub now: Timestamp,
     /// A bound on the file's size, for tests of a full disk.
@@ -52,8 +56,36 @@ impl OpenOptions {
     /// The defaults, for a file.
     pub fn new(path: impl Into<PathBuf>, now: Timestamp) -> Self {
         let path = path.into();
-        Self { path, first_user_id: 1, migrate: true, now, page_limit: None, tuning: Tuning::default() }
+        Self {
+            path,
+            first_user_id: 1,
+            migrate: true,
+            make: Make::UnlessLost { backup: None },
+            rescues: false,
+            now,
+            page_limit: None,
+            tuning: Tuning::default(),
+        }
     }
+}
+
+/// When a new database is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// Whenever there is none.
+    Always,
+    /// Unless something says that there was one.
+    UnlessLost {
+        /// A backup of it elsewhere than beside it.
+        backup: Option<PathBuf>,
+    },
+}
+
+/// What says that there was a database where there is none: the lock of a server, a log with something in it, a copy.
+pub fn trace_of(database: &Path) -> Option<PathBuf> {
+    let log = log_of(database, "-wal");
+    let has_log = log.metadata().is_ok_and(|log| log.len() > 0);
+    lock::served_once(database).or(has_log.then_some(log)).or_else(|| backup::any_beside(database))
 }
 
 /// Numbers that tests change.
@@ -93,7 +125,7 @@ impl Default for Tuning {
 pub(super) fn open(options: &OpenOptions) -> Result<(Connection, PathBuf), OpenError> {
     // Absolute: a path that begins with `file:` must not be read as a URI, and the working directory may change.
     let path = std::path::absolute(&options.path).map_err(|e| file_error(&options.path, &e))?;
-    ensure_file(&path)?;
+    ensure_file(&path, &options.make)?;
     let told = |error| sqlite_error(&path, &error);
     let conn = connect::open(&path, Role::Writer, options.tuning.busy).map_err(told)?;
     if conn.is_readonly(MAIN_DB).map_err(told)? {
@@ -107,6 +139,7 @@ pub(super) fn open(options: &OpenOptions) -> Result<(Connection, PathBuf), OpenE
     if header.is_new() {
         use_log(&conn, &path)?;
         header = create(&conn).map_err(told)?;
+        tracing::warn!("made a new database at {}", path.display());
     }
     let migrations = options.tuning.migrations;
     let known = migrations.last().map_or(FIRST_VERSION, |last| last.version);
@@ -130,10 +163,19 @@ pub(super) fn open(options: &OpenOptions) -> Result<(Connection, PathBuf), OpenE
     Ok((conn, path))
 }
 
+/// Refuses to make a database where there was one, and is none now.
+fn may_make(path: &Path, make: &Make) -> Result<(), OpenError> {
+    let Make::UnlessLost { backup } = make else { return Ok(()) };
+    match trace_of(path).or_else(|| backup.clone()) {
+        Some(trace) => Err(OpenError::Gone { path: path.to_owned(), trace }),
+        None => Ok(()),
+    }
+}
+
 /// Makes the file if it is not there. One that is there is never opened here: closing it would drop the locks that
 /// `SQLite` may hold on it in this process.
-fn ensure_file(path: &Path) -> Result<(), OpenError> {
-    let directory = path.parent().unwrap_or(path);
+fn ensure_file(path: &Path, make: &Make) -> Result<(), OpenError> {
+    let directory = files::directory(path);
     match fs::metadata(directory) {
         Ok(found) if !found.is_dir() => {
             return Err(OpenError::MissingDirectory { directory: directory.to_owned() });
@@ -150,14 +192,24 @@ fn ensure_file(path: &Path) -> Result<(), OpenError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(OpenError::NotADatabase { path: path.to_owned() }),
         Ok(found) if found.permissions().readonly() => Err(OpenError::ReadOnly { path: path.to_owned() }),
+        // Emptied, or left by whoever made it before its first page was written.
+        Ok(found) if found.len() == 0 => may_make(path, make),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(file_error(path, &error)),
-                _ => Ok(()),
-            }
+            may_make(path, make)?;
+            make_file(path).map_err(|error| file_error(path, &error))
         }
         Err(error) => Err(file_error(path, &error)),
+    }
+}
+
+/// Another process may be faster.
+fn make_file(path: &Path) -> io::Result<()> {
+    let owner = Owner::beside(path)?;
+    match File::options().write(true).create_new(true).mode(PRIVATE).open(path) {
+        Ok(file) => owner.give(&file),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -167,8 +219,8 @@ fn hide(path: &Path) {
     if hidden {
         return;
     }
-    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
-        match fs::set_permissions(&file, Permissions::from_mode(OWNER_ONLY)) {
+    for file in [path.to_owned(), log_of(path, "-wal"), log_of(path, "-shm")] {
+        match fs::set_permissions(&file, Permissions::from_mode(PRIVATE)) {
             Ok(()) => {
                 tracing::warn!(file = %file.display(), "others could read this file; now only its owner can");
             }

@@ -23,6 +23,18 @@ pub enum OpenError {
         /// The file or the directory.
         path: PathBuf,
     },
+    /// There was one, and it is not there.
+    #[error(
+        "there is no database {}, and {} says that there was one; put a backup in its place with `freshk db restore \
+         FILE`, or make a new and empty one with `freshk db migrate`",
+        path.display(), trace.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+        /// What says so.
+        trace: PathBuf,
+    },
     /// Something else than a database.
     #[error("{} is not a database; move it away, or correct database.url", path.display())]
     NotADatabase {
@@ -71,7 +83,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// No room.
-    #[error("the disk that holds {} is full; free some space and start again", path.display())]
+    #[error("the disk that holds {} is full; free some space and try again", path.display())]
     DiskFull {
         /// The file.
         path: PathBuf,
@@ -84,6 +96,26 @@ pub enum OpenError {
     Corrupt {
         /// The file.
         path: PathBuf,
+    },
+    /// A backup that was changed since it was made.
+    #[error(
+        "{} is not what {} says: it was damaged or changed since it was made; choose another backup, or delete the \
+         checksum to use this one all the same",
+        path.display(), checksum.display()
+    )]
+    Checksum {
+        /// The backup.
+        path: PathBuf,
+        /// Its checksum.
+        checksum: PathBuf,
+    },
+    /// A file that is to be restored and cannot be.
+    #[error("{} {problem}; choose another backup", path.display())]
+    BadBackup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// On a file system that cannot share memory between processes.
     #[error("{} cannot have a write-ahead log; put it on a local disk, not a network share", path.display())]
@@ -150,13 +182,32 @@ pub enum BackupError {
         source: io::Error,
     },
     /// The copy does not hold together, so neither does the database.
-    #[error("the copy is damaged; restore an earlier backup with `freshk db restore`")]
+    #[error(
+        "the copy is damaged, and so is the database; restore the latest backup with `freshk db restore`"
+    )]
     Damaged,
 }
 
 impl From<OpenError> for BackupError {
     fn from(error: OpenError) -> Self {
         Self::Source(Box::new(error))
+    }
+}
+
+impl OpenError {
+    /// The same of a file that is to be restored: what helps a database that is in use does not help there.
+    pub(super) fn of_backup(self) -> Self {
+        let bad = |path, problem: &str| Self::BadBackup { path, problem: problem.to_owned() };
+        match self {
+            Self::NotADatabase { path } => bad(path, "is not a database"),
+            Self::Corrupt { path } => bad(path, "is damaged"),
+            Self::ReadOnly { path } => bad(path, "cannot be read by this user"),
+            Self::Disk { path, reason } => bad(path, &format!("cannot be read: {reason}")),
+            Self::Foreign { path, application_id } => {
+                bad(path, &format!("belongs to another program (application id {application_id:#x})"))
+            }
+            other => other,
+        }
     }
 }
 

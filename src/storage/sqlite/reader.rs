@@ -1,6 +1,5 @@
 //! The pool of reading connections, and the way to it from async code.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tracing::Span;
 
 use super::connect::{self, Role};
 use super::fault::fault;
+use super::watch::FileWatch;
 use crate::storage::{Fault, Stored};
 
 /// Reading connections. As many blocking threads read at once, and no more.
@@ -22,10 +22,13 @@ pub(super) struct Readers {
 
 impl Readers {
     /// At most `count` connections, opened when first needed; a read waits at most `wait` for one.
-    pub(super) fn new(path: &Path, count: u32, wait: Duration, busy: Duration) -> Self {
-        let manager = SqliteConnectionManager::file(path)
-            .with_flags(Role::Reader.flags())
-            .with_init(move |conn| connect::prepare(conn, Role::Reader, busy));
+    pub(super) fn new(files: Arc<FileWatch>, count: u32, wait: Duration, busy: Duration) -> Self {
+        let manager = SqliteConnectionManager::file(files.path()).with_flags(Role::Reader.flags()).with_init(
+            move |conn| {
+                files.confirm()?;
+                connect::prepare(conn, Role::Reader, busy)
+            },
+        );
         let pool = r2d2::Pool::builder()
             .max_size(count)
             .min_idle(Some(0))
@@ -88,16 +91,28 @@ mod tests {
     async fn a_read_that_waits_too_long_for_a_connection_is_refused() {
         let bed = Bed::new();
         let store = bed.store();
-        let readers = Readers::new(store.path(), 1, Duration::ZERO, Duration::ZERO);
+        let readers = Readers::new(Arc::clone(&store.files), 1, Duration::ZERO, Duration::ZERO);
         let _place = Arc::clone(&readers.places).acquire_owned().await.unwrap();
+        assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn no_connection_is_opened_to_a_file_that_took_the_databases_place() {
+        let bed = Bed::new();
+        let store = bed.store();
+        let copy = bed.dir.path().join("copy.db");
+        std::fs::copy(store.path(), &copy).unwrap();
+        std::fs::rename(&copy, store.path()).unwrap();
+        let readers = Readers::new(Arc::clone(&store.files), 1, Duration::from_millis(10), Duration::ZERO);
         assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
     }
 
     #[tokio::test]
     async fn a_database_that_cannot_be_opened_is_unavailable() {
         let bed = Bed::new();
-        let wait = Duration::from_millis(10);
-        let readers = Readers::new(&bed.dir.path().join("nowhere"), 1, wait, Duration::ZERO);
+        let store = bed.store();
+        std::fs::rename(store.path(), bed.dir.path().join("elsewhere")).unwrap();
+        let readers = Readers::new(Arc::clone(&store.files), 1, Duration::from_millis(10), Duration::ZERO);
         assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
     }
 }

@@ -10,12 +10,15 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tracing::Span;
 
+use super::backup::back_up;
 use super::cache::PrincipalCache;
 use super::checkpoint;
 use super::connect::{Bounds, PageLimit};
 use super::fault::fault;
 use super::tx::SqliteTx;
+use super::watch::{FileWatch, Look};
 use crate::clock::Stopwatch;
+use crate::files::{beside, random_name};
 use crate::storage::{Fault, Stored, WriteJob};
 
 /// A write.
@@ -62,8 +65,24 @@ impl Drop for Waits {
 /// Is told of every commit: how many writes it made durable, and how long it took.
 pub type CommitWatch = Box<dyn Fn(usize, Duration) + Send + Sync>;
 
+/// How long after a copy could not be saved it is tried again.
+const SAVE_AGAIN: Duration = Duration::from_mins(1);
+
+/// What the writer does about a database that is lost.
+#[derive(Debug)]
+enum Rescue {
+    /// Nothing: another process does.
+    NotMine,
+    /// Saves a copy, if the database is lost and it was not tried a moment ago.
+    Due(Option<Stopwatch>),
+    /// A copy is saved.
+    Done,
+}
+
 struct Writer {
     conn: Connection,
+    files: Arc<FileWatch>,
+    rescue: Rescue,
     jobs: Receiver<Queued>,
     bounds: Bounds,
     cache: Arc<PrincipalCache>,
@@ -73,16 +92,25 @@ struct Writer {
     version: Option<i64>,
 }
 
+/// What the writer shares with the store.
+pub(super) struct Surroundings {
+    pub(super) files: Arc<FileWatch>,
+    /// Whether it saves what is open once that is deleted or replaced.
+    pub(super) rescues: bool,
+    pub(super) bounds: Bounds,
+    pub(super) cache: Arc<PrincipalCache>,
+    pub(super) page_limit: Option<PageLimit>,
+    pub(super) commits: Arc<OnceLock<CommitWatch>>,
+}
+
 /// Starts the thread. It ends when the queue's other end is gone and everything in it is answered.
 pub(super) fn start(
     conn: Connection,
-    bounds: Bounds,
-    cache: Arc<PrincipalCache>,
-    page_limit: Option<PageLimit>,
-    commits: Arc<OnceLock<CommitWatch>>,
+    Surroundings { files, rescues, bounds, cache, page_limit, commits }: Surroundings,
 ) -> std::io::Result<(SyncSender<Queued>, JoinHandle<()>)> {
     let (sender, jobs) = sync_channel(bounds.queue);
-    let mut writer = Writer { conn, jobs, bounds, cache, page_limit, commits, version: None };
+    let rescue = if rescues { Rescue::Due(None) } else { Rescue::NotMine };
+    let mut writer = Writer { conn, files, rescue, jobs, bounds, cache, page_limit, commits, version: None };
     // Before anybody can read: a first look that came later would take what it finds for what the cache holds.
     writer.watch();
     let thread = thread::Builder::new().name("freshk-writer".into()).spawn(move || {
@@ -95,20 +123,78 @@ impl Writer {
     /// Writes what comes until nothing more can; `next` waits for it, though not for longer than it is told.
     fn run(mut self, mut next: impl FnMut(&Self, Duration) -> Result<Queued, RecvTimeoutError>) {
         loop {
-            match next(&self, self.bounds.watch) {
+            let next = next(&self, self.bounds.watch);
+            let is_lost = self.look();
+            match next {
+                Err(RecvTimeoutError::Disconnected) => break,
+                Ok(job) if is_lost => self.refuse(job, Fault::Unavailable),
+                Err(RecvTimeoutError::Timeout) if is_lost => {}
                 Ok(job) => {
                     self.watch();
                     self.batch(job);
                 }
                 Err(RecvTimeoutError::Timeout) => self.watch(),
-                Err(RecvTimeoutError::Disconnected) => break,
             }
+            if is_lost {
+                self.save(SAVE_AGAIN);
+            }
+        }
+        if self.files.is_lost() {
+            return self.save(Duration::ZERO);
         }
         // Whoever else has the database open empties the log later; nobody should wait for that now.
         let emptied = self.conn.busy_timeout(Duration::ZERO).and_then(|()| checkpoint::truncate(&self.conn));
         if let Err(error) = emptied {
             fault(&error);
         }
+    }
+
+    /// Looks whether the files that are open are still those at their paths; true if they are not.
+    fn look(&mut self) -> bool {
+        let path = self.files.path().display();
+        match self.files.look() {
+            Look::Lost => tracing::warn!(
+                "a file of the database at {path} was deleted or replaced while it is open; no more is read or written"
+            ),
+            Look::Regained => {
+                tracing::info!("the database at {path} is back, and is served again");
+                self.cache.another_process_wrote();
+                if matches!(self.rescue, Rescue::Done) {
+                    self.rescue = Rescue::Due(None);
+                }
+            }
+            Look::Unchanged => {}
+        }
+        self.files.is_lost()
+    }
+
+    /// Saves what is open beside the path, unless that is done, or was tried less than `pause` ago.
+    fn save(&mut self, pause: Duration) {
+        let Rescue::Due(tried) = &self.rescue else { return };
+        if tried.as_ref().is_some_and(|tried| tried.elapsed() < pause) {
+            return;
+        }
+        let path = self.files.path();
+        let copy = beside(path, &format!(".rescue-{}.db", random_name()));
+        let (path, shown) = (path.display(), copy.display());
+        self.rescue = match back_up(&self.conn, &copy, self.files.owner()) {
+            Ok(()) => {
+                tracing::error!(
+                    "the database at {path} was deleted or replaced while the server had it open; every call is refused. \
+                     What it held is saved as {shown}: stop the server, put that in its place with `freshk db restore \
+                     {shown}`, and start it again"
+                );
+                Rescue::Done
+            }
+            Err(error) => {
+                tracing::error!(
+                    "the database at {path} was deleted or replaced while the server had it open; every call is refused. \
+                     What it held could not be saved as {shown}: {error}. Do not stop the server, which has the only \
+                     copy: put that right; it tries again every minute"
+                );
+                Rescue::Due(Some(Stopwatch::start()))
+            }
+        };
     }
 
     /// Looks, outside any transaction, whether another process has written since the last look.
@@ -133,10 +219,7 @@ impl Writer {
     /// Runs `first` and those that wait in one transaction, and answers them once it is durable, or gone.
     fn batch(&self, first: Queued) {
         if let Err(fault) = self.begin() {
-            // Those that wait would wait as long, one after the other, and in vain. All are taken before any is answered:
-            // who comes after an answer may find the database free again.
-            let waiting: Vec<_> = self.jobs.try_iter().take(self.bounds.queue).collect();
-            return std::iter::once(first).chain(waiting).for_each(|job| answer(job, Err(fault)));
+            return self.refuse(first, fault);
         }
         let stopwatch = Stopwatch::start();
         let mut tx = SqliteTx::new(&self.conn);
@@ -159,6 +242,13 @@ impl Writer {
         for (job, outcome) in ran {
             answer(job, outcome.and(committed));
         }
+    }
+
+    /// Answers `first` and those that wait: they would wait as long, one after the other, and in vain. All are taken before
+    /// any is answered: who comes after an answer may find the database free again.
+    fn refuse(&self, first: Queued, fault: Fault) {
+        let waiting: Vec<_> = self.jobs.try_iter().take(self.bounds.queue).collect();
+        std::iter::once(first).chain(waiting).for_each(|job| answer(job, Err(fault)));
     }
 
     /// Runs one write; a failing or panicking one is undone alone.

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use freshk::cli::backups;
 use freshk::cli::disk;
+use serde_json::json;
 
 use super::set_up::{SetUp, now};
 
@@ -17,10 +18,26 @@ fn chmod(path: &Path, mode: u32) {
 #[test]
 fn a_database_that_is_not_there() {
     let set_up = SetUp::good();
-    set_up.assert_only(&[("DATABASE_URL", "sqlite://other.db")], "warn database", "freshk serve");
+    // What answers as the server has another one open, and is told of in a line of its own.
+    let line = |changes: &[(&str, &str)]| {
+        let lines = set_up.told(&[], changes).0["lines"].take();
+        lines.as_array().unwrap().iter().find(|line| line["check"] == "database").unwrap().clone()
+    };
+    let other = [("DATABASE_URL", "sqlite://other.db"), ("FRESHK_BACKUP__DIR", "")];
+    let never = line(&other);
+    assert_eq!(
+        (&never["verdict"], never["help"].as_str().unwrap().contains("freshk serve")),
+        (&json!("warn"), true)
+    );
+    let lost = line(&other[..1]);
+    assert_eq!(lost["verdict"], "fail", "there is a backup: {lost}");
+    assert!(lost["help"].as_str().unwrap().contains("freshk db restore"), "{lost}");
     assert!(!set_up.place.path("other.db").exists(), "a check makes nothing");
-    let nowhere = [("DATABASE_URL", "sqlite://nowhere/freshk.db")];
-    set_up.assert_only(&nowhere, "fail database", "create it");
+    let nowhere = line(&[("DATABASE_URL", "sqlite://nowhere/freshk.db")]);
+    assert_eq!(
+        (&nowhere["verdict"], nowhere["help"].as_str().unwrap().contains("create it")),
+        (&json!("fail"), true)
+    );
 }
 
 #[test]
@@ -84,6 +101,7 @@ fn a_log_that_grows_and_a_disk_that_fills() {
     // Files with holes: they take no room.
     let log = set_up.place.path("freshk.db-wal");
     File::create(&log).unwrap().set_len(257 * 1024 * 1024).unwrap();
+    chmod(&log, 0o600);
     set_up.assert_only(&[], "warn WAL size", "end that process");
     fs::remove_file(&log).unwrap();
     let database = set_up.place.path("freshk.db");
@@ -107,7 +125,7 @@ fn backups_that_are_none() {
     chmod(&dir, 0o555);
     set_up.assert_only(&[], "fail backups", "the right to write it");
     chmod(&dir, 0o755);
-    let latest = dir.read_dir().unwrap().next().unwrap().unwrap().path();
+    let latest = dir.join(&set_up.place.files_in("backups")[0]);
     let old = dir.join("freshk-20200101T000000Z.db");
     fs::rename(&latest, &old).unwrap();
     set_up.assert_only(&[], "fail backups", "see in the log why");
@@ -115,4 +133,59 @@ fn backups_that_are_none() {
     set_up.assert_only(&[], "fail backups", "freshk db backup");
     fs::write(backups::path(&dir, now()), "rubbish ".repeat(1000)).unwrap();
     set_up.assert_only(&[], "fail backups", "freshk db backup");
+}
+
+#[test]
+fn s31_a_backup_with_a_flipped_bit_or_without_a_checksum() {
+    let set_up = SetUp::good();
+    let dir = set_up.place.path("backups");
+    let [backup, seal] = &set_up.place.files_in("backups")[..] else { panic!("a backup and its checksum") };
+    let (backup, seal) = (dir.join(backup), dir.join(seal));
+    let good = fs::read(&backup).unwrap();
+    let mut bytes = good.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&backup, bytes).unwrap();
+    set_up.assert_only(&[], "fail backups", "freshk db backup");
+    fs::write(&backup, good).unwrap();
+    set_up.assert_ok(&[]);
+    fs::remove_file(seal).unwrap();
+    set_up.assert_only(&[], "warn backups", "which writes one beside it");
+}
+
+#[test]
+fn s41_files_that_do_not_belong_to_the_owner_of_the_directory() {
+    let set_up = SetUp::good();
+    let (dir, database) = (set_up.place.path(""), set_up.place.path("freshk.db"));
+    let (user, group) = (Some(65534), Some(65534));
+    if chown(&dir, user, group).is_err() {
+        // Only root can.
+        return;
+    }
+    set_up.assert_only(&[], "fail file owner", "chown 65534:65534 freshk.db ");
+    chown(&database, user, group).unwrap();
+    set_up.assert_only(&[], "fail file owner", " freshk.db.lock");
+    for file in set_up.place.files() {
+        chown(set_up.place.path(&file), user, group).unwrap();
+    }
+    set_up.assert_ok(&[]);
+    // A directory of root's own, which the owner of the database cannot write.
+    chown(&dir, Some(0), Some(0)).unwrap();
+    chmod(&dir, 0o755);
+    set_up.assert_only(&[], "fail file owner", "chown 65534:65534");
+    chmod(&dir, 0o775);
+    set_up.assert_ok(&[]);
+}
+
+#[test]
+fn a_file_of_somebody_else_named_by_mistake_is_left_as_it_is() {
+    let set_up = SetUp::good();
+    let theirs = set_up.place.path("passwd");
+    fs::write(&theirs, "root:x:0:0:root:/root:/bin/bash\n".repeat(100)).unwrap();
+    for mode in [0o644, 0o444] {
+        chmod(&theirs, mode);
+        let (told, _) = set_up.told(&[], &[("DATABASE_URL", "sqlite://passwd")]);
+        assert!(!told.to_string().contains("chmod") && !told.to_string().contains("chown"), "{told}");
+        assert!(told.to_string().contains("correct database.url"), "{told}");
+    }
 }

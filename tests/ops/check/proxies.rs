@@ -5,7 +5,7 @@ use std::time::Duration;
 use freshk::domain::Timestamp;
 use freshk::metrics::PROXY_FAULT;
 
-use super::monitoring::page_with;
+use super::monitoring::{identity, page_with};
 use super::set_up::{SetUp, now};
 
 const NONE: (&str, &str) = ("FRESHK_SERVER__TRUSTED_PROXIES", "");
@@ -53,7 +53,7 @@ fn s37_what_the_running_server_has_seen_of_late_counts() {
     let sees = |fault: &str, ago: Duration| {
         let at = (now() - ago).as_secs();
         let line = format!("{PROXY_FAULT}{{fault=\"{fault}\"}} {at}\n");
-        set_up.metrics.gives(page_with(now().as_secs(), &line));
+        set_up.metrics.gives(page_with(now().as_secs(), &line, &identity(&set_up.place.path("freshk.db"))));
     };
     let day = Duration::from_hours(24);
     for (fault, mend) in
@@ -65,7 +65,7 @@ fn s37_what_the_running_server_has_seen_of_late_counts() {
         set_up.assert_ok(&[]);
     }
     let never = format!("{PROXY_FAULT}{{fault=\"silent\"}} 0\n");
-    set_up.metrics.gives(page_with(now().as_secs(), &never));
+    set_up.metrics.gives(page_with(now().as_secs(), &never, &identity(&set_up.place.path("freshk.db"))));
     set_up.assert_ok(&[]);
 }
 

@@ -42,7 +42,8 @@ impl SetUp {
         let place = Place::new();
         place.database("x");
         std::fs::create_dir(place.path("backups")).unwrap();
-        let set_up = Self { place, twilio: provider::twilio(), metrics: monitoring::read_at(now()) };
+        let metrics = monitoring::read_at(now(), &place.path("freshk.db"));
+        let set_up = Self { place, twilio: provider::twilio(), metrics };
         assert!(set_up.command(&["db", "backup"], &[]).output().unwrap().status.success());
         set_up
     }

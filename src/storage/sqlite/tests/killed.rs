@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
-use crate::storage::sqlite::connect::beside;
+use crate::files::beside;
 use crate::storage::sqlite::migrate::Migration;
 
 /// Where the process that migrates finds the database.
@@ -87,9 +87,14 @@ fn s31_a_migration_that_is_killed_leaves_the_old_schema_or_the_new_one() {
     fn backup(path: &Path) -> PathBuf {
         beside(path, ".before-v2-20260101T000000Z.bak")
     }
+    /// The backup until it has its name.
+    fn draft(path: &Path) -> Option<u64> {
+        let mut files = path.parent().unwrap().read_dir().unwrap().map(|file| file.unwrap().path());
+        files.find(|file| file.to_str().unwrap().contains(".bak.part-")).map(|file| size(&file))
+    }
     let moments: [(Moment, i64); 4] = [
-        (|path| beside(&backup(path), ".part").exists(), 1),
-        (|path| size(&beside(&backup(path), ".part")) > MIB, 1),
+        (|path| draft(path).is_some(), 1),
+        (|path| draft(path).is_some_and(|size| size > MIB), 1),
         // With the second step behind it, in the middle of the third.
         (|path| size(&beside(path, "-wal")) > 16 * MIB, 2),
         (|path| size(&beside(path, "-wal")) > 64 * MIB, 2),
@@ -124,6 +129,7 @@ fn s31_a_migration_that_is_killed_leaves_the_old_schema_or_the_new_one() {
         let mut options = OpenOptions { now: after(1), ..bed.options() };
         options.tuning.migrations = GOOD;
         let (conn, _) = open::open(&options).unwrap();
+        assert_eq!(draft(&path), None, "what the kill left is gone");
         assert_eq!(number(&conn, "PRAGMA user_version"), 3);
         assert_eq!(number(&conn, "SELECT count(*) FROM users WHERE nickname = username"), USERS);
         let verdict: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();

@@ -1,3 +1,4 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
@@ -37,7 +38,7 @@ fn migrate(bed: &Bed, steps: &'static [Migration]) -> Result<Connection, OpenErr
 
 fn backups(bed: &Bed) -> Vec<PathBuf> {
     let names = fs::read_dir(bed.dir.path()).unwrap().map(|entry| entry.unwrap().path());
-    names.filter(|path| path.to_string_lossy().contains(".before-")).collect()
+    names.filter(|path| path.extension().is_some_and(|extension| extension == "bak")).collect()
 }
 
 #[test]
@@ -160,9 +161,26 @@ fn a_step_that_leaves_a_row_dangling_is_undone() {
 #[test]
 fn without_a_backup_nothing_changes() {
     let bed = first_schema();
-    // Where the draft would go there is a directory.
-    fs::create_dir(bed.dir.path().join("freshk.db.before-v2-20260101T000000Z.bak.part")).unwrap();
-    let refused = migrate(&bed, GOOD).map(drop).unwrap_err();
+    // The name of the backup would be longer than a name can be.
+    let mut options = bed.options();
+    options.path = bed.dir.path().join("x".repeat(220));
+    options.tuning.migrations = GOOD;
+    fs::rename(bed.options().path, &options.path).unwrap();
+    let refused = open::open(&options).map(drop).unwrap_err();
     assert!(matches!(refused, OpenError::Backup { .. }), "{refused}");
-    assert_eq!(version(&bed.stranger()).unwrap(), 1);
+    assert_eq!(version(&Connection::open(&options.path).unwrap()).unwrap(), 1);
+}
+
+#[test]
+fn s41_a_name_of_the_backup_that_is_taken_is_passed_over() {
+    let bed = first_schema();
+    let taken = bed.dir.path().join("freshk.db.before-v2-20260101T000000Z.bak");
+    fs::write(&taken, "theirs").unwrap();
+    drop(migrate(&bed, GOOD).unwrap());
+    assert_eq!(fs::read_to_string(&taken).unwrap(), "theirs");
+    let [made] = &backups(&bed).into_iter().filter(|path| *path != taken).collect::<Vec<_>>()[..] else {
+        panic!("{:?}", backups(&bed))
+    };
+    assert_eq!(version(&Connection::open(made).unwrap()).unwrap(), 1);
+    assert!(crate::storage::sqlite::verify(made).unwrap(), "it has a checksum");
 }

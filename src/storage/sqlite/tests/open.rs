@@ -1,4 +1,5 @@
 use super::*;
+use crate::files::beside;
 use crate::storage::sqlite::tests::{Bed, START, after, phone};
 use crate::storage::sqlite::users;
 
@@ -21,7 +22,7 @@ fn s31_a_new_file_is_its_owners_alone() {
     let (conn, path) = open(&bed.options()).unwrap();
     conn.execute_batch("UPDATE audit_retention SET before = 0").unwrap();
     for file in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm")] {
-        assert_eq!(mode(&file), OWNER_ONLY, "{}", file.display());
+        assert_eq!(mode(&file), PRIVATE, "{}", file.display());
     }
     let header = header(&conn).unwrap();
     assert_eq!((header.application_id, header.version), (APPLICATION_ID, KNOWN_VERSION));
@@ -34,7 +35,7 @@ fn s31_a_file_that_others_could_read_is_hidden() {
     drop(open(&bed.options()).unwrap());
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     drop(open(&bed.options()).unwrap());
-    assert_eq!(mode(&path), OWNER_ONLY);
+    assert_eq!(mode(&path), PRIVATE);
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn a_read_only_file_or_directory_is_refused() {
     drop(open(&bed.options()).unwrap());
     fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
     assert!(matches!(refusal(&bed.options()), OpenError::ReadOnly { path: named } if named == path));
-    fs::set_permissions(&path, Permissions::from_mode(OWNER_ONLY)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(PRIVATE)).unwrap();
     fs::set_permissions(bed.dir.path(), Permissions::from_mode(0o500)).unwrap();
     assert!(matches!(refusal(&bed.options()), OpenError::ReadOnly { path } if path == bed.dir.path()));
     fs::set_permissions(bed.dir.path(), Permissions::from_mode(0o700)).unwrap();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::*;
 use crate::domain::User;
 use crate::domain::session::EndReason;
+use crate::files::beside;
 use crate::storage::sqlite::SqliteStore;
-use crate::storage::sqlite::connect::beside;
 use crate::storage::sqlite::connect::{self, Role};
 use crate::storage::{Fault, Store};
 

@@ -173,7 +173,10 @@ fn s17_an_idle_writer_looks_for_foreign_writes_four_times_a_second() {
     let (_queue, jobs) = sync_channel(1);
     let bounds = options.tuning.writer;
     let (cached, commits) = (Arc::clone(&cache), Arc::default());
-    let mut writer = Writer { conn, jobs, bounds, cache, page_limit: None, commits, version: None };
+    let files = Arc::new(FileWatch::begin(&options.path).unwrap());
+    let rescue = Rescue::NotMine;
+    let mut writer =
+        Writer { conn, files, rescue, jobs, bounds, cache, page_limit: None, commits, version: None };
     writer.watch();
     let mut waits = 0;
     writer.run(|_, wait| {

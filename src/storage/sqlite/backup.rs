@@ -1,0 +1,145 @@
+//! Copies of a database: written aside, read through, with a checksum beside them, and only then under their name.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sha2::{Digest as _, Sha256};
+
+use super::open_error::{BackupError, OpenError, file_error, sqlite_error};
+use crate::files::{self, Draft, Owner, beside};
+
+/// What is hashed at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// A digest in hexadecimal digits, as `sha256sum` writes it.
+const DIGITS: usize = 64;
+
+/// Copies the database to `to`, for `owner`: under another name first, then read through, made durable and renamed, so
+/// that a file of that name is a good one. Its checksum stands beside it before it has its name.
+pub(super) fn back_up(conn: &Connection, to: &Path, owner: Owner) -> Result<(), BackupError> {
+    let draft = Draft::beside(to, "part", Some(owner))?;
+    write_copy(conn, &draft)?;
+    let seal = checksum_of(to);
+    seal_with(&digest(draft.file())?, to, &seal, owner)?;
+    draft.replace(to).inspect_err(|_| {
+        // A checksum of nothing; that it cannot be deleted changes nothing.
+        drop(fs::remove_file(&seal));
+    })?;
+    Ok(())
+}
+
+/// Where the checksum of a backup stands.
+pub fn checksum_of(backup: &Path) -> PathBuf {
+    beside(backup, ".sha256")
+}
+
+/// Compares a backup with its checksum; false where there is none to compare with.
+///
+/// # Errors
+/// [`OpenError::Checksum`] where they differ, and others where one of them cannot be read.
+pub fn verify(backup: &Path) -> Result<bool, OpenError> {
+    let seal = checksum_of(backup);
+    let text = match fs::read_to_string(&seal) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        Err(error) => return Err(file_error(&seal, &error)),
+    };
+    let found = File::open(backup).and_then(|file| digest(&file)).map_err(|e| file_error(backup, &e))?;
+    if text.get(..DIGITS).is_some_and(|expected| expected.eq_ignore_ascii_case(&found)) {
+        return Ok(true);
+    }
+    Err(OpenError::Checksum { path: backup.to_owned(), checksum: seal })
+}
+
+/// Writes a line that `sha256sum --check` understands.
+fn seal_with(digest: &str, backup: &Path, seal: &Path, owner: Owner) -> io::Result<()> {
+    let draft = Draft::beside(seal, "part", Some(owner))?;
+    let name = backup.file_name().unwrap_or_default();
+    draft.file().write_all(format!("{digest}  {}\n", name.display()).as_bytes())?;
+    draft.replace(seal)
+}
+
+fn digest(mut file: &File) -> io::Result<String> {
+    file.rewind()?;
+    let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+    loop {
+        match file.read(&mut chunk)? {
+            0 => break,
+            count => hash.update(&chunk[..count]),
+        }
+    }
+    Ok(data_encoding::HEXLOWER.encode(&hash.finalize()))
+}
+
+/// Writes a copy into a draft, reads it through, and makes it durable.
+pub(super) fn write_copy(conn: &Connection, draft: &Draft) -> Result<(), BackupError> {
+    let name = draft.path().to_str().ok_or(io::Error::from(io::ErrorKind::InvalidFilename))?;
+    // It writes into an empty file, and so keeps mode and owner that it was made with.
+    conn.execute("VACUUM INTO ?1", [name]).map_err(|error| {
+        // It leaves this where the disk is full; that it cannot be deleted changes nothing.
+        drop(fs::remove_file(beside(draft.path(), "-journal")));
+        copy_error(conn, error)
+    })?;
+    let copy = Connection::open_with_flags(
+        draft.path(),
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    let verdict: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(BackupError::Damaged);
+    }
+    drop(copy);
+    Ok(draft.file().sync_all()?)
+}
+
+/// Which of the two files a failure to copy is about.
+fn copy_error(conn: &Connection, error: rusqlite::Error) -> BackupError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked,
+        ) => sqlite_error(Path::new(conn.path().unwrap_or_default()), &error).into(),
+        _ => error.into(),
+    }
+}
+
+/// Backups that stand beside a database, and copies that were saved when it was lost: each says that there was one.
+pub(super) fn any_beside(database: &Path) -> Option<PathBuf> {
+    let files = files_beside(database).ok()?;
+    let is_copy = |rest: &str| rest.starts_with(".before-") || rest.starts_with(".rescue-");
+    files.into_iter().find(|(rest, _)| is_copy(rest)).map(|(_, path)| path)
+}
+
+/// Deletes the drafts that restores or migrations left when they were killed: nobody else makes files whose names go on
+/// with `mark` and digits, and whoever deletes them holds the lock.
+pub(super) fn sweep(database: &Path, mark: &str) -> io::Result<()> {
+    for (rest, path) in files_beside(database)? {
+        let draft = rest.strip_suffix("-journal").unwrap_or(&rest);
+        let is_left =
+            draft.rsplit_once(mark).is_some_and(|(_, digits)| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        // What is no file of ours stays: its name is passed over.
+        if is_left && path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+            drop(fs::remove_file(path));
+        }
+    }
+    Ok(())
+}
+
+/// The files whose names begin with that of a database, each with the rest of its name.
+fn files_beside(database: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let name = database.file_name().unwrap_or_default().to_string_lossy();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(files::directory(database))? {
+        let path = entry?.path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(rest) = file.strip_prefix(&*name) {
+            found.push((rest.to_owned(), path));
+        }
+    }
+    Ok(found)
+}
