@@ -149,6 +149,13 @@ CREATE TABLE test_numbers (
     source     TEXT    NOT NULL CHECK (source IN ('configuration', 'command'))
 ) STRICT, WITHOUT ROWID;
 
+-- What tokens say in iss and aud, and since when: those without are good for as long as a refresh token lives after that.
+CREATE TABLE token_names (
+    claim TEXT    PRIMARY KEY CHECK (claim IN ('iss', 'aud')),
+    name  TEXT    NOT NULL,
+    since INTEGER NOT NULL -- by the retention time of the clock
+) STRICT, WITHOUT ROWID;
+
 -- The clock, as the server that serves the database has it; stored each minute.
 CREATE TABLE clock (
     id        INTEGER PRIMARY KEY CHECK (id = 1),

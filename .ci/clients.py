@@ -29,7 +29,7 @@ settings.configure(
         "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"],
         "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     },
-    SIMPLE_JWT={"ALGORITHM": "HS256", "SIGNING_KEY": SECRET, "USER_ID_CLAIM": "user_id"},
+    SIMPLE_JWT={"ALGORITHM": "HS256", "SIGNING_KEY": SECRET, "USER_ID_CLAIM": "user_id", "LEEWAY": 10},
 )
 django.setup()
 
@@ -151,6 +151,8 @@ def main():
         status, body = ask_django(login["access"])
         check("simplejwt accepts the access token", status, 200)
         check("simplejwt maps user_id and role", (str(body["id"]), body["role"]), (str(login["user"]["id"]), "retailer"))
+        ahead = jwt.decode(login["access"], SECRET, algorithms=["HS256"]) | {"iat": int(time.time()) + 4}
+        check("LEEWAY lets our clock be ahead", ask_django(jwt.encode(ahead, SECRET, algorithm="HS256"))[0], 200)
         check("simplejwt refuses the refresh token", ask_django(login["refresh"])[0], 401)
         check("simplejwt refuses a changed token", ask_django(login["access"][:-2] + "xx")[0], 401)
         refreshed = post(address, "/token/refresh/", {"refresh": login["refresh"]})

@@ -30,6 +30,7 @@ mod exchange;
 mod flight;
 mod intent;
 mod lookup;
+mod names;
 mod opening;
 pub mod operator;
 mod presenter;
@@ -86,6 +87,7 @@ pub struct Auth {
     sends: recent::RecentSends,
     unsettled: unsettled::Unsettled,
     touching: sessions::Touching,
+    names_since: names::NamesSince,
     tasks: TaskTracker,
 }
 
@@ -120,6 +122,7 @@ impl Auth {
             sends: recent::RecentSends::default(),
             unsettled: unsettled::Unsettled::default(),
             touching: sessions::Touching::default(),
+            names_since: names::NamesSince::default(),
             tasks: TaskTracker::new(),
         })
     }

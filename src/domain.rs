@@ -22,6 +22,7 @@ pub mod secret;
 pub mod session;
 pub mod test_number;
 pub mod time;
+pub mod token_name;
 pub mod user;
 pub mod weak_code;
 
@@ -37,5 +38,6 @@ pub use secret::Secret;
 pub use session::Session;
 pub use test_number::{NewTestNumber, TestNumber};
 pub use time::Timestamp;
+pub use token_name::NameClaim;
 pub use user::User;
 pub use weak_code::WeakCode;

@@ -15,8 +15,8 @@ use crate::domain::message::Message;
 use crate::domain::quota::Quota;
 use crate::domain::session::Standing;
 use crate::domain::{
-    Challenge, ChallengeId, Channel, Exchange, MessageId, NewChallenge, PhoneNumber, Session, SessionId,
-    SpendId, TestNumber, Timestamp, User, UserId,
+    Challenge, ChallengeId, Channel, Exchange, MessageId, NameClaim, NewChallenge, PhoneNumber, Session,
+    SessionId, SpendId, TestNumber, Timestamp, User, UserId,
 };
 
 pub mod operator;
@@ -76,6 +76,8 @@ pub trait View {
     /// The test number with this phone, ended or not.
     fn test_number(&self, phone: &PhoneNumber) -> Stored<Option<TestNumber>>;
 
+    /// What tokens said in a claim when a server last started, and since when they did.
+    fn token_name(&self, claim: NameClaim) -> Stored<Option<(String, Timestamp)>>;
     /// What the server that last served the database stored of its clock.
     fn clock(&self) -> Stored<Option<StoredClock>>;
 
@@ -142,6 +144,8 @@ pub trait Tx: View {
     /// Replaces SID, state, error and time of a message.
     fn update_message(&mut self, message: &Message) -> Stored<()>;
 
+    /// Stores what tokens say in a claim since `since`.
+    fn store_token_name(&mut self, claim: NameClaim, name: Option<&str>, since: Timestamp) -> Stored<()>;
     /// Stores the clock for the next start.
     fn store_clock(&mut self, clock: &StoredClock) -> Stored<()>;
 

@@ -3,12 +3,13 @@
 //! nothing of storage: whether a session still stands is the flows' to ask.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::keys::KeyRing;
-use crate::domain::{Secret, Session, SessionId, Timestamp, User, UserId};
+use crate::domain::{NameClaim, Secret, Session, SessionId, Timestamp, User, UserId};
 
 mod foreign;
 pub mod keys;
@@ -82,6 +83,7 @@ pub struct Tokens {
     refresh: Signer,
     access_ttl: Duration,
     names: Names,
+    required: Required,
     jwks: Option<String>,
     foreign: Option<ForeignKeys>,
 }
@@ -93,6 +95,13 @@ pub struct Names {
     pub issuer: Option<String>,
     /// `aud`: whom they are for.
     pub audience: Option<String>,
+}
+
+/// Which names a token of ours must have by now.
+#[derive(Default)]
+struct Required {
+    issuer: AtomicBool,
+    audience: AtomicBool,
 }
 
 /// The payload as it travels. Field order is simplejwt's, ours after it.
@@ -149,14 +158,29 @@ impl Tokens {
 
     fn signing(access: Signer, ring: &KeyRing, access_ttl: Duration, jwks: Option<String>) -> Self {
         let refresh = Signer::hs256(ring.all().map(|keys| keys.refresh_token_key().as_slice()));
-        Self { access, refresh, access_ttl, names: Names::default(), jwks, foreign: None }
+        let (names, required) = (Names::default(), Required::default());
+        Self { access, refresh, access_ttl, names, required, jwks, foreign: None }
     }
 
-    /// Writes `iss` and `aud`. A token that names others is refused; one without them is not, so that setting these
-    /// logs nobody out.
+    /// Writes `iss` and `aud`. A token that names others is refused; one without them is not until [`Self::require`], so
+    /// that setting these logs nobody out.
     #[must_use]
     pub fn naming(self, names: Names) -> Self {
         Self { names, ..self }
+    }
+
+    /// What tokens say in `claim`, if anything.
+    pub fn name(&self, claim: NameClaim) -> Option<&str> {
+        match claim {
+            NameClaim::Issuer => self.names.issuer.as_deref(),
+            NameClaim::Audience => self.names.audience.as_deref(),
+        }
+    }
+
+    /// Refuses tokens of ours without `claim` from now on, or not. Foreign ones are good without it for as long as they
+    /// are accepted at all.
+    pub fn require(&self, claim: NameClaim, is_required: bool) {
+        self.required.claim(claim).store(is_required, Ordering::Relaxed);
     }
 
     /// Accepts the tokens that simplejwt issued under these secrets, too. Ours stay under the configured algorithm alone.
@@ -228,8 +252,26 @@ impl Tokens {
         let Payload { token_type, exp, jti, user_id, sid, r#gen: generation, nbf, iss, aud, .. } =
             payload.ok_or(TokenError::Invalid)?;
         let session = SessionId::parse(&sid).ok_or(TokenError::Invalid)?;
+        if iss.is_none() && self.required.is(NameClaim::Issuer)
+            || aud.is_none() && self.required.is(NameClaim::Audience)
+        {
+            return Err(TokenError::Invalid);
+        }
         let user = Frame { token_type, exp, user_id, nbf, iss, aud }.check(kind, &self.names, now)?;
         Ok(Claims { kind, jti, user, session, generation, under_access_key })
+    }
+}
+
+impl Required {
+    const fn claim(&self, claim: NameClaim) -> &AtomicBool {
+        match claim {
+            NameClaim::Issuer => &self.issuer,
+            NameClaim::Audience => &self.audience,
+        }
+    }
+
+    fn is(&self, claim: NameClaim) -> bool {
+        self.claim(claim).load(Ordering::Relaxed)
     }
 }
 

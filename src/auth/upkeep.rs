@@ -19,8 +19,8 @@ const SLICE: usize = 200;
 const CHALLENGES_KEPT: Duration = Duration::from_hours(7 * 24);
 
 impl Auth {
-    /// Start-up: the clock begins with what an earlier run stored, and because the flows of that run are gone, every
-    /// challenge still *sending* has an unknown fate.
+    /// Start-up: the clock begins with what an earlier run stored, the names of tokens are held against what it noted, and
+    /// because the flows of that run are gone, every challenge still *sending* has an unknown fate.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] without a database.
@@ -28,6 +28,7 @@ impl Auth {
         let (stored, latest) =
             self.parts.store.read(|view| Ok((view.clock()?, view.latest_challenge()?))).await?;
         self.parts.clock.start(stored);
+        self.note_names().await?;
         self.flights.note(latest.unwrap_or(ChallengeId(0)));
         // All of them, even those of a clock that ran ahead.
         self.settle_before(Timestamp::from_millis(i64::MAX)).await
@@ -45,6 +46,7 @@ impl Auth {
         self.settle_before(times.now - longest).await?;
         self.count_refusals(times.now).await?;
         self.count_attempts(times.now).await?;
+        self.require_names(times.retention);
         let (clock, horizon) = (self.parts.clock.stored(), self.horizon(&times));
         // With the clock that it goes by: a restart never takes back the time that a row was deleted for.
         let purge = move |tx: &mut dyn Tx| {

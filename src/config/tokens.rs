@@ -65,13 +65,15 @@ static ISSUER: Key = Key::new(
     "tokens.issuer",
     Kind::Text("a name, such as https://api.example.com"),
     "",
-    "The iss of tokens, for APIs that want one; a token that names another is refused.",
+    "The iss of tokens, for APIs that want one; a token that names another is refused. One without is good for \
+     tokens.refresh_ttl after this was first set.",
 );
 static AUDIENCE: Key = Key::new(
     "tokens.audience",
     Kind::Text("a name, such as shop"),
     "",
-    "The aud of tokens, for APIs that want one; a token that names another is refused.",
+    "The aud of tokens, for APIs that want one; a token that names another is refused. One without is good for \
+     tokens.refresh_ttl after this was first set.",
 );
 static ACCESS: Key = Key::new(
     "tokens.access_ttl",

@@ -35,6 +35,7 @@ mod operator;
 mod reader;
 mod sessions;
 mod test_numbers;
+mod token_names;
 mod tx;
 mod upkeep;
 mod users;

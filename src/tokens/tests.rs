@@ -90,6 +90,18 @@ fn the_header_is_simplejwts_to_the_byte() {
     assert_eq!(payload["exp"], now().as_secs() + 900);
 }
 
+/// simplejwt refuses a token whose `iat` its own clock has not reached. The session was refreshed before the clock was set
+/// back.
+#[test]
+fn s39_iat_is_rounded_down_and_not_ahead_of_the_clock_though_the_session_is() {
+    let late = Timestamp::from_millis(now().as_millis() + 999);
+    let session = Session { issued_at: late + Duration::from_hours(1), ..session() };
+    let pair = tokens().pair(&session, &user(), "a".repeat(32), late).unwrap();
+    let payload = BASE64URL_NOPAD.decode(pair.access.split('.').nth(1).unwrap().as_bytes()).unwrap();
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(payload["iat"], now().as_secs());
+}
+
 #[test]
 fn what_we_sign_we_accept_and_kinds_never_interchange() {
     let pair = pair();

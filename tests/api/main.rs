@@ -26,6 +26,7 @@ mod limits;
 mod lines;
 mod logs;
 mod metrics;
+mod names;
 mod options;
 mod refresh;
 mod repeated_verify;

@@ -4,15 +4,17 @@ use rusqlite::Connection;
 
 use super::cache::Touched;
 use super::fault::fault;
-use super::{audit, challenges, clock, exchanges, ledger, messages, sessions, test_numbers, upkeep, users};
+use super::{
+    audit, challenges, clock, exchanges, ledger, messages, sessions, test_numbers, token_names, upkeep, users,
+};
 use crate::domain::audit::AuditRecord;
 use crate::domain::clock::StoredClock;
 use crate::domain::code::CodeHash;
 use crate::domain::message::Message;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, Channel, Exchange, MessageId, NewChallenge, PhoneNumber, Session, SessionId,
-    SpendId, TestNumber, Timestamp, User, UserId,
+    Challenge, ChallengeId, Channel, Exchange, MessageId, NameClaim, NewChallenge, PhoneNumber, Session,
+    SessionId, SpendId, TestNumber, Timestamp, User, UserId,
 };
 use crate::storage::operator::{OperatorTx, OperatorView};
 use crate::storage::{Fault, PurgeHorizon, Stored, Tx, View};
@@ -117,6 +119,10 @@ impl View for SqliteTx<'_> {
         self.run(|conn| test_numbers::by_phone(conn, phone))
     }
 
+    fn token_name(&self, claim: NameClaim) -> Stored<Option<(String, Timestamp)>> {
+        self.run(|conn| token_names::read(conn, claim))
+    }
+
     fn clock(&self) -> Stored<Option<StoredClock>> {
         self.run(clock::read)
     }
@@ -207,6 +213,10 @@ impl Tx for SqliteTx<'_> {
 
     fn update_message(&mut self, message: &Message) -> Stored<()> {
         self.run(|conn| messages::update(conn, message))
+    }
+
+    fn store_token_name(&mut self, claim: NameClaim, name: Option<&str>, since: Timestamp) -> Stored<()> {
+        self.run(|conn| token_names::write(conn, claim, name, since))
     }
 
     fn store_clock(&mut self, clock: &StoredClock) -> Stored<()> {

@@ -11,7 +11,7 @@ use super::*;
 use crate::domain::clock::Times;
 use crate::domain::keys::KeyRing;
 use crate::domain::session::{Lifetimes, Login};
-use crate::domain::{PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
+use crate::domain::{NameClaim, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
 use crate::tokens::{Names, TokenError, TokenKind, TokenPair, Tokens, Verified};
 
 const ASYMMETRIC: [Algorithm; 3] = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
@@ -264,6 +264,12 @@ fn issuer_and_audience_are_written_and_others_refused() {
     assert!(part(&access(&plain), 1).get("iss").is_none());
     assert!(good(&ours, &access(&ours)));
     assert!(good(&ours, &access(&plain)), "setting the names logs nobody out");
+    for claim in NameClaim::ALL {
+        ours.require(claim, true);
+        assert!(!good(&ours, &access(&plain)), "{claim:?} is required by now");
+        assert!(good(&ours, &access(&ours)));
+        ours.require(claim, false);
+    }
     for other in [named("them", "shop"), named("us", "bank"), plain] {
         assert!(!good(&other, &access(&ours)));
     }

@@ -30,3 +30,10 @@ CREATE INDEX sessions_over ON sessions (
 ALTER TABLE sessions ADD COLUMN repeated_elsewhere INTEGER;
 ALTER TABLE sessions ADD COLUMN replays_told_at INTEGER;
 ALTER TABLE sessions ADD COLUMN replays_untold INTEGER NOT NULL DEFAULT 0;
+
+-- Tokens without the configured iss and aud are good for as long as a refresh token lives after these were first seen.
+CREATE TABLE token_names (
+    claim TEXT    PRIMARY KEY CHECK (claim IN ('iss', 'aud')),
+    name  TEXT    NOT NULL,
+    since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

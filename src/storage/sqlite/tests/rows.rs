@@ -3,7 +3,7 @@ use crate::domain::challenge::Use;
 use crate::domain::clock::StoredClock;
 use crate::domain::message::MessageState;
 use crate::domain::session::{EndReason, Repetition};
-use crate::domain::{Challenge, ChallengeId, ChallengeState, Exchange, SpendId};
+use crate::domain::{Challenge, ChallengeId, ChallengeState, Exchange, NameClaim, SpendId};
 use crate::storage::operator::ImportedUser;
 use crate::storage::sqlite::tx::SqliteTx;
 use crate::storage::{Fault, View as _};
@@ -148,6 +148,21 @@ fn exchanges_are_read_as_they_were_written_once_and_go_with_their_user() {
     assert_eq!(tx.exchange("c").unwrap(), None);
     tx.operator_mut().delete_user(user).unwrap();
     assert_eq!(tx.exchange(&exchange.jti).unwrap(), None);
+}
+
+#[test]
+fn names_of_tokens_are_read_as_they_were_written_and_forgotten_where_there_is_none() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let [issuer, audience] = NameClaim::ALL;
+    assert_eq!(tx.token_name(issuer).unwrap(), None);
+    tx.store_token_name(issuer, Some("one"), after(1)).unwrap();
+    tx.store_token_name(issuer, Some("two"), after(2)).unwrap();
+    assert_eq!(tx.token_name(issuer).unwrap(), Some(("two".into(), after(2))));
+    assert_eq!(tx.token_name(audience).unwrap(), None);
+    tx.store_token_name(issuer, None, after(3)).unwrap();
+    assert_eq!(tx.token_name(issuer).unwrap(), None);
 }
 
 #[test]
