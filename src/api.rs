@@ -16,7 +16,7 @@ mod flows;
 pub mod health;
 pub mod idempotency;
 mod jwks;
-mod occasion;
+mod log_throttle;
 pub mod ops;
 pub mod otp;
 pub mod rates;

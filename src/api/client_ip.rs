@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use crate::api::occasion::Occasion;
+use crate::api::log_throttle::LogThrottle;
 use crate::clock::Clock;
 use crate::domain::ClientAddress;
 use crate::metrics::{Metrics, ProxyFault};
@@ -34,15 +34,15 @@ pub struct ClientIp {
     header: HeaderName,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    untrusted: Occasion,
-    silent: Occasion,
+    untrusted: LogThrottle,
+    silent: LogThrottle,
 }
 
 impl ClientIp {
     /// Believes `header` (`x-forwarded-for` and `forwarded` are lists; any other holds one address) from peers in
     /// `trusted`.
     pub fn new(trusted: Vec<IpNet>, header: HeaderName, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
-        let hourly = || Occasion::every(Duration::from_hours(1), clock.clone());
+        let hourly = || LogThrottle::every(Duration::from_hours(1), clock.clone());
         Self { untrusted: hourly(), silent: hourly(), trusted, header, clock, metrics }
     }
 
@@ -62,7 +62,7 @@ impl ClientIp {
     pub fn watch(&self, peer: IpAddr, client: ClientAddress, headers: &HeaderMap, is_health: bool) {
         if let Some(line) = self.missing_line(peer, headers) {
             self.note(ProxyFault::Untrusted);
-            if self.untrusted.arises() {
+            if self.untrusted.should_log() {
                 tracing::warn!(
                     %peer,
                     "a proxy that is not trusted passes requests on, so everyone behind it shares one address and its \
@@ -72,7 +72,7 @@ impl ClientIp {
         }
         if !is_health && let Some(mend) = self.silence(peer, client, headers) {
             self.note(ProxyFault::Silent);
-            if self.silent.arises() {
+            if self.silent.should_log() {
                 tracing::warn!(
                     %peer,
                     "a trusted proxy does not say for whom it asks, so everyone behind it shares one address and its \

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::edge::Abandoned;
-use crate::api::occasion::Occasion;
+use crate::api::log_throttle::LogThrottle;
 use crate::clock::Clock;
 
 mod places;
@@ -150,7 +150,7 @@ async fn accept_all<E: Endpoint + 'static>(
     places: Places,
     clock: Arc<dyn Clock>,
 ) -> Infallible {
-    let refused = Occasion::every(QUIET, clock);
+    let refused = LogThrottle::every(QUIET, clock);
     loop {
         let free = places.free().await;
         match listener.accept().await {
@@ -163,7 +163,7 @@ async fn accept_all<E: Endpoint + 'static>(
             // The client gave up before we came to it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                if refused.arises() {
+                if refused.should_log() {
                     tracing::error!(%error, "connections cannot be accepted; is the limit of open files too low?");
                 }
                 tokio::time::sleep(ACCEPT_BACKOFF).await;

@@ -11,7 +11,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOpti
 
 use crate::api::caller::Caller;
 use crate::api::error::{ApiError, ErrorCode, Faults, Refusal};
-use crate::api::occasion::Occasion;
+use crate::api::log_throttle::LogThrottle;
 use crate::api::otp::Group;
 use crate::auth::{Auth, DeliveryReport};
 use crate::clock::Clock;
@@ -41,7 +41,7 @@ const UNSIGNED: Duration = Duration::from_mins(1);
 pub struct WebhookApi {
     auth: Arc<Auth>,
     is_signed: SignatureCheck,
-    unsigned: Occasion,
+    unsigned: LogThrottle,
 }
 
 /// Noted, or nothing to note.
@@ -65,7 +65,7 @@ impl Faults for Reporting {
 impl WebhookApi {
     /// Puts the endpoint before the flows.
     pub fn new(auth: Arc<Auth>, is_signed: SignatureCheck, clock: Arc<dyn Clock>) -> Self {
-        Self { auth, is_signed, unsigned: Occasion::every(UNSIGNED, clock) }
+        Self { auth, is_signed, unsigned: LogThrottle::every(UNSIGNED, clock) }
     }
 }
 
@@ -83,7 +83,7 @@ impl WebhookApi {
     )]
     async fn status(&self, caller: Caller, callback: Callback) -> Result<Noted, Refusal<Reporting>> {
         if !(self.is_signed)(&callback.0) {
-            if self.unsigned.arises() {
+            if self.unsigned.should_log() {
                 tracing::warn!(
                     event = "authz_fail",
                     ip = %caller.address,

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{QUIET, ServerSettings};
-use crate::api::occasion::Occasion;
+use crate::api::log_throttle::LogThrottle;
 use crate::api::tally::{Held, Tally};
 use crate::clock::Clock;
 use crate::domain::ClientAddress;
@@ -19,8 +19,8 @@ pub(super) struct Places {
     most: usize,
     by_address: Tally,
     trusted: Vec<IpNet>,
-    full: Occasion,
-    crowded: Occasion,
+    full: LogThrottle,
+    crowded: LogThrottle,
     /// Connections closed since the last line about them.
     closed: AtomicU64,
 }
@@ -43,8 +43,8 @@ impl Places {
             most: settings.max_connections,
             by_address: Tally::new(settings.max_connections_per_address),
             trusted: settings.trusted_proxies.clone(),
-            full: Occasion::every(QUIET, clock.clone()),
-            crowded: Occasion::every(QUIET, clock.clone()),
+            full: LogThrottle::every(QUIET, clock.clone()),
+            crowded: LogThrottle::every(QUIET, clock.clone()),
             closed: AtomicU64::new(0),
         }
     }
@@ -54,7 +54,7 @@ impl Places {
         if let Ok(place) = self.free.clone().try_acquire_owned() {
             return Free { _permit: Some(place) };
         }
-        if self.full.arises() {
+        if self.full.should_log() {
             tracing::warn!(max_connections = self.most, "every connection is taken; newcomers wait");
         }
         // The semaphore is never closed.
@@ -77,7 +77,7 @@ impl Places {
     /// One line a minute, whoever it is: an address that opens connections as fast as it can must not fill the log.
     fn note_closed(&self, address: ClientAddress) {
         let closed = self.closed.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.crowded.arises() {
+        if self.crowded.should_log() {
             self.closed.fetch_sub(closed, Ordering::Relaxed);
             tracing::warn!(
                 client = %address,
