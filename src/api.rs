@@ -31,7 +31,7 @@ pub use body::{Fields, JsonBody};
 pub use caller::{Caller, RequestId};
 pub use client_ip::ClientIp;
 pub use edge::{EdgeParts, EdgeSettings, assemble};
-pub use error::{ApiError, ErrorCode, Faults, Refusal};
+pub use error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 pub use rates::{Limited, Rate, RateHeaders};
 
 /// What is served in production, and described by `openapi.yaml`.

@@ -15,7 +15,7 @@ use crate::domain::time::human;
 mod document;
 mod render;
 
-pub use document::{Faults, Refusal};
+pub use document::{DocumentedErrors, OperationError};
 pub(crate) use render::Form;
 
 /// Which failure it is; a client branches on the word, metrics count by it.

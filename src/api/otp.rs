@@ -10,7 +10,7 @@ use poem_openapi::{Object, OpenApi, Tags};
 use crate::api::bearer::BearerToken;
 use crate::api::body::{Fields, JsonBody};
 use crate::api::caller::Caller;
-use crate::api::error::{ApiError, ErrorCode, Faults, Refusal};
+use crate::api::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::api::flows::{origin, phone, rates};
 use crate::api::idempotency::IdempotencyKey;
 use crate::api::rates::Limited;
@@ -143,36 +143,36 @@ pub(super) struct Status {
     account_active: bool,
 }
 
-macro_rules! faults {
+macro_rules! documented_errors {
     ($(#[$doc:meta])* $name:ident: $($code:ident),+; $($is:ident),*) => {
         $(#[$doc])*
         pub(in crate::api) enum $name {}
 
-        impl Faults for $name {
+        impl DocumentedErrors for $name {
             const CODES: &'static [ErrorCode] = &[$(ErrorCode::$code),+];
             $(const $is: bool = true;)*
         }
     };
 }
-pub(super) use faults;
+pub(super) use documented_errors;
 
-faults!(
+documented_errors!(
     /// What sending a code can fail with.
     Requesting: InvalidPhoneNumber, AccountDisabled, CountryNotAllowed, RateLimited, SmsDeliveryFailed, Overloaded,
         Unavailable;
         READS_BODY, LIMITED
 );
-faults!(
+documented_errors!(
     /// What giving a code can fail with.
     Verifying: InvalidPhoneNumber, InvalidOtp, AccountDisabled, UserNotFound, RateLimited, Overloaded, Unavailable;
         READS_BODY, LIMITED
 );
-faults!(
+documented_errors!(
     /// What sending another code can fail with.
     Resending: NotAuthenticated, TokenInvalid, TokenExpired, InvalidPhoneNumber, AccountDisabled,
         CountryNotAllowed, RateLimited, SmsDeliveryFailed, Overloaded, Unavailable; LIMITED
 );
-faults!(
+documented_errors!(
     /// What asking for the status can fail with.
     AskingStatus: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable;
 );
@@ -208,7 +208,7 @@ impl OtpApi {
         &self,
         caller: Caller,
         body: JsonBody<CodeFor>,
-    ) -> Result<Limited<CodeSent>, Refusal<Requesting>> {
+    ) -> Result<Limited<CodeSent>, OperationError<Requesting>> {
         Ok(self.flow.request(Channel::Production, &caller, body.fields()).await?)
     }
 
@@ -230,7 +230,7 @@ impl OtpApi {
         #[oai(name = "Idempotency-Key")]
         idempotency_key: IdempotencyKey,
         body: JsonBody<CodeGiven>,
-    ) -> Result<Limited<Login>, Refusal<Verifying>> {
+    ) -> Result<Limited<Login>, OperationError<Verifying>> {
         Ok(self.flow.verify(Channel::Production, &caller, idempotency_key, body.fields()).await?)
     }
 
@@ -245,7 +245,7 @@ impl OtpApi {
         &self,
         token: BearerToken,
         caller: Caller,
-    ) -> Result<Limited<CodeResent>, Refusal<Resending>> {
+    ) -> Result<Limited<CodeResent>, OperationError<Resending>> {
         let bearer = self.flow.authenticate(&token).await?;
         let outcome = self.flow.auth.resend(&bearer, origin(&caller)).await;
         let rates = rates(&outcome.quotas);
@@ -260,7 +260,7 @@ impl OtpApi {
 
     /// Who the bearer is
     #[oai(path = "/production/status/", method = "get", tag = "Group::Production", operation_id = "status")]
-    async fn status(&self, token: BearerToken) -> Result<Json<Status>, Refusal<AskingStatus>> {
+    async fn status(&self, token: BearerToken) -> Result<Json<Status>, OperationError<AskingStatus>> {
         let Authenticated { user, .. } = self.flow.authenticate(&token).await?;
         Ok(Json(Status {
             authenticated: true,

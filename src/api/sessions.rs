@@ -9,9 +9,9 @@ use poem_openapi::{Object, OpenApi};
 use crate::api::bearer::BearerToken;
 use crate::api::body::JsonBody;
 use crate::api::caller::Caller;
-use crate::api::error::{ApiError, ErrorCode, Faults, Refusal};
+use crate::api::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::api::flows::origin;
-use crate::api::otp::{Flow, Group, faults};
+use crate::api::otp::{Flow, Group, documented_errors};
 use crate::auth::Auth;
 use crate::domain::{Session, SessionId, Timestamp};
 
@@ -75,23 +75,23 @@ struct Sessions {
     sessions: Vec<LiveSession>,
 }
 
-faults!(
+documented_errors!(
     /// What a refresh can fail with.
     Refreshing: TokenInvalid, TokenExpired, TokenReused, AccountDisabled, Overloaded, Unavailable; READS_BODY
 );
-faults!(
+documented_errors!(
     /// What checking a token can fail with.
     Checking: TokenInvalid, TokenExpired, Overloaded, Unavailable; READS_BODY
 );
-faults!(
+documented_errors!(
     /// What logging out can fail with.
     LoggingOut: TokenInvalid, TokenExpired, AccountDisabled, Overloaded, Unavailable; READS_BODY
 );
-faults!(
+documented_errors!(
     /// What a bearer's own sessions can fail with.
     Bearing: NotAuthenticated, TokenInvalid, TokenExpired, AccountDisabled, Overloaded, Unavailable;
 );
-faults!(
+documented_errors!(
     /// What ending one session can fail with.
     Ending: NotAuthenticated, TokenInvalid, TokenExpired, AccountDisabled, NotFound, Overloaded, Unavailable;
 );
@@ -120,7 +120,7 @@ impl SessionsApi {
         &self,
         caller: Caller,
         body: JsonBody<RefreshToken>,
-    ) -> Result<Json<Pair>, Refusal<Refreshing>> {
+    ) -> Result<Json<Pair>, OperationError<Refreshing>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
         let device = caller.device.clone().unwrap_or_default();
@@ -130,7 +130,7 @@ impl SessionsApi {
 
     /// Ask whether a token is good
     #[oai(path = "/token/verify/", method = "post", tag = "Group::Sessions", operation_id = "verifyToken")]
-    async fn check(&self, body: JsonBody<AnyToken>) -> Result<Json<Good>, Refusal<Checking>> {
+    async fn check(&self, body: JsonBody<AnyToken>) -> Result<Json<Good>, OperationError<Checking>> {
         let body = body.fields()?;
         self.flow.auth.check_token(body.required_string("token")?).await.map_err(ApiError::from)?;
         Ok(Json(Good {}))
@@ -142,7 +142,7 @@ impl SessionsApi {
         &self,
         caller: Caller,
         body: JsonBody<RefreshToken>,
-    ) -> Result<Json<Done>, Refusal<LoggingOut>> {
+    ) -> Result<Json<Done>, OperationError<LoggingOut>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
         self.flow.auth.log_out(token, origin(&caller)).await.map_err(ApiError::from)?;
@@ -155,7 +155,7 @@ impl SessionsApi {
         &self,
         token: BearerToken,
         caller: Caller,
-    ) -> Result<Json<Done>, Refusal<Bearing>> {
+    ) -> Result<Json<Done>, OperationError<Bearing>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         self.flow.auth.log_out_everywhere(&bearer, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(done("Logged out everywhere"))
@@ -163,7 +163,7 @@ impl SessionsApi {
 
     /// List the bearer's devices
     #[oai(path = "/sessions/", method = "get", tag = "Group::Sessions", operation_id = "listSessions")]
-    async fn sessions(&self, token: BearerToken) -> Result<Json<Sessions>, Refusal<Bearing>> {
+    async fn sessions(&self, token: BearerToken) -> Result<Json<Sessions>, OperationError<Bearing>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         let sessions = self.flow.auth.sessions(&bearer).await.map_err(ApiError::from)?;
         let sessions =
@@ -179,7 +179,7 @@ impl SessionsApi {
         caller: Caller,
         /// As the list names it.
         id: Path<String>,
-    ) -> Result<Json<Done>, Refusal<Ending>> {
+    ) -> Result<Json<Done>, OperationError<Ending>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         self.flow.auth.end_session(&bearer, &id.0, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(done("Session ended"))

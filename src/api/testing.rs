@@ -7,7 +7,7 @@ use poem_openapi::OpenApi;
 
 use crate::api::body::JsonBody;
 use crate::api::caller::Caller;
-use crate::api::error::Refusal;
+use crate::api::error::OperationError;
 use crate::api::idempotency::IdempotencyKey;
 use crate::api::otp::{CodeFor, CodeGiven, CodeSent, Flow, Group, Login, Requesting, Verifying};
 use crate::api::rates::Limited;
@@ -34,7 +34,7 @@ impl TestingApi {
         &self,
         caller: Caller,
         body: JsonBody<CodeFor>,
-    ) -> Result<Limited<CodeSent>, Refusal<Requesting>> {
+    ) -> Result<Limited<CodeSent>, OperationError<Requesting>> {
         Ok(self.flow.request(Channel::Testing, &caller, body.fields()).await?)
     }
 
@@ -47,7 +47,7 @@ impl TestingApi {
         #[oai(name = "Idempotency-Key")]
         idempotency_key: IdempotencyKey,
         body: JsonBody<CodeGiven>,
-    ) -> Result<Limited<Login>, Refusal<Verifying>> {
+    ) -> Result<Limited<Login>, OperationError<Verifying>> {
         Ok(self.flow.verify(Channel::Testing, &caller, idempotency_key, body.fields()).await?)
     }
 }

@@ -10,7 +10,7 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaR
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi};
 
 use crate::api::caller::Caller;
-use crate::api::error::{ApiError, ErrorCode, Faults, Refusal};
+use crate::api::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::api::log_throttle::LogThrottle;
 use crate::api::otp::Group;
 use crate::auth::{Auth, DeliveryReport};
@@ -55,7 +55,7 @@ enum Noted {
 /// What a callback can fail with.
 enum Reporting {}
 
-impl Faults for Reporting {
+impl DocumentedErrors for Reporting {
     const CODES: &'static [ErrorCode] =
         &[ErrorCode::BadSignature, ErrorCode::Overloaded, ErrorCode::Unavailable];
     const READS_BODY: bool = true;
@@ -81,7 +81,7 @@ impl WebhookApi {
         tag = "Group::Provider",
         operation_id = "twilioStatus"
     )]
-    async fn status(&self, caller: Caller, callback: Callback) -> Result<Noted, Refusal<Reporting>> {
+    async fn status(&self, caller: Caller, callback: Callback) -> Result<Noted, OperationError<Reporting>> {
         if !(self.is_signed)(&callback.0) {
             if self.unsigned.should_log() {
                 tracing::warn!(

@@ -10,7 +10,8 @@ use poem_openapi::{Object, OpenApi};
 use tokio::sync::Semaphore;
 
 use crate::api::{
-    ApiError, BearerToken, Caller, ErrorCode, Faults, JsonBody, Limited, Rate, RateHeaders, Refusal,
+    ApiError, BearerToken, Caller, DocumentedErrors, ErrorCode, JsonBody, Limited, OperationError, Rate,
+    RateHeaders,
 };
 
 /// What `echo/` reads.
@@ -29,7 +30,7 @@ pub(crate) struct Echo {
 
 pub(crate) enum EchoFaults {}
 
-impl Faults for EchoFaults {
+impl DocumentedErrors for EchoFaults {
     const CODES: &'static [ErrorCode] =
         &[ErrorCode::NotAuthenticated, ErrorCode::TokenInvalid, ErrorCode::InvalidPhoneNumber];
     const READS_BODY: bool = true;
@@ -38,13 +39,13 @@ impl Faults for EchoFaults {
 
 pub(crate) enum PlainFaults {}
 
-impl Faults for PlainFaults {
+impl DocumentedErrors for PlainFaults {
     const CODES: &'static [ErrorCode] = &[ErrorCode::SmsDeliveryFailed];
 }
 
 pub(crate) enum CallbackFaults {}
 
-impl Faults for CallbackFaults {
+impl DocumentedErrors for CallbackFaults {
     const CODES: &'static [ErrorCode] = &[ErrorCode::BadSignature];
 }
 
@@ -67,7 +68,7 @@ impl Demo {
         &self,
         bearer: BearerToken,
         body: JsonBody<EchoBody>,
-    ) -> Result<Limited<Echo>, Refusal<EchoFaults>> {
+    ) -> Result<Limited<Echo>, OperationError<EchoFaults>> {
         bearer.token()?;
         let fields = body.fields()?;
         let text = fields.required_string("phone_number")?;
@@ -79,20 +80,20 @@ impl Demo {
 
     /// Tells who calls.
     #[oai(path = "/whoami/", method = "get", operation_id = "whoami")]
-    async fn whoami(&self, caller: Caller) -> Result<Json<Echo>, Refusal<PlainFaults>> {
+    async fn whoami(&self, caller: Caller) -> Result<Json<Echo>, OperationError<PlainFaults>> {
         tracing::info!("inside");
         Ok(Json(Echo { text: format!("{} {} {:?}", caller.address, caller.request_id, caller.device) }))
     }
 
     /// Panics.
     #[oai(path = "/panic/", method = "post", operation_id = "panic")]
-    async fn panic(&self) -> Result<Json<Echo>, Refusal<PlainFaults>> {
+    async fn panic(&self) -> Result<Json<Echo>, OperationError<PlainFaults>> {
         panic!("a test panicked\nwith a second line");
     }
 
     /// Waits.
     #[oai(path = "/slow/", method = "post", operation_id = "slow")]
-    async fn slow(&self) -> Result<Json<Echo>, Refusal<PlainFaults>> {
+    async fn slow(&self) -> Result<Json<Echo>, OperationError<PlainFaults>> {
         if let Some((entered, gate)) = &self.gates {
             entered.add_permits(1);
             drop(gate.acquire().await.unwrap());
@@ -102,19 +103,22 @@ impl Demo {
 
     /// Has a parameter in its path.
     #[oai(path = "/things/:id/", method = "get", operation_id = "thing")]
-    async fn thing(&self, id: Path<u32>) -> Result<Json<Echo>, Refusal<PlainFaults>> {
+    async fn thing(&self, id: Path<u32>) -> Result<Json<Echo>, OperationError<PlainFaults>> {
         Ok(Json(Echo { text: id.0.to_string() }))
     }
 
     /// The same path, another method.
     #[oai(path = "/things/:id/", method = "delete", operation_id = "end_thing")]
-    async fn end_thing(&self, id: Path<u32>) -> Result<Json<Echo>, Refusal<PlainFaults>> {
+    async fn end_thing(&self, id: Path<u32>) -> Result<Json<Echo>, OperationError<PlainFaults>> {
         Ok(Json(Echo { text: format!("ended {}", id.0) }))
     }
 
     /// A callback; what says that it is forged is.
     #[oai(path = "/callback/", method = "post", operation_id = "callback")]
-    async fn callback(&self, forged: Query<Option<bool>>) -> Result<Json<Echo>, Refusal<CallbackFaults>> {
+    async fn callback(
+        &self,
+        forged: Query<Option<bool>>,
+    ) -> Result<Json<Echo>, OperationError<CallbackFaults>> {
         if forged.0.is_some() {
             return Err(ErrorCode::BadSignature.into());
         }

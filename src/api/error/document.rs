@@ -14,7 +14,7 @@ use super::{ApiError, ErrorCode};
 use crate::api::rates::{RateHeaders, document_header};
 
 /// What one operation can fail with, beyond what the edge answers for all of them.
-pub trait Faults: Send + Sync + 'static {
+pub trait DocumentedErrors: Send + Sync + 'static {
     /// The operation's own failures.
     const CODES: &'static [ErrorCode];
     /// Whether the operation reads a body (413, 415, 400).
@@ -26,9 +26,9 @@ pub trait Faults: Send + Sync + 'static {
 }
 
 /// A failure of the operation `O`: an [`ApiError`] that is known to be documented.
-pub struct Refusal<O>(ApiError, PhantomData<fn() -> O>);
+pub struct OperationError<O>(ApiError, PhantomData<fn() -> O>);
 
-impl<O: Faults> Refusal<O> {
+impl<O: DocumentedErrors> OperationError<O> {
     /// The failure itself.
     pub fn into_inner(self) -> ApiError {
         self.0
@@ -47,7 +47,7 @@ impl<O: Faults> Refusal<O> {
     }
 }
 
-impl<O: Faults> From<ApiError> for Refusal<O> {
+impl<O: DocumentedErrors> From<ApiError> for OperationError<O> {
     fn from(error: ApiError) -> Self {
         debug_assert!(
             Self::codes().any(|code| code == error.code()),
@@ -58,13 +58,13 @@ impl<O: Faults> From<ApiError> for Refusal<O> {
     }
 }
 
-impl<O: Faults> From<ErrorCode> for Refusal<O> {
+impl<O: DocumentedErrors> From<ErrorCode> for OperationError<O> {
     fn from(code: ErrorCode) -> Self {
         ApiError::new(code).into()
     }
 }
 
-impl<O: Faults> ApiResponse for Refusal<O> {
+impl<O: DocumentedErrors> ApiResponse for OperationError<O> {
     fn meta() -> MetaResponses {
         let mut by_status: BTreeMap<u16, Vec<ErrorCode>> = BTreeMap::new();
         for code in Self::codes() {

@@ -127,8 +127,8 @@ impl ResponseError for ApiError {
     }
 }
 
-impl<O: super::Faults> From<super::Refusal<O>> for Error {
-    fn from(refusal: super::Refusal<O>) -> Self {
+impl<O: super::DocumentedErrors> From<super::OperationError<O>> for Error {
+    fn from(refusal: super::OperationError<O>) -> Self {
         refusal.into_inner().into()
     }
 }
