@@ -96,7 +96,7 @@ pub fn assemble<T: OpenApi + 'static>(
 ) -> impl Endpoint<Output = Response> + 'static {
     Edge {
         routes: Routes::new(api, parts.readiness, parts.jwks, &parts.metrics, &settings),
-        nowhere: parts.metrics.route(access::UNKNOWN),
+        unmatched: parts.metrics.route(access::UNKNOWN),
         metrics: parts.metrics,
         hosts: Hosts::new(&settings.allowed_hosts, settings.debug),
         intake: Intake {
@@ -115,7 +115,7 @@ pub fn assemble<T: OpenApi + 'static>(
 struct Edge {
     routes: Routes,
     /// Counts what never reached a route.
-    nowhere: RouteMeter,
+    unmatched: RouteMeter,
     metrics: Metrics,
     hosts: Hosts,
     intake: Intake,
@@ -144,7 +144,7 @@ impl Edge {
         self.refusals.sum_up();
         let form = Form::preferred(request.headers());
         let client = self.identify(&request);
-        let mut line = access::Line::new(request.method(), client, &self.nowhere);
+        let mut line = access::Line::new(request.method(), client, &self.unmatched);
 
         let mut response = match self.pass(request, &id, client, &mut line).await {
             Ok(response) => response,
@@ -157,7 +157,7 @@ impl Edge {
                 return Err(Abandoned.into());
             }
         };
-        dress(&mut response, &id);
+        set_common_headers(&mut response, &id);
         let (status, latency) = (response.status(), watch.elapsed());
         line.count(&self.metrics, status, latency);
         line.write(&self.refusals, status, latency);
@@ -246,8 +246,8 @@ impl Edge {
     }
 }
 
-/// What every answer wears.
-fn dress(response: &mut Response, id: &RequestId) {
+/// Headers common to every response.
+fn set_common_headers(response: &mut Response, id: &RequestId) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert("x-request-id", id);

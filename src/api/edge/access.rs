@@ -24,8 +24,8 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn new(method: &Method, client: ClientAddress, nowhere: &'a RouteMeter) -> Self {
-        Self { method: known(method), client, route: UNKNOWN, meter: nowhere, code: None }
+    pub(super) fn new(method: &Method, client: ClientAddress, unmatched: &'a RouteMeter) -> Self {
+        Self { method: known(method), client, route: UNKNOWN, meter: unmatched, code: None }
     }
 
     pub(super) fn count(&self, metrics: &Metrics, status: StatusCode, latency: Duration) {
