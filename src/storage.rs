@@ -13,7 +13,7 @@ use crate::domain::clock::StoredClock;
 use crate::domain::code::CodeHash;
 use crate::domain::message::Message;
 use crate::domain::quota::Quota;
-use crate::domain::session::Standing;
+use crate::domain::session::SessionStatus;
 use crate::domain::{
     Challenge, ChallengeId, Channel, Exchange, MessageId, NameClaim, NewChallenge, PhoneNumber, Session,
     SessionId, SpendId, TestNumber, Timestamp, User, UserId,
@@ -181,7 +181,7 @@ pub struct PurgeHorizon {
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// The session of the token, as far as a request must know it.
-    pub session: Arc<Standing>,
+    pub session: Arc<SessionStatus>,
     /// Its user.
     pub user: Arc<User>,
 }

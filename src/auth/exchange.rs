@@ -8,7 +8,7 @@ use super::lookup::{find_session, holder};
 use super::opening::{NewSession, OpenedBy};
 use super::presenter::{Presenter, Rotated, Told};
 use crate::domain::audit::AuditEvent;
-use crate::domain::session::{Evidence, Presentation, Presented};
+use crate::domain::session::{Evidence, Presentation, RefreshDecision};
 use crate::domain::{Exchange, Session, SessionId, Timestamp, User};
 use crate::storage::{Stored, Tx, View};
 use crate::tokens::{ForeignClaims, TokenKind};
@@ -39,14 +39,16 @@ impl Exchanging {
         };
         let session = session_of(tx, &exchange, &user, self.presenter.times.earlier())??;
         match exchange.presented_again(&session, &self.presenter.presentation(&session)) {
-            Presented::Repeat(_) if !user.is_active => Err(AuthError::AccountDisabled.into()),
-            Presented::Repeat(repetition) => {
+            RefreshDecision::Repeat(_) if !user.is_active => Err(AuthError::AccountDisabled.into()),
+            RefreshDecision::Repeat(repetition) => {
                 Ok((self.presenter.repeats(tx, told, session, repetition)?, user))
             }
-            Presented::Rotate => {
+            RefreshDecision::Rotate => {
                 Err(self.presenter.reuses(tx, told, session, Evidence::OutsideTheRules)?.into())
             }
-            Presented::Reuse(evidence) => Err(self.presenter.reuses(tx, told, session, evidence)?.into()),
+            RefreshDecision::Reuse(evidence) => {
+                Err(self.presenter.reuses(tx, told, session, evidence)?.into())
+            }
         }
     }
 }

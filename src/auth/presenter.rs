@@ -7,7 +7,7 @@ use super::ending::{and_untold, end};
 use super::trail::Trail;
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
-use crate::domain::session::{EndReason, Evidence, Presentation, Presented, Repetition};
+use crate::domain::session::{EndReason, Evidence, Presentation, RefreshDecision, Repetition};
 use crate::domain::{ClientAddress, Session, User};
 use crate::metrics::Metrics;
 use crate::storage::{Stored, Tx, View};
@@ -114,7 +114,7 @@ pub(super) fn judge(
     session: &Session,
     claims: &Claims,
     presentation: &Presentation,
-) -> Stored<Presented> {
+) -> Stored<RefreshDecision> {
     let away = view.rotated_at(&session.id, claims.generation)?;
     Ok(session.present(claims.generation, &claims.jti, away, presentation))
 }

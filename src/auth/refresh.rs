@@ -9,7 +9,7 @@ use super::presenter::{Presenter, Rotated, Told, judge};
 use super::{Auth, AuthError, Origin};
 use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Times;
-use crate::domain::session::{Lifetimes, Presented};
+use crate::domain::session::{Lifetimes, RefreshDecision};
 use crate::domain::{Session, User};
 use crate::random;
 use crate::storage::{Stored, Tx};
@@ -86,15 +86,17 @@ impl Rotation {
     fn decide(&self, tx: &mut dyn Tx, told: &mut Told) -> Result<(Session, User), Stop> {
         let Self { claims, presenter, .. } = self;
         let (session, user) = find_own(tx, claims, presenter.times.earlier())??;
-        let presented = judge(tx, &session, claims, &presenter.presentation(&session))?;
+        let decision = judge(tx, &session, claims, &presenter.presentation(&session))?;
         // A stolen token is found out whatever became of the user.
-        if !user.is_active && presented.is_good() {
+        if !user.is_active && decision.is_good() {
             return Err(AuthError::AccountDisabled.into());
         }
-        match presented {
-            Presented::Rotate => Ok((self.rotate(tx, told, session)?, user)),
-            Presented::Repeat(repetition) => Ok((presenter.repeats(tx, told, session, repetition)?, user)),
-            Presented::Reuse(evidence) => Err(presenter.reuses(tx, told, session, evidence)?.into()),
+        match decision {
+            RefreshDecision::Rotate => Ok((self.rotate(tx, told, session)?, user)),
+            RefreshDecision::Repeat(repetition) => {
+                Ok((presenter.repeats(tx, told, session, repetition)?, user))
+            }
+            RefreshDecision::Reuse(evidence) => Err(presenter.reuses(tx, told, session, evidence)?.into()),
         }
     }
 

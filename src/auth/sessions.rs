@@ -9,7 +9,7 @@ use super::lookup::find_own;
 use super::presenter::judge;
 use super::trail::Trail;
 use super::{Auth, AuthError, Authenticated, Origin, exchange};
-use crate::domain::session::{Presentation, Standing};
+use crate::domain::session::{Presentation, SessionStatus};
 use crate::domain::{Session, SessionId, Timestamp};
 use crate::storage::{Stored, Tx, View};
 use crate::tokens::{Claims, TokenError, TokenKind, Verified};
@@ -37,7 +37,7 @@ impl Auth {
     pub(super) fn touch(
         self: &Arc<Self>,
         id: &SessionId,
-        session: &Standing,
+        session: &SessionStatus,
         generation: u32,
         now: Timestamp,
     ) {

@@ -1,6 +1,6 @@
 //! The exchange of a foreign refresh token, one that the system before this one issued, for a session here.
 
-use crate::domain::session::{Presentation, Presented};
+use crate::domain::session::{Presentation, RefreshDecision};
 use crate::domain::{Session, SessionId, Timestamp, UserId};
 
 /// What became of a foreign refresh token: none is good twice.
@@ -21,7 +21,7 @@ pub struct Exchange {
 impl Exchange {
     /// Judges the token that comes again, while the session that it opened stands: to that session it is the generation
     /// before the first, rotated away by the exchange.
-    pub fn presented_again(&self, session: &Session, presentation: &Presentation) -> Presented {
+    pub fn presented_again(&self, session: &Session, presentation: &Presentation) -> RefreshDecision {
         session.present_older(session.generation == 0, Some(self.at), presentation)
     }
 }
@@ -65,14 +65,14 @@ mod tests {
                 let presentation = Presentation { now, grace: GRACE, from_elsewhere: false };
                 exchange.presented_again(&session, &presentation)
             };
-            let forgiven = Presented::Repeat(Repetition::Prompt);
+            let forgiven = RefreshDecision::Repeat(Repetition::Prompt);
             assert_eq!(at(Duration::ZERO), forgiven);
             assert_eq!(at(Duration::from_millis(59_999)), forgiven);
             let is_fresh = session.generation == 0 && !session.generation_used;
             let later = if is_fresh {
-                Presented::Repeat(Repetition::Late)
+                RefreshDecision::Repeat(Repetition::Late)
             } else {
-                Presented::Reuse(Evidence::OutsideTheRules)
+                RefreshDecision::Reuse(Evidence::OutsideTheRules)
             };
             assert_eq!(at(GRACE), later);
         }

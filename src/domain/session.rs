@@ -54,7 +54,7 @@ pub struct Session {
 /// What every request with an access token must know of its session, and no more: these are held in memory by the
 /// ten thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct SessionStatus {
     /// Whose it is.
     pub user: UserId,
     /// The refresh generation.
@@ -69,7 +69,7 @@ pub struct Standing {
     pub ended: Option<EndReason>,
 }
 
-impl Standing {
+impl SessionStatus {
     /// Whether the session's tokens are good at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.ended.is_none() && now < self.refresh_expires_at
@@ -141,7 +141,7 @@ pub struct Presentation {
 
 /// What is to be done with a refresh token whose signature and `exp` are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presented {
+pub enum RefreshDecision {
     /// It is the current one: the next generation follows.
     Rotate,
     /// It is an older one that may honestly be asked with again, because the answer was lost, two requests crossed, or
@@ -174,7 +174,7 @@ pub enum Evidence {
     TwiceElsewhere,
 }
 
-impl Presented {
+impl RefreshDecision {
     /// Whether the token gets an answer.
     pub const fn is_good(self) -> bool {
         !matches!(self, Self::Reuse(_))
@@ -250,8 +250,8 @@ impl Session {
     }
 
     /// What requests must know of it.
-    pub fn standing(&self) -> Standing {
-        Standing {
+    pub fn status(&self) -> SessionStatus {
+        SessionStatus {
             user: self.user,
             generation: self.generation,
             generation_used: self.generation_used,
@@ -263,12 +263,12 @@ impl Session {
 
     /// Whether it can still be used at `now`: once its refresh token has expired, nothing brings it back.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.standing().is_live(now)
+        self.status().is_live(now)
     }
 
-    /// As [`Standing::is_deactivated`].
+    /// As [`SessionStatus::is_deactivated`].
     pub fn is_deactivated(&self, now: Timestamp) -> bool {
-        self.standing().is_deactivated(now)
+        self.status().is_deactivated(now)
     }
 
     /// Whether a refresh token of `generation` under the key of access tokens, which a Django project may hold too, can be
@@ -291,13 +291,13 @@ impl Session {
         jti: &str,
         rotated_away: Option<Timestamp>,
         presentation: &Presentation,
-    ) -> Presented {
+    ) -> RefreshDecision {
         match generation.cmp(&self.generation) {
-            Ordering::Equal if jti == self.jti => Presented::Rotate,
+            Ordering::Equal if jti == self.jti => RefreshDecision::Rotate,
             Ordering::Less => {
                 self.present_older(generation + 1 == self.generation, rotated_away, presentation)
             }
-            Ordering::Equal | Ordering::Greater => Presented::Reuse(Evidence::OutsideTheRules),
+            Ordering::Equal | Ordering::Greater => RefreshDecision::Reuse(Evidence::OutsideTheRules),
         }
     }
 
@@ -307,22 +307,22 @@ impl Session {
         is_previous: bool,
         rotated_away: Option<Timestamp>,
         presentation: &Presentation,
-    ) -> Presented {
+    ) -> RefreshDecision {
         let Presentation { now, grace, from_elsewhere } = *presentation;
         if rotated_away.is_some_and(|at| now < at + grace) {
             let prompt = if from_elsewhere { Repetition::PromptElsewhere } else { Repetition::Prompt };
-            return Presented::Repeat(prompt);
+            return RefreshDecision::Repeat(prompt);
         }
         if !is_previous || self.generation_used {
-            return Presented::Reuse(Evidence::OutsideTheRules);
+            return RefreshDecision::Reuse(Evidence::OutsideTheRules);
         }
         if !from_elsewhere {
-            return Presented::Repeat(Repetition::Late);
+            return RefreshDecision::Repeat(Repetition::Late);
         }
         if self.repeated_elsewhere.is_some_and(|before| before + 1 == self.generation) {
-            return Presented::Reuse(Evidence::TwiceElsewhere);
+            return RefreshDecision::Reuse(Evidence::TwiceElsewhere);
         }
-        Presented::Repeat(Repetition::LateElsewhere)
+        RefreshDecision::Repeat(Repetition::LateElsewhere)
     }
 
     /// Notes a repetition that is no matter of course. It is to be told where that gives a number, which is how many were

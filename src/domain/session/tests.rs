@@ -35,27 +35,27 @@ impl Server {
     }
 
     /// A refresh with a token of `generation` from a network: what was decided, and the generation of the answer.
-    fn refresh_from(&mut self, network: u8, generation: u32) -> (Presented, u32) {
+    fn refresh_from(&mut self, network: u8, generation: u32) -> (RefreshDecision, u32) {
         let away = self.rotated.get(generation as usize).copied();
         let from_elsewhere = self.session.is_elsewhere(address(network));
         let presentation = Presentation { now: self.now, grace: GRACE, from_elsewhere };
         let verdict = self.session.present(generation, &generation.to_string(), away, &presentation);
         match verdict {
-            Presented::Rotate => {
+            RefreshDecision::Rotate => {
                 self.rotated.push(self.now);
                 let next = (self.session.generation + 1).to_string();
                 let rotated = self.session.clone().rotated(next, &Times::right(self.now), &lifetimes());
                 self.session = Session { ip: address(network).to_string(), ..rotated };
             }
-            Presented::Repeat(repetition) => {
+            RefreshDecision::Repeat(repetition) => {
                 self.session = self.session.clone().repeated(repetition, self.now).0;
             }
-            Presented::Reuse(_) => {}
+            RefreshDecision::Reuse(_) => {}
         }
         (verdict, self.session.generation)
     }
 
-    fn refresh(&mut self, generation: u32) -> (Presented, u32) {
+    fn refresh(&mut self, generation: u32) -> (RefreshDecision, u32) {
         self.refresh_from(0, generation)
     }
 
@@ -133,14 +133,14 @@ proptest! {
             rounds += 1;
             server.wait(before);
             let (verdict, given) = server.refresh_from(network, owner);
-            prop_assert_eq!(verdict, Presented::Rotate);
+            prop_assert_eq!(verdict, RefreshDecision::Rotate);
             owner = given;
             server.wait(after);
             let (verdict, given) = server.refresh_from(9, thief);
-            if verdict == Presented::Reuse(Evidence::TwiceElsewhere) {
+            if verdict == RefreshDecision::Reuse(Evidence::TwiceElsewhere) {
                 break;
             }
-            prop_assert_eq!(verdict, Presented::Repeat(Repetition::LateElsewhere));
+            prop_assert_eq!(verdict, RefreshDecision::Repeat(Repetition::LateElsewhere));
             thief = given;
         }
         prop_assert_eq!(rounds, 2);
@@ -195,18 +195,18 @@ proptest! {
                     used.retain(|g| *g <= current);
                     let expected = if generation == current {
                         rotated_from.push(network);
-                        Presented::Rotate
+                        RefreshDecision::Rotate
                     } else if generation < current && young(generation) {
-                        Presented::Repeat(if is_elsewhere { Repetition::PromptElsewhere } else { Repetition::Prompt })
+                        RefreshDecision::Repeat(if is_elsewhere { Repetition::PromptElsewhere } else { Repetition::Prompt })
                     } else if generation + 1 != current || used.contains(&current) {
-                        Presented::Reuse(Evidence::OutsideTheRules)
+                        RefreshDecision::Reuse(Evidence::OutsideTheRules)
                     } else if !is_elsewhere {
-                        Presented::Repeat(Repetition::Late)
+                        RefreshDecision::Repeat(Repetition::Late)
                     } else if generation > 0 && elsewhere.contains(&(generation - 1)) {
-                        Presented::Reuse(Evidence::TwiceElsewhere)
+                        RefreshDecision::Reuse(Evidence::TwiceElsewhere)
                     } else {
                         elsewhere.push(generation);
-                        Presented::Repeat(Repetition::LateElsewhere)
+                        RefreshDecision::Repeat(Repetition::LateElsewhere)
                     };
                     prop_assert_eq!(server.refresh_from(network, generation).0, expected);
                 }
@@ -265,7 +265,7 @@ fn a_foreign_jti_of_the_current_generation_is_reuse() {
     let server = Server::new();
     let presentation = Presentation { now: server.now, grace: GRACE, from_elsewhere: false };
     let verdict = server.session.present(0, "another", None, &presentation);
-    assert_eq!(verdict, Presented::Reuse(Evidence::OutsideTheRules));
+    assert_eq!(verdict, RefreshDecision::Reuse(Evidence::OutsideTheRules));
 }
 
 #[test]

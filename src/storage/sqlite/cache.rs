@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moka::sync::Cache;
 
-use crate::domain::session::Standing;
+use crate::domain::session::SessionStatus;
 use crate::domain::{Session, SessionId, User, UserId};
 use crate::storage::Principal;
 
@@ -29,7 +29,7 @@ pub(super) struct Touched {
 
 /// Sessions and users by their ids.
 pub(super) struct PrincipalCache {
-    sessions: Shelf<u128, Standing>,
+    sessions: Shelf<u128, SessionStatus>,
     users: Shelf<UserId, User>,
     foreign_writes: AtomicU64,
 }
@@ -57,8 +57,8 @@ impl PrincipalCache {
         &self,
         id: &SessionId,
         read: impl FnOnce() -> Result<Option<Session>, E>,
-    ) -> Result<Option<Arc<Standing>>, E> {
-        let read = || Ok(read()?.map(|session| session.standing()));
+    ) -> Result<Option<Arc<SessionStatus>>, E> {
+        let read = || Ok(read()?.map(|session| session.status()));
         self.sessions.get_or_read(&id.number(), || self.foreign_writes(), read)
     }
 
