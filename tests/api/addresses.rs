@@ -69,7 +69,7 @@ async fn s12_ipv6_counts_by_64_and_mapped_ipv4_folds() {
 
 #[tokio::test]
 async fn s12_people_behind_one_nat64_have_quotas_of_their_own_and_no_trust() {
-    let app = App::with(&[("FRESHK_LIMITS__NETWORKS", "{ \"198.51.100.0/24\" = 6 }")]).await;
+    let app = App::with(&[("FRESHK_LIMITS__NETWORKS", "198.51.100.0/24=6")]).await;
     spend_all(&app, "x-forwarded-for", |n| {
         ["64:ff9b::203.0.113.7", "2002:cb00:7107::1", "203.0.113.7"][n % 3].to_owned()
     })
