@@ -140,6 +140,14 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_sid ON messages (sid) WHERE sid IS NOT NULL;
 CREATE INDEX messages_challenge ON messages (challenge_id);
 
+-- Codes that were asked for and found no sender: its breaker was open, or no place was free. There is no message of them.
+CREATE TABLE unsent (
+    minute INTEGER NOT NULL, -- minutes since 1970
+    why    TEXT    NOT NULL CHECK (why IN ('breaker_open', 'overloaded')),
+    count  INTEGER NOT NULL,
+    PRIMARY KEY (minute, why)
+) STRICT, WITHOUT ROWID;
+
 -- Numbers that log in with a code of their own, without an SMS: for app-store review and CI.
 CREATE TABLE test_numbers (
     phone      TEXT    PRIMARY KEY,

@@ -47,7 +47,7 @@ use limits::Limits;
 use log::{Audit, Log};
 use reader::Reader;
 use server::{Docs, Ops, Server};
-use sms::Sms;
+use sms::{Provider, Sms};
 use test_numbers::Digits;
 use tokens::Tokens;
 use users::{Phone, Privacy, Users};
@@ -162,6 +162,14 @@ impl Config {
             audit,
             backup,
         })
+    }
+
+    /// Whether the provider reports what became of a message: it must know where to, and be believed.
+    pub fn reports_deliveries(&self) -> bool {
+        match &self.sms.provider {
+            Provider::Console => true,
+            Provider::Twilio(twilio) => self.server.public_url.is_some() && twilio.auth_token.is_some(),
+        }
     }
 
     /// The numbers that the flows obey.

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod algorithm;
+pub mod attempts;
 pub mod audit;
 pub mod challenge;
 pub mod channel;
@@ -28,6 +29,7 @@ pub mod weak_code;
 
 pub use address::ClientAddress;
 pub use algorithm::Algorithm;
+pub use attempts::Attempts;
 pub use challenge::{Challenge, ChallengeState, NewChallenge};
 pub use channel::Channel;
 pub use code::{Code, CodeHash};

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::domain::audit::AuditRecord;
 use crate::domain::clock::StoredClock;
 use crate::domain::code::CodeHash;
-use crate::domain::message::Message;
+use crate::domain::message::{Message, Unsent};
 use crate::domain::quota::Quota;
 use crate::domain::session::SessionStatus;
 use crate::domain::{
@@ -141,6 +141,8 @@ pub trait Tx: View {
         segments: u32,
         at: Timestamp,
     ) -> Stored<MessageId>;
+    /// Counts a code that found no sender; true for the first of its minute, which the caller then audits.
+    fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> Stored<bool>;
     /// Replaces SID, state, error and time of a message.
     fn update_message(&mut self, message: &Message) -> Stored<()>;
 

@@ -10,6 +10,7 @@ use super::settle::{accept, ensure_user};
 use super::trail::Trail;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::keys::DerivedKeys;
+use crate::domain::message::Unsent;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
@@ -49,6 +50,8 @@ pub(super) struct Decided {
     pub(super) address: Option<QuotaState>,
     pub(super) user: Option<QuotaState>,
     pub(super) intent: Result<Intent, AuthError>,
+    /// Whether there was no place at the sender.
+    pub(super) unsent: bool,
     pub(super) trail: Trail,
 }
 
@@ -77,8 +80,13 @@ enum Withheld {
 impl IntentWrite {
     /// Spends, writes the challenge as *sending* and the intent of its message, or says why not.
     pub(super) fn write(self, tx: &mut dyn Tx) -> Stored<Decided> {
-        let mut decided =
-            Decided { address: None, user: None, intent: Err(AuthError::Internal), trail: Trail::default() };
+        let mut decided = Decided {
+            address: None,
+            user: None,
+            intent: Err(AuthError::Internal),
+            unsent: false,
+            trail: Trail::default(),
+        };
         decided.intent = said(self.decide(tx, &mut decided))?;
         Ok(decided)
     }
@@ -218,7 +226,10 @@ impl IntentWrite {
                 return Err(AuthError::RateLimited(wait).into());
             }
         }
-        let segments = self.place.map_err(AuthError::from)?;
+        let segments = match self.place {
+            Ok(segments) => segments,
+            Err(unavailable) => return Err(self.note_unsent(tx, decided, unavailable)?.into()),
+        };
         match quota::spend(tx, quota, &self.policy.limits.for_phone(), subject, now)? {
             Spent::Off => Ok((None, segments)),
             Spent::Unit(spend, state) => {
@@ -229,5 +240,25 @@ impl IntentWrite {
                 Err(quota::refuse(tx, &mut decided.trail, &self.actor, quota, subject, state.reset)?.into())
             }
         }
+    }
+
+    /// Counts a code that found no sender: no message tells of it.
+    fn note_unsent(
+        &self,
+        tx: &mut dyn Tx,
+        decided: &mut Decided,
+        unavailable: Unavailable,
+    ) -> Stored<AuthError> {
+        let (why, detail) = match unavailable {
+            Unavailable::BreakerOpen(_) => {
+                (Unsent::BreakerOpen, "not sent: the provider is left alone after failures")
+            }
+            Unavailable::Overloaded(_) => (Unsent::Overloaded, "not sent: no place was free at the provider"),
+        };
+        decided.unsent = true;
+        if tx.count_unsent(why, self.actor.at)? {
+            decided.trail.add(tx, self.actor.did(AuditEvent::SmsFailed).detail(detail))?;
+        }
+        Ok(unavailable.into())
     }
 }

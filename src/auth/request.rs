@@ -9,7 +9,7 @@ use super::quota::{AddressQuota, Limited};
 use super::settle::{Outcome, Settlement};
 use super::{Auth, AuthError, Origin, Sent};
 use crate::clock::Stopwatch;
-use crate::domain::message::MessageState;
+use crate::domain::message::{MessageState, Unsent};
 use crate::domain::quota::Endpoint;
 use crate::domain::{Channel, PhoneNumber, Timestamp, UserId};
 use crate::random;
@@ -79,8 +79,11 @@ impl Auth {
             Ok(decided) => decided,
             Err(fault) => return Limited::free(Err(fault.into())),
         };
-        let Decided { address: address_state, user, intent, trail } = decided;
+        let Decided { address: address_state, user, intent, unsent, trail } = decided;
         trail.log();
+        if unsent {
+            self.parts.metrics.message_reached(Unsent::STATE);
+        }
         let quotas = address_state.into_iter().chain(user.filter(|_| proven.is_some())).collect();
         let result = match intent {
             Err(error) => {

@@ -10,6 +10,7 @@ use crate::config::{Config, Faults, Loaded};
 use crate::domain::Timestamp;
 use line::{Line, Verdict, counted};
 
+mod delivery;
 mod files;
 mod line;
 mod monitoring;
@@ -81,7 +82,13 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
     let metrics = page.as_ref().and_then(|page| page.as_deref().ok());
     vec![
         Group { name: "Configuration", lines: settings::lines(loaded) },
-        Group { name: "Text messages", lines: provider::lines(config, now, offline) },
+        Group {
+            name: "Text messages",
+            lines: provider::lines(config, now, offline)
+                .into_iter()
+                .chain(delivery::line(config, now, stands, metrics))
+                .collect(),
+        },
         Group {
             name: "The way in",
             lines: [settings::tls(&config.server), proxies::line(config, now, stands, metrics)]

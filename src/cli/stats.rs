@@ -11,7 +11,7 @@ use super::when::When;
 use super::{CliError, Global, when};
 use crate::domain::audit::AuditEvent;
 use crate::domain::message::MessageState;
-use crate::domain::{MessageId, Timestamp};
+use crate::domain::{Attempts, MessageId, Timestamp};
 use crate::storage::operator::{AuditLine, AuditOf};
 
 /// Count requests, deliveries, logins and refusals
@@ -23,9 +23,10 @@ Examples:
   freshk stats --since 2026-01-31 --json
 
 The last hour, day and week, each with its course in twelve parts, or the time since T alone. \
-SMS delivery counts the messages that were not lost (failed or undelivered) among those with a fate; messages whose \
-delivery nobody reports count as delivered once the provider has them. Authentication counts right codes among all \
-that were given. Both channels are counted together. A week is all that the messages are kept.")]
+SMS delivery counts the delivered messages among all attempts: also those that failed, whose answer was lost, and codes \
+that found no sender (refused: it is left alone after failures, or has no place free). Without server.public_url Twilio \
+reports no deliveries, and the accepted messages count instead. Authentication counts right codes among all that were \
+given. Both channels are counted together. A week is all that the messages are kept.")]
 pub struct StatsArgs {
     /// Since then: a duration such as 2h, or an instant such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -47,8 +48,10 @@ struct Window {
     logins: Course,
     failures: Course,
     refusals: Course,
-    on_the_way: Course,
-    lost: Course,
+    sent: Course,
+    attempts: Attempts,
+    /// Whether the provider reports deliveries.
+    is_reported: bool,
     verified: u64,
     states: [u64; MessageState::ALL.len()],
 }
@@ -63,15 +66,15 @@ struct Course([u64; PARTS]);
 /// [`CliError`]
 pub fn run(args: StatsArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let beside = Beside::open(global)?;
-    let now = beside.now();
+    let (now, is_reported) = (beside.now(), beside.config.reports_deliveries());
     let hours = |hours| now - Duration::from_hours(hours);
     let mut windows = match args.since {
         Some(since) => {
             let since = since.instant(now);
-            vec![Window::new(format!("since {}", when::short(since)), since, now)]
+            vec![Window::new(format!("since {}", when::short(since)), since, now, is_reported)]
         }
         None => [("hour", 1), ("day", 24), ("week", 7 * 24)]
-            .map(|(name, length)| Window::new(name.to_owned(), hours(length), now))
+            .map(|(name, length)| Window::new(name.to_owned(), hours(length), now, is_reported))
             .into(),
     };
     read(&beside, &mut windows)?;
@@ -119,14 +122,17 @@ fn read(beside: &Beside, windows: &mut [Window]) -> Result<(), CliError> {
     }
     for window in windows {
         let since = window.since;
-        let untold = beside.read(move |view| view.operator().untold_refusals(since))?;
+        let (untold, unsent) = beside.read(move |view| {
+            Ok((view.operator().untold_refusals(since)?, view.operator().unsent_since(since)?))
+        })?;
         window.refusals.add(PARTS - 1, untold);
+        window.attempts.refused = unsent.iter().map(|minute| minute.count).sum();
     }
     Ok(())
 }
 
 impl Window {
-    fn new(name: String, since: Timestamp, now: Timestamp) -> Self {
+    fn new(name: String, since: Timestamp, now: Timestamp, is_reported: bool) -> Self {
         Self {
             name,
             since,
@@ -135,8 +141,9 @@ impl Window {
             logins: Course::default(),
             failures: Course::default(),
             refusals: Course::default(),
-            on_the_way: Course::default(),
-            lost: Course::default(),
+            sent: Course::default(),
+            attempts: Attempts::default(),
+            is_reported,
             verified: 0,
             states: [0; MessageState::ALL.len()],
         }
@@ -169,10 +176,9 @@ impl Window {
             self.states[place] += 1;
         }
         self.verified += u64::from(used);
-        if state.is_lost() {
-            self.lost.add(part, 1);
-        } else if !matches!(state, MessageState::Intended | MessageState::Unknown) {
-            self.on_the_way.add(part, 1);
+        self.attempts.add(state, at.until(self.now), self.is_reported);
+        if !state.is_lost() && !matches!(state, MessageState::Intended | MessageState::Unknown) {
+            self.sent.add(part, 1);
         }
     }
 
@@ -183,11 +189,26 @@ impl Window {
         let rate = self.requests.sum() as f64 / hours.max(f64::EPSILON);
         [
             ("OTP requests", format!("{} ({rate:.1} an hour)", self.requests.sum()), &self.requests),
-            ("SMS delivery success", share(self.on_the_way.sum(), self.lost.sum()), &self.on_the_way),
+            ("SMS delivery success", self.delivery(), &self.sent),
             ("authentication success", share(self.logins.sum(), self.failures.sum()), &self.logins),
             ("rate limit violations", self.refusals.sum().to_string(), &self.refusals),
             ("failed authentications", self.failures.sum().to_string(), &self.failures),
         ]
+    }
+
+    /// The delivered messages among all attempts.
+    fn delivery(&self) -> String {
+        let good = self.attempts.successes(self.is_reported);
+        share(good, self.attempts.total() - good)
+    }
+
+    /// What became of the attempts, in words.
+    fn split(&self) -> String {
+        let Attempts { delivered, accepted, failed, unknown, refused, under_way } = self.attempts;
+        let split = format!(
+            "{delivered} delivered, {accepted} accepted, {failed} failed, {unknown} unknown, {refused} refused"
+        );
+        if under_way == 0 { split } else { format!("{split}; {under_way} under way") }
     }
 
     fn messages(&self) -> u64 {
@@ -200,19 +221,13 @@ impl Window {
         let title =
             if self.name.starts_with("since") { self.name.clone() } else { format!("last {}", self.name) };
         output.table([title.as_str(), "", ""], figures)?;
-        let states: Vec<_> = MessageState::ALL
-            .iter()
-            .zip(self.states)
-            .filter(|(_, count)| *count > 0)
-            .map(|(state, count)| format!("{count} {}", state.as_str()))
-            .collect();
-        let states = if states.is_empty() { "none".to_owned() } else { states.join(", ") };
         let converted = share(self.verified, self.messages() - self.verified);
-        Ok(output.text(&format!("SMS by state: {states}\nsent and verified: {converted}\n\n"))?)
+        Ok(output.text(&format!("SMS: {}\nsent and verified: {converted}\n\n", self.split()))?)
     }
 
     fn document(&self) -> Value {
         let ratio = |good: u64, bad: u64| ratio(good, bad).map_or(Value::Null, Value::from);
+        let good = self.attempts.successes(self.is_reported);
         let states: Map<_, _> = MessageState::ALL
             .iter()
             .zip(self.states)
@@ -223,7 +238,16 @@ impl Window {
             "since": when::iso(self.since),
             "until": when::iso(self.now),
             "otp_requests": self.requests.sum(),
-            "sms_delivery_success": ratio(self.on_the_way.sum(), self.lost.sum()),
+            "sms_delivery_success": ratio(good, self.attempts.total() - good),
+            "sms_attempts": {
+                "total": self.attempts.total(),
+                "delivered": self.attempts.delivered,
+                "accepted": self.attempts.accepted,
+                "failed": self.attempts.failed,
+                "unknown": self.attempts.unknown,
+                "refused": self.attempts.refused,
+                "under_way": self.attempts.under_way,
+            },
             "authentication_success": ratio(self.logins.sum(), self.failures.sum()),
             "rate_limit_violations": self.refusals.sum(),
             "failed_authentications": self.failures.sum(),
@@ -297,7 +321,7 @@ mod tests {
     #[test]
     fn every_instant_of_a_window_has_its_part_and_no_other_has() {
         let at = |minutes: i64| Timestamp::from_millis(minutes * 60_000);
-        let window = Window::new("hour".to_owned(), at(0), at(60));
+        let window = Window::new("hour".to_owned(), at(0), at(60), true);
         assert_eq!(window.part(at(-1)), None);
         assert_eq!(window.part(at(0)), Some(0));
         assert_eq!(window.part(at(5)), Some(1));

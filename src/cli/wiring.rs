@@ -24,7 +24,7 @@ use crate::config::tokens::Signing;
 use crate::config::twilio;
 use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
-use crate::domain::message::MessageState;
+use crate::domain::message::{MessageState, Unsent};
 use crate::limits::flood::FloodGuard;
 use crate::metrics::Metrics;
 use crate::random::Random;
@@ -154,11 +154,8 @@ pub fn build(
             }
         };
     let metrics = Metrics::new();
-    metrics.begin(
-        ErrorCode::ALL.map(ErrorCode::as_str),
-        MessageState::ALL.map(MessageState::as_str),
-        auth::TOKEN_REUSES,
-    );
+    let states = MessageState::ALL.map(MessageState::as_str).into_iter().chain([Unsent::STATE]);
+    metrics.begin(ErrorCode::ALL.map(ErrorCode::as_str), states, auth::TOKEN_REUSES);
     let counted = metrics.clone();
     engine.watch_commits(Box::new(move |writes, took| counted.committed(writes, took)));
     let store = Store::new(engine.clone());

@@ -90,6 +90,47 @@ impl MessageState {
     }
 }
 
+/// Why a code that was asked for found no sender: there is no message, and none was bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// The sender is left alone after failures.
+    BreakerOpen,
+    /// Too many messages are on their way, or wait for their turn.
+    Overloaded,
+}
+
+impl Unsent {
+    /// What metrics and statistics call such a code, beside the states of messages.
+    pub const STATE: &'static str = "refused";
+
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::BreakerOpen, Self::Overloaded];
+
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BreakerOpen => "breaker_open",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|why| why.as_str() == word)
+    }
+}
+
+/// How often codes found no sender within one minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnsentCount {
+    /// The minute's first instant.
+    pub minute: Timestamp,
+    /// Why.
+    pub why: Unsent,
+    /// How often.
+    pub count: u64,
+}
+
 /// One text message.
 #[derive(Clone, Debug)]
 pub struct Message {

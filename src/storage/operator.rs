@@ -4,7 +4,7 @@
 //! Pages are filtered by whoever reads them: a page is a bounded piece of work, whatever is looked for.
 
 use crate::domain::audit::AuditEvent;
-use crate::domain::message::Message;
+use crate::domain::message::{Message, UnsentCount};
 use crate::domain::quota::Quota;
 use crate::domain::{
     Challenge, ChallengeId, MessageId, PhoneNumber, Session, SessionId, SpendId, TestNumber, Timestamp, User,
@@ -105,6 +105,8 @@ pub trait OperatorView {
     fn challenges_before(&self, before: ChallengeId, rows: usize) -> Stored<Vec<Challenge>>;
     /// Messages, the newest first, each with whether its code was used.
     fn messages_before(&self, before: MessageId, rows: usize) -> Stored<Vec<(Message, bool)>>;
+    /// How often codes found no sender since `since`, by minute and reason, the oldest first.
+    fn unsent_since(&self, since: Timestamp) -> Stored<Vec<UnsentCount>>;
     /// Lines of the audit trail, the newest first.
     fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> Stored<Vec<AuditLine>>;
     /// Lines of the audit trail, the oldest first.

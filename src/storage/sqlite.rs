@@ -37,6 +37,7 @@ mod sessions;
 mod test_numbers;
 mod token_names;
 mod tx;
+mod unsent;
 mod upkeep;
 mod users;
 mod watch;

@@ -375,6 +375,27 @@ async fn an_open_breaker_spends_the_addresss_unit_and_not_the_phones() {
     assert_eq!(app.twilio.requests().len(), 3);
 }
 
+/// Nothing else tells of them: there is no message that nobody sent.
+#[tokio::test]
+async fn s35_codes_that_the_breaker_refuses_are_counted_and_the_first_of_a_minute_is_audited() {
+    let app = App::with(&[("FRESHK_TWILIO__BREAKER_COOLDOWN", "10m"), ("FRESHK_LIMITS__IP", "0")]).await;
+    app.twilio.script(vec![Answer::Error { http: 401, code: 20003, message: "Authenticate" }]);
+    for n in 0..5 {
+        assert_eq!(app.request(&format!("+1999000000{n}")).await.code(), "sms_delivery_failed");
+    }
+    app.clock.advance(Duration::from_mins(1));
+    assert_eq!(app.request(PHONE).await.code(), "sms_delivery_failed");
+    let counted = "SELECT why || ' ' || count FROM unsent ORDER BY minute";
+    assert_eq!(app.words(counted), ["breaker_open 4", "breaker_open 1"]);
+    let audited =
+        app.words("SELECT detail FROM audit WHERE event = 'sms_failed' AND detail LIKE 'not sent%'");
+    assert_eq!(audited, vec!["not sent: the provider is left alone after failures"; 2]);
+    assert_eq!(app.count("SELECT count(*) FROM messages"), 1);
+    let (_, page) = app.operations("/metrics").await;
+    let line = "freshk_sms_deliveries_total{state=\"refused\"} 5";
+    assert!(page.lines().any(|found| found == line), "{page}");
+}
+
 #[tokio::test]
 async fn one_probe_after_the_cooldown() {
     let app = App::with(&[("FRESHK_TWILIO__BREAKER_FAILURES", "2"), ("FRESHK_LIMITS__IP", "0")]).await;

@@ -1,5 +1,6 @@
 //! Commands beside a running server, which obeys.
 
+use freshk::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::support::{PHONE, Place, obeys};
@@ -109,7 +110,50 @@ async fn codes_messages_and_figures_show_what_the_server_did() {
     for expected in ["LAST HOUR", "LAST DAY", "LAST WEEK", "OTP requests", "50.0 % (1 of 2)", "█"] {
         assert!(said.contains(expected), "{expected}\n{said}");
     }
+    assert!(said.contains("SMS: 2 delivered, 0 accepted, 0 failed, 0 unknown, 0 refused"), "{said}");
     assert_eq!(place.json("otp list --phone +15551234567")["codes"].as_array().unwrap().len(), 1);
     assert_eq!(place.json("sms list --state failed")["messages"], json!([]));
     assert_eq!(place.json("otp purge"), json!({ "deleted": 0 }), "what is fresh stays");
+}
+
+/// What the breaker refuses has no message, and yet somebody waits for a code.
+#[test]
+fn the_rate_of_delivered_messages_is_one_of_all_attempts() {
+    let place = Place::new();
+    place.good("user create +1234567890");
+    let delivery = || {
+        let said = place.good("stats --since 1h");
+        let line = said.lines().find(|line| line.contains("SMS delivery success")).unwrap();
+        let split = said.lines().find(|line| line.starts_with("SMS: ")).unwrap();
+        (line.split_whitespace().skip(3).take(5).collect::<Vec<_>>().join(" "), split.to_owned())
+    };
+    assert_eq!(delivery().0, "- (none) ▁▁▁▁▁▁▁▁▁▁▁▁");
+    let conn = rusqlite::Connection::open(place.path("freshk.db")).unwrap();
+    let now = SystemClock::new().now().as_millis();
+    for (state, count) in [("unknown", 5), ("intended", 1)] {
+        for _ in 0..count {
+            conn.execute(
+                "INSERT INTO challenges (channel, phone, key_number, code_hmac, state, created_at, expires_at)
+                 VALUES ('production', '+15550000001', 0, x'00', 'unknown', ?1, ?1)",
+                [now],
+            )
+            .unwrap();
+            conn.execute(
+                "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at)
+                 VALUES (last_insert_rowid(), '+15550000001', ?1, 1, ?2, ?2)",
+                (state, now),
+            )
+            .unwrap();
+        }
+    }
+    conn.execute("INSERT INTO unsent VALUES (?1, 'breaker_open', 115)", [now / 60_000]).unwrap();
+    let (rate, split) = delivery();
+    assert_eq!(rate, "0.0 % (0 of 120)");
+    assert_eq!(split, "SMS: 0 delivered, 0 accepted, 0 failed, 5 unknown, 115 refused; 1 under way");
+    let window = &place.json("stats --since 1h")["windows"][0];
+    assert_eq!(window["sms_delivery_success"], 0.0, "{window}");
+    assert_eq!(
+        (&window["sms_attempts"]["total"], &window["sms_attempts"]["refused"]),
+        (&120.into(), &115.into())
+    );
 }

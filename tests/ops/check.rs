@@ -7,6 +7,8 @@ use crate::place::{Place, until};
 
 #[path = "check/canned.rs"]
 mod canned;
+#[path = "check/delivery.rs"]
+mod delivery;
 #[path = "check/files.rs"]
 mod files;
 #[path = "check/look.rs"]

@@ -3,7 +3,7 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::domain::audit::AuditEvent;
-use crate::domain::message::MessageState;
+use crate::domain::message::{MessageState, Unsent};
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
 use crate::domain::test_number::Source;
@@ -64,6 +64,7 @@ words! {
     Quota: Quota::parse;
     SessionId: SessionId::parse;
     Source: Source::parse;
+    Unsent: Unsent::parse;
     PhoneNumber: |text| PhoneNumber::parse(text, 1).ok();
 }
 

@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::count;
 use super::tx::SqliteTx;
-use super::{challenges, messages, sessions, test_numbers, users};
-use crate::domain::message::Message;
+use super::{challenges, messages, sessions, test_numbers, unsent, users};
+use crate::domain::message::{Message, UnsentCount};
 use crate::domain::user::username_for;
 use crate::domain::{
     Challenge, ChallengeId, ChallengeState, MessageId, PhoneNumber, Session, SessionId, SpendId, TestNumber,
@@ -63,6 +63,10 @@ impl OperatorView for SqliteTx<'_> {
 
     fn messages_before(&self, before: MessageId, rows: usize) -> Stored<Vec<(Message, bool)>> {
         self.run(|conn| messages::before(conn, before, count(rows)))
+    }
+
+    fn unsent_since(&self, since: Timestamp) -> Stored<Vec<UnsentCount>> {
+        self.run(|conn| unsent::since(conn, since))
     }
 
     fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> Stored<Vec<AuditLine>> {

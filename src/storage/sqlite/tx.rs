@@ -5,12 +5,13 @@ use rusqlite::Connection;
 use super::cache::Touched;
 use super::fault::fault;
 use super::{
-    audit, challenges, clock, exchanges, ledger, messages, sessions, test_numbers, token_names, upkeep, users,
+    audit, challenges, clock, exchanges, ledger, messages, sessions, test_numbers, token_names, unsent,
+    upkeep, users,
 };
 use crate::domain::audit::AuditRecord;
 use crate::domain::clock::StoredClock;
 use crate::domain::code::CodeHash;
-use crate::domain::message::Message;
+use crate::domain::message::{Message, Unsent};
 use crate::domain::quota::Quota;
 use crate::domain::{
     Challenge, ChallengeId, Channel, Exchange, MessageId, NameClaim, NewChallenge, PhoneNumber, Session,
@@ -209,6 +210,10 @@ impl Tx for SqliteTx<'_> {
         at: Timestamp,
     ) -> Stored<MessageId> {
         self.run(|conn| messages::insert(conn, challenge, to, segments, at))
+    }
+
+    fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> Stored<bool> {
+        self.run(|conn| unsent::count(conn, why, at))
     }
 
     fn update_message(&mut self, message: &Message) -> Stored<()> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::cache::Touched;
 use super::columns::count;
-use super::{audit, ledger, sessions, test_numbers};
+use super::{audit, ledger, sessions, test_numbers, unsent};
 use crate::storage::PurgeHorizon;
 
 macro_rules! oldest {
@@ -79,6 +79,7 @@ pub(super) fn purge(
     }
 
     test_numbers::purge(conn, horizon.challenges)?;
+    unsent::purge(conn, horizon.challenges)?;
 
     let ended = touched.sessions.len();
     for id in

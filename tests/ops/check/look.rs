@@ -36,9 +36,10 @@ fn without_colours(text: &str) -> String {
     first + &parts.map(|part| part.split_once('m').unwrap().1).collect::<String>()
 }
 
-/// Without the lines that tell how long ago something was.
+/// Without the lines that tell how long ago something was, or how much room is left.
 fn timeless(text: &str) -> Vec<&str> {
-    text.lines().filter(|line| !line.contains("backups") && !line.contains("monitoring")).collect()
+    let moves = |line: &&str| ["backups", "monitoring", "disk"].iter().any(|what| line.contains(what));
+    text.lines().filter(|line| !moves(line)).collect()
 }
 
 #[test]

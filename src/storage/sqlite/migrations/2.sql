@@ -37,3 +37,11 @@ CREATE TABLE token_names (
     name  TEXT    NOT NULL,
     since INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Codes that were asked for and found no sender: its breaker was open, or no place was free. There is no message of them.
+CREATE TABLE unsent (
+    minute INTEGER NOT NULL, -- minutes since 1970
+    why    TEXT    NOT NULL CHECK (why IN ('breaker_open', 'overloaded')),
+    count  INTEGER NOT NULL,
+    PRIMARY KEY (minute, why)
+) STRICT, WITHOUT ROWID;

@@ -1,6 +1,8 @@
 use super::*;
 use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::message::Unsent;
 use crate::domain::quota::{DAY, Endpoint, Quota};
+use crate::storage::operator::OperatorView as _;
 use crate::storage::sqlite::tx::SqliteTx;
 use crate::storage::{PurgeHorizon, View as _};
 
@@ -69,6 +71,28 @@ fn s35_the_first_refusal_of_a_window_is_told_and_the_rest_are_summed_up() {
             (Some("+15*******01".into()), None, Some("user refused 3 times".into())),
         ]
     );
+}
+
+#[test]
+fn codes_that_found_no_sender_are_counted_by_the_minute_and_kept_like_messages() {
+    let bed = Bed::new();
+    let conn = bed.transaction();
+    let mut tx = SqliteTx::new(&conn);
+    let mut count = |why, at| tx.count_unsent(why, at).unwrap();
+    assert!(count(Unsent::BreakerOpen, after(0)));
+    assert!(!count(Unsent::BreakerOpen, after(59)));
+    assert!(count(Unsent::Overloaded, after(59)));
+    assert!(count(Unsent::BreakerOpen, after(60)));
+    let counted = |tx: &SqliteTx<'_>, since| {
+        let minutes = tx.unsent_since(since).unwrap();
+        minutes.into_iter().map(|of| (of.minute, of.why, of.count)).collect::<Vec<_>>()
+    };
+    let first = [(after(0), Unsent::BreakerOpen, 2), (after(0), Unsent::Overloaded, 1)];
+    let second = (after(60), Unsent::BreakerOpen, 1);
+    assert_eq!(counted(&tx, after(30)), [first[0], first[1], second], "a minute is told as a whole");
+    assert_eq!(counted(&tx, after(60)), [second]);
+    while tx.purge(&PurgeHorizon { audit: START, ..horizon(after(60)) }, 10).unwrap() {}
+    assert_eq!(counted(&tx, START), [second]);
 }
 
 #[test]
