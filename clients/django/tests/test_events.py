@@ -6,6 +6,7 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import IntegrityError
 from django.test import override_settings
 from rest_framework.test import APIClient
 
@@ -367,6 +368,29 @@ def test_without_a_secret_nothing_is_taken_and_freshk_tries_again(now, caplog):
 def test_only_posts_of_bearable_size_are_read(now):
     assert APIClient().get("/freshk/webhook/").status_code == 405
     assert deliver(event(at=now, more="x" * 70_000)).status_code == 413
+
+
+@own_users
+def test_a_constraint_of_the_projects_own_stops_no_event_and_logs_no_number(now, caplog, monkeypatch):
+    """PostgreSQL quotes the value in its error."""
+    user = user_behind(call(access_token()))
+
+    def refuse(*_args, **_kwargs):
+        raise IntegrityError("Key (phone)=(+491701234567) already exists.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(get_user_model(), "save", refuse)
+        patch.setattr(get_user_model(), "delete", refuse)
+        assert deliver(event("user.deactivated", at=now, is_active=False)).status_code == 204
+    user.refresh_from_db()
+    assert (user.phone, account().phone_number, account().is_active) == (None, "+491701234567", False)
+    assert "constraint" in caplog.text
+    with override_settings(FRESHK=settings.FRESHK | {"ON_DELETE": "delete"}), monkeypatch.context() as patch:
+        patch.setattr(get_user_model(), "delete", refuse)
+        assert deliver(deleted(at=now)).status_code == 204
+    user.refresh_from_db()
+    assert not user.is_active
+    assert "1234567" not in caplog.text
 
 
 def test_no_phone_number_is_logged(now, caplog):

@@ -158,8 +158,10 @@ def _can_delete(user: AbstractBaseUser) -> bool:
     try:
         with transaction.atomic(using=router.db_for_write(type(user))):
             user.delete()
-    except IntegrityError:
-        logger.exception("local user %s cannot be deleted; it is deactivated instead", user.pk)
+    except IntegrityError as error:
+        # Here and below the words of the error may hold a phone number.
+        reason = type(error).__name__
+        logger.error("local user %s cannot be deleted (%s); it is deactivated instead", user.pk, reason)  # noqa: TRY400
         user.refresh_from_db()
         return False
     return True
@@ -171,7 +173,7 @@ def _save(user: AbstractBaseUser, names: list[str]) -> bool:
         with transaction.atomic(using=router.db_for_write(type(user))):
             user.save(update_fields=names)
     except IntegrityError:
-        logger.exception("local user %s cannot take %s from FreshK", user.pk, names)
+        logger.error("local user %s cannot take %s from FreshK: a constraint forbids it", user.pk, names)  # noqa: TRY400
         return False
     return True
 
@@ -187,7 +189,7 @@ def _fill_what_became_free(account: FreshKAccount, before: Mapping[str, object],
         if not value or value == after.get(name):
             continue
         waiting = FreshKAccount.objects.filter(**{name: value}, user__isnull=False).exclude(pk=account.pk)
-        for freshk_id in waiting.values_list("freshk_id", flat=True)[:1]:
+        for freshk_id in waiting.order_by("-event_at").values_list("freshk_id", flat=True)[:1]:
             with transaction.atomic(using=router.db_for_write(FreshKAccount)):
                 other = _lock(freshk_id)
                 _update_user(other, other.known_facts())
