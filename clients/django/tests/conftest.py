@@ -14,14 +14,21 @@ from standardwebhooks import Webhook
 ID = 1_000_000_001
 
 
-@pytest.fixture
+class Clock:
+    """The second in which a test began: tokens and deliveries are of then, however long the test takes."""
+
+    now = 0
+
+
+@pytest.fixture(autouse=True)
 def now():
-    return int(time.time())
+    Clock.now = int(time.time())
+    return Clock.now
 
 
 def access_token(whose=ID, *, key=None, **claims):
     """An access token as FreshK signs it; a claim of `None` is left out."""
-    issued_at = int(time.time())
+    issued_at = Clock.now
     payload = {
         "token_type": "access",
         "exp": issued_at + 900,
@@ -73,7 +80,7 @@ def deleted(user_id=ID, *, at):
 def deliver(document, *, secret=None, at=None, **headers):
     """A delivery signed by the reference implementation; of a header that is `None` nothing is sent."""
     body = document if isinstance(document, str) else json.dumps(document)
-    at = int(at or time.time())
+    at = at or Clock.now
     signed = {
         "webhook-id": "msg_1",
         "webhook-timestamp": str(at),
