@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::monitoring;
+use super::monitoring::{identity, page_with};
 use super::set_up::{SetUp, now};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -49,9 +49,10 @@ fn an_outage_fails_though_the_breaker_lets_no_message_begin() {
 #[test]
 fn an_open_breaker_fails() {
     let set_up = SetUp::good();
-    set_up.metrics.gives(monitoring::page_with(now().as_secs(), "freshk_sms_breaker_open 1\n"));
+    let ours = identity(&set_up.place.path("freshk.db"));
+    set_up.metrics.gives(page_with(now().as_secs(), "freshk_sms_breaker_open 1\n", &ours));
     set_up.assert_only(&[], "fail SMS delivery", "why it opened");
-    set_up.metrics.gives(monitoring::page_with(now().as_secs(), "freshk_sms_breaker_open 0\n"));
+    set_up.metrics.gives(page_with(now().as_secs(), "freshk_sms_breaker_open 0\n", &ours));
     set_up.assert_ok(&[]);
 }
 
