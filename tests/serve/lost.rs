@@ -39,7 +39,8 @@ fn copies(place: &Place) -> Vec<PathBuf> {
     files
         .filter(|file| {
             let name = file.file_name().unwrap().to_str().unwrap();
-            name.starts_with("freshk.db.rescue-") && !name.contains(".sha256")
+            // Neither its checksum, nor the draft that it was.
+            name.starts_with("freshk.db.rescue-") && name.ends_with(".db")
         })
         .collect()
 }
