@@ -40,7 +40,8 @@ fn copies(place: &Place) -> Vec<PathBuf> {
         .filter(|file| {
             let name = file.file_name().unwrap().to_str().unwrap();
             // Neither its checksum, nor the draft that it was.
-            name.starts_with("freshk.db.rescue-") && name.ends_with(".db")
+            let is_database = file.extension().is_some_and(|extension| extension == "db");
+            name.starts_with("freshk.db.rescue-") && is_database
         })
         .collect()
 }
