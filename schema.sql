@@ -15,7 +15,9 @@ CREATE TABLE users (
     imported_at    INTEGER, -- when an import wrote the row
     -- Whether tokens that the system before issued under this id are good for this user: an import brought the id, and
     -- nobody has ended all of the user's sessions since.
-    foreign_tokens INTEGER NOT NULL DEFAULT 0 CHECK (foreign_tokens IN (0, 1))
+    foreign_tokens INTEGER NOT NULL DEFAULT 0 CHECK (foreign_tokens IN (0, 1)),
+    -- Whether the number was only ever verified in the testing channel, which proves nothing.
+    testing_only   INTEGER NOT NULL DEFAULT 0 CHECK (testing_only IN (0, 1))
 ) STRICT;
 
 -- Upkeep looks for users who registered here and never verified.

@@ -9,6 +9,7 @@ use crate::domain::policy::{OtpPolicy, Policy, Retention};
 pub mod backup;
 pub mod database;
 pub mod dev_secret;
+mod exposure;
 pub mod fault;
 mod file;
 pub mod http_url;
@@ -140,6 +141,7 @@ impl Config {
         let privacy = users::read_privacy(reader);
         let digits = Digits { code: otp.length, phone: phone.min_digits };
         let sms = sms::read(reader, digits);
+        exposure::check(reader, &server, sms.as_ref());
         let log = log::read(reader);
         let audit = log::read_audit(reader);
         let backup = backup::read(reader);

@@ -7,6 +7,7 @@ use hmac::Mac;
 use subtle::ConstantTimeEq;
 
 use super::AuthError;
+use super::ending::end;
 use super::error::{Stop, said};
 use super::lookup::find_session;
 use super::opening::{NewSession, OpenedBy};
@@ -18,6 +19,7 @@ use crate::domain::challenge::{Use, live_codes};
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
+use crate::domain::session::EndReason;
 use crate::domain::{
     Challenge, ChallengeState, Channel, Code, PhoneNumber, Secret, Session, TestNumber, User,
 };
@@ -251,7 +253,7 @@ impl Attempt {
         Some(mac.chain_update(key.expose()).finalize().into_bytes().to_vec())
     }
 
-    /// Consumes the code and opens a session; a deactivated user spends the code and gets none.
+    /// Consumes the code and opens a session; a user who may not log in spends the code and gets none.
     fn log_in(
         &self,
         tx: &mut dyn Tx,
@@ -265,28 +267,54 @@ impl Attempt {
         for other in latest.iter().filter(|other| other.id != challenge.id && other.state.is_open()) {
             tx.update_challenge(&other.clone().superseded())?;
         }
-        let active = user.as_ref().is_none_or(|user| user.is_active);
+        let barred = user.as_ref().and_then(|user| self.bars(user));
         let idempotency = self.idempotency_key.as_ref().and_then(|key| self.idempotency_mac(key, challenge));
-        let spent = Use { at: now, session: active.then(|| self.session.id.clone()), idempotency };
-        tx.update_challenge(&challenge.clone().consumed(spent))?;
-        let mut user = match user {
+        let session = barred.is_none().then(|| self.session.id.clone());
+        tx.update_challenge(&challenge.clone().consumed(Use { at: now, session, idempotency }))?;
+        let user = match user {
             Some(user) => user,
             None => ensure_user(tx, &mut attempted.trail, &self.actor, phone, &self.policy.default_role)?,
         };
-        if !active {
-            self.note_failure(tx, attempted, Some(&user), LoginFailure::Disabled, true)?;
+        if let Some(failure) = barred {
+            self.note_failure(tx, attempted, Some(&user), failure, true)?;
             return Err(AuthError::AccountDisabled.into());
         }
         let is_new_user = !user.phone_verified;
-        if is_new_user {
-            user.phone_verified = true;
-            tx.update_user(&user)?;
-        }
+        let user = self.verify(tx, attempted, user)?;
         let mut success = self.actor.did(AuditEvent::LoginSuccess).user(user.id).session(&self.session.id);
         success.detail = proof.detail();
         attempted.trail.add(tx, success)?;
         let session = self.session.open(tx, &mut attempted.trail, &self.actor, user.id, proof)?;
         Ok(Opened { session, user, is_new_user })
+    }
+
+    /// Why the right code opens nothing for a user. A code of the testing channel is read on a console: it must not open
+    /// the account of somebody who has proven the number.
+    fn bars(&self, user: &User) -> Option<LoginFailure> {
+        if !user.is_active {
+            return Some(LoginFailure::Disabled);
+        }
+        let is_testing = self.channel == Channel::Testing;
+        (is_testing && user.phone_verified && !user.is_testing_only)
+            .then_some(LoginFailure::VerifiedInProduction)
+    }
+
+    /// Notes that the user has proven the number. What was opened by codes of the testing channel before ends with the first
+    /// proof in production: whoever read the console need not be the person with the phone.
+    fn verify(&self, tx: &mut dyn Tx, attempted: &mut Attempted, user: User) -> Stored<User> {
+        let is_testing_only = self.channel == Channel::Testing;
+        if user.phone_verified && user.is_testing_only == is_testing_only {
+            return Ok(user);
+        }
+        if user.is_testing_only {
+            for session in tx.live_sessions(user.id, self.session.times.earlier())? {
+                let reason = EndReason::VerifiedInProduction;
+                end(tx, &mut attempted.trail, &self.actor, session, reason)?;
+            }
+        }
+        let user = User { phone_verified: true, is_testing_only, ..user };
+        tx.update_user(&user)?;
+        Ok(user)
     }
 
     /// Counts a wrong guess against the phone's codes, which share one budget, and once against its day for each code

@@ -80,6 +80,35 @@ fn debug_needs_nothing() {
     assert!(Config::load(&dev).unwrap().config.debug);
 }
 
+/// Whoever reads the console would log in as anybody.
+#[test]
+fn debug_is_refused_where_everything_else_says_production() {
+    let all = [
+        ("DEBUG", "True"),
+        ("FRESHK_SMS__PROVIDER", "twilio"),
+        ("FRESHK_SERVER__PUBLIC_URL", "https://api.example.com"),
+        ("FRESHK_SERVER__LISTEN", "0.0.0.0:8000"),
+    ];
+    let refused = production(&all).unwrap_err().0;
+    assert_eq!(refused.iter().map(|fault| fault.key.as_str()).collect::<Vec<_>>(), ["debug"]);
+    assert!(refused[0].problem.contains("0.0.0.0:8000") && refused[0].help.contains("debug = false"));
+    for (name, harmless) in [
+        ("DEBUG", "False"),
+        ("FRESHK_SMS__PROVIDER", "console"),
+        ("FRESHK_SERVER__PUBLIC_URL", ""),
+        ("FRESHK_SERVER__LISTEN", "127.0.0.1:8000"),
+        ("FRESHK_SERVER__LISTEN", "[::1]:8000"),
+    ] {
+        let others: Vec<_> =
+            all.iter().copied().map(|(n, v)| (n, if n == name { harmless } else { v })).collect();
+        assert!(production(&others).is_ok(), "{name} = {harmless}");
+    }
+    for listen in ["[::]:8000", "192.168.1.5:8000", "203.0.113.7:8000"] {
+        let others: Vec<_> = all[..3].iter().copied().chain([("FRESHK_SERVER__LISTEN", listen)]).collect();
+        assert_eq!(wrong(production(&others)), keys(["debug"]), "{listen}");
+    }
+}
+
 #[test]
 fn debug_passes_over_the_guides_placeholders() {
     let loaded = debug(&[

@@ -92,6 +92,8 @@ pub enum LoginFailure {
     UnknownNumber,
     /// The right code of a deactivated user.
     Disabled,
+    /// The right code of the testing channel, for a user who was verified in production.
+    VerifiedInProduction,
     /// The phone has made all its wrong guesses of the day; this one was not compared.
     DaySpent,
 }
@@ -109,6 +111,7 @@ impl LoginFailure {
             Self::NoCode => "no code",
             Self::UnknownNumber => "unknown number",
             Self::Disabled => "disabled",
+            Self::VerifiedInProduction => "verified in production",
             Self::DaySpent => "day spent",
         }
     }

@@ -95,6 +95,8 @@ pub enum EndReason {
     Revoked,
     /// Its user was deactivated; activation does not bring it back.
     Deactivated,
+    /// Its user was only verified in the testing channel, and is now verified in production.
+    VerifiedInProduction,
 }
 
 impl EndReason {
@@ -106,14 +108,21 @@ impl EndReason {
             Self::Displaced => "displaced",
             Self::Revoked => "revoked",
             Self::Deactivated => "deactivated",
+            Self::VerifiedInProduction => "verified in production",
         }
     }
 
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Logout, Self::Reuse, Self::Displaced, Self::Revoked, Self::Deactivated]
-            .into_iter()
-            .find(|reason| reason.as_str() == word)
+        let all = [
+            Self::Logout,
+            Self::Reuse,
+            Self::Displaced,
+            Self::Revoked,
+            Self::Deactivated,
+            Self::VerifiedInProduction,
+        ];
+        all.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 

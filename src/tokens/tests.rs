@@ -31,6 +31,7 @@ fn user() -> User {
         phone_verified: true,
         joined_at: now(),
         has_foreign_tokens: false,
+        is_testing_only: false,
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use freshk::domain::keys::KeyRing;
+use freshk::domain::{ChallengeId, Code, PhoneNumber, Secret};
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{App, PHONE};
+use crate::support::{Answer, App, PHONE, SECRET};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -113,4 +116,61 @@ async fn a_guess_where_no_code_is_alive_does_not_count() {
         assert_eq!(app.verify(PHONE, "000000").await.code(), "invalid_otp");
     }
     assert_eq!(app.count("SELECT count(*) FROM spends WHERE quota = 'failures'"), 0);
+}
+
+const DEBUG: [(&str, &str); 2] = [("DEBUG", "True"), ("FRESHK_SMS__PROVIDER", "twilio")];
+
+/// A whole login in the testing channel, by somebody who reads the console.
+async fn log_in_for_testing(app: &App) -> Answer {
+    let body = json!({ "phone_number": PHONE });
+    assert_eq!(app.post("/api/mobile/auth/request/", &body).await.status, 200);
+    let id = app.count("SELECT max(id) FROM challenges WHERE channel = 'testing'");
+    let (code, phone) = (Code::parse("135790", 6).unwrap(), PhoneNumber::parse(PHONE, 10).unwrap());
+    let keys = KeyRing::new(&Secret::new(SECRET), &[]);
+    let hash = code.hash(keys.current(), ChallengeId(id), &phone).tag;
+    app.sql().execute("UPDATE challenges SET code_hmac = ?1 WHERE id = ?2", (hash, id)).unwrap();
+    app.post("/api/mobile/auth/verify/", &json!({ "phone_number": PHONE, "otp": "135790" })).await
+}
+
+#[tokio::test]
+async fn a_testing_login_opens_no_user_who_was_verified_in_production() {
+    let app = App::with(&DEBUG).await;
+    let login = app.log_in(PHONE).await;
+    let refused = log_in_for_testing(&app).await;
+    assert_eq!(refused.verdict(), (403, "account_disabled".to_owned()));
+    assert_eq!(app.count("SELECT count(*) FROM sessions"), 1);
+    let told = app.words("SELECT detail FROM audit WHERE event = 'authn_login_fail' AND channel = 'testing'");
+    assert_eq!(told, ["verified in production"]);
+    assert_eq!(app.status(login["access"].as_str().unwrap()).await.status, 200);
+    app.log_in(PHONE).await;
+
+    // One who was verified elsewhere and imported is no user of the testing channel either.
+    let app = App::with(&DEBUG).await;
+    let import = "INSERT INTO users (username, phone, role, phone_verified, joined_at, imported_at)
+                  VALUES ('asha', '+1234567890', 'retailer', 1, 0, 0)";
+    app.sql().execute_batch(import).unwrap();
+    assert_eq!(log_in_for_testing(&app).await.code(), "account_disabled");
+}
+
+#[tokio::test]
+async fn what_the_testing_channel_opened_ends_with_the_first_proof_in_production() {
+    let app = App::with(&DEBUG).await;
+    let mut tested = Vec::new();
+    for _ in 0..2 {
+        let login = log_in_for_testing(&app).await;
+        assert_eq!(login.status, 200, "{}", login.text);
+        tested.push(login.json());
+    }
+    let login = app.log_in(PHONE).await;
+    assert_eq!(login["user"]["id"], tested[0]["user"]["id"]);
+    for session in tested {
+        assert_eq!(app.status(session["access"].as_str().unwrap()).await.status, 401);
+        let refreshed =
+            app.post("/api/mobile/auth/token/refresh/", &json!({ "refresh": session["refresh"] })).await;
+        assert_eq!(refreshed.status, 401, "{}", refreshed.text);
+    }
+    let sessions =
+        app.bearer(Method::GET, "/api/mobile/auth/sessions/", login["access"].as_str().unwrap()).await;
+    assert_eq!(sessions.json()["sessions"].as_array().unwrap().len(), 1);
+    assert_eq!(log_in_for_testing(&app).await.code(), "account_disabled");
 }

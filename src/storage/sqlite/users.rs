@@ -8,7 +8,8 @@ use crate::domain::{PhoneNumber, Timestamp, User, UserId};
 
 macro_rules! columns {
     () => {
-        "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens"
+        "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens, \
+         testing_only"
     };
 }
 
@@ -24,7 +25,7 @@ const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUE
      ON CONFLICT (username) DO NOTHING RETURNING id";
 
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
-     phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8 WHERE id = ?1";
+     phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9 WHERE id = ?1";
 
 pub(super) fn by_id(conn: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
     conn.prepare_cached(BY_ID)?.query_row([id], user).optional()
@@ -65,6 +66,7 @@ pub(super) fn insert(
                 phone_verified: false,
                 joined_at,
                 has_foreign_tokens: false,
+                is_testing_only: false,
             });
         }
         number += 1;
@@ -73,7 +75,17 @@ pub(super) fn insert(
 }
 
 pub(super) fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
-    let User { id, username, phone, role, is_active, phone_verified, joined_at, has_foreign_tokens } = user;
+    let User {
+        id,
+        username,
+        phone,
+        role,
+        is_active,
+        phone_verified,
+        joined_at,
+        has_foreign_tokens,
+        is_testing_only,
+    } = user;
     let changed = conn.prepare_cached(UPDATE)?.execute(params![
         id,
         username,
@@ -82,7 +94,8 @@ pub(super) fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
         is_active,
         phone_verified,
         joined_at,
-        has_foreign_tokens
+        has_foreign_tokens,
+        is_testing_only
     ])?;
     one_row(changed)
 }
@@ -97,5 +110,6 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         phone_verified: row.get(5)?,
         joined_at: row.get(6)?,
         has_foreign_tokens: row.get(7)?,
+        is_testing_only: row.get(8)?,
     })
 }

@@ -52,6 +52,7 @@ fn pair(tokens: &Tokens) -> TokenPair {
         phone_verified: true,
         joined_at: now(),
         has_foreign_tokens: false,
+        is_testing_only: false,
     };
     tokens.pair(&session, &user, "a".repeat(32), now()).unwrap()
 }

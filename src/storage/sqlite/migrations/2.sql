@@ -45,3 +45,10 @@ CREATE TABLE unsent (
     count  INTEGER NOT NULL,
     PRIMARY KEY (minute, why)
 ) STRICT, WITHOUT ROWID;
+
+-- Who was only ever verified in the testing channel: registered there, and never logged in in production since.
+ALTER TABLE users ADD COLUMN testing_only INTEGER NOT NULL DEFAULT 0 CHECK (testing_only IN (0, 1));
+UPDATE users SET testing_only = 1
+WHERE id IN (SELECT user_id FROM audit WHERE event = 'user_created' AND channel = 'testing')
+AND id NOT IN (SELECT user_id FROM audit
+    WHERE event = 'authn_login_success' AND channel = 'production' AND user_id IS NOT NULL);

@@ -128,6 +128,22 @@ fn s17_sessions_of_deactivated_users_end_for_good() {
 }
 
 #[test]
+fn users_of_the_testing_channel_alone_are_known_by_the_trail() {
+    let bed = first_schema();
+    let rows = "INSERT INTO users (id, username, phone, role, phone_verified, joined_at)
+                VALUES (2, 'b', '+15550000002', 'retailer', 1, 0), (3, 'c', '+15550000003', 'retailer', 1, 0);
+                INSERT INTO audit (at, event, channel, user_id)
+                VALUES (1, 'user_created', 'testing', 2), (2, 'authn_login_success', 'testing', 2),
+                       (3, 'user_created', 'testing', 3), (4, 'authn_login_success', 'production', 3),
+                       (5, 'authn_login_success', 'production', NULL)";
+    bed.stranger().execute_batch(rows).unwrap();
+    let conn = migrate(&bed, MIGRATIONS).unwrap();
+    let mut statement = conn.prepare("SELECT id FROM users WHERE testing_only = 1").unwrap();
+    let ids: Vec<i64> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(ids, [2], "what the trail does not tell of counts as production");
+}
+
+#[test]
 fn nothing_missing_makes_no_backup() {
     let bed = first_schema();
     drop(migrate(&bed, GOOD).unwrap());

@@ -22,6 +22,7 @@ fn users_are_read_as_they_were_written() {
         phone_verified: true,
         role: "admin".into(),
         has_foreign_tokens: true,
+        is_testing_only: true,
         ..new
     };
     tx.update_user(&changed).unwrap();
