@@ -149,7 +149,7 @@ impl Edge {
         let mut response = match self.pass(request, &id, client, &mut line).await {
             Ok(response) => response,
             Err(Fault::Told(error)) => {
-                line.code = Some(error.code());
+                line.refuse(&error);
                 error.render(&id, form)
             }
             Err(Fault::Abandoned) => {

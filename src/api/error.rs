@@ -225,6 +225,8 @@ pub struct ApiError {
     retry_after: Option<Duration>,
     allow: Option<Cow<'static, str>>,
     rates: RateHeaders,
+    /// Whether it is the input's form that was refused.
+    is_input: bool,
 }
 
 impl ApiError {
@@ -236,13 +238,29 @@ impl ApiError {
             retry_after: None,
             allow: None,
             rates: RateHeaders::NONE,
+            is_input: matches!(
+                code,
+                ErrorCode::InvalidPhoneNumber
+                    | ErrorCode::BadRequest
+                    | ErrorCode::PayloadTooLarge
+                    | ErrorCode::UnsupportedMediaType
+            ),
         }
     }
 
     /// 400: the number has the right form, and no text message can reach it.
     pub fn unreachable_number() -> Self {
         let sentence = "This number cannot receive text messages. Please use a mobile number that can.";
-        Self { sentence: Cow::Borrowed(sentence), ..Self::new(ErrorCode::InvalidPhoneNumber) }
+        Self {
+            sentence: Cow::Borrowed(sentence),
+            is_input: false,
+            ..Self::new(ErrorCode::InvalidPhoneNumber)
+        }
+    }
+
+    /// 400: told as a wrong code, though it has not the form of one.
+    pub fn not_a_code() -> Self {
+        Self { is_input: true, ..Self::new(ErrorCode::InvalidOtp) }
     }
 
     /// 400: what is wrong, in plain words.
@@ -296,6 +314,11 @@ impl ApiError {
     /// Which failure it is.
     pub const fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// Whether the form of the input was refused, and nothing else was looked at.
+    pub const fn is_input(&self) -> bool {
+        self.is_input
     }
 
     const fn retry_after(mut self, wait: Duration) -> Self {

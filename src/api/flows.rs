@@ -20,7 +20,8 @@ impl From<AuthError> for ApiError {
         match error {
             AuthError::InvalidPhone => Self::unreachable_number(),
             AuthError::CountryNotAllowed => ErrorCode::CountryNotAllowed.into(),
-            AuthError::InvalidOtp | AuthError::NotACode => ErrorCode::InvalidOtp.into(),
+            AuthError::InvalidOtp => ErrorCode::InvalidOtp.into(),
+            AuthError::NotACode => Self::not_a_code(),
             AuthError::UserNotFound => ErrorCode::UserNotFound.into(),
             AuthError::AccountDisabled => ErrorCode::AccountDisabled.into(),
             AuthError::TokenInvalid => ErrorCode::TokenInvalid.into(),

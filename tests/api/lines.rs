@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::logs::{self, Sink};
-use crate::support::{App, PHONE, REQUEST, STATUS};
+use crate::support::{Answer, App, PHONE, REQUEST, STATUS, VERIFY};
 use crate::twilio::Answer as Twilio;
 
 fn events(log: &Sink) -> Vec<String> {
@@ -62,6 +62,41 @@ async fn s34_the_name_that_a_trusted_proxy_gave_a_request_stands_beside_ours() {
     let untrusting = App::with(&[("FRESHK_SERVER__TRUSTED_PROXIES", "192.0.2.1")]).await;
     let ours = ask(&untrusting, "forged").await;
     assert!(of(&ours).get("proxy_request_id").is_none());
+}
+
+#[tokio::test]
+async fn s38_each_refused_input_is_told_as_such() {
+    let name = "s38_each_refused_input_is_told_as_such";
+    let Some(log) = logs::catch(module_path!(), name, "info") else { return };
+    let app = App::start().await;
+    app.request(PHONE).await;
+    let verify = |otp: Value| json!({ "phone_number": PHONE, "otp": otp });
+    let last = || {
+        let records = log.records();
+        records.into_iter().rfind(|record| record["message"] == "request").unwrap()
+    };
+    let big = "x".repeat(20_000);
+    for (path, body, code) in [
+        (REQUEST, json!({ "phone_number": "nonsense" }), "invalid_phone_number"),
+        (REQUEST, json!({}), "bad_request"),
+        (REQUEST, json!({ "phone_number": big }), "payload_too_large"),
+        (VERIFY, verify(json!("12")), "invalid_otp"),
+        (VERIFY, verify(json!(12)), "bad_request"),
+    ] {
+        let answer = app.post(path, &body).await;
+        let record = last();
+        assert_eq!((answer.code().as_str(), &record["code"]), (code, &json!(code)));
+        assert_eq!(record["event"], "input_validation_fail", "{record}");
+        assert_eq!(record["request_id"], answer.header("x-request-id"));
+    }
+    let untyped = Answer::of(app.build(Method::POST, REQUEST).body("x")).await;
+    assert_eq!((untyped.status, &last()["event"]), (415, &json!("input_validation_fail")));
+    // A wrong code has the form of one, and a number that gets no SMS that of a number.
+    app.verify(PHONE, &app.wrong_code(PHONE)).await;
+    assert!(last().get("event").is_none(), "{}", last());
+    app.twilio.always(Twilio::Error { http: 400, code: 21614, message: "landline" });
+    assert_eq!(app.request("+19990000001").await.code(), "invalid_phone_number");
+    assert!(last().get("event").is_none(), "{}", last());
 }
 
 #[tokio::test]

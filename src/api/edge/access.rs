@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use poem::http::{Method, StatusCode};
 
-use crate::api::error::ErrorCode;
+use crate::api::error::{ApiError, ErrorCode};
 use crate::domain::ClientAddress;
 use crate::metrics::{Metrics, RouteMeter};
 
@@ -20,12 +20,20 @@ pub(super) struct Line<'a> {
     client: ClientAddress,
     pub(super) route: &'a str,
     pub(super) meter: &'a RouteMeter,
-    pub(super) code: Option<ErrorCode>,
+    code: Option<ErrorCode>,
+    /// In the words of the OWASP logging vocabulary.
+    event: Option<&'static str>,
 }
 
 impl<'a> Line<'a> {
     pub(super) fn new(method: &Method, client: ClientAddress, unmatched: &'a RouteMeter) -> Self {
-        Self { method: known(method), client, route: UNKNOWN, meter: unmatched, code: None }
+        Self { method: known(method), client, route: UNKNOWN, meter: unmatched, code: None, event: None }
+    }
+
+    /// Notes why the request was refused.
+    pub(super) fn refuse(&mut self, error: &ApiError) {
+        self.code = Some(error.code());
+        self.event = error.is_input().then_some("input_validation_fail");
     }
 
     pub(super) fn count(&self, metrics: &Metrics, status: StatusCode, latency: Duration) {
@@ -49,6 +57,7 @@ impl<'a> Line<'a> {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
+                    event = self.event,
                     method = self.method,
                     route = self.route,
                     status = status.as_u16(),
