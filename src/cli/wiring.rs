@@ -93,6 +93,7 @@ pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
     let mut options = OpenOptions::new(config.database.url.path(), clock.now());
     options.first_user_id = config.users.first_id;
     options.make = Make::UnlessLost { backup: config.backup.dir.as_deref().and_then(backups::latest) };
+    options.raise_user_ids = config.users.first_id_is_set;
     options
 }
 

@@ -115,6 +115,11 @@ impl<'a> Reader<'a> {
         self.values.get(key).map(|(_, origin)| origin)
     }
 
+    /// Whether a key has a value of its own.
+    pub(super) fn is_set(&self, key: &Key) -> bool {
+        self.origin(key).is_some_and(|origin| !origin.starts_with("default"))
+    }
+
     /// Whether something is wrong with a key already; a rule between keys is judged only while each is good alone.
     pub(super) fn is_faulty(&self, key: &Key) -> bool {
         self.findings.faults.iter().any(|fault| fault.key == key.name)

@@ -51,7 +51,7 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(config.log.format, log::LogFormat::Json);
     assert_eq!((config.limits.flood_per_second, config.limits.flood_burst), (50, 100));
     assert_eq!((config.tokens.reuse_grace, config.tokens.max_sessions), (Duration::from_mins(1), 10));
-    assert_eq!(config.users.first_id, 1);
+    assert_eq!((config.users.first_id, config.users.first_id_is_set), (1_000_000_001, false));
     let sms::Provider::Twilio(twilio) = &config.sms.provider else { panic!("not Twilio") };
     assert_eq!(twilio.base_url.as_str(), "https://api.twilio.com");
     assert_eq!(twilio.sender, twilio::Sender::Number("+15005550006".to_owned()));

@@ -15,8 +15,26 @@ pub struct Users {
     pub roles: Vec<String>,
     /// The least id of a new user.
     pub first_id: i64,
+    /// Whether `first_id` is set: then a database that has users counts on from there too.
+    pub first_id_is_set: bool,
     /// How long a user who never verified is kept.
     pub unverified_retention: Duration,
+}
+
+impl Users {
+    /// The id of the next new user, where `last` is the highest that was ever given.
+    pub fn next_id(&self, last: Option<i64>) -> i64 {
+        match last {
+            Some(last) if self.first_id_is_set => self.first_id.max(last + 1),
+            Some(last) => last + 1,
+            None => self.first_id,
+        }
+    }
+
+    /// Whether ids from `next` on may be those of a Django project's own users, and nobody has said that they may.
+    pub fn may_collide(&self, next: i64) -> bool {
+        !self.first_id_is_set && next < self.first_id
+    }
 }
 
 /// `[phone]`
@@ -33,6 +51,9 @@ pub struct Privacy {
     pub conceal_accounts: bool,
 }
 
+/// Fits a 32-bit key, and no sequence of Django's comes there.
+const DEFAULT_FIRST_ID: &str = "1000000001";
+
 const ROLE: &str = "names of at most 64 characters, without spaces or commas";
 
 static DEFAULT_ROLE: Key = Key::new(
@@ -46,8 +67,9 @@ static FIRST_ID: Key = Key::new(
     "users.first_id",
     // Beyond 2^53 - 1 a number in JSON is no longer exact everywhere (RFC 8259 §6).
     Kind::Number { min: 1, max: 9_007_199_254_740_991 },
-    "1",
-    "The least id of a new user: beside a Django project, a number above all of its ids.",
+    DEFAULT_FIRST_ID,
+    "The least id of a new user: far above the ids that a Django project gives, so that nobody has a superuser's. Unless it is \
+     set, a database that has users already goes on counting.",
 );
 static UNVERIFIED: Key = Key::new(
     "users.unverified_retention",
@@ -92,6 +114,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Users {
         default_role,
         roles,
         first_id: reader.number(&FIRST_ID),
+        first_id_is_set: reader.is_set(&FIRST_ID),
         unverified_retention: reader.duration(&UNVERIFIED),
     }
 }

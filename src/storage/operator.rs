@@ -99,6 +99,8 @@ pub trait OperatorView {
     fn user_by_username(&self, username: &str) -> Stored<Option<User>>;
     /// Users in the order of their ids.
     fn users_after(&self, after: UserId, rows: usize) -> Stored<Vec<User>>;
+    /// The highest id that a user was ever given, or that is kept from being given: new ones are above it.
+    fn last_user_id(&self) -> Stored<Option<UserId>>;
     /// Sessions in the order of their ids, ended or not.
     fn sessions_after(&self, after: Option<&SessionId>, rows: usize) -> Stored<Vec<Session>>;
     /// Challenges, the newest first.

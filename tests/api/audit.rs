@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::logs;
-use crate::support::{Answer, App, PHONE};
+use crate::support::{Answer, App, FIRST_ID, PHONE};
 use crate::twilio::{self, AUTH_TOKEN, SignedCallback, signed_callback};
 
 const MASKED: &str = "+12******90";
@@ -66,24 +66,27 @@ async fn s35_each_flow_leaves_its_rows() {
     let sent = app.request_from(ip, PHONE).await;
     let lines =
         told(&app, &mut known, "production", &sent, &["authn_code_requested", "user_created", "sms_sent"]);
-    assert_eq!(lines.iter().map(|line| line.user).collect::<Vec<_>>(), [None, Some(1), Some(1)]);
+    assert_eq!(
+        lines.iter().map(|line| line.user).collect::<Vec<_>>(),
+        [None, Some(FIRST_ID), Some(FIRST_ID)]
+    );
 
     let wrong = app.verify_from(ip, PHONE, &app.wrong_code(PHONE)).await;
     let lines = told(&app, &mut known, "production", &wrong, &["authn_login_fail"]);
-    assert_eq!((lines[0].user, &lines[0].session), (Some(1), &None));
+    assert_eq!((lines[0].user, &lines[0].session), (Some(FIRST_ID), &None));
 
     let login = app.verify_from(ip, PHONE, &app.code(PHONE)).await;
     let events = ["authn_login_success", "session_created", "authn_token_created"];
     let session: String = app.sql().query_row("SELECT id FROM sessions", [], |row| row.get(0)).unwrap();
     for line in told(&app, &mut known, "production", &login, &events) {
-        assert_eq!((line.user, line.session.as_ref()), (Some(1), Some(&session)), "{line:?}");
+        assert_eq!((line.user, line.session.as_ref()), (Some(FIRST_ID), Some(&session)), "{line:?}");
     }
 
     let access = login.json()["access"].as_str().unwrap().to_owned();
     let resend = app.build(reqwest::Method::POST, crate::support::RESEND).header("x-forwarded-for", ip);
     let another = Answer::of(resend.bearer_auth(&access)).await;
     let lines = told(&app, &mut known, "production", &another, &["authn_code_requested", "sms_sent"]);
-    assert!(lines.iter().all(|line| line.user == Some(1)));
+    assert!(lines.iter().all(|line| line.user == Some(FIRST_ID)));
 
     for _ in 0..4 {
         app.verify_from(ip, PHONE, &app.wrong_code(PHONE)).await;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, App, PHONE, REQUEST, STATUS, VERIFY};
+use crate::support::{Answer, App, FIRST_ID, PHONE, REQUEST, STATUS, VERIFY};
 
 #[tokio::test]
 async fn a_phone_logs_in() {
@@ -18,7 +18,7 @@ async fn a_phone_logs_in() {
     assert_eq!(login.status, 200, "{}", login.text);
     let body = login.json();
     let user = json!({
-        "id": 1, "username": "user_1234567890", "phone_number": PHONE, "role": "retailer", "phone_verified": true,
+        "id": FIRST_ID, "username": "user_1234567890", "phone_number": PHONE, "role": "retailer", "phone_verified": true,
     });
     assert_eq!(body["user"], user);
     assert_eq!(body["message"], "Authentication successful");
@@ -32,7 +32,7 @@ async fn a_phone_logs_in() {
     assert_eq!(status.status, 200, "{}", status.text);
     let told = json!({
         "authenticated": true,
-        "user": { "id": 1, "username": "user_1234567890", "phone_number": PHONE, "role": "retailer" },
+        "user": { "id": FIRST_ID, "username": "user_1234567890", "phone_number": PHONE, "role": "retailer" },
         "phone_verified": true,
         "account_active": true,
     });

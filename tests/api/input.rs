@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, App, PHONE, REQUEST, RESEND, STATUS, VERIFY};
+use crate::support::{Answer, App, FIRST_ID, PHONE, REQUEST, RESEND, STATUS, VERIFY};
 
 fn off() -> [(&'static str, &'static str); 2] {
     [("FRESHK_LIMITS__IP", "0"), ("FRESHK_LIMITS__FLOOD_PER_SECOND", "0")]
@@ -234,7 +234,7 @@ async fn s11_unknown_fields_are_ignored_and_never_stored() {
     assert_eq!(app.post(REQUEST, &body).await.status, 200);
     body["otp"] = json!(app.code(PHONE));
     let login = app.post(VERIFY, &body).await.json();
-    assert_eq!((&login["user"]["role"], &login["user"]["id"]), (&json!("retailer"), &json!(1)));
+    assert_eq!((&login["user"]["role"], &login["user"]["id"]), (&json!("retailer"), &json!(FIRST_ID)));
     for file in ["test.db", "test.db-wal"] {
         let bytes = std::fs::read(app.database().with_file_name(file)).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains(marker), "{file}");

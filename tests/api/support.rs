@@ -23,6 +23,8 @@ use crate::twilio::{ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, NUMBER};
 
 pub(crate) const SECRET: &str = "a secret for tests, of more than thirty-two bytes";
 pub(crate) const PHONE: &str = "+1234567890";
+/// The id of the first user, by default.
+pub(crate) const FIRST_ID: i64 = 1_000_000_001;
 pub(crate) const REQUEST: &str = "/api/mobile/auth/production/request/";
 pub(crate) const VERIFY: &str = "/api/mobile/auth/production/verify/";
 pub(crate) const RESEND: &str = "/api/mobile/auth/production/resend/";

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, App, PHONE, SECRET};
+use crate::support::{Answer, App, FIRST_ID, PHONE, SECRET};
 
 const CODE: &str = "604927";
 const DAY: Duration = Duration::from_hours(24);
@@ -162,7 +162,10 @@ async fn taken_back_while_an_sms_is_under_way_it_leaves_nobody_waiting() {
 async fn a_user_s_number_is_refused_unless_meant_and_its_sent_codes_stay_good() {
     let app = App::start().await;
     app.request(PHONE).await;
-    assert_eq!(name(&app, PHONE, DAY, false).await, Err(TestNumberRefusal::User(freshk::domain::UserId(1))));
+    assert_eq!(
+        name(&app, PHONE, DAY, false).await,
+        Err(TestNumberRefusal::User(freshk::domain::UserId(FIRST_ID)))
+    );
     name(&app, PHONE, DAY, true).await.unwrap();
     let login = app.verify(PHONE, &app.code(PHONE)).await;
     assert_eq!(login.status, 200);
@@ -189,12 +192,12 @@ async fn s35_with_its_user_it_goes_and_the_trail_tells() {
     app.log_in_for_test().await;
     let (operator, store) = (operator(&app), app.service().store);
     let delete = store.write(move |tx| {
-        let user = tx.user(freshk::domain::UserId(1))?.unwrap();
+        let user = tx.user(freshk::domain::UserId(FIRST_ID))?.unwrap();
         operator.delete(tx, &user).map(drop)
     });
     delete.await.unwrap();
     assert_eq!(app.count("SELECT count(*) FROM test_numbers"), 0);
-    let told = "SELECT event FROM audit WHERE user_id = 1 AND phone IS NULL AND phone_hash IS NULL \
+    let told = "SELECT event FROM audit WHERE user_id = 1000000001 AND phone IS NULL AND phone_hash IS NULL \
                 AND event IN ('test_number_removed', 'user_deleted') ORDER BY id";
     assert_eq!(app.words(told), ["test_number_removed", "user_deleted"]);
     assert_eq!(app.count("SELECT count(*) FROM audit WHERE phone IS NOT NULL OR phone_hash IS NOT NULL"), 0);

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Sha256, Sha384};
 
-use crate::support::{Answer, App, PHONE, RESEND, SECRET, STATUS, until};
+use crate::support::{Answer, App, FIRST_ID, PHONE, RESEND, SECRET, STATUS, until};
 
 const OTHER: &str = "+1234567891";
 const OLD: &str = "an old secret for tests of more than thirty-two bytes";
@@ -65,7 +65,7 @@ async fn s14_s18_forged_garbled_and_foreign_tokens_are_refused() {
         signed(&claims, SECRET)
     };
     assert_eq!(app.status(&signed(&good, SECRET)).await.status, 200, "the forger knows the trade");
-    assert_eq!(app.status(&with("user_id", json!(1))).await.status, 200, "an integer is accepted");
+    assert_eq!(app.status(&with("user_id", json!(FIRST_ID))).await.status, 200, "an integer is accepted");
 
     let body = format!("{}.{}", encode(r#"{"typ":"JWT","alg":"HS384"}"#), encode(&text));
     let mac = Hmac::<Sha384>::new_from_slice(SECRET.as_bytes()).unwrap().chain_update(&body);
@@ -156,12 +156,14 @@ async fn s17_an_ended_session_and_a_deleted_user_are_out_within_a_second() {
     let (one, other) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
     let (one, other) = (one["access"].as_str().unwrap(), other["access"].as_str().unwrap());
     assert_eq!((app.status(one).await.status, app.status(other).await.status), (200, 200));
-    let end = "UPDATE sessions SET ended_at = created_at, end_reason = 'logout' WHERE user_id = 1";
-    app.sql().execute(end, []).unwrap();
+    let end = format!(
+        "UPDATE sessions SET ended_at = created_at, end_reason = 'logout' WHERE user_id = {FIRST_ID}"
+    );
+    app.sql().execute(&end, []).unwrap();
     until(|| async { app.status(one).await.status == 401 }).await;
     refused(&app, one, "token_invalid", "an ended session").await;
     assert_eq!(app.status(other).await.status, 200);
-    app.sql().execute("DELETE FROM users WHERE id = 2", []).unwrap();
+    app.sql().execute("DELETE FROM users WHERE id = ?1", [FIRST_ID + 1]).unwrap();
     until(|| async { app.status(other).await.status == 401 }).await;
     refused(&app, other, "token_invalid", "a deleted user").await;
 }

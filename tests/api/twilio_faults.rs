@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::logs;
-use crate::support::{App, PHONE};
+use crate::support::{App, FIRST_ID, PHONE};
 use crate::twilio::{Answer, FakeTwilio, NUMBER};
 
 /// Short enough to be waited for, long enough for a busy machine.
@@ -65,7 +65,7 @@ async fn left(app: &App, status: u16, code: &str, trace: &Trace, case: &str) {
 async fn code_works(app: &App, case: &str) {
     let login = app.verify(PHONE, &app.code(PHONE)).await;
     assert_eq!(login.status, 200, "{case}: {}", login.text);
-    assert_eq!(login.json()["user"]["id"], 1, "{case}");
+    assert_eq!(login.json()["user"]["id"], FIRST_ID, "{case}");
     assert_eq!(app.count("SELECT count(*) FROM users"), 1, "{case}");
 }
 

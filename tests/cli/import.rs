@@ -41,6 +41,34 @@ fn export_gives_the_file_back() {
     assert_eq!((&again["unchanged"], &again["imported"]), (&2500.into(), &0.into()));
 }
 
+/// The first user of a Django project is often its superuser, and a token names its user by id.
+#[test]
+fn new_users_get_ids_that_a_django_project_does_not_give() {
+    let by_default = |place: &Place, line: &str| {
+        let mut command = place.command(line);
+        let output = command.env_remove("FRESHK_USERS__FIRST_ID").arg("--json").output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let place = Place::new();
+    place.write("users.csv", many(3));
+    assert_eq!(by_default(&place, "user import users.csv --dry-run")["next_id"], 1_000_000_001);
+    assert_eq!(by_default(&place, "user import users.csv")["next_id"], 1_000_000_001);
+    assert_eq!(by_default(&place, "user create +1234567890")["id"], 1_000_000_001);
+    place.write("high.csv", "id,phone_number\n2000000000,+15559999999\n");
+    assert_eq!(by_default(&place, "user import high.csv")["next_id"], 2_000_000_001_i64, "in any case");
+
+    let before = Place::new();
+    assert_eq!(before.json("user create +1234567891")["id"], 1);
+    assert_eq!(by_default(&before, "user create +1234567890")["id"], 2, "it goes on counting");
+    before.write("users.csv", many(3));
+    assert_eq!(by_default(&before, "user import users.csv --skip-bad")["next_id"], 10);
+    let chosen =
+        before.command("user create +1234567892 --json").env("FRESHK_USERS__FIRST_ID", "500").output();
+    let user: serde_json::Value = serde_json::from_slice(&chosen.unwrap().stdout).unwrap();
+    assert_eq!(user["id"], 500);
+}
+
 #[test]
 fn a_dry_run_writes_nobody() {
     let place = Place::new();
@@ -71,7 +99,9 @@ fn every_refused_line_is_told_and_nothing_is_imported_unless_they_are_skipped() 
     let skipped = place.good("user import users.csv --skip-bad");
     assert!(skipped.starts_with("line 4: phone_number is that of line 3 too\n"), "{skipped}");
     assert!(
-        skipped.ends_with("12 lines: 2 good, 1 there already, 9 refused; 2 users imported\n"),
+        skipped.ends_with(
+            "12 lines: 2 good, 1 there already, 9 refused; 2 users imported\nnew users get ids from 79 on\n"
+        ),
         "{skipped}"
     );
     let anna = place.json("user show anna");

@@ -135,7 +135,7 @@ fn what_is_taken_in_the_file_or_in_the_database_is_told_apart() {
     );
     assert_eq!(place.count("SELECT count(*) FROM users"), 2);
     let said = place.good("user import users.csv --skip-bad");
-    assert!(said.ends_with("7 refused; 2 users imported\n"), "{said}");
+    assert!(said.ends_with("7 refused; 2 users imported\nnew users get ids from 11 on\n"), "{said}");
 }
 
 #[test]
@@ -214,7 +214,9 @@ fn what_is_no_file_of_users_is_refused_and_a_dry_run_changes_no_byte() {
     }
     let said = place.good("user import users.csv --dry-run --skip-bad");
     assert!(
-        said.ends_with("2 lines: 1 good, 0 there already, 1 refused; 0 users imported (a dry run)\n"),
+        said.ends_with(
+            "2 lines: 1 good, 0 there already, 1 refused; 0 users imported (a dry run)\nnew users get ids from 2 on\n"
+        ),
         "{said}"
     );
     assert!(database() == before);

@@ -37,6 +37,8 @@ impl Place {
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_freshk"));
         command.args(line.split_whitespace()).current_dir(self.0.path()).env_clear().stdin(Stdio::null());
+        // Short ids, as a database has that began before the default was far above Django's.
+        command.env("FRESHK_USERS__FIRST_ID", "1");
         command
     }
 

@@ -18,7 +18,10 @@ fn place() -> Place {
     place.database("old");
     place.fill(USERS);
     place.ok(&["db", "backup", "good.db"]);
-    place.sql().execute("UPDATE users SET username = 'new' WHERE id = 1", []).unwrap();
+    place
+        .sql()
+        .execute("UPDATE users SET username = 'new' WHERE id = (SELECT min(id) FROM users)", [])
+        .unwrap();
     place
 }
 
@@ -63,7 +66,8 @@ fn whole(place: &Place) -> String {
     let sql = place.sql();
     let count: u32 = sql.query_row("SELECT count(*) FROM users", [], |row| row.get(0)).unwrap();
     assert_eq!(count, USERS);
-    sql.query_row("SELECT username FROM users WHERE id = 1", [], |row| row.get(0)).unwrap()
+    sql.query_row("SELECT username FROM users WHERE id = (SELECT min(id) FROM users)", [], |row| row.get(0))
+        .unwrap()
 }
 
 #[test]
@@ -109,7 +113,10 @@ fn s31_a_restore_that_is_killed_leaves_the_old_database_or_the_new_one() {
         kill_at(&place, &["db", "restore", "good.db", "--yes"], moment, || {
             let name = whole(&place);
             assert!(name == "old" || name == "new", "{name}");
-            place.sql().execute("UPDATE users SET username = 'new' WHERE id = 1", []).unwrap();
+            place
+                .sql()
+                .execute("UPDATE users SET username = 'new' WHERE id = (SELECT min(id) FROM users)", [])
+                .unwrap();
             // The next run begins among what this one left, but for what would look like its own.
             for kept in place.files().iter().filter(|name| name.contains("before-restore")) {
                 std::fs::remove_file(place.path(kept)).unwrap();

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use crate::place::Place;
 
 fn username(place: &Place) -> String {
-    place.sql().query_row("SELECT username FROM users WHERE id = 1", [], |row| row.get(0)).unwrap()
+    place.sql().query_row("SELECT username FROM users", [], |row| row.get(0)).unwrap()
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::room;
 use crate::cli::{CliError, backups, disk, wiring};
 use crate::config::Config;
 use crate::config::backup::Backup;
+use crate::config::users::Users;
 use crate::domain::Timestamp;
 use crate::domain::time::human;
 use crate::files::{self, FileId, beside};
@@ -40,6 +41,9 @@ pub(super) fn lines(config: &Config, now: Timestamp) -> (Vec<Line>, bool) {
     let log = log_of(path);
     if is_ours && !wiring::is_missing(path) {
         lines.extend([mode(path), owner(path), wal(log)]);
+    }
+    if stands {
+        lines.push(user_ids(path, &config.users));
     }
     let bytes = path.metadata().map_or(0, |file| file.len()).saturating_add(log);
     lines.extend([room::line("free disk", path, bytes), server(path), backup(&config.backup, now)]);
@@ -168,6 +172,28 @@ fn owner(path: &Path) -> Line {
 fn may_write(directory: &Metadata, uid: u32) -> bool {
     let bit = if directory.uid() == uid { 0o200 } else { 0o022 };
     directory.mode() & bit != 0
+}
+
+/// Which ids the next users get: a Django project beside this one must not give the same.
+fn user_ids(path: &Path, users: &Users) -> Line {
+    const WHAT: &str = "user ids";
+    let last = match sqlite::look(path, |view| view.operator().last_user_id()) {
+        Ok(last) => last.map(|id| id.0),
+        Err(error) => return Line::told(WHAT, &error),
+    };
+    let next = users.next_id(last);
+    let found = format!("new users get ids from {next} on");
+    if users.may_collide(next) {
+        let first = users.first_id;
+        let found = format!("{found}, which a Django project beside this one may give to its own users");
+        Line::warn(
+            WHAT,
+            found,
+            format!("set users.first_id = {first}, or {next} if there is no such project"),
+        )
+    } else {
+        Line::ok(WHAT, found)
+    }
 }
 
 fn log_of(path: &Path) -> u64 {

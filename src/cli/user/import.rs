@@ -41,7 +41,7 @@ Examples:
   freshk user import users.jsonl --skip-bad --json > report.json
 
 Columns (the first line of a CSV file, the members of a JSON object): id, username, phone_number, role, is_active, \
-phone_verified, date_joined. Only phone_number is required. Ids are kept, and new users get ids above the highest. \
+phone_verified, date_joined. Only phone_number is required. Ids are kept; new users get ids from users.first_id on, or above the highest. \
 A line that says what the database has already is left alone, so an import can be run again. If one line is \
 refused, nothing is imported, unless --skip-bad is given.
 
@@ -81,6 +81,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
     let refused = verdicts.refused.len();
     let stops = refused > 0 && !args.skip_bad;
     let written = if stops || args.dry_run { 0 } else { import.write(&mut verdicts, args.skip_bad)? };
+    let next_id = import.next_id(verdicts.highest.filter(|_| !stops))?;
     let good = verdicts.lines - (verdicts.refused.len() + verdicts.same.len()) as u64;
     if output.json {
         output.json(&Report {
@@ -89,6 +90,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
             good,
             unchanged: verdicts.same.len(),
             imported: written,
+            next_id,
             refused: &verdicts.refused,
         })?;
     } else {
@@ -101,6 +103,9 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
             verdicts.refused.len(),
             if args.dry_run { " (a dry run)" } else { "" }
         ))?;
+        if !stops {
+            output.text(&format!("new users get ids from {next_id} on\n"))?;
+        }
     }
     if stops {
         return Err(CliError::Refused(format!(
@@ -118,6 +123,8 @@ struct Report<'a> {
     good: u64,
     unchanged: usize,
     imported: usize,
+    /// The id that the next new user gets.
+    next_id: i64,
     refused: &'a [Refused],
 }
 
@@ -139,6 +146,12 @@ fn rules(beside: &Beside) -> Rules {
 }
 
 impl Import<'_> {
+    /// The id that the next new user gets, once the file is imported whose highest id is `highest`.
+    fn next_id(&self, highest: Option<i64>) -> Result<i64, CliError> {
+        let last = self.beside.read(|view| view.operator().last_user_id())?.map(|id| id.0);
+        Ok(self.beside.config.users.next_id(last.max(highest)))
+    }
+
     /// Judges every line, telling of those that are refused as it goes.
     fn check(&mut self, output: &mut Output) -> Result<Verdicts, CliError> {
         let (mut lines, bar) = self.open("checking")?;

@@ -13,6 +13,7 @@ use super::connect::{self, Bounds, PageLimit, Role, log_of};
 use super::lock;
 use super::migrate::{self, Migration};
 use super::open_error::{OpenError, file_error, sqlite_error};
+use super::users;
 use crate::domain::Timestamp;
 use crate::files::{self, Owner, PRIVATE};
 
@@ -38,6 +39,8 @@ pub struct OpenOptions {
     pub path: PathBuf,
     /// New users' ids start here (`users.first_id`), or above the highest ever given.
     pub first_user_id: i64,
+    /// Whether a database that has had users counts on from `first_user_id` too, where that is higher.
+    pub raise_user_ids: bool,
     /// Whether an older schema is brought up to date, after a backup, or refused. Only who holds the
     /// [`ServeLock`](super::ServeLock) should: a server of an older version would not know the new schema.
     pub migrate: bool,
@@ -59,6 +62,7 @@ impl OpenOptions {
         Self {
             path,
             first_user_id: 1,
+            raise_user_ids: true,
             migrate: true,
             make: Make::UnlessLost { backup: None },
             rescues: false,
@@ -159,7 +163,7 @@ pub(super) fn open(options: &OpenOptions) -> Result<(Connection, PathBuf), OpenE
         migrate::run(&conn, &path, migrations, options.now)?;
     }
     touch_tables(&conn).map_err(told)?;
-    start_ids_at(&conn, options.first_user_id).map_err(told)?;
+    start_ids_at(&conn, options).map_err(told)?;
     Ok((conn, path))
 }
 
@@ -278,14 +282,10 @@ fn touch_tables(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Raises the number from which AUTOINCREMENT counts; it never goes back.
-fn start_ids_at(conn: &Connection, first: i64) -> rusqlite::Result<()> {
-    let before = first.saturating_sub(1);
-    let reached: i64 = conn.query_row(
-        "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'users'), 0)",
-        [],
-        |row| row.get(0),
-    )?;
-    if reached >= before {
+fn start_ids_at(conn: &Connection, options: &OpenOptions) -> rusqlite::Result<()> {
+    let before = options.first_user_id.saturating_sub(1);
+    let reached = users::last_id(conn)?.map_or(0, |id| id.0);
+    if reached >= before || (reached > 0 && !options.raise_user_ids) {
         return Ok(());
     }
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;

@@ -53,6 +53,10 @@ impl OperatorView for SqliteTx<'_> {
         self.run(|conn| users::after(conn, after, count(rows)))
     }
 
+    fn last_user_id(&self) -> Stored<Option<UserId>> {
+        self.run(users::last_id)
+    }
+
     fn sessions_after(&self, after: Option<&SessionId>, rows: usize) -> Stored<Vec<Session>> {
         self.run(|conn| sessions::after(conn, after.map_or("", SessionId::as_str), count(rows)))
     }

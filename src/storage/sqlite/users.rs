@@ -27,6 +27,8 @@ const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUE
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
      phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9 WHERE id = ?1";
 
+const LAST_ID: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'users' AND seq > 0";
+
 pub(super) fn by_id(conn: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
     conn.prepare_cached(BY_ID)?.query_row([id], user).optional()
 }
@@ -41,6 +43,11 @@ pub(super) fn by_username(conn: &Connection, username: &str) -> rusqlite::Result
 
 pub(super) fn after(conn: &Connection, after: UserId, rows: i64) -> rusqlite::Result<Vec<User>> {
     conn.prepare_cached(AFTER)?.query_map(params![after, rows], user)?.collect()
+}
+
+/// The highest id that was ever given, or kept from being given.
+pub(super) fn last_id(conn: &Connection) -> rusqlite::Result<Option<UserId>> {
+    conn.prepare_cached(LAST_ID)?.query_row([], |row| row.get(0)).optional()
 }
 
 /// The name of a new user is its phone's; one that an import or a change of phone took gets a number.

@@ -69,6 +69,15 @@ fn a_database_that_will_not_do() {
     set_up.assert_ok(&[]);
 }
 
+/// A database that began before the default was far above Django's own ids.
+#[test]
+fn ids_that_a_django_project_may_give_too() {
+    let set_up = SetUp::good();
+    set_up.place.sql().execute_batch("UPDATE sqlite_sequence SET seq = 1000 WHERE name = 'users'").unwrap();
+    set_up.assert_only(&[], "warn user ids", "set users.first_id = 1000000001");
+    set_up.assert_ok(&[("FRESHK_USERS__FIRST_ID", "1001")]);
+}
+
 #[test]
 fn a_database_that_another_process_keeps_to_itself() {
     let set_up = SetUp::good();

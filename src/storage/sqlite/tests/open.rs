@@ -163,6 +163,20 @@ fn ids_start_where_they_should_and_are_never_reused() {
 }
 
 #[test]
+fn a_database_that_has_had_users_goes_on_counting_unless_it_is_told_otherwise() {
+    let bed = Bed::new();
+    let default = |first_user_id| OpenOptions { first_user_id, raise_user_ids: false, ..bed.options() };
+    let join = |options: &OpenOptions, number| {
+        let (conn, _) = open(options).unwrap();
+        users::insert(&conn, &phone(number), "retailer", START).unwrap().id.0
+    };
+    assert_eq!(join(&default(5000), 1), 5000, "nobody was there");
+    assert_eq!(join(&default(9000), 2), 5001);
+    let chosen = OpenOptions { first_user_id: 9000, ..bed.options() };
+    assert_eq!(join(&chosen, 3), 9000);
+}
+
+#[test]
 fn an_old_schema_is_refused_where_it_must_not_change() {
     const STEPS: &[Migration] = &[Migration { version: 2, sql: "" }];
     let bed = Bed::new();
