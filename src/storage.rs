@@ -5,6 +5,7 @@
 //! wrong guess) is an `Ok` value and commits; `Err` is a fault and rolls the closure back alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
@@ -222,12 +223,13 @@ pub trait Engine: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Store {
     engine: Arc<dyn Engine>,
+    failed_writes: Arc<AtomicU64>,
 }
 
 impl Store {
     /// Puts the seam before an engine.
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine }
+        Self { engine, failed_writes: Arc::default() }
     }
 
     /// Runs `closure` in a transaction and answers after its commit. Once queued it runs even if the caller goes away.
@@ -241,7 +243,16 @@ impl Store {
     {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.engine.submit(Box::new(Write { closure: Some(closure), outcome: None, reply }))?;
-        answer.await.unwrap_or(Err(Fault::Unavailable))
+        let written = answer.await.unwrap_or(Err(Fault::Unavailable));
+        if matches!(written, Err(Fault::Unavailable)) {
+            self.failed_writes.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    /// Grows by one whenever a write finds the database unavailable.
+    pub fn failed_writes(&self) -> u64 {
+        self.failed_writes.load(Ordering::Relaxed)
     }
 
     /// Runs `closure` on a snapshot.

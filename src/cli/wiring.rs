@@ -2,7 +2,8 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
@@ -175,13 +176,14 @@ pub fn build(
         metrics: metrics.clone(),
     });
     let database = engine.identity();
+    let readiness = readiness(&store, clock.clone());
     let operations = ops::endpoint(
         page(config, &metrics, engine, breaker, clock.clone()),
-        readiness(&store),
+        readiness.clone(),
         random.clone(),
         &database,
     );
-    let surroundings = Surroundings { store: store.clone(), clock, random, metrics: metrics.clone(), jwks };
+    let surroundings = Surroundings { readiness, clock, random, metrics: metrics.clone(), jwks };
     let endpoint = endpoint(config, &auth, is_signed, surroundings)?;
     Ok(Service { auth, store, endpoint, operations, metrics })
 }
@@ -232,19 +234,36 @@ pub fn server_settings(config: &Config) -> ServerSettings {
 
 /// What the edge needs beside the flows.
 struct Surroundings {
-    store: Store,
+    readiness: Readiness,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     metrics: Metrics,
     jwks: Option<String>,
 }
 
-/// Ready is who can write.
-fn readiness(store: &Store) -> Readiness {
+/// How long it is believed that the disk has room, unless a write fails meanwhile.
+const ROOM_PROVEN: Duration = Duration::from_secs(30);
+
+/// Ready is who can write. A transaction without a row shows that, but for a full disk: only rows show it, so some are
+/// written now and then.
+fn readiness(store: &Store, clock: Arc<dyn Clock>) -> Readiness {
     let store = store.clone();
+    // Until when there is room, and how many writes had failed when that was shown.
+    let proven = Arc::new(Mutex::new(None));
     Arc::new(move || {
-        let store = store.clone();
-        Box::pin(async move { store.write(|tx| tx.prove_room()).await.is_ok() })
+        let (store, proven, now) = (store.clone(), proven.clone(), clock.now());
+        Box::pin(async move {
+            let failed = store.failed_writes();
+            let known = *proven.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.is_some_and(|(until, before)| now < until && failed == before) {
+                return store.write(|_| Ok(())).await.is_ok();
+            }
+            let has_room = store.write(|tx| tx.prove_room()).await.is_ok();
+            if has_room {
+                *proven.lock().unwrap_or_else(PoisonError::into_inner) = Some((now + ROOM_PROVEN, failed));
+            }
+            has_room
+        })
     })
 }
 
@@ -273,7 +292,7 @@ fn endpoint(
     is_signed: SignatureCheck,
     surroundings: Surroundings,
 ) -> Result<BoxEndpoint<'static, Response>, WiringError> {
-    let Surroundings { store, clock, random, metrics, jwks } = surroundings;
+    let Surroundings { readiness, clock, random, metrics, jwks } = surroundings;
     let server = &config.server;
     let header: HeaderName = server.forwarded_header.parse().map_err(|_| WiringError::ForwardedHeader)?;
     let flood = FloodGuard::new(config.limits.flood_per_second, config.limits.flood_burst);
@@ -282,7 +301,7 @@ fn endpoint(
         clock: clock.clone(),
         flood: Arc::new(move |address| flood.admit(address).err()),
         client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock.clone(), metrics.clone()),
-        readiness: readiness(&store),
+        readiness,
         jwks,
         metrics,
     };

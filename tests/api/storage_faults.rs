@@ -1,5 +1,7 @@
 //! S19, S30, S32: a database that fails is never a yes, and what was broken mends itself.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -46,6 +48,24 @@ async fn s30_a_full_disk_buys_no_sms_without_its_quota_row_and_mends_itself() {
     assert_eq!(app.verify("+18880000001", &app.code("+18880000001")).await.status, 200);
     let check: String = app.sql().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
+}
+
+/// A probe comes round every few seconds, for months.
+#[tokio::test]
+async fn asking_whether_it_is_ready_writes_next_to_nothing() {
+    let app = App::with(&[("FRESHK_LIMITS__FLOOD_PER_SECOND", "0")]).await;
+    let written = |app: &App| std::fs::metadata(app.database().with_file_name("test.db-wal")).unwrap().len();
+    assert_eq!(ready(&app).await.status, 200);
+    let before = written(&app);
+    for _ in 0..20 {
+        assert_eq!(ready(&app).await.status, 200);
+        assert_eq!(app.operations("/health/ready").await.0, 200);
+        app.clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(written(&app), before);
+    app.clock.advance(Duration::from_secs(10));
+    assert_eq!(ready(&app).await.status, 200);
+    assert!(written(&app) > before, "now and then it is tried whether there is room");
 }
 
 #[tokio::test]
