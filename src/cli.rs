@@ -93,6 +93,7 @@ pub struct Global {
         long,
         value_name = "URL",
         global = true,
+        value_parser = not_empty,
         help = "The database, such as sqlite:///var/lib/freshk/freshk.db"
     )]
     pub database: Option<String>,
@@ -102,6 +103,17 @@ pub struct Global {
     /// Show phone numbers in full
     #[arg(long, global = true)]
     pub show_phones: bool,
+    /// Do not ask before what cannot be undone
+    #[arg(long, global = true)]
+    pub yes: bool,
+}
+
+/// A flag that is given has a value: an empty one would silently mean the configured one.
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty: give a value, or leave the flag out".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// The commands.
@@ -171,7 +183,9 @@ pub enum CliError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The database failed.
-    #[error("the database failed: {0}\nsee the log above for the cause, and check the disk")]
+    #[error(
+        "the database failed: {0}\nsee the log above for the cause: free some room where the disk is full"
+    )]
     Database(AuthError),
     /// A number that the configuration names cannot be a test number.
     #[error("sms.test_numbers: {0}")]
@@ -226,8 +240,8 @@ pub enum CliError {
     Missing(PathBuf),
     /// The database failed under a command.
     #[error(
-        "the database failed: {0}; nothing was changed\nsee the line above for the cause: stop the process that has it \
-         locked, or mend the disk, and try again"
+        "the database failed: {0}; nothing was changed\nsee the line above for the cause: where it is locked stop the \
+         process that has it, where the disk is full free some room; then try again"
     )]
     Storage(#[from] crate::storage::Fault),
     /// There is no working directory.

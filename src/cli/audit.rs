@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use super::beside::{Beside, PAGE};
-use super::output::Output;
+use super::output::{Listed, Output};
 use super::when::When;
 use super::{CliError, Global, output, when};
 use crate::domain::audit::AuditEvent;
@@ -48,9 +48,12 @@ pub struct ListArgs {
     /// Only those since: a duration such as 2h, or an instant such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
-    /// At most so many of the latest
+    /// At most so many of the latest; with --after, of the first after that line
     #[arg(long, default_value_t = 50)]
     limit: usize,
+    /// Only those after the line with this id: the last one of an earlier list
+    #[arg(long, value_name = "ID")]
+    after: Option<i64>,
     /// Go on with what is written from now on
     #[arg(long)]
     follow: bool,
@@ -74,7 +77,12 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
     };
     // What is written after this line is shown by following, and by nothing else.
     let end = newest(&beside)?;
-    let found = latest(&beside, &filter, end, args.limit)?;
+    let found = match args.after {
+        Some(after) => following(&beside, &filter, (after, end), args.limit)?,
+        None => latest(&beside, &filter, end, args.limit)?,
+    };
+    found.tell(output.json);
+    let Listed { rows: found, total } = found;
     if args.follow {
         for line in &found {
             one(line, output)?;
@@ -83,7 +91,7 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
     }
     if output.json {
         let lines: Vec<_> = found.iter().map(document).collect();
-        return Ok(output.json(&json!({ "lines": lines }))?);
+        return Ok(output.json(&json!({ "lines": lines, "total": total }))?);
     }
     Ok(output.table(["at", "event", "user", "phone", "address", "detail"], found.iter().map(cells))?)
 }
@@ -126,30 +134,56 @@ fn newest(beside: &Beside) -> Result<i64, CliError> {
 }
 
 /// At most `limit` of the latest lines up to `end`, the oldest first.
-fn latest(beside: &Beside, filter: &Filter, end: i64, limit: usize) -> Result<Vec<AuditLine>, CliError> {
+fn latest(beside: &Beside, filter: &Filter, end: i64, limit: usize) -> Result<Listed<AuditLine>, CliError> {
     let mut found = Vec::new();
+    let mut total = 0;
     for of in &filter.of {
-        let (mut before, mut mine) = (end.saturating_add(1), 0);
-        while mine < limit {
+        let (mut before, mut mine) = (end.saturating_add(1), Listed::new());
+        loop {
             let of = of.clone();
             let page = beside.read(move |view| view.operator().audit_before(&of, before, PAGE))?;
             let Some(last) = page.last() else { break };
             before = last.id;
             // Lines are written in the order of time, but for a clock that was stepped: a whole page tells.
             let is_past = filter.since.is_some_and(|since| page.iter().all(|line| line.at < since));
-            let wanted = page.into_iter().filter(|line| filter.wants(line)).take(limit - mine);
-            let so_far = found.len();
-            found.extend(wanted);
-            mine += found.len() - so_far;
+            mine.take(page.into_iter().filter(|line| filter.wants(line)), limit);
             if is_past {
                 break;
             }
         }
+        total += mine.total;
+        found.extend(mine.rows);
     }
     found.sort_by_key(|line| std::cmp::Reverse(line.id));
     found.truncate(limit);
     found.reverse();
-    Ok(found)
+    Ok(Listed { rows: found, total })
+}
+
+/// At most `limit` of the lines after one and up to another, the oldest first.
+fn following(
+    beside: &Beside,
+    filter: &Filter,
+    (after, end): (i64, i64),
+    limit: usize,
+) -> Result<Listed<AuditLine>, CliError> {
+    let (mut found, mut total) = (Vec::new(), 0);
+    for of in &filter.of {
+        let (mut from, mut mine) = (after, Listed::new());
+        loop {
+            let of = of.clone();
+            let page = beside.read(move |view| view.operator().audit_after(&of, from, PAGE))?;
+            let page: Vec<_> = page.into_iter().filter(|line| line.id <= end).collect();
+            let Some(last) = page.last() else { break };
+            from = last.id;
+            mine.take(page.into_iter().filter(|line| filter.wants(line)), limit);
+        }
+        total += mine.total;
+        found.extend(mine.rows);
+    }
+    found.sort_by_key(|line| line.id);
+    found.truncate(limit);
+    Ok(Listed { rows: found, total })
 }
 
 /// Shows lines as they are written, until the reader has gone away or the process is told to stop.

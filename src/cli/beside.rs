@@ -9,6 +9,7 @@ use crate::auth::operator::{Operator, find_user};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Faults, Sources, dev_secret};
 use crate::domain::keys::KeyRing;
+use crate::domain::phone::mask_name;
 use crate::domain::{PhoneNumber, Timestamp, User};
 use crate::storage::sqlite::SqliteStore;
 use crate::storage::{Store, Stored, Tx, View};
@@ -166,29 +167,6 @@ impl Drop for Beside {
     }
 }
 
-/// What is still shown of a phone's digits at either end.
-const SHOWN: usize = 2;
-
-/// The fewest digits that make a phone.
-const PHONE_DIGITS: usize = 7;
-
-/// A username that holds a phone's worth of digits keeps their ends only.
-pub(super) fn mask_name(username: &str) -> String {
-    let digits = username.chars().filter(char::is_ascii_digit).count();
-    if digits < PHONE_DIGITS {
-        return username.to_owned();
-    }
-    let mut seen = 0;
-    let masked = username.chars().map(|c| {
-        if !c.is_ascii_digit() {
-            return c;
-        }
-        seen += 1;
-        if seen <= SHOWN || seen > digits - SHOWN { c } else { '*' }
-    });
-    masked.collect()
-}
-
 /// A configuration that only debug forgives, beside a database that keeps debug's own secret, is that of
 /// `serve --dev`: no other server could run with it.
 fn load(sources: &Sources) -> Result<Config, CliError> {
@@ -204,22 +182,4 @@ fn developing(sources: &Sources, faults: Faults) -> Result<Config, CliError> {
     };
     let database = loaded.config.database.url.path();
     if dev_secret::exists(database) { Ok(loaded.config) } else { Err(faults.into()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_made_of_a_phone_is_masked_and_others_are_not() {
-        for (name, shown) in [
-            ("user_1234567890", "user_12******90"),
-            ("+1234567890", "+12******90"),
-            ("123-456-7890", "12*-***-**90"),
-            ("anna1999", "anna1999"),
-            ("", ""),
-        ] {
-            assert_eq!(mask_name(name), shown);
-        }
-    }
 }

@@ -58,9 +58,6 @@ logout` ends them), and codes that were used since then may be good until they e
     Restore {
         /// The backup
         file: PathBuf,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
     },
     /// Rewrite the database without what deleted rows left
     #[command(after_long_help = "\
@@ -90,7 +87,7 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         DbCommand::Migrate => migrate(&config, &database, output),
         DbCommand::Check => check(&database, output),
         DbCommand::Backup { file } => backup(&config, &database, file.as_deref(), output),
-        DbCommand::Restore { file, yes } => restore(&database, file, *yes, output),
+        DbCommand::Restore { file } => restore(&database, file, global.yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
     }
 }

@@ -221,7 +221,7 @@ fn show(beside: &Beside, output: &mut Output, rows: &[Row]) -> Result<(), CliErr
                 })
             })
             .collect();
-        return Ok(output.json(&json!({ "limits": limits }))?);
+        return Ok(output.json(&json!({ "limits": limits, "total": limits.len() }))?);
     }
     let rows = rows.iter().map(|row| {
         [

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::beside::{Beside, PAGE};
-use super::output::Output;
+use super::output::{Listed, Output};
 use super::{CliError, Global, when};
 use crate::domain::{Challenge, ChallengeId, Timestamp};
 
@@ -62,15 +62,17 @@ pub fn run(command: &OtpCommand, global: &Global, output: &mut Output) -> Result
 
 fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize) -> Result<(), CliError> {
     let phone = phone.map(|phone| beside.phone(phone)).transpose()?;
-    let mut found: Vec<Challenge> = Vec::new();
+    let mut found: Listed<Challenge> = Listed::new();
     let mut before = ChallengeId(i64::MAX);
-    while found.len() < limit {
+    loop {
         let page = beside.read(move |view| view.operator().challenges_before(before, PAGE))?;
         let Some(last) = page.last() else { break };
         before = last.id;
-        found.extend(page.into_iter().filter(|code| phone.as_ref().is_none_or(|phone| code.phone == *phone)));
+        let wanted = |code: &Challenge| phone.as_ref().is_none_or(|phone| code.phone == *phone);
+        found.take(page.into_iter().filter(wanted), limit);
     }
-    found.truncate(limit);
+    found.tell(output.json);
+    let Listed { rows: found, total } = found;
     let now = beside.now();
     if output.json {
         let codes: Vec<_> = found
@@ -88,7 +90,7 @@ fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize)
                 })
             })
             .collect();
-        return Ok(output.json(&json!({ "codes": codes }))?);
+        return Ok(output.json(&json!({ "codes": codes, "total": total }))?);
     }
     let rows = found.iter().map(|code| {
         [

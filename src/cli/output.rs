@@ -114,6 +114,63 @@ pub fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
+/// The rows that a list shows, and how many there are.
+pub struct Listed<T> {
+    /// Those that are shown.
+    pub rows: Vec<T>,
+    /// Those that are shown, and those beyond the limit.
+    pub total: usize,
+}
+
+impl<T> Listed<T> {
+    /// None so far.
+    pub const fn new() -> Self {
+        Self { rows: Vec::new(), total: 0 }
+    }
+
+    /// The first `limit` of all.
+    pub fn first(mut all: Vec<T>, limit: usize) -> Self {
+        let total = all.len();
+        all.truncate(limit);
+        Self { rows: all, total }
+    }
+
+    /// Takes what a page brought: `limit` rows are kept, all are counted.
+    pub fn take(&mut self, page: impl IntoIterator<Item = T>, limit: usize) {
+        for row in page {
+            self.total += 1;
+            if self.rows.len() < limit {
+                self.rows.push(row);
+            }
+        }
+    }
+
+    /// Says on standard error how many there are, where not all are shown; in JSON the total is beside the list.
+    pub fn tell(&self, json: bool) {
+        let shown = self.rows.len();
+        if shown < self.total && !json {
+            note(&format!("{} of {}; --limit N shows more", grouped(shown), grouped(self.total)));
+        }
+    }
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A number with its thousands apart: `1,189`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let places = digits.len();
+    let grouped = digits.chars().enumerate().map(|(at, digit)| {
+        let begins_group = at > 0 && (places - at).is_multiple_of(3);
+        if begins_group { format!(",{digit}") } else { digit.to_string() }
+    });
+    grouped.collect()
+}
+
 /// Text that cannot steer a terminal: control characters are escaped.
 pub fn escaped(text: &str) -> String {
     text.chars()
@@ -146,6 +203,16 @@ mod tests {
         assert!(Output::new(false, Box::new(Gone)).text("x").is_ok());
         let mut output = Output::new(true, Box::new(Gone));
         assert!(output.json(&"x").is_ok() && output.is_gone());
+    }
+
+    #[test]
+    fn a_list_counts_what_it_does_not_show() {
+        let mut listed = Listed::new();
+        listed.take(0..40, 50);
+        listed.take(40..1189, 50);
+        assert_eq!((listed.rows.len(), listed.total), (50, 1189));
+        assert_eq!(Listed::first((0..60).collect(), 50).rows.len(), 50);
+        assert_eq!([7, 999, 1189, 1_234_567].map(grouped), ["7", "999", "1,189", "1,234,567"]);
     }
 
     #[test]

@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use ureq::{Agent, Body};
 
-use super::beside::mask_name;
 use super::http::{self, ANSWER_CAP};
 use super::output::{self, Output, escaped};
 use super::{CliError, Global};
 use crate::clock::Stopwatch;
 use crate::config::http_url::HttpUrl;
 use crate::domain::PhoneNumber;
+use crate::domain::phone::mask_name;
 
 /// Log in on a running server with a test number, call by call
 #[derive(Args, Debug)]

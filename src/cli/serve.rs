@@ -38,7 +38,7 @@ Examples:
   freshk serve --listen 127.0.0.1:9000      behind a proxy, on another port")]
 pub struct ServeArgs {
     /// The address and port to listen on [default: server.listen]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::not_empty)]
     pub listen: Option<String>,
     /// Development: debug on, everything else at its default unless set
     #[arg(long)]

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::beside::{Beside, PAGE};
-use super::output::Output;
+use super::output::{Listed, Output};
 use super::{CliError, Global, when};
 use crate::domain::{Session, SessionId};
 
@@ -15,11 +15,14 @@ pub enum SessionCommand {
     #[command(after_long_help = "\
 Examples:
   freshk session list --user +1234567890
-  freshk session list --json | jq '.sessions[] | select(.ip == \"203.0.113.7\") | .id'")]
+  freshk session list --limit 1000000 --json | jq '.sessions[] | select(.ip == \"203.0.113.7\") | .id'")]
     List {
         /// Only those of this user: an id, a phone or a username
         #[arg(long)]
         user: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
     },
     /// End one session
     #[command(after_long_help = "\
@@ -40,12 +43,12 @@ A running server refuses its tokens within a second.")]
 pub fn run(command: &SessionCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let beside = Beside::open(global)?;
     match command {
-        SessionCommand::List { user } => list(&beside, output, user.as_deref()),
+        SessionCommand::List { user, limit } => list(&beside, output, user.as_deref(), *limit),
         SessionCommand::Revoke { session } => revoke(&beside, output, session),
     }
 }
 
-fn list(beside: &Beside, output: &mut Output, user: Option<&str>) -> Result<(), CliError> {
+fn list(beside: &Beside, output: &mut Output, user: Option<&str>, limit: usize) -> Result<(), CliError> {
     let now = beside.now();
     let sessions = if let Some(name) = user {
         let user = beside.user(name)?.id;
@@ -60,9 +63,12 @@ fn list(beside: &Beside, output: &mut Output, user: Option<&str>) -> Result<(), 
             live.extend(page.into_iter().filter(|session| session.is_live(now)));
         }
     };
+    let listed = Listed::first(sessions, limit);
+    listed.tell(output.json);
+    let Listed { rows: sessions, total } = listed;
     if output.json {
         let sessions: Vec<_> = sessions.iter().map(document).collect();
-        return Ok(output.json(&json!({ "sessions": sessions }))?);
+        return Ok(output.json(&json!({ "sessions": sessions, "total": total }))?);
     }
     table(&sessions, output)
 }

@@ -5,7 +5,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::beside::{Beside, PAGE};
-use super::output::Output;
+use super::output::{Listed, Output};
 use super::{CliError, Global, when, wiring};
 use crate::domain::MessageId;
 use crate::domain::message::{Message, MessageState};
@@ -131,15 +131,16 @@ fn list(
         phone.as_ref().is_none_or(|phone| message.to == *phone)
             && state.is_none_or(|state| message.state == state)
     };
-    let mut found: Vec<Message> = Vec::new();
+    let mut found: Listed<Message> = Listed::new();
     let mut before = MessageId(i64::MAX);
-    while found.len() < limit {
+    loop {
         let page = beside.read(move |view| view.operator().messages_before(before, PAGE))?;
         let Some((last, _)) = page.last() else { break };
         before = last.id;
-        found.extend(page.into_iter().map(|(message, _)| message).filter(wanted));
+        found.take(page.into_iter().map(|(message, _)| message).filter(wanted), limit);
     }
-    found.truncate(limit);
+    found.tell(output.json);
+    let Listed { rows: found, total } = found;
     if output.json {
         let messages: Vec<_> = found
             .iter()
@@ -156,7 +157,7 @@ fn list(
                 })
             })
             .collect();
-        return Ok(output.json(&json!({ "messages": messages }))?);
+        return Ok(output.json(&json!({ "messages": messages, "total": total }))?);
     }
     let dash = || "-".to_owned();
     let rows = found.iter().map(|message| {

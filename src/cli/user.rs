@@ -114,9 +114,6 @@ log files and backups that were written before.")]
     Delete {
         /// An id, a phone or a username
         user: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
     },
     /// Bring users from elsewhere
     Import(import::ImportArgs),
@@ -170,7 +167,7 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
         UserCommand::Activate { user } => change::activate(&beside, output, user),
         UserCommand::Deactivate { user } => change::deactivate(&beside, output, user),
         UserCommand::Logout { user } => change::log_out(&beside, output, user),
-        UserCommand::Delete { user, yes } => change::delete(&beside, output, user, *yes),
+        UserCommand::Delete { user } => change::delete(&beside, output, user, global.yes),
         UserCommand::Export(args) => export::run(args, &beside, output),
         UserCommand::Import(_) | UserCommand::Create { .. } => Ok(()),
     }

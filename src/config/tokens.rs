@@ -202,9 +202,10 @@ fn key_file(reader: &mut Reader<'_>, algorithm: Algorithm, path: PathBuf) -> Sig
         Ok(text) => {
             if mode::gives(&path, mode::GROUP_OR_OTHERS) {
                 let path = path.display();
-                reader
-                    .findings
-                    .warn(format!("{path} holds a key and others can read it"), format!("chmod 600 {path}"));
+                reader.findings.warn(
+                    format!("{path} holds a key and others can read it"),
+                    format!("if it is yours, chmod 600 {path}"),
+                );
             }
             Signing::KeyFile { algorithm, path, text: Secret::new(text) }
         }

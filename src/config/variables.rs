@@ -91,8 +91,10 @@ fn secret_file(path: &Path, name: &str, findings: &mut Findings) -> Result<Strin
     }
     // What a container's runtime or systemd mounts is for this one program, whatever its mode says.
     if mode::gives(path, mode::OTHERS_READ) && !path.starts_with("/run") && !path.starts_with("/var/run") {
-        findings
-            .warn(format!("{name} holds a secret and everybody can read it"), format!("chmod 600 {name}"));
+        findings.warn(
+            format!("{name} holds a secret and everybody can read it"),
+            format!("if it is yours, chmod 600 {name}"),
+        );
     }
     Ok(secret.to_owned())
 }

@@ -65,16 +65,44 @@ impl PhoneNumber {
         &digits[..length]
     }
 
-    /// The form for logs and audit: `+12******90`.
+    /// The form for logs and audit: `+12****7890`. The last four digits tell the people of one list apart.
     pub fn masked(&self) -> String {
-        mask_digits(&self.0, 3)
+        mask_digits(&self.0)
     }
 }
 
-/// Keeps the first `head` characters and the last two, and stars what is between.
-fn mask_digits(text: &str, head: usize) -> String {
-    let tail = text.len().saturating_sub(2);
-    text.char_indices().map(|(at, c)| if at < head || at >= tail { c } else { '*' }).collect()
+/// The digits at the end that stay readable, where as many as [`HIDDEN`] are hidden before them.
+const TAIL: usize = 4;
+
+/// The digits at the beginning that stay readable in a number of the length that the guide allows.
+const HEAD: usize = 2;
+
+/// The fewest digits that are hidden.
+const HIDDEN: usize = 4;
+
+/// The fewest digits that make a phone.
+const PHONE_DIGITS: usize = 7;
+
+/// A username that holds a phone's worth of digits, masked as the phone is; any other as it is.
+pub fn mask_name(username: &str) -> String {
+    let digits = username.chars().filter(|c| c.is_numeric()).count();
+    if digits < PHONE_DIGITS { username.to_owned() } else { mask_digits(username) }
+}
+
+/// Stars the digits of a text, of any script, save those at its ends.
+fn mask_digits(text: &str) -> String {
+    let digits = text.chars().filter(|c| c.is_numeric()).count();
+    let tail = TAIL.min(digits.saturating_sub(HIDDEN));
+    let head = if digits >= HEAD + HIDDEN + TAIL { HEAD } else { 0 };
+    let mut seen = 0;
+    let masked = text.chars().map(|c| {
+        if !c.is_numeric() {
+            return c;
+        }
+        seen += 1;
+        if seen <= head || seen > digits - tail { c } else { '*' }
+    });
+    masked.collect()
 }
 
 impl fmt::Debug for PhoneNumber {
@@ -147,10 +175,34 @@ mod tests {
     }
 
     #[test]
-    fn masking_keeps_the_ends_only() {
+    fn masking_keeps_the_last_four_digits_and_hides_four_at_least() {
         let phone = parse("+1234567890").unwrap();
-        assert_eq!(phone.masked(), "+12******90");
-        assert_eq!(format!("{phone:?}"), "+12******90");
+        assert_eq!(phone.masked(), "+12****7890");
+        assert_eq!(format!("{phone:?}"), "+12****7890");
+        for (text, masked) in [
+            ("+15550000001", "+15*****0001"),
+            ("+15550000101", "+15*****0101"),
+            ("+123456789", "+*****6789"),
+            ("+12345678", "+****5678"),
+            ("+1234567", "+****567"),
+            ("+1234", "+****"),
+        ] {
+            assert_eq!(PhoneNumber::parse(text, 1).unwrap().masked(), masked);
+        }
+    }
+
+    #[test]
+    fn a_name_made_of_a_phone_is_masked_and_others_are_not() {
+        for (name, shown) in [
+            ("user_1234567890", "user_12****7890"),
+            ("+1234567890", "+12****7890"),
+            ("123-456-7890", "12*-***-7890"),
+            ("user_\u{661}\u{662}\u{663}\u{664}\u{665}\u{666}\u{667}", "user_****\u{665}\u{666}\u{667}"),
+            ("anna1999", "anna1999"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_name(name), shown);
+        }
     }
 
     #[test]

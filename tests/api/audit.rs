@@ -8,7 +8,7 @@ use crate::logs;
 use crate::support::{Answer, App, FIRST_ID, PHONE};
 use crate::twilio::{self, AUTH_TOKEN, SignedCallback, signed_callback};
 
-const MASKED: &str = "+12******90";
+const MASKED: &str = "+12****7890";
 
 /// One row of the trail, as a test wants to see it.
 #[derive(Debug)]

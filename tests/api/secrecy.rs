@@ -92,7 +92,7 @@ async fn s34_neither_logs_nor_files_hold_a_secret() {
         let unmasked = text.lines().find(|line| line.contains(&phone[1..]));
         assert!(unmasked.is_none(), "{unmasked:?}");
     }
-    assert!(text.contains("+19*******23"), "masked phones are there");
+    assert!(text.contains("+19*****0123"), "masked phones are there");
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ fn a_test_message_is_shown_in_debug_and_audited() {
     let place = Place::new();
     place.good("user create +1234567890");
     let answer = place.run("sms send-test +1234567890");
-    assert_eq!((answer.code, answer.stdout.as_str()), (0, "the provider has a message to +12******90\n"));
+    assert_eq!((answer.code, answer.stdout.as_str()), (0, "the provider has a message to +12****7890\n"));
     assert_eq!(place.json("audit list --event sms_test_sent")["lines"][0]["detail"], "operator: accepted");
     assert_eq!(place.json("sms list")["messages"], json!([]));
 }
@@ -59,7 +59,7 @@ fn a_test_message_is_sent_once_with_a_code_that_opens_nothing() {
     let (place, twilio) = (place(), FakeTwilio::start());
     let answer = run(&place, &twilio, "sms send-test +1234567890");
     assert_eq!((answer.code, answer.stderr.as_str()), (0, ""));
-    let said = answer.stdout.strip_prefix("the provider has a message to +12******90 as SM").unwrap();
+    let said = answer.stdout.strip_prefix("the provider has a message to +12****7890 as SM").unwrap();
     assert_eq!(said.trim_end().len(), 32, "{said}");
 
     let requests = twilio.requests();
@@ -107,7 +107,7 @@ fn what_twilio_refuses_is_told_with_its_mend() {
         let answer = run(&place, &twilio, "sms send-test +1234567890");
         assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{code}: {}", answer.stderr);
         let expected = format!(
-            "error: the message to +12******90 was refused: HTTP {http}: {told}; \
+            "error: the message to +12****7890 was refused: HTTP {http}: {told}; \
              https://www.twilio.com/docs/api/errors/{code}\n"
         );
         assert!(answer.stderr.starts_with(&expected), "{code}: {}", answer.stderr);
@@ -126,7 +126,7 @@ fn a_fate_that_is_not_known_is_told_as_such() {
         let answer = run(&place, &twilio, "sms send-test +1234567890");
         assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{reply:?}: {}", answer.stderr);
         let told =
-            "error: whether the message to +12******90 was accepted is not known, and it may still arrive: ";
+            "error: whether the message to +12****7890 was accepted is not known, and it may still arrive: ";
         assert!(answer.stderr.starts_with(told), "{reply:?}: {}", answer.stderr);
         assert_eq!(twilio.requests().len(), 1, "{reply:?}: a second one might be paid for twice");
         assert_eq!(noted(&place), ["operator: unknown"], "{reply:?}");
@@ -168,7 +168,7 @@ fn a_message_that_cannot_be_noted_was_sent_all_the_same() {
     let answer = run(&place, &twilio, "sms send-test +1234567890");
     assert_eq!((answer.code, twilio.requests().len()), (1, 1), "{}", answer.stderr);
     let told =
-        "error: the message to +12******90 was sent (accepted), and the audit trail has no line of it: ";
+        "error: the message to +12****7890 was sent (accepted), and the audit trail has no line of it: ";
     assert!(answer.stderr.contains(told), "{}", answer.stderr);
 }
 

@@ -60,7 +60,9 @@ fn a_reader_that_was_never_there_is_no_error() {
             .wait_with_output()
             .unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), told.as_str()), (Some(0), ""), "{line}");
+        // A list that is cut says so.
+        let told: Vec<_> = told.lines().filter(|line| !line.starts_with("50 of 5,00")).collect();
+        assert_eq!((output.status.code(), told.as_slice()), (Some(0), [].as_slice()), "{line}");
     }
 }
 

@@ -105,7 +105,7 @@ fn list(beside: &Beside, output: &mut Output) -> Result<(), CliError> {
     let numbers = beside.read(|view| view.operator().test_numbers())?;
     if output.json {
         let numbers: Vec<_> = numbers.iter().map(|number| document(beside, number)).collect();
-        return Ok(output.json(&json!({ "test_numbers": numbers }))?);
+        return Ok(output.json(&json!({ "test_numbers": numbers, "total": numbers.len() }))?);
     }
     let rows = numbers.iter().map(|number| {
         [

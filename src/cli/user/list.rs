@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::document;
 use crate::cli::beside::{Beside, PAGE};
-use crate::cli::output::Output;
+use crate::cli::output::{Listed, Output};
 use crate::cli::{CliError, session, when};
 use crate::domain::{User, UserId};
 
@@ -37,18 +37,19 @@ pub struct ListArgs {
 /// # Errors
 /// [`CliError`]
 pub(super) fn run(args: &ListArgs, beside: &Beside, output: &mut Output) -> Result<(), CliError> {
-    let mut found = Vec::new();
+    let mut found = Listed::new();
     let mut after = UserId(0);
-    while found.len() < args.limit {
+    loop {
         let page = beside.read(move |view| view.operator().users_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        found.extend(page.into_iter().filter(|user| args.wants(user)));
+        found.take(page.into_iter().filter(|user| args.wants(user)), args.limit);
     }
-    found.truncate(args.limit);
+    found.tell(output.json);
+    let Listed { rows: found, total } = found;
     if output.json {
         let users: Vec<_> = found.iter().map(|user| document(beside, user)).collect();
-        return Ok(output.json(&json!({ "users": users }))?);
+        return Ok(output.json(&json!({ "users": users, "total": total }))?);
     }
     let header = ["id", "username", "phone", "role", "active", "verified", "joined"];
     Ok(output.table(header, found.iter().map(|user| row(beside, user)))?)

@@ -68,7 +68,7 @@ fn s35_the_first_refusal_of_a_window_is_told_and_the_rest_are_summed_up() {
         details(&conn),
         [
             (None, Some("203.0.113.7".into()), Some("ip:request refused 17 times".into())),
-            (Some("+15*******01".into()), None, Some("user refused 3 times".into())),
+            (Some("+15*****0001".into()), None, Some("user refused 3 times".into())),
         ]
     );
 }
