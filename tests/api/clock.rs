@@ -173,3 +173,20 @@ async fn s39_after_ten_minutes_an_expired_token_has_expired() {
     app.clock.advance(2 * SECOND);
     assert_eq!(refresh(&app, token(&login, "refresh")).await.verdict(), (401, "token_expired".to_owned()));
 }
+
+#[tokio::test]
+async fn s39_a_leap_is_a_warning_at_the_reading_that_notices_it() {
+    let name = "s39_a_leap_is_a_warning_at_the_reading_that_notices_it";
+    let Some(log) = crate::logs::catch(module_path!(), name, "warn") else { return };
+    let app = App::start().await;
+    let login = app.log_in(PHONE).await;
+    let warnings = || log.records().iter().filter(|line| line["target"] == "freshk::clock").count();
+    assert_eq!(warnings(), 0);
+    app.clock.leap_ahead(32 * DAY);
+    app.status(token(&login, "access")).await;
+    app.status(token(&login, "access")).await;
+    assert_eq!(warnings(), 1, "{}", log.text());
+    app.clock.leap_back(32 * DAY);
+    app.status(token(&login, "access")).await;
+    assert_eq!(warnings(), 2, "{}", log.text());
+}
