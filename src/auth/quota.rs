@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::error::Stop;
 use super::trail::Trail;
 use super::{Auth, AuthError, Origin};
+use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{Channel, SpendId, Timestamp};
@@ -198,7 +199,7 @@ pub(super) fn refuse(
     subject: &str,
     wait: Duration,
 ) -> Stored<AuthError> {
-    if tx.count_refusals(quota, subject, actor.at, actor.at + wait, 1)? {
+    if tx.count_refusals(quota, &refusals_key(subject), actor.at, actor.at + wait, 1)? {
         trail.add(tx, actor.did(AuditEvent::LimitExceeded).detail(quota.as_str()))?;
     }
     Ok(AuthError::RateLimited(wait))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::settle::{ensure_user, lose};
 use super::trail::Trail;
 use super::{Auth, AuthError};
+use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
 use crate::domain::message::MessageState;
@@ -100,7 +101,8 @@ impl Auth {
             let write = self.parts.store.write(move |tx| {
                 for refused in &chunk {
                     let at = now.min(refused.until - Duration::from_millis(1));
-                    tx.count_refusals(refused.quota, &refused.subject, at, refused.until, refused.count)?;
+                    let key = refusals_key(&refused.subject);
+                    tx.count_refusals(refused.quota, &key, at, refused.until, refused.count)?;
                 }
                 Ok(())
             });

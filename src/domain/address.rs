@@ -76,6 +76,19 @@ impl ClientAddress {
     }
 }
 
+/// The key under which refusals of a subject of the ledger are counted and told: an IPv6 network of 65,536 customers as
+/// one, for whoever holds it makes new ones at will. A phone and an IPv4 address are counted as themselves.
+pub fn refusals_key(subject: &str) -> String {
+    let network = subject.strip_suffix("/64").and_then(|address| address.parse::<Ipv6Addr>().ok());
+    network.map_or_else(
+        || subject.to_owned(),
+        |network| {
+            let [a, b, c, ..] = network.segments();
+            format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        },
+    )
+}
+
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -106,6 +119,14 @@ mod tests {
         assert_eq!(subject("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(subject("2001:db8:1:2:3:4:5:6"), subject("2001:db8:1:2::1"));
         assert_ne!(subject("2001:db8:1:2::1"), subject("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn refusals_of_a_whole_ipv6_network_are_counted_as_one() {
+        assert_eq!(refusals_key("2001:db8:1:2::/64"), "2001:db8:1::/48");
+        for subject in ["203.0.113.7", "+1234567890"] {
+            assert_eq!(refusals_key(subject), subject);
+        }
     }
 
     #[test]

@@ -67,6 +67,22 @@ async fn s12_ipv6_counts_by_64_and_mapped_ipv4_folds() {
     .await;
 }
 
+/// Whoever holds an IPv6 network has 65,536 addresses that count alone: their refusals are one row and one line.
+#[tokio::test]
+async fn s35_refusals_of_one_ipv6_network_are_told_once() {
+    let app = App::start().await;
+    for network in 1..=3 {
+        spend_all(&app, "x-forwarded-for", |_| format!("2001:db8:1:{network}::1")).await;
+        assert_eq!(call(&app, "x-forwarded-for", &format!("2001:db8:1:{network}::1"), 9).await, 429);
+    }
+    let told =
+        "SELECT count(*) FROM audit WHERE event = 'excess_rate_limit_exceeded' AND detail = 'ip:request'";
+    assert_eq!(app.count(told), 1);
+    app.service().auth.upkeep().await.unwrap();
+    assert_eq!(app.words("SELECT subject FROM refusals WHERE quota = 'ip:request'"), ["2001:db8:1::/48"]);
+    assert_eq!(app.count("SELECT count FROM refusals WHERE quota = 'ip:request'"), 6);
+}
+
 #[tokio::test]
 async fn s12_people_behind_one_nat64_have_quotas_of_their_own_and_no_trust() {
     let app = App::with(&[("FRESHK_LIMITS__NETWORKS", "198.51.100.0/24=6")]).await;

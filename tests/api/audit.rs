@@ -294,26 +294,26 @@ async fn s38_each_refused_login_is_told_with_its_reason() {
     assert_eq!(give(&app, PHONE, "12345").await, invalid(None, "not a code"));
     app.log_in(PHONE).await;
     let used = app.code(PHONE);
-    assert_eq!(give(&app, PHONE, &used).await, invalid(Some(1), "used"));
-    assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(1), "no code"));
-    assert_eq!(give(&app, PHONE, "1").await, invalid(Some(1), "not a code"));
+    assert_eq!(give(&app, PHONE, &used).await, invalid(Some(FIRST_ID), "used"));
+    assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(FIRST_ID), "no code"));
+    assert_eq!(give(&app, PHONE, "1").await, invalid(Some(FIRST_ID), "not a code"));
     app.request(PHONE).await;
     let superseded = app.code(PHONE);
     app.request(PHONE).await;
-    assert_eq!(give(&app, PHONE, &superseded).await, invalid(Some(1), "superseded"));
+    assert_eq!(give(&app, PHONE, &superseded).await, invalid(Some(FIRST_ID), "superseded"));
     for _ in 0..4 {
-        assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(1), "wrong"));
+        assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(FIRST_ID), "wrong"));
     }
-    assert_eq!(give(&app, PHONE, &app.code(PHONE)).await, invalid(Some(1), "over-tried"));
+    assert_eq!(give(&app, PHONE, &app.code(PHONE)).await, invalid(Some(FIRST_ID), "over-tried"));
     app.request(PHONE).await;
     let expired = app.code(PHONE);
     app.clock.advance(Duration::from_mins(10));
-    assert_eq!(give(&app, PHONE, &expired).await, invalid(Some(1), "expired"));
+    assert_eq!(give(&app, PHONE, &expired).await, invalid(Some(FIRST_ID), "expired"));
     app.request(PHONE).await;
     for _ in 0..2 {
-        assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(1), "wrong"));
+        assert_eq!(give(&app, PHONE, &app.wrong_code(PHONE)).await, invalid(Some(FIRST_ID), "wrong"));
     }
-    let spent = ("rate_limited".to_owned(), Some(1), "day spent".to_owned());
+    let spent = ("rate_limited".to_owned(), Some(FIRST_ID), "day spent".to_owned());
     for code in [app.code(PHONE), app.wrong_code(PHONE)] {
         assert_eq!(give(&app, PHONE, &code).await, spent);
     }
