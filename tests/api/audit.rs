@@ -322,7 +322,7 @@ async fn s38_each_refused_login_is_told_with_its_reason() {
     let other = "+1234567891";
     app.request(other).await;
     app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
-    let disabled = ("account_disabled".to_owned(), Some(2), "disabled".to_owned());
+    let disabled = ("account_disabled".to_owned(), Some(FIRST_ID + 1), "disabled".to_owned());
     assert_eq!(give(&app, other, &app.code(other)).await, disabled);
 }
 
