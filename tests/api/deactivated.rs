@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::foreign::{self, CHECK, LOGOUT, REFRESH, SESSIONS, token};
-use crate::support::{App, PHONE, until};
+use crate::support::{App, FIRST_ID, PHONE, until};
 
 fn deactivate(app: &App) {
     let changed = app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
@@ -91,7 +91,7 @@ async fn s17_deactivation_ends_the_sessions_for_good() {
     let app = App::with(&[("FRESHK_LIMITS__IP", "0"), ("FRESHK_TOKENS__ACCESS_TTL", "1d")]).await;
     let login = app.log_in(PHONE).await;
     let (access, refresh) = (token(&login, "access"), json!({ "refresh": token(&login, "refresh") }));
-    foreign::deactivate(&app, 1).await;
+    foreign::deactivate(&app, FIRST_ID).await;
     assert_eq!(app.count("SELECT count(*) FROM sessions WHERE ended_at IS NULL"), 0);
     let told = "SELECT detail FROM audit WHERE event = 'authn_token_revoked'";
     assert_eq!(app.words(told), ["operator: deactivated"]);
@@ -130,12 +130,12 @@ async fn s17_deactivation_ends_the_sessions_for_good() {
     app.service().auth.upkeep().await.unwrap();
     assert_eq!(app.post(REFRESH, &refresh).await.code(), DISABLED.1);
 
-    foreign::activate(&app, 1).await;
+    foreign::activate(&app, FIRST_ID).await;
     assert_eq!(app.post(REFRESH, &refresh).await.verdict(), (401, "token_invalid".to_owned()));
     assert_eq!(app.post(LOGOUT, &refresh).await.verdict(), (401, "token_invalid".to_owned()));
     let again = app.log_in(PHONE).await;
     assert_eq!(app.status(token(&again, "access")).await.status, 200);
-    foreign::activate(&app, 1).await;
+    foreign::activate(&app, FIRST_ID).await;
     assert_eq!(app.status(token(&again, "access")).await.status, 200, "to activate twice ends nothing");
     app.clock.advance(Duration::from_hours(24 * 31));
     app.service().auth.upkeep().await.unwrap();
@@ -148,9 +148,9 @@ async fn s17_an_access_token_of_before_the_deactivation_is_worthless_after_it() 
     let login = app.log_in(PHONE).await;
     let access = token(&login, "access");
     assert_eq!(app.status(access).await.status, 200);
-    foreign::deactivate(&app, 1).await;
+    foreign::deactivate(&app, FIRST_ID).await;
     assert_eq!(app.status(access).await.json()["account_active"], false);
-    foreign::activate(&app, 1).await;
+    foreign::activate(&app, FIRST_ID).await;
     assert_eq!(app.status(access).await.verdict(), (401, "token_invalid".to_owned()));
     assert_eq!(app.resend(access).await.verdict(), (401, "token_invalid".to_owned()));
 }

@@ -41,7 +41,7 @@ fn a_good_set_up_beside_its_server_is_ok_in_every_line() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
         (output.status.code(), text.lines().last().unwrap()),
-        (Some(0), "22 ok, 0 warnings, 0 failures"),
+        (Some(0), "23 ok, 0 warnings, 0 failures"),
         "{text}"
     );
     assert!(text.contains(" holds the database"), "{text}");

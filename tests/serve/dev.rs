@@ -84,7 +84,7 @@ fn the_guides_own_lines_give_the_guides_answers() {
     assert_eq!(
         login["user"],
         json!({
-            "id": 1, "username": "user_1234567890", "phone_number": PHONE, "role": "retailer", "phone_verified": true,
+            "id": 1_000_000_001, "username": "user_1234567890", "phone_number": PHONE, "role": "retailer", "phone_verified": true,
         })
     );
     for token in ["access", "refresh"] {
