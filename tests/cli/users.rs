@@ -99,7 +99,7 @@ fn a_deleted_user_leaves_no_phone_behind() {
 #[test]
 fn a_list_that_is_cut_says_so_and_scripts_see_the_total() {
     let place = Place::new();
-    let lines: String = (0..1189).map(|n| format!("+1555{n:07}\n")).collect();
+    let lines = (0..1189).map(|n| format!("+1555{n:07}\n")).collect::<Vec<_>>().concat();
     place.write("users.csv", format!("phone_number\n{lines}"));
     place.good("user import users.csv");
     let answer = place.run("user list");
