@@ -14,8 +14,8 @@ use crate::domain::audit::Actor;
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::domain::{Channel, ClientAddress, PhoneNumber, Timestamp};
-use crate::limits::early::EarlyNo;
 use crate::limits::lines::AttemptLines;
+use crate::limits::refusals::RefusalCache;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::sms::SmsSender;
@@ -81,7 +81,7 @@ pub struct Parts {
 /// The flows.
 pub struct Auth {
     parts: Parts,
-    early: EarlyNo,
+    refusals: RefusalCache,
     lines: AttemptLines,
     flights: Arc<flight::Flights>,
     sends: recent::RecentSends,
@@ -116,7 +116,7 @@ impl Auth {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             parts,
-            early: EarlyNo::new(),
+            refusals: RefusalCache::new(),
             lines: AttemptLines::default(),
             flights: Arc::default(),
             sends: recent::RecentSends::default(),

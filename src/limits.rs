@@ -1,8 +1,8 @@
-//! The seam to limits: how a sliding window judges, who is out according to memory, and the flood guard.
+//! Limits: how a sliding window judges, the cache of exhausted quotas, the flood guard, and the bound on lines of attempts.
 //!
-//! Memory may say no early; only the durable ledger (rows that `storage` keeps) says yes.
+//! Memory may refuse; only the durable ledger (rows that `storage` keeps) grants.
 
-pub mod early;
 pub mod flood;
 pub mod lines;
+pub mod refusals;
 pub mod window;

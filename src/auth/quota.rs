@@ -93,7 +93,7 @@ impl Auth {
         foreign_writes: u64,
     ) -> Option<Limited<T>> {
         let AddressQuota { quota, limit, subject } = address?;
-        let wait = self.early.refuse(*quota, subject, now, foreign_writes)?;
+        let wait = self.refusals.refuse(*quota, subject, now, foreign_writes)?;
         let state = QuotaState::new(*quota, *limit, Verdict::Refused { retry_after: wait });
         Some(Limited { quotas: vec![state], result: Err(AuthError::RateLimited(wait)) })
     }
@@ -107,7 +107,7 @@ impl Auth {
         foreign_writes: u64,
     ) {
         if let (Some(address), Some(state)) = (address, state.filter(|state| state.refused)) {
-            self.early.remember(address.quota, address.subject, now + state.reset, foreign_writes);
+            self.refusals.remember(address.quota, address.subject, now + state.reset, foreign_writes);
         }
     }
 }

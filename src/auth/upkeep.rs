@@ -96,7 +96,7 @@ impl Auth {
     /// Counts durably what memory refused, within the window that refused it: one that has ended since is not yet
     /// summed up.
     async fn count_refusals(&self, now: Timestamp) -> Result<(), AuthError> {
-        for chunk in self.early.take(now).chunks(SLICE) {
+        for chunk in self.refusals.take(now).chunks(SLICE) {
             let chunk = chunk.to_vec();
             let write = self.parts.store.write(move |tx| {
                 for refused in &chunk {

@@ -1,7 +1,7 @@
-//! The early no: which key is out, and until when, so that a flood of refusals never touches the disk.
+//! A cache of exhausted quotas: it answers 429 without the database and never grants, so that a flood of refusals does not
+//! reach the disk.
 //!
-//! It never says yes. An entry that was evicted, or that another process's write has made doubtful, merely costs a
-//! look into the ledger.
+//! An entry that was evicted, or that another process's write has made doubtful, merely costs a look into the ledger.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +15,8 @@ use crate::domain::quota::Quota;
 /// How many keys are remembered at most.
 const CAPACITY: u64 = 100_000;
 
-/// Who is out according to memory.
-pub struct EarlyNo {
+/// Whose quotas are exhausted, and until when.
+pub struct RefusalCache {
     keys: Cache<(Quota, String), Arc<Out>>,
 }
 
@@ -27,9 +27,9 @@ struct Out {
     refusals: AtomicU64,
 }
 
-/// Refusals that memory gave since they were last taken.
+/// RefusalCount that memory gave since they were last taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusals {
+pub struct RefusalCount {
     /// Of which quota.
     pub quota: Quota,
     /// To whom.
@@ -40,8 +40,8 @@ pub struct Refusals {
     pub count: u64,
 }
 
-impl EarlyNo {
-    /// Remembers nothing yet.
+impl RefusalCache {
+    /// An empty cache.
     pub fn new() -> Self {
         Self { keys: Cache::new(CAPACITY) }
     }
@@ -69,12 +69,12 @@ impl EarlyNo {
     }
 
     /// Takes the refusals given since the last call, to be counted durably, and forgets the keys whose wait is over.
-    pub fn take(&self, now: Timestamp) -> Vec<Refusals> {
+    pub fn take(&self, now: Timestamp) -> Vec<RefusalCount> {
         let mut taken = Vec::new();
         for (key, out) in &self.keys {
             let count = out.refusals.swap(0, Ordering::Relaxed);
             if count > 0 {
-                taken.push(Refusals { quota: key.0, subject: key.1.clone(), until: out.until, count });
+                taken.push(RefusalCount { quota: key.0, subject: key.1.clone(), until: out.until, count });
             }
             if out.until <= now {
                 self.keys.invalidate(&*key);
@@ -84,7 +84,7 @@ impl EarlyNo {
     }
 }
 
-impl Default for EarlyNo {
+impl Default for RefusalCache {
     fn default() -> Self {
         Self::new()
     }
@@ -103,33 +103,33 @@ mod tests {
 
     #[test]
     fn it_says_no_until_the_wait_is_over_and_counts() {
-        let early = EarlyNo::new();
-        assert_eq!(early.refuse(QUOTA, "a", at(0), 0), None);
-        early.remember(QUOTA, "a".into(), at(60), 0);
-        assert_eq!(early.refuse(QUOTA, "a", at(20), 0), Some(Duration::from_secs(40)));
-        assert_eq!(early.refuse(QUOTA, "b", at(20), 0), None);
-        assert_eq!(early.refuse(Quota::Ip(Endpoint::Verify), "a", at(20), 0), None);
-        assert_eq!(early.refuse(QUOTA, "a", at(60), 0), None);
-        let taken = early.take(at(60));
-        assert_eq!(taken, [Refusals { quota: QUOTA, subject: "a".into(), until: at(60), count: 1 }]);
-        assert!(early.take(at(60)).is_empty());
+        let cache = RefusalCache::new();
+        assert_eq!(cache.refuse(QUOTA, "a", at(0), 0), None);
+        cache.remember(QUOTA, "a".into(), at(60), 0);
+        assert_eq!(cache.refuse(QUOTA, "a", at(20), 0), Some(Duration::from_secs(40)));
+        assert_eq!(cache.refuse(QUOTA, "b", at(20), 0), None);
+        assert_eq!(cache.refuse(Quota::Ip(Endpoint::Verify), "a", at(20), 0), None);
+        assert_eq!(cache.refuse(QUOTA, "a", at(60), 0), None);
+        let taken = cache.take(at(60));
+        assert_eq!(taken, [RefusalCount { quota: QUOTA, subject: "a".into(), until: at(60), count: 1 }]);
+        assert!(cache.take(at(60)).is_empty());
     }
 
     #[test]
     fn another_processs_write_makes_it_ask_the_ledger() {
-        let early = EarlyNo::new();
-        early.remember(QUOTA, "a".into(), at(60), 3);
-        assert!(early.refuse(QUOTA, "a", at(1), 3).is_some());
-        assert!(early.refuse(QUOTA, "a", at(1), 4).is_none());
+        let cache = RefusalCache::new();
+        cache.remember(QUOTA, "a".into(), at(60), 3);
+        assert!(cache.refuse(QUOTA, "a", at(1), 3).is_some());
+        assert!(cache.refuse(QUOTA, "a", at(1), 4).is_none());
     }
 
     #[test]
     fn s21_a_million_random_keys_leave_it_bounded() {
-        let early = EarlyNo::new();
+        let cache = RefusalCache::new();
         for key in 0..1_000_000 {
-            early.remember(QUOTA, key.to_string(), at(60), 0);
+            cache.remember(QUOTA, key.to_string(), at(60), 0);
         }
-        early.keys.run_pending_tasks();
-        assert!(early.keys.entry_count() <= CAPACITY);
+        cache.keys.run_pending_tasks();
+        assert!(cache.keys.entry_count() <= CAPACITY);
     }
 }
