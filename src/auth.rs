@@ -27,7 +27,6 @@ mod delivery;
 mod ending;
 mod error;
 mod exchange;
-mod flight;
 mod intent;
 mod lookup;
 mod names;
@@ -41,6 +40,7 @@ mod request;
 mod resend;
 mod sessions;
 mod settle;
+mod single_flight;
 mod status;
 mod trail;
 mod unsettled;
@@ -49,10 +49,10 @@ mod verify;
 
 pub use delivery::DeliveryReport;
 pub use error::AuthError;
-pub use flight::Sent;
 pub use presenter::TOKEN_REUSES;
 pub use quota::{Limited, QuotaState};
 pub use request::CodeRequest;
+pub use single_flight::Sent;
 pub use status::Authenticated;
 pub use verify::{LoggedIn, VerifyRequest};
 
@@ -83,7 +83,7 @@ pub struct Auth {
     parts: Parts,
     refusals: RefusalCache,
     lines: AttemptLines,
-    flights: Arc<flight::Flights>,
+    in_flight: Arc<single_flight::SingleFlight>,
     sends: recent::RecentSends,
     unsettled: unsettled::Unsettled,
     touching: sessions::Touching,
@@ -118,7 +118,7 @@ impl Auth {
             parts,
             refusals: RefusalCache::new(),
             lines: AttemptLines::default(),
-            flights: Arc::default(),
+            in_flight: Arc::default(),
             sends: recent::RecentSends::default(),
             unsettled: unsettled::Unsettled::default(),
             touching: sessions::Touching::default(),

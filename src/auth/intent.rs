@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::AuthError;
 use super::error::{Stop, said};
-use super::flight::Overlap;
 use super::quota::{self, AddressQuota, QuotaState, Spent};
 use super::settle::{accept, ensure_user};
+use super::single_flight::Overlap;
 use super::trail::Trail;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::keys::DerivedKeys;

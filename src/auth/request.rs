@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::flight::Ticket;
 use super::intent::{Decided, Intent, IntentWrite};
 use super::quota::{AddressQuota, Limited};
 use super::settle::{Outcome, Settlement};
+use super::single_flight::Participant;
 use super::{Auth, AuthError, Origin, Sent};
 use crate::clock::Stopwatch;
 use crate::domain::message::{MessageState, Unsent};
@@ -59,7 +59,7 @@ impl Auth {
         let code = random::code(&*self.parts.random, self.policy().otp.length);
         // One who has proven the number may know what becomes of it.
         let conceal = self.policy().conceal_accounts && proven.is_none();
-        let ticket = self.flights.join(channel, &phone);
+        let participant = self.in_flight.join(channel, &phone);
         let write = IntentWrite {
             channel,
             phone: phone.clone(),
@@ -70,7 +70,7 @@ impl Auth {
             code: code.clone(),
             keys: self.parts.keys.current().clone(),
             place: place.as_ref().map(|_| sender.segments()).map_err(|unavailable| *unavailable),
-            overlap: ticket.overlap(),
+            overlap: participant.overlap(),
             sending_since: now - patience,
             unsettled: self.settle_late(channel, &phone).await,
             policy: self.parts.policy.clone(),
@@ -92,22 +92,22 @@ impl Auth {
             }
             Ok(Intent::Follow(challenge)) => {
                 drop(place);
-                ticket.follow(challenge, patience).await
+                participant.follow(challenge, patience).await
             }
             Ok(Intent::Test { challenge, is_new_user, expires_at }) => {
-                self.flights.note(challenge);
+                self.in_flight.note(challenge);
                 let result = Ok(Sent { is_new_user, expires_in: now.until(expires_at) });
                 // Whoever finds it once the number is one no longer must not wait for it.
-                ticket.land(challenge, &result);
+                participant.publish(challenge, &result);
                 result
             }
             Ok(Intent::Lead { challenge, message, is_new_user, expires_at }) => {
-                self.flights.note(challenge);
+                self.in_flight.note(challenge);
                 let text = message.map(|id| TextMessage { id, to: phone.clone(), code, expires_at });
                 let settlement =
                     Settlement { challenge, actor, phone, message, policy: self.parts.policy.clone() };
                 let sent = Sent { is_new_user, expires_in: now.until(expires_at) };
-                self.lead(&ticket, place, text, settlement, sent).await
+                self.lead(&participant, place, text, settlement, sent).await
             }
         };
         Limited { quotas, result: result.map_err(|error| if conceal { error.concealed() } else { error }) }
@@ -116,7 +116,7 @@ impl Auth {
     /// Sends the message, settles, and tells the followers.
     async fn lead(
         &self,
-        ticket: &Ticket,
+        participant: &Participant,
         place: Result<Box<dyn Slot>, Unavailable>,
         text: Option<TextMessage>,
         settlement: Settlement,
@@ -146,7 +146,7 @@ impl Auth {
         };
         let result = outcome.refusal().map_or(Ok(sent), Err);
         self.settle(settlement, outcome).await;
-        ticket.land(challenge, &result);
+        participant.publish(challenge, &result);
         result
     }
 

@@ -30,7 +30,7 @@ impl Auth {
             self.parts.store.read(|view| Ok((view.clock()?, view.latest_challenge()?))).await?;
         self.parts.clock.start(stored);
         self.note_names().await?;
-        self.flights.note(latest.unwrap_or(ChallengeId(0)));
+        self.in_flight.note(latest.unwrap_or(ChallengeId(0)));
         // All of them, even those of a clock that ran ahead.
         self.settle_before(Timestamp::from_millis(i64::MAX)).await
     }

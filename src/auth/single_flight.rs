@@ -1,8 +1,8 @@
 //! Requests for one phone that are in flight at once become one SMS; the first leads, the others get its outcome.
 //!
 //! Who leads is decided in the database: whoever finds a challenge *sending*, or one whose request was in flight when
-//! its own came in, follows it. Here only the outcome is passed on. Everyone takes a ticket before asking the database, so
-//! leader and followers of one challenge always share a group.
+//! its own came in, follows it. Here only the outcome is passed on. Everyone joins a group before asking the database, so
+//! leader and followers of one challenge always share one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,11 +24,11 @@ pub struct Sent {
 }
 
 type Key = (Channel, PhoneNumber);
-type Outcome = Result<Sent, AuthError>;
+type Answer = Result<Sent, AuthError>;
 
 /// The phones with requests in flight.
 #[derive(Default)]
-pub(super) struct Flights {
+pub(super) struct SingleFlight {
     groups: Mutex<HashMap<Key, Weak<Group>>>,
     /// The latest challenge of which this process knows; numbers ascend.
     latest: AtomicI64,
@@ -38,12 +38,12 @@ pub(super) struct Flights {
 struct Group {
     /// The latest challenge before the first of them came.
     before: ChallengeId,
-    outcomes: watch::Sender<BTreeMap<ChallengeId, Outcome>>,
+    outcomes: watch::Sender<BTreeMap<ChallengeId, Answer>>,
 }
 
 /// One request's place in the group of its phone.
-pub(super) struct Ticket {
-    flights: Arc<Flights>,
+pub(super) struct Participant {
+    requests: Arc<SingleFlight>,
     key: Key,
     group: Option<Arc<Group>>,
     overlap: Overlap,
@@ -62,14 +62,14 @@ impl Overlap {
     }
 }
 
-impl Flights {
+impl SingleFlight {
     /// Notes a challenge: at start-up the latest in the database, later each one that a flow leads.
     pub(super) fn note(&self, challenge: ChallengeId) {
         self.latest.fetch_max(challenge.0, Ordering::SeqCst);
     }
 
     /// Joins the group of a phone, before the database is asked.
-    pub(super) fn join(self: &Arc<Self>, channel: Channel, phone: &PhoneNumber) -> Ticket {
+    pub(super) fn join(self: &Arc<Self>, channel: Channel, phone: &PhoneNumber) -> Participant {
         let key = (channel, phone.clone());
         let mut groups = self.lock();
         let group = groups.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
@@ -78,9 +78,9 @@ impl Flights {
             groups.insert(key.clone(), Arc::downgrade(&group));
             group
         });
-        let landed = group.outcomes.borrow().keys().next_back().copied();
-        let overlap = Overlap { after: landed.unwrap_or(group.before) };
-        Ticket { flights: self.clone(), key, group: Some(group), overlap }
+        let published = group.outcomes.borrow().keys().next_back().copied();
+        let overlap = Overlap { after: published.unwrap_or(group.before) };
+        Participant { requests: self.clone(), key, group: Some(group), overlap }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Group>>> {
@@ -88,36 +88,36 @@ impl Flights {
     }
 }
 
-impl Ticket {
+impl Participant {
     /// Which challenges this request follows.
     pub(super) fn overlap(&self) -> Overlap {
         self.overlap
     }
 
     /// Tells the followers what came of the challenge that this request led.
-    pub(super) fn land(&self, challenge: ChallengeId, outcome: &Outcome) {
+    pub(super) fn publish(&self, challenge: ChallengeId, outcome: &Answer) {
         if let Some(group) = &self.group {
-            group.outcomes.send_modify(|landed| drop(landed.insert(challenge, outcome.clone())));
+            group.outcomes.send_modify(|published| drop(published.insert(challenge, outcome.clone())));
         }
     }
 
     /// Waits for the outcome of the challenge that another request leads, at most `patience`: one whose leader is not
     /// in this process, or died, may or may not have been sent.
-    pub(super) async fn follow(&self, challenge: ChallengeId, patience: Duration) -> Outcome {
+    pub(super) async fn follow(&self, challenge: ChallengeId, patience: Duration) -> Answer {
         let unknown = Err(AuthError::SmsDeliveryFailed { opted_out: None, retry_after: None });
         let Some(group) = &self.group else { return unknown };
-        let mut landed = group.outcomes.subscribe();
-        let landing = landed.wait_for(|landed| landed.contains_key(&challenge));
-        match tokio::time::timeout(patience, landing).await {
-            Ok(Ok(landed)) => landed.get(&challenge).cloned().unwrap_or(unknown),
+        let mut published = group.outcomes.subscribe();
+        let publication = published.wait_for(|published| published.contains_key(&challenge));
+        match tokio::time::timeout(patience, publication).await {
+            Ok(Ok(published)) => published.get(&challenge).cloned().unwrap_or(unknown),
             Ok(Err(_)) | Err(_) => unknown,
         }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Participant {
     fn drop(&mut self) {
-        let mut groups = self.flights.lock();
+        let mut groups = self.requests.lock();
         drop(self.group.take());
         if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
             groups.remove(&self.key);
@@ -129,41 +129,44 @@ impl Drop for Ticket {
 mod tests {
     use super::*;
 
-    fn join(flights: &Arc<Flights>) -> Ticket {
-        flights.join(Channel::Production, &PhoneNumber::parse("+1234567890", 10).unwrap())
+    fn join(requests: &Arc<SingleFlight>) -> Participant {
+        requests.join(Channel::Production, &PhoneNumber::parse("+1234567890", 10).unwrap())
     }
 
     #[tokio::test]
-    async fn a_follower_gets_the_leaders_outcome_and_the_group_goes_with_its_last_ticket() {
-        let flights = Arc::<Flights>::default();
-        let (leader, follower) = (join(&flights), join(&flights));
-        leader.land(ChallengeId(1), &Err(AuthError::InvalidPhone));
+    async fn a_follower_gets_the_leaders_outcome_and_the_group_goes_with_its_last_participant() {
+        let requests = Arc::<SingleFlight>::default();
+        let (leader, follower) = (join(&requests), join(&requests));
+        leader.publish(ChallengeId(1), &Err(AuthError::InvalidPhone));
         drop(leader);
         let outcome = follower.follow(ChallengeId(1), Duration::from_mins(1)).await;
         assert_eq!(outcome.unwrap_err(), AuthError::InvalidPhone);
         drop(follower);
-        assert!(flights.lock().is_empty());
+        assert!(requests.lock().is_empty());
     }
 
     #[test]
-    fn who_came_while_a_request_was_in_flight_follows_it_even_after_it_landed() {
-        let flights = Arc::<Flights>::default();
-        flights.note(ChallengeId(6));
-        let (leader, follower) = (join(&flights), join(&flights));
-        flights.note(ChallengeId(7));
-        leader.land(ChallengeId(7), &Err(AuthError::InvalidPhone));
+    fn who_came_while_a_request_was_in_flight_follows_it_even_after_its_outcome_was_published() {
+        let requests = Arc::<SingleFlight>::default();
+        requests.note(ChallengeId(6));
+        let (leader, follower) = (join(&requests), join(&requests));
+        requests.note(ChallengeId(7));
+        leader.publish(ChallengeId(7), &Err(AuthError::InvalidPhone));
         assert!(follower.overlap().holds(ChallengeId(7)));
         assert!(!follower.overlap().holds(ChallengeId(6)), "older than both");
-        let later = join(&flights);
-        assert!(!later.overlap().holds(ChallengeId(7)), "it had landed before the later one came");
+        let later = join(&requests);
+        assert!(
+            !later.overlap().holds(ChallengeId(7)),
+            "its outcome was published before the later one came"
+        );
         drop((leader, follower, later));
-        assert!(!join(&flights).overlap().holds(ChallengeId(7)), "nobody is in flight any more");
+        assert!(!join(&requests).overlap().holds(ChallengeId(7)), "nobody is in flight any more");
     }
 
     #[tokio::test]
-    async fn a_leader_that_never_lands_leaves_its_followers_uncertain() {
-        let flights = Arc::<Flights>::default();
-        let outcome = join(&flights).follow(ChallengeId(1), Duration::ZERO).await;
+    async fn a_leader_that_never_publishes_leaves_its_followers_uncertain() {
+        let requests = Arc::<SingleFlight>::default();
+        let outcome = join(&requests).follow(ChallengeId(1), Duration::ZERO).await;
         assert!(matches!(outcome, Err(AuthError::SmsDeliveryFailed { .. })));
     }
 }
