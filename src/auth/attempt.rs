@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::AuthError;
 use super::ending::end;
-use super::error::{Stop, said};
+use super::error::{Stop, commit_refusal};
 use super::lookup::find_session;
 use super::opening::{NewSession, OpenedBy};
 use super::quota::{self, AddressQuota, QuotaState};
@@ -75,7 +75,7 @@ impl Attempt {
             trail: Trail::default(),
             was_free: false,
         };
-        attempted.login = said(self.decide(tx, &mut attempted))?;
+        attempted.login = commit_refusal(self.decide(tx, &mut attempted))?;
         Ok(attempted)
     }
 
@@ -130,7 +130,7 @@ impl Attempt {
     ) -> Result<usize, Stop> {
         let (channel, phone, limit) = (self.channel, self.phone.as_str(), self.policy.otp.failures());
         let left = quota::failures_left(tx, &mut attempted.trail, &self.actor, channel, phone, &limit);
-        if let Err(Stop::No(_)) = left {
+        if let Err(Stop::Refused(_)) = left {
             self.note_failure(tx, attempted, user, LoginFailure::DaySpent, false)?;
         }
         left

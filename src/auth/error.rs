@@ -1,4 +1,4 @@
-//! Why a flow said no, in the terms of the flows; `api` gives each its status, code and sentence.
+//! Why a flow refused, in the terms of the flows; `api` gives each its status, code and sentence.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::sms::{FailureReason, Unavailable};
 use crate::storage::{Fault, Stored};
 use crate::tokens::TokenError;
 
-/// Why a flow said no.
+/// Why a flow refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// The provider says that the number can receive no SMS; its form was good.
@@ -124,10 +124,10 @@ impl From<FailureReason> for AuthError {
     }
 }
 
-/// What ends a closure early: a fault, which rolls it back, or a no, which commits what was counted so far.
+/// What ends a closure early: a fault, which rolls it back, or a refusal, which commits what was counted so far.
 pub(super) enum Stop {
     Fault(Fault),
-    No(AuthError),
+    Refused(AuthError),
 }
 
 impl From<Fault> for Stop {
@@ -138,15 +138,15 @@ impl From<Fault> for Stop {
 
 impl From<AuthError> for Stop {
     fn from(error: AuthError) -> Self {
-        Self::No(error)
+        Self::Refused(error)
     }
 }
 
-/// Turns a no into a value, so that its transaction commits.
-pub(super) fn said<T>(result: Result<T, Stop>) -> Stored<Result<T, AuthError>> {
+/// Turns a refusal into a value, so that its transaction commits.
+pub(super) fn commit_refusal<T>(result: Result<T, Stop>) -> Stored<Result<T, AuthError>> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(Stop::No(error)) => Ok(Err(error)),
+        Err(Stop::Refused(error)) => Ok(Err(error)),
         Err(Stop::Fault(fault)) => Err(fault),
     }
 }

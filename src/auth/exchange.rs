@@ -3,7 +3,7 @@
 
 use super::AuthError;
 use super::ending::Ending;
-use super::error::{Stop, said};
+use super::error::{Stop, commit_refusal};
 use super::lookup::{find_session, holder};
 use super::opening::{NewSession, OpenedBy};
 use super::presenter::{Presenter, Rotated, Told};
@@ -23,7 +23,7 @@ pub(super) struct Exchanging {
 impl Exchanging {
     pub(super) fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Told)> {
         let mut told = Told::default();
-        Ok((said(self.decide(tx, &mut told))?, told))
+        Ok((commit_refusal(self.decide(tx, &mut told))?, told))
     }
 
     fn decide(&self, tx: &mut dyn Tx, told: &mut Told) -> Result<(Session, User), Stop> {

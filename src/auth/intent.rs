@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AuthError;
-use super::error::{Stop, said};
+use super::error::{Stop, commit_refusal};
 use super::quota::{self, AddressQuota, QuotaState, Spent};
 use super::settle::{accept, ensure_user};
 use super::single_flight::Overlap;
@@ -87,7 +87,7 @@ impl IntentWrite {
             unsent: false,
             trail: Trail::default(),
         };
-        decided.intent = said(self.decide(tx, &mut decided))?;
+        decided.intent = commit_refusal(self.decide(tx, &mut decided))?;
         Ok(decided)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::error::{Stop, said};
+use super::error::{Stop, commit_refusal};
 use super::exchange::Exchanging;
 use super::lookup::find_own;
 use super::presenter::{Presenter, Rotated, Told, judge};
@@ -80,7 +80,7 @@ struct Rotation {
 impl Rotation {
     fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Told)> {
         let mut told = Told::default();
-        Ok((said(self.decide(tx, &mut told))?, told))
+        Ok((commit_refusal(self.decide(tx, &mut told))?, told))
     }
 
     fn decide(&self, tx: &mut dyn Tx, told: &mut Told) -> Result<(Session, User), Stop> {
