@@ -12,7 +12,6 @@ pub mod dev_secret;
 mod exposure;
 pub mod fault;
 mod file;
-pub mod http_url;
 pub mod instant;
 pub mod key;
 pub mod keys;
@@ -140,7 +139,7 @@ impl Config {
         let phone = users::read_phone(reader);
         let privacy = users::read_privacy(reader);
         let digits = Digits { code: otp.length, phone: phone.min_digits };
-        let sms = sms::read(reader, digits);
+        let sms = sms::read(reader, digits, server.public_url.as_ref());
         exposure::check(reader, &server, sms.as_ref());
         let log = log::read(reader);
         let audit = log::read_audit(reader);
@@ -170,7 +169,7 @@ impl Config {
     pub fn reports_deliveries(&self) -> bool {
         match &self.sms.provider {
             Provider::Console => true,
-            Provider::Twilio(twilio) => self.server.public_url.is_some() && twilio.auth_token.is_some(),
+            Provider::Twilio(twilio) => twilio.status_callback.is_some(),
         }
     }
 

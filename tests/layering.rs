@@ -63,7 +63,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        &["domain", "random", "files"],
+        // Of `sms` the settings of its senders.
+        &["domain", "random", "files", "sms"],
         &[
             "data_encoding",
             "dotenvy",

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freshk::clock::{Clock as _, ManualClock};
-use freshk::domain::{Code, MessageId, PhoneNumber, Secret};
+use freshk::domain::{Code, HttpUrl, MessageId, PhoneNumber, Secret};
 use freshk::sms::template::Template;
-use freshk::sms::twilio::{Credentials, Sender, TwilioSender, TwilioSettings};
+use freshk::sms::twilio::{Credentials, Sender, Sid, TwilioSender, TwilioSettings};
 use freshk::sms::{Accepted, Failure, SendOutcome, SmsSender as _, TextMessage};
 
 use twilio::{ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, NUMBER};
@@ -54,7 +54,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::new());
         let mut settings = settings(fake.url());
         change(&mut settings);
-        let sender = TwilioSender::new(settings, Template::default(), Arc::clone(&clock) as _).unwrap();
+        let sender = TwilioSender::new(settings, Template::default(), Arc::clone(&clock) as _);
         Self { fake, sender, clock }
     }
 
@@ -90,11 +90,11 @@ fn hurry(settings: &mut TwilioSettings) {
 
 fn settings(base_url: String) -> TwilioSettings {
     TwilioSettings {
-        account_sid: ACCOUNT_SID.to_owned(),
+        account_sid: Sid::parse("AC", ACCOUNT_SID).unwrap(),
         credentials: Credentials::AuthToken(Secret::new(AUTH_TOKEN)),
         auth_token: Some(Secret::new(AUTH_TOKEN)),
         sender: Sender::From(NUMBER.to_owned()),
-        base_url,
+        base_url: HttpUrl::parse(&base_url).unwrap(),
         connect_timeout: Duration::from_secs(3),
         timeout: Duration::from_secs(10),
         max_in_flight: 64,

@@ -10,9 +10,8 @@ use super::http::{self, ANSWER_CAP};
 use super::output::{self, Output, escaped};
 use super::{CliError, Global};
 use crate::clock::Stopwatch;
-use crate::config::http_url::HttpUrl;
-use crate::domain::PhoneNumber;
 use crate::domain::phone::mask_name;
+use crate::domain::{HttpUrl, PhoneNumber};
 
 /// Log in on a running server with a test number, call by call
 #[derive(Args, Debug)]
@@ -67,8 +66,10 @@ struct Done {
 /// # Errors
 /// [`CliError::Refused`] at the first that did not go as it should.
 pub fn run(args: &SelftestArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let url = HttpUrl::parse(&args.url).map_err(|problem| {
-        CliError::Usage(format!("{problem}\ngive the server alone, such as https://api.your-domain.com"))
+    let url = HttpUrl::parse(&args.url).map_err(|error| {
+        CliError::Usage(format!(
+            "the URL {error}\ngive the server alone, such as https://api.your-domain.com"
+        ))
     })?;
     let phone = PhoneNumber::parse(&args.phone, 1)
         .map_err(|error| CliError::Usage(format!("{:?} is {error}", args.phone)))?;

@@ -22,7 +22,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::config::tokens::Signing;
-use crate::config::twilio;
 use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
@@ -32,14 +31,11 @@ use crate::random::Random;
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
 use crate::sms::template::{Template, TemplateError};
-use crate::sms::twilio::{Credentials, Sender, TwilioSender, TwilioSettings, TwilioSetupError, signature};
+use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, signature};
 use crate::storage::Store;
 use crate::storage::sqlite::{self, Make, OpenError, OpenOptions, SqliteStore};
 use crate::tokens::keys::{KeyError, KeySet};
 use crate::tokens::{Names, Tokens};
-
-/// Where Twilio reports deliveries, below `server.public_url`.
-const CALLBACK: &str = "/api/mobile/auth/sms/twilio/status";
 
 /// The program, put together but not yet listening.
 pub struct Service {
@@ -61,9 +57,6 @@ pub enum WiringError {
     /// The text of the message will not do.
     #[error("sms.template: {0}")]
     Template(#[from] TemplateError),
-    /// The provider's settings will not do.
-    #[error(transparent)]
-    Twilio(#[from] TwilioSetupError),
     /// The file of the key that signs tokens holds no such key.
     #[error("tokens.key_file: {path}: {error}")]
     KeyFile {
@@ -127,7 +120,7 @@ pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<
             Arc::new(ConsoleSender::to(Box::new(std::io::stderr()), template, clock.clone()))
         }
         Provider::Twilio(settings) => {
-            Arc::new(TwilioSender::new(twilio_settings(config, settings), template, clock.clone())?)
+            Arc::new(TwilioSender::new((**settings).clone(), template, clock.clone()))
         }
     })
 }
@@ -149,8 +142,7 @@ pub fn build(
         match &config.sms.provider {
             Provider::Console => (console.clone(), Arc::new(|_| false), Box::new(|| false)),
             Provider::Twilio(settings) => {
-                let sender = TwilioSender::new(twilio_settings(config, settings), template, clock.clone())?;
-                let sender = Arc::new(sender);
+                let sender = Arc::new(TwilioSender::new((**settings).clone(), template, clock.clone()));
                 let watched = sender.clone();
                 (sender, signature_check(config, settings), Box::new(move || watched.is_breaker_open()))
             }
@@ -312,7 +304,7 @@ fn endpoint(
         request_timeout: server.request_timeout,
         unfinished_bodies: server.max_connections_per_address,
         docs: config.docs.enabled,
-        callback: CALLBACK.to_owned(),
+        callback: CALLBACK_PATH.trim_end_matches('/').to_owned(),
     };
     let otp = OtpApi::new(auth.clone());
     let sessions = SessionsApi::new(auth.clone());
@@ -327,41 +319,8 @@ fn endpoint(
     })
 }
 
-fn twilio_settings(config: &Config, twilio: &twilio::Twilio) -> TwilioSettings {
-    let callback = |url: &crate::config::http_url::HttpUrl| format!("{}{CALLBACK}/", url.as_str());
-    TwilioSettings {
-        account_sid: twilio.account_sid.clone(),
-        credentials: match &twilio.credentials {
-            twilio::Credentials::AuthToken(token) => Credentials::AuthToken(token.clone()),
-            twilio::Credentials::ApiKey { sid, secret } => {
-                Credentials::ApiKey { sid: sid.clone(), secret: secret.clone() }
-            }
-        },
-        auth_token: twilio.auth_token.clone(),
-        sender: match &twilio.sender {
-            twilio::Sender::Number(number) => Sender::From(number.clone()),
-            twilio::Sender::Service(sid) => Sender::MessagingService(sid.clone()),
-        },
-        base_url: twilio.base_url.as_str().to_owned(),
-        connect_timeout: twilio.connect_timeout,
-        timeout: twilio.timeout,
-        max_in_flight: twilio.max_in_flight,
-        segments_per_second: twilio.segments_per_second,
-        max_wait: twilio.max_wait,
-        breaker_failures: twilio.breaker_failures,
-        breaker_cooldown: twilio.breaker_cooldown,
-        // Without the Auth Token a callback could not be believed.
-        status_callback: config
-            .server
-            .public_url
-            .as_ref()
-            .filter(|_| twilio.auth_token.is_some())
-            .map(callback),
-    }
-}
-
 /// Judges callbacks by the configured public address; without one, or without the Auth Token, none is good.
-fn signature_check(config: &Config, twilio: &twilio::Twilio) -> SignatureCheck {
+fn signature_check(config: &Config, twilio: &TwilioSettings) -> SignatureCheck {
     let (Some(public), Some(token)) = (config.server.public_url.clone(), twilio.auth_token.clone()) else {
         return Arc::new(|_| false);
     };

@@ -6,10 +6,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::fault::quoted;
-use super::http_url::{HttpUrl, is_host};
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::value;
+use crate::domain::HttpUrl;
+use crate::domain::http_url::is_host;
 
 /// `[server]`
 #[derive(Clone, Debug)]
@@ -161,7 +162,7 @@ pub(super) const DOCS_SECTION: Section =
 pub(super) fn read(reader: &mut Reader<'_>) -> Server {
     Server {
         listen: reader.one(&LISTEN, address).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000))),
-        public_url: reader.one(&PUBLIC_URL, HttpUrl::parse),
+        public_url: reader.one(&PUBLIC_URL, value::http_url),
         allowed_hosts: reader.list(&ALLOWED_HOSTS, allowed_host),
         trusted_proxies: reader.list(&TRUSTED_PROXIES, value::network),
         forwarded_header: reader.one(&FORWARDED_HEADER, header_name).unwrap_or_default(),

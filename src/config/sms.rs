@@ -4,8 +4,10 @@ use super::fault::quoted;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::test_numbers::{self, Digits};
-use super::twilio::{self, Twilio};
-use crate::domain::NewTestNumber;
+use super::twilio;
+use crate::domain::{HttpUrl, NewTestNumber};
+use crate::sms::template;
+use crate::sms::twilio::TwilioSettings;
 
 /// `[sms]`, and `[twilio]` where it is the provider.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ pub enum Provider {
     /// Nobody: codes are printed. Only in debug.
     Console,
     /// Twilio.
-    Twilio(Box<Twilio>),
+    Twilio(Box<TwilioSettings>),
 }
 
 pub(super) static PROVIDER: Key = Key::new(
@@ -37,7 +39,7 @@ pub(super) static PROVIDER: Key = Key::new(
 static TEMPLATE: Key = Key::new(
     "sms.template",
     Kind::Text("a text with {code} in it, and {minutes} where its life in minutes goes"),
-    "Your FreshK code is {code}. It expires in {minutes} minutes. Never share it.",
+    template::DEFAULT,
     "The text of the message: {code} and {minutes} are filled in.",
 );
 
@@ -54,8 +56,9 @@ static TEST_NUMBERS: Key = Key::new(
 pub(super) const SECTION: Section =
     Section { name: "sms", doc: "Text messages.", keys: &[&PROVIDER, &TEMPLATE, &TEST_NUMBERS] };
 
-/// Both sections; `digits` of a code and of a phone are what other sections say. `None` only where something is wrong.
-pub(super) fn read(reader: &mut Reader<'_>, digits: Digits) -> Option<Sms> {
+/// Both sections; `digits` of a code and of a phone, and `public_url`, are what other sections say. `None` only where
+/// something is wrong.
+pub(super) fn read(reader: &mut Reader<'_>, digits: Digits, public_url: Option<&HttpUrl>) -> Option<Sms> {
     let provider = reader.choice(&PROVIDER);
     if provider == "console" && !reader.debug {
         reader.fault(
@@ -65,14 +68,14 @@ pub(super) fn read(reader: &mut Reader<'_>, digits: Digits) -> Option<Sms> {
         );
     }
     let wanted = provider == "twilio";
-    let twilio = twilio::read(reader, wanted);
-    let template = reader.one(&TEMPLATE, template).unwrap_or_default();
+    let twilio = twilio::read(reader, wanted, public_url);
+    let template = reader.one(&TEMPLATE, with_code).unwrap_or_default();
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
     let provider = if wanted { Provider::Twilio(Box::new(twilio?)) } else { Provider::Console };
     Some(Sms { provider, template, test_numbers })
 }
 
-fn template(text: &str) -> Result<String, String> {
+fn with_code(text: &str) -> Result<String, String> {
     if text.contains("{code}") {
         Ok(text.to_owned())
     } else {

@@ -3,6 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::sms::twilio::{Credentials, Sender};
+
 const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";
 const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 
@@ -54,8 +56,8 @@ fn the_defaults_are_the_contracts() {
     assert_eq!((config.users.first_id, config.users.first_id_is_set), (1_000_000_001, false));
     let sms::Provider::Twilio(twilio) = &config.sms.provider else { panic!("not Twilio") };
     assert_eq!(twilio.base_url.as_str(), "https://api.twilio.com");
-    assert_eq!(twilio.sender, twilio::Sender::Number("+15005550006".to_owned()));
-    assert!(matches!(&twilio.credentials, twilio::Credentials::AuthToken(token) if token.expose() == "hush"));
+    assert_eq!(twilio.sender, Sender::From("+15005550006".to_owned()));
+    assert!(matches!(&twilio.credentials, Credentials::AuthToken(token) if token.expose() == "hush"));
 
     let policy = config.policy();
     assert_eq!((policy.otp.length, policy.otp.ttl), (6, Duration::from_mins(10)));
@@ -401,8 +403,8 @@ fn one_sender_and_whole_pairs() {
     ];
     let config = production(&whole).unwrap().config;
     let sms::Provider::Twilio(twilio) = &config.sms.provider else { panic!("not Twilio") };
-    assert!(matches!(twilio.credentials, twilio::Credentials::ApiKey { .. }));
-    assert!(matches!(twilio.sender, twilio::Sender::Service(_)));
+    assert!(matches!(twilio.credentials, Credentials::ApiKey { .. }));
+    assert!(matches!(twilio.sender, Sender::MessagingService(_)));
     assert!(twilio.auth_token.is_none());
     assert!(!format!("{config:?}").contains("hush") && !format!("{config:?}").contains(SECRET));
 }

@@ -1,66 +1,12 @@
 //! `[twilio]`: credentials, sender and patience.
 
-use std::time::Duration;
-
 use super::fault::quoted;
-use super::http_url::HttpUrl;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::secrets::Purpose;
-use super::sms;
-use crate::domain::Secret;
-
-/// `[twilio]`, complete.
-#[derive(Clone, Debug)]
-pub struct Twilio {
-    /// `AC` and 32 hexadecimal digits.
-    pub account_sid: String,
-    /// How requests are signed in.
-    pub credentials: Credentials,
-    /// The primary Auth Token: delivery reports are signed with it, even where an API key sends.
-    pub auth_token: Option<Secret>,
-    /// Whom the messages come from.
-    pub sender: Sender,
-    /// Where the API is, without a slash at its end.
-    pub base_url: HttpUrl,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long a whole call may take.
-    pub timeout: Duration,
-    /// Calls at once.
-    pub max_in_flight: usize,
-    /// Segments a second that are handed over; 0 leaves the pace to Twilio.
-    pub segments_per_second: u32,
-    /// The longest that a paced message waits for its turn.
-    pub max_wait: Duration,
-    /// Time-outs and 5xx in a row that open the breaker.
-    pub breaker_failures: u32,
-    /// How long it stays open before one probe.
-    pub breaker_cooldown: Duration,
-}
-
-/// The user and password of HTTP Basic.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// Account SID and Auth Token.
-    AuthToken(Secret),
-    /// API key SID and its secret.
-    ApiKey {
-        /// `SK` and 32 hexadecimal digits.
-        sid: String,
-        /// Its secret.
-        secret: Secret,
-    },
-}
-
-/// Whom the messages come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sender {
-    /// `From`: a number in international format, a short code, or an alphanumeric sender.
-    Number(String),
-    /// `MessagingServiceSid`: `MG` and 32 hexadecimal digits.
-    Service(String),
-}
+use super::{sms, value};
+use crate::domain::{HttpUrl, Secret};
+use crate::sms::twilio::{CALLBACK_PATH, Credentials, Sender, Sid, TwilioSettings};
 
 static ENABLED: Key = Key::new(
     "twilio.enabled",
@@ -180,16 +126,20 @@ pub(super) const SECTION: Section = Section {
 /// The keys as they are set, before they are held against each other.
 struct Found {
     enabled: Option<bool>,
-    account_sid: Option<String>,
+    account_sid: Option<Sid>,
     auth_token: Option<Secret>,
-    api_key_sid: Option<String>,
+    api_key_sid: Option<Sid>,
     api_key_secret: Option<Secret>,
     phone_number: Option<String>,
-    service_sid: Option<String>,
+    service_sid: Option<Sid>,
 }
 
 /// Reads the section. Only where Twilio is `wanted` must it be complete, and only then, and without faults, is it given.
-pub(super) fn read(reader: &mut Reader<'_>, wanted: bool) -> Option<Twilio> {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    wanted: bool,
+    public_url: Option<&HttpUrl>,
+) -> Option<TwilioSettings> {
     let found = Found {
         enabled: reader.optional_switch(&ENABLED),
         account_sid: reader.one(&ACCOUNT_SID, |text| sid(text, "AC")),
@@ -218,7 +168,9 @@ pub(super) fn read(reader: &mut Reader<'_>, wanted: bool) -> Option<Twilio> {
     }
     let (account_sid, credentials) = credentials(reader, &found);
     let sender = whom_from(reader, &found);
-    Some(Twilio {
+    // Without the Auth Token a callback could not be believed.
+    let public_url = public_url.filter(|_| found.auth_token.is_some());
+    Some(TwilioSettings {
         account_sid: account_sid?,
         credentials: credentials?,
         auth_token: found.auth_token,
@@ -231,6 +183,7 @@ pub(super) fn read(reader: &mut Reader<'_>, wanted: bool) -> Option<Twilio> {
         max_wait,
         breaker_failures,
         breaker_cooldown,
+        status_callback: public_url.map(|url| format!("{}{CALLBACK_PATH}", url.as_str())),
     })
 }
 
@@ -258,7 +211,7 @@ fn is_there(reader: &mut Reader<'_>, found: &Found) -> bool {
 }
 
 /// Account and credentials, where they are complete.
-fn credentials(reader: &mut Reader<'_>, found: &Found) -> (Option<String>, Option<Credentials>) {
+fn credentials(reader: &mut Reader<'_>, found: &Found) -> (Option<Sid>, Option<Credentials>) {
     const PAIR: &str = "set twilio.api_key_sid and twilio.api_key_secret, or neither";
     require(reader, &ACCOUNT_SID, found.account_sid.is_some());
     let credentials = match (&found.api_key_sid, &found.api_key_secret) {
@@ -283,8 +236,8 @@ fn credentials(reader: &mut Reader<'_>, found: &Found) -> (Option<String>, Optio
 /// Exactly one sender.
 fn whom_from(reader: &mut Reader<'_>, found: &Found) -> Option<Sender> {
     match (&found.phone_number, &found.service_sid) {
-        (Some(number), None) => Some(Sender::Number(number.clone())),
-        (None, Some(sid)) => Some(Sender::Service(sid.clone())),
+        (Some(number), None) => Some(Sender::From(number.clone())),
+        (None, Some(sid)) => Some(Sender::MessagingService(sid.clone())),
         (Some(_), Some(_)) => {
             reader.fault(
                 &SERVICE_SID,
@@ -316,16 +269,12 @@ fn require(reader: &mut Reader<'_>, key: &Key, there: bool) {
 }
 
 /// A SID; a wrong one is not shown, since a secret may stand in its place.
-fn sid(text: &str, prefix: &str) -> Result<String, String> {
-    let good = text
-        .strip_prefix(prefix)
-        .is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
-    if good {
-        return Ok(text.to_owned());
-    }
-    let length = text.chars().count();
-    let begins = if text.starts_with(prefix) { "begin" } else { "do not begin" };
-    Err(format!("{length} characters (not shown) that {begins} with {prefix} are no such SID"))
+fn sid(text: &str, prefix: &str) -> Result<Sid, String> {
+    Sid::parse(prefix, text).ok_or_else(|| {
+        let length = text.chars().count();
+        let begins = if text.starts_with(prefix) { "begin" } else { "do not begin" };
+        format!("{length} characters (not shown) that {begins} with {prefix} are no such SID")
+    })
 }
 
 fn sender(text: &str) -> Result<String, String> {
@@ -346,7 +295,7 @@ fn sender(text: &str) -> Result<String, String> {
 
 /// The credentials go there: only encrypted, or not over a network at all.
 fn base_url(text: &str) -> Result<HttpUrl, String> {
-    let url = HttpUrl::parse(text)?;
+    let url = value::http_url(text)?;
     if url.is_https() || url.is_loopback() {
         Ok(url)
     } else {
@@ -378,9 +327,31 @@ mod tests {
     }
 
     #[test]
-    fn s22_plain_only_to_loopback() {
-        assert!(base_url("https://api.twilio.com").is_ok());
-        assert!(base_url("http://127.0.0.1:4010").is_ok());
-        assert!(base_url("http://api.twilio.com").is_err());
+    fn s22_https_only_except_on_this_machine() {
+        for good in [
+            "https://api.twilio.com/",
+            "https://api.dublin.ie1.twilio.com",
+            "http://127.0.0.1:4010",
+            "http://localhost:4010/mock",
+            "http://[::1]:4010",
+        ] {
+            assert!(base_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://api.twilio.com",
+            "http://10.0.0.1",
+            "http://127.0.0.1.example",
+            "http://[::2]:80",
+            "",
+            "/",
+            "api.twilio.com",
+            "ftp://api.twilio.com",
+            "https://",
+            "https://a@b",
+            "https://a?b",
+            "https://a#b",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad:?}");
+        }
     }
 }

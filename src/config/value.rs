@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use toml::Value;
 
 use super::fault::quoted;
+use crate::domain::HttpUrl;
+use crate::domain::http_url::HttpUrlError;
 
 /// A value as it was found, before its key says what it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +167,14 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         .map(|network| network.trunc())
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| format!("{} is not a network or an address", quoted(text)))
+}
+
+/// An absolute `http` or `https` URL.
+pub(super) fn http_url(text: &str) -> Result<HttpUrl, String> {
+    HttpUrl::parse(text).map_err(|error| match error {
+        HttpUrlError::User => "a URL with a user in it (not shown) is refused".to_owned(),
+        error => format!("{} {error}", quoted(text)),
+    })
 }
 
 fn within<T: PartialOrd>(value: T, min: &T, max: &T, text: &str) -> Result<T, String> {

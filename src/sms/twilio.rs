@@ -22,7 +22,7 @@ pub mod signature;
 mod slot;
 
 pub use client::words;
-pub use settings::{Credentials, Sender, TwilioSettings, TwilioSetupError};
+pub use settings::{CALLBACK_PATH, Credentials, Sender, Sid, TwilioSettings};
 
 use breaker::Breaker;
 use client::Client;
@@ -57,33 +57,25 @@ struct Shared {
 }
 
 impl TwilioSender {
-    /// Checks the settings; nothing is connected.
-    ///
-    /// # Errors
-    /// [`TwilioSetupError`], with the mend.
-    pub fn new(
-        settings: TwilioSettings,
-        template: Template,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, TwilioSetupError> {
-        let endpoint = settings.check()?;
+    /// Prepares the sending; nothing is connected.
+    pub fn new(settings: TwilioSettings, template: Template, clock: Arc<dyn Clock>) -> Self {
         let pace = Pace::new(settings.segments_per_second, SEGMENTS, settings.max_wait, Arc::clone(&clock));
         let waiting = if pace.is_some() { settings.max_wait } else { Duration::ZERO };
         let deadline = waiting + settings.timeout + SLACK;
         let (failures, cooldown) = (settings.breaker_failures, settings.breaker_cooldown);
-        Ok(Self {
+        Self {
             breaker: Arc::new(Breaker::new(failures, cooldown, deadline, Arc::clone(&clock))),
             slots: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
             pace,
             deadline,
             shared: Arc::new(Shared {
-                client: Arc::new(Client::new(&settings, &endpoint)),
+                client: Arc::new(Client::new(&settings)),
                 settings,
                 template,
                 clock,
                 countries: Countries::default(),
             }),
-        })
+        }
     }
 
     /// Whether Twilio is left alone after failures, until a message goes through.

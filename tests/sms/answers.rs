@@ -5,7 +5,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use freshk::domain::Secret;
 use freshk::domain::message::MessageState;
-use freshk::sms::twilio::{Credentials, Sender};
+use freshk::sms::twilio::{Credentials, Sender, Sid};
 use freshk::sms::{FailureReason, SmsSender as _, Unavailable};
 
 use crate::twilio::{ACCOUNT_SID, AUTH_TOKEN, Answer, FakeTwilio, NUMBER, sms_code};
@@ -34,9 +34,9 @@ async fn s25_a_message_is_sent_as_twilio_wants_it() {
 async fn an_api_key_and_a_messaging_service_will_do() {
     let (key, service) = (format!("SK{}", "b".repeat(32)), format!("MG{}", "c".repeat(32)));
     let bench = Bench::with(FakeTwilio::start(), |settings| {
-        settings.credentials =
-            Credentials::ApiKey { sid: key.clone(), secret: Secret::new("the secret of the key") };
-        settings.sender = Sender::MessagingService(service.clone());
+        let sid = Sid::parse("SK", &key).unwrap();
+        settings.credentials = Credentials::ApiKey { sid, secret: Secret::new("the secret of the key") };
+        settings.sender = Sender::MessagingService(Sid::parse("MG", &service).unwrap());
     });
     let accepted = accepted(bench.send().await);
     // A service has not picked a sender yet, so that Twilio cannot say how many segments it will be.

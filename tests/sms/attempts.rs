@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use freshk::domain::HttpUrl;
 use freshk::sms::twilio::TwilioSettings;
 
 use crate::twilio::{Answer, FakeTwilio};
@@ -66,7 +67,7 @@ async fn s23_a_refused_connection_is_a_refusal() {
 async fn s23_an_unknown_host_is_a_refusal() {
     let bench = Bench::with(FakeTwilio::start(), |settings| {
         // RFC 6761 §6.4: this name never resolves.
-        "https://twilio.invalid".clone_into(&mut settings.base_url);
+        settings.base_url = HttpUrl::parse("https://twilio.invalid").unwrap();
     });
     refused(bench.send().await);
     assert_eq!(bench.fake.connections(), 0);
@@ -75,7 +76,8 @@ async fn s23_an_unknown_host_is_a_refusal() {
 #[tokio::test]
 async fn s23_a_failed_handshake_is_tried_once_more_and_refused() {
     let bench = Bench::with(FakeTwilio::start(), |settings| {
-        settings.base_url = settings.base_url.replace("http://", "https://");
+        let url = settings.base_url.as_str().replace("http://", "https://");
+        settings.base_url = HttpUrl::parse(&url).unwrap();
     });
     let failure = refused(bench.send().await);
     assert!(failure.detail.contains("TLS"), "{failure:?}");

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use data_encoding::BASE64;
-
 use super::line::Line;
 use crate::cli::http::{self, ANSWER_CAP};
 use crate::config::Config;
 use crate::config::sms::Provider;
-use crate::config::twilio::{Credentials, Sender, Twilio};
 use crate::domain::Timestamp;
 use crate::sms::template::Template;
-use crate::sms::twilio::words;
+use crate::sms::twilio::{Credentials, Sender, TwilioSettings, words};
 
 const TWILIO: &str = "Twilio";
 const CLOCK: &str = "clock";
@@ -40,24 +37,17 @@ fn text(config: &Config) -> Line {
     }
 }
 
-fn sender(twilio: &Twilio) -> Line {
+fn sender(twilio: &TwilioSettings) -> Line {
     match &twilio.sender {
-        Sender::Number(number) => Line::ok("sender", format!("the number {number}")),
-        Sender::Service(sid) => Line::ok("sender", format!("the messaging service {sid}")),
+        Sender::From(number) => Line::ok("sender", format!("the number {number}")),
+        Sender::MessagingService(sid) => Line::ok("sender", format!("the messaging service {sid}")),
     }
 }
 
-fn ask(twilio: &Twilio, now: Timestamp) -> Vec<Line> {
-    let base = twilio.base_url.as_str().trim_end_matches('/');
-    let url = format!("{base}/2010-04-01/Accounts/{}.json", twilio.account_sid);
-    let (user, password) = match &twilio.credentials {
-        Credentials::AuthToken(token) => (&twilio.account_sid, token),
-        Credentials::ApiKey { sid, secret } => (sid, secret),
-    };
-    let plain = [user.as_bytes(), b":", password.expose().as_bytes()].concat();
+fn ask(twilio: &TwilioSettings, now: Timestamp) -> Vec<Line> {
     let call = http::agent(twilio.connect_timeout, twilio.timeout)
-        .get(&url)
-        .header("authorization", format!("Basic {}", BASE64.encode(&plain)));
+        .get(format!("{}.json", twilio.account_url()))
+        .header("authorization", twilio.authorization().expose());
     let mut answer = match call.call() {
         Ok(answer) => answer,
         Err(error) => {

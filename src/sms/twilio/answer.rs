@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::breaker::Health;
 use super::client::{Answer, Reply};
-use super::settings::is_sid;
+use super::settings::Sid;
 use crate::domain::message::MessageState;
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
 
@@ -89,7 +89,9 @@ impl Answer {
         let body = self.json();
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         Accepted {
-            sid: text("sid").filter(|sid| is_sid("SM", sid) || is_sid("MM", sid)).map(str::to_owned),
+            sid: text("sid")
+                .filter(|sid| ["SM", "MM"].iter().any(|prefix| Sid::parse(prefix, sid).is_some()))
+                .map(str::to_owned),
             state: text("status").and_then(MessageState::from_twilio).unwrap_or(MessageState::Queued),
             // A messaging service says 0 until it has picked a sender.
             segments: text("num_segments")

@@ -5,12 +5,11 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_encoding::BASE64;
 use ureq::http::{HeaderMap, HeaderValue, Response, header};
 use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::{Agent, Body, SendBody};
 
-use super::settings::{Credentials, Endpoint, TwilioSettings};
+use super::settings::TwilioSettings;
 
 /// More than any answer of Twilio's; the rest of a longer one is not read.
 const ANSWER_CAP: u64 = 64 * 1024;
@@ -63,14 +62,14 @@ pub(super) struct Client {
 
 impl Client {
     /// Prepares the agent; nothing is connected.
-    pub(super) fn new(settings: &TwilioSettings, endpoint: &Endpoint) -> Self {
+    pub(super) fn new(settings: &TwilioSettings) -> Self {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .build();
         let agent = Agent::config_builder()
             .tls_config(tls)
-            .https_only(endpoint.https)
+            .https_only(settings.base_url.is_https())
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false)
@@ -87,7 +86,8 @@ impl Client {
             .accept("application/json")
             .build()
             .new_agent();
-        Self { agent, url: endpoint.messages_url(settings), authorization: authorization(settings) }
+        let url = format!("{}/Messages.json", settings.account_url());
+        Self { agent, url, authorization: authorization(settings) }
     }
 
     /// Sends `form` and waits for the answer, in all for the configured time-out or, on a second attempt, for what is
@@ -145,13 +145,8 @@ fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
 }
 
 fn authorization(settings: &TwilioSettings) -> HeaderValue {
-    let (user, password) = match &settings.credentials {
-        Credentials::AuthToken(token) => (&settings.account_sid, token),
-        Credentials::ApiKey { sid, secret } => (sid, secret),
-    };
-    let encoded = BASE64.encode(format!("{user}:{}", password.expose()).as_bytes());
     #[expect(clippy::expect_used, reason = "base64 is made of characters that a header may hold")]
-    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).expect("base64");
+    let mut value = HeaderValue::from_str(settings.authorization().expose()).expect("base64");
     // Keeps it out of everybody's `Debug`.
     value.set_sensitive(true);
     value

@@ -1,17 +1,20 @@
-//! What the operator configures, checked before anything is sent.
+//! What the operator configures, of parsed parts.
 
-use std::net::IpAddr;
+use std::fmt;
 use std::time::Duration;
 
-use ureq::http::Uri;
+use data_encoding::BASE64;
 
-use crate::domain::Secret;
+use crate::domain::{HttpUrl, Secret};
+
+/// Where Twilio reports deliveries, below `server.public_url`.
+pub const CALLBACK_PATH: &str = "/api/mobile/auth/sms/twilio/status/";
 
 /// `[twilio]`. `Debug` prints no secret.
 #[derive(Clone, Debug)]
 pub struct TwilioSettings {
-    /// The account: `AC` and 32 hexadecimal digits.
-    pub account_sid: String,
+    /// The account: `AC…`.
+    pub account_sid: Sid,
     /// What requests are authenticated with.
     pub credentials: Credentials,
     /// The primary Auth Token, which signs status callbacks whatever the credentials are; needed for
@@ -20,7 +23,7 @@ pub struct TwilioSettings {
     /// Who the messages come from.
     pub sender: Sender,
     /// Where Twilio is: HTTPS, or plain HTTP on this machine; without a path, or with one that is put in front.
-    pub base_url: String,
+    pub base_url: HttpUrl,
     /// For the lookup of the name, and again for connecting with TLS.
     pub connect_timeout: Duration,
     /// For one message in all, both attempts and the wait between them included.
@@ -46,8 +49,8 @@ pub enum Credentials {
     AuthToken(Secret),
     /// An API key, which can be revoked by itself.
     ApiKey {
-        /// `SK` and 32 hexadecimal digits.
-        sid: String,
+        /// `SK…`.
+        sid: Sid,
         /// Shown once by Twilio, when the key is made.
         secret: Secret,
     },
@@ -58,108 +61,48 @@ pub enum Credentials {
 pub enum Sender {
     /// A number, short code or name.
     From(String),
-    /// A messaging service, which picks one: `MG` and 32 hexadecimal digits.
-    MessagingService(String),
+    /// A messaging service, which picks one: `MG…`.
+    MessagingService(Sid),
 }
 
-/// What is wrong with the settings, and how to mend it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TwilioSetupError {
-    /// `account_sid` has not the form of one.
-    #[error(
-        "twilio.account_sid must be AC and 32 hexadecimal digits: copy it from the first page of Twilio's console"
-    )]
-    AccountSid,
-    /// `api_key_sid` has not the form of one.
-    #[error(
-        "twilio.api_key_sid must be SK and 32 hexadecimal digits: copy it from Twilio's console, API keys"
-    )]
-    ApiKeySid,
-    /// `messaging_service_sid` has not the form of one.
-    #[error(
-        "twilio.messaging_service_sid must be MG and 32 hexadecimal digits: copy it from Twilio's console, \
-         Messaging Services"
-    )]
-    MessagingServiceSid,
-    /// `phone_number` is empty.
-    #[error(
-        "twilio.phone_number is empty: write the number that messages come from, for example +15005550006"
-    )]
-    EmptyFrom,
-    /// `base_url` is no URL of a server.
-    #[error("twilio.base_url must be a URL such as https://api.twilio.com, without user, query or fragment")]
-    BaseUrl,
-    /// `base_url` would send credentials and codes in the open.
-    #[error("twilio.base_url must begin with https:// (plain http:// is for this machine only)")]
-    PlainHttp,
-    /// Callbacks are wanted and could not be verified.
-    #[error(
-        "status callbacks are signed with the Auth Token: set twilio.auth_token, even where an API key sends"
-    )]
-    NoAuthToken,
-    /// The callback's URL is not absolute.
-    #[error(
-        "the URL for status callbacks must be absolute: set server.public_url to https:// and the public name"
-    )]
-    StatusCallback,
-}
+/// Twilio's name for something: two letters that say what it is, and 32 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sid(String);
 
-/// Where Twilio is.
-pub(super) struct Endpoint {
-    base: String,
-    /// Whether anything but HTTPS is refused.
-    pub(super) https: bool,
-}
-
-impl Endpoint {
-    /// The URL that messages are posted to.
-    pub(super) fn messages_url(&self, settings: &TwilioSettings) -> String {
-        format!("{}/2010-04-01/Accounts/{}/Messages.json", self.base, settings.account_sid)
+impl Sid {
+    /// Reads one that begins with `prefix`.
+    pub fn parse(prefix: &str, text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(prefix)?;
+        let good = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        good.then(|| Self(text.to_owned()))
     }
 
-    fn parse(base_url: &str) -> Result<Self, TwilioSetupError> {
-        let base = base_url.trim_end_matches('/');
-        let uri: Uri = base.parse().map_err(|_| TwilioSetupError::BaseUrl)?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(TwilioSetupError::BaseUrl);
-        };
-        let plain_address = !authority.as_str().contains('@') && !base.contains(['?', '#']);
-        match scheme {
-            _ if !plain_address => Err(TwilioSetupError::BaseUrl),
-            "https" => Ok(Self { base: base.to_owned(), https: true }),
-            "http" if is_loopback(authority.host()) => Ok(Self { base: base.to_owned(), https: false }),
-            "http" => Err(TwilioSetupError::PlainHttp),
-            _ => Err(TwilioSetupError::BaseUrl),
-        }
+    /// The SID as Twilio writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
 impl TwilioSettings {
-    /// Checks what the form alone can tell.
-    pub(super) fn check(&self) -> Result<Endpoint, TwilioSetupError> {
-        if !is_sid("AC", &self.account_sid) {
-            return Err(TwilioSetupError::AccountSid);
-        }
-        match &self.credentials {
-            Credentials::ApiKey { sid, .. } if !is_sid("SK", sid) => return Err(TwilioSetupError::ApiKeySid),
-            Credentials::ApiKey { .. } | Credentials::AuthToken(_) => {}
-        }
-        match &self.sender {
-            Sender::From(number) if number.is_empty() => return Err(TwilioSetupError::EmptyFrom),
-            Sender::MessagingService(sid) if !is_sid("MG", sid) => {
-                return Err(TwilioSetupError::MessagingServiceSid);
-            }
-            Sender::From(_) | Sender::MessagingService(_) => {}
-        }
-        if let Some(url) = &self.status_callback {
-            if self.auth_token.is_none() {
-                return Err(TwilioSetupError::NoAuthToken);
-            }
-            if !url.starts_with("https://") && !url.starts_with("http://") {
-                return Err(TwilioSetupError::StatusCallback);
-            }
-        }
-        Endpoint::parse(&self.base_url)
+    /// The account's address in Twilio's API, without `.json` or a slash at its end.
+    pub fn account_url(&self) -> String {
+        format!("{}/2010-04-01/Accounts/{}", self.base_url.as_str(), self.account_sid)
+    }
+
+    /// The value of `Authorization` (RFC 7617): a secret.
+    pub fn authorization(&self) -> Secret {
+        let (user, password) = match &self.credentials {
+            Credentials::AuthToken(token) => (&self.account_sid, token),
+            Credentials::ApiKey { sid, secret } => (sid, secret),
+        };
+        let plain = format!("{user}:{}", password.expose());
+        Secret::new(format!("Basic {}", BASE64.encode(plain.as_bytes())))
     }
 }
 
@@ -173,28 +116,17 @@ impl Sender {
     }
 }
 
-/// Whether `text` is a SID with this prefix.
-pub(super) fn is_sid(prefix: &str, text: &str) -> bool {
-    text.strip_prefix(prefix)
-        .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn settings() -> TwilioSettings {
         TwilioSettings {
-            account_sid: format!("AC{}", "a".repeat(32)),
+            account_sid: Sid::parse("AC", &format!("AC{}", "a".repeat(32))).unwrap(),
             credentials: Credentials::AuthToken(Secret::new("token")),
             auth_token: Some(Secret::new("token")),
             sender: Sender::From("+15005550006".to_owned()),
-            base_url: "https://api.twilio.com".to_owned(),
+            base_url: HttpUrl::parse("https://api.twilio.com/").unwrap(),
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(10),
             max_in_flight: 64,
@@ -202,84 +134,28 @@ mod tests {
             max_wait: Duration::from_secs(5),
             breaker_failures: 5,
             breaker_cooldown: Duration::from_secs(30),
-            status_callback: Some("https://freshk.example/api/mobile/auth/sms/twilio/status/".to_owned()),
+            status_callback: None,
         }
-    }
-
-    fn fault(change: impl FnOnce(&mut TwilioSettings)) -> Option<TwilioSetupError> {
-        let mut settings = settings();
-        change(&mut settings);
-        settings.check().err()
     }
 
     #[test]
-    fn good_settings_pass_and_name_the_url() {
-        let settings = settings();
-        let url = settings.check().unwrap_or_else(|fault| panic!("{fault}")).messages_url(&settings);
-        let sid = &settings.account_sid;
-        assert_eq!(url, format!("https://api.twilio.com/2010-04-01/Accounts/{sid}/Messages.json"));
+    fn the_account_is_a_part_of_the_url() {
+        let sid = format!("AC{}", "a".repeat(32));
+        assert_eq!(settings().account_url(), format!("https://api.twilio.com/2010-04-01/Accounts/{sid}"));
     }
 
     #[test]
-    fn s22_https_only_except_on_this_machine() {
-        let fault = |url: &str| fault(|settings| url.clone_into(&mut settings.base_url));
-        for good in [
-            "https://api.twilio.com/",
-            "https://api.dublin.ie1.twilio.com",
-            "http://127.0.0.1:4010",
-            "http://localhost:4010/mock",
-            "http://[::1]:4010",
-        ] {
-            assert_eq!(fault(good), None, "{good}");
-        }
-        for plain in
-            ["http://api.twilio.com", "http://10.0.0.1", "http://127.0.0.1.example", "http://[::2]:80"]
-        {
-            assert_eq!(fault(plain), Some(TwilioSetupError::PlainHttp), "{plain}");
-        }
+    fn a_sid_has_its_prefix_and_32_hexadecimal_digits() {
+        let sid = |prefix: &str| format!("{prefix}{}", "0aF".repeat(11).get(..32).unwrap());
+        assert!(Sid::parse("AC", &sid("AC")).is_some());
         for bad in [
-            "",
-            "/",
-            "api.twilio.com",
-            "ftp://api.twilio.com",
-            "https://",
-            "https://a@b",
-            "https://a?b",
-            "https://a#b",
+            sid("SK"),
+            sid("AC") + "/../x",
+            "your_twilio_account_sid".to_owned(),
+            format!("AC{}", "g".repeat(32)),
         ] {
-            assert_eq!(fault(bad), Some(TwilioSetupError::BaseUrl), "{bad:?}");
+            assert!(Sid::parse("AC", &bad).is_none(), "{bad}");
         }
-    }
-
-    #[test]
-    fn faults_are_named() {
-        let sid = |prefix: &str| format!("{prefix}{}", "0".repeat(32));
-        let api_key = |sid: String| Credentials::ApiKey { sid, secret: Secret::new("secret") };
-        assert_eq!(
-            fault(|s| s.account_sid = "your_twilio_account_sid".into()),
-            Some(TwilioSetupError::AccountSid)
-        );
-        assert_eq!(fault(|s| s.account_sid.push_str("/../x")), Some(TwilioSetupError::AccountSid));
-        assert_eq!(fault(|s| s.credentials = api_key(sid("SK"))), None);
-        assert_eq!(fault(|s| s.credentials = api_key(sid("AC"))), Some(TwilioSetupError::ApiKeySid));
-        assert_eq!(fault(|s| s.sender = Sender::MessagingService(sid("MG"))), None);
-        assert_eq!(
-            fault(|s| s.sender = Sender::MessagingService("MG1".into())),
-            Some(TwilioSetupError::MessagingServiceSid)
-        );
-        assert_eq!(fault(|s| s.sender = Sender::From(String::new())), Some(TwilioSetupError::EmptyFrom));
-        assert_eq!(fault(|s| s.auth_token = None), Some(TwilioSetupError::NoAuthToken));
-        assert_eq!(
-            fault(|s| s.status_callback = Some("/status/".into())),
-            Some(TwilioSetupError::StatusCallback)
-        );
-        assert_eq!(
-            fault(|s| {
-                s.auth_token = None;
-                s.status_callback = None;
-            }),
-            None
-        );
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::fault::quoted;
-
 /// An absolute URL of scheme, host, port and path, without a slash at its end; no user, query or fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpUrl {
@@ -12,30 +10,49 @@ pub struct HttpUrl {
     host: String,
 }
 
+/// What is wrong with a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpUrlError {
+    /// Neither `http` nor `https`.
+    #[error("does not begin with http:// or https://")]
+    Scheme,
+    /// A user, and perhaps a password: such a URL must not be shown.
+    #[error("has a user in it")]
+    User,
+    /// A query, a fragment, or characters that no path has.
+    #[error("has more than a path after its host")]
+    MoreThanPath,
+    /// No port number.
+    #[error("has no good port")]
+    Port,
+    /// No host, or none that can be one.
+    #[error("has no good host")]
+    Host,
+}
+
 impl HttpUrl {
     /// Reads one, strictly: whatever two parsers could read differently is refused.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{} {why}", quoted(text));
+    pub fn parse(text: &str) -> Result<Self, HttpUrlError> {
         let rest = text
             .strip_prefix("https://")
             .or_else(|| text.strip_prefix("http://"))
-            .ok_or_else(|| wrong("does not begin with http:// or https://"))?;
+            .ok_or(HttpUrlError::Scheme)?;
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains('@') {
-            return Err("a URL with a user in it (not shown) is refused".to_owned());
+            return Err(HttpUrlError::User);
         }
         if !path.bytes().all(|b| b.is_ascii_graphic() && !br#"?#"<>\^`{|}"#.contains(&b)) {
-            return Err(wrong("has more than a path after its host"));
+            return Err(HttpUrlError::MoreThanPath);
         }
-        let (host, port) = split_port(authority).ok_or_else(|| wrong("has no host"))?;
+        let (host, port) = split_port(authority).ok_or(HttpUrlError::Host)?;
         if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-            return Err(wrong("has no good port"));
+            return Err(HttpUrlError::Port);
         }
         if !is_host(host) {
-            return Err(wrong("has no good host"));
+            return Err(HttpUrlError::Host);
         }
         Ok(Self { host: host.to_ascii_lowercase(), text: text.trim_end_matches('/').to_owned() })
     }
@@ -80,7 +97,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// Whether `text` is a host name, an IPv4 address, or an IPv6 address in brackets.
-pub(super) fn is_host(text: &str) -> bool {
+pub fn is_host(text: &str) -> bool {
     match text.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
         None => text.split('.').all(|label| {
