@@ -43,7 +43,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "thiserror",
             "serde",
             "serde_json",
-            "governor",
+            "form_urlencoded",
             "hmac",
             "sha1",
             "sha2",

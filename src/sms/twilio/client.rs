@@ -1,6 +1,5 @@
 //! One POST to Twilio over ureq, and whether it can have been processed.
 
-use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,29 +166,7 @@ pub fn words(error: &ureq::Error) -> String {
 
 /// Writes `application/x-www-form-urlencoded` (WHATWG URL §5.2).
 pub(super) fn form(pairs: &[(&str, &str)]) -> String {
-    let mut form = String::new();
-    for (name, value) in pairs {
-        if !form.is_empty() {
-            form.push('&');
-        }
-        encode(&mut form, name);
-        form.push('=');
-        encode(&mut form, value);
-    }
-    form
-}
-
-fn encode(form: &mut String, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
-                form.push(char::from(byte));
-            }
-            b' ' => form.push('+'),
-            // Writing to a string cannot fail.
-            _ => drop(write!(form, "%{byte:02X}")),
-        }
-    }
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 #[cfg(test)]

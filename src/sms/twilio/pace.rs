@@ -1,49 +1,36 @@
 //! The pace of one sender: so many segments a second, for numbers that carriers hold to it.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use governor::middleware::StateInformationMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 
-/// governor counts whole cells; a segment is made of many, so that waits come out to a thousandth of its time.
-const CELLS_PER_SEGMENT: u32 = 1000;
-
-/// A queue without a queue: GCRA whose burst is what may wait. A cell that passes has its place in line, and what is left
-/// of the burst tells how far back that is.
+/// A queue without a queue: whoever comes learns when its turn is. Times are counted since 1970, finer than a millisecond.
 pub(super) struct Pace {
-    limiter: RateLimiter<NotKeyed, InMemoryState, Ticks, StateInformationMiddleware>,
     clock: Arc<dyn Clock>,
-    cell: Duration,
-    burst: NonZeroU32,
-    cost: NonZeroU32,
-    /// Turns that were given back unused, the earliest first.
-    returned: Mutex<BTreeSet<Timestamp>>,
+    interval: Duration,
+    max_wait: Duration,
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    /// When the next turn at the end of the line is.
+    end: Duration,
+    /// Turns that were given back unused.
+    returned: BTreeSet<Duration>,
 }
 
 /// A place in line; dropped unused, the next comer gets it, as long as its time has not passed.
 pub(super) struct Turn {
     pace: Arc<Pace>,
-    at: Timestamp,
+    at: Duration,
     used: bool,
 }
 
-/// Our clock in governor's form: time since 1970.
-struct Ticks(Arc<dyn Clock>);
-
-impl governor::clock::Clock for Ticks {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        Timestamp::from_millis(0).until(self.0.now())
-    }
-}
+const EPOCH: Timestamp = Timestamp::from_millis(0);
 
 impl Pace {
     /// Paces messages of `segments` segments at `per_second` segments a second; nobody waits for more than `max_wait`.
@@ -54,14 +41,8 @@ impl Pace {
         max_wait: Duration,
         clock: Arc<dyn Clock>,
     ) -> Option<Arc<Self>> {
-        let cell = Duration::from_secs(1).checked_div(per_second.checked_mul(CELLS_PER_SEGMENT)?)?;
-        let cost = NonZeroU32::new(segments.max(1).checked_mul(CELLS_PER_SEGMENT)?)?;
-        let waiting = max_wait.as_nanos().checked_div(cell.as_nanos())?;
-        let burst = cost.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
-        let quota = Quota::with_period(cell)?.allow_burst(burst);
-        let limiter = RateLimiter::direct_with_clock(quota, Ticks(Arc::clone(&clock)))
-            .with_middleware::<StateInformationMiddleware>();
-        Some(Arc::new(Self { limiter, clock, cell, burst, cost, returned: Mutex::default() }))
+        let interval = Duration::from_secs(1).checked_div(per_second)? * segments.max(1);
+        Some(Arc::new(Self { clock, interval, max_wait, line: Mutex::default() }))
     }
 
     /// Takes the next place in line: one that was given back, or else a new one at its end. Requests that are refused
@@ -70,37 +51,25 @@ impl Pace {
     /// # Errors
     /// How long until the wait would be short enough.
     pub(super) fn reserve(self: &Arc<Self>) -> Result<Turn, Duration> {
-        let at = match self.returned() {
-            Some(at) => at,
-            None => self.at_the_end()?,
+        let now = EPOCH.until(self.clock.now());
+        let mut line = self.line();
+        // Going at a time that has passed would come too close to the turn after it.
+        line.returned = line.returned.split_off(&now);
+        let at = if let Some(at) = line.returned.pop_first() {
+            at
+        } else {
+            let at = line.end.max(now);
+            if at - now > self.max_wait {
+                return Err(at - now - self.max_wait);
+            }
+            line.end = at + self.interval;
+            at
         };
         Ok(Turn { pace: Arc::clone(self), at, used: false })
     }
 
-    fn returned(&self) -> Option<Timestamp> {
-        let mut returned = self.lock();
-        // Going at a time that has passed would come too close to the turn after it.
-        *returned = returned.split_off(&self.clock.now());
-        returned.pop_first()
-    }
-
-    fn at_the_end(&self) -> Result<Timestamp, Duration> {
-        match self.limiter.check_n(self.cost) {
-            Ok(Ok(snapshot)) => {
-                let ahead =
-                    (self.burst.get() - self.cost.get()).saturating_sub(snapshot.remaining_burst_capacity());
-                Ok(self.clock.now() + self.cell * ahead)
-            }
-            Ok(Err(refusal)) => {
-                Err(refusal.wait_time_from(Timestamp::from_millis(0).until(self.clock.now())))
-            }
-            // Cannot be: the burst holds the cost.
-            Err(_) => Err(self.cell * self.cost.get()),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<Timestamp>> {
-        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,14 +77,14 @@ impl Turn {
     /// Uses the turn, and tells when it comes.
     pub(super) fn take(mut self) -> Timestamp {
         self.used = true;
-        self.at
+        EPOCH + self.at
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.used {
-            self.pace.lock().insert(self.at);
+            self.pace.line().returned.insert(self.at);
         }
     }
 }
