@@ -27,7 +27,7 @@ struct Out {
     refusals: AtomicU64,
 }
 
-/// RefusalCount that memory gave since they were last taken.
+/// Refusals that memory gave since they were last taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalCount {
     /// Of which quota.

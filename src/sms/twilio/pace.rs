@@ -59,8 +59,9 @@ impl Pace {
             at
         } else {
             let at = line.end.max(now);
-            if at - now > self.max_wait {
-                return Err(at - now - self.max_wait);
+            let too_long = at.saturating_sub(now).saturating_sub(self.max_wait);
+            if !too_long.is_zero() {
+                return Err(too_long);
             }
             line.end = at + self.interval;
             at
