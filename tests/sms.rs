@@ -52,7 +52,7 @@ impl Bench {
 
     fn with(fake: FakeTwilio, change: impl FnOnce(&mut TwilioSettings)) -> Self {
         let clock = Arc::new(ManualClock::new());
-        let mut settings = settings(fake.url());
+        let mut settings = settings(&fake.url());
         change(&mut settings);
         let sender = TwilioSender::new(settings, Template::default(), Arc::clone(&clock) as _);
         Self { fake, sender, clock }
@@ -88,13 +88,13 @@ fn hurry(settings: &mut TwilioSettings) {
     settings.timeout = SHORT;
 }
 
-fn settings(base_url: String) -> TwilioSettings {
+fn settings(base_url: &str) -> TwilioSettings {
     TwilioSettings {
         account_sid: Sid::parse("AC", ACCOUNT_SID).unwrap(),
         credentials: Credentials::AuthToken(Secret::new(AUTH_TOKEN)),
         auth_token: Some(Secret::new(AUTH_TOKEN)),
         sender: Sender::From(NUMBER.to_owned()),
-        base_url: HttpUrl::parse(&base_url).unwrap(),
+        base_url: HttpUrl::parse(base_url).unwrap(),
         connect_timeout: Duration::from_secs(3),
         timeout: Duration::from_secs(10),
         max_in_flight: 64,
