@@ -36,10 +36,17 @@ fn without_colours(text: &str) -> String {
     first + &parts.map(|part| part.split_once('m').unwrap().1).collect::<String>()
 }
 
-/// Without the lines that tell how long ago something was, or how much room is left.
+/// Without the checks that tell how long ago something was, or how much room is left: where their lines break depends on it.
 fn timeless(text: &str) -> Vec<&str> {
-    let moves = |line: &&str| ["backups", "monitoring", "disk"].iter().any(|what| line.contains(what));
-    text.lines().filter(|line| !moves(line)).collect()
+    let mut moves = false;
+    let stays = |line: &&str| {
+        let goes_on = line.starts_with("                ");
+        if !goes_on {
+            moves = ["backups", "monitoring", "disk"].iter().any(|what| line.contains(what));
+        }
+        !moves
+    };
+    text.lines().filter(stays).collect()
 }
 
 #[test]
