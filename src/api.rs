@@ -37,5 +37,5 @@ pub use rates::{Limited, Rate, RateHeaders};
 /// What is served in production, and described by `openapi.yaml`.
 pub type ProductionApi = (otp::OtpApi, sessions::SessionsApi, webhook::WebhookApi);
 
-/// What is served in debug: the testing channel besides.
+/// What is served in debug: the testing mode besides.
 pub type DebugApi = (otp::OtpApi, sessions::SessionsApi, webhook::WebhookApi, testing::TestingApi);

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::domain::audit::Actor;
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
-use crate::domain::{Channel, ClientAddress, PhoneNumber, Timestamp};
+use crate::domain::{ClientAddress, Mode, PhoneNumber, Timestamp};
 use crate::limits::lines::AttemptLines;
 use crate::limits::refusals::RefusalCache;
 use crate::metrics::Metrics;
@@ -60,9 +60,9 @@ pub use verify::{LoggedIn, VerifyRequest};
 pub struct Parts {
     /// The database.
     pub store: Store,
-    /// Who sends the production channel's codes.
+    /// Who sends the production mode's codes.
     pub production: Arc<dyn SmsSender>,
-    /// Who shows the testing channel's codes.
+    /// Who shows the testing mode's codes.
     pub testing: Arc<dyn SmsSender>,
     /// Signs and reads tokens.
     pub tokens: Tokens,
@@ -152,15 +152,15 @@ impl Auth {
         })
     }
 
-    fn sender(&self, channel: Channel) -> &Arc<dyn SmsSender> {
-        match channel {
-            Channel::Production => &self.parts.production,
-            Channel::Testing => &self.parts.testing,
+    fn sender(&self, mode: Mode) -> &Arc<dyn SmsSender> {
+        match mode {
+            Mode::Production => &self.parts.production,
+            Mode::Testing => &self.parts.testing,
         }
     }
 
-    fn actor(&self, now: Timestamp, channel: Channel, phone: &PhoneNumber, origin: &Origin) -> Actor {
-        let actor = Actor { channel: Some(channel), ..origin.actor(now) };
+    fn actor(&self, now: Timestamp, mode: Mode, phone: &PhoneNumber, origin: &Origin) -> Actor {
+        let actor = Actor { mode: Some(mode), ..origin.actor(now) };
         actor.with_phone(phone, self.parts.keys.current().audit_hash(phone))
     }
 }

@@ -243,7 +243,7 @@ pub enum CliError {
         "the database failed: {0}; nothing was changed\nsee the line above for the cause: where it is locked stop the \
          process that has it, where the disk is full free some room; then try again"
     )]
-    Storage(#[from] crate::storage::Fault),
+    Storage(#[from] crate::storage::StoreError),
     /// There is no working directory.
     #[error("the working directory cannot be read: {0}\nchange to a directory that exists")]
     Directory(std::io::Error),

@@ -16,7 +16,7 @@ use crate::api::idempotency::IdempotencyKey;
 use crate::api::rates::Limited;
 use crate::auth::{Auth, Authenticated, CodeRequest, LoggedIn, Sent, VerifyRequest};
 use crate::domain::quota::Endpoint;
-use crate::domain::{Channel, Code, User};
+use crate::domain::{Code, Mode, User};
 
 const SENT: &str = "Verification code sent successfully";
 
@@ -177,13 +177,13 @@ documented_errors!(
     AskingStatus: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable;
 );
 
-/// What the endpoints of both channels share.
+/// What the endpoints of both modes share.
 #[derive(Clone)]
 pub(super) struct Flow {
     pub(super) auth: Arc<Auth>,
 }
 
-/// The production channel.
+/// The production mode.
 pub struct OtpApi {
     flow: Flow,
 }
@@ -209,7 +209,7 @@ impl OtpApi {
         caller: Caller,
         body: JsonBody<CodeFor>,
     ) -> Result<Limited<CodeSent>, OperationError<Requesting>> {
-        Ok(self.flow.request(Channel::Production, &caller, body.fields()).await?)
+        Ok(self.flow.request(Mode::Production, &caller, body.fields()).await?)
     }
 
     /// Give the code, get tokens
@@ -231,7 +231,7 @@ impl OtpApi {
         idempotency_key: IdempotencyKey,
         body: JsonBody<CodeGiven>,
     ) -> Result<Limited<Login>, OperationError<Verifying>> {
-        Ok(self.flow.verify(Channel::Production, &caller, idempotency_key, body.fields()).await?)
+        Ok(self.flow.verify(Mode::Production, &caller, idempotency_key, body.fields()).await?)
     }
 
     /// Send another code to the bearer's own number
@@ -290,13 +290,13 @@ impl Flow {
 
     pub(super) async fn request(
         &self,
-        channel: Channel,
+        mode: Mode,
         caller: &Caller,
         body: Result<Fields, ApiError>,
     ) -> Result<Limited<CodeSent>, ApiError> {
         let phone = phone(body?.required_string("phone_number")?, self.auth.policy().min_digits)?;
         let request =
-            CodeRequest { channel, endpoint: Endpoint::Request, phone, proven: None, origin: origin(caller) };
+            CodeRequest { mode, endpoint: Endpoint::Request, phone, proven: None, origin: origin(caller) };
         let outcome = self.auth.request(request).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
@@ -311,7 +311,7 @@ impl Flow {
 
     pub(super) async fn verify(
         &self,
-        channel: Channel,
+        mode: Mode,
         caller: &Caller,
         idempotency_key: IdempotencyKey,
         body: Result<Fields, ApiError>,
@@ -322,7 +322,7 @@ impl Flow {
         let otp = body.required_string("otp")?;
         let idempotency_key = idempotency_key.key()?;
         let request = VerifyRequest {
-            channel,
+            mode,
             phone: phone(given, policy.min_digits)?,
             code: Code::typed(otp, policy.otp.length),
             idempotency_key,

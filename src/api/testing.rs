@@ -1,4 +1,4 @@
-//! The testing channel: the same two endpoints for development. Wired only while `debug` is on; otherwise the paths do
+//! The testing mode: the same two endpoints for development. Wired only while `debug` is on; otherwise the paths do
 //! not exist.
 
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::api::idempotency::IdempotencyKey;
 use crate::api::otp::{CodeFor, CodeGiven, CodeSent, Flow, Group, Login, Requesting, Verifying};
 use crate::api::rates::Limited;
 use crate::auth::Auth;
-use crate::domain::Channel;
+use crate::domain::Mode;
 
-/// The testing channel: codes are printed on the console and never sent.
+/// The testing mode: codes are printed on the console and never sent.
 pub struct TestingApi {
     flow: Flow,
 }
@@ -35,7 +35,7 @@ impl TestingApi {
         caller: Caller,
         body: JsonBody<CodeFor>,
     ) -> Result<Limited<CodeSent>, OperationError<Requesting>> {
-        Ok(self.flow.request(Channel::Testing, &caller, body.fields()).await?)
+        Ok(self.flow.request(Mode::Testing, &caller, body.fields()).await?)
     }
 
     /// Give the printed code, get tokens
@@ -48,6 +48,6 @@ impl TestingApi {
         idempotency_key: IdempotencyKey,
         body: JsonBody<CodeGiven>,
     ) -> Result<Limited<Login>, OperationError<Verifying>> {
-        Ok(self.flow.verify(Channel::Testing, &caller, idempotency_key, body.fields()).await?)
+        Ok(self.flow.verify(Mode::Testing, &caller, idempotency_key, body.fields()).await?)
     }
 }

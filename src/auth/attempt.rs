@@ -20,17 +20,15 @@ use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
-use crate::domain::{
-    Challenge, ChallengeState, Channel, Code, PhoneNumber, Secret, Session, TestNumber, User,
-};
-use crate::storage::{Fault, Stored, Tx};
+use crate::domain::{Challenge, ChallengeState, Code, Mode, PhoneNumber, Secret, Session, TestNumber, User};
+use crate::storage::{StoreError, StoreResult, Tx};
 
 /// How long a verify may be repeated with the same `Idempotency-Key`: the phone lost the answer.
 const REPEATABLE: Duration = Duration::from_mins(1);
 
 /// Everything that the write needs, drawn and derived beforehand.
 pub(super) struct Attempt {
-    pub(super) channel: Channel,
+    pub(super) mode: Mode,
     pub(super) phone: PhoneNumber,
     pub(super) code: Code,
     pub(super) idempotency_key: Option<Secret>,
@@ -68,7 +66,7 @@ struct Repeatable<'c> {
 }
 
 impl Attempt {
-    pub(super) fn write(self, tx: &mut dyn Tx) -> Stored<Attempted> {
+    pub(super) fn write(self, tx: &mut dyn Tx) -> StoreResult<Attempted> {
         let mut attempted = Attempted {
             address: None,
             login: Err(AuthError::Internal),
@@ -81,11 +79,11 @@ impl Attempt {
 
     /// First fault wins, in the order of the contract.
     fn decide(&self, tx: &mut dyn Tx, attempted: &mut Attempted) -> Result<Opened, Stop> {
-        let (channel, phone, now, otp) = (self.channel, &self.phone, self.actor.at, &self.policy.otp);
+        let (mode, phone, now, otp) = (self.mode, &self.phone, self.actor.at, &self.policy.otp);
         let address = self.address.as_ref();
         quota::spend_address(tx, &mut attempted.trail, &self.actor, address, &mut attempted.address)?;
         let user = tx.user_by_phone(phone)?;
-        let latest = tx.challenges(channel, phone, LATEST)?;
+        let latest = tx.challenges(mode, phone, LATEST)?;
         let alive = live_codes(&latest, now);
         if user.is_none() && alive.is_empty() {
             self.note_failure(tx, attempted, None, LoginFailure::UnknownNumber, false)?;
@@ -128,8 +126,8 @@ impl Attempt {
         attempted: &mut Attempted,
         user: Option<&User>,
     ) -> Result<usize, Stop> {
-        let (channel, phone, limit) = (self.channel, self.phone.as_str(), self.policy.otp.failures());
-        let left = quota::failures_left(tx, &mut attempted.trail, &self.actor, channel, phone, &limit);
+        let (mode, phone, limit) = (self.mode, self.phone.as_str(), self.policy.otp.failures());
+        let left = quota::failures_left(tx, &mut attempted.trail, &self.actor, mode, phone, &limit);
         if let Err(Stop::Refused(_)) = left {
             self.note_failure(tx, attempted, user, LoginFailure::DaySpent, false)?;
         }
@@ -139,7 +137,7 @@ impl Attempt {
     /// Writes why the attempt was refused. `has_cost` tells whether it cost the phone a guess.
     ///
     /// The trail stays bounded: an attempt costs its address a unit, or the phone a guess; where it costs neither (limits
-    /// that are off, the testing channel), the lines of an address and of all are numbered, and the rest is counted.
+    /// that are off, the testing mode), the lines of an address and of all are numbered, and the rest is counted.
     fn note_failure(
         &self,
         tx: &mut dyn Tx,
@@ -147,7 +145,7 @@ impl Attempt {
         user: Option<&User>,
         failure: LoginFailure,
         has_cost: bool,
-    ) -> Stored<()> {
+    ) -> StoreResult<()> {
         attempted.was_free = self.address.is_none() && !has_cost;
         if attempted.was_free && !self.has_line {
             return Ok(());
@@ -176,8 +174,8 @@ impl Attempt {
     }
 
     /// The test number with this phone, while it has not ended.
-    fn test_number(&self, tx: &dyn Tx) -> Stored<Option<TestNumber>> {
-        if self.channel != Channel::Production {
+    fn test_number(&self, tx: &dyn Tx) -> StoreResult<Option<TestNumber>> {
+        if self.mode != Mode::Production {
             return Ok(None);
         }
         Ok(tx.test_number(&self.phone)?.filter(|number| number.is_good(self.actor.at)))
@@ -200,7 +198,7 @@ impl Attempt {
         tx: &dyn Tx,
         latest: &'c [Challenge],
         user: Option<&User>,
-    ) -> Stored<Option<Repeatable<'c>>> {
+    ) -> StoreResult<Option<Repeatable<'c>>> {
         let (Some(key), Some(user)) = (&self.idempotency_key, user) else { return Ok(None) };
         let now = self.actor.at;
         for challenge in latest {
@@ -234,7 +232,7 @@ impl Attempt {
         session: Result<Session, AuthError>,
         user: Option<User>,
     ) -> Result<Opened, Stop> {
-        let user = user.ok_or(Fault::Broken)?;
+        let user = user.ok_or(StoreError::Broken)?;
         let session = match session {
             Ok(session) => session,
             Err(refusal) => {
@@ -288,21 +286,21 @@ impl Attempt {
         Ok(Opened { session, user, is_new_user })
     }
 
-    /// Why the right code opens nothing for a user. A code of the testing channel is read on a console: it must not open
+    /// Why the right code opens nothing for a user. A code of the testing mode is read on a console: it must not open
     /// the account of somebody who has proven the number.
     fn bars(&self, user: &User) -> Option<LoginFailure> {
         if !user.is_active {
             return Some(LoginFailure::Disabled);
         }
-        let is_testing = self.channel == Channel::Testing;
+        let is_testing = self.mode == Mode::Testing;
         (is_testing && user.phone_verified && !user.is_testing_only)
             .then_some(LoginFailure::VerifiedInProduction)
     }
 
-    /// Notes that the user has proven the number. What was opened by codes of the testing channel before ends with the first
+    /// Notes that the user has proven the number. What was opened by codes of the testing mode before ends with the first
     /// proof in production: whoever read the console need not be the person with the phone.
-    fn verify(&self, tx: &mut dyn Tx, attempted: &mut Attempted, user: User) -> Stored<User> {
-        let is_testing_only = self.channel == Channel::Testing;
+    fn verify(&self, tx: &mut dyn Tx, attempted: &mut Attempted, user: User) -> StoreResult<User> {
+        let is_testing_only = self.mode == Mode::Testing;
         if user.phone_verified && user.is_testing_only == is_testing_only {
             return Ok(user);
         }
@@ -326,7 +324,7 @@ impl Attempt {
         latest: &[Challenge],
         tried: &[&Challenge],
         user: Option<&User>,
-    ) -> Stored<()> {
+    ) -> StoreResult<()> {
         if tried.is_empty() {
             return Ok(());
         }
@@ -342,7 +340,7 @@ impl Attempt {
         }
         let mut day = quota::Spent::Off;
         for _ in tried {
-            let quota = Quota::Failures(self.channel);
+            let quota = Quota::Failures(self.mode);
             day = quota::spend(tx, quota, &self.policy.otp.failures(), phone, now)?;
         }
         let day_spent = matches!(day, quota::Spent::Unit(_, QuotaState { remaining: 0, .. }));

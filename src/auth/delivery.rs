@@ -9,7 +9,7 @@ use super::{Auth, AuthError};
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::message::{Message, MessageState};
 use crate::domain::{ChallengeState, MessageId, Timestamp};
-use crate::storage::{Fault, Stored, Tx};
+use crate::storage::{StoreError, StoreResult, Tx};
 
 /// A status report whose signature was good.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl Auth {
     }
 }
 
-fn find(tx: &mut dyn Tx, report: &DeliveryReport) -> Stored<Option<Message>> {
+fn find(tx: &mut dyn Tx, report: &DeliveryReport) -> StoreResult<Option<Message>> {
     if let Some(message) = tx.message_by_sid(&report.sid)? {
         return Ok(Some(message));
     }
@@ -77,10 +77,10 @@ fn advance(
     report: &DeliveryReport,
     message: Message,
     (live_codes, window): (usize, Duration),
-) -> Stored<()> {
+) -> StoreResult<()> {
     let now: Timestamp = actor.at;
-    let challenge = tx.challenge(message.challenge)?.ok_or(Fault::Broken)?;
-    let actor = Actor { channel: Some(challenge.channel), ..actor.clone() };
+    let challenge = tx.challenge(message.challenge)?.ok_or(StoreError::Broken)?;
+    let actor = Actor { mode: Some(challenge.mode), ..actor.clone() };
     let message = Message {
         sid: Some(report.sid.clone()),
         state: report.state,

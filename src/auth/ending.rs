@@ -5,7 +5,7 @@ use super::trail::Trail;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::session::EndReason;
 use crate::domain::{Session, SessionId, Timestamp, User, UserId};
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 
 /// Ends a session for `reason`.
 pub(super) fn end(
@@ -14,7 +14,7 @@ pub(super) fn end(
     actor: &Actor,
     session: Session,
     reason: EndReason,
-) -> Stored<()> {
+) -> StoreResult<()> {
     let line = actor.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
     trail.add(tx, line.detail(and_untold(reason.as_str(), session.replays_untold)))?;
     tx.update_session(&session.ended(actor.at, reason))
@@ -38,18 +38,18 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Ends a session.
-    pub(super) fn session(&mut self, tx: &mut dyn Tx, session: Session) -> Stored<()> {
+    pub(super) fn session(&mut self, tx: &mut dyn Tx, session: Session) -> StoreResult<()> {
         end(tx, &mut self.trail, &self.actor, session, EndReason::Logout)
     }
 
     /// Ends a live session of `user`; false where there is none of this name.
-    pub(super) fn one(&mut self, tx: &mut dyn Tx, id: &SessionId, user: UserId) -> Stored<bool> {
+    pub(super) fn one(&mut self, tx: &mut dyn Tx, id: &SessionId, user: UserId) -> StoreResult<bool> {
         let session = live_session(tx, id, user, self.live_at)?;
         session.map_or(Ok(false), |session| self.session(tx, session).map(|()| true))
     }
 
     /// Ends all that `user` could still come with.
-    pub(super) fn all(&mut self, tx: &mut dyn Tx, user: UserId) -> Stored<()> {
+    pub(super) fn all(&mut self, tx: &mut dyn Tx, user: UserId) -> StoreResult<()> {
         for session in tx.live_sessions(user, self.live_at)? {
             self.session(tx, session)?;
         }

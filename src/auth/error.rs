@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::sms::{FailureReason, Unavailable};
-use crate::storage::{Fault, Stored};
+use crate::storage::{StoreError, StoreResult};
 use crate::tokens::TokenError;
 
 /// Why a flow refused.
@@ -79,12 +79,12 @@ impl AuthError {
 /// After what time a full write queue or an absent database is worth another try.
 const STORAGE_RETRY: Duration = Duration::from_secs(1);
 
-impl From<Fault> for AuthError {
-    fn from(fault: Fault) -> Self {
+impl From<StoreError> for AuthError {
+    fn from(fault: StoreError) -> Self {
         match fault {
-            Fault::Overloaded => Self::Overloaded(STORAGE_RETRY),
-            Fault::Unavailable => Self::Unavailable,
-            Fault::Broken => Self::Internal,
+            StoreError::Overloaded => Self::Overloaded(STORAGE_RETRY),
+            StoreError::Unavailable => Self::Unavailable,
+            StoreError::Broken => Self::Internal,
         }
     }
 }
@@ -126,13 +126,13 @@ impl From<FailureReason> for AuthError {
 
 /// What ends a closure early: a fault, which rolls it back, or a refusal, which commits what was counted so far.
 pub(super) enum Stop {
-    Fault(Fault),
+    StoreError(StoreError),
     Refused(AuthError),
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<StoreError> for Stop {
+    fn from(fault: StoreError) -> Self {
+        Self::StoreError(fault)
     }
 }
 
@@ -143,10 +143,10 @@ impl From<AuthError> for Stop {
 }
 
 /// Turns a refusal into a value, so that its transaction commits.
-pub(super) fn commit_refusal<T>(result: Result<T, Stop>) -> Stored<Result<T, AuthError>> {
+pub(super) fn commit_refusal<T>(result: Result<T, Stop>) -> StoreResult<Result<T, AuthError>> {
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(Stop::Refused(error)) => Ok(Err(error)),
-        Err(Stop::Fault(fault)) => Err(fault),
+        Err(Stop::StoreError(fault)) => Err(fault),
     }
 }

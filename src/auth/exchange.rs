@@ -10,7 +10,7 @@ use super::presenter::{Presenter, Rotated, Told};
 use crate::domain::audit::AuditEvent;
 use crate::domain::session::{Evidence, Presentation, RefreshDecision};
 use crate::domain::{Exchange, Session, SessionId, Timestamp, User};
-use crate::storage::{Stored, Tx, View};
+use crate::storage::{StoreResult, Tx, View};
 use crate::tokens::{ForeignClaims, TokenKind};
 
 /// Everything that the write needs, drawn beforehand.
@@ -21,7 +21,7 @@ pub(super) struct Exchanging {
 }
 
 impl Exchanging {
-    pub(super) fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Told)> {
+    pub(super) fn write(self, tx: &mut dyn Tx) -> StoreResult<(Rotated, Told)> {
         let mut told = Told::default();
         Ok((commit_refusal(self.decide(tx, &mut told))?, told))
     }
@@ -59,7 +59,7 @@ pub(super) fn is_good(
     claims: &ForeignClaims,
     presentation: &Presentation,
     at: Timestamp,
-) -> Stored<bool> {
+) -> StoreResult<bool> {
     let Some(user) = holder(view, claims.user)?.filter(|user| user.is_active) else { return Ok(false) };
     if claims.kind == TokenKind::Access {
         return Ok(true);
@@ -74,7 +74,7 @@ pub(super) fn log_out(
     tx: &mut dyn Tx,
     ending: &mut Ending,
     claims: &ForeignClaims,
-) -> Stored<Result<(), AuthError>> {
+) -> StoreResult<Result<(), AuthError>> {
     let Some(user) = holder(tx, claims.user)? else { return Ok(Err(AuthError::TokenInvalid)) };
     let Some(exchange) = tx.exchange(&claims.jti)? else {
         if !user.is_active {
@@ -100,7 +100,7 @@ fn session_of(
     exchange: &Exchange,
     user: &User,
     at: Timestamp,
-) -> Stored<Result<Session, AuthError>> {
+) -> StoreResult<Result<Session, AuthError>> {
     match &exchange.session {
         Some(session) => find_session(view, session, user, at),
         None => Ok(Err(AuthError::TokenInvalid)),

@@ -14,18 +14,18 @@ use crate::domain::message::Unsent;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Channel, Code, CodeHash, MessageId, NewChallenge, PhoneNumber,
+    Challenge, ChallengeId, ChallengeState, Code, CodeHash, MessageId, Mode, NewChallenge, PhoneNumber,
     SpendId, TestNumber, Timestamp, User, UserId,
 };
 use crate::sms::Unavailable;
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 
 /// What the audit trail says of an act that a test number made possible.
 pub(super) const TEST_NUMBER: &str = "test number";
 
 /// Everything that the write needs, drawn and derived beforehand.
 pub(super) struct IntentWrite {
-    pub(super) channel: Channel,
+    pub(super) mode: Mode,
     pub(super) phone: PhoneNumber,
     /// The user who has proven the number already.
     pub(super) proven: Option<UserId>,
@@ -79,7 +79,7 @@ enum Withheld {
 
 impl IntentWrite {
     /// Spends, writes the challenge as *sending* and the intent of its message, or says why not.
-    pub(super) fn write(self, tx: &mut dyn Tx) -> Stored<Decided> {
+    pub(super) fn write(self, tx: &mut dyn Tx) -> StoreResult<Decided> {
         let mut decided = Decided {
             address: None,
             user: None,
@@ -94,7 +94,7 @@ impl IntentWrite {
     /// First fault wins, in the order of the contract.
     fn decide(&self, tx: &mut dyn Tx, decided: &mut Decided) -> Result<Intent, Stop> {
         let now = self.actor.at;
-        let (channel, phone, policy) = (self.channel, &self.phone, &self.policy);
+        let (mode, phone, policy) = (self.mode, &self.phone, &self.policy);
         let user = tx.user_by_phone(phone)?;
         // The token was read with what memory knew: its user may be gone or have another number by now.
         if let Some(bearer) = self.proven
@@ -114,16 +114,15 @@ impl IntentWrite {
             return Err(AuthError::AccountDisabled.into());
         }
         let failures = policy.otp.failures();
-        quota::failures_left(tx, &mut decided.trail, &self.actor, channel, phone.as_str(), &failures)?;
+        quota::failures_left(tx, &mut decided.trail, &self.actor, mode, phone.as_str(), &failures)?;
         let withheld = match self.test_number(tx)? {
             _ if is_disabled => Some(Withheld::Deactivated),
             Some(number) if self.conceal => Some(Withheld::TestNumber(number)),
             Some(number) => return Ok(self.open_for_test(tx, decided, user.as_ref(), &number)?),
             None => None,
         };
-        let newest = tx.challenges(channel, phone, 1)?.into_iter().next();
-        decided.user =
-            quota::peek(tx, Quota::User(channel), &policy.limits.for_phone(), phone.as_str(), now)?;
+        let newest = tx.challenges(mode, phone, 1)?.into_iter().next();
+        decided.user = quota::peek(tx, Quota::User(mode), &policy.limits.for_phone(), phone.as_str(), now)?;
         if let Some(newest) = newest.as_ref().filter(|newest| self.is_in_flight(newest)) {
             return Ok(Intent::Follow(newest.id));
         }
@@ -149,9 +148,9 @@ impl IntentWrite {
         })
     }
 
-    /// The test number with this phone, while it has not ended; the testing channel knows none.
-    fn test_number(&self, tx: &dyn Tx) -> Stored<Option<TestNumber>> {
-        if self.channel != Channel::Production {
+    /// The test number with this phone, while it has not ended; the testing mode knows none.
+    fn test_number(&self, tx: &dyn Tx) -> StoreResult<Option<TestNumber>> {
+        if self.mode != Mode::Production {
             return Ok(None);
         }
         Ok(tx.test_number(&self.phone)?.filter(|number| number.is_good(self.actor.at)))
@@ -172,7 +171,7 @@ impl IntentWrite {
         decided: &mut Decided,
         user: Option<&User>,
         number: &TestNumber,
-    ) -> Stored<Intent> {
+    ) -> StoreResult<Intent> {
         let challenge = tx.insert_challenge(self.challenge(None), &|_| number.hash.clone())?;
         let (id, expires_at) = (challenge.id, challenge.expires_at);
         accept(tx, challenge, self.policy.otp.live_codes)?;
@@ -195,7 +194,7 @@ impl IntentWrite {
 
     fn challenge(&self, spend: Option<SpendId>) -> NewChallenge {
         NewChallenge {
-            channel: self.channel,
+            mode: self.mode,
             phone: self.phone.clone(),
             created_at: self.actor.at,
             expires_at: self.actor.at + self.policy.otp.ttl,
@@ -216,7 +215,7 @@ impl IntentWrite {
         newest: Option<&Challenge>,
     ) -> Result<(Option<SpendId>, u32), Stop> {
         let now = self.actor.at;
-        let (quota, subject) = (Quota::User(self.channel), self.phone.as_str());
+        let (quota, subject) = (Quota::User(self.mode), self.phone.as_str());
         if let Some(QuotaState { remaining: 0, reset, .. }) = decided.user {
             return Err(quota::refuse(tx, &mut decided.trail, &self.actor, quota, subject, reset)?.into());
         }
@@ -248,7 +247,7 @@ impl IntentWrite {
         tx: &mut dyn Tx,
         decided: &mut Decided,
         unavailable: Unavailable,
-    ) -> Stored<AuthError> {
+    ) -> StoreResult<AuthError> {
         let (why, detail) = match unavailable {
             Unavailable::BreakerOpen(_) => {
                 (Unsent::BreakerOpen, "not sent: the provider is left alone after failures")

@@ -2,7 +2,7 @@
 
 use super::AuthError;
 use crate::domain::{Session, SessionId, Timestamp, User, UserId};
-use crate::storage::{Stored, View};
+use crate::storage::{StoreResult, View};
 use crate::tokens::Claims;
 
 /// The session of this name, if it is the user's and live.
@@ -11,7 +11,7 @@ pub(super) fn live_session(
     id: &SessionId,
     user: UserId,
     at: Timestamp,
-) -> Stored<Option<Session>> {
+) -> StoreResult<Option<Session>> {
     Ok(view.session(id)?.filter(|session| session.user == user && session.is_live(at)))
 }
 
@@ -21,7 +21,7 @@ pub(super) fn find_session(
     id: &SessionId,
     user: &User,
     at: Timestamp,
-) -> Stored<Result<Session, AuthError>> {
+) -> StoreResult<Result<Session, AuthError>> {
     let Some(session) = view.session(id)?.filter(|session| session.user == user.id) else {
         return Ok(Err(AuthError::TokenInvalid));
     };
@@ -40,7 +40,7 @@ pub(super) fn find_own(
     view: &dyn View,
     claims: &Claims,
     at: Timestamp,
-) -> Stored<Result<(Session, User), AuthError>> {
+) -> StoreResult<Result<(Session, User), AuthError>> {
     let Some(user) = view.user(claims.user)? else { return Ok(Err(AuthError::TokenInvalid)) };
     let found = find_session(view, &claims.session, &user, at)?;
     Ok(found.and_then(|session| {
@@ -52,6 +52,6 @@ pub(super) fn find_own(
 }
 
 /// The user of a foreign token, deactivated or not, if it is good for anybody.
-pub(super) fn holder(view: &dyn View, user: UserId) -> Stored<Option<User>> {
+pub(super) fn holder(view: &dyn View, user: UserId) -> StoreResult<Option<User>> {
     Ok(view.user(user)?.filter(|user| user.has_foreign_tokens))
 }

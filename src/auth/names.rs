@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Auth, AuthError};
 use crate::domain::{NameClaim, Timestamp};
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 
 /// Since when each configured name is known to this database; empty until the start has looked.
 #[derive(Default)]
@@ -38,7 +38,7 @@ fn since(
     tx: &mut dyn Tx,
     names: [(NameClaim, Option<String>); 2],
     at: Timestamp,
-) -> Stored<Vec<(NameClaim, Timestamp)>> {
+) -> StoreResult<Vec<(NameClaim, Timestamp)>> {
     let mut since = Vec::new();
     for (claim, name) in names {
         let known = match tx.token_name(claim)? {

@@ -9,7 +9,7 @@ use crate::domain::clock::Times;
 use crate::domain::session::{EndReason, Lifetimes, Login};
 use crate::domain::{Session, SessionId, Timestamp, UserId};
 use crate::random;
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 
 /// What opens a session.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ impl NewSession {
         actor: &Actor,
         user: UserId,
         by: OpenedBy,
-    ) -> Stored<Session> {
+    ) -> StoreResult<Session> {
         let login = Login { user, device: self.device.clone(), ip: self.ip.clone() };
         let mut session =
             Session::open(self.id.clone(), self.jti.clone(), login, &self.times, &self.lifetimes);
@@ -92,7 +92,7 @@ impl NewSession {
     }
 
     /// Ends the user's oldest sessions, so that one more stays within the most that a user may have.
-    fn make_room(&self, tx: &mut dyn Tx, trail: &mut Trail, actor: &Actor, user: UserId) -> Stored<()> {
+    fn make_room(&self, tx: &mut dyn Tx, trail: &mut Trail, actor: &Actor, user: UserId) -> StoreResult<()> {
         let sessions = tx.live_sessions(user, self.times.earlier())?;
         let surplus = (sessions.len() + 1).saturating_sub(self.max_sessions);
         for oldest in sessions.into_iter().take(surplus) {

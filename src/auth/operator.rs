@@ -7,7 +7,7 @@ use crate::domain::session::EndReason;
 use crate::domain::user::username_for;
 use crate::domain::{ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
 use crate::storage::operator::{Erased, ImportedUser};
-use crate::storage::{Fault, Stored, Tx, View};
+use crate::storage::{StoreError, StoreResult, Tx, View};
 
 mod test_numbers;
 
@@ -42,7 +42,7 @@ pub struct Imported {
 ///
 /// # Errors
 /// A fault of the database.
-pub fn find_user(view: &dyn View, name: &str, min_digits: usize) -> Stored<Option<User>> {
+pub fn find_user(view: &dyn View, name: &str, min_digits: usize) -> StoreResult<Option<User>> {
     if let Ok(id) = name.parse()
         && name.bytes().all(|b| b.is_ascii_digit())
         && let Some(user) = view.user(UserId(id))?
@@ -73,7 +73,7 @@ impl Operator {
         phone: &PhoneNumber,
         role: &str,
         verified: bool,
-    ) -> Stored<Result<User, Occupied>> {
+    ) -> StoreResult<Result<User, Occupied>> {
         if let Some(occupied) = self.occupied(tx, phone)? {
             return Ok(Err(occupied));
         }
@@ -87,7 +87,7 @@ impl Operator {
     }
 
     /// Gives a user another role.
-    pub fn set_role(&self, tx: &mut dyn Tx, user: &User, role: &str) -> Stored<User> {
+    pub fn set_role(&self, tx: &mut dyn Tx, user: &User, role: &str) -> StoreResult<User> {
         let changed = User { role: role.to_owned(), ..user.clone() };
         tx.update_user(&changed)?;
         let detail = format!("role {} to {role}", user.role);
@@ -97,7 +97,7 @@ impl Operator {
 
     /// Lets a user log in again. The sessions of before have ended with the deactivation, and its foreign tokens are
     /// worthless from now on; until now they were refused because the account is disabled.
-    pub fn activate(&self, tx: &mut dyn Tx, user: &User) -> Stored<User> {
+    pub fn activate(&self, tx: &mut dyn Tx, user: &User) -> StoreResult<User> {
         let changed = User { is_active: true, ..user.clone() };
         tx.update_user(&changed)?;
         tx.audit(self.line(AuditEvent::UserUpdated, user, "activated"))?;
@@ -105,7 +105,7 @@ impl Operator {
     }
 
     /// Lets a user log in no longer, ends the live sessions for good and says how many there were.
-    pub fn deactivate(&self, tx: &mut dyn Tx, user: &User) -> Stored<(User, usize)> {
+    pub fn deactivate(&self, tx: &mut dyn Tx, user: &User) -> StoreResult<(User, usize)> {
         let changed = User { is_active: false, ..user.clone() };
         tx.update_user(&changed)?;
         tx.audit(self.line(AuditEvent::UserUpdated, user, "deactivated"))?;
@@ -119,7 +119,7 @@ impl Operator {
         tx: &mut dyn Tx,
         user: &User,
         phone: &PhoneNumber,
-    ) -> Stored<Result<(User, usize), Occupied>> {
+    ) -> StoreResult<Result<(User, usize), Occupied>> {
         if user.phone != *phone
             && let Some(occupied) = self.occupied(tx, phone)?
         {
@@ -137,18 +137,18 @@ impl Operator {
     }
 
     /// Ends a user's live sessions and says how many there were; foreign tokens are worthless from now on.
-    pub fn log_out(&self, tx: &mut dyn Tx, user: &User) -> Stored<usize> {
+    pub fn log_out(&self, tx: &mut dyn Tx, user: &User) -> StoreResult<usize> {
         let ended = self.end_all(tx, user, EndReason::Revoked)?;
         self.revoke_foreign(tx, user)?;
         Ok(ended)
     }
 
     /// Ends one session.
-    pub fn revoke(&self, tx: &mut dyn Tx, session: Session) -> Stored<()> {
+    pub fn revoke(&self, tx: &mut dyn Tx, session: Session) -> StoreResult<()> {
         self.end(tx, session, EndReason::Revoked)
     }
 
-    fn end_all(&self, tx: &mut dyn Tx, user: &User, reason: EndReason) -> Stored<usize> {
+    fn end_all(&self, tx: &mut dyn Tx, user: &User, reason: EndReason) -> StoreResult<usize> {
         let sessions = tx.live_sessions(user.id, self.at)?;
         let ended = sessions.len();
         for session in sessions {
@@ -157,7 +157,7 @@ impl Operator {
         Ok(ended)
     }
 
-    fn end(&self, tx: &mut dyn Tx, session: Session, reason: EndReason) -> Stored<()> {
+    fn end(&self, tx: &mut dyn Tx, session: Session, reason: EndReason) -> StoreResult<()> {
         let line = Actor::system(self.at).did(AuditEvent::TokenRevoked);
         let detail = format!("operator: {}", reason.as_str());
         tx.audit(line.user(session.user).session(&session.id).detail(detail))?;
@@ -165,7 +165,7 @@ impl Operator {
     }
 
     /// Makes a user's foreign tokens worthless, whenever they were issued.
-    fn revoke_foreign(&self, tx: &mut dyn Tx, user: &User) -> Stored<User> {
+    fn revoke_foreign(&self, tx: &mut dyn Tx, user: &User) -> StoreResult<User> {
         if !user.has_foreign_tokens {
             return Ok(user.clone());
         }
@@ -177,12 +177,12 @@ impl Operator {
     }
 
     /// Deletes a user and whatever identifies the person; the audit lines stay, without the phone.
-    pub fn delete(&self, tx: &mut dyn Tx, user: &User) -> Stored<Erased> {
+    pub fn delete(&self, tx: &mut dyn Tx, user: &User) -> StoreResult<Erased> {
         // Before the lines are cleared, so that this one is too.
         if let Some(number) = tx.test_number(&user.phone)? {
             self.forget(tx, &number)?;
         }
-        let sessions = tx.operator_mut().delete_user(user.id)?.ok_or(Fault::Broken)?;
+        let sessions = tx.operator_mut().delete_user(user.id)?.ok_or(StoreError::Broken)?;
         let hashes: Vec<_> = self.keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
         let erased = tx.operator_mut().erase_phone(user.id, &user.phone, &hashes)?;
         let line = Actor::system(self.at).did(AuditEvent::UserDeleted).user(user.id);
@@ -196,7 +196,7 @@ impl Operator {
         tx: &mut dyn Tx,
         subject: &str,
         phone: Option<&PhoneNumber>,
-    ) -> Stored<(usize, usize)> {
+    ) -> StoreResult<(usize, usize)> {
         let (units, refusals) = tx.operator_mut().reset_limits(subject)?;
         let actor = Actor::system(self.at);
         let actor = match phone {
@@ -216,7 +216,7 @@ impl Operator {
         before: Timestamp,
         after: ChallengeId,
         rows: usize,
-    ) -> Stored<(usize, Option<ChallengeId>)> {
+    ) -> StoreResult<(usize, Option<ChallengeId>)> {
         let (gone, next) = tx.operator_mut().purge_codes(before, self.at, after, rows)?;
         if gone > 0 {
             let line = Actor::system(self.at).did(AuditEvent::CodesPurged);
@@ -226,7 +226,7 @@ impl Operator {
     }
 
     /// Writes one slice of users from elsewhere.
-    pub fn import(&self, tx: &mut dyn Tx, users: &[ImportedUser]) -> Stored<Imported> {
+    pub fn import(&self, tx: &mut dyn Tx, users: &[ImportedUser]) -> StoreResult<Imported> {
         let mut imported = Imported::default();
         for (place, user) in users.iter().enumerate() {
             if self.is_test_number(tx, &user.phone)? {
@@ -244,7 +244,7 @@ impl Operator {
     }
 
     /// Takes one slice of an import back.
-    pub fn undo_import(&self, tx: &mut dyn Tx, users: &[UserId]) -> Stored<()> {
+    pub fn undo_import(&self, tx: &mut dyn Tx, users: &[UserId]) -> StoreResult<()> {
         for user in users {
             tx.operator_mut().delete_user(*user)?;
         }
@@ -253,7 +253,7 @@ impl Operator {
     }
 
     /// A line about a test message.
-    pub fn sent_test(&self, tx: &mut dyn Tx, phone: &PhoneNumber, outcome: &str) -> Stored<()> {
+    pub fn sent_test(&self, tx: &mut dyn Tx, phone: &PhoneNumber, outcome: &str) -> StoreResult<()> {
         let actor = Actor::system(self.at).with_phone(phone, self.keys.current().audit_hash(phone));
         tx.audit(actor.did(AuditEvent::TestSent).detail(format!("operator: {outcome}")))
     }
@@ -266,7 +266,7 @@ impl Operator {
 }
 
 /// The phone's name, with a number after it where that is taken.
-fn free_name(view: &dyn View, phone: &PhoneNumber) -> Stored<String> {
+fn free_name(view: &dyn View, phone: &PhoneNumber) -> StoreResult<String> {
     let derived = username_for(phone);
     let mut name = derived.clone();
     let mut number = 1;

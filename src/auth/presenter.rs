@@ -10,7 +10,7 @@ use crate::domain::clock::Times;
 use crate::domain::session::{EndReason, Evidence, Presentation, RefreshDecision, Repetition};
 use crate::domain::{ClientAddress, Session, User};
 use crate::metrics::Metrics;
-use crate::storage::{Stored, Tx, View};
+use crate::storage::{StoreResult, Tx, View};
 use crate::tokens::Claims;
 
 /// The word in metrics for a token that ended its session; those of repetitions are their own.
@@ -71,7 +71,7 @@ impl Presenter {
         told: &mut Told,
         session: Session,
         repetition: Repetition,
-    ) -> Stored<Session> {
+    ) -> StoreResult<Session> {
         let detail = match repetition {
             Repetition::Prompt => return Ok(session),
             Repetition::Late => "repeated after the grace",
@@ -94,7 +94,7 @@ impl Presenter {
         told: &mut Told,
         session: Session,
         evidence: Evidence,
-    ) -> Stored<AuthError> {
+    ) -> StoreResult<AuthError> {
         told.reuse = Some(ENDED);
         let detail = and_untold(evidence.as_str(), session.replays_untold);
         told.trail.add(tx, self.line(AuditEvent::TokenReuse, &session).detail(detail))?;
@@ -114,7 +114,7 @@ pub(super) fn judge(
     session: &Session,
     claims: &Claims,
     presentation: &Presentation,
-) -> Stored<RefreshDecision> {
+) -> StoreResult<RefreshDecision> {
     let away = view.rotated_at(&session.id, claims.generation)?;
     Ok(session.present(claims.generation, &claims.jti, away, presentation))
 }

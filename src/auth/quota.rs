@@ -8,9 +8,9 @@ use super::{Auth, AuthError, Origin};
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::quota::{Endpoint, Limit, Quota};
-use crate::domain::{Channel, SpendId, Timestamp};
+use crate::domain::{Mode, SpendId, Timestamp};
 use crate::limits::window::{self, Verdict};
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 
 /// What a flow answers, with the state of the quotas that it consulted.
 #[derive(Clone, Debug)]
@@ -73,15 +73,15 @@ pub(super) struct AddressQuota {
 }
 
 impl Auth {
-    /// The quota of the caller's address; the testing channel and a limit of 0 have none.
+    /// The quota of the caller's address; the testing mode and a limit of 0 have none.
     pub(super) fn address_quota(
         &self,
-        channel: Channel,
+        mode: Mode,
         endpoint: Endpoint,
         origin: &Origin,
     ) -> Option<AddressQuota> {
         let (quota, limit) = self.policy().limits.for_address(endpoint, origin.address.carried());
-        let on = channel == Channel::Production && limit.units > 0;
+        let on = mode == Mode::Production && limit.units > 0;
         on.then(|| AddressQuota { quota, limit, subject: origin.address.subject() })
     }
 
@@ -120,7 +120,7 @@ fn judge(
     limit: &Limit,
     subject: &str,
     now: Timestamp,
-) -> Stored<Option<Verdict>> {
+) -> StoreResult<Option<Verdict>> {
     if limit.units == 0 {
         return Ok(None);
     }
@@ -141,7 +141,7 @@ pub(super) fn peek(
     limit: &Limit,
     subject: &str,
     now: Timestamp,
-) -> Stored<Option<QuotaState>> {
+) -> StoreResult<Option<QuotaState>> {
     Ok(judge(tx, quota, limit, subject, now)?.map(|verdict| {
         let mut state = QuotaState::new(quota, *limit, verdict);
         if matches!(verdict, Verdict::Allowed { .. }) {
@@ -158,7 +158,7 @@ pub(super) fn spend(
     limit: &Limit,
     subject: &str,
     now: Timestamp,
-) -> Stored<Spent> {
+) -> StoreResult<Spent> {
     Ok(match judge(tx, quota, limit, subject, now)? {
         None => Spent::Off,
         Some(verdict @ Verdict::Allowed { .. }) => {
@@ -198,7 +198,7 @@ pub(super) fn refuse(
     quota: Quota,
     subject: &str,
     wait: Duration,
-) -> Stored<AuthError> {
+) -> StoreResult<AuthError> {
     if tx.count_refusals(quota, &refusals_key(subject), actor.at, actor.at + wait, 1)? {
         trail.add(tx, actor.did(AuditEvent::LimitExceeded).detail(quota.as_str()))?;
     }
@@ -210,11 +210,11 @@ pub(super) fn failures_left(
     tx: &mut dyn Tx,
     trail: &mut Trail,
     actor: &Actor,
-    channel: Channel,
+    mode: Mode,
     subject: &str,
     limit: &Limit,
 ) -> Result<usize, Stop> {
-    let quota = Quota::Failures(channel);
+    let quota = Quota::Failures(mode);
     match judge(tx, quota, limit, subject, actor.at)? {
         Some(Verdict::Refused { retry_after }) => {
             Err(refuse(tx, trail, actor, quota, subject, retry_after)?.into())

@@ -12,7 +12,7 @@ use crate::domain::clock::Times;
 use crate::domain::session::{Lifetimes, RefreshDecision};
 use crate::domain::{Session, User};
 use crate::random;
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 use crate::tokens::{Claims, TokenKind, TokenPair, Verified};
 
 impl Auth {
@@ -78,7 +78,7 @@ struct Rotation {
 }
 
 impl Rotation {
-    fn write(self, tx: &mut dyn Tx) -> Stored<(Rotated, Told)> {
+    fn write(self, tx: &mut dyn Tx) -> StoreResult<(Rotated, Told)> {
         let mut told = Told::default();
         Ok((commit_refusal(self.decide(tx, &mut told))?, told))
     }
@@ -102,7 +102,7 @@ impl Rotation {
 
     /// Gives the session its next generation. Each rotation is logged, but the trail has one line a day and session: it is
     /// kept for months, and the row says when the session was last used, and from where.
-    fn rotate(&self, tx: &mut dyn Tx, told: &mut Told, session: Session) -> Stored<Session> {
+    fn rotate(&self, tx: &mut dyn Tx, told: &mut Told, session: Session) -> StoreResult<Session> {
         let Presenter { times, address, grace, .. } = &self.presenter;
         tx.note_rotation(&session.id, session.generation, times.now, times.now - *grace)?;
         let is_first_of_day = session.issued_at.day() != times.wall.day();

@@ -11,7 +11,7 @@ use super::{Auth, AuthError, Origin, Sent};
 use crate::clock::Stopwatch;
 use crate::domain::message::{MessageState, Unsent};
 use crate::domain::quota::Endpoint;
-use crate::domain::{Channel, PhoneNumber, Timestamp, UserId};
+use crate::domain::{Mode, PhoneNumber, Timestamp, UserId};
 use crate::random;
 use crate::sms::{Failure, FailureReason, SendOutcome, Slot, TextMessage, Unavailable};
 
@@ -19,7 +19,7 @@ use crate::sms::{Failure, FailureReason, SendOutcome, Slot, TextMessage, Unavail
 #[derive(Clone, Debug)]
 pub struct CodeRequest {
     /// Production or testing.
-    pub channel: Channel,
+    pub mode: Mode,
     /// The endpoint whose quota it costs.
     pub endpoint: Endpoint,
     /// Whom the code goes to.
@@ -33,10 +33,10 @@ pub struct CodeRequest {
 impl Auth {
     /// Sends a code, for `request/`.
     pub async fn request(self: &Arc<Self>, request: CodeRequest) -> Limited<Sent> {
-        self.parts.metrics.code_requested(request.channel.as_str());
+        self.parts.metrics.code_requested(request.mode.as_str());
         let now = self.parts.clock.now();
         let foreign_writes = self.parts.store.foreign_writes();
-        let address = self.address_quota(request.channel, request.endpoint, &request.origin);
+        let address = self.address_quota(request.mode, request.endpoint, &request.origin);
         if let Some(refused) = self.refuse_early(address.as_ref(), now, foreign_writes) {
             return refused;
         }
@@ -51,17 +51,17 @@ impl Auth {
         now: Timestamp,
         foreign_writes: u64,
     ) -> Limited<Sent> {
-        let CodeRequest { channel, phone, proven, origin, .. } = request;
-        let sender = self.sender(channel);
+        let CodeRequest { mode, phone, proven, origin, .. } = request;
+        let sender = self.sender(mode);
         let place = sender.reserve();
         let patience = sender.deadline();
-        let actor = self.actor(now, channel, &phone, &origin);
+        let actor = self.actor(now, mode, &phone, &origin);
         let code = random::code(&*self.parts.random, self.policy().otp.length);
         // One who has proven the number may know what becomes of it.
         let conceal = self.policy().conceal_accounts && proven.is_none();
-        let participant = self.in_flight.join(channel, &phone);
+        let participant = self.in_flight.join(mode, &phone);
         let write = IntentWrite {
-            channel,
+            mode,
             phone: phone.clone(),
             proven,
             conceal,
@@ -72,7 +72,7 @@ impl Auth {
             place: place.as_ref().map(|_| sender.segments()).map_err(|unavailable| *unavailable),
             overlap: participant.overlap(),
             sending_since: now - patience,
-            unsettled: self.settle_late(channel, &phone).await,
+            unsettled: self.settle_late(mode, &phone).await,
             policy: self.parts.policy.clone(),
         };
         let decided = match self.parts.store.write(move |tx| write.write(tx)).await {

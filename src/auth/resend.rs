@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::quota::Limited;
 use super::{Auth, Authenticated, CodeRequest, Origin, Sent};
-use crate::domain::Channel;
+use crate::domain::Mode;
 use crate::domain::quota::Endpoint;
 
 impl Auth {
     /// Sends a code to the bearer's own number.
     pub async fn resend(self: &Arc<Self>, bearer: &Authenticated, origin: Origin) -> Limited<Sent> {
         self.request(CodeRequest {
-            channel: Channel::Production,
+            mode: Mode::Production,
             endpoint: Endpoint::Resend,
             phone: bearer.user.phone.clone(),
             proven: Some(bearer.user.id),

@@ -11,7 +11,7 @@ use super::trail::Trail;
 use super::{Auth, AuthError, Authenticated, Origin, exchange};
 use crate::domain::session::{Presentation, SessionStatus};
 use crate::domain::{Session, SessionId, Timestamp};
-use crate::storage::{Stored, Tx, View};
+use crate::storage::{StoreResult, Tx, View};
 use crate::tokens::{Claims, TokenError, TokenKind, Verified};
 
 /// How coarse `last_used_at` may be: a session in steady use costs one write a minute.
@@ -146,7 +146,7 @@ impl Auth {
     async fn end<T, F>(&self, origin: Origin, act: F) -> Result<T, AuthError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut dyn Tx, &mut Ending) -> Stored<T> + Send + 'static,
+        F: FnOnce(&mut dyn Tx, &mut Ending) -> StoreResult<T> + Send + 'static,
     {
         let times = self.parts.clock.read();
         let (store, actor) = (self.parts.store.clone(), origin.actor(times.now));
@@ -163,7 +163,12 @@ impl Auth {
     }
 }
 
-fn is_good(view: &dyn View, claims: &Claims, presentation: &Presentation, at: Timestamp) -> Stored<bool> {
+fn is_good(
+    view: &dyn View,
+    claims: &Claims,
+    presentation: &Presentation,
+    at: Timestamp,
+) -> StoreResult<bool> {
     let Ok((session, user)) = find_own(view, claims, at)? else { return Ok(false) };
     if !user.is_active {
         return Ok(false);

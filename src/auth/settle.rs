@@ -9,11 +9,9 @@ use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::message::{Message, MessageState};
 use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
-use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Channel, MessageId, PhoneNumber, Timestamp, User,
-};
+use crate::domain::{Challenge, ChallengeId, ChallengeState, MessageId, Mode, PhoneNumber, Timestamp, User};
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
-use crate::storage::{Fault, Stored, Tx};
+use crate::storage::{StoreError, StoreResult, Tx};
 
 /// How many of a phone's latest challenges can still be open: those of a window, and a few that failed.
 pub(super) const LATEST: usize = 16;
@@ -63,10 +61,10 @@ pub(super) struct Settlement {
 
 impl Settlement {
     /// Settles at `now`.
-    pub(super) fn write(mut self, tx: &mut dyn Tx, outcome: Outcome, now: Timestamp) -> Stored<Trail> {
+    pub(super) fn write(mut self, tx: &mut dyn Tx, outcome: Outcome, now: Timestamp) -> StoreResult<Trail> {
         self.actor.at = now;
         let mut trail = Trail::default();
-        let challenge = tx.challenge(self.challenge)?.ok_or(Fault::Broken)?;
+        let challenge = tx.challenge(self.challenge)?.ok_or(StoreError::Broken)?;
         let live_codes = self.policy.otp.live_codes;
         match outcome {
             Outcome::Withheld(outcome) => self.write_withheld(tx, &mut trail, challenge, outcome)?,
@@ -94,8 +92,8 @@ impl Settlement {
     }
 
     /// Whether it is about a code for this phone.
-    pub(super) fn is_of(&self, channel: Channel, phone: &PhoneNumber) -> bool {
-        self.actor.channel == Some(channel) && self.phone == *phone
+    pub(super) fn is_of(&self, mode: Mode, phone: &PhoneNumber) -> bool {
+        self.actor.mode == Some(mode) && self.phone == *phone
     }
 
     /// Leaves what a send with this outcome would have left, save a message and what would be told of it.
@@ -105,7 +103,7 @@ impl Settlement {
         trail: &mut Trail,
         challenge: Challenge,
         outcome: ExpectedOutcome,
-    ) -> Stored<()> {
+    ) -> StoreResult<()> {
         match outcome {
             ExpectedOutcome::Accepted => accept(tx, challenge, self.policy.otp.live_codes)?,
             ExpectedOutcome::Unknown => tx.update_challenge(&challenge.lost())?,
@@ -119,7 +117,7 @@ impl Settlement {
 
     /// Whether challenge and message say what became of them, or are gone. A code that was used or superseded in the
     /// meantime still has a message of which nothing is noted.
-    pub(super) fn is_written(&self, tx: &dyn Tx) -> Stored<bool> {
+    pub(super) fn is_written(&self, tx: &dyn Tx) -> StoreResult<bool> {
         let Some(challenge) = tx.challenge(self.challenge)? else { return Ok(true) };
         if challenge.state == ChallengeState::Sending {
             return Ok(false);
@@ -128,12 +126,12 @@ impl Settlement {
         Ok(message.is_none_or(|message| message.state != MessageState::Intended))
     }
 
-    fn ensure_user(&self, tx: &mut dyn Tx, trail: &mut Trail) -> Stored<User> {
+    fn ensure_user(&self, tx: &mut dyn Tx, trail: &mut Trail) -> StoreResult<User> {
         ensure_user(tx, trail, &self.actor, &self.phone, &self.policy.default_role)
     }
 
     /// A status callback may have come first: what it said stands.
-    fn note_accepted(&self, tx: &mut dyn Tx, accepted: Accepted) -> Stored<()> {
+    fn note_accepted(&self, tx: &mut dyn Tx, accepted: Accepted) -> StoreResult<()> {
         self.update_message(tx, |message| {
             message.sid = message.sid.take().or(accepted.sid);
             message.segments = accepted.segments.unwrap_or(message.segments);
@@ -143,7 +141,7 @@ impl Settlement {
         })
     }
 
-    fn note_failed(&self, tx: &mut dyn Tx, state: MessageState, failure: &Failure) -> Stored<()> {
+    fn note_failed(&self, tx: &mut dyn Tx, state: MessageState, failure: &Failure) -> StoreResult<()> {
         self.update_message(tx, |message| {
             if message.state.advances_to(state) {
                 message.state = state;
@@ -152,9 +150,9 @@ impl Settlement {
         })
     }
 
-    fn update_message(&self, tx: &mut dyn Tx, change: impl FnOnce(&mut Message)) -> Stored<()> {
+    fn update_message(&self, tx: &mut dyn Tx, change: impl FnOnce(&mut Message)) -> StoreResult<()> {
         let Some(id) = self.message else { return Ok(()) };
-        let mut message = tx.message(id)?.ok_or(Fault::Broken)?;
+        let mut message = tx.message(id)?.ok_or(StoreError::Broken)?;
         change(&mut message);
         message.updated_at = self.actor.at;
         tx.update_message(&message)
@@ -162,9 +160,9 @@ impl Settlement {
 }
 
 /// The SMS is accepted: the code is live, and those older than the newest `live_codes` are void.
-pub(super) fn accept(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> Stored<()> {
+pub(super) fn accept(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> StoreResult<()> {
     let older: Vec<_> = tx
-        .challenges(challenge.channel, &challenge.phone, LATEST)?
+        .challenges(challenge.mode, &challenge.phone, LATEST)?
         .into_iter()
         .filter(|other| other.id < challenge.id && other.state.is_open())
         .skip(live_codes.saturating_sub(1))
@@ -194,7 +192,7 @@ impl Fate {
 }
 
 /// The answer was lost: the code stays good and waits for a report, or is live where one has come already.
-pub(super) fn lose(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> Stored<Fate> {
+pub(super) fn lose(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> StoreResult<Fate> {
     let message = tx.message_of(challenge.id)?.map(|message| message.state);
     let reported = message.is_some_and(|state| MessageState::Unknown.advances_to(state) && !state.is_lost());
     if reported {
@@ -212,7 +210,7 @@ pub(super) fn ensure_user(
     actor: &Actor,
     phone: &PhoneNumber,
     role: &str,
-) -> Stored<User> {
+) -> StoreResult<User> {
     if let Some(user) = tx.user_by_phone(phone)? {
         return Ok(user);
     }
@@ -222,9 +220,9 @@ pub(super) fn ensure_user(
 }
 
 /// Gives back the unit that a code cost whose SMS did not arrive; only so often a day, or failures would be free.
-pub(super) fn refund(tx: &mut dyn Tx, challenge: &Challenge, now: Timestamp) -> Stored<()> {
+pub(super) fn refund(tx: &mut dyn Tx, challenge: &Challenge, now: Timestamp) -> StoreResult<()> {
     let Some(spend) = challenge.spend else { return Ok(()) };
-    let quota = Quota::Refunds(challenge.channel);
+    let quota = Quota::Refunds(challenge.mode);
     match quota::spend(tx, quota, &REFUNDS, challenge.phone.as_str(), now)? {
         quota::Spent::Unit(..) => tx.unspend(spend),
         quota::Spent::Off | quota::Spent::Refused(_) => Ok(()),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::AuthError;
-use crate::domain::{ChallengeId, Channel, PhoneNumber};
+use crate::domain::{ChallengeId, Mode, PhoneNumber};
 
 /// A code is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Sent {
     pub expires_in: Duration,
 }
 
-type Key = (Channel, PhoneNumber);
+type Key = (Mode, PhoneNumber);
 type Answer = Result<Sent, AuthError>;
 
 /// The phones with requests in flight.
@@ -69,8 +69,8 @@ impl SingleFlight {
     }
 
     /// Joins the group of a phone, before the database is asked.
-    pub(super) fn join(self: &Arc<Self>, channel: Channel, phone: &PhoneNumber) -> Participant {
-        let key = (channel, phone.clone());
+    pub(super) fn join(self: &Arc<Self>, mode: Mode, phone: &PhoneNumber) -> Participant {
+        let key = (mode, phone.clone());
         let mut groups = self.lock();
         let group = groups.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
             let before = ChallengeId(self.latest.load(Ordering::SeqCst));
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn join(requests: &Arc<SingleFlight>) -> Participant {
-        requests.join(Channel::Production, &PhoneNumber::parse("+1234567890", 10).unwrap())
+        requests.join(Mode::Production, &PhoneNumber::parse("+1234567890", 10).unwrap())
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The audit trail of one flow: every line is written in the transaction of what it tells, and logged after its commit.
 
 use crate::domain::audit::{AuditEvent, AuditRecord};
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 
 /// The lines of one flow, in order; most are rows too.
 #[derive(Debug, Default)]
@@ -9,7 +9,7 @@ pub(super) struct Trail(Vec<AuditRecord>);
 
 impl Trail {
     /// Writes a line within the transaction.
-    pub(super) fn add(&mut self, tx: &mut dyn Tx, record: AuditRecord) -> Stored<()> {
+    pub(super) fn add(&mut self, tx: &mut dyn Tx, record: AuditRecord) -> StoreResult<()> {
         self.0.push(record.clone());
         tx.audit(record)
     }
@@ -33,7 +33,7 @@ fn log(record: &AuditRecord) {
         ($level:ident) => {
             tracing::$level!(
                 event = record.event.as_str(),
-                channel = record.channel.map(tracing::field::display),
+                channel = record.mode.map(tracing::field::display),
                 user_id = record.user.map(|user| user.0),
                 phone = record.phone.as_ref().map(|(masked, _)| masked.as_str()),
                 ip = record.ip.as_deref(),

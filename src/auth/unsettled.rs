@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Auth;
 use super::settle::{Outcome, Settlement};
 use super::trail::Trail;
-use crate::domain::{ChallengeId, Channel, PhoneNumber, Timestamp};
-use crate::storage::{Stored, Tx};
+use crate::domain::{ChallengeId, Mode, PhoneNumber, Timestamp};
+use crate::storage::{StoreResult, Tx};
 
 /// Settlements whose write failed. There are no more than sends were under way when the database failed, since without it
 /// none begins.
@@ -48,8 +48,8 @@ impl Auth {
 
     /// Writes what is known of the phone's challenges and could not be written before; gives those for which it failed
     /// again.
-    pub(super) async fn settle_late(&self, channel: Channel, phone: &PhoneNumber) -> Vec<ChallengeId> {
-        self.write_late(self.unsettled.select(|settlement| settlement.is_of(channel, phone))).await
+    pub(super) async fn settle_late(&self, mode: Mode, phone: &PhoneNumber) -> Vec<ChallengeId> {
+        self.write_late(self.unsettled.select(|settlement| settlement.is_of(mode, phone))).await
     }
 
     /// The same for all phones.
@@ -72,8 +72,8 @@ impl Auth {
     async fn write_settlement(
         &self,
         late: Late,
-        write: fn(Late, &mut dyn Tx) -> Stored<Option<Trail>>,
-    ) -> Stored<()> {
+        write: fn(Late, &mut dyn Tx) -> StoreResult<Option<Trail>>,
+    ) -> StoreResult<()> {
         let reached = late.outcome.reached();
         if let Some(trail) = self.parts.store.write(move |tx| write(late, tx)).await? {
             trail.log();
@@ -86,12 +86,12 @@ impl Auth {
 }
 
 impl Late {
-    fn write(self, tx: &mut dyn Tx) -> Stored<Trail> {
+    fn write(self, tx: &mut dyn Tx) -> StoreResult<Trail> {
         self.settlement.write(tx, self.outcome, self.at)
     }
 
     /// Two requests may find the same settlement missing: `None` for the second.
-    fn write_once(self, tx: &mut dyn Tx) -> Stored<Option<Trail>> {
+    fn write_once(self, tx: &mut dyn Tx) -> StoreResult<Option<Trail>> {
         if self.settlement.is_written(tx)? { Ok(None) } else { self.write(tx).map(Some) }
     }
 }

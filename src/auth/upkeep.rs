@@ -11,7 +11,7 @@ use crate::domain::clock::Times;
 use crate::domain::message::MessageState;
 use crate::domain::quota::{DAY, Quota};
 use crate::domain::{Challenge, ChallengeId, Timestamp};
-use crate::storage::{PurgeHorizon, Stored, Tx};
+use crate::storage::{PurgeHorizon, StoreResult, Tx};
 
 /// Rows that one slice touches.
 const SLICE: usize = 200;
@@ -137,7 +137,7 @@ impl Auth {
                 let left = tx.sending_before(before, SLICE)?;
                 let more = left.len() == SLICE;
                 for challenge in left {
-                    let actor = Actor { channel: Some(challenge.channel), ..Actor::system(now) };
+                    let actor = Actor { mode: Some(challenge.mode), ..Actor::system(now) };
                     let actor = actor.with_phone(&challenge.phone, keys.audit_hash(&challenge.phone));
                     settle(tx, &mut trail, &actor, challenge, &role, live_codes)?;
                 }
@@ -173,7 +173,7 @@ fn settle(
     challenge: Challenge,
     role: &str,
     live_codes: usize,
-) -> Stored<()> {
+) -> StoreResult<()> {
     let user = ensure_user(tx, trail, actor, &challenge.phone, role)?;
     let message = tx.message_of(challenge.id)?;
     let fate = lose(tx, challenge, live_codes)?;

@@ -9,7 +9,7 @@ use super::{Auth, AuthError, Origin};
 use crate::domain::audit::{AuditEvent, LoginFailure};
 use crate::domain::clock::Times;
 use crate::domain::quota::Endpoint;
-use crate::domain::{Channel, Code, PhoneNumber, Secret, Timestamp, User};
+use crate::domain::{Code, Mode, PhoneNumber, Secret, Timestamp, User};
 use crate::random;
 use crate::tokens::TokenPair;
 
@@ -17,7 +17,7 @@ use crate::tokens::TokenPair;
 #[derive(Clone, Debug)]
 pub struct VerifyRequest {
     /// Production or testing.
-    pub channel: Channel,
+    pub mode: Mode,
     /// The number to prove.
     pub phone: PhoneNumber,
     /// The code; `None` where what was given can be none.
@@ -54,7 +54,7 @@ impl Auth {
                 .map_or_else(|died| died, |()| AuthError::NotACode)));
         };
         let foreign_writes = self.parts.store.foreign_writes();
-        let address = self.address_quota(request.channel, Endpoint::Verify, &request.origin);
+        let address = self.address_quota(request.mode, Endpoint::Verify, &request.origin);
         if let Some(refused) = self.refuse_early(address.as_ref(), times.now, foreign_writes) {
             return refused;
         }
@@ -68,7 +68,7 @@ impl Auth {
         if !self.lines.count(&request.origin.address.subject(), now) {
             return;
         }
-        let actor = self.actor(now, request.channel, &request.phone, &request.origin);
+        let actor = self.actor(now, request.mode, &request.phone, &request.origin);
         let written = self.parts.store.write(move |tx| {
             let mut line = actor.did(AuditEvent::LoginFail).detail(LoginFailure::NotACode.as_str());
             line.user = tx.user_by_phone(&request.phone)?.map(|user| user.id);
@@ -89,14 +89,14 @@ impl Auth {
         times: Times,
         foreign_writes: u64,
     ) -> Limited<LoggedIn> {
-        let VerifyRequest { channel, phone, idempotency_key, device, origin, .. } = request;
+        let VerifyRequest { mode, phone, idempotency_key, device, origin, .. } = request;
         // Which codes are good depends on what became of their messages.
-        self.settle_late(channel, &phone).await;
+        self.settle_late(mode, &phone).await;
         let random = &*self.parts.random;
         let attempt = Attempt {
-            actor: self.actor(times.now, channel, &phone, &origin),
+            actor: self.actor(times.now, mode, &phone, &origin),
             session: self.new_session(device, &origin, times),
-            channel,
+            mode,
             phone,
             code,
             idempotency_key,
@@ -114,7 +114,7 @@ impl Auth {
         if was_free {
             self.lines.count(&origin.address.subject(), times.now);
         }
-        self.count(channel, login.as_ref().err());
+        self.count(mode, login.as_ref().err());
         self.remember_refusal(address, address_state, times.now, foreign_writes);
         let result = login.and_then(|Opened { session, user, is_new_user }| {
             let tokens = self.parts.tokens.pair(&session, &user, random::jti(random), times.wall);
@@ -124,13 +124,13 @@ impl Auth {
     }
 
     /// Counts a code that was judged; refusals for other reasons say nothing of codes.
-    fn count(&self, channel: Channel, refusal: Option<&AuthError>) {
-        let (metrics, channel) = (&self.parts.metrics, channel.as_str());
+    fn count(&self, mode: Mode, refusal: Option<&AuthError>) {
+        let (metrics, mode) = (&self.parts.metrics, mode.as_str());
         match refusal {
-            None => metrics.authenticated(channel),
-            Some(AuthError::InvalidOtp) => metrics.authentication_failed(channel, "invalid_otp"),
-            Some(AuthError::UserNotFound) => metrics.authentication_failed(channel, "user_not_found"),
-            Some(AuthError::AccountDisabled) => metrics.authentication_failed(channel, "account_disabled"),
+            None => metrics.authenticated(mode),
+            Some(AuthError::InvalidOtp) => metrics.authentication_failed(mode, "invalid_otp"),
+            Some(AuthError::UserNotFound) => metrics.authentication_failed(mode, "user_not_found"),
+            Some(AuthError::AccountDisabled) => metrics.authentication_failed(mode, "account_disabled"),
             Some(_) => {}
         }
     }

@@ -234,7 +234,7 @@ fn document(line: &AuditLine) -> Value {
         "id": line.id,
         "at": when::iso(line.at),
         "event": line.event.as_str(),
-        "channel": line.channel,
+        "channel": line.mode,
         "user_id": line.user.map(|user| user.0),
         "phone": line.phone,
         "ip": line.ip,

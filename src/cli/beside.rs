@@ -12,7 +12,7 @@ use crate::domain::keys::KeyRing;
 use crate::domain::phone::mask_name;
 use crate::domain::{PhoneNumber, Timestamp, User};
 use crate::storage::sqlite::SqliteStore;
-use crate::storage::{Store, Stored, Tx, View};
+use crate::storage::{Store, StoreResult, Tx, View};
 use crate::telemetry;
 
 /// Rows of a page: a page is read in a few milliseconds.
@@ -96,7 +96,7 @@ impl Beside {
     pub fn read<T, F>(&self, closure: F) -> Result<T, CliError>
     where
         T: Send + 'static,
-        F: FnOnce(&dyn View) -> Stored<T> + Send + 'static,
+        F: FnOnce(&dyn View) -> StoreResult<T> + Send + 'static,
     {
         Ok(self.runtime.block_on(self.store.read(closure))?)
     }
@@ -108,7 +108,7 @@ impl Beside {
     pub fn write<T, F>(&self, closure: F) -> Result<T, CliError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut dyn Tx) -> Stored<T> + Send + 'static,
+        F: FnOnce(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
     {
         Ok(self.runtime.block_on(self.store.write(closure))?)
     }

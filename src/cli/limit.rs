@@ -10,7 +10,7 @@ use super::beside::{Beside, PAGE};
 use super::output::Output;
 use super::{CliError, Global, when};
 use crate::domain::quota::{DAY, Endpoint, Limit, Quota, REFUNDS};
-use crate::domain::{Channel, ClientAddress, PhoneNumber, SpendId, Timestamp};
+use crate::domain::{ClientAddress, Mode, PhoneNumber, SpendId, Timestamp};
 use crate::limits::window::{self, Verdict};
 
 /// What can be done with limits. KEY is an address or a phone.
@@ -188,7 +188,7 @@ fn limit_of(beside: &Beside, quota: Quota, subject: &str) -> Option<Limit> {
 const fn is_testing(quota: Quota) -> bool {
     matches!(
         quota,
-        Quota::User(Channel::Testing) | Quota::Failures(Channel::Testing) | Quota::Refunds(Channel::Testing)
+        Quota::User(Mode::Testing) | Quota::Failures(Mode::Testing) | Quota::Refunds(Mode::Testing)
     )
 }
 

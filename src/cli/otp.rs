@@ -80,7 +80,7 @@ fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize)
             .map(|code| {
                 json!({
                     "id": code.id.0,
-                    "channel": code.channel.as_str(),
+                    "channel": code.mode.as_str(),
                     "phone_number": beside.shown(&code.phone),
                     "state": state(code, now),
                     "wrong_guesses": code.attempts,
@@ -95,7 +95,7 @@ fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize)
     let rows = found.iter().map(|code| {
         [
             code.id.to_string(),
-            code.channel.as_str().to_owned(),
+            code.mode.as_str().to_owned(),
             beside.shown(&code.phone),
             state(code, now).to_owned(),
             code.attempts.to_string(),

@@ -109,7 +109,7 @@ pub fn missing(config: &Config) -> CliError {
     }
 }
 
-/// Whoever sends the production channel's codes, as configured; in debug they are shown on standard error.
+/// Whoever sends the production mode's codes, as configured; in debug they are shown on standard error.
 ///
 /// # Errors
 /// [`WiringError`], which says what to mend.
@@ -309,7 +309,7 @@ fn endpoint(
     let otp = OtpApi::new(auth.clone());
     let sessions = SessionsApi::new(auth.clone());
     let webhook = WebhookApi::new(auth.clone(), is_signed, clock);
-    // The testing channel is not closed outside debug: it is not there.
+    // The testing mode is not closed outside debug: it is not there.
     Ok(if config.debug {
         let api: api::DebugApi = (otp, sessions, webhook, TestingApi::new(auth.clone()));
         api::assemble(api, parts, settings).boxed()

@@ -1,6 +1,6 @@
 //! What the audit trail tells, in the words of the OWASP logging vocabulary where it has one.
 
-use crate::domain::{Channel, PhoneNumber, SessionId, Timestamp, UserId};
+use crate::domain::{Mode, PhoneNumber, SessionId, Timestamp, UserId};
 
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)+) => {
@@ -92,7 +92,7 @@ pub enum LoginFailure {
     UnknownNumber,
     /// The right code of a deactivated user.
     Disabled,
-    /// The right code of the testing channel, for a user who was verified in production.
+    /// The right code of the testing mode, for a user who was verified in production.
     VerifiedInProduction,
     /// The phone has made all its wrong guesses of the day; this one was not compared.
     DaySpent,
@@ -131,8 +131,8 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// What.
     pub event: AuditEvent,
-    /// In which channel, where that means something.
-    pub channel: Option<Channel>,
+    /// In which mode, where that means something.
+    pub mode: Option<Mode>,
     /// Whom it concerns.
     pub user: Option<UserId>,
     /// The masked phone and its keyed hash.
@@ -152,8 +152,8 @@ pub struct AuditRecord {
 pub struct Actor {
     /// The instant of the act.
     pub at: Timestamp,
-    /// In which channel, where that means something.
-    pub channel: Option<Channel>,
+    /// In which mode, where that means something.
+    pub mode: Option<Mode>,
     /// The masked phone and its keyed hash.
     pub phone: Option<(String, [u8; 16])>,
     /// From where.
@@ -165,7 +165,7 @@ pub struct Actor {
 impl Actor {
     /// Somebody of whom only the instant is known, such as the server itself.
     pub const fn system(at: Timestamp) -> Self {
-        Self { at, channel: None, phone: None, ip: None, request_id: None }
+        Self { at, mode: None, phone: None, ip: None, request_id: None }
     }
 
     /// With a phone, masked and hashed under the current key.
@@ -179,7 +179,7 @@ impl Actor {
         AuditRecord {
             at: self.at,
             event,
-            channel: self.channel,
+            mode: self.mode,
             user: None,
             phone: self.phone.clone(),
             ip: self.ip.clone(),

@@ -1,7 +1,7 @@
 //! A challenge: one code for one phone, from the intent to send it until it is used or void.
 
 use crate::domain::code::CodeHash;
-use crate::domain::{ChallengeId, Channel, PhoneNumber, SessionId, SpendId, Timestamp};
+use crate::domain::{ChallengeId, Mode, PhoneNumber, SessionId, SpendId, Timestamp};
 
 /// Where a challenge stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl ChallengeState {
 #[derive(Clone, Debug)]
 pub struct NewChallenge {
     /// Production or testing.
-    pub channel: Channel,
+    pub mode: Mode,
     /// Who is to prove the number.
     pub phone: PhoneNumber,
     /// When the intent was written.
@@ -75,7 +75,7 @@ pub struct Challenge {
     /// Ascending in the order of issue.
     pub id: ChallengeId,
     /// Production or testing; a code of one is nothing in the other.
-    pub channel: Channel,
+    pub mode: Mode,
     /// The number to prove.
     pub phone: PhoneNumber,
     /// The code, hashed.
@@ -174,7 +174,7 @@ mod tests {
     fn challenge() -> Challenge {
         Challenge {
             id: ChallengeId(1),
-            channel: Channel::Production,
+            mode: Mode::Production,
             phone: PhoneNumber::parse("+1234567890", 10).unwrap(),
             hash: CodeHash { key: 0, tag: vec![] },
             state: ChallengeState::Sending,

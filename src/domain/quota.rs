@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Channel;
+use crate::domain::Mode;
 
 /// An endpoint whose calls cost an address a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,11 +23,11 @@ pub enum Quota {
     /// Calls of all three by one address (`limits.ip_scope = "shared"`).
     IpShared,
     /// Codes sent to one phone, `request/` and `resend/` together.
-    User(Channel),
+    User(Mode),
     /// Wrong guesses for one phone in a day, over all its codes.
-    Failures(Channel),
+    Failures(Mode),
     /// Units of [`Quota::User`] given back to one phone in a day.
-    Refunds(Channel),
+    Refunds(Mode),
 }
 
 impl Quota {
@@ -37,12 +37,12 @@ impl Quota {
         Self::Ip(Endpoint::Verify),
         Self::Ip(Endpoint::Resend),
         Self::IpShared,
-        Self::User(Channel::Production),
-        Self::User(Channel::Testing),
-        Self::Failures(Channel::Production),
-        Self::Failures(Channel::Testing),
-        Self::Refunds(Channel::Production),
-        Self::Refunds(Channel::Testing),
+        Self::User(Mode::Production),
+        Self::User(Mode::Testing),
+        Self::Failures(Mode::Production),
+        Self::Failures(Mode::Testing),
+        Self::Refunds(Mode::Production),
+        Self::Refunds(Mode::Testing),
     ];
 
     /// The stable name.
@@ -52,12 +52,12 @@ impl Quota {
             Self::Ip(Endpoint::Verify) => "ip:verify",
             Self::Ip(Endpoint::Resend) => "ip:resend",
             Self::IpShared => "ip",
-            Self::User(Channel::Production) => "user",
-            Self::User(Channel::Testing) => "user:testing",
-            Self::Failures(Channel::Production) => "failures",
-            Self::Failures(Channel::Testing) => "failures:testing",
-            Self::Refunds(Channel::Production) => "refunds",
-            Self::Refunds(Channel::Testing) => "refunds:testing",
+            Self::User(Mode::Production) => "user",
+            Self::User(Mode::Testing) => "user:testing",
+            Self::Failures(Mode::Production) => "failures",
+            Self::Failures(Mode::Testing) => "failures:testing",
+            Self::Refunds(Mode::Production) => "refunds",
+            Self::Refunds(Mode::Testing) => "refunds:testing",
         }
     }
 

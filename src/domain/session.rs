@@ -95,7 +95,7 @@ pub enum EndReason {
     Revoked,
     /// Its user was deactivated; activation does not bring it back.
     Deactivated,
-    /// Its user was only verified in the testing channel, and is now verified in production.
+    /// Its user was only verified in the testing mode, and is now verified in production.
     VerifiedInProduction,
 }
 

@@ -26,7 +26,7 @@ pub struct User {
     /// Whether tokens that the system before this one issued under this id are good for this user: an import brought the
     /// id, and nobody has ended all of the user's sessions since.
     pub has_foreign_tokens: bool,
-    /// Whether the number was only ever verified in the testing channel, where whoever reads the console has every code.
+    /// Whether the number was only ever verified in the testing mode, where whoever reads the console has every code.
     pub is_testing_only: bool,
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{
     Challenge, ChallengeId, MessageId, PhoneNumber, Session, SessionId, SpendId, TestNumber, Timestamp, User,
     UserId,
 };
-use crate::storage::Stored;
+use crate::storage::StoreResult;
 
 /// A line of the audit trail, read back.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct AuditLine {
     /// What.
     pub event: AuditEvent,
     /// `production` or `testing`, where that means something.
-    pub channel: Option<String>,
+    pub mode: Option<String>,
     /// Whom it concerns.
     pub user: Option<UserId>,
     /// The masked phone.
@@ -96,48 +96,48 @@ pub struct Erased {
 /// What the operator reads. A page holds at most `rows` rows; the next begins after (or before) its last.
 pub trait OperatorView {
     /// The user with this name.
-    fn user_by_username(&self, username: &str) -> Stored<Option<User>>;
+    fn user_by_username(&self, username: &str) -> StoreResult<Option<User>>;
     /// Users in the order of their ids.
-    fn users_after(&self, after: UserId, rows: usize) -> Stored<Vec<User>>;
+    fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>>;
     /// The highest id that a user was ever given, or that is kept from being given: new ones are above it.
-    fn last_user_id(&self) -> Stored<Option<UserId>>;
+    fn last_user_id(&self) -> StoreResult<Option<UserId>>;
     /// Sessions in the order of their ids, ended or not.
-    fn sessions_after(&self, after: Option<&SessionId>, rows: usize) -> Stored<Vec<Session>>;
+    fn sessions_after(&self, after: Option<&SessionId>, rows: usize) -> StoreResult<Vec<Session>>;
     /// Challenges, the newest first.
-    fn challenges_before(&self, before: ChallengeId, rows: usize) -> Stored<Vec<Challenge>>;
+    fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>>;
     /// Messages, the newest first, each with whether its code was used.
-    fn messages_before(&self, before: MessageId, rows: usize) -> Stored<Vec<(Message, bool)>>;
+    fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>>;
     /// How often codes found no sender since `since`, by minute and reason, the oldest first.
-    fn unsent_since(&self, since: Timestamp) -> Stored<Vec<UnsentCount>>;
+    fn unsent_since(&self, since: Timestamp) -> StoreResult<Vec<UnsentCount>>;
     /// Lines of the audit trail, the newest first.
-    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> Stored<Vec<AuditLine>>;
+    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
     /// Lines of the audit trail, the oldest first.
-    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> Stored<Vec<AuditLine>>;
+    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
     /// Units in the ledger, in the order of spending.
-    fn spends_after(&self, after: SpendId, rows: usize) -> Stored<Vec<Spend>>;
+    fn spends_after(&self, after: SpendId, rows: usize) -> StoreResult<Vec<Spend>>;
     /// Every test number, in the order of the phones.
-    fn test_numbers(&self) -> Stored<Vec<TestNumber>>;
+    fn test_numbers(&self) -> StoreResult<Vec<TestNumber>>;
     /// Refusals since `since` that are counted, but not yet told by a line of the audit trail.
-    fn untold_refusals(&self, since: Timestamp) -> Stored<u64>;
+    fn untold_refusals(&self, since: Timestamp) -> StoreResult<u64>;
 }
 
 /// What the operator writes.
 pub trait OperatorTx: OperatorView {
     /// Writes a user as another system had it; `None` if its id, name or phone is taken. Upkeep counts from `at`
     /// how long it stays unverified.
-    fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> Stored<Option<UserId>>;
+    fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>>;
     /// New users' ids are above `id` from now on.
-    fn raise_user_ids(&mut self, id: UserId) -> Stored<()>;
+    fn raise_user_ids(&mut self, id: UserId) -> StoreResult<()>;
     /// Deletes a user and its sessions; gives how many sessions those were, `None` without such a user.
-    fn delete_user(&mut self, id: UserId) -> Stored<Option<usize>>;
+    fn delete_user(&mut self, id: UserId) -> StoreResult<Option<usize>>;
     /// Deletes what is known of a phone, and takes it out of the audit lines of `user` and of those under `hashes`.
-    fn erase_phone(&mut self, user: UserId, phone: &PhoneNumber, hashes: &[[u8; 16]]) -> Stored<Erased>;
+    fn erase_phone(&mut self, user: UserId, phone: &PhoneNumber, hashes: &[[u8; 16]]) -> StoreResult<Erased>;
     /// Forgets what a subject has spent and was refused; gives the units and the refusals.
-    fn reset_limits(&mut self, subject: &str) -> Stored<(usize, usize)>;
+    fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)>;
     /// Keeps a test number, in the place of an earlier one with its phone.
-    fn keep_test_number(&mut self, number: &TestNumber) -> Stored<()>;
+    fn keep_test_number(&mut self, number: &TestNumber) -> StoreResult<()>;
     /// Deletes a test number.
-    fn forget_test_number(&mut self, phone: &PhoneNumber) -> Stored<()>;
+    fn forget_test_number(&mut self, phone: &PhoneNumber) -> StoreResult<()>;
     /// Deletes codes made before `before` that cannot be given any more at `now`, and their messages; looks at `rows`
     /// after `after` at most. Gives how many went, and where to go on.
     fn purge_codes(
@@ -146,5 +146,5 @@ pub trait OperatorTx: OperatorView {
         now: Timestamp,
         after: ChallengeId,
         rows: usize,
-    ) -> Stored<(usize, Option<ChallengeId>)>;
+    ) -> StoreResult<(usize, Option<ChallengeId>)>;
 }

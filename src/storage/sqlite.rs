@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::task::spawn_blocking;
 
 use crate::domain::SessionId;
-use crate::storage::{Engine, Fault, Principal, ReadJob, Stored, WriteJob};
+use crate::storage::{Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
 
 mod audit;
 mod backup;
@@ -138,12 +138,12 @@ impl SqliteStore {
     }
 
     /// Nothing is read or written once the files that are open are not those at their paths any more.
-    fn standing(&self) -> Stored<()> {
-        if self.files.is_lost() { Err(Fault::Unavailable) } else { Ok(()) }
+    fn standing(&self) -> StoreResult<()> {
+        if self.files.is_lost() { Err(StoreError::Unavailable) } else { Ok(()) }
     }
 
     /// Session and user from two readings, each noted by itself: which user it will be is known only after the first.
-    async fn read_principal(&self, id: &SessionId) -> Stored<Option<Principal>> {
+    async fn read_principal(&self, id: &SessionId) -> StoreResult<Option<Principal>> {
         let (cache, id) = (Arc::clone(&self.cache), id.clone());
         let read = move |conn: &rusqlite::Connection| {
             let Some(session) = cache.session(&id, || sessions::by_id(conn, &id))? else { return Ok(None) };
@@ -155,17 +155,17 @@ impl SqliteStore {
 }
 
 impl Engine for SqliteStore {
-    fn submit(&self, job: Box<dyn WriteJob>) -> Stored<()> {
+    fn submit(&self, job: Box<dyn WriteJob>) -> StoreResult<()> {
         self.standing()?;
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
-        let queue = queue.as_ref().ok_or(Fault::Unavailable)?;
+        let queue = queue.as_ref().ok_or(StoreError::Unavailable)?;
         queue.try_send(Queued::new(job, &self.waiting)).map_err(|refused| match refused {
-            TrySendError::Full(_) => Fault::Overloaded,
-            TrySendError::Disconnected(_) => Fault::Unavailable,
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => StoreError::Unavailable,
         })
     }
 
-    fn query(&self, job: ReadJob) -> BoxFuture<'_, Stored<()>> {
+    fn query(&self, job: ReadJob) -> BoxFuture<'_, StoreResult<()>> {
         if let Err(fault) = self.standing() {
             return ready(Err(fault)).boxed();
         }
@@ -177,7 +177,7 @@ impl Engine for SqliteStore {
         self.readers.run(read).boxed()
     }
 
-    fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, Stored<Option<Principal>>> {
+    fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>> {
         if let Err(fault) = self.standing() {
             return ready(Err(fault)).boxed();
         }
@@ -191,7 +191,7 @@ impl Engine for SqliteStore {
         self.cache.foreign_writes()
     }
 
-    fn checkpoint(&self) -> BoxFuture<'_, Stored<()>> {
+    fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>> {
         if self.files.is_lost() {
             // Its log goes with it; that it is lost is told already.
             return ready(Ok(())).boxed();
@@ -200,7 +200,7 @@ impl Engine for SqliteStore {
         let done = spawn_blocking(move || checkpoint::run(&files, tuning.truncate_past, tuning.busy));
         done.map(|done| match done {
             Ok(done) => done.map_err(|error| fault(&error)),
-            Err(_) => Err(Fault::Unavailable),
+            Err(_) => Err(StoreError::Unavailable),
         })
         .boxed()
     }

@@ -180,7 +180,7 @@ async fn another_window_slides_as_an_hour_does() {
 }
 
 #[tokio::test]
-async fn the_testing_channel_has_neither_address_quota_nor_a_share_in_the_others() {
+async fn the_testing_mode_has_neither_address_quota_nor_a_share_in_the_others() {
     let app = App::with(&[("DEBUG", "True"), ("FRESHK_SMS__PROVIDER", "twilio")]).await;
     for n in 0..7 {
         let answer = app.post("/api/mobile/auth/request/", &json!({ "phone_number": phone(n) })).await;

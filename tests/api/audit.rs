@@ -14,7 +14,7 @@ const MASKED: &str = "+12****7890";
 #[derive(Debug)]
 struct Line {
     event: String,
-    channel: Option<String>,
+    mode: Option<String>,
     user: Option<i64>,
     phone: Option<String>,
     ip: Option<String>,
@@ -32,7 +32,7 @@ fn trail(app: &App, known: usize) -> Vec<Line> {
     let rows = statement.query_map([], |row| {
         Ok(Line {
             event: row.get(0)?,
-            channel: row.get(1)?,
+            mode: row.get(1)?,
             user: row.get(2)?,
             phone: row.get(3)?,
             ip: row.get(4)?,
@@ -45,12 +45,12 @@ fn trail(app: &App, known: usize) -> Vec<Line> {
 }
 
 /// Holds that a flow left just these events, each with channel, phone, address and the request's name.
-fn told(app: &App, known: &mut usize, channel: &str, answer: &Answer, events: &[&str]) -> Vec<Line> {
+fn told(app: &App, known: &mut usize, mode: &str, answer: &Answer, events: &[&str]) -> Vec<Line> {
     let lines = trail(app, *known);
     *known += lines.len();
     assert_eq!(lines.iter().map(|line| line.event.as_str()).collect::<Vec<_>>(), events, "{lines:?}");
     for line in &lines {
-        assert_eq!(line.channel.as_deref(), Some(channel), "{line:?}");
+        assert_eq!(line.mode.as_deref(), Some(mode), "{line:?}");
         assert_eq!(line.phone.as_deref(), Some(MASKED), "{line:?}");
         assert_eq!(line.ip.as_deref(), Some("203.0.113.7"), "{line:?}");
         assert_eq!(line.request_id.as_deref(), Some(answer.header("x-request-id")), "{line:?}");
@@ -113,7 +113,7 @@ async fn s35_each_flow_leaves_its_rows() {
 }
 
 #[tokio::test]
-async fn s35_the_testing_channel_has_its_own() {
+async fn s35_the_testing_mode_has_its_own() {
     let app = App::with(&[("DEBUG", "True"), ("FRESHK_SMS__PROVIDER", "twilio")]).await;
     let (ip, mut known) = ("203.0.113.7", 0);
     let body = json!({ "phone_number": PHONE });
@@ -285,7 +285,7 @@ async fn s38_each_refused_login_is_told_with_its_reason() {
         let fail = lines.iter().find(|line| line.event == "authn_login_fail").expect("a line");
         assert_eq!(fail.ip.as_deref(), Some(ip.as_str()), "{fail:?}");
         assert_eq!(fail.request_id.as_deref(), Some(answer.header("x-request-id")), "{fail:?}");
-        assert!(fail.phone.is_some() && fail.channel.as_deref() == Some("production"), "{fail:?}");
+        assert!(fail.phone.is_some() && fail.mode.as_deref() == Some("production"), "{fail:?}");
         (answer.code(), fail.user, fail.detail.clone().unwrap())
     };
     let invalid = |user, detail: &str| ("invalid_otp".to_owned(), user, detail.to_owned());

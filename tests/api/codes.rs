@@ -120,7 +120,7 @@ async fn a_guess_where_no_code_is_alive_does_not_count() {
 
 const DEBUG: [(&str, &str); 2] = [("DEBUG", "True"), ("FRESHK_SMS__PROVIDER", "twilio")];
 
-/// A whole login in the testing channel, by somebody who reads the console.
+/// A whole login in the testing mode, by somebody who reads the console.
 async fn log_in_for_testing(app: &App) -> Answer {
     let body = json!({ "phone_number": PHONE });
     assert_eq!(app.post("/api/mobile/auth/request/", &body).await.status, 200);
@@ -144,7 +144,7 @@ async fn a_testing_login_opens_no_user_who_was_verified_in_production() {
     assert_eq!(app.status(login["access"].as_str().unwrap()).await.status, 200);
     app.log_in(PHONE).await;
 
-    // One who was verified elsewhere and imported is no user of the testing channel either.
+    // One who was verified elsewhere and imported is no user of the testing mode either.
     let app = App::with(&DEBUG).await;
     let import = "INSERT INTO users (username, phone, role, phone_verified, joined_at, imported_at)
                   VALUES ('asha', '+1234567890', 'retailer', 1, 0, 0)";
@@ -153,7 +153,7 @@ async fn a_testing_login_opens_no_user_who_was_verified_in_production() {
 }
 
 #[tokio::test]
-async fn what_the_testing_channel_opened_ends_with_the_first_proof_in_production() {
+async fn what_the_testing_mode_opened_ends_with_the_first_proof_in_production() {
     let app = App::with(&DEBUG).await;
     let mut tested = Vec::new();
     for _ in 0..2 {

@@ -7,7 +7,7 @@ use freshk::clock::Clock as _;
 use freshk::domain::keys::KeyRing;
 use freshk::domain::{PhoneNumber, Secret, User, UserId};
 use freshk::storage::operator::ImportedUser;
-use freshk::storage::{Stored, Tx};
+use freshk::storage::{StoreResult, Tx};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ pub(crate) async fn app() -> App {
 async fn operate<T, F>(app: &App, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&Operator, &mut dyn Tx) -> Stored<T> + Send + 'static,
+    F: FnOnce(&Operator, &mut dyn Tx) -> StoreResult<T> + Send + 'static,
 {
     let operator = Operator::new(app.clock.now(), KeyRing::new(&Secret::new(SECRET), &[]));
     app.service().store.write(move |tx| act(&operator, tx)).await.unwrap()
@@ -50,7 +50,7 @@ where
 async fn on_user<T, F>(app: &App, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&Operator, &mut dyn Tx, &User) -> Stored<T> + Send + 'static,
+    F: FnOnce(&Operator, &mut dyn Tx, &User) -> StoreResult<T> + Send + 'static,
 {
     on(app, 57, act).await
 }
@@ -58,7 +58,7 @@ where
 async fn on<T, F>(app: &App, user: i64, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&Operator, &mut dyn Tx, &User) -> Stored<T> + Send + 'static,
+    F: FnOnce(&Operator, &mut dyn Tx, &User) -> StoreResult<T> + Send + 'static,
 {
     operate(app, move |operator, tx| {
         let user = tx.user(UserId(user))?.unwrap();

@@ -60,7 +60,7 @@ async fn every_path_answers_without_its_slash_too_and_nothing_redirects() {
 }
 
 #[tokio::test]
-async fn the_testing_channel_exists_only_in_debug() {
+async fn the_testing_mode_exists_only_in_debug() {
     let app = App::start().await;
     for path in ["/api/mobile/auth/request/", "/api/mobile/auth/verify/"] {
         let answer = app.post(path, &json!({ "phone_number": PHONE, "otp": "123456" })).await;

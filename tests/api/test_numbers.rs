@@ -204,7 +204,7 @@ async fn s35_with_its_user_it_goes_and_the_trail_tells() {
 }
 
 #[tokio::test]
-async fn the_testing_channel_knows_no_test_numbers() {
+async fn the_testing_mode_knows_no_test_numbers() {
     let app = with_test_number(&[("DEBUG", "1")]).await;
     let (request, verify) = ("/api/mobile/auth/request/", "/api/mobile/auth/verify/");
     app.post(request, &json!({ "phone_number": PHONE })).await;

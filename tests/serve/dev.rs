@@ -115,7 +115,7 @@ fn the_banner_says_where_the_api_the_docs_and_the_database_are() {
 }
 
 #[tokio::test]
-async fn the_testing_channel_is_isolated_from_production() {
+async fn the_testing_mode_is_isolated_from_production() {
     let place = Place::dev();
     let mut server = place.start();
     let body = json!({ "phone_number": PHONE });
@@ -127,7 +127,7 @@ async fn the_testing_channel_is_isolated_from_production() {
     assert_eq!((production, &refused["code"]), (400, &json!("invalid_otp")), "{refused}");
     let (testing, login) = answer(client().post(server.url("/api/mobile/auth/verify/")).json(&body)).await;
     assert_eq!(testing, 200, "{login}");
-    // Three units of the testing channel spent leave production's whole.
+    // Three units of the testing mode spent leave production's whole.
     for _ in 0..2 {
         let body = json!({ "phone_number": PHONE });
         assert_eq!(answer(client().post(server.url("/api/mobile/auth/request/")).json(&body)).await.0, 200);

@@ -4,7 +4,7 @@ use super::{Occupied, Operator};
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::test_number::{LONGEST, MOST, Source};
 use crate::domain::{NewTestNumber, PhoneNumber, TestNumber, UserId};
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 
 /// Why a number cannot be a test number, or cannot cease to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Operator {
         &self,
         tx: &mut dyn Tx,
         new: &NewTestNumber,
-    ) -> Stored<Result<TestNumber, TestNumberRefusal>> {
+    ) -> StoreResult<Result<TestNumber, TestNumberRefusal>> {
         let kept = tx.operator().test_numbers()?;
         let others = kept.iter().filter(|other| other.phone != new.phone && other.is_good(self.at)).count();
         let refusal = if new.until <= self.at {
@@ -52,7 +52,7 @@ impl Operator {
         &self,
         tx: &mut dyn Tx,
         phone: &PhoneNumber,
-    ) -> Stored<Result<(), TestNumberRefusal>> {
+    ) -> StoreResult<Result<(), TestNumberRefusal>> {
         Ok(match tx.test_number(phone)? {
             None => Err(TestNumberRefusal::Unknown),
             Some(TestNumber { source: Source::Configuration, .. }) => Err(TestNumberRefusal::Configured),
@@ -69,7 +69,7 @@ impl Operator {
         &self,
         tx: &mut dyn Tx,
         configured: &[NewTestNumber],
-    ) -> Stored<Result<Vec<TestNumber>, (PhoneNumber, TestNumberRefusal)>> {
+    ) -> StoreResult<Result<Vec<TestNumber>, (PhoneNumber, TestNumberRefusal)>> {
         let kept = tx.operator().test_numbers()?;
         let wanted: Vec<_> = configured.iter().filter(|new| new.until > self.at).collect();
         let is_wanted = |number: &TestNumber| wanted.iter().any(|new| new.phone == number.phone);
@@ -98,14 +98,14 @@ impl Operator {
     }
 
     /// Why nobody can be given this phone, if so.
-    pub(super) fn occupied(&self, tx: &mut dyn Tx, phone: &PhoneNumber) -> Stored<Option<Occupied>> {
+    pub(super) fn occupied(&self, tx: &mut dyn Tx, phone: &PhoneNumber) -> StoreResult<Option<Occupied>> {
         if tx.user_by_phone(phone)?.is_some() {
             return Ok(Some(Occupied::User));
         }
         Ok(self.is_test_number(tx, phone)?.then_some(Occupied::TestNumber))
     }
 
-    pub(super) fn is_test_number(&self, tx: &mut dyn Tx, phone: &PhoneNumber) -> Stored<bool> {
+    pub(super) fn is_test_number(&self, tx: &mut dyn Tx, phone: &PhoneNumber) -> StoreResult<bool> {
         Ok(tx.test_number(phone)?.is_some_and(|number| number.is_good(self.at)))
     }
 
@@ -114,7 +114,7 @@ impl Operator {
         tx: &mut dyn Tx,
         kept: &[TestNumber],
         new: &NewTestNumber,
-    ) -> Stored<Option<TestNumberRefusal>> {
+    ) -> StoreResult<Option<TestNumberRefusal>> {
         if new.until > self.at + LONGEST {
             return Ok(Some(TestNumberRefusal::TooFar));
         }
@@ -126,19 +126,19 @@ impl Operator {
         Ok(tx.user_by_phone(&new.phone)?.map(|user| TestNumberRefusal::User(user.id)))
     }
 
-    fn keep(&self, tx: &mut dyn Tx, new: &NewTestNumber, source: Source) -> Stored<TestNumber> {
+    fn keep(&self, tx: &mut dyn Tx, new: &NewTestNumber, source: Source) -> StoreResult<TestNumber> {
         let number = new.kept(self.keys.current(), source);
         tx.operator_mut().keep_test_number(&number)?;
         self.note(tx, AuditEvent::TestNumberAdded, &number)?;
         Ok(number)
     }
 
-    pub(super) fn forget(&self, tx: &mut dyn Tx, number: &TestNumber) -> Stored<()> {
+    pub(super) fn forget(&self, tx: &mut dyn Tx, number: &TestNumber) -> StoreResult<()> {
         tx.operator_mut().forget_test_number(&number.phone)?;
         self.note(tx, AuditEvent::TestNumberRemoved, number)
     }
 
-    fn note(&self, tx: &mut dyn Tx, event: AuditEvent, number: &TestNumber) -> Stored<()> {
+    fn note(&self, tx: &mut dyn Tx, event: AuditEvent, number: &TestNumber) -> StoreResult<()> {
         let hash = self.keys.current().audit_hash(&number.phone);
         let mut line = Actor::system(self.at).with_phone(&number.phone, hash).did(event);
         line.user = tx.user_by_phone(&number.phone)?.map(|user| user.id);

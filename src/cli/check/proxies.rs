@@ -15,7 +15,7 @@ use crate::cli::beside::PAGE;
 use crate::config::Config;
 use crate::config::server::Server;
 use crate::domain::time::human;
-use crate::domain::{Channel, ClientAddress, Timestamp};
+use crate::domain::{ClientAddress, Mode, Timestamp};
 use crate::metrics::{PROXY_FAULT, ProxyFault};
 use crate::storage::operator::{AuditLine, AuditOf};
 use crate::storage::sqlite;
@@ -180,7 +180,7 @@ fn shared_address(config: &Config, now: Timestamp) -> Option<(usize, IpAddr)> {
         view.operator().audit_before(&AuditOf::Everybody, i64::MAX, PAGE)
     });
     let is_a_call = |line: &AuditLine| {
-        line.at >= now - OF_LATE && line.channel.as_deref() == Some(Channel::Production.as_str())
+        line.at >= now - OF_LATE && line.mode.as_deref() == Some(Mode::Production.as_str())
     };
     let lines = page.ok()?.into_iter().filter(is_a_call);
     let addresses: Vec<IpAddr> = lines.filter_map(|line| line.ip?.parse().ok()).collect();

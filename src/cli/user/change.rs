@@ -9,7 +9,7 @@ use crate::cli::beside::Beside;
 use crate::cli::confirm::confirm;
 use crate::cli::output::Output;
 use crate::domain::{PhoneNumber, User};
-use crate::storage::{Stored, Tx};
+use crate::storage::{StoreResult, Tx};
 
 pub(super) fn create(
     beside: &Beside,
@@ -120,7 +120,7 @@ pub(super) fn delete(beside: &Beside, output: &mut Output, name: &str, yes: bool
 fn change<T, F>(beside: &Beside, name: &str, act: F) -> Result<T, CliError>
 where
     T: Send + 'static,
-    F: FnOnce(&mut dyn Tx, User) -> Stored<T> + Send + 'static,
+    F: FnOnce(&mut dyn Tx, User) -> StoreResult<T> + Send + 'static,
 {
     let id = beside.user(name)?.id;
     let changed = beside.write(move |tx| match tx.user(id)? {

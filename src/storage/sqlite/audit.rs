@@ -21,7 +21,7 @@ pub(super) fn append(conn: &Connection, record: &AuditRecord) -> rusqlite::Resul
         .execute(params![
             record.at,
             record.event,
-            record.channel,
+            record.mode,
             record.user,
             phone,
             hash,
@@ -44,13 +44,13 @@ pub(super) fn append_refusals(
 ) -> rusqlite::Result<()> {
     let phone = PhoneNumber::parse(subject, 1).ok().map(|phone| phone.masked());
     let ip = phone.is_none().then_some(subject);
-    let channel = match quota {
+    let mode = match quota {
         Quota::Ip(_) | Quota::IpShared => None,
-        Quota::User(channel) | Quota::Failures(channel) | Quota::Refunds(channel) => Some(channel),
+        Quota::User(mode) | Quota::Failures(mode) | Quota::Refunds(mode) => Some(mode),
     };
     let detail = format!("{} refused {count} times", quota.as_str());
     conn.prepare_cached(INSERT_REFUSALS)?
-        .execute(params![at, AuditEvent::LimitExceeded, channel, phone, ip, detail])
+        .execute(params![at, AuditEvent::LimitExceeded, mode, phone, ip, detail])
         .map(drop)
 }
 

@@ -17,7 +17,7 @@ use super::open_error::{BackupError, OpenError, sqlite_error};
 use super::tx::SqliteTx;
 use crate::domain::Timestamp;
 use crate::files::{Draft, Owner, beside, free_name, sync_directory};
-use crate::storage::{Stored, View};
+use crate::storage::{StoreResult, View};
 
 /// How long another process may hold the database before it counts as in use.
 const BUSY: Duration = Duration::from_secs(5);
@@ -119,7 +119,7 @@ pub fn check_backup(path: &Path) -> Result<bool, OpenError> {
 ///
 /// # Errors
 /// [`OpenError`] where it cannot be read, is not ours, or has another schema than this version writes.
-pub fn look<T>(database: &Path, read: impl FnOnce(&dyn View) -> Stored<T>) -> Result<T, OpenError> {
+pub fn look<T>(database: &Path, read: impl FnOnce(&dyn View) -> StoreResult<T>) -> Result<T, OpenError> {
     let conn = read_only(database)?;
     let found = ours(&conn, database)?;
     if found < open::KNOWN_VERSION {

@@ -7,7 +7,7 @@ use super::fault::one_row;
 use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Channel, NewChallenge, PhoneNumber, SessionId, Timestamp,
+    Challenge, ChallengeId, ChallengeState, Mode, NewChallenge, PhoneNumber, SessionId, Timestamp,
 };
 
 macro_rules! columns {
@@ -60,11 +60,11 @@ pub(super) fn latest(conn: &Connection) -> rusqlite::Result<Option<ChallengeId>>
 
 pub(super) fn newest(
     conn: &Connection,
-    channel: Channel,
+    mode: Mode,
     phone: &PhoneNumber,
     limit: usize,
 ) -> rusqlite::Result<Vec<Challenge>> {
-    conn.prepare_cached(NEWEST)?.query_map(params![phone, channel, count(limit)], challenge)?.collect()
+    conn.prepare_cached(NEWEST)?.query_map(params![phone, mode, count(limit)], challenge)?.collect()
 }
 
 pub(super) fn before(conn: &Connection, before: ChallengeId, rows: i64) -> rusqlite::Result<Vec<Challenge>> {
@@ -90,10 +90,10 @@ pub(super) fn insert(
     hash: &dyn Fn(ChallengeId) -> CodeHash,
 ) -> rusqlite::Result<Challenge> {
     let id = conn.prepare_cached(NEXT_ID)?.query_row([], |row| row.get(0))?;
-    let NewChallenge { channel, phone, created_at, expires_at, spend } = new;
+    let NewChallenge { mode, phone, created_at, expires_at, spend } = new;
     let challenge = Challenge {
         id,
-        channel,
+        mode,
         phone,
         hash: hash(id),
         state: ChallengeState::Sending,
@@ -105,7 +105,7 @@ pub(super) fn insert(
     };
     conn.prepare_cached(INSERT)?.execute(params![
         challenge.id,
-        challenge.channel,
+        challenge.mode,
         challenge.phone,
         challenge.hash.key,
         challenge.hash.tag,
@@ -133,7 +133,7 @@ pub(super) fn update(conn: &Connection, challenge: &Challenge) -> rusqlite::Resu
 fn challenge(row: &Row<'_>) -> rusqlite::Result<Challenge> {
     Ok(Challenge {
         id: row.get(0)?,
-        channel: row.get(1)?,
+        mode: row.get(1)?,
         phone: row.get(2)?,
         hash: CodeHash { key: row.get(3)?, tag: row.get(4)? },
         state: row.get(5)?,

@@ -8,7 +8,7 @@ use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
 use crate::domain::test_number::Source;
 use crate::domain::{
-    ChallengeId, ChallengeState, Channel, MessageId, PhoneNumber, SessionId, SpendId, Timestamp, UserId,
+    ChallengeId, ChallengeState, MessageId, Mode, PhoneNumber, SessionId, SpendId, Timestamp, UserId,
 };
 
 /// A word in a row that means nothing to us; it may be somebody's data, so it is not told.
@@ -58,7 +58,7 @@ integers! { UserId ChallengeId MessageId SpendId }
 words! {
     AuditEvent: AuditEvent::parse;
     ChallengeState: ChallengeState::parse;
-    Channel: Channel::parse;
+    Mode: Mode::parse;
     EndReason: EndReason::parse;
     MessageState: MessageState::parse;
     Quota: Quota::parse;

@@ -2,10 +2,10 @@
 
 use rusqlite::{Error, ErrorCode};
 
-use crate::storage::Fault;
+use crate::storage::StoreError;
 
 /// Logs an error, once and here, and says what it means. Messages of `SQLite` name tables and columns, never values.
-pub(super) fn fault(error: &Error) -> Fault {
+pub(super) fn fault(error: &Error) -> StoreError {
     let fault = meaning(error);
     let code = error.sqlite_extended_error_code();
     tracing::error!(%error, code, %fault, "the database failed");
@@ -13,7 +13,7 @@ pub(super) fn fault(error: &Error) -> Fault {
 }
 
 /// A rule of ours that was broken is no reason to try again; everything else is the machine's.
-fn meaning(error: &Error) -> Fault {
+fn meaning(error: &Error) -> StoreError {
     match error.sqlite_error_code() {
         None
         | Some(
@@ -23,8 +23,8 @@ fn meaning(error: &Error) -> Fault {
             | ErrorCode::ApiMisuse
             | ErrorCode::ParameterOutOfRange
             | ErrorCode::Unknown,
-        ) => Fault::Broken,
-        Some(_) => Fault::Unavailable,
+        ) => StoreError::Broken,
+        Some(_) => StoreError::Unavailable,
     }
 }
 
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
     use rusqlite::ffi;
 
-    fn of(code: i32) -> Fault {
+    fn of(code: i32) -> StoreError {
         meaning(&Error::SqliteFailure(ffi::Error::new(code), None))
     }
 
@@ -50,11 +50,11 @@ mod tests {
         for code in
             [ffi::SQLITE_FULL, ffi::SQLITE_IOERR, ffi::SQLITE_BUSY, ffi::SQLITE_READONLY, ffi::SQLITE_CORRUPT]
         {
-            assert_eq!(of(code), Fault::Unavailable, "{code}");
+            assert_eq!(of(code), StoreError::Unavailable, "{code}");
         }
         for code in [ffi::SQLITE_CONSTRAINT, ffi::SQLITE_MISMATCH, ffi::SQLITE_ERROR] {
-            assert_eq!(of(code), Fault::Broken, "{code}");
+            assert_eq!(of(code), StoreError::Broken, "{code}");
         }
-        assert_eq!(meaning(&Error::StatementChangedRows(0)), Fault::Broken);
+        assert_eq!(meaning(&Error::StatementChangedRows(0)), StoreError::Broken);
     }
 }

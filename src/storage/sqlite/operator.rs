@@ -11,7 +11,7 @@ use crate::domain::{
     Challenge, ChallengeId, ChallengeState, MessageId, PhoneNumber, Session, SessionId, SpendId, TestNumber,
     Timestamp, User, UserId,
 };
-use crate::storage::Stored;
+use crate::storage::StoreResult;
 use crate::storage::operator::{AuditLine, AuditOf, Erased, ImportedUser, OperatorTx, OperatorView, Spend};
 
 const UNTOLD: &str = "SELECT ifnull(sum(count - 1), 0) FROM refusals WHERE first >= ?1";
@@ -45,35 +45,35 @@ macro_rules! lines {
 const OVER: &str = "DELETE FROM challenges WHERE id = ?1";
 
 impl OperatorView for SqliteTx<'_> {
-    fn user_by_username(&self, username: &str) -> Stored<Option<User>> {
+    fn user_by_username(&self, username: &str) -> StoreResult<Option<User>> {
         self.run(|conn| users::by_username(conn, username))
     }
 
-    fn users_after(&self, after: UserId, rows: usize) -> Stored<Vec<User>> {
+    fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
         self.run(|conn| users::after(conn, after, count(rows)))
     }
 
-    fn last_user_id(&self) -> Stored<Option<UserId>> {
+    fn last_user_id(&self) -> StoreResult<Option<UserId>> {
         self.run(users::last_id)
     }
 
-    fn sessions_after(&self, after: Option<&SessionId>, rows: usize) -> Stored<Vec<Session>> {
+    fn sessions_after(&self, after: Option<&SessionId>, rows: usize) -> StoreResult<Vec<Session>> {
         self.run(|conn| sessions::after(conn, after.map_or("", SessionId::as_str), count(rows)))
     }
 
-    fn challenges_before(&self, before: ChallengeId, rows: usize) -> Stored<Vec<Challenge>> {
+    fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>> {
         self.run(|conn| challenges::before(conn, before, count(rows)))
     }
 
-    fn messages_before(&self, before: MessageId, rows: usize) -> Stored<Vec<(Message, bool)>> {
+    fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>> {
         self.run(|conn| messages::before(conn, before, count(rows)))
     }
 
-    fn unsent_since(&self, since: Timestamp) -> Stored<Vec<UnsentCount>> {
+    fn unsent_since(&self, since: Timestamp) -> StoreResult<Vec<UnsentCount>> {
         self.run(|conn| unsent::since(conn, since))
     }
 
-    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> Stored<Vec<AuditLine>> {
+    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
         self.run(|conn| match of {
             AuditOf::Everybody => read_lines(conn, lines!("id < ?1", "DESC"), params![before, count(rows)]),
             AuditOf::User(user) => read_lines(
@@ -89,7 +89,7 @@ impl OperatorView for SqliteTx<'_> {
         })
     }
 
-    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> Stored<Vec<AuditLine>> {
+    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
         self.run(|conn| match of {
             AuditOf::Everybody => read_lines(conn, lines!("id > ?1", "ASC"), params![after, count(rows)]),
             AuditOf::User(user) => {
@@ -103,7 +103,7 @@ impl OperatorView for SqliteTx<'_> {
         })
     }
 
-    fn spends_after(&self, after: SpendId, rows: usize) -> Stored<Vec<Spend>> {
+    fn spends_after(&self, after: SpendId, rows: usize) -> StoreResult<Vec<Spend>> {
         self.run(|conn| {
             let spend = |row: &Row<'_>| {
                 Ok(Spend { id: row.get(0)?, quota: row.get(1)?, subject: row.get(2)?, at: row.get(3)? })
@@ -112,18 +112,18 @@ impl OperatorView for SqliteTx<'_> {
         })
     }
 
-    fn test_numbers(&self) -> Stored<Vec<TestNumber>> {
+    fn test_numbers(&self) -> StoreResult<Vec<TestNumber>> {
         self.run(test_numbers::all)
     }
 
-    fn untold_refusals(&self, since: Timestamp) -> Stored<u64> {
+    fn untold_refusals(&self, since: Timestamp) -> StoreResult<u64> {
         self.run(|conn| conn.prepare_cached(UNTOLD)?.query_row([since], |row| row.get::<_, i64>(0)))
             .map(|untold| u64::try_from(untold).unwrap_or(0))
     }
 }
 
 impl OperatorTx for SqliteTx<'_> {
-    fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> Stored<Option<UserId>> {
+    fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {
         self.run(|conn| {
             let ImportedUser { id, username, phone, role, is_active, phone_verified, joined_at } = user;
             let derived = username.is_none().then(|| username_for(phone));
@@ -137,7 +137,7 @@ impl OperatorTx for SqliteTx<'_> {
         })
     }
 
-    fn raise_user_ids(&mut self, id: UserId) -> Stored<()> {
+    fn raise_user_ids(&mut self, id: UserId) -> StoreResult<()> {
         self.run(|conn| {
             if conn.prepare_cached(RAISE)?.execute([id])? == 0 {
                 conn.prepare_cached(BEGIN_IDS)?.execute([id])?;
@@ -146,7 +146,7 @@ impl OperatorTx for SqliteTx<'_> {
         })
     }
 
-    fn delete_user(&mut self, id: UserId) -> Stored<Option<usize>> {
+    fn delete_user(&mut self, id: UserId) -> StoreResult<Option<usize>> {
         let gone: Vec<SessionId> = self.run(|conn| {
             let mut sessions = conn.prepare_cached("SELECT id FROM sessions WHERE user_id = ?1")?;
             sessions.query_map([id], |row| row.get(0))?.collect()
@@ -158,7 +158,7 @@ impl OperatorTx for SqliteTx<'_> {
         Ok((deleted == 1).then_some(sessions))
     }
 
-    fn erase_phone(&mut self, user: UserId, phone: &PhoneNumber, hashes: &[[u8; 16]]) -> Stored<Erased> {
+    fn erase_phone(&mut self, user: UserId, phone: &PhoneNumber, hashes: &[[u8; 16]]) -> StoreResult<Erased> {
         self.run(|conn| {
             let delete = |sql: &str| conn.prepare_cached(sql)?.execute([phone]);
             let challenges = delete("DELETE FROM challenges WHERE phone = ?1")?;
@@ -172,7 +172,7 @@ impl OperatorTx for SqliteTx<'_> {
         })
     }
 
-    fn reset_limits(&mut self, subject: &str) -> Stored<(usize, usize)> {
+    fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)> {
         self.run(|conn| {
             let units = conn.prepare_cached("DELETE FROM spends WHERE subject = ?1")?.execute([subject])?;
             let refusals =
@@ -181,11 +181,11 @@ impl OperatorTx for SqliteTx<'_> {
         })
     }
 
-    fn keep_test_number(&mut self, number: &TestNumber) -> Stored<()> {
+    fn keep_test_number(&mut self, number: &TestNumber) -> StoreResult<()> {
         self.run(|conn| test_numbers::keep(conn, number))
     }
 
-    fn forget_test_number(&mut self, phone: &PhoneNumber) -> Stored<()> {
+    fn forget_test_number(&mut self, phone: &PhoneNumber) -> StoreResult<()> {
         self.run(|conn| test_numbers::forget(conn, phone))
     }
 
@@ -195,7 +195,7 @@ impl OperatorTx for SqliteTx<'_> {
         now: Timestamp,
         after: ChallengeId,
         rows: usize,
-    ) -> Stored<(usize, Option<ChallengeId>)> {
+    ) -> StoreResult<(usize, Option<ChallengeId>)> {
         self.run(|conn| {
             let page = challenges::over(conn, after, count(rows))?;
             let next = (page.len() == rows).then(|| page.last().map(|row| row.0)).flatten();
@@ -221,7 +221,7 @@ fn read_lines(
             id: row.get(0)?,
             at: row.get(1)?,
             event: row.get(2)?,
-            channel: row.get(3)?,
+            mode: row.get(3)?,
             user: row.get(4)?,
             phone: row.get(5)?,
             ip: row.get(6)?,

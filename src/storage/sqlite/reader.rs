@@ -11,7 +11,7 @@ use tracing::Span;
 use super::connect::{self, Role};
 use super::fault::fault;
 use super::watch::FileWatch;
-use crate::storage::{Fault, Stored};
+use crate::storage::{StoreError, StoreResult};
 
 /// Reading connections. As many blocking threads read at once, and no more.
 pub(super) struct Readers {
@@ -41,7 +41,7 @@ impl Readers {
     }
 
     /// Runs `read` on a connection of its own, on a blocking thread.
-    pub(super) async fn run<T, F>(&self, read: F) -> Stored<T>
+    pub(super) async fn run<T, F>(&self, read: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -49,7 +49,7 @@ impl Readers {
         let place = tokio::time::timeout(self.wait, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             tracing::error!("no reading connection became free in time");
-            return Err(Fault::Unavailable);
+            return Err(StoreError::Unavailable);
         };
         let (pool, wait, span) = (self.pool.clone(), self.wait, Span::current());
         let done = tokio::task::spawn_blocking(move || {
@@ -58,17 +58,17 @@ impl Readers {
             let _request = span.entered();
             let conn = pool.get_timeout(wait).map_err(|error| {
                 tracing::error!(%error, "no reading connection could be opened in time");
-                Fault::Unavailable
+                StoreError::Unavailable
             })?;
             read(&conn).map_err(|error| fault(&error))
         });
         done.await.unwrap_or_else(|error| {
             // A panic has logged itself.
             if error.is_panic() {
-                return Err(Fault::Broken);
+                return Err(StoreError::Broken);
             }
             tracing::error!("a read did not end");
-            Err(Fault::Unavailable)
+            Err(StoreError::Unavailable)
         })
     }
 }
@@ -93,7 +93,7 @@ mod tests {
         let store = bed.store();
         let readers = Readers::new(Arc::clone(&store.files), 1, Duration::ZERO, Duration::ZERO);
         let _place = Arc::clone(&readers.places).acquire_owned().await.unwrap();
-        assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
+        assert_eq!(readers.run(|_| Ok(())).await, Err(StoreError::Unavailable));
     }
 
     #[tokio::test]
@@ -104,7 +104,7 @@ mod tests {
         std::fs::copy(store.path(), &copy).unwrap();
         std::fs::rename(&copy, store.path()).unwrap();
         let readers = Readers::new(Arc::clone(&store.files), 1, Duration::from_millis(10), Duration::ZERO);
-        assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
+        assert_eq!(readers.run(|_| Ok(())).await, Err(StoreError::Unavailable));
     }
 
     #[tokio::test]
@@ -113,6 +113,6 @@ mod tests {
         let store = bed.store();
         std::fs::rename(store.path(), bed.dir.path().join("elsewhere")).unwrap();
         let readers = Readers::new(Arc::clone(&store.files), 1, Duration::from_millis(10), Duration::ZERO);
-        assert_eq!(readers.run(|_| Ok(())).await, Err(Fault::Unavailable));
+        assert_eq!(readers.run(|_| Ok(())).await, Err(StoreError::Unavailable));
     }
 }

@@ -13,8 +13,8 @@ use super::writer::Job;
 use crate::domain::clock::Times;
 use crate::domain::code::CodeHash;
 use crate::domain::session::{Lifetimes, Login, Session};
-use crate::domain::{Channel, NewChallenge, PhoneNumber, SessionId, Timestamp, UserId};
-use crate::storage::{Engine as _, Stored, Tx, WriteJob};
+use crate::domain::{Mode, NewChallenge, PhoneNumber, SessionId, Timestamp, UserId};
+use crate::storage::{Engine as _, StoreResult, Tx, WriteJob};
 
 mod killed;
 mod ledger;
@@ -83,8 +83,8 @@ pub(super) fn session(chance: u8, user: UserId) -> Session {
     )
 }
 
-pub(super) fn new_challenge(channel: Channel, number: u32) -> NewChallenge {
-    NewChallenge { channel, phone: phone(number), created_at: START, expires_at: after(600), spend: None }
+pub(super) fn new_challenge(mode: Mode, number: u32) -> NewChallenge {
+    NewChallenge { mode, phone: phone(number), created_at: START, expires_at: after(600), spend: None }
 }
 
 pub(super) fn some_hash() -> CodeHash {
@@ -97,32 +97,32 @@ pub(super) fn users(conn: &Connection) -> i64 {
 
 struct TestJob<F> {
     closure: Option<F>,
-    reply: Sender<Stored<()>>,
+    reply: Sender<StoreResult<()>>,
 }
 
-impl<F: FnOnce(&mut dyn Tx) -> Stored<()> + Send> WriteJob for TestJob<F> {
-    fn run(&mut self, tx: &mut dyn Tx) -> Stored<()> {
+impl<F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send> WriteJob for TestJob<F> {
+    fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()> {
         (self.closure.take().unwrap())(tx)
     }
 
-    fn finish(self: Box<Self>, committed: Stored<()>) {
+    fn finish(self: Box<Self>, committed: StoreResult<()>) {
         let _ = self.reply.send(committed);
     }
 }
 
 /// A write, and where its answer arrives.
-pub(super) fn job<F>(closure: F) -> (Job, Receiver<Stored<()>>)
+pub(super) fn job<F>(closure: F) -> (Job, Receiver<StoreResult<()>>)
 where
-    F: FnOnce(&mut dyn Tx) -> Stored<()> + Send + 'static,
+    F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
 {
     let (reply, answer) = channel();
     (Box::new(TestJob { closure: Some(closure), reply }), answer)
 }
 
 /// Queues a write.
-pub(super) fn queue<F>(store: &SqliteStore, closure: F) -> Receiver<Stored<()>>
+pub(super) fn queue<F>(store: &SqliteStore, closure: F) -> Receiver<StoreResult<()>>
 where
-    F: FnOnce(&mut dyn Tx) -> Stored<()> + Send + 'static,
+    F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
 {
     let (job, answer) = job(closure);
     store.submit(job).unwrap();
@@ -135,7 +135,7 @@ pub(super) fn wait<T>(answer: &Receiver<T>) -> T {
 }
 
 /// Keeps the writer inside a write until the sender is used or dropped, so that what is queued meanwhile waits.
-pub(super) fn hold(store: &SqliteStore) -> (Sender<()>, Receiver<Stored<()>>) {
+pub(super) fn hold(store: &SqliteStore) -> (Sender<()>, Receiver<StoreResult<()>>) {
     let (release, held) = channel();
     let (ready, begun) = channel();
     let answer = queue(store, move |_| {
@@ -148,6 +148,6 @@ pub(super) fn hold(store: &SqliteStore) -> (Sender<()>, Receiver<Stored<()>>) {
 }
 
 /// Inserts one user.
-pub(super) fn join(number: u32) -> impl FnOnce(&mut dyn Tx) -> Stored<()> + Send + 'static {
+pub(super) fn join(number: u32) -> impl FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static {
     move |tx| tx.insert_user(&phone(number), "retailer", START).map(drop)
 }

@@ -14,11 +14,11 @@ use crate::domain::code::CodeHash;
 use crate::domain::message::{Message, Unsent};
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, Channel, Exchange, MessageId, NameClaim, NewChallenge, PhoneNumber, Session,
+    Challenge, ChallengeId, Exchange, MessageId, Mode, NameClaim, NewChallenge, PhoneNumber, Session,
     SessionId, SpendId, TestNumber, Timestamp, User, UserId,
 };
 use crate::storage::operator::{OperatorTx, OperatorView};
-use crate::storage::{Fault, PurgeHorizon, Stored, Tx, View};
+use crate::storage::{PurgeHorizon, StoreError, StoreResult, Tx, View};
 
 /// An open transaction.
 pub(super) struct SqliteTx<'c> {
@@ -44,87 +44,87 @@ impl<'c> SqliteTx<'c> {
     }
 
     /// Reads or writes, while the transaction stands.
-    pub(super) fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Stored<T> {
+    pub(super) fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> StoreResult<T> {
         standing(self.conn)?;
         act(self.conn).map_err(|error| fault(&error))
     }
 }
 
 /// A full disk ends the whole transaction under a closure's feet; what it did next would be a transaction of its own.
-fn standing(conn: &Connection) -> Stored<()> {
-    if conn.is_autocommit() { Err(Fault::Unavailable) } else { Ok(()) }
+fn standing(conn: &Connection) -> StoreResult<()> {
+    if conn.is_autocommit() { Err(StoreError::Unavailable) } else { Ok(()) }
 }
 
 impl View for SqliteTx<'_> {
-    fn user(&self, id: UserId) -> Stored<Option<User>> {
+    fn user(&self, id: UserId) -> StoreResult<Option<User>> {
         self.run(|conn| users::by_id(conn, id))
     }
 
-    fn user_by_phone(&self, phone: &PhoneNumber) -> Stored<Option<User>> {
+    fn user_by_phone(&self, phone: &PhoneNumber) -> StoreResult<Option<User>> {
         self.run(|conn| users::by_phone(conn, phone))
     }
 
-    fn session(&self, id: &SessionId) -> Stored<Option<Session>> {
+    fn session(&self, id: &SessionId) -> StoreResult<Option<Session>> {
         self.run(|conn| sessions::by_id(conn, id))
     }
 
-    fn live_sessions(&self, user: UserId, now: Timestamp) -> Stored<Vec<Session>> {
+    fn live_sessions(&self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>> {
         self.run(|conn| sessions::live(conn, user, now))
     }
 
-    fn count_live_sessions(&self, now: Timestamp) -> Stored<u64> {
+    fn count_live_sessions(&self, now: Timestamp) -> StoreResult<u64> {
         self.run(|conn| sessions::count_live(conn, now))
     }
 
-    fn rotated_at(&self, session: &SessionId, generation: u32) -> Stored<Option<Timestamp>> {
+    fn rotated_at(&self, session: &SessionId, generation: u32) -> StoreResult<Option<Timestamp>> {
         self.run(|conn| sessions::rotated_at(conn, session, generation))
     }
 
-    fn exchange(&self, jti: &str) -> Stored<Option<Exchange>> {
+    fn exchange(&self, jti: &str) -> StoreResult<Option<Exchange>> {
         self.run(|conn| exchanges::by_jti(conn, jti))
     }
 
-    fn challenges(&self, channel: Channel, phone: &PhoneNumber, limit: usize) -> Stored<Vec<Challenge>> {
-        self.run(|conn| challenges::newest(conn, channel, phone, limit))
+    fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>> {
+        self.run(|conn| challenges::newest(conn, mode, phone, limit))
     }
 
-    fn latest_challenge(&self) -> Stored<Option<ChallengeId>> {
+    fn latest_challenge(&self) -> StoreResult<Option<ChallengeId>> {
         self.run(challenges::latest)
     }
 
-    fn challenge(&self, id: ChallengeId) -> Stored<Option<Challenge>> {
+    fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>> {
         self.run(|conn| challenges::by_id(conn, id))
     }
 
-    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> Stored<Vec<Timestamp>> {
+    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>> {
         self.run(|conn| ledger::spent_since(conn, quota, subject, since))
     }
 
-    fn message_by_sid(&self, sid: &str) -> Stored<Option<Message>> {
+    fn message_by_sid(&self, sid: &str) -> StoreResult<Option<Message>> {
         self.run(|conn| messages::by_sid(conn, sid))
     }
 
-    fn message(&self, id: MessageId) -> Stored<Option<Message>> {
+    fn message(&self, id: MessageId) -> StoreResult<Option<Message>> {
         self.run(|conn| messages::by_id(conn, id))
     }
 
-    fn message_of(&self, challenge: ChallengeId) -> Stored<Option<Message>> {
+    fn message_of(&self, challenge: ChallengeId) -> StoreResult<Option<Message>> {
         self.run(|conn| messages::by_challenge(conn, challenge))
     }
 
-    fn sending_before(&self, before: Timestamp, limit: usize) -> Stored<Vec<Challenge>> {
+    fn sending_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>> {
         self.run(|conn| challenges::sending_before(conn, before, limit))
     }
 
-    fn test_number(&self, phone: &PhoneNumber) -> Stored<Option<TestNumber>> {
+    fn test_number(&self, phone: &PhoneNumber) -> StoreResult<Option<TestNumber>> {
         self.run(|conn| test_numbers::by_phone(conn, phone))
     }
 
-    fn token_name(&self, claim: NameClaim) -> Stored<Option<(String, Timestamp)>> {
+    fn token_name(&self, claim: NameClaim) -> StoreResult<Option<(String, Timestamp)>> {
         self.run(|conn| token_names::read(conn, claim))
     }
 
-    fn clock(&self) -> Stored<Option<StoredClock>> {
+    fn clock(&self) -> StoreResult<Option<StoredClock>> {
         self.run(clock::read)
     }
 
@@ -134,11 +134,11 @@ impl View for SqliteTx<'_> {
 }
 
 impl Tx for SqliteTx<'_> {
-    fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> Stored<User> {
+    fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> StoreResult<User> {
         self.run(|conn| users::insert(conn, phone, role, joined_at))
     }
 
-    fn update_user(&mut self, user: &User) -> Stored<()> {
+    fn update_user(&mut self, user: &User) -> StoreResult<()> {
         self.touched.users.push(user.id);
         self.run(|conn| users::update(conn, user))
     }
@@ -147,19 +147,19 @@ impl Tx for SqliteTx<'_> {
         &mut self,
         challenge: NewChallenge,
         hash: &dyn Fn(ChallengeId) -> CodeHash,
-    ) -> Stored<Challenge> {
+    ) -> StoreResult<Challenge> {
         self.run(|conn| challenges::insert(conn, challenge, hash))
     }
 
-    fn update_challenge(&mut self, challenge: &Challenge) -> Stored<()> {
+    fn update_challenge(&mut self, challenge: &Challenge) -> StoreResult<()> {
         self.run(|conn| challenges::update(conn, challenge))
     }
 
-    fn insert_session(&mut self, session: &Session) -> Stored<()> {
+    fn insert_session(&mut self, session: &Session) -> StoreResult<()> {
         self.run(|conn| sessions::insert(conn, session))
     }
 
-    fn update_session(&mut self, session: &Session) -> Stored<()> {
+    fn update_session(&mut self, session: &Session) -> StoreResult<()> {
         self.touched.sessions.push(session.id.clone());
         self.run(|conn| sessions::update(conn, session))
     }
@@ -170,23 +170,23 @@ impl Tx for SqliteTx<'_> {
         generation: u32,
         at: Timestamp,
         forget: Timestamp,
-    ) -> Stored<()> {
+    ) -> StoreResult<()> {
         self.run(|conn| sessions::note_rotation(conn, session, generation, at, forget))
     }
 
-    fn insert_exchange(&mut self, exchange: &Exchange) -> Stored<()> {
+    fn insert_exchange(&mut self, exchange: &Exchange) -> StoreResult<()> {
         self.run(|conn| exchanges::insert(conn, exchange))
     }
 
-    fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> Stored<SpendId> {
+    fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId> {
         self.run(|conn| ledger::spend(conn, quota, subject, at))
     }
 
-    fn unspend(&mut self, spend: SpendId) -> Stored<()> {
+    fn unspend(&mut self, spend: SpendId) -> StoreResult<()> {
         self.run(|conn| ledger::unspend(conn, spend))
     }
 
-    fn pull_spends_back(&mut self, quota: Quota, subject: &str, now: Timestamp) -> Stored<()> {
+    fn pull_spends_back(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()> {
         self.run(|conn| ledger::pull_back(conn, quota, subject, now))
     }
 
@@ -197,7 +197,7 @@ impl Tx for SqliteTx<'_> {
         at: Timestamp,
         until: Timestamp,
         refusals: u64,
-    ) -> Stored<bool> {
+    ) -> StoreResult<bool> {
         let refusals = i64::try_from(refusals).unwrap_or(i64::MAX);
         self.run(|conn| ledger::count_refusals(conn, quota, subject, (at, until), refusals))
     }
@@ -208,35 +208,40 @@ impl Tx for SqliteTx<'_> {
         to: &PhoneNumber,
         segments: u32,
         at: Timestamp,
-    ) -> Stored<MessageId> {
+    ) -> StoreResult<MessageId> {
         self.run(|conn| messages::insert(conn, challenge, to, segments, at))
     }
 
-    fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> Stored<bool> {
+    fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> StoreResult<bool> {
         self.run(|conn| unsent::count(conn, why, at))
     }
 
-    fn update_message(&mut self, message: &Message) -> Stored<()> {
+    fn update_message(&mut self, message: &Message) -> StoreResult<()> {
         self.run(|conn| messages::update(conn, message))
     }
 
-    fn store_token_name(&mut self, claim: NameClaim, name: Option<&str>, since: Timestamp) -> Stored<()> {
+    fn store_token_name(
+        &mut self,
+        claim: NameClaim,
+        name: Option<&str>,
+        since: Timestamp,
+    ) -> StoreResult<()> {
         self.run(|conn| token_names::write(conn, claim, name, since))
     }
 
-    fn store_clock(&mut self, clock: &StoredClock) -> Stored<()> {
+    fn store_clock(&mut self, clock: &StoredClock) -> StoreResult<()> {
         self.run(|conn| clock::write(conn, clock))
     }
 
-    fn audit(&mut self, record: AuditRecord) -> Stored<()> {
+    fn audit(&mut self, record: AuditRecord) -> StoreResult<()> {
         self.run(|conn| audit::append(conn, &record))
     }
 
-    fn prove_room(&mut self) -> Stored<()> {
+    fn prove_room(&mut self) -> StoreResult<()> {
         self.run(upkeep::prove_room)
     }
 
-    fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> Stored<bool> {
+    fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> StoreResult<bool> {
         standing(self.conn)?;
         upkeep::purge(self.conn, horizon, rows, &mut self.touched).map_err(|error| fault(&error))
     }

@@ -19,7 +19,7 @@ use super::tx::SqliteTx;
 use super::watch::{FileWatch, Look};
 use crate::clock::Stopwatch;
 use crate::files::{beside, random_name};
-use crate::storage::{Fault, Stored, WriteJob};
+use crate::storage::{StoreError, StoreResult, WriteJob};
 
 /// A write.
 pub(super) type Job = Box<dyn WriteJob>;
@@ -127,7 +127,7 @@ impl Writer {
             let is_lost = self.look();
             match next {
                 Err(RecvTimeoutError::Disconnected) => break,
-                Ok(job) if is_lost => self.refuse(job, Fault::Unavailable),
+                Ok(job) if is_lost => self.refuse(job, StoreError::Unavailable),
                 Err(RecvTimeoutError::Timeout) if is_lost => {}
                 Ok(job) => {
                     self.watch();
@@ -246,20 +246,20 @@ impl Writer {
 
     /// Answers `first` and those that wait: they would wait as long, one after the other, and in vain. All are taken before
     /// any is answered: who comes after an answer may find the database free again.
-    fn refuse(&self, first: Queued, fault: Fault) {
+    fn refuse(&self, first: Queued, fault: StoreError) {
         let waiting: Vec<_> = self.jobs.try_iter().take(self.bounds.queue).collect();
         std::iter::once(first).chain(waiting).for_each(|job| answer(job, Err(fault)));
     }
 
     /// Runs one write; a failing or panicking one is undone alone.
-    fn run_one(&self, Queued { job, span, .. }: &mut Queued, tx: &mut SqliteTx<'_>) -> Stored<()> {
+    fn run_one(&self, Queued { job, span, .. }: &mut Queued, tx: &mut SqliteTx<'_>) -> StoreResult<()> {
         self.execute("SAVEPOINT job")?;
         // The panic has logged itself.
         let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| job.run(tx))));
-        let outcome = outcome.unwrap_or(Err(Fault::Broken));
+        let outcome = outcome.unwrap_or(Err(StoreError::Broken));
         if self.conn.is_autocommit() {
             tracing::error!("the transaction is gone, and with it all its writes");
-            return outcome.and(Err(Fault::Unavailable));
+            return outcome.and(Err(StoreError::Unavailable));
         }
         if outcome.is_err() {
             self.execute("ROLLBACK TO job")?;
@@ -268,17 +268,17 @@ impl Writer {
         outcome
     }
 
-    fn begin(&self) -> Stored<()> {
+    fn begin(&self) -> StoreResult<()> {
         self.roll_back();
         self.execute("BEGIN IMMEDIATE")
     }
 
-    fn commit(&self) -> Stored<()> {
-        if self.conn.is_autocommit() { Err(Fault::Unavailable) } else { self.execute("COMMIT") }
+    fn commit(&self) -> StoreResult<()> {
+        if self.conn.is_autocommit() { Err(StoreError::Unavailable) } else { self.execute("COMMIT") }
     }
 
     /// Runs a statement that steers the transaction; if that fails, the transaction must not go on.
-    fn execute(&self, sql: &str) -> Stored<()> {
+    fn execute(&self, sql: &str) -> StoreResult<()> {
         self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(drop).map_err(
             |error| {
                 let fault = fault(&error);
@@ -298,7 +298,7 @@ impl Writer {
 }
 
 /// Tells a flow what came of its write; whatever it does with that must not take the writer down.
-fn answer(Queued { job, span, waits }: Queued, committed: Stored<()>) {
+fn answer(Queued { job, span, waits }: Queued, committed: StoreResult<()>) {
     // Whoever asks after an answer must not find it counted still.
     drop(waits);
     // A panic has logged itself.

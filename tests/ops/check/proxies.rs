@@ -72,14 +72,14 @@ fn s37_what_the_running_server_has_seen_of_late_counts() {
 #[test]
 fn an_audit_trail_in_which_everybody_has_one_address() {
     let set_up = SetUp::good();
-    let note = |rows: usize, channel: &str, address: &str, at: Timestamp| {
+    let note = |rows: usize, mode: &str, address: &str, at: Timestamp| {
         for _ in 0..rows {
             set_up
                 .place
                 .sql()
                 .execute(
                     "INSERT INTO audit (at, event, channel, ip) VALUES (?1, 'authn_code_requested', ?2, ?3)",
-                    rusqlite::params![at.as_millis(), channel, address],
+                    rusqlite::params![at.as_millis(), mode, address],
                 )
                 .unwrap();
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::user::username_for;
 use crate::domain::{Timestamp, User};
 use crate::storage::operator::ImportedUser;
-use crate::storage::{Stored, View};
+use crate::storage::{StoreResult, View};
 
 /// What the lines before have taken, so that a file cannot contradict itself.
 #[derive(Default)]
@@ -72,11 +72,11 @@ pub(super) enum Met {
 }
 
 /// Looks up what the lines of a slice meet.
-pub(super) fn meet(view: &dyn View, users: &[ImportedUser], now: Timestamp) -> Stored<Vec<Met>> {
+pub(super) fn meet(view: &dyn View, users: &[ImportedUser], now: Timestamp) -> StoreResult<Vec<Met>> {
     users.iter().map(|user| meet_one(view, user, now)).collect()
 }
 
-fn meet_one(view: &dyn View, user: &ImportedUser, now: Timestamp) -> Stored<Met> {
+fn meet_one(view: &dyn View, user: &ImportedUser, now: Timestamp) -> StoreResult<Met> {
     let by_phone = view.user_by_phone(&user.phone)?;
     if by_phone.as_ref().is_some_and(|found| is_same(found, user, now)) {
         return Ok(Met::Same);

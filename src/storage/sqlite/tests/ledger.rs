@@ -7,7 +7,7 @@ use crate::storage::sqlite::tx::SqliteTx;
 use crate::storage::{PurgeHorizon, View as _};
 
 const IP: Quota = Quota::Ip(Endpoint::Request);
-const USER: Quota = Quota::User(Channel::Production);
+const USER: Quota = Quota::User(Mode::Production);
 
 fn horizon(now: Timestamp) -> PurgeHorizon {
     let spends = Quota::ALL.map(|quota| (quota, now - Duration::from_millis(1)));
@@ -126,7 +126,7 @@ fn purging_takes_slices_and_only_what_is_old() {
     let mut tx = SqliteTx::new(&conn);
     for seconds in 0..10 {
         tx.spend(IP, "203.0.113.7", after(seconds)).unwrap();
-        let new = NewChallenge { created_at: after(seconds), ..new_challenge(Channel::Production, 1) };
+        let new = NewChallenge { created_at: after(seconds), ..new_challenge(Mode::Production, 1) };
         let challenge = tx.insert_challenge(new, &|_| some_hash()).unwrap();
         tx.insert_message(challenge.id, &phone(1), 1, after(seconds)).unwrap();
     }
@@ -144,7 +144,7 @@ fn a_spend_is_kept_as_long_as_its_own_quota_looks_back_whatever_lies_before_it()
     let conn = bed.transaction();
     let mut tx = SqliteTx::new(&conn);
     for seconds in 0..10 {
-        tx.spend(Quota::Failures(Channel::Production), phone(1).as_str(), after(seconds)).unwrap();
+        tx.spend(Quota::Failures(Mode::Production), phone(1).as_str(), after(seconds)).unwrap();
     }
     for seconds in 0..10 {
         tx.spend(IP, "203.0.113.7", after(seconds)).unwrap();
@@ -168,7 +168,7 @@ fn sessions_go_when_they_are_over_and_users_who_never_verified_when_nothing_is_l
     let ended = session(2, verified.id).ended(after(5), crate::domain::session::EndReason::Logout);
     tx.insert_session(&ended).unwrap();
     conn.execute("INSERT INTO rotations VALUES (?1, 0, 0)", [&ended.id]).unwrap();
-    tx.insert_challenge(new_challenge(Channel::Production, 3), &|_| some_hash()).unwrap();
+    tx.insert_challenge(new_challenge(Mode::Production, 3), &|_| some_hash()).unwrap();
 
     let early = PurgeHorizon { challenges: START, ..horizon(after(10)) };
     while tx.purge(&early, 2).unwrap() {}

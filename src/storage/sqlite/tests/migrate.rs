@@ -128,7 +128,7 @@ fn s17_sessions_of_deactivated_users_end_for_good() {
 }
 
 #[test]
-fn users_of_the_testing_channel_alone_are_known_by_the_trail() {
+fn users_of_the_testing_mode_alone_are_known_by_the_trail() {
     let bed = first_schema();
     let rows = "INSERT INTO users (id, username, phone, role, phone_verified, joined_at)
                 VALUES (2, 'b', '+15550000002', 'retailer', 1, 0), (3, 'c', '+15550000003', 'retailer', 1, 0);

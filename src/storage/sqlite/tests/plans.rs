@@ -52,7 +52,7 @@ fn a_statement_is_planned_once() {
     let conn = bed.transaction();
     let tx = SqliteTx::new(&conn);
     for number in 0..10 {
-        tx.challenges(Channel::Production, &phone(number), 2).unwrap();
+        tx.challenges(Mode::Production, &phone(number), 2).unwrap();
     }
     let newest = conn.prepare_cached(challenges::NEWEST).unwrap();
     assert_eq!(newest.get_status(StatementStatus::Run), 10);

@@ -6,7 +6,7 @@ use crate::domain::session::{EndReason, Repetition};
 use crate::domain::{Challenge, ChallengeId, ChallengeState, Exchange, NameClaim, SpendId};
 use crate::storage::operator::ImportedUser;
 use crate::storage::sqlite::tx::SqliteTx;
-use crate::storage::{Fault, View as _};
+use crate::storage::{StoreError, View as _};
 
 #[test]
 fn users_are_read_as_they_were_written() {
@@ -54,7 +54,7 @@ fn a_name_that_is_taken_gets_a_number_and_a_phone_has_one_user() {
         tx.update_user(&crate::domain::User { username: name.into(), ..user }).unwrap();
     }
     assert_eq!(tx.insert_user(&phone(1), "retailer", START).unwrap().username, "user_15550000001_3");
-    assert_eq!(tx.insert_user(&phone(1), "retailer", START), Err(Fault::Broken));
+    assert_eq!(tx.insert_user(&phone(1), "retailer", START), Err(StoreError::Broken));
 }
 
 #[test]
@@ -63,14 +63,14 @@ fn challenges_are_read_as_they_were_written_newest_first() {
     let conn = bed.transaction();
     let mut tx = SqliteTx::new(&conn);
     let hash = |id: ChallengeId| CodeHash { key: u32::MAX, tag: id.0.to_be_bytes().to_vec() };
-    let mut issue = |channel, number| tx.insert_challenge(new_challenge(channel, number), &hash).unwrap().id;
-    let first = issue(Channel::Production, 1);
-    issue(Channel::Testing, 1);
-    issue(Channel::Production, 2);
-    let last = issue(Channel::Production, 1);
-    let found = tx.challenges(Channel::Production, &phone(1), 5).unwrap();
+    let mut issue = |mode, number| tx.insert_challenge(new_challenge(mode, number), &hash).unwrap().id;
+    let first = issue(Mode::Production, 1);
+    issue(Mode::Testing, 1);
+    issue(Mode::Production, 2);
+    let last = issue(Mode::Production, 1);
+    let found = tx.challenges(Mode::Production, &phone(1), 5).unwrap();
     assert_eq!(found.iter().map(|challenge| challenge.id).collect::<Vec<_>>(), [last, first]);
-    assert_eq!(tx.challenges(Channel::Production, &phone(1), 1).unwrap().len(), 1);
+    assert_eq!(tx.challenges(Mode::Production, &phone(1), 1).unwrap().len(), 1);
     assert_eq!(found[0].hash, hash(last), "the hash holds the number of the row");
 
     let used = Use { at: after(9), session: Some(session(1, UserId(1)).id), idempotency: Some(vec![3; 32]) };
@@ -92,7 +92,7 @@ fn what_is_still_sending_is_found_oldest_first() {
         let new = NewChallenge {
             created_at: after(seconds),
             spend: Some(SpendId(4)),
-            ..new_challenge(Channel::Production, 1)
+            ..new_challenge(Mode::Production, 1)
         };
         let challenge = tx.insert_challenge(new, &|_| some_hash()).unwrap();
         if seconds == 20 {
@@ -123,7 +123,7 @@ fn sessions_are_read_as_they_were_written() {
     tx.update_session(&ended).unwrap();
     assert_eq!(tx.session(&ended.id).unwrap(), Some(ended));
     assert_eq!(tx.session(&session(2, user).id).unwrap(), None);
-    assert_eq!(tx.insert_session(&session(3, UserId(99))), Err(Fault::Broken), "nobody's session");
+    assert_eq!(tx.insert_session(&session(3, UserId(99))), Err(StoreError::Broken), "nobody's session");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn exchanges_are_read_as_they_were_written_once_and_go_with_their_user() {
     tx.insert_exchange(&logged_out).unwrap();
     for written in [&exchange, &logged_out] {
         assert_eq!(tx.exchange(&written.jti).unwrap().as_ref(), Some(written));
-        assert_eq!(tx.insert_exchange(written), Err(Fault::Broken), "a token is exchanged once");
+        assert_eq!(tx.insert_exchange(written), Err(StoreError::Broken), "a token is exchanged once");
     }
     assert_eq!(tx.exchange("c").unwrap(), None);
     tx.operator_mut().delete_user(user).unwrap();
@@ -195,7 +195,7 @@ fn messages_are_read_as_they_were_written() {
     let conn = bed.transaction();
     let mut tx = SqliteTx::new(&conn);
     let hash = |_| some_hash();
-    let challenge = tx.insert_challenge(new_challenge(Channel::Production, 1), &hash).unwrap().id;
+    let challenge = tx.insert_challenge(new_challenge(Mode::Production, 1), &hash).unwrap().id;
     let id = tx.insert_message(challenge, &phone(1), 2, START).unwrap();
     let mut message = tx.message(id).unwrap().unwrap();
     assert_eq!((message.state, message.segments, message.sid.clone()), (MessageState::Intended, 2, None));
@@ -217,8 +217,8 @@ fn a_row_that_is_not_there_cannot_be_updated() {
     let conn = bed.transaction();
     let mut tx = SqliteTx::new(&conn);
     let user = tx.insert_user(&phone(1), "retailer", START).unwrap();
-    assert_eq!(tx.update_session(&session(1, user.id)), Err(Fault::Broken));
-    assert_eq!(tx.update_user(&crate::domain::User { id: UserId(99), ..user }), Err(Fault::Broken));
+    assert_eq!(tx.update_session(&session(1, user.id)), Err(StoreError::Broken));
+    assert_eq!(tx.update_user(&crate::domain::User { id: UserId(99), ..user }), Err(StoreError::Broken));
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn an_impossible_row_is_broken_and_tells_nothing_of_itself() {
     conn.execute_batch("INSERT INTO users (username, phone, role, joined_at) VALUES ('x', 'secret', 'r', 0)")
         .unwrap();
     let tx = SqliteTx::new(&conn);
-    assert_eq!(tx.user(UserId(1)), Err(Fault::Broken));
+    assert_eq!(tx.user(UserId(1)), Err(StoreError::Broken));
     let error = crate::storage::sqlite::users::by_id(&conn, UserId(1)).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
 }

@@ -7,7 +7,7 @@ use crate::domain::session::EndReason;
 use crate::files::beside;
 use crate::storage::sqlite::SqliteStore;
 use crate::storage::sqlite::connect::{self, Role};
-use crate::storage::{Fault, Store};
+use crate::storage::{Store, StoreError};
 
 /// Waits until something has become true, though not for ever.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -121,7 +121,7 @@ async fn closing_writes_what_is_queued_and_refuses_what_comes_later() {
         async move { store.close().await }
     });
     until("the queue is closed", || engine.queue.read().unwrap().is_none()).await;
-    assert_eq!(store.write(join(2)).await, Err(Fault::Unavailable));
+    assert_eq!(store.write(join(2)).await, Err(StoreError::Unavailable));
     drop(release);
     closing.await.unwrap();
     assert_eq!(wait(&queued), Ok(()));
@@ -198,8 +198,8 @@ async fn s32_a_read_that_panics_harms_nobody_else() {
     let mut options = bed.options();
     options.tuning.readers = 1;
     let store = Store::new(SqliteStore::open(options).unwrap());
-    let panicking = store.read(|_| -> Stored<()> { panic!("as a test of panics") });
-    assert_eq!(panicking.await, Err(Fault::Broken));
+    let panicking = store.read(|_| -> StoreResult<()> { panic!("as a test of panics") });
+    assert_eq!(panicking.await, Err(StoreError::Broken));
     assert_eq!(store.read(|view| view.user(UserId(1))).await, Ok(None));
 }
 

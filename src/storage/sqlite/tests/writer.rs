@@ -54,7 +54,7 @@ fn a_failing_and_a_panicking_write_are_undone_alone() {
     let store = bed.store();
     let (release, _held) = hold(&store);
     let good = queue(&store, join(1));
-    let failing = queue(&store, |tx| join(2)(tx).and(Err(Fault::Overloaded)));
+    let failing = queue(&store, |tx| join(2)(tx).and(Err(StoreError::Overloaded)));
     let panicking = queue(&store, |tx| {
         join(3)(tx)?;
         panic!("as a test of panics")
@@ -63,9 +63,9 @@ fn a_failing_and_a_panicking_write_are_undone_alone() {
     let last = queue(&store, join(4));
     drop(release);
     assert_eq!(wait(&good), Ok(()));
-    assert_eq!(wait(&failing), Err(Fault::Overloaded));
-    assert_eq!(wait(&panicking), Err(Fault::Broken));
-    assert_eq!(wait(&twice), Err(Fault::Broken), "a phone has one user");
+    assert_eq!(wait(&failing), Err(StoreError::Overloaded));
+    assert_eq!(wait(&panicking), Err(StoreError::Broken));
+    assert_eq!(wait(&twice), Err(StoreError::Broken), "a phone has one user");
     assert_eq!(wait(&last), Ok(()));
     assert_eq!(users(&bed.stranger()), 2);
 }
@@ -91,14 +91,14 @@ fn s30_s36_a_full_disk_ends_the_batch_acknowledges_none_and_recovers() {
         let line = Actor::system(START).did(AuditEvent::Startup).detail("x".repeat(3000));
         while tx.audit(line.clone()).is_ok() {}
         // The transaction is gone: what came now would be one of its own.
-        assert_eq!(join(2)(tx), Err(Fault::Unavailable));
-        assert_eq!(tx.user_by_phone(&phone(1)), Err(Fault::Unavailable));
+        assert_eq!(join(2)(tx), Err(StoreError::Unavailable));
+        assert_eq!(tx.user_by_phone(&phone(1)), Err(StoreError::Unavailable));
         Ok(())
     });
     drop(release);
-    assert_eq!(wait(&held), Err(Fault::Unavailable));
-    assert_eq!(wait(&small), Err(Fault::Unavailable));
-    assert_eq!(wait(&large), Err(Fault::Unavailable));
+    assert_eq!(wait(&held), Err(StoreError::Unavailable));
+    assert_eq!(wait(&small), Err(StoreError::Unavailable));
+    assert_eq!(wait(&large), Err(StoreError::Unavailable));
     assert!(SMALL_WRITE_RAN.load(Ordering::SeqCst));
     assert_eq!(users(&bed.stranger()), 0);
     limit.set(0);
@@ -125,7 +125,7 @@ fn a_failing_commit_is_rolled_back_and_everybody_hears_of_it() {
     let late = queue(&store, |tx| tx.insert_user(&phone(2), "late", START).map(drop));
     drop(release);
     for answer in [held, good, late] {
-        assert_eq!(wait(&answer), Err(Fault::Broken));
+        assert_eq!(wait(&answer), Err(StoreError::Broken));
     }
     assert_eq!(users(&bed.stranger()), 0);
     assert_eq!(wait(&queue(&store, join(3))), Ok(()));
@@ -141,7 +141,7 @@ fn while_another_process_writes_too_long_all_that_wait_are_refused() {
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
     let answers: Vec<_> = (0..3).map(|n| queue(&store, join(n))).collect();
     for answer in &answers {
-        assert_eq!(wait(answer), Err(Fault::Unavailable));
+        assert_eq!(wait(answer), Err(StoreError::Unavailable));
     }
     stranger.execute_batch("ROLLBACK").unwrap();
     assert_eq!(wait(&queue(&store, join(4))), Ok(()));
@@ -156,7 +156,7 @@ fn a_full_queue_refuses_at_once() {
     let store = SqliteStore::open(options).unwrap();
     let (release, _held) = hold(&store);
     let queued = queue(&store, join(1));
-    assert_eq!(store.submit(job(join(2)).0), Err(Fault::Overloaded));
+    assert_eq!(store.submit(job(join(2)).0), Err(StoreError::Overloaded));
     drop(release);
     assert_eq!(wait(&queued), Ok(()));
     assert_eq!(users(&bed.stranger()), 1);

@@ -5,14 +5,14 @@ use std::fmt;
 /// Where a code was asked for: real SMS, or the console of a developer. Codes, users' limits and audit of one are
 /// never seen by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Channel {
+pub enum Mode {
     /// Codes travel by SMS.
     Production,
     /// Codes are printed on the console; exists only while `debug` is on.
     Testing,
 }
 
-impl Channel {
+impl Mode {
     /// The word in rows and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -27,7 +27,7 @@ impl Channel {
     }
 }
 
-impl fmt::Display for Channel {
+impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
