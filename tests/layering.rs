@@ -80,7 +80,13 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "api",
-        &["auth", "domain", "clock", "random", "metrics"],
+        &["http", "auth", "domain", "clock"],
+        &["poem", "poem_openapi", "tracing", "serde_json", "jiff", "form_urlencoded"],
+    ),
+    (
+        "http",
+        // Never `auth`: what serves requests knows nothing of logins.
+        &["domain", "clock", "random", "metrics"],
         &[
             "poem",
             "poem_openapi",
@@ -94,8 +100,6 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "tracing",
             "thiserror",
             "ipnet",
-            "jiff",
-            "form_urlencoded",
             "sha2",
             "data_encoding",
         ],

@@ -9,14 +9,14 @@ use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi};
 
-use crate::api::caller::Caller;
-use crate::api::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
-use crate::api::log_throttle::LogThrottle;
 use crate::api::otp::Group;
 use crate::auth::{Auth, DeliveryReport};
 use crate::clock::Clock;
 use crate::domain::MessageId;
 use crate::domain::message::MessageState;
+use crate::http::caller::Caller;
+use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
+use crate::http::log_throttle::LogThrottle;
 
 /// What a callback brings, as far as its signature covers it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use tokio::sync::Semaphore;
 
-use crate::api::{
+use crate::http::{
     ApiError, BearerToken, Caller, DocumentedErrors, ErrorCode, JsonBody, Limited, OperationError, Rate,
     RateHeaders,
 };

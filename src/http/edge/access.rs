@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use poem::http::{Method, StatusCode};
 
-use crate::api::error::{ApiError, ErrorCode};
 use crate::domain::ClientAddress;
+use crate::http::error::{ApiError, ErrorCode};
 use crate::metrics::{Metrics, RouteMeter};
 
 use super::refusals::Refusals;

@@ -11,9 +11,9 @@ use poem_openapi::registry::MetaOperation;
 use poem_openapi::{OpenApi, OpenApiService};
 
 use super::EdgeSettings;
-use crate::api::error::ApiError;
-use crate::api::health::Readiness;
-use crate::api::{docs, health, jwks};
+use crate::http::error::ApiError;
+use crate::http::health::Readiness;
+use crate::http::{docs, health, jwks};
 use crate::metrics::{Metrics, RouteMeter};
 
 /// All that can be reached.

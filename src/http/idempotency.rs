@@ -6,8 +6,8 @@ use poem_openapi::registry::{MetaParamIn, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::api::error::ApiError;
 use crate::domain::Secret;
+use crate::http::error::ApiError;
 
 /// A key as it came, if one came. One that cannot be honoured is refused: a client that was not told would believe that
 /// its repetition is safe.

@@ -8,7 +8,7 @@ use poem::endpoint::{BoxEndpoint, make, make_sync};
 use poem::http::header::CONTENT_TYPE;
 use poem::{EndpointExt, Response};
 
-use crate::api::error::ApiError;
+use crate::http::error::ApiError;
 
 /// Asks whether the process can serve now; wiring knows whom to ask.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;

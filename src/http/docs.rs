@@ -16,7 +16,7 @@ use poem_openapi::registry::{MetaApi, MetaOperation, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use sha2::{Digest as _, Sha256};
 
-use crate::api::rates::document_header;
+use crate::http::rates::document_header;
 
 /// The API `T` as it is published: every path with the slash that the guide writes, every answer with its name.
 /// poem-openapi takes that slash away, in routing and in its document.
@@ -126,7 +126,7 @@ fn scripts(page: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::edge::demo::Demo;
+    use crate::http::tests::demo::Demo;
 
     #[test]
     fn paths_end_as_the_guide_writes_them_and_the_bytes_are_the_same_every_run() {

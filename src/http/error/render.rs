@@ -7,9 +7,9 @@ use poem::{Error, Response};
 use serde::Serialize;
 
 use super::{ApiError, ErrorCode};
-use crate::api::accept;
-use crate::api::caller::RequestId;
 use crate::domain::time::seconds_up;
+use crate::http::accept;
+use crate::http::caller::RequestId;
 
 /// The media type of a plain failure.
 pub(super) const JSON: &str = "application/json; charset=utf-8";

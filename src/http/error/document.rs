@@ -11,7 +11,7 @@ use poem_openapi::{ApiResponse, Object};
 
 use super::render::{JSON, PROBLEM};
 use super::{ApiError, ErrorCode};
-use crate::api::rates::{RateHeaders, document_header};
+use crate::http::rates::{RateHeaders, document_header};
 
 /// What one operation can fail with, beyond what the edge answers for all of them.
 pub trait DocumentedErrors: Send + Sync + 'static {

@@ -15,19 +15,17 @@ use poem_openapi::OpenApi;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use crate::api::caller::RequestId;
-use crate::api::client_ip::ClientIp;
-use crate::api::error::{ApiError, ErrorCode, Form};
-use crate::api::health::Readiness;
-use crate::api::tally::Tally;
 use crate::clock::{Clock, Stopwatch};
 use crate::domain::ClientAddress;
+use crate::http::caller::RequestId;
+use crate::http::client_ip::ClientIp;
+use crate::http::error::{ApiError, ErrorCode, Form};
+use crate::http::health::Readiness;
+use crate::http::tally::Tally;
 use crate::metrics::{Metrics, RouteMeter};
 use crate::random::Random;
 
 mod access;
-#[cfg(test)]
-pub(super) mod demo;
 mod fault;
 mod hosts;
 mod intake;

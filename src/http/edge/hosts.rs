@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use poem::http::header::HOST;
 use poem::http::{HeaderMap, Uri};
 
-use crate::api::error::ErrorCode;
+use crate::http::error::ErrorCode;
 
 /// Always allowed while debugging.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

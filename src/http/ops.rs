@@ -7,10 +7,10 @@ use poem::http::header::{CONTENT_TYPE, USER_AGENT};
 use poem::http::{HeaderMap, HeaderValue, Method};
 use poem::{Endpoint, EndpointExt as _, Request, Response, Result};
 
-use crate::api::accept;
-use crate::api::caller::RequestId;
-use crate::api::error::{ApiError, ErrorCode, Form};
-use crate::api::health::{self, Readiness};
+use crate::http::accept;
+use crate::http::caller::RequestId;
+use crate::http::error::{ApiError, ErrorCode, Form};
+use crate::http::health::{self, Readiness};
 use crate::metrics::Format;
 use crate::random::Random;
 

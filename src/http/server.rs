@@ -23,9 +23,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::edge::Abandoned;
-use crate::api::log_throttle::LogThrottle;
 use crate::clock::Clock;
+use crate::http::edge::Abandoned;
+use crate::http::log_throttle::LogThrottle;
 
 mod places;
 mod stalls;

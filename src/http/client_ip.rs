@@ -11,9 +11,9 @@ use std::time::Duration;
 use hyper::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use crate::api::log_throttle::LogThrottle;
 use crate::clock::Clock;
 use crate::domain::ClientAddress;
+use crate::http::log_throttle::LogThrottle;
 use crate::metrics::{Metrics, ProxyFault};
 
 mod hops;

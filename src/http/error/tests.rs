@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::caller::RequestId;
+use crate::http::caller::RequestId;
 use poem::Response;
 use poem::http::HeaderMap;
 use poem::http::header::ACCEPT;

@@ -8,7 +8,7 @@ use poem_openapi::error::{
     AuthorizationError, ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError,
 };
 
-use crate::api::error::{ApiError, ErrorCode};
+use crate::http::error::{ApiError, ErrorCode};
 
 /// Why a request has no answer from its handler.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl From<ErrorCode> for Fault {
 /// The client never sent its body: the connection is dropped without an answer.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the client did not send its body")]
-pub(in crate::api) struct Abandoned;
+pub(in crate::http) struct Abandoned;
 
 impl ResponseError for Abandoned {
     fn status(&self) -> StatusCode {

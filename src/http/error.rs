@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use poem::http::StatusCode;
 
-use crate::api::rates::RateHeaders;
 use crate::domain::time::human;
+use crate::http::rates::RateHeaders;
 
 mod document;
 mod render;

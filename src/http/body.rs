@@ -13,7 +13,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::api::error::ApiError;
+use crate::http::error::ApiError;
 
 /// The body of a request, unread; the description of the API shows it as `T`. With `JsonBody<Option<T>>` it may be
 /// missing.
@@ -168,7 +168,7 @@ impl<'a, T: Type> ApiExtractor<'a> for JsonBody<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::error::ErrorCode;
+    use crate::http::error::ErrorCode;
     use proptest::prelude::*;
 
     fn refusal(body: &[u8]) -> ApiError {

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 
 /// Lets one line through, and then none for a while.
-pub(super) struct LogThrottle {
+pub struct LogThrottle {
     every: Duration,
     clock: Arc<dyn Clock>,
     last: Mutex<Option<Timestamp>>,
@@ -16,12 +16,12 @@ pub(super) struct LogThrottle {
 
 impl LogThrottle {
     /// At most once in `every`.
-    pub(super) fn every(every: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub fn every(every: Duration, clock: Arc<dyn Clock>) -> Self {
         Self { every, clock, last: Mutex::new(None) }
     }
 
     /// Whether to write the line now; if so, not again for a while.
-    pub(super) fn should_log(&self) -> bool {
+    pub fn should_log(&self) -> bool {
         let now = self.clock.now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = last.is_none_or(|last| now >= last + self.every);

@@ -9,9 +9,9 @@ use poem::http::{HeaderMap, Method};
 
 use super::fault::Fault;
 use super::routes::Operation;
-use crate::api::error::{ApiError, ErrorCode};
-use crate::api::tally::Tally;
 use crate::domain::ClientAddress;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::tally::Tally;
 
 /// How bodies are taken in.
 #[derive(Debug)]

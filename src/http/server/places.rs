@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{QUIET, ServerSettings};
-use crate::api::log_throttle::LogThrottle;
-use crate::api::tally::{Held, Tally};
 use crate::clock::Clock;
 use crate::domain::ClientAddress;
+use crate::http::log_throttle::LogThrottle;
+use crate::http::tally::{Held, Tally};
 
 /// The places of one listener.
 pub(super) struct Places {

@@ -1,7 +1,7 @@
 use super::*;
-use crate::api::edge::demo::Demo;
-use crate::api::{ClientIp, EdgeParts, EdgeSettings, assemble};
 use crate::clock::ManualClock;
+use crate::http::tests::demo::Demo;
+use crate::http::{ClientIp, EdgeParts, EdgeSettings, assemble};
 use crate::metrics::Metrics;
 use crate::random::SeededRandom;
 use hyper::header::HeaderName;

@@ -1,6 +1,6 @@
-use super::demo::Demo;
 use super::*;
 use crate::clock::ManualClock;
+use crate::http::tests::demo::Demo;
 use crate::random::SeededRandom;
 use hyper::header::HeaderName;
 use poem::http::StatusCode;

@@ -6,8 +6,8 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::api::error::{ApiError, ErrorCode};
 use crate::domain::Secret;
+use crate::http::error::{ApiError, ErrorCode};
 
 /// The scheme's name in the description of the API; Swagger UI's Authorize button shows it.
 const SCHEME: &str = "BearerToken";

@@ -7,8 +7,8 @@ use poem::http::header::USER_AGENT;
 use poem::http::{HeaderMap, HeaderValue};
 use poem::{FromRequest, Request, RequestBody, Result};
 
-use crate::api::error::{ApiError, ErrorCode};
 use crate::domain::ClientAddress;
+use crate::http::error::{ApiError, ErrorCode};
 use crate::random::Random;
 
 /// The header by which an app names its device, such as `Asha's Pixel 9`: UTF-8, or percent-encoded UTF-8 where the client
