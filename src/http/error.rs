@@ -18,6 +18,11 @@ mod render;
 pub use document::{DocumentedErrors, OperationError};
 pub(crate) use render::Form;
 
+/// The media type of a plain failure.
+const JSON: &str = "application/json; charset=utf-8";
+/// The media type of RFC 9457.
+const PROBLEM: &str = "application/problem+json";
+
 /// Which failure it is; a client branches on the word, metrics count by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorCode {

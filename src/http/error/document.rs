@@ -9,8 +9,7 @@ use poem_openapi::registry::{
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 
-use super::render::{JSON, PROBLEM};
-use super::{ApiError, ErrorCode};
+use super::{ApiError, ErrorCode, JSON, PROBLEM};
 use crate::http::rates::{RateHeaders, document_header};
 
 /// What one operation can fail with, beyond what the edge answers for all of them.
@@ -29,11 +28,6 @@ pub trait DocumentedErrors: Send + Sync + 'static {
 pub struct OperationError<O>(ApiError, PhantomData<fn() -> O>);
 
 impl<O: DocumentedErrors> OperationError<O> {
-    /// The failure itself.
-    pub fn into_inner(self) -> ApiError {
-        self.0
-    }
-
     /// Every failure that the operation's clients can meet.
     fn codes() -> impl Iterator<Item = ErrorCode> {
         let body: &[_] = if O::READS_BODY {
@@ -61,6 +55,12 @@ impl<O: DocumentedErrors> From<ApiError> for OperationError<O> {
 impl<O: DocumentedErrors> From<ErrorCode> for OperationError<O> {
     fn from(code: ErrorCode) -> Self {
         ApiError::new(code).into()
+    }
+}
+
+impl<O: DocumentedErrors> From<OperationError<O>> for poem::Error {
+    fn from(error: OperationError<O>) -> Self {
+        error.0.into()
     }
 }
 

@@ -1,20 +1,15 @@
 //! From a failure to bytes: headers, and a body of the type that the client prefers.
 
+use poem::Response;
 use poem::error::ResponseError;
 use poem::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::http::{HeaderMap, HeaderValue, StatusCode};
-use poem::{Error, Response};
 use serde::Serialize;
 
-use super::{ApiError, ErrorCode};
+use super::{ApiError, ErrorCode, JSON, PROBLEM};
 use crate::domain::time::seconds_up;
 use crate::http::accept;
 use crate::http::caller::RequestId;
-
-/// The media type of a plain failure.
-pub(super) const JSON: &str = "application/json; charset=utf-8";
-/// The media type of RFC 9457.
-pub(super) const PROBLEM: &str = "application/problem+json";
 
 /// The members of both forms; those of RFC 9457 are absent from the plain one.
 #[derive(Serialize)]
@@ -124,12 +119,6 @@ impl Form {
 impl ResponseError for ApiError {
     fn status(&self) -> StatusCode {
         self.code().status()
-    }
-}
-
-impl<O: super::DocumentedErrors> From<super::OperationError<O>> for Error {
-    fn from(refusal: super::OperationError<O>) -> Self {
-        refusal.into_inner().into()
     }
 }
 
