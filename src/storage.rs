@@ -69,8 +69,8 @@ pub trait View {
     fn message_by_sid(&self, sid: &str) -> StoreResult<Option<Message>>;
     /// The message with this id.
     fn message(&self, id: MessageId) -> StoreResult<Option<Message>>;
-    /// The message that carries a challenge's code.
-    fn message_of(&self, challenge: ChallengeId) -> StoreResult<Option<Message>>;
+    /// The messages that carry a challenge's code, oldest first.
+    fn messages_of(&self, challenge: ChallengeId) -> StoreResult<Vec<Message>>;
     /// Challenges still *sending* that were created before `before`, oldest first, at most `limit`.
     fn sending_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>>;
 

@@ -193,9 +193,8 @@ impl Fate {
 
 /// The answer was lost: the code stays good and waits for a report, or is live where one has come already.
 pub(super) fn lose(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> StoreResult<Fate> {
-    let message = tx.message_of(challenge.id)?.map(|message| message.state);
-    let reported = message.is_some_and(|state| MessageState::Unknown.advances_to(state) && !state.is_lost());
-    if reported {
+    let is_reported = |state: MessageState| MessageState::Unknown.advances_to(state) && !state.is_lost();
+    if tx.messages_of(challenge.id)?.iter().any(|message| is_reported(message.state)) {
         accept(tx, challenge, live_codes)?;
         return Ok(Fate::Reported);
     }

@@ -175,9 +175,10 @@ fn settle(
     live_codes: usize,
 ) -> StoreResult<()> {
     let user = ensure_user(tx, trail, actor, &challenge.phone, role)?;
-    let message = tx.message_of(challenge.id)?;
+    let messages = tx.messages_of(challenge.id)?;
     let fate = lose(tx, challenge, live_codes)?;
-    if let Some(mut message) = message.filter(|message| message.state.advances_to(MessageState::Unknown)) {
+    let silent = messages.into_iter().filter(|message| message.state.advances_to(MessageState::Unknown));
+    for mut message in silent {
         message.state = MessageState::Unknown;
         message.updated_at = actor.at;
         tx.update_message(&message)?;

@@ -16,7 +16,8 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM messages WHERE id = ?1
 
 pub(super) const BY_SID: &str = concat!("SELECT ", columns!(), " FROM messages WHERE sid = ?1");
 
-const BY_CHALLENGE: &str = concat!("SELECT ", columns!(), " FROM messages WHERE challenge_id = ?1");
+const BY_CHALLENGE: &str =
+    concat!("SELECT ", columns!(), " FROM messages WHERE challenge_id = ?1 ORDER BY id");
 
 const BEFORE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, \
      c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
@@ -36,8 +37,9 @@ pub(super) fn by_sid(conn: &Connection, sid: &str) -> rusqlite::Result<Option<Me
     conn.prepare_cached(BY_SID)?.query_row([sid], message).optional()
 }
 
-pub(super) fn by_challenge(conn: &Connection, challenge: ChallengeId) -> rusqlite::Result<Option<Message>> {
-    conn.prepare_cached(BY_CHALLENGE)?.query_row([challenge], message).optional()
+/// The oldest first.
+pub(super) fn by_challenge(conn: &Connection, challenge: ChallengeId) -> rusqlite::Result<Vec<Message>> {
+    conn.prepare_cached(BY_CHALLENGE)?.query_map([challenge], message)?.collect()
 }
 
 /// The newest first, each with whether its code was used.

@@ -108,7 +108,7 @@ impl View for SqliteTx<'_> {
         self.run(|conn| messages::by_id(conn, id))
     }
 
-    fn message_of(&self, challenge: ChallengeId) -> StoreResult<Option<Message>> {
+    fn messages_of(&self, challenge: ChallengeId) -> StoreResult<Vec<Message>> {
         self.run(|conn| messages::by_challenge(conn, challenge))
     }
 
