@@ -19,6 +19,7 @@ use crate::limits::refusals::RefusalCache;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::sms::SmsSender;
+use crate::sms::template::Template;
 use crate::storage::Store;
 use crate::tokens::Tokens;
 
@@ -47,7 +48,6 @@ mod unsettled;
 mod upkeep;
 mod verify;
 
-pub use delivery::DeliveryReport;
 pub use error::AuthError;
 pub use presenter::TOKEN_REUSES;
 pub use quota::{Limited, QuotaState};
@@ -72,6 +72,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// The text of a message.
+    pub text: Template,
     /// The numbers to obey.
     pub policy: Arc<Policy>,
     /// Counts.

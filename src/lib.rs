@@ -2,8 +2,7 @@
 //!
 //! The map, from the network down; arrows point down only (held by `tests/layering.rs`):
 //!
-//! - [`api`]: the endpoints, for phones; [`cli`]: the command line, for the operator
-//! - [`http`]: the server and what every endpoint needs; knows nothing of logins
+//! - [`api`]: HTTP, for phones; [`cli`]: the command line, for the operator
 //! - [`auth`]: the flows (request, verify, resend, status, upkeep)
 //! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
 //! - [`domain`]: the rules, pure
@@ -19,7 +18,6 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod files;
-pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod random;

@@ -1,7 +1,7 @@
-//! The seam to whoever sends text messages.
+//! Interface to an SMS provider.
 //!
-//! A sender first reserves a place (breaker closed, a free slot, its turn in the pace), so that a flow learns of a
-//! refusal before it spends anything; then it sends, once the intent is durable.
+//! A flow first reserves a place at the sender (breaker closed, a free slot, its turn in the pace), so that it learns of a
+//! refusal before it spends anything; it sends once the intent is durable.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::message::MessageState;
 use crate::domain::{Code, MessageId, PhoneNumber, Timestamp};
+use template::Template;
 
 pub mod console;
 pub mod memory;
@@ -25,8 +26,17 @@ pub struct TextMessage {
     pub to: PhoneNumber,
     /// The code that it carries.
     pub code: Code,
+    /// The text around the code.
+    pub text: Template,
     /// When the code expires: an SMS must never arrive dead.
     pub expires_at: Timestamp,
+}
+
+impl TextMessage {
+    /// What the phone shows if it is sent at `now`.
+    pub fn body(&self, now: Timestamp) -> String {
+        self.text.render(&self.code, template::minutes(now.until(self.expires_at)))
+    }
 }
 
 /// The provider has it.
@@ -91,7 +101,7 @@ pub enum FailureReason {
     Delivery,
 }
 
-/// Why there is no place to be had now.
+/// Why no place can be reserved now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
     /// The breaker is open: 500 `sms_delivery_failed`, to be tried again after so long.
@@ -106,16 +116,13 @@ pub trait Slot: Send {
     fn send(self: Box<Self>, message: TextMessage) -> BoxFuture<'static, SendOutcome>;
 }
 
-/// Whoever sends text messages.
+/// An SMS provider.
 pub trait SmsSender: Send + Sync + 'static {
-    /// Reserves a place.
+    /// Reserves a place for a message of `segments`.
     ///
     /// # Errors
     /// [`Unavailable`] at once; nothing waits.
-    fn reserve(&self) -> Result<Box<dyn Slot>, Unavailable>;
-
-    /// What one message costs in segments.
-    fn segments(&self) -> u32;
+    fn reserve(&self, segments: u32) -> Result<Box<dyn Slot>, Unavailable>;
 
     /// The longest that [`Slot::send`] can take: a challenge that is *sending* for longer has lost its flow.
     fn deadline(&self) -> Duration;

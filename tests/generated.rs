@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use freshk::api::ProductionApi;
-use freshk::http::docs;
+use freshk::api::{ProductionApi, docs};
 
 #[test]
 fn openapi_yaml_is_what_the_program_serves() {

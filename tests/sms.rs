@@ -54,7 +54,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::new());
         let mut settings = settings(&fake.url());
         change(&mut settings);
-        let sender = TwilioSender::new(settings, Template::default(), Arc::clone(&clock) as _);
+        let sender = TwilioSender::new(settings, Arc::clone(&clock) as _);
         Self { fake, sender, clock }
     }
 
@@ -68,12 +68,13 @@ impl Bench {
             id: MessageId(7),
             to: PhoneNumber::parse(PHONE, 10).unwrap(),
             code: Code::from_number(CODE, 6),
+            text: Template::default(),
             expires_at: self.clock.now() + life,
         }
     }
 
     async fn send(&self) -> SendOutcome {
-        self.sender.reserve().ok().unwrap().send(self.message()).await
+        self.sender.reserve(1).ok().unwrap().send(self.message()).await
     }
 
     /// How many requests reached Twilio; all of them must be as it describes them.

@@ -7,31 +7,21 @@ use super::settle::{accept, refund};
 use super::trail::Trail;
 use super::{Auth, AuthError};
 use crate::domain::audit::{Actor, AuditEvent};
-use crate::domain::message::{Message, MessageState};
-use crate::domain::{ChallengeState, MessageId, Timestamp};
+use crate::domain::message::{DeliveryReport, Message};
+use crate::domain::{ChallengeState, Timestamp};
 use crate::storage::{StoreError, StoreResult, Tx};
 
-/// A status report whose signature was good.
-#[derive(Clone, Debug)]
-pub struct DeliveryReport {
-    /// The provider's name for the message.
-    pub sid: String,
-    /// Our own, from the callback's address: it finds a message whose answer was lost.
-    pub message: Option<MessageId>,
-    /// How far the message has come.
-    pub state: MessageState,
-    /// The provider's error code.
-    pub error_code: Option<i64>,
-    /// The request, for the audit trail.
-    pub request_id: String,
-}
-
 impl Auth {
-    /// Moves a message on; a report that is late, repeated, or of a message that is not ours changes nothing.
+    /// Moves a message on, for the request of this id; a report that is late, repeated, or of a message that is not ours
+    /// changes nothing. Its signature was good.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] and its like without a database: the provider should try again.
-    pub async fn report(self: &Arc<Self>, report: DeliveryReport) -> Result<(), AuthError> {
+    pub async fn report(
+        self: &Arc<Self>,
+        report: DeliveryReport,
+        request_id: String,
+    ) -> Result<(), AuthError> {
         let (state, error_code) = (report.state, report.error_code);
         let (now, live_codes) = (self.parts.clock.now(), self.policy().otp.live_codes);
         let keys = self.parts.keys.current().clone();
@@ -46,7 +36,7 @@ impl Auth {
                 };
                 let mut trail = Trail::default();
                 let mut actor = Actor::system(now).with_phone(&message.to, keys.audit_hash(&message.to));
-                actor.request_id = Some(report.request_id.clone());
+                actor.request_id = Some(request_id);
                 advance(tx, &mut trail, &actor, &report, message, (live_codes, window))?;
                 Ok(Some(trail))
             })

@@ -53,7 +53,9 @@ impl Auth {
     ) -> Limited<Sent> {
         let CodeRequest { mode, phone, proven, origin, .. } = request;
         let sender = self.sender(mode);
-        let place = sender.reserve();
+        let text = self.parts.text.clone();
+        let segments = text.segments(self.policy().otp.length, self.policy().otp.ttl);
+        let place = sender.reserve(segments);
         let patience = sender.deadline();
         let actor = self.actor(now, mode, &phone, &origin);
         let code = random::code(&*self.parts.random, self.policy().otp.length);
@@ -69,7 +71,7 @@ impl Auth {
             address: address.clone(),
             code: code.clone(),
             keys: self.parts.keys.current().clone(),
-            place: place.as_ref().map(|_| sender.segments()).map_err(|unavailable| *unavailable),
+            place: place.as_ref().map(|_| segments).map_err(|unavailable| *unavailable),
             overlap: participant.overlap(),
             sending_since: now - patience,
             unsettled: self.settle_late(mode, &phone).await,
@@ -103,11 +105,11 @@ impl Auth {
             }
             Ok(Intent::Lead { challenge, message, is_new_user, expires_at }) => {
                 self.in_flight.note(challenge);
-                let text = message.map(|id| TextMessage { id, to: phone.clone(), code, expires_at });
+                let sms = message.map(|id| TextMessage { id, to: phone.clone(), code, text, expires_at });
                 let settlement =
                     Settlement { challenge, actor, phone, message, policy: self.parts.policy.clone() };
                 let sent = Sent { is_new_user, expires_in: now.until(expires_at) };
-                self.lead(&participant, place, text, settlement, sent).await
+                self.lead(&participant, place, sms, settlement, sent).await
             }
         };
         Limited { quotas, result: result.map_err(|error| if conceal { error.concealed() } else { error }) }

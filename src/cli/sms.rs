@@ -73,16 +73,18 @@ pub fn run(command: &SmsCommand, global: &Global, output: &mut Output) -> Result
 
 fn send_test(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), CliError> {
     let phone = beside.phone(phone)?;
-    let sender = wiring::production_sender(&beside.config, &beside.clock)?;
+    let sender = wiring::production_sender(&beside.config, &beside.clock);
+    let (otp, text) = (&beside.config.otp, beside.config.sms.template.clone());
     let slot = sender
-        .reserve()
+        .reserve(text.segments(otp.length, otp.ttl))
         .map_err(|_| CliError::Refused("the sender has no room now\ntry again in a minute".to_owned()))?;
     let message = TextMessage {
         // A report of its delivery finds no message of this number, and changes nothing.
         id: MessageId(0),
         to: phone.clone(),
-        code: random::code(&SystemRandom, beside.config.otp.length),
-        expires_at: beside.now() + beside.config.otp.ttl,
+        code: random::code(&SystemRandom, otp.length),
+        text,
+        expires_at: beside.now() + otp.ttl,
     };
     let outcome = beside.block_on(slot.send(message));
     let word = match &outcome {

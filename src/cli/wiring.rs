@@ -10,11 +10,13 @@ use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
 use super::{CliError, backups, disk, process};
-use crate::api;
+use crate::api::health::Readiness;
 use crate::api::otp::OtpApi;
+use crate::api::server::ServerSettings;
 use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
-use crate::api::webhook::{SignatureCheck, SignedCallback, WebhookApi};
+use crate::api::webhook::{BadSignature, Callback, CallbackReader, WebhookApi};
+use crate::api::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
 use crate::auth::{self, Auth, Parts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -23,16 +25,12 @@ use crate::config::tokens::Signing;
 use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
-use crate::http::health::Readiness;
-use crate::http::server::ServerSettings;
-use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
 use crate::limits::flood::FloodGuard;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
-use crate::sms::template::{Template, TemplateError};
-use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, signature};
+use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
 use crate::storage::Store;
 use crate::storage::sqlite::{self, Make, OpenError, OpenOptions, SqliteStore};
 use crate::tokens::keys::{KeyError, KeySet};
@@ -55,9 +53,6 @@ pub struct Service {
 /// Why the parts do not fit together; each says what to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum WiringError {
-    /// The text of the message will not do.
-    #[error("sms.template: {0}")]
-    Template(#[from] TemplateError),
     /// The file of the key that signs tokens holds no such key.
     #[error("tokens.key_file: {path}: {error}")]
     KeyFile {
@@ -111,19 +106,11 @@ pub fn missing(config: &Config) -> CliError {
 }
 
 /// Whoever sends the production mode's codes, as configured; in debug they are shown on standard error.
-///
-/// # Errors
-/// [`WiringError`], which says what to mend.
-pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn SmsSender>, WiringError> {
-    let template = Template::parse(&config.sms.template)?;
-    Ok(match &config.sms.provider {
-        Provider::Console => {
-            Arc::new(ConsoleSender::to(Box::new(std::io::stderr()), template, clock.clone()))
-        }
-        Provider::Twilio(settings) => {
-            Arc::new(TwilioSender::new((**settings).clone(), template, clock.clone()))
-        }
-    })
+pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn SmsSender> {
+    match &config.sms.provider {
+        Provider::Console => Arc::new(ConsoleSender::to(Box::new(std::io::stderr()), clock.clone())),
+        Provider::Twilio(settings) => Arc::new(TwilioSender::new((**settings).clone(), clock.clone())),
+    }
 }
 
 /// Puts the program together.
@@ -137,15 +124,16 @@ pub fn build(
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 ) -> Result<Service, WiringError> {
-    let template = Template::parse(&config.sms.template)?;
-    let console: Arc<dyn SmsSender> = Arc::new(ConsoleSender::new(template.clone(), clock.clone()));
-    let (production, is_signed, breaker): (Arc<dyn SmsSender>, SignatureCheck, BreakerWatch) =
+    let console: Arc<dyn SmsSender> = Arc::new(ConsoleSender::new(clock.clone()));
+    let (production, callbacks, breaker): (Arc<dyn SmsSender>, CallbackReader, BreakerWatch) =
         match &config.sms.provider {
-            Provider::Console => (console.clone(), Arc::new(|_| false), Box::new(|| false)),
+            Provider::Console => {
+                (console.clone(), Arc::new(|_: &Callback| Err(BadSignature)), Box::new(|| false))
+            }
             Provider::Twilio(settings) => {
-                let sender = Arc::new(TwilioSender::new((**settings).clone(), template, clock.clone()));
+                let sender = Arc::new(TwilioSender::new((**settings).clone(), clock.clone()));
                 let watched = sender.clone();
-                (sender, signature_check(config, settings), Box::new(move || watched.is_breaker_open()))
+                (sender, callback_reader(config, settings), Box::new(move || watched.is_breaker_open()))
             }
         };
     let metrics = Metrics::new();
@@ -165,6 +153,7 @@ pub fn build(
         keys: KeyRing::new(secret, fallbacks),
         clock: clock.clone(),
         random: random.clone(),
+        text: config.sms.template.clone(),
         policy: Arc::new(config.policy()),
         metrics: metrics.clone(),
     });
@@ -177,7 +166,7 @@ pub fn build(
         &database,
     );
     let surroundings = Surroundings { readiness, clock, random, metrics: metrics.clone(), jwks };
-    let endpoint = endpoint(config, &auth, is_signed, surroundings)?;
+    let endpoint = endpoint(config, &auth, callbacks, surroundings)?;
     Ok(Service { auth, store, endpoint, operations, metrics })
 }
 
@@ -282,7 +271,7 @@ fn tokens(config: &Config, secret: &Secret) -> Result<Tokens, WiringError> {
 fn endpoint(
     config: &Config,
     auth: &Arc<Auth>,
-    is_signed: SignatureCheck,
+    callbacks: CallbackReader,
     surroundings: Surroundings,
 ) -> Result<BoxEndpoint<'static, Response>, WiringError> {
     let Surroundings { readiness, clock, random, metrics, jwks } = surroundings;
@@ -309,27 +298,32 @@ fn endpoint(
     };
     let otp = OtpApi::new(auth.clone());
     let sessions = SessionsApi::new(auth.clone());
-    let webhook = WebhookApi::new(auth.clone(), is_signed, clock);
+    let webhook = WebhookApi::new(auth.clone(), callbacks, clock);
     // The testing mode is not closed outside debug: it is not there.
     Ok(if config.debug {
         let api: api::DebugApi = (otp, sessions, webhook, TestingApi::new(auth.clone()));
-        http::assemble(api, parts, settings).boxed()
+        api::assemble(api, parts, settings).boxed()
     } else {
         let api: api::ProductionApi = (otp, sessions, webhook);
-        http::assemble(api, parts, settings).boxed()
+        api::assemble(api, parts, settings).boxed()
     })
 }
 
-/// Judges callbacks by the configured public address; without one, or without the Auth Token, none is good.
-fn signature_check(config: &Config, twilio: &TwilioSettings) -> SignatureCheck {
+/// Believes callbacks by their signature over the configured public address; without one, or without the Auth Token, none.
+fn callback_reader(config: &Config, twilio: &TwilioSettings) -> CallbackReader {
     let (Some(public), Some(token)) = (config.server.public_url.clone(), twilio.auth_token.clone()) else {
-        return Arc::new(|_| false);
+        return Arc::new(|_: &Callback| Err(BadSignature));
     };
-    Arc::new(move |callback: &SignedCallback| {
-        let url = format!("{}{}", public.as_str(), callback.path_and_query);
-        match &callback.json {
-            Some(body) => signature::verify_body(&token, &url, body, &callback.signature),
-            None => signature::verify(&token, &url, &callback.params, &callback.signature),
-        }
+    Arc::new(move |came: &Callback| {
+        let header =
+            |name: &str| came.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let url = format!("{}{}", public.as_str(), came.path_and_query);
+        let callback = callback::Callback {
+            url: &url,
+            signature: header("x-twilio-signature"),
+            content_type: header("content-type"),
+            body: &came.body,
+        };
+        if callback.is_signed(&token) { Ok(callback.report()) } else { Err(BadSignature) }
     })
 }

@@ -1,12 +1,11 @@
 //! `[sms]`: who sends the codes, and in what words.
 
-use super::fault::quoted;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::test_numbers::{self, Digits};
 use super::twilio;
 use crate::domain::{HttpUrl, NewTestNumber};
-use crate::sms::template;
+use crate::sms::template::{self, Template};
 use crate::sms::twilio::TwilioSettings;
 
 /// `[sms]`, and `[twilio]` where it is the provider.
@@ -14,8 +13,8 @@ use crate::sms::twilio::TwilioSettings;
 pub struct Sms {
     /// Who sends.
     pub provider: Provider,
-    /// The text, with `{code}` and perhaps `{minutes}` in it.
-    pub template: String,
+    /// The text.
+    pub template: Template,
     /// `[[sms.test_numbers]]`
     pub test_numbers: Vec<NewTestNumber>,
 }
@@ -68,17 +67,17 @@ pub(super) fn read(reader: &mut Reader<'_>, digits: Digits, public_url: Option<&
         );
     }
     let wanted = provider == "twilio";
-    let twilio = twilio::read(reader, wanted.then_some(&PROVIDER), public_url);
-    let template = reader.one(&TEMPLATE, with_code).unwrap_or_default();
+    let twilio = twilio::read(reader, wanted, public_url);
+    let template = read_template(reader);
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
     let provider = if wanted { Provider::Twilio(Box::new(twilio?)) } else { Provider::Console };
     Some(Sms { provider, template, test_numbers })
 }
 
-fn with_code(text: &str) -> Result<String, String> {
-    if text.contains("{code}") {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{} has no {{code}} in it", quoted(text)))
-    }
+fn read_template(reader: &mut Reader<'_>) -> Template {
+    let Some(text) = reader.one(&TEMPLATE, |text| Ok(text.to_owned())) else { return Template::default() };
+    Template::parse(&text).unwrap_or_else(|error| {
+        reader.fault(&TEMPLATE, error.to_string(), error.help());
+        Template::default()
+    })
 }

@@ -2,24 +2,24 @@
 
 use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
 
-/// How far a message has come; Twilio's states folded to those that mean something here.
+/// How far a message has come, whoever sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageState {
     /// The intent is durable, nothing is known of the sending yet.
     Intended,
     /// The provider's answer was lost.
     Unknown,
-    /// The provider has it: `queued`, `accepted`, `scheduled`.
+    /// The provider has accepted it.
     Queued,
-    /// `sending`.
+    /// The provider is handing it to the carrier.
     Sending,
-    /// Handed to the carrier: `sent`.
+    /// The carrier has it.
     Sent,
-    /// `delivered`, `read`.
+    /// The phone has it.
     Delivered,
     /// The carrier could not deliver it.
     Undelivered,
-    /// It never left: refused, `failed`, `canceled`.
+    /// It was never sent: the provider refused or cancelled it.
     Failed,
 }
 
@@ -53,19 +53,6 @@ impl MessageState {
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-
-    /// Reads `MessageStatus` as Twilio writes it; `None` for one that it has not told us of.
-    pub fn from_twilio(status: &str) -> Option<Self> {
-        Some(match status {
-            "queued" | "accepted" | "scheduled" => Self::Queued,
-            "sending" => Self::Sending,
-            "sent" | "partially_delivered" => Self::Sent,
-            "delivered" | "read" => Self::Delivered,
-            "undelivered" => Self::Undelivered,
-            "failed" | "canceled" => Self::Failed,
-            _ => return None,
-        })
     }
 
     /// Whether a report of `next` moves a message on from here: the journey has one direction, and an end stays.
@@ -129,6 +116,19 @@ pub struct UnsentCount {
     pub why: Unsent,
     /// How often.
     pub count: u64,
+}
+
+/// What a provider reports of a message after it accepted it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryReport {
+    /// The provider's name for the message.
+    pub sid: String,
+    /// Our own number, from the callback's URL: it finds a message whose answer was lost.
+    pub message: Option<MessageId>,
+    /// How far the message has come.
+    pub state: MessageState,
+    /// The provider's error code.
+    pub error_code: Option<i64>,
 }
 
 /// One text message.

@@ -9,7 +9,6 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
 use crate::domain::message::MessageState;
-use crate::sms::template::{self, Template};
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome, Slot, SmsSender, TextMessage, Unavailable};
 
 /// Writes messages, phone and code in the open, to standard output. For debug mode only; production refuses to start
@@ -18,7 +17,6 @@ use crate::sms::{Accepted, Failure, FailureReason, SendOutcome, Slot, SmsSender,
 pub struct ConsoleSender(Arc<Console>);
 
 struct Console {
-    template: Template,
     clock: Arc<dyn Clock>,
     output: Mutex<Box<dyn Write + Send>>,
 }
@@ -27,23 +25,19 @@ struct ConsoleSlot(Arc<Console>);
 
 impl ConsoleSender {
     /// Writes to standard output.
-    pub fn new(template: Template, clock: Arc<dyn Clock>) -> Self {
-        Self::to(Box::new(io::stdout()), template, clock)
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::to(Box::new(io::stdout()), clock)
     }
 
     /// Writes to `output`.
-    pub fn to(output: Box<dyn Write + Send>, template: Template, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Console { template, clock, output: Mutex::new(output) }))
+    pub fn to(output: Box<dyn Write + Send>, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Console { clock, output: Mutex::new(output) }))
     }
 }
 
 impl SmsSender for ConsoleSender {
-    fn reserve(&self) -> Result<Box<dyn Slot>, Unavailable> {
+    fn reserve(&self, _: u32) -> Result<Box<dyn Slot>, Unavailable> {
         Ok(Box::new(ConsoleSlot(Arc::clone(&self.0))))
-    }
-
-    fn segments(&self) -> u32 {
-        1
     }
 
     fn deadline(&self) -> Duration {
@@ -59,8 +53,7 @@ impl Slot for ConsoleSlot {
 
 impl Console {
     fn print(&self, message: &TextMessage) -> SendOutcome {
-        let minutes = template::minutes(self.clock.now().until(message.expires_at));
-        let text = self.template.render(&message.code, minutes);
+        let text = message.body(self.clock.now());
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         // One write, so that lines of the log never fall in between.
         let block = format!("\n--- SMS to {} (debug: not sent) ---\n{text}\n---\n\n", message.to.as_str());
@@ -84,6 +77,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::domain::{Code, MessageId, PhoneNumber};
+    use crate::sms::template::Template;
 
     #[derive(Clone, Default)]
     struct Paper(Arc<Mutex<Vec<u8>>>);
@@ -116,10 +110,11 @@ mod tests {
             id: MessageId(1),
             to: PhoneNumber::parse("+1234567890", 10).unwrap(),
             code: Code::from_number(42, 6),
+            text: Template::default(),
             expires_at: clock.now() + Duration::from_mins(10),
         };
-        let sender = ConsoleSender::to(Box::new(output), Template::default(), clock);
-        sender.reserve().ok().unwrap().send(message).await
+        let sender = ConsoleSender::to(Box::new(output), clock);
+        sender.reserve(1).ok().unwrap().send(message).await
     }
 
     #[tokio::test]

@@ -80,15 +80,11 @@ impl Default for MemorySender {
 }
 
 impl SmsSender for MemorySender {
-    fn reserve(&self) -> Result<Box<dyn Slot>, Unavailable> {
+    fn reserve(&self, _: u32) -> Result<Box<dyn Slot>, Unavailable> {
         match self.0.book().refusals.pop_front() {
             Some(refusal) => Err(refusal),
             None => Ok(Box::new(MemorySlot(Arc::clone(&self.0)))),
         }
-    }
-
-    fn segments(&self) -> u32 {
-        1
     }
 
     fn deadline(&self) -> Duration {
@@ -129,6 +125,7 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::domain::{Code, MessageId, PhoneNumber, Timestamp};
+    use crate::sms::template::Template;
     use crate::sms::{Failure, FailureReason};
 
     fn message(number: u32) -> TextMessage {
@@ -136,12 +133,13 @@ mod tests {
             id: MessageId(1),
             to: PhoneNumber::parse("+1234567890", 10).unwrap(),
             code: Code::from_number(number, 6),
+            text: Template::default(),
             expires_at: Timestamp::from_millis(0),
         }
     }
 
     fn slot(sender: &MemorySender) -> Box<dyn Slot> {
-        sender.reserve().ok().unwrap()
+        sender.reserve(1).ok().unwrap()
     }
 
     #[tokio::test]
@@ -174,7 +172,7 @@ mod tests {
     async fn reservations_are_refused_as_told() {
         let sender = MemorySender::new();
         sender.refuse([Unavailable::Overloaded(Duration::from_secs(1))]);
-        assert_eq!(sender.reserve().err(), Some(Unavailable::Overloaded(Duration::from_secs(1))));
-        assert!(sender.reserve().is_ok());
+        assert_eq!(sender.reserve(1).err(), Some(Unavailable::Overloaded(Duration::from_secs(1))));
+        assert!(sender.reserve(1).is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! The text of the message: one segment of GSM-7, so that every code costs one SMS.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::Code;
@@ -20,7 +21,7 @@ const ON_THE_WAY: Duration = Duration::from_secs(15);
 
 /// A text with the places of code and minutes; known to fit into one GSM-7 segment however it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub struct Template(Arc<[Piece]>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -29,30 +30,24 @@ enum Piece {
     Minutes,
 }
 
-/// What is wrong with a template, and how to mend it.
+/// What is wrong with a template; [`TemplateError::help`] says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A placeholder that nobody fills.
-    #[error(
-        "{{{0}}} is no placeholder: write {{code}} where the code goes, {{minutes}} where its life in minutes goes"
-    )]
+    #[error("{{{0}}} is no placeholder")]
     Unknown(String),
     /// A brace that neither opens nor closes a placeholder.
-    #[error("a brace stands alone: braces are for {{code}} and {{minutes}} only, use ( and ) instead")]
+    #[error("a brace stands alone")]
     LoneBrace,
     /// The code is missing.
-    #[error("{{code}} is missing: put it where the code goes, for example \"Your code is {{code}}.\"")]
+    #[error("{{code}} is missing")]
     NoCode,
     /// A character that would turn the whole text into UCS-2.
-    #[error(
-        "{0:?} is not in the GSM-7 alphabet and would leave room for 70 characters only: replace it by a plain \
-         character, such as ' or - or \" for their curly and long forms"
-    )]
+    #[error("{0:?} is not in the GSM-7 alphabet and would leave room for 70 characters only")]
     NotGsm7(char),
     /// It does not fit into one segment.
     #[error(
-        "with the longest code and life it has {units} characters (^{{}}\\[~]|€ count two), and every code would cost \
-         two SMS: shorten it by {}", .units - Alphabet::Gsm7.single()
+        "with the longest code and life it has {units} characters (^{{}}\\[~]|€ count two), and every code would cost two SMS"
     )]
     TooLong {
         /// Its length when filled with the widest values.
@@ -60,14 +55,31 @@ pub enum TemplateError {
     },
 }
 
+impl TemplateError {
+    /// What to do.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Unknown(_) => {
+                "write {code} where the code goes, {minutes} where its life in minutes goes".into()
+            }
+            Self::LoneBrace => "braces are for {code} and {minutes} only: use ( and ) instead".into(),
+            Self::NoCode => "put {code} where the code goes, for example \"Your code is {code}.\"".into(),
+            Self::NotGsm7(_) => {
+                "replace it by a plain character, such as ' or - or \" for their curly and long forms".into()
+            }
+            Self::TooLong { units } => format!("shorten it by {}", units - Alphabet::Gsm7.single()),
+        }
+    }
+}
+
 impl Template {
     /// Reads a template; `{code}` is required, `{minutes}` is not.
     ///
     /// # Errors
-    /// [`TemplateError`] with the mend, also where the text would not fit into one GSM-7 segment at its widest (a code of
+    /// [`TemplateError`], also where the text would not fit into one GSM-7 segment at its widest (a code of
     /// nine digits, a life of 9,999 minutes).
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let template = Self(pieces(text)?);
+        let template = Self(pieces(text)?.into());
         if !template.0.contains(&Piece::Code) {
             return Err(TemplateError::NoCode);
         }
@@ -94,7 +106,7 @@ impl Template {
     fn fill(&self, code: &str, minutes: u64) -> String {
         let mut text = String::new();
         let mut one = false;
-        for piece in &self.0 {
+        for piece in &*self.0 {
             match piece {
                 Piece::Text(words) if one => text.push_str(&singular(words)),
                 Piece::Text(words) => text.push_str(words),
@@ -108,15 +120,9 @@ impl Template {
 }
 
 impl Default for Template {
+    /// [`DEFAULT`], which a test holds to be good.
     fn default() -> Self {
-        let text = |words: &str| Piece::Text(words.to_owned());
-        Self(vec![
-            text("Your FreshK code is "),
-            Piece::Code,
-            text(". It expires in "),
-            Piece::Minutes,
-            text(" minutes. Never share it."),
-        ])
+        Self(pieces(DEFAULT).unwrap_or_default().into())
     }
 }
 
@@ -201,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_with_their_mend() {
+    fn an_error_says_what_is_wrong_and_how_to_correct_it() {
         let fault = |text: &str| Template::parse(text).unwrap_err();
         assert_eq!(fault("Hello"), TemplateError::NoCode);
         assert_eq!(fault("{code} {name}"), TemplateError::Unknown("name".to_owned()));
@@ -212,7 +218,7 @@ mod tests {
         assert_eq!(fault("{code} it’s"), TemplateError::NotGsm7('’'));
         let long = fault(&format!("{{code}}{}", "a".repeat(160)));
         assert_eq!(long, TemplateError::TooLong { units: 169 });
-        assert!(long.to_string().contains("shorten it by 9"), "{long}");
+        assert_eq!(long.help(), "shorten it by 9");
         assert!(fault("{name}").to_string().starts_with("{name} is no placeholder"));
     }
 

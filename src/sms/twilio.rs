@@ -1,7 +1,7 @@
 //! Twilio Programmable Messaging, called synchronously on the blocking pool.
 //!
 //! Creating a message is not idempotent: whoever asks twice may pay twice, and a person gets two codes. So a request is
-//! repeated only if it surely was not processed, and everything that is not sure is told as such.
+//! repeated only if it surely was not processed, and everything that is not sure is reported as such.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
-use crate::sms::template::Template;
 use crate::sms::{Slot, SmsSender, Unavailable};
 
 mod answer;
 mod breaker;
+pub mod callback;
 mod client;
 mod countries;
 mod pace;
@@ -33,11 +33,8 @@ use slot::TwilioSlot;
 /// What a refused caller waits for a free slot: most sends take less.
 const UNTIL_A_SLOT: Duration = Duration::from_secs(1);
 
-/// For threads and timers that come late; a deadline that is too long only delays upkeep.
+/// For threads and timers that come late; a deadline that is too long only delays maintenance.
 const SLACK: Duration = Duration::from_secs(2);
-
-/// A template is held to one segment.
-const SEGMENTS: u32 = 1;
 
 /// Sends through Twilio.
 pub struct TwilioSender {
@@ -50,7 +47,6 @@ pub struct TwilioSender {
 
 struct Shared {
     settings: TwilioSettings,
-    template: Template,
     client: Arc<Client>,
     clock: Arc<dyn Clock>,
     countries: Countries,
@@ -58,8 +54,8 @@ struct Shared {
 
 impl TwilioSender {
     /// Prepares the sending; nothing is connected.
-    pub fn new(settings: TwilioSettings, template: Template, clock: Arc<dyn Clock>) -> Self {
-        let pace = Pace::new(settings.segments_per_second, SEGMENTS, settings.max_wait, Arc::clone(&clock));
+    pub fn new(settings: TwilioSettings, clock: Arc<dyn Clock>) -> Self {
+        let pace = Pace::new(settings.segments_per_second, settings.max_wait, Arc::clone(&clock));
         let waiting = if pace.is_some() { settings.max_wait } else { Duration::ZERO };
         let deadline = waiting + settings.timeout + SLACK;
         let (failures, cooldown) = (settings.breaker_failures, settings.breaker_cooldown);
@@ -71,7 +67,6 @@ impl TwilioSender {
             shared: Arc::new(Shared {
                 client: Arc::new(Client::new(&settings)),
                 settings,
-                template,
                 clock,
                 countries: Countries::default(),
             }),
@@ -85,16 +80,13 @@ impl TwilioSender {
 }
 
 impl SmsSender for TwilioSender {
-    fn reserve(&self) -> Result<Box<dyn Slot>, Unavailable> {
-        let pass = self.breaker.admit().map_err(Unavailable::BreakerOpen)?;
-        let permit =
+    fn reserve(&self, segments: u32) -> Result<Box<dyn Slot>, Unavailable> {
+        let permit = self.breaker.admit().map_err(Unavailable::BreakerOpen)?;
+        let in_flight =
             Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Unavailable::Overloaded(UNTIL_A_SLOT))?;
-        let turn = self.pace.as_ref().map(Pace::reserve).transpose().map_err(Unavailable::Overloaded)?;
-        Ok(Box::new(TwilioSlot { shared: Arc::clone(&self.shared), pass, permit, turn }))
-    }
-
-    fn segments(&self) -> u32 {
-        SEGMENTS
+        let turn = self.pace.as_ref().map(|pace| pace.reserve(segments)).transpose();
+        let turn = turn.map_err(Unavailable::Overloaded)?;
+        Ok(Box::new(TwilioSlot { shared: Arc::clone(&self.shared), permit, in_flight, turn }))
     }
 
     fn deadline(&self) -> Duration {

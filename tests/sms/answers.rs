@@ -69,7 +69,7 @@ async fn s27_a_message_is_valid_no_longer_than_its_code() {
     for (millis, validity) in [(90_900, "90"), (1000, "1"), (100_000_000, "36000")] {
         let bench = Bench::new();
         let message = bench.message_for(Duration::from_millis(millis));
-        accepted(bench.sender.reserve().ok().unwrap().send(message).await);
+        accepted(bench.sender.reserve(1).ok().unwrap().send(message).await);
         assert_eq!(bench.posts(), 1);
         assert_eq!(bench.fake.requests()[0].field("ValidityPeriod"), Some(validity));
     }
@@ -79,7 +79,7 @@ async fn s27_a_message_is_valid_no_longer_than_its_code() {
 async fn s27_a_code_without_a_second_left_is_not_sent() {
     let bench = Bench::new();
     let message = bench.message_for(Duration::from_millis(999));
-    refused(bench.sender.reserve().ok().unwrap().send(message).await);
+    refused(bench.sender.reserve(1).ok().unwrap().send(message).await);
     assert_eq!((bench.posts(), bench.fake.connections()), (0, 0));
 }
 
@@ -143,7 +143,7 @@ async fn s25_each_code_is_told_apart_in_both_shapes() {
             assert_eq!(failure.code, Some(i64::from(code)));
             assert!(!failure.detail.contains(message), "{failure:?}");
             assert_eq!(bench.posts(), posts, "{answer:?}");
-            let open = matches!(bench.sender.reserve().err(), Some(Unavailable::BreakerOpen(_)));
+            let open = matches!(bench.sender.reserve(1).err(), Some(Unavailable::BreakerOpen(_)));
             assert_eq!(open, opens, "{answer:?}");
         }
     }

@@ -17,7 +17,7 @@ fn wary() -> Bench {
 }
 
 fn refusal(bench: &Bench) -> Option<Unavailable> {
-    bench.sender.reserve().err()
+    bench.sender.reserve(1).err()
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn failures_in_a_row_open_the_breaker_and_a_probe_closes_it() {
     assert_eq!(refusal(&bench), Some(Unavailable::BreakerOpen(COOLDOWN)));
     bench.clock.advance(COOLDOWN);
 
-    let probe = bench.sender.reserve().ok().unwrap();
+    let probe = bench.sender.reserve(1).ok().unwrap();
     assert!(matches!(refusal(&bench), Some(Unavailable::BreakerOpen(_))), "one probe at a time");
     accepted(probe.send(bench.message()).await);
     accepted(bench.send().await);
@@ -75,7 +75,7 @@ async fn refused_credentials_open_it_at_once() {
 #[tokio::test]
 async fn an_unused_place_is_free_again() {
     let bench = Bench::with(FakeTwilio::start(), |settings| settings.max_in_flight = 1);
-    let unused = bench.sender.reserve().ok().unwrap();
+    let unused = bench.sender.reserve(1).ok().unwrap();
     assert!(matches!(refusal(&bench), Some(Unavailable::Overloaded(_))));
     drop(unused);
     assert_eq!(refusal(&bench), None);
@@ -89,7 +89,7 @@ async fn s24_overflow_is_refused_at_once_while_twilio_hangs() {
     });
     bench.fake.always(Answer::Hang);
     let sends: Vec<_> =
-        (0..2).map(|_| tokio::spawn(bench.sender.reserve().ok().unwrap().send(bench.message()))).collect();
+        (0..2).map(|_| tokio::spawn(bench.sender.reserve(1).ok().unwrap().send(bench.message()))).collect();
     assert!(matches!(refusal(&bench), Some(Unavailable::Overloaded(_))));
     for send in sends {
         unknown(send.await.unwrap());
@@ -105,7 +105,7 @@ async fn s36_a_send_that_nobody_waits_for_keeps_its_place_to_the_end() {
         settings.max_in_flight = 1;
     });
     bench.fake.always(Answer::Hang);
-    let waiting = tokio::spawn(bench.sender.reserve().ok().unwrap().send(bench.message()));
+    let waiting = tokio::spawn(bench.sender.reserve(1).ok().unwrap().send(bench.message()));
     bench.fake.wait_for(1);
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
@@ -127,7 +127,7 @@ async fn the_pace_gives_places_in_line_and_refuses_what_would_wait_too_long() {
         settings.max_wait = Duration::from_mins(1);
     });
     assert_eq!(bench.sender.deadline(), Duration::from_secs(60 + 10 + 2));
-    let places: Vec<_> = (0..61).map(|_| bench.sender.reserve().ok().unwrap()).collect();
+    let places: Vec<_> = (0..61).map(|_| bench.sender.reserve(1).ok().unwrap()).collect();
     assert_eq!(refusal(&bench), Some(Unavailable::Overloaded(Duration::from_secs(1))));
     // All turns have come.
     bench.clock.advance(Duration::from_mins(1));

@@ -146,7 +146,7 @@ async fn it_waits_and_counts() {
 async fn it_holds_its_answers_until_released() {
     let bench = Bench::new();
     bench.fake.hold();
-    let sending = tokio::spawn(bench.sender.reserve().ok().unwrap().send(bench.message()));
+    let sending = tokio::spawn(bench.sender.reserve(1).ok().unwrap().send(bench.message()));
     bench.fake.wait_for(1);
     assert!(!sending.is_finished());
     bench.fake.release();

@@ -7,7 +7,6 @@ use crate::cli::http::{self, ANSWER_CAP};
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::domain::Timestamp;
-use crate::sms::template::Template;
 use crate::sms::twilio::{Credentials, Sender, TwilioSettings, words};
 
 const TWILIO: &str = "Twilio";
@@ -29,11 +28,10 @@ pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line>
     asked.into_iter().chain([sender(twilio), text(config)]).collect()
 }
 
-/// A text that parses fits into one segment.
 fn text(config: &Config) -> Line {
-    match Template::parse(&config.sms.template) {
-        Ok(_) => Line::ok("SMS text", "one segment"),
-        Err(error) => Line::fail("SMS text", error.to_string(), "correct sms.template"),
+    match config.sms.template.segments(config.otp.length, config.otp.ttl) {
+        1 => Line::ok("SMS text", "one segment"),
+        segments => Line::ok("SMS text", format!("{segments} segments: each code costs {segments} SMS")),
     }
 }
 

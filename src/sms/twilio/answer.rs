@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::breaker::Health;
+use super::callback;
 use super::client::{Answer, Reply};
 use super::settings::Sid;
 use crate::domain::message::MessageState;
@@ -31,7 +32,7 @@ impl Reply {
         match self {
             Self::Unsent(words) => Judgement {
                 outcome: SendOutcome::Refused(delivery(None, format!("Twilio was not reached: {words}"))),
-                health: Health::Ailing,
+                health: Health::Failing,
                 page: false,
             },
             Self::Lost(words) => unknown(None, format!("no answer from Twilio: {words}")),
@@ -92,7 +93,7 @@ impl Answer {
             sid: text("sid")
                 .filter(|sid| ["SM", "MM"].iter().any(|prefix| Sid::parse(prefix, sid).is_some()))
                 .map(str::to_owned),
-            state: text("status").and_then(MessageState::from_twilio).unwrap_or(MessageState::Queued),
+            state: text("status").and_then(callback::state).unwrap_or(MessageState::Queued),
             // A messaging service says 0 until it has picked a sender.
             segments: text("num_segments")
                 .and_then(|number| number.parse().ok())
@@ -118,7 +119,7 @@ impl Answer {
 }
 
 fn unknown(code: Option<i64>, detail: String) -> Judgement {
-    Judgement { outcome: SendOutcome::Unknown(delivery(code, detail)), health: Health::Ailing, page: false }
+    Judgement { outcome: SendOutcome::Unknown(delivery(code, detail)), health: Health::Failing, page: false }
 }
 
 fn delivery(code: Option<i64>, detail: String) -> Failure {
@@ -266,7 +267,7 @@ mod tests {
             assert!(
                 matches!(&judgement.outcome, SendOutcome::Unknown(failure) if failure.code == Some(code))
             );
-            assert_eq!((judgement.health, judgement.page), (Health::Ailing, false));
+            assert_eq!((judgement.health, judgement.page), (Health::Failing, false));
         }
     }
 

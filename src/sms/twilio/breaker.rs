@@ -12,7 +12,7 @@ pub(super) enum Health {
     /// Twilio answered: yes, or a no that concerns one message, its number or its country.
     Good,
     /// No answer, or one that tells of Twilio's own trouble; so many in a row open the breaker.
-    Ailing,
+    Failing,
     /// The credentials or the sender are refused: the next send would be too, to whatever number. Opens at once.
     Broken,
 }
@@ -35,7 +35,7 @@ pub(super) struct Breaker {
 }
 
 /// Permission for one send; dropped without a report, it has never been.
-pub(super) struct Pass {
+pub(super) struct Permit {
     breaker: Arc<Breaker>,
     epoch: u64,
 }
@@ -47,12 +47,12 @@ struct State {
     cooldown: Duration,
     /// The longest that a probe can take; after it another one goes.
     patience: Duration,
-    position: Position,
+    circuit: CircuitState,
     /// Grows whenever the breaker opens or a probe goes, so that sends of an earlier time no longer count.
     epoch: u64,
 }
 
-enum Position {
+enum CircuitState {
     Closed { failures: u32 },
     Open { until: Timestamp },
 }
@@ -60,22 +60,22 @@ enum Position {
 impl Breaker {
     /// A closed one.
     pub(super) fn new(threshold: u32, cooldown: Duration, patience: Duration, clock: Arc<dyn Clock>) -> Self {
-        let position = Position::Closed { failures: 0 };
-        Self { clock, state: Mutex::new(State { threshold, cooldown, patience, position, epoch: 0 }) }
+        let circuit = CircuitState::Closed { failures: 0 };
+        Self { clock, state: Mutex::new(State { threshold, cooldown, patience, circuit, epoch: 0 }) }
     }
 
     /// Asks for permission to send.
     ///
     /// # Errors
     /// How long it stays open.
-    pub(super) fn admit(self: &Arc<Self>) -> Result<Pass, Duration> {
+    pub(super) fn admit(self: &Arc<Self>) -> Result<Permit, Duration> {
         let epoch = self.state().admit(self.clock.now())?;
-        Ok(Pass { breaker: Arc::clone(self), epoch })
+        Ok(Permit { breaker: Arc::clone(self), epoch })
     }
 
     /// Whether sends are refused, or one probes.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state().position, Position::Open { .. })
+        matches!(self.state().circuit, CircuitState::Open { .. })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,14 +83,14 @@ impl Breaker {
     }
 }
 
-impl Pass {
+impl Permit {
     /// Tells what the send has shown.
     pub(super) fn report(self, health: Health) -> Change {
         self.breaker.state().report(self.epoch, health, self.breaker.clock.now())
     }
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.breaker.state().give_back(self.epoch, self.breaker.clock.now());
     }
@@ -98,12 +98,12 @@ impl Drop for Pass {
 
 impl State {
     fn admit(&mut self, now: Timestamp) -> Result<u64, Duration> {
-        if let Position::Open { until } = self.position {
+        if let CircuitState::Open { until } = self.circuit {
             if now < until {
                 return Err(now.until(until));
             }
             self.epoch += 1;
-            self.position = Position::Open { until: now + self.patience };
+            self.circuit = CircuitState::Open { until: now + self.patience };
         }
         Ok(self.epoch)
     }
@@ -112,35 +112,35 @@ impl State {
         if epoch != self.epoch {
             return Change::None;
         }
-        let failures = match (health, &self.position) {
-            (Health::Good, Position::Closed { .. }) => {
-                self.position = Position::Closed { failures: 0 };
+        let failures = match (health, &self.circuit) {
+            (Health::Good, CircuitState::Closed { .. }) => {
+                self.circuit = CircuitState::Closed { failures: 0 };
                 return Change::None;
             }
-            (Health::Good, Position::Open { .. }) => {
-                self.position = Position::Closed { failures: 0 };
+            (Health::Good, CircuitState::Open { .. }) => {
+                self.circuit = CircuitState::Closed { failures: 0 };
                 return Change::Closed;
             }
-            (Health::Ailing, Position::Closed { failures }) => failures.saturating_add(1),
-            (Health::Ailing, Position::Open { .. }) | (Health::Broken, _) => return self.open(now),
+            (Health::Failing, CircuitState::Closed { failures }) => failures.saturating_add(1),
+            (Health::Failing, CircuitState::Open { .. }) | (Health::Broken, _) => return self.open(now),
         };
         if failures == self.threshold {
             return self.open(now);
         }
-        self.position = Position::Closed { failures };
+        self.circuit = CircuitState::Closed { failures };
         Change::None
     }
 
     fn open(&mut self, now: Timestamp) -> Change {
         self.epoch += 1;
-        self.position = Position::Open { until: now + self.cooldown };
+        self.circuit = CircuitState::Open { until: now + self.cooldown };
         Change::Opened
     }
 
     /// After a report this finds nothing left to give back: the report closed the breaker or began a new epoch.
     fn give_back(&mut self, epoch: u64, now: Timestamp) {
-        if epoch == self.epoch && matches!(self.position, Position::Open { .. }) {
-            self.position = Position::Open { until: now };
+        if epoch == self.epoch && matches!(self.circuit, CircuitState::Open { .. }) {
+            self.circuit = CircuitState::Open { until: now };
         }
     }
 }
@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn consecutive_failures_open_it() {
         let (breaker, _) = breaker(3);
-        assert_eq!(report(&breaker, Health::Ailing), Change::None);
-        assert_eq!(report(&breaker, Health::Ailing), Change::None);
-        assert_eq!(report(&breaker, Health::Ailing), Change::Opened);
+        assert_eq!(report(&breaker, Health::Failing), Change::None);
+        assert_eq!(report(&breaker, Health::Failing), Change::None);
+        assert_eq!(report(&breaker, Health::Failing), Change::Opened);
         assert_eq!(refusal(&breaker), Some(COOLDOWN));
     }
 
@@ -179,7 +179,7 @@ mod tests {
     fn an_answer_starts_the_count_anew() {
         let (breaker, _) = breaker(2);
         for _ in 0..5 {
-            assert_eq!(report(&breaker, Health::Ailing), Change::None);
+            assert_eq!(report(&breaker, Health::Failing), Change::None);
             assert_eq!(report(&breaker, Health::Good), Change::None);
         }
     }
@@ -188,7 +188,7 @@ mod tests {
     fn a_refused_sender_opens_it_at_once() {
         let (breaker, _) = breaker(0);
         for _ in 0..100 {
-            assert_eq!(report(&breaker, Health::Ailing), Change::None);
+            assert_eq!(report(&breaker, Health::Failing), Change::None);
         }
         assert_eq!(report(&breaker, Health::Broken), Change::Opened);
         assert!(refusal(&breaker).is_some());
@@ -197,13 +197,13 @@ mod tests {
     #[test]
     fn after_the_cooldown_one_probe_decides() {
         let (breaker, clock) = breaker(1);
-        report(&breaker, Health::Ailing);
+        report(&breaker, Health::Failing);
         clock.advance(Duration::from_millis(29_999));
         assert_eq!(refusal(&breaker), Some(Duration::from_millis(1)));
         clock.advance(Duration::from_millis(1));
         let probe = breaker.admit().ok().unwrap();
         assert_eq!(refusal(&breaker), Some(PATIENCE), "one probe at a time");
-        assert_eq!(probe.report(Health::Ailing), Change::Opened);
+        assert_eq!(probe.report(Health::Failing), Change::Opened);
         assert_eq!(refusal(&breaker), Some(COOLDOWN));
 
         clock.advance(COOLDOWN);
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_probe_that_is_lost_blocks_for_no_longer_than_a_send_takes() {
         let (breaker, clock) = breaker(1);
-        report(&breaker, Health::Ailing);
+        report(&breaker, Health::Failing);
         clock.advance(COOLDOWN);
         let lost = breaker.admit().ok().unwrap();
         clock.advance(PATIENCE);
@@ -238,7 +238,7 @@ mod tests {
     fn sends_from_before_it_opened_decide_nothing() {
         let (breaker, clock) = breaker(1);
         let (late_good, late_bad, unused) = (breaker.admit(), breaker.admit(), breaker.admit());
-        report(&breaker, Health::Ailing);
+        report(&breaker, Health::Failing);
         clock.advance(Duration::from_secs(10));
         assert_eq!(late_good.ok().unwrap().report(Health::Good), Change::None);
         assert_eq!(late_bad.ok().unwrap().report(Health::Broken), Change::None);

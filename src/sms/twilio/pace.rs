@@ -1,6 +1,6 @@
-//! The pace of one sender: so many segments a second, for numbers that carriers hold to it.
+//! The pace of one sender: so many segments a second, for numbers that carriers limit.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,54 +19,52 @@ pub(super) struct Pace {
 struct Line {
     /// When the next turn at the end of the line is.
     end: Duration,
-    /// Turns that were given back unused.
-    returned: BTreeSet<Duration>,
+    /// Turns that were given back unused: when each is, and how long.
+    returned: BTreeMap<Duration, Duration>,
 }
 
 /// A place in line; dropped unused, the next comer gets it, as long as its time has not passed.
 pub(super) struct Turn {
     pace: Arc<Pace>,
     at: Duration,
+    length: Duration,
     used: bool,
 }
 
 const EPOCH: Timestamp = Timestamp::from_millis(0);
 
 impl Pace {
-    /// Paces messages of `segments` segments at `per_second` segments a second; nobody waits for more than `max_wait`.
+    /// Paces messages at `per_second` segments a second; none waits for more than `max_wait`.
     /// `None` for a pace of zero: Twilio queues.
-    pub(super) fn new(
-        per_second: u32,
-        segments: u32,
-        max_wait: Duration,
-        clock: Arc<dyn Clock>,
-    ) -> Option<Arc<Self>> {
-        let interval = Duration::from_secs(1).checked_div(per_second)? * segments.max(1);
+    pub(super) fn new(per_second: u32, max_wait: Duration, clock: Arc<dyn Clock>) -> Option<Arc<Self>> {
+        let interval = Duration::from_secs(1).checked_div(per_second)?;
         Some(Arc::new(Self { clock, interval, max_wait, line: Mutex::default() }))
     }
 
-    /// Takes the next place in line: one that was given back, or else a new one at its end. Requests that are refused
-    /// after they took a place would otherwise hold up those who are not.
+    /// Takes the next place in line for a message of `segments`: one that was given back and is long enough, or else a new
+    /// one at its end. Requests that are refused after they took a place would otherwise delay those that are not.
     ///
     /// # Errors
     /// How long until the wait would be short enough.
-    pub(super) fn reserve(self: &Arc<Self>) -> Result<Turn, Duration> {
+    pub(super) fn reserve(self: &Arc<Self>, segments: u32) -> Result<Turn, Duration> {
+        let length = self.interval * segments.max(1);
         let now = EPOCH.until(self.clock.now());
         let mut line = self.line();
         // Going at a time that has passed would come too close to the turn after it.
         line.returned = line.returned.split_off(&now);
-        let at = if let Some(at) = line.returned.pop_first() {
-            at
+        let returned = line.returned.iter().find(|(_, returned)| **returned >= length).map(|(at, _)| *at);
+        let (at, length) = if let Some(taken) = returned.and_then(|at| line.returned.remove_entry(&at)) {
+            taken
         } else {
             let at = line.end.max(now);
             let too_long = at.saturating_sub(now).saturating_sub(self.max_wait);
             if !too_long.is_zero() {
                 return Err(too_long);
             }
-            line.end = at + self.interval;
-            at
+            line.end = at + length;
+            (at, length)
         };
-        Ok(Turn { pace: Arc::clone(self), at, used: false })
+        Ok(Turn { pace: Arc::clone(self), at, length, used: false })
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -85,7 +83,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.used {
-            self.pace.line().returned.insert(self.at);
+            self.pace.line().returned.insert(self.at, self.length);
         }
     }
 }
@@ -96,16 +94,15 @@ mod tests {
     use crate::clock::ManualClock;
     use proptest::prelude::*;
 
-    fn pace(per_second: u32, segments: u32, max_wait: u64) -> (Arc<Pace>, Arc<ManualClock>) {
+    fn pace(per_second: u32, max_wait: u64) -> (Arc<Pace>, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::new());
-        let pace =
-            Pace::new(per_second, segments, Duration::from_secs(max_wait), Arc::clone(&clock) as _).unwrap();
+        let pace = Pace::new(per_second, Duration::from_secs(max_wait), Arc::clone(&clock) as _).unwrap();
         (pace, clock)
     }
 
     /// The wait of the next message in milliseconds, or the refusal's.
     fn next(pace: &Arc<Pace>, clock: &ManualClock) -> Result<u128, u128> {
-        match pace.reserve() {
+        match pace.reserve(1) {
             Ok(turn) => Ok(clock.now().until(turn.take()).as_millis()),
             Err(wait) => Err(wait.as_millis()),
         }
@@ -113,12 +110,12 @@ mod tests {
 
     #[test]
     fn no_pace_no_queue() {
-        assert!(Pace::new(0, 1, Duration::from_secs(5), Arc::new(ManualClock::new())).is_none());
+        assert!(Pace::new(0, Duration::from_secs(5), Arc::new(ManualClock::new())).is_none());
     }
 
     #[test]
     fn each_waits_for_those_before_and_nobody_for_too_long() {
-        let (pace, clock) = pace(1, 1, 3);
+        let (pace, clock) = pace(1, 3);
         let waits: Vec<_> = (0..5).map(|_| next(&pace, &clock)).collect();
         assert_eq!(waits, [Ok(0), Ok(1000), Ok(2000), Ok(3000), Err(1000)]);
         clock.advance(Duration::from_millis(999));
@@ -129,42 +126,45 @@ mod tests {
 
     #[test]
     fn turns_are_even_though_arrivals_are_not() {
-        let (pace, clock) = pace(1, 1, 5);
+        let (pace, clock) = pace(1, 5);
         let start = clock.now();
         let mut turns = Vec::new();
         for gap in [0, 500, 400, 200, 1, 1] {
             clock.advance(Duration::from_millis(gap));
-            turns.push(start.until(pace.reserve().ok().unwrap().take()).as_millis());
+            turns.push(start.until(pace.reserve(1).ok().unwrap().take()).as_millis());
         }
         assert_eq!(turns, [0, 1000, 2000, 3000, 4000, 5000]);
     }
 
     #[test]
     fn a_turn_given_back_is_the_next_comers_until_its_time_has_passed() {
-        let (pace, clock) = pace(1, 1, 1);
+        let (pace, clock) = pace(1, 1);
         let start = clock.now();
         assert_eq!(next(&pace, &clock), Ok(0));
         for _ in 0..10 {
-            drop(pace.reserve().ok().unwrap());
+            drop(pace.reserve(1).ok().unwrap());
         }
         assert_eq!(next(&pace, &clock), Ok(1000), "ten that were refused hold nobody up");
-        assert!(pace.reserve().is_err());
+        assert!(pace.reserve(1).is_err());
         clock.advance(Duration::from_millis(1500));
-        drop(pace.reserve().ok().unwrap());
+        drop(pace.reserve(1).ok().unwrap());
         clock.advance(Duration::from_millis(600));
-        assert_eq!(start.until(pace.reserve().ok().unwrap().take()).as_millis(), 3000);
+        assert_eq!(start.until(pace.reserve(1).ok().unwrap().take()).as_millis(), 3000);
     }
 
     #[test]
     fn a_pause_gives_no_burst() {
-        let (pace, clock) = pace(1, 1, 5);
+        let (pace, clock) = pace(1, 5);
         clock.advance(Duration::from_hours(1));
         assert_eq!([next(&pace, &clock), next(&pace, &clock)], [Ok(0), Ok(1000)]);
     }
 
     #[test]
     fn two_segments_take_two_turns() {
-        let (pace, clock) = pace(1, 2, 0);
+        let (pace, clock) = pace(1, 1);
+        drop(pace.reserve(1).ok().unwrap());
+        let long = pace.reserve(2).ok().unwrap();
+        assert_eq!(clock.now().until(long.take()).as_millis(), 1000, "the turn given back is too short");
         assert_eq!([next(&pace, &clock), next(&pace, &clock)], [Ok(0), Err(2000)]);
     }
 
@@ -174,13 +174,13 @@ mod tests {
             per_second in 1u32..50,
             gaps in prop::collection::vec((0u64..2000, any::<bool>()), 1..60),
         ) {
-            let (pace, clock) = pace(per_second, 1, 5);
+            let (pace, clock) = pace(per_second, 5);
             let interval = 1000 / u128::from(per_second);
             let start = clock.now();
             let mut last: Option<u128> = None;
             for (gap, given_back) in gaps {
                 clock.advance(Duration::from_millis(gap));
-                let Ok(turn) = pace.reserve() else { continue };
+                let Ok(turn) = pace.reserve(1) else { continue };
                 if given_back {
                     continue;
                 }

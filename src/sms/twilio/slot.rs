@@ -10,13 +10,12 @@ use tracing::{Instrument as _, Span};
 
 use super::Shared;
 use super::answer::Judgement;
-use super::breaker::{Change, Pass};
+use super::breaker::{Change, Permit};
 use super::client::{self, Reply, RetryAfter};
 use super::pace::Turn;
 use super::settings::Sender;
 use crate::clock::Stopwatch;
-
-use crate::sms::{Failure, FailureReason, SendOutcome, Slot, TextMessage, template};
+use crate::sms::{Failure, FailureReason, SendOutcome, Slot, TextMessage};
 
 /// The pause before a second attempt where Twilio names none: about the time of one call, of which another one ends.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -27,11 +26,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Twilio's bounds of `ValidityPeriod`, in seconds.
 const LONGEST_VALIDITY: u64 = 36_000;
 
-/// A place: breaker closed, a permit in hand, its turn fixed.
+/// A reserved place: the breaker is closed, the message is one of those in flight, and its turn is fixed.
 pub(super) struct TwilioSlot {
     pub(super) shared: Arc<Shared>,
-    pub(super) pass: Pass,
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) permit: Permit,
+    /// One of the sends that may be on their way at once.
+    pub(super) in_flight: OwnedSemaphorePermit,
     /// When it may go, where the sender is paced.
     pub(super) turn: Option<Turn>,
 }
@@ -52,7 +52,7 @@ impl Slot for TwilioSlot {
 
 impl TwilioSlot {
     async fn run(self: Box<Self>, message: TextMessage) -> SendOutcome {
-        let Self { shared, pass, permit, turn } = *self;
+        let Self { shared, permit, in_flight, turn } = *self;
         if let Some(turn) = turn {
             tokio::time::sleep(shared.clock.now().until(turn.take())).await;
         }
@@ -62,8 +62,8 @@ impl TwilioSlot {
             return SendOutcome::Refused(failure);
         };
         let judgement = reply.judge(shared.settings.sender.number());
-        let change = pass.report(judgement.health);
-        drop(permit);
+        let change = permit.report(judgement.health);
+        drop(in_flight);
         shared.log(&message, &judgement, change);
         judgement.outcome
     }
@@ -93,17 +93,18 @@ impl Shared {
 
     /// The request's form; `None` if the code would arrive dead.
     ///
-    /// What is not in it: `SmartEncoded`, since the template is held to GSM-7; `ContentRetention` and `AddressRetention`,
+    /// What is not in it: `SmartEncoded`, since the text is held to GSM-7; `ContentRetention` and `AddressRetention`,
     /// which Twilio grants to some accounts only and refuses to all others; `RiskCheck` and `ProvideFeedback`, whose
     /// defaults are what we want.
     fn form(&self, message: &TextMessage) -> Option<String> {
-        let left = self.clock.now().until(message.expires_at);
+        let now = self.clock.now();
+        let left = now.until(message.expires_at);
         let validity = left.as_secs().min(LONGEST_VALIDITY);
         if validity == 0 {
             return None;
         }
         let (validity, callback) = (validity.to_string(), self.callback(message));
-        let text = self.template.render(&message.code, template::minutes(left));
+        let text = message.body(now);
         let sender = match &self.settings.sender {
             Sender::From(number) => ("From", number.as_str()),
             Sender::MessagingService(sid) => ("MessagingServiceSid", sid.as_str()),

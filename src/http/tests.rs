@@ -1,3 +1,0 @@
-//! What the tests of several files share.
-
-pub(super) mod demo;

@@ -1,0 +1,112 @@
+//! Twilio's status callbacks: whether one is signed, and what it reports.
+//!
+//! Source: Twilio, "Track the Message Status of Outbound Messages".
+
+use serde_json::Value;
+
+use super::signature;
+use crate::domain::message::{DeliveryReport, MessageState};
+use crate::domain::{MessageId, Secret};
+
+/// A request to the callback URL.
+#[derive(Debug)]
+pub struct Callback<'a> {
+    /// The configured public address with the request's path and query; never made from its `Host`.
+    pub url: &'a str,
+    /// `X-Twilio-Signature`; empty where it is missing.
+    pub signature: &'a str,
+    /// `Content-Type`; empty where it is missing.
+    pub content_type: &'a str,
+    /// The body as it came: a form, or JSON.
+    pub body: &'a [u8],
+}
+
+impl Callback<'_> {
+    /// Whether Twilio signed it with this Auth Token.
+    pub fn is_signed(&self, auth_token: &Secret) -> bool {
+        if self.is_json() {
+            return signature::verify_body(auth_token, self.url, self.body, self.signature);
+        }
+        let params: Vec<_> = form_urlencoded::parse(self.body).into_owned().collect();
+        signature::verify(auth_token, self.url, &params, self.signature)
+    }
+
+    /// What it reports; `None` where a field is missing or the status is not known.
+    pub fn report(&self) -> Option<DeliveryReport> {
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        let message = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "message");
+        Some(DeliveryReport {
+            sid: self.field("MessageSid")?,
+            message: message.and_then(|(_, id)| id.parse().ok()).map(MessageId),
+            state: state(&self.field("MessageStatus")?)?,
+            error_code: self.field("ErrorCode").and_then(|code| code.parse().ok()),
+        })
+    }
+
+    fn is_json(&self) -> bool {
+        self.content_type.to_ascii_lowercase().starts_with("application/json")
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        if self.is_json() {
+            let fields: Value = serde_json::from_slice(self.body).ok()?;
+            let field = fields.get(name)?;
+            let number = || field.as_i64().map(|number| number.to_string());
+            return field.as_str().map(str::to_owned).or_else(number);
+        }
+        let mut fields = form_urlencoded::parse(self.body);
+        fields.find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
+    }
+}
+
+/// Reads a message's status as Twilio writes it; `None` for one that is not documented.
+pub(super) fn state(status: &str) -> Option<MessageState> {
+    Some(match status {
+        "queued" | "accepted" | "scheduled" => MessageState::Queued,
+        "sending" => MessageState::Sending,
+        "sent" | "partially_delivered" => MessageState::Sent,
+        "delivered" | "read" => MessageState::Delivered,
+        "undelivered" => MessageState::Undelivered,
+        "failed" | "canceled" => MessageState::Failed,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(url: &str, content_type: &str, body: &str) -> Option<DeliveryReport> {
+        Callback { url, signature: "", content_type, body: body.as_bytes() }.report()
+    }
+
+    #[test]
+    fn a_form_and_a_json_document_report_the_same() {
+        let url = "https://api.example.com/status/?message=7";
+        let form = report(
+            url,
+            "application/x-www-form-urlencoded",
+            "MessageSid=SM1&MessageStatus=undelivered&ErrorCode=30003",
+        );
+        let json = report(
+            url,
+            "application/json; charset=utf-8",
+            r#"{"MessageSid":"SM1","MessageStatus":"undelivered","ErrorCode":30003}"#,
+        );
+        let expected = DeliveryReport {
+            sid: "SM1".to_owned(),
+            message: Some(MessageId(7)),
+            state: MessageState::Undelivered,
+            error_code: Some(30003),
+        };
+        assert_eq!((form, json), (Some(expected.clone()), Some(expected)));
+    }
+
+    #[test]
+    fn an_unknown_status_or_a_missing_field_reports_nothing() {
+        for body in ["", "MessageSid=SM1", "MessageStatus=sent", "MessageSid=SM1&MessageStatus=dancing"] {
+            assert_eq!(report("https://api.example.com/", "", body), None, "{body}");
+        }
+        assert_eq!(report("https://api.example.com/", "application/json", "{"), None);
+    }
+}
