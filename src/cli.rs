@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::api::server::BindError;
 use crate::auth::AuthError;
 use crate::config::{Config, Faults, Loaded, Sources, dev_secret};
 use crate::domain::Secret;
+use crate::http::server::BindError;
 use crate::random::SystemRandom;
 use crate::storage::sqlite::{LockError, OpenError};
 use crate::telemetry;

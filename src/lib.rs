@@ -2,7 +2,8 @@
 //!
 //! The map, from the network down; arrows point down only (held by `tests/layering.rs`):
 //!
-//! - [`api`]: HTTP, for phones; [`cli`]: the command line, for the operator
+//! - [`api`]: the endpoints, for phones; [`cli`]: the command line, for the operator
+//! - [`http`]: the server and what every endpoint needs; knows nothing of logins
 //! - [`auth`]: the flows (request, verify, resend, status, upkeep)
 //! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
 //! - [`domain`]: the rules, pure
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod files;
+pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod random;

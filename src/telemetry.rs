@@ -364,7 +364,7 @@ mod tests {
     fn targets_have_levels_of_their_own() {
         let text = logged("info,freshk::sms=debug", Format::Pretty, || {
             tracing::debug!(target: "freshk::sms", "seen");
-            tracing::debug!(target: "freshk::api", "unseen");
+            tracing::debug!(target: "freshk::http", "unseen");
         });
         assert!(text.contains("DEBUG freshk::sms: seen"), "{text}");
         assert!(!text.contains("unseen"));

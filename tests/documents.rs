@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
-use freshk::api::ErrorCode;
 use freshk::cli::Cli;
 use freshk::config::keys;
+use freshk::http::ErrorCode;
 
 const RULES: &str = "docs/security.md";
 const NOT_YET: &str = "**Not yet.**";

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use freshk::api::{ProductionApi, docs};
+use freshk::api::ProductionApi;
+use freshk::http::docs;
 
 #[test]
 fn openapi_yaml_is_what_the_program_serves() {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::usage::Usage;
+
 /// One call, ready to be written.
 pub(crate) struct Call(Vec<u8>);
 
@@ -42,6 +44,14 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     latencies: Vec<Duration>,
     took: Duration,
+    usage: Usage,
+}
+
+/// A process that answers calls.
+pub(crate) struct Target {
+    pub(crate) address: String,
+    pub(crate) pid: u32,
+    pub(crate) connections: usize,
 }
 
 impl Row {
@@ -54,6 +64,18 @@ impl Row {
         self.calls() as f64 / self.took.as_secs_f64()
     }
 
+    /// Processor time of the target for a call, in microseconds.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(crate) fn processor_micros(&self) -> f64 {
+        self.usage.processor.as_secs_f64() * 1e6 / self.calls() as f64
+    }
+
+    /// How often threads of the target waited for something, a call.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(crate) fn waits(&self) -> f64 {
+        self.usage.waits as f64 / self.calls() as f64
+    }
+
     pub(crate) fn p50(&self) -> Duration {
         self.latencies[self.calls() / 2]
     }
@@ -63,18 +85,17 @@ impl Row {
     }
 }
 
-/// Makes all calls over `connections` connections; every answer must be a 200. Gives the bodies in the order of calls.
+/// Makes all calls; every answer must be a 200. Gives the bodies in the order of calls.
 pub(crate) async fn drive(
     name: &'static str,
-    address: &str,
-    connections: usize,
+    Target { address, pid, connections }: &Target,
     calls: Vec<Call>,
 ) -> (Row, Vec<Vec<u8>>) {
     let (calls, next) = (Arc::new(calls), Arc::new(AtomicUsize::new(0)));
-    let watch = crate::watch();
-    let workers: Vec<_> = (0..connections)
+    let (before, watch) = (Usage::of(*pid), crate::watch());
+    let workers: Vec<_> = (0..*connections)
         .map(|_| {
-            let (calls, next, address) = (calls.clone(), next.clone(), address.to_owned());
+            let (calls, next, address) = (calls.clone(), next.clone(), address.clone());
             tokio::spawn(async move {
                 let mut connection = Connection::open(&address).await;
                 let mut done = Vec::new();
@@ -93,11 +114,11 @@ pub(crate) async fn drive(
     for worker in workers {
         done.extend(worker.await.expect("no worker panics"));
     }
-    let took = watch.elapsed();
+    let (took, usage) = (watch.elapsed(), Usage::of(*pid) - before);
     done.sort_unstable_by_key(|(n, ..)| *n);
     let mut latencies: Vec<_> = done.iter().map(|(_, latency, _)| *latency).collect();
     latencies.sort_unstable();
-    (Row { name, latencies, took }, done.into_iter().map(|(.., body)| body).collect())
+    (Row { name, latencies, took, usage }, done.into_iter().map(|(.., body)| body).collect())
 }
 
 /// A connection that is kept alive.

@@ -1,7 +1,8 @@
-//! How fast a login is: requests/s, p50 and p99 of request, verify, status and refresh, closed loop over loopback, beside two
-//! yardsticks of the same run: a bare poem handler, and the disk's fdatasync rate.
+//! How fast a login is: calls/s, p50, p99, processor time and waits a call of request, verify, status and refresh, closed loop
+//! over loopback, beside two yardsticks of the same run: a bare poem handler, and the disk's fdatasync rate.
 //!
-//! `cargo bench --bench login -- [--users N] [--sessions N] [--logins N] [--connections N]`
+//! `cargo bench --bench login -- [--users N] [--sessions N] [--logins N] [--connections N] [--program PATH]`; with a path,
+//! another build's program is measured.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
@@ -9,6 +10,7 @@ mod client;
 mod cost;
 mod program;
 mod sink;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +36,10 @@ async fn run(options: Options) {
     let sink = Arc::new(Sink::start().await);
     let bare = Bare::start();
     let bare_row =
-        drive("bare poem handler", &bare.address(), options.connections, bare_calls(&options)).await.0;
+        drive("bare poem handler", &bare.target(options.connections), bare_calls(&options)).await.0;
     drop(bare);
 
-    let program = Program::start(dir.path(), sink.port(), options.users, options.sessions).await;
+    let program = Program::start(dir.path(), sink.port(), &options).await;
     println!(
         "\n{} users and {} live sessions in the file, {} logins, {} connections; ready {} ms after start\n",
         options.users.max(options.sessions),
@@ -47,35 +49,35 @@ async fn run(options: Options) {
         program.ready_after.as_millis()
     );
     let phones: Vec<String> = (0..options.logins).map(|n| format!("+1999{n:08}")).collect();
-    let address = program.address();
+    let target = program.target();
 
     let calls = phones.iter().enumerate().map(|(n, phone)| {
         Call::post("/api/mobile/auth/production/request/", n, &format!(r#"{{"phone_number":"{phone}"}}"#))
     });
-    let (request, _) = drive("request", &address, options.connections, calls.collect()).await;
+    let (request, _) = drive("request", &target, calls.collect()).await;
 
     let calls = phones.iter().enumerate().map(|(n, phone)| {
         let code = sink.code(phone).expect("every request was sent");
         let body = format!(r#"{{"phone_number":"{phone}","otp":"{code}"}}"#);
         Call::post("/api/mobile/auth/production/verify/", n, &body)
     });
-    let (verify, answers) = drive("verify", &address, options.connections, calls.collect()).await;
+    let (verify, answers) = drive("verify", &target, calls.collect()).await;
 
     let tokens: Vec<serde_json::Value> =
         answers.iter().map(|answer| serde_json::from_slice(answer).expect("verify answers JSON")).collect();
     let bearer = |n: usize| tokens[n % tokens.len()]["access"].as_str().expect("an access token").to_owned();
     // Once through every token first: their first use is a write, which the benchmark of reading should not hold.
     let first = (0..tokens.len()).map(|n| Call::get("/api/mobile/auth/production/status/", n, bearer(n)));
-    let _ = drive("status, first use", &address, options.connections, first.collect()).await;
+    let _ = drive("status, first use", &target, first.collect()).await;
     let calls =
         (0..options.logins * 4).map(|n| Call::get("/api/mobile/auth/production/status/", n, bearer(n)));
-    let (status, _) = drive("status", &address, options.connections, calls.collect()).await;
+    let (status, _) = drive("status", &target, calls.collect()).await;
 
     let calls = tokens.iter().enumerate().map(|(n, pair)| {
         let refresh = pair["refresh"].as_str().expect("a refresh token");
         Call::post("/api/mobile/auth/token/refresh/", n, &format!(r#"{{"refresh":"{refresh}"}}"#))
     });
-    let (refresh, _) = drive("refresh", &address, options.connections, calls.collect()).await;
+    let (refresh, _) = drive("refresh", &target, calls.collect()).await;
     let among_many = among_many(&program, &options).await;
 
     let peak = program.peak_resident_mib();
@@ -104,7 +106,7 @@ async fn run(options: Options) {
 
 /// Status of every session that was filled in, by turns; the first round, which reads each from the file, apart.
 async fn among_many(program: &Program, options: &Options) -> Vec<Row> {
-    let (tokens, address) = (&program.filled, program.address());
+    let (tokens, target) = (&program.filled, program.target());
     if tokens.is_empty() {
         return Vec::new();
     }
@@ -112,9 +114,9 @@ async fn among_many(program: &Program, options: &Options) -> Vec<Row> {
         let token = |n: usize| tokens[n % tokens.len()].clone();
         (0..count).map(|n| Call::get("/api/mobile/auth/production/status/", n, token(n))).collect()
     };
-    let first = drive("status, many, cold", &address, options.connections, calls(tokens.len())).await.0;
+    let first = drive("status, many, cold", &target, calls(tokens.len())).await.0;
     let rounds = (options.logins * 4).max(tokens.len());
-    let again = drive("status, many", &address, options.connections, calls(rounds)).await.0;
+    let again = drive("status, many", &target, calls(rounds)).await.0;
     vec![first, again]
 }
 
@@ -123,15 +125,20 @@ fn bare_calls(options: &Options) -> Vec<Call> {
 }
 
 fn print_table(rows: &[&Row]) {
-    println!("{:<20} {:>10} {:>12} {:>10} {:>10}", "", "calls", "calls/s", "p50 ms", "p99 ms");
+    println!(
+        "{:<20} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}",
+        "", "calls", "calls/s", "p50 ms", "p99 ms", "µs/call", "waits/call"
+    );
     for row in rows {
         println!(
-            "{:<20} {:>10} {:>12.0} {:>10.2} {:>10.2}",
+            "{:<20} {:>10} {:>12.0} {:>10.2} {:>10.2} {:>10.1} {:>10.2}",
             row.name,
             row.calls(),
             row.rate(),
             millis(row.p50()),
-            millis(row.p99())
+            millis(row.p99()),
+            row.processor_micros(),
+            row.waits()
         );
     }
 }

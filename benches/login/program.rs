@@ -13,13 +13,15 @@ use freshk::domain::session::{Lifetimes, Login};
 use freshk::domain::{PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
 use freshk::tokens::Tokens;
 
-use crate::client::Connection;
+use crate::client::{Connection, Target};
 
 pub(crate) struct Options {
     pub(crate) users: usize,
     pub(crate) sessions: usize,
     pub(crate) logins: usize,
     pub(crate) connections: usize,
+    /// What is measured: this build's program, or another one beside it.
+    pub(crate) program: PathBuf,
     pub(crate) serve_bare: bool,
 }
 
@@ -35,6 +37,11 @@ impl Options {
             sessions: number("--sessions", 0),
             logins: number("--logins", 20_000),
             connections: number("--connections", 64),
+            program: args
+                .iter()
+                .position(|arg| arg == "--program")
+                .and_then(|at| args.get(at + 1))
+                .map_or_else(|| env!("CARGO_BIN_EXE_freshk").into(), PathBuf::from),
             serve_bare: args.iter().any(|arg| arg == "--serve-bare"),
         }
     }
@@ -44,6 +51,7 @@ impl Options {
 pub(crate) struct Program {
     child: Child,
     port: u16,
+    connections: usize,
     database: PathBuf,
     pub(crate) ready_after: Duration,
     /// An access token of each session that was filled in.
@@ -53,21 +61,23 @@ pub(crate) struct Program {
 const SECRET: &str = "a secret for the benchmark, long enough for HS256";
 
 impl Program {
-    pub(crate) async fn start(dir: &Path, sink: u16, users: usize, sessions: usize) -> Self {
+    pub(crate) async fn start(dir: &Path, sink: u16, options: &Options) -> Self {
+        let Options { users, sessions, program: executable, connections, .. } = options;
         let (port, database) = (free_port(), dir.join("bench.db"));
-        let mut program = Self::spawn(port, sink, &database).await;
-        if users.max(sessions) > 0 {
+        let mut program = Self::spawn(executable, port, sink, &database).await;
+        if *users.max(sessions) > 0 {
             drop(program);
-            let filled = fill(&database, users, sessions);
-            program = Self::spawn(port, sink, &database).await;
+            let filled = fill(&database, *users, *sessions);
+            program = Self::spawn(executable, port, sink, &database).await;
             program.filled = filled;
         }
+        program.connections = *connections;
         program
     }
 
-    async fn spawn(port: u16, sink: u16, database: &Path) -> Self {
+    async fn spawn(executable: &Path, port: u16, sink: u16, database: &Path) -> Self {
         let watch = crate::watch();
-        let child = Command::new(env!("CARGO_BIN_EXE_freshk"))
+        let child = Command::new(executable)
             .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
             .current_dir(database.parent().expect("a directory"))
             .env("DATABASE_URL", format!("sqlite://{}", database.display()))
@@ -85,6 +95,7 @@ impl Program {
         let mut program = Self {
             child,
             port,
+            connections: 1,
             database: database.to_owned(),
             ready_after: Duration::ZERO,
             filled: Vec::new(),
@@ -110,8 +121,12 @@ impl Program {
         Connection::open(&self.address()).await.exchange(call).await.0 == 200
     }
 
-    pub(crate) fn address(&self) -> String {
+    fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target { address: self.address(), pid: self.child.id(), connections: self.connections }
     }
 
     /// `VmHWM` of the process.
@@ -224,8 +239,8 @@ impl Bare {
         Self { child, port }
     }
 
-    pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    pub(crate) fn target(&self, connections: usize) -> Target {
+        Target { address: format!("127.0.0.1:{}", self.port), pid: self.child.id(), connections }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::api::caller::Caller;
-use crate::api::error::{ApiError, ErrorCode};
-use crate::api::rates::{Rate, RateHeaders};
 use crate::auth::{AuthError, Origin, QuotaState};
 use crate::domain::PhoneNumber;
 use crate::domain::quota::Quota;
+use crate::http::caller::Caller;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::rates::{Rate, RateHeaders};
 
 /// After what time a database that failed is worth another try.
 const STORAGE_RETRY: Duration = Duration::from_secs(2);

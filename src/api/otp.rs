@@ -7,16 +7,16 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi, Tags};
 
-use crate::api::bearer::BearerToken;
-use crate::api::body::{Fields, JsonBody};
-use crate::api::caller::Caller;
-use crate::api::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::api::flows::{origin, phone, rates};
-use crate::api::idempotency::IdempotencyKey;
-use crate::api::rates::Limited;
 use crate::auth::{Auth, Authenticated, CodeRequest, LoggedIn, Sent, VerifyRequest};
 use crate::domain::quota::Endpoint;
 use crate::domain::{Code, Mode, User};
+use crate::http::bearer::BearerToken;
+use crate::http::body::{Fields, JsonBody};
+use crate::http::caller::Caller;
+use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::rates::Limited;
 
 const SENT: &str = "Verification code sent successfully";
 

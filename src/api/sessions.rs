@@ -6,14 +6,14 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
-use crate::api::bearer::BearerToken;
-use crate::api::body::JsonBody;
-use crate::api::caller::Caller;
-use crate::api::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::api::flows::origin;
 use crate::api::otp::{Flow, Group, documented_errors};
 use crate::auth::Auth;
 use crate::domain::{Session, SessionId, Timestamp};
+use crate::http::bearer::BearerToken;
+use crate::http::body::JsonBody;
+use crate::http::caller::Caller;
+use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 
 /// A refresh token.
 #[derive(Object)]

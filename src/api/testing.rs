@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use poem_openapi::OpenApi;
 
-use crate::api::body::JsonBody;
-use crate::api::caller::Caller;
-use crate::api::error::OperationError;
-use crate::api::idempotency::IdempotencyKey;
 use crate::api::otp::{CodeFor, CodeGiven, CodeSent, Flow, Group, Login, Requesting, Verifying};
-use crate::api::rates::Limited;
 use crate::auth::Auth;
 use crate::domain::Mode;
+use crate::http::body::JsonBody;
+use crate::http::caller::Caller;
+use crate::http::error::OperationError;
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::rates::Limited;
 
 /// The testing mode: codes are printed on the console and never sent.
 pub struct TestingApi {

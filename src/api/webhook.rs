@@ -9,13 +9,13 @@ use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi};
 
-use crate::api::caller::Caller;
-use crate::api::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
-use crate::api::log_throttle::LogThrottle;
 use crate::api::otp::Group;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::domain::message::DeliveryReport;
+use crate::http::caller::Caller;
+use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
+use crate::http::log_throttle::LogThrottle;
 
 /// A callback as it came.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::CliError;
 use super::output::Output;
-use crate::api;
+use crate::api::ProductionApi;
+use crate::http::docs;
 
 /// Print the description of the API: openapi.yaml, or JSON with --json
 #[derive(Args, Clone, Copy, Debug)]
@@ -22,10 +23,7 @@ pub struct OpenapiArgs {}
 /// # Errors
 /// When the answer cannot be written.
 pub fn run(output: &mut Output) -> Result<(), CliError> {
-    let document = if output.json {
-        api::docs::spec_json::<api::ProductionApi>()
-    } else {
-        api::docs::spec_yaml::<api::ProductionApi>()
-    };
+    let document =
+        if output.json { docs::spec_json::<ProductionApi>() } else { docs::spec_yaml::<ProductionApi>() };
     Ok(output.text(&document)?)
 }

@@ -10,13 +10,11 @@ use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
 use super::{CliError, backups, disk, process};
-use crate::api::health::Readiness;
+use crate::api;
 use crate::api::otp::OtpApi;
-use crate::api::server::ServerSettings;
 use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
 use crate::api::webhook::{BadSignature, Callback, CallbackReader, WebhookApi};
-use crate::api::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
 use crate::auth::{self, Auth, Parts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -25,6 +23,9 @@ use crate::config::tokens::Signing;
 use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
+use crate::http::health::Readiness;
+use crate::http::server::ServerSettings;
+use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
 use crate::limits::flood::FloodGuard;
 use crate::metrics::Metrics;
 use crate::random::Random;
@@ -302,10 +303,10 @@ fn endpoint(
     // The testing mode is not closed outside debug: it is not there.
     Ok(if config.debug {
         let api: api::DebugApi = (otp, sessions, webhook, TestingApi::new(auth.clone()));
-        api::assemble(api, parts, settings).boxed()
+        http::assemble(api, parts, settings).boxed()
     } else {
         let api: api::ProductionApi = (otp, sessions, webhook);
-        api::assemble(api, parts, settings).boxed()
+        http::assemble(api, parts, settings).boxed()
     })
 }
 

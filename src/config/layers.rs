@@ -46,7 +46,8 @@ pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<
 
 /// A file with secrets that everybody on the machine can read is worth a word.
 fn warn_of_open_file(layer: &Layer, path: &Path, name: &str, findings: &mut Findings) {
-    if layer.holds_secrets() && mode::gives(path, mode::OTHERS_READ) {
+    let holds_secrets = keys::all().any(|key| key.secret && layer.sets(key));
+    if holds_secrets && mode::gives(path, mode::OTHERS_READ) {
         findings.warn(
             format!("{name} holds secrets and everybody can read it"),
             format!("if it is yours, chmod 600 {name}"),

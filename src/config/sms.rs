@@ -67,7 +67,7 @@ pub(super) fn read(reader: &mut Reader<'_>, digits: Digits, public_url: Option<&
         );
     }
     let wanted = provider == "twilio";
-    let twilio = twilio::read(reader, wanted, public_url);
+    let twilio = twilio::read(reader, wanted.then_some(&PROVIDER), public_url);
     let template = read_template(reader);
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
     let provider = if wanted { Provider::Twilio(Box::new(twilio?)) } else { Provider::Console };

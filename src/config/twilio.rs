@@ -4,7 +4,7 @@ use super::fault::quoted;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::secrets::Purpose;
-use super::{sms, value};
+use super::value;
 use crate::domain::{HttpUrl, Secret};
 use crate::sms::twilio::{CALLBACK_PATH, Credentials, Sender, Sid, TwilioSettings};
 
@@ -134,10 +134,11 @@ struct Found {
     service_sid: Option<Sid>,
 }
 
-/// Reads the section. Only where Twilio is `wanted` must it be complete, and only then, and without faults, is it given.
+/// Reads the section. Only where a key, `wanted_by`, asks for Twilio must it be complete, and only then, and without faults,
+/// is it given.
 pub(super) fn read(
     reader: &mut Reader<'_>,
-    wanted: bool,
+    wanted_by: Option<&Key>,
     public_url: Option<&HttpUrl>,
 ) -> Option<TwilioSettings> {
     let found = Found {
@@ -163,7 +164,7 @@ pub(super) fn read(
     let max_wait = reader.duration(&MAX_WAIT);
     let (breaker_failures, breaker_cooldown) =
         (reader.number(&BREAKER_FAILURES), reader.duration(&BREAKER_COOLDOWN));
-    if !wanted || !is_there(reader, &found) {
+    if !is_there(reader, &found, wanted_by?) {
         return None;
     }
     let (account_sid, credentials) = credentials(reader, &found);
@@ -188,7 +189,7 @@ pub(super) fn read(
 }
 
 /// Whether anybody set Twilio up at all.
-fn is_there(reader: &mut Reader<'_>, found: &Found) -> bool {
+fn is_there(reader: &mut Reader<'_>, found: &Found, wanted_by: &Key) -> bool {
     const HELP: &str = "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER (or an API key, or a messaging \
                         service), or debug = true on a machine for development";
     if found.enabled == Some(false) {
@@ -204,7 +205,7 @@ fn is_there(reader: &mut Reader<'_>, found: &Found) -> bool {
         } else {
             "nobody sends the SMS: Twilio has no credentials"
         };
-        let key = if found.enabled == Some(true) { &ENABLED } else { &sms::PROVIDER };
+        let key = if found.enabled == Some(true) { &ENABLED } else { wanted_by };
         reader.fault(key, problem, HELP);
     }
     set

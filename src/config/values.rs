@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::key::Key;
-use super::keys;
 use super::value::Raw;
 
 /// The values of one source, by key, each with its origin.
@@ -19,9 +18,9 @@ impl Layer {
         }
     }
 
-    /// Whether the source sets a secret.
-    pub(super) fn holds_secrets(&self) -> bool {
-        keys::all().any(|key| key.secret && self.0.contains_key(key.name))
+    /// Whether the source sets the key.
+    pub(super) fn sets(&self, key: &Key) -> bool {
+        self.0.contains_key(key.name)
     }
 }
 

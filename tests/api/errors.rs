@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use freshk::api::ErrorCode;
+use freshk::http::ErrorCode;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use freshk::api::ops::CHECKER;
+use freshk::http::ops::CHECKER;
 use freshk::metrics::{LAST_SCRAPE, PROXY_FAULT};
 use reqwest::Method;
 use serde_json::json;

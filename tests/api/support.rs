@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshk::api::server;
 use freshk::cli::wiring::{self, Service};
 use freshk::clock::{Clock, ManualClock};
 use freshk::config::{Config, Sources};
+use freshk::http::server;
 use freshk::random::SeededRandom;
 use freshk::storage::sqlite::{PageLimit, SqliteStore};
 use reqwest::{Method, RequestBuilder};

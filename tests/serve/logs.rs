@@ -14,7 +14,7 @@ async fn a_request_just_before_the_end_is_in_the_file() {
     let place = Place::production(&twilio)
         .with("FRESHK_LOG__FILE", "logs/debug.log")
         .with("FRESHK_LOG__KEEP", "1")
-        .with("FRESHK_LOG__LEVEL", "info,freshk::api=debug");
+        .with("FRESHK_LOG__LEVEL", "info,freshk::http=debug");
     let logs = place.path().join("logs");
     fs::create_dir(&logs).unwrap();
     for name in ["debug.2020-01-01.log", "debug.notes.log"] {

@@ -9,7 +9,6 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::line::Line;
 use super::room;
-use crate::api::ops::{CHECKER, DATABASE};
 use crate::cli::disk;
 use crate::cli::http::{self, ANSWER_CAP};
 use crate::config::Config;
@@ -17,6 +16,7 @@ use crate::config::sms::Provider;
 use crate::domain::time::human;
 use crate::domain::{ClientAddress, Timestamp};
 use crate::files::FileId;
+use crate::http::ops::{CHECKER, DATABASE};
 use crate::metrics::LAST_SCRAPE;
 use crate::sms::twilio::words;
 use crate::storage::sqlite::Holder;

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::line::Line;
 use super::monitoring::value;
-use crate::api::client_ip::{WARNING_MEND, WARNING_TARGET, line_trusting};
 use crate::cli::beside::PAGE;
 use crate::config::Config;
 use crate::config::server::Server;
 use crate::domain::time::human;
 use crate::domain::{ClientAddress, Mode, Timestamp};
+use crate::http::client_ip::{WARNING_MEND, WARNING_TARGET, line_trusting};
 use crate::metrics::{PROXY_FAULT, ProxyFault};
 use crate::storage::operator::{AuditLine, AuditOf};
 use crate::storage::sqlite;
@@ -223,9 +223,9 @@ mod tests {
     #[test]
     fn s34_what_others_write_is_not_taken_for_it() {
         let quoting =
-            format!("2026-01-01T00:00:00Z  INFO freshk::api::edge: request a={}", pretty(WARNING_TARGET));
+            format!("2026-01-01T00:00:00Z  INFO freshk::http::edge: request a={}", pretty(WARNING_TARGET));
         for line in
-            [&pretty("freshk::api::edge"), &quoting, "", "{", "{}", "x", "WARN ", "2026  WARN x: y peer=z"]
+            [&pretty("freshk::http::edge"), &quoting, "", "{", "{}", "x", "WARN ", "2026  WARN x: y peer=z"]
         {
             assert!(Warning::read(line).is_none(), "{line}");
         }

@@ -7,10 +7,10 @@ use poem::endpoint::BoxEndpoint;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::server::{self, ServerSettings};
 use crate::cli::{CliError, wiring};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::http::server::{self, ServerSettings};
 
 /// Connections of operators at once.
 pub(super) const OPERATORS: usize = 64;

@@ -35,7 +35,7 @@ fn of_the_log_only_the_end_of_the_last_day_counts() {
         std::fs::create_dir(&logs).unwrap();
         let at = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap();
         let file = logs.join(format!("debug.{}.log", at.strftime("%Y-%m-%d")));
-        let line = "WARN freshk::api::client_ip: a proxy; if it is yours, write under [server] in freshk.toml: \
+        let line = "WARN freshk::http::client_ip: a proxy; if it is yours, write under [server] in freshk.toml: \
                     trusted_proxies = [\"127.0.0.1/32\"] peer=127.0.0.1";
         std::fs::write(file, format!("{at}  {line}\n{more}")).unwrap();
     };

@@ -1,0 +1,216 @@
+// Plays one scenario and judges it.
+import { Driver, Storage } from "./driver.mjs";
+import { Proxy } from "./proxy.mjs";
+
+const TIMEOUT = 10_000;
+const CALLS = 3;
+
+class Failure extends Error {}
+
+/** `stage` has the driver's `command`, a `server`, and this scenario's `number` and `phone`. */
+export async function play(scenario, stage) {
+  const player = new Player(scenario, stage);
+  await player.proxy.start();
+  try {
+    await player.play();
+  } finally {
+    await player.stop();
+  }
+}
+
+class Player {
+  #acts = 0;
+  #messages = 0;
+  #going = new Map();
+
+  constructor(scenario, stage) {
+    Object.assign(this, { scenario, ...stage });
+    this.storage = new Storage((kind) => this.proxy.note(kind));
+    this.proxy = new Proxy(this.server, (token) => this.storage.wasStored(token));
+    this.timeout = scenario.client?.timeout ?? TIMEOUT;
+    if (this.driver === undefined) this.#startDriver();
+    else stage.storages.set(`${this.number}s`, this.storage);
+  }
+
+  async stop() {
+    await this.proxy.stop();
+    if (this.mine) this.driver.kill();
+  }
+
+  async play() {
+    const { start = "logged_in", steps, calls = {}, sms, end = "logged_in" } = this.scenario;
+    await this.#open("a");
+    if (start === "logged_in") {
+      await this.#expect({ do: "requestCode", expect: "ok" });
+      await this.#expect({ do: "verify", expect: "ok" });
+    }
+    this.proxy.begin();
+    this.#acts = 0;
+    this.#messages = this.server.codes(this.phone).length;
+    await this.#steps(steps);
+
+    for (const [name, wanted] of Object.entries(calls)) {
+      const [least, most] = [wanted].flat().length === 2 ? wanted : [wanted, wanted];
+      const count = this.proxy.count(name);
+      if (count < least || count > most) throw new Failure(`${name} was called ${count} times, not ${wanted}`);
+    }
+    const sent = this.server.codes(this.phone).length - this.#messages;
+    if (sms !== undefined && sent !== sms) throw new Failure(`${sent} messages were sent, not ${sms}`);
+    if (this.proxy.calls > CALLS * this.#acts) throw new Failure(`${this.proxy.calls} calls for ${this.#acts} acts`);
+    await this.#judgeEnd(end);
+    if (this.proxy.faults.length > 0) throw new Failure(this.proxy.faults.join("\n"));
+  }
+
+  // Whether a new start of the app, on a good network, finds the session as the contract says.
+  async #judgeEnd(end) {
+    if (end === "any") return;
+    this.proxy.rules = [];
+    this.storage.rule = { act: "ok" };
+    const left = this.proxy.issued.find(({ refresh }) => this.storage.value?.includes(refresh));
+    if (end === "logged_out" && left !== undefined) throw new Failure("the storage still has a token");
+    await this.#open("end", { url: "$auth" });
+    const before = this.proxy.calls;
+    const word = end === "logged_in" ? "ok" : "logged_out:not_authenticated";
+    await this.#expect({ do: "status", client: "end", expect: word }, "at the end");
+    if (end === "logged_out" && this.proxy.calls !== before) throw new Failure("a client without a session called the server");
+  }
+
+  async #steps(steps) {
+    for (const [index, step] of steps.entries()) {
+      try {
+        const going = this.#step(step);
+        await (step.loop === undefined && step.repeat === undefined ? this.#bounded(going) : going);
+      } catch (error) {
+        error.message = `step ${index + 1} ${JSON.stringify(step).slice(0, 200)}: ${error.message}`;
+        throw error;
+      }
+    }
+  }
+
+  async #step(step) {
+    if (step.do !== undefined) return this.#command(step);
+    if (step.wait !== undefined) {
+      const words = await Promise.all(this.#going.get(step.wait));
+      this.#going.delete(step.wait);
+      return words.forEach((word) => judge(word, step.expect));
+    }
+    if (step.expire) return this.proxy.expire();
+    if (step.network !== undefined) {
+      return void (this.proxy.rules = step.network.map((rule) => ({ ...rule, left: (rule.times ?? 1) || Infinity })));
+    }
+    if (step.connection !== undefined) return this.proxy.connect(step.connection);
+    if (step.storage !== undefined) return void (this.storage.rule = { act: step.storage, on: step.on, left: step.times });
+    if (step.until !== undefined) return this.proxy.until(step.until, step.count ?? 1);
+    if (step.pause !== undefined) return new Promise((done) => setTimeout(done, step.pause));
+    if (step.open !== undefined) return this.#open(step.open, step);
+    if (step.die) return this.#die();
+    if (step.elsewhere !== undefined) return this.#elsewhere(step.elsewhere);
+    if (step.operator !== undefined) return this.server.operator([...step.operator, this.phone]);
+    if (step.restart !== undefined) return this.server.restart(step.restart);
+    if (step.loop !== undefined) {
+      for (let turn = 0; turn < step.loop; turn += 1) await this.#steps(step.steps);
+      return undefined;
+    }
+    throw new Failure("the harness does not know this step");
+  }
+
+  async #command(step) {
+    if (step.as !== undefined) {
+      const going = Array.from({ length: step.times ?? 1 }, () => this.#word(step));
+      for (const word of going) word.catch(() => {}); // whoever waits for it hears of it
+      this.#going.set(step.as, [...(this.#going.get(step.as) ?? []), ...going]);
+      return;
+    }
+    for (let turn = 0; turn < (step.repeat ?? 1); turn += 1) await this.#expect(step);
+  }
+
+  async #expect(step, when = "") {
+    const words = await Promise.all(Array.from({ length: step.times ?? 1 }, () => this.#bounded(this.#word(step))));
+    for (const word of words) judge(word, step.expect, when);
+  }
+
+  // How one act of the app ended, as a word.
+  async #word({ do: act, client = "a", ...step }) {
+    this.#acts += 1;
+    const { result, error } = await this.driver.command({ ...(await this.#arguments(act, step)), do: act, client: this.number + client });
+    if (error === undefined) {
+      if (act === "sessions") this.sessions = result.sessions;
+      return act === "fetch" ? String(result.status) : "ok";
+    }
+    if (error.code === "bug") throw new Failure(`the kit threw ${error.message}`);
+    const seconds = error.retryAfter === undefined || error.retryAfter === null ? "" : `:${error.retryAfter}`;
+    return (error.loggedOut ? "logged_out:" : "") + error.code + seconds;
+  }
+
+  async #arguments(act, { phone = this.phone, code, url, method, body, session }) {
+    switch (act) {
+      case "requestCode":
+        return { phone };
+      case "verify":
+        return { phone, code: code ?? this.server.codes(phone).at(-1) ?? "000000" };
+      case "fetch":
+        return { url: this.#address(url), method: method ?? "GET", ...(body === undefined ? {} : { body }) };
+      case "endSession":
+        return { session: session ?? this.sessions.at(-1) };
+      default:
+        return {};
+    }
+  }
+
+  #address(url) {
+    const { auth, own, other, stranger } = this.proxy;
+    return url.replace(/\$(\w+)/, (_, name) => ({ auth, own: `${own}/own`, other: `${other}/own`, stranger })[name]);
+  }
+
+  async #open(client, { url, locks, timeout } = {}) {
+    const options = this.scenario.client ?? {};
+    await this.#bounded(
+      this.driver.command({
+        do: "open",
+        client: this.number + client,
+        url: this.#address(url ?? options.url ?? "$auth"),
+        origins: [this.proxy.other],
+        timeout: timeout ?? this.timeout,
+        storage: `${this.number}s`,
+        locks: locks ?? options.locks ?? true,
+      }),
+    );
+  }
+
+  // A driver of this scenario alone.
+  #startDriver() {
+    this.mine = true;
+    const { command, verbose, scenario } = this;
+    this.driver = new Driver(command, (message) => this.storage.access(message), { clock: scenario.clock, verbose });
+  }
+
+  async #die() {
+    this.driver.kill();
+    this.#going.clear();
+    this.#startDriver();
+    await this.#open("a");
+  }
+
+  // Another device of the same person.
+  async #elsewhere(act) {
+    if (act === "reuse") return void (await this.server.post("/token/refresh/", { refresh: this.proxy.issued[0].refresh }));
+    await this.server.post("/production/request/", { phone_number: this.phone });
+    this.#messages += 1;
+    const { body } = await this.server.post("/production/verify/", { phone_number: this.phone, otp: this.server.codes(this.phone).at(-1) });
+    if (act === "logout_all") await this.server.post("/logout/all/", {}, body.access);
+    return undefined;
+  }
+
+  // Four time-outs and ten seconds are more than any act needs.
+  async #bounded(act) {
+    const patience = 4 * this.timeout + 10_000;
+    let timer;
+    const late = new Promise((_, failed) => (timer = setTimeout(failed, patience, new Failure(`hangs: no end after ${patience} ms`))));
+    return Promise.race([act, late]).finally(() => clearTimeout(timer));
+  }
+}
+
+function judge(word, expected, when = "") {
+  const words = [expected].flat();
+  if (!words.includes("any") && !words.includes(word)) throw new Failure(`${when} ${word}, not ${words.join(" or ")}`.trim());
+}

@@ -1,0 +1,91 @@
+//! The `Idempotency-Key` header. Taking it never fails, so that the order of faults is the handler's.
+
+use poem::http::HeaderMap;
+use poem::{Request, RequestBody, Result};
+use poem_openapi::registry::{MetaParamIn, MetaSchemaRef, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use crate::domain::Secret;
+use crate::http::error::ApiError;
+
+/// A key as it came, if one came. One that cannot be honoured is refused: a client that was not told would believe that
+/// its repetition is safe.
+#[derive(Debug)]
+pub struct IdempotencyKey(Result<Option<Secret>, ApiError>);
+
+impl IdempotencyKey {
+    /// The key.
+    ///
+    /// # Errors
+    /// `bad_request` where it is not 16 to 128 visible ASCII characters, or came twice.
+    pub fn key(self) -> Result<Option<Secret>, ApiError> {
+        self.0
+    }
+
+    fn read(headers: &HeaderMap, name: &str) -> Result<Option<Secret>, ApiError> {
+        let mut lines = headers.get_all(name).iter();
+        let Some(line) = lines.next() else { return Ok(None) };
+        let text = line.to_str().ok().filter(|_| lines.next().is_none()).unwrap_or_default();
+        if (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Some(Secret::new(text)))
+        } else {
+            Err(ApiError::bad_request(
+                "The header Idempotency-Key must have 16 to 128 visible ASCII characters, and come once.",
+            ))
+        }
+    }
+}
+
+impl<'a> ApiExtractor<'a> for IdempotencyKey {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = String;
+    type ParamRawType = String;
+
+    fn register(registry: &mut Registry) {
+        <String as Type>::register(registry);
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(String::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        options: ExtractParamOptions<Self::ParamType>,
+    ) -> Result<Self> {
+        Ok(Self(Self::read(request.headers(), options.name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use poem::http::HeaderValue;
+
+    fn read(lines: &[&[u8]]) -> Result<Option<String>, ApiError> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("idempotency-key", HeaderValue::from_bytes(line).unwrap());
+        }
+        Ok(IdempotencyKey::read(&headers, "Idempotency-Key")?.map(|key| key.expose().to_owned()))
+    }
+
+    #[test]
+    fn a_key_is_taken_whole_or_refused() {
+        assert_eq!(read(&[]), Ok(None));
+        for good in [[b'k'; 16].as_slice(), &[b'~'; 128]] {
+            assert_eq!(read(&[good]).unwrap().unwrap().len(), good.len());
+        }
+        for bad in [b"" as &[u8], &[b'k'; 15], &[b'k'; 129], &[b' '; 16], &[0xe9; 16]] {
+            assert!(read(&[bad]).is_err(), "{bad:?}");
+        }
+        assert!(read(&[&[b'k'; 16], &[b'k'; 16]]).is_err());
+    }
+}
