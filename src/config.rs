@@ -19,6 +19,7 @@ mod layers;
 pub mod limits;
 pub mod log;
 mod mode;
+mod origin;
 mod otp;
 mod reader;
 mod secrets;

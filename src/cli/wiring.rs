@@ -291,6 +291,7 @@ fn endpoint(
     let settings = EdgeSettings {
         debug: config.debug,
         allowed_hosts: server.allowed_hosts.clone(),
+        cors_origins: server.cors_origins.clone(),
         body_limit: server.body_limit,
         request_timeout: server.request_timeout,
         unfinished_bodies: server.max_connections_per_address,

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::fault::quoted;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
-use super::value;
+use super::{origin, value};
 use crate::domain::HttpUrl;
 use crate::domain::http_url::is_host;
 
@@ -25,6 +25,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// The one header that is believed, in lower case; `forwarded` is read as RFC 7239 has it, others as a list.
     pub forwarded_header: String,
+    /// The origins whose web pages may call, exactly as browsers send them.
+    pub cors_origins: Vec<String>,
     /// The most bytes of a request's body.
     pub body_limit: usize,
     /// What a head and what a body has to arrive.
@@ -84,6 +86,12 @@ static FORWARDED_HEADER: Key = Key::new(
     Kind::Text("the name of one header, such as x-forwarded-for, forwarded or x-real-ip"),
     "x-forwarded-for",
     "The one header in which trusted proxies name the client.",
+);
+static CORS_ORIGINS: Key = Key::new(
+    "server.cors_origins",
+    Kind::List("exact origins without a path, such as https://app.example.com or http://localhost:5173"),
+    "",
+    "The origins whose web pages may call the API from a browser. Empty: none; apps and servers need none.",
 );
 static BODY_LIMIT: Key = Key::new(
     "server.body_limit",
@@ -146,6 +154,7 @@ pub(super) const SECTION: Section = Section {
         &ALLOWED_HOSTS,
         &TRUSTED_PROXIES,
         &FORWARDED_HEADER,
+        &CORS_ORIGINS,
         &BODY_LIMIT,
         &REQUEST_TIMEOUT,
         &KEEPALIVE_TIMEOUT,
@@ -166,6 +175,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Server {
         allowed_hosts: reader.list(&ALLOWED_HOSTS, allowed_host),
         trusted_proxies: reader.list(&TRUSTED_PROXIES, value::network),
         forwarded_header: reader.one(&FORWARDED_HEADER, header_name).unwrap_or_default(),
+        cors_origins: reader.list(&CORS_ORIGINS, origin::parse),
         body_limit: reader.size(&BODY_LIMIT),
         request_timeout: reader.duration(&REQUEST_TIMEOUT),
         keepalive_timeout: reader.duration(&KEEPALIVE_TIMEOUT),

@@ -26,6 +26,7 @@ use crate::metrics::{Metrics, RouteMeter};
 use crate::random::Random;
 
 mod access;
+mod cors;
 mod fault;
 mod hosts;
 mod intake;
@@ -33,6 +34,7 @@ mod proxy_id;
 mod refusals;
 mod routes;
 
+use cors::Cors;
 pub(super) use fault::Abandoned;
 use fault::Fault;
 use hosts::Hosts;
@@ -50,6 +52,8 @@ pub struct EdgeSettings {
     pub debug: bool,
     /// `server.allowed_hosts`: names, `.example.com` for a domain and all below it, `*` for all; empty allows all.
     pub allowed_hosts: Vec<String>,
+    /// `server.cors_origins`, as browsers send them.
+    pub cors_origins: Vec<String>,
     /// `server.body_limit`, in bytes.
     pub body_limit: usize,
     /// `server.request_timeout`: a body that has not come by then never will.
@@ -97,6 +101,7 @@ pub fn assemble<T: OpenApi + 'static>(
         unmatched: parts.metrics.route(access::UNKNOWN),
         metrics: parts.metrics,
         hosts: Hosts::new(&settings.allowed_hosts, settings.debug),
+        cors: Cors::new(settings.cors_origins),
         intake: Intake {
             limit: settings.body_limit,
             timeout: settings.request_timeout,
@@ -116,6 +121,7 @@ struct Edge {
     unmatched: RouteMeter,
     metrics: Metrics,
     hosts: Hosts,
+    cors: Cors,
     intake: Intake,
     refusals: Refusals,
     callback: String,
@@ -141,10 +147,17 @@ impl Edge {
         let _in_flight = self.metrics.request_begins();
         self.refusals.sum_up();
         let form = Form::preferred(request.headers());
+        let origin = self.cors.allowed(request.headers());
         let client = self.identify(&request);
         let mut line = access::Line::new(request.method(), client, &self.unmatched);
 
-        let mut response = match self.pass(request, &id, client, &mut line).await {
+        let passed = if origin.is_some() && cors::is_preflight(&request) {
+            // Before the flood guard: a page could not read its refusal, and would take it for a network that is down.
+            Ok(cors::permission())
+        } else {
+            self.pass(request, &id, client, &mut line).await
+        };
+        let mut response = match passed {
             Ok(response) => response,
             Err(Fault::Told(error)) => {
                 line.refuse(&error);
@@ -156,6 +169,7 @@ impl Edge {
             }
         };
         set_common_headers(&mut response, &id);
+        self.cors.write(response.headers_mut(), origin);
         let (status, latency) = (response.status(), watch.elapsed());
         line.count(&self.metrics, status, latency);
         line.write(&self.refusals, status, latency);

@@ -12,6 +12,7 @@ mod callbacks;
 mod clock;
 mod codes;
 mod concealed;
+mod cors;
 mod deactivated;
 mod disconnect;
 mod errors;

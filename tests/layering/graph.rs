@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 type Module = Vec<String>;
 
 /// Per file, the files that it uses, each with one of the paths that lead there.
-pub type Graph = BTreeMap<Module, BTreeMap<Module, String>>;
+pub(crate) type Graph = BTreeMap<Module, BTreeMap<Module, String>>;
 
 /// The graph of files, each given as its module and text.
-pub fn graph(files: &[(&str, &str)]) -> Graph {
+pub(crate) fn graph(files: &[(&str, &str)]) -> Graph {
     let modules: BTreeSet<Module> = files.iter().map(|(module, _)| segments(module)).collect();
     let read: BTreeMap<_, _> = files
         .iter()
@@ -33,7 +33,7 @@ pub fn graph(files: &[(&str, &str)]) -> Graph {
 }
 
 /// Each circle as its arrows, `a uses b (b::Item)`.
-pub fn circles(graph: &Graph) -> Vec<String> {
+pub(crate) fn circles(graph: &Graph) -> Vec<String> {
     let reach: BTreeMap<_, _> = graph.keys().map(|module| (module, reachable(graph, module))).collect();
     let mut told = BTreeSet::new();
     let mut circles = Vec::new();
@@ -229,9 +229,9 @@ fn tokens(text: &str) -> Vec<String> {
 /// The length of the text or character that begins here.
 fn literal(code: &str) -> Option<usize> {
     for raw in ["r\"", "br\"", "r#\"", "br#\""] {
-        if code.starts_with(raw) {
+        if let Some(text) = code.strip_prefix(raw) {
             let end = if raw.ends_with("#\"") { "\"#" } else { "\"" };
-            return Some(raw.len() + code[raw.len()..].find(end).unwrap() + end.len());
+            return Some(raw.len() + text.find(end).unwrap() + end.len());
         }
     }
     let (start, quote) = match code.as_bytes() {

@@ -15,6 +15,7 @@ fn settings() -> EdgeSettings {
     EdgeSettings {
         debug: false,
         allowed_hosts: vec!["api.example.com".to_owned()],
+        cors_origins: Vec::new(),
         body_limit: 64,
         request_timeout: Duration::from_secs(10),
         unfinished_bodies: 2,

@@ -45,6 +45,7 @@ fn start(settings: ServerSettings) -> Running {
     let edge = EdgeSettings {
         debug: false,
         allowed_hosts: Vec::new(),
+        cors_origins: Vec::new(),
         body_limit: 1024,
         request_timeout: settings.request_timeout,
         unfinished_bodies: 100,
