@@ -1,6 +1,6 @@
 //! The command line, for the operator. A subcommand is a file: its arguments and its `run`.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage.
+//! Exit codes: 0 done, 1 failed, 2 usage, 78 a faulty configuration of `serve`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::auth::AuthError;
-use crate::config::{Config, Faults, Loaded, Sources, dev_secret};
+use crate::config::{Config, Faults, Loaded, Needs, Sources, Warning, dev_secret};
 use crate::domain::Secret;
 use crate::http::server::BindError;
 use crate::random::SystemRandom;
@@ -17,9 +17,9 @@ use crate::storage::sqlite::{LockError, OpenError};
 use crate::telemetry;
 use crate::tokens::keys::KeyError;
 
+pub mod admin;
 pub mod audit;
 pub mod backups;
-pub mod beside;
 pub mod check;
 pub mod completions;
 pub mod config;
@@ -78,11 +78,15 @@ Examples:
 A setting is taken from the flags, the environment, the env file (.env), freshk.toml or the \
 defaults: the first of them that has it.";
 
+/// The configuration of the machine's server.
+const SYSTEM_FILE: &str = "/etc/freshk/freshk.toml";
+
 /// What every command takes.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The configuration file [default: freshk.toml, if it is there]
+    /// The configuration file [default: the first of ./freshk.toml, $CREDENTIALS_DIRECTORY/freshk.toml and
+    /// /etc/freshk/freshk.toml that exists; FRESHK_CONFIG names one too]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// The env file [default: .env, if it is there]
@@ -250,9 +254,18 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// What the process exits with: 2 for a command line that will not do, else 1.
-    pub const fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+    /// What the process exits with after `command`: 2 for a usage error, 78 (`EX_CONFIG` of sysexits.h) where the server's
+    /// configuration is at fault and starting it again cannot help, else 1.
+    pub const fn exit_code(&self, command: &Command) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Config(_) | Self::Wiring(_) | Self::TestNumber(_)
+                if matches!(command, Command::Serve(_)) =>
+            {
+                78
+            }
+            _ => 1,
+        }
     }
 }
 
@@ -270,20 +283,25 @@ impl Global {
             dev: false,
             environment: environment(),
             directory: std::env::current_dir().map_err(CliError::Directory)?,
+            system_file: PathBuf::from(SYSTEM_FILE),
         })
     }
 }
 
-/// Loads the configuration and tells its warnings on standard error.
+/// Loads what a command uses of the configuration, and writes its warnings to standard error.
 ///
 /// # Errors
 /// [`CliError::Config`] with every fault.
-pub fn load(sources: &Sources) -> Result<Loaded, CliError> {
-    let loaded = Config::load(sources)?;
-    for warning in &loaded.warnings {
+pub fn load(sources: &Sources, needs: Needs) -> Result<Loaded, CliError> {
+    let loaded = Config::load_for(sources, needs)?;
+    warn(&loaded.warnings);
+    Ok(loaded)
+}
+
+fn warn(warnings: &[Warning]) {
+    for warning in warnings {
         output::note(&format!("warning: {warning}"));
     }
-    Ok(loaded)
 }
 
 /// The configured secret; in debug, where it may be missing, one that is made once and kept beside the database.

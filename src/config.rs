@@ -19,6 +19,7 @@ mod layers;
 pub mod limits;
 pub mod log;
 mod mode;
+mod needs;
 mod origin;
 mod otp;
 mod reader;
@@ -37,6 +38,7 @@ mod values;
 mod variables;
 
 pub use fault::{Fault, Faults, Warning};
+pub use needs::Needs;
 pub use secrets::Weakness;
 pub use show::Setting;
 pub use sources::Sources;
@@ -48,13 +50,13 @@ use limits::Limits;
 use log::{Audit, Log};
 use reader::Reader;
 use server::{Docs, Ops, Server};
-use sms::{Provider, Sms};
+use sms::Sms;
 use test_numbers::Digits;
 use tokens::Tokens;
 use users::{Phone, Privacy, Users};
 use values::Values;
 
-/// The whole configuration; it exists only without a fault.
+/// The configuration; the keys for which it was loaded are without a fault.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Development.
@@ -83,7 +85,7 @@ pub struct Config {
     pub phone: Phone,
     /// `[privacy]`
     pub privacy: Privacy,
-    /// `[sms]` and `[twilio]`
+    /// `[sms]` and `[twilio]`; the console where they are faulty and were not asked for.
     pub sms: Sms,
     /// `[log]`
     pub log: Log,
@@ -91,6 +93,23 @@ pub struct Config {
     pub audit: Audit,
     /// `[backup]`
     pub backup: Backup,
+}
+
+/// What is set, and what is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Every key with its value, masked if secret, and its origin.
+    pub settings: Vec<Setting>,
+    /// What is not wrong, but should be told to the operator.
+    pub warnings: Vec<Warning>,
+    /// Everything that is wrong; perhaps nothing.
+    pub faults: Faults,
+}
+
+struct Examined {
+    config: Config,
+    settings: Vec<Setting>,
+    findings: Findings,
 }
 
 /// A configuration, and how it came about.
@@ -110,23 +129,39 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+        Self::load_for(sources, Needs::Everything)
+    }
+
+    /// Reads all layers and judges the keys that are used: others may be faulty or missing.
+    ///
+    /// # Errors
+    /// Everything that is wrong with those keys, at once.
+    pub fn load_for(sources: &Sources, needs: Needs) -> Result<Loaded, Faults> {
+        let Examined { config, settings, mut findings } = Self::examine(sources);
+        findings.keep(needs);
+        let Findings { faults, warnings, .. } = findings;
+        if faults.is_empty() { Ok(Loaded { config, settings, warnings }) } else { Err(Faults(faults)) }
+    }
+
+    /// Reads all layers and judges all keys, for whoever wants to see what is set although something is wrong.
+    pub fn show(sources: &Sources) -> Shown {
+        let Examined { settings, mut findings, .. } = Self::examine(sources);
+        findings.keep(Needs::Everything);
+        Shown { settings, warnings: findings.warnings, faults: Faults(findings.faults) }
+    }
+
+    fn examine(sources: &Sources) -> Examined {
         let mut findings = Findings::default();
         let above = layers::above_defaults(sources, &mut findings);
         let debug = layers::debug(&Values::lay(above.clone()));
         let values = Values::lay(std::iter::once(layers::defaults(debug)).chain(above));
         let mut reader = Reader::new(&values, debug, findings);
         let config = Self::read(&mut reader);
-        let Findings { faults, warnings } = reader.findings;
-        match config {
-            Some(config) if faults.is_empty() => {
-                Ok(Loaded { config, settings: show::settings(&values), warnings })
-            }
-            _ => Err(Faults(faults)),
-        }
+        Examined { config, settings: show::settings(&values), findings: reader.findings }
     }
 
-    /// `None` only where something is wrong.
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// A faulty key gives its default: whoever uses it is refused by [`Config::load`].
+    fn read(reader: &mut Reader<'_>) -> Self {
         let debug = reader.switch(&top::DEBUG);
         let (secret_key, secret_key_fallbacks) = top::read(reader);
         let server = server::read(reader);
@@ -141,11 +176,11 @@ impl Config {
         let privacy = users::read_privacy(reader);
         let digits = Digits { code: otp.length, phone: phone.min_digits };
         let sms = sms::read(reader, digits, server.public_url.as_ref());
-        exposure::check(reader, &server, sms.as_ref());
+        exposure::check(reader, &server, &sms);
         let log = log::read(reader);
         let audit = log::read_audit(reader);
         let backup = backup::read(reader);
-        Some(Self {
+        Self {
             debug,
             secret_key,
             secret_key_fallbacks,
@@ -159,19 +194,16 @@ impl Config {
             users,
             phone,
             privacy,
-            sms: sms?,
+            sms,
             log,
             audit,
             backup,
-        })
+        }
     }
 
     /// Whether the provider reports what became of a message: it must know where to, and be believed.
     pub fn reports_deliveries(&self) -> bool {
-        match &self.sms.provider {
-            Provider::Console => true,
-            Provider::Twilio(twilio) => twilio.status_callback.is_some(),
-        }
+        self.sms.reports_deliveries
     }
 
     /// The numbers that the flows obey.

@@ -6,11 +6,12 @@ use clap::Parser as _;
 use freshk::cli::{self, Cli, output};
 
 fn main() -> ExitCode {
-    match cli::run(&Cli::parse()) {
+    let cli = Cli::parse();
+    match cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&format!("error: {error}"));
-            ExitCode::from(error.exit_code())
+            ExitCode::from(error.exit_code(&cli.command))
         }
     }
 }

@@ -24,6 +24,8 @@ mod import_lines;
 mod json;
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/needs.rs"]
+mod needs;
 #[path = "cli/planted.rs"]
 mod planted;
 #[path = "cli/reader.rs"]

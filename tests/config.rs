@@ -19,7 +19,7 @@ impl Place {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn file(self, name: &str, text: &str) -> Self {
+    fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         fs::write(self.0.path().join(name), text).unwrap();
         self
     }
@@ -116,7 +116,14 @@ fn every_fault_is_told_at_once_and_no_secret_with_it() {
     ];
     let output = place.run(&["config", "show", "--json"], &environment);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stdout(&output), "");
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        setting(&shown, "otp.ttl"),
+        (&"11h".into(), "freshk.toml"),
+        "what is set is shown all the same"
+    );
+    assert_eq!(shown["faults"].as_array().unwrap().len(), 13);
+    assert!(!stdout(&output).contains("hush-1"), "{shown}");
     let told = stderr(&output);
     for expected in [
         "secret_key, from freshk.toml",
@@ -135,7 +142,7 @@ fn every_fault_is_told_at_once_and_no_secret_with_it() {
         assert!(told.contains(expected), "{expected}\n-- in --\n{told}");
     }
     assert!(!told.contains("hush"), "{told}");
-    assert!(told.starts_with("error: the configuration has 13 faults:"), "{told}");
+    assert!(told.contains("error: the configuration has 13 faults:"), "{told}");
 }
 
 /// Django's own tools take `#` for the beginning of the value.
@@ -201,6 +208,40 @@ fn a_named_file_that_is_missing_and_a_broken_one_are_faults() {
     assert!(told(&["--env-file", "none.env", "config", "show"]).contains("none.env, from --env-file"));
     let broken = told(&["--config", "broken.toml", "config", "show"]);
     assert!(broken.contains("broken.toml\n    it is not TOML at line 2, column"), "{broken}");
+}
+
+/// `FRESHK_CONFIG`, then the working directory, then the unit's credentials; `--config` before them all.
+#[test]
+fn the_configuration_is_found_where_it_lies() {
+    let place = Place::new().file("named.toml", "debug = true\n[otp]\nttl = \"1m\"\n");
+    fs::create_dir(place.0.path().join("credentials")).unwrap();
+    let place = place.file("credentials/freshk.toml", "debug = true\n[otp]\nttl = \"2m\"\n");
+    let credentials = place.0.path().join("credentials");
+    let credentials = ("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap());
+    let ttl = |place: &Place, environment: &[(&str, &str)]| {
+        let shown = place.shown(&[], environment);
+        let (value, origin) = setting(&shown, "otp.ttl");
+        (value.as_str().unwrap().to_owned(), origin.to_owned())
+    };
+    let from_credentials = ("2m".to_owned(), format!("{}/freshk.toml", credentials.1));
+    assert_eq!(ttl(&place, &[credentials]), from_credentials);
+    let named = ("FRESHK_CONFIG", "named.toml");
+    assert_eq!(ttl(&place, &[credentials, named]), ("1m".to_owned(), "named.toml".to_owned()));
+    let place = place.file("freshk.toml", "debug = true\n[otp]\nttl = \"3m\"\n");
+    assert_eq!(ttl(&place, &[credentials]), ("3m".to_owned(), "freshk.toml".to_owned()));
+    let missing = stderr(&place.run(&["config", "show"], &[("FRESHK_CONFIG", "none.toml")]));
+    assert!(missing.contains("none.toml, from FRESHK_CONFIG") && missing.contains("1 fault:"), "{missing}");
+}
+
+/// What is missing may stand in the file that cannot be read.
+#[test]
+fn a_file_that_cannot_be_read_is_one_fault() {
+    let place = Place::new().file("freshk.toml", [0xff, 0xfe]);
+    let told = stderr(&place.run(&["config", "show"], &[]));
+    assert!(told.contains("error: the configuration has 1 fault:\n\nfreshk.toml\n"), "{told}");
+    let place = place.file("freshk.toml", "[twilio\n");
+    let told = stderr(&place.run(&["config", "show"], &[("FRESHK_OTP__TTL", "soon")]));
+    assert!(told.contains("2 faults:") && told.contains("otp.ttl, from environment"), "{told}");
 }
 
 #[test]

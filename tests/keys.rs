@@ -105,6 +105,6 @@ fn the_configuration_is_judged_before_anything_starts() {
     assert!(open.status.success());
     assert!(text(&open.stderr).contains("chmod 600 some.pem"), "{}", text(&open.stderr));
     let serve = run(dir.path(), &["serve"], &[(ALGORITHM, "ES256"), (KEY_FILE, "some.pem")]);
-    assert_eq!(serve.status.code(), Some(1), "the server does not start with such a file");
+    assert_eq!(serve.status.code(), Some(78), "the server does not start with such a file");
     assert!(text(&serve.stderr).contains("it is not a PEM file"), "{}", text(&serve.stderr));
 }

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
-use super::beside::{Beside, PAGE};
+use super::admin::{AdminContext, PAGE, READING, WRITING};
 use super::output::{Listed, Output};
 use super::when::When;
 use super::{CliError, Global, output, when};
@@ -68,18 +68,18 @@ const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 /// [`CliError`]
 pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let AuditCommand::List(args) = command;
-    let beside = Beside::open(global)?;
+    let admin = AdminContext::open(global, if args.phone.is_some() { WRITING } else { READING })?;
     let filter = Filter {
-        of: args.of(&beside)?,
+        of: args.of(&admin)?,
         event: args.event.as_deref().and_then(AuditEvent::parse),
         ip: args.ip.clone(),
-        since: args.since.map(|since| since.instant(beside.now())),
+        since: args.since.map(|since| since.instant(admin.now())),
     };
     // What is written after this line is shown by following, and by nothing else.
-    let end = newest(&beside)?;
+    let end = newest(&admin)?;
     let found = match args.after {
-        Some(after) => following(&beside, &filter, (after, end), args.limit)?,
-        None => latest(&beside, &filter, end, args.limit)?,
+        Some(after) => following(&admin, &filter, (after, end), args.limit)?,
+        None => latest(&admin, &filter, end, args.limit)?,
     };
     found.tell(output.json);
     let Listed { rows: found, total } = found;
@@ -87,7 +87,7 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
         for line in &found {
             one(line, output)?;
         }
-        return follow(&beside, &filter, end, output);
+        return follow(&admin, &filter, end, output);
     }
     if output.json {
         let lines: Vec<_> = found.iter().map(document).collect();
@@ -97,16 +97,16 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
 }
 
 impl ListArgs {
-    fn of(&self, beside: &Beside) -> Result<Vec<AuditOf>, CliError> {
+    fn of(&self, admin: &AdminContext) -> Result<Vec<AuditOf>, CliError> {
         if let Some(phone) = &self.phone {
-            let phone = beside.phone(phone)?;
+            let phone = admin.phone(phone)?;
             // Lines from before a rollover of the secret have the hash of an older key.
-            return Ok(beside.keys.all().map(|keys| AuditOf::Phone(keys.audit_hash(&phone))).collect());
+            return Ok(admin.keys()?.all().map(|keys| AuditOf::Phone(keys.audit_hash(&phone))).collect());
         }
         let Some(user) = &self.user else { return Ok(vec![AuditOf::Everybody]) };
         let id = match user.parse() {
             Ok(id) => UserId(id),
-            Err(_) => beside.user(user)?.id,
+            Err(_) => admin.user(user)?.id,
         };
         Ok(vec![AuditOf::User(id)])
     }
@@ -128,20 +128,25 @@ impl Filter {
     }
 }
 
-fn newest(beside: &Beside) -> Result<i64, CliError> {
-    let page = beside.read(|view| view.operator().audit_before(&AuditOf::Everybody, i64::MAX, 1))?;
+fn newest(admin: &AdminContext) -> Result<i64, CliError> {
+    let page = admin.read(|view| view.operator().audit_before(&AuditOf::Everybody, i64::MAX, 1))?;
     Ok(page.first().map_or(0, |line| line.id))
 }
 
 /// At most `limit` of the latest lines up to `end`, the oldest first.
-fn latest(beside: &Beside, filter: &Filter, end: i64, limit: usize) -> Result<Listed<AuditLine>, CliError> {
+fn latest(
+    admin: &AdminContext,
+    filter: &Filter,
+    end: i64,
+    limit: usize,
+) -> Result<Listed<AuditLine>, CliError> {
     let mut found = Vec::new();
     let mut total = 0;
     for of in &filter.of {
         let (mut before, mut mine) = (end.saturating_add(1), Listed::new());
         loop {
             let of = of.clone();
-            let page = beside.read(move |view| view.operator().audit_before(&of, before, PAGE))?;
+            let page = admin.read(move |view| view.operator().audit_before(&of, before, PAGE))?;
             let Some(last) = page.last() else { break };
             before = last.id;
             // Lines are written in the order of time, but for a clock that was stepped: a whole page tells.
@@ -162,7 +167,7 @@ fn latest(beside: &Beside, filter: &Filter, end: i64, limit: usize) -> Result<Li
 
 /// At most `limit` of the lines after one and up to another, the oldest first.
 fn following(
-    beside: &Beside,
+    admin: &AdminContext,
     filter: &Filter,
     (after, end): (i64, i64),
     limit: usize,
@@ -172,7 +177,7 @@ fn following(
         let (mut from, mut mine) = (after, Listed::new());
         loop {
             let of = of.clone();
-            let page = beside.read(move |view| view.operator().audit_after(&of, from, PAGE))?;
+            let page = admin.read(move |view| view.operator().audit_after(&of, from, PAGE))?;
             let page: Vec<_> = page.into_iter().filter(|line| line.id <= end).collect();
             let Some(last) = page.last() else { break };
             from = last.id;
@@ -187,15 +192,15 @@ fn following(
 }
 
 /// Shows lines as they are written, until the reader has gone away or the process is told to stop.
-fn follow(beside: &Beside, filter: &Filter, end: i64, output: &mut Output) -> Result<(), CliError> {
+fn follow(admin: &AdminContext, filter: &Filter, end: i64, output: &mut Output) -> Result<(), CliError> {
     let mut after = end;
     while !output.is_gone() {
-        let newest = newest(beside)?;
+        let newest = newest(admin)?;
         for of in &filter.of {
             let mut from = after;
             loop {
                 let of = of.clone();
-                let page = beside.read(move |view| view.operator().audit_after(&of, from, PAGE))?;
+                let page = admin.read(move |view| view.operator().audit_after(&of, from, PAGE))?;
                 let page: Vec<_> = page.into_iter().filter(|line| line.id <= newest).collect();
                 let Some(last) = page.last() else { break };
                 from = last.id;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{CliError, Global};
-use crate::config::show;
+use crate::config::{Config, Shown, show};
 
 /// What can be done with the configuration.
 #[derive(Debug, Subcommand)]
@@ -17,7 +17,7 @@ Examples:
   freshk --env-file .env.production config show
   freshk config show --json | jq '.settings[] | select(.origin != \"default\")'
 
-A faulty configuration is not shown: every fault is, and the exit code is 1.")]
+What is wrong follows the table, on standard error, and the exit code is 1 then.")]
     Show,
     /// Print a freshk.toml with every key at its default
     #[command(after_long_help = "\
@@ -29,7 +29,7 @@ Example:
 /// Runs a command.
 ///
 /// # Errors
-/// A faulty configuration, or an answer that cannot be written.
+/// A faulty configuration, once it is shown, or an answer that cannot be written.
 pub fn run(command: &ConfigCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     match command {
         ConfigCommand::Show => show(global, output),
@@ -38,24 +38,35 @@ pub fn run(command: &ConfigCommand, global: &Global, output: &mut Output) -> Res
 }
 
 fn show(global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let loaded = super::load(&global.sources()?)?;
+    let Shown { settings, warnings, faults } = Config::show(&global.sources()?);
+    super::warn(&warnings);
     if output.json {
-        let settings: Vec<_> = loaded
-            .settings
+        let settings: Vec<_> = settings
             .iter()
             .map(|setting| json!({ "key": setting.key.name, "value": setting.value, "origin": setting.origin }))
             .collect();
-        let warnings: Vec<_> = loaded
-            .warnings
+        let warnings: Vec<_> = warnings
             .iter()
             .map(|warning| json!({ "problem": warning.problem, "help": warning.help }))
             .collect();
-        output.json(&json!({ "settings": settings, "warnings": warnings }))?;
+        let faults: Vec<_> = faults
+            .0
+            .iter()
+            .map(|fault| {
+                json!({
+                    "key": fault.key,
+                    "origin": fault.origin,
+                    "problem": fault.problem,
+                    "help": fault.help,
+                })
+            })
+            .collect();
+        output.json(&json!({ "settings": settings, "warnings": warnings, "faults": faults }))?;
     } else {
-        let rows = loaded.settings.into_iter().map(|setting| {
+        let rows = settings.into_iter().map(|setting| {
             [setting.key.name.to_owned(), setting.value.unwrap_or_else(|| "-".to_owned()), setting.origin]
         });
         output.table(["key", "value", "from"], rows)?;
     }
-    Ok(())
+    if faults.0.is_empty() { Ok(()) } else { Err(faults.into()) }
 }

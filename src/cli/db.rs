@@ -9,7 +9,7 @@ use super::confirm::confirm;
 use super::output::Output;
 use super::{CliError, Global, backups, output, wiring};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Needs};
 use crate::storage::sqlite::{self, BackupError, Make, OpenError, ServeLock, SqliteStore};
 
 /// What can be done with the database.
@@ -69,12 +69,15 @@ rows is used again.")]
     Vacuum,
 }
 
+/// What these commands use.
+const DATABASE: Needs = Needs::Only(&[&["database", "backup", "users.first_id"]]);
+
 /// Runs a command.
 ///
 /// # Errors
 /// Each with what to do next.
 pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let config = super::load(&global.sources()?)?.config;
+    let config = super::load(&global.sources()?, DATABASE)?.config;
     let database = config.database.url.path().to_owned();
     if !matches!(command, DbCommand::Restore { .. }) && wiring::is_missing(&database) {
         let missing = wiring::missing(&config);

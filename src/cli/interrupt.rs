@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CliError;
-use super::beside::Beside;
+use super::admin::AdminContext;
 
 /// From now on Ctrl-C, SIGTERM and a terminal that is gone no longer end the process: they are told here.
 pub struct Interrupt {
@@ -17,9 +17,9 @@ impl Interrupt {
     ///
     /// # Errors
     /// [`CliError::Runtime`]
-    pub fn listen(beside: &Beside) -> Result<Self, CliError> {
+    pub fn listen(admin: &AdminContext) -> Result<Self, CliError> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let signals = beside.block_on(async {
+        let signals = admin.block_on(async {
             let [interrupt, terminate, hangup] = kinds.map(signal);
             Ok([interrupt?, terminate?, hangup?])
         });

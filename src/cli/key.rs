@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{CliError, Global};
+use crate::config::Needs;
 use crate::config::tokens::Signing;
 use crate::domain::Algorithm;
 use crate::files::{Draft, Owner, PRIVATE};
@@ -59,6 +60,9 @@ impl ValueEnum for Algorithm {
     }
 }
 
+/// What `key rotate` uses.
+const TOKENS: Needs = Needs::Only(&[&["tokens"]]);
+
 /// 384 bits make 64 characters without padding.
 const BYTES: usize = 48;
 
@@ -103,7 +107,7 @@ fn generate(args: &GenerateArgs, random: &dyn Random, output: &mut Output) -> Re
 }
 
 fn rotate(global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let loaded = super::load(&global.sources()?)?;
+    let loaded = super::load(&global.sources()?, TOKENS)?;
     let Signing::KeyFile { algorithm, path, text } = loaded.config.tokens.signing else {
         return Err(CliError::NothingToRotate);
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::beside::{Beside, PAGE};
+use super::admin::{AdminContext, LIMITS, LIMITS_WRITING, PAGE};
 use super::output::Output;
 use super::{CliError, Global, when};
 use crate::domain::quota::{DAY, Endpoint, Limit, Quota, REFUNDS};
@@ -64,39 +64,40 @@ struct Row {
 /// # Errors
 /// [`CliError`]
 pub fn run(command: &LimitCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let beside = Beside::open(global)?;
+    let needs = if matches!(command, LimitCommand::Show { .. }) { LIMITS } else { LIMITS_WRITING };
+    let admin = AdminContext::open(global, needs)?;
     match command {
         LimitCommand::Show { key: Some(key) } => {
-            let key = read_key(&beside, key)?;
-            let rows = of_key(&beside, &key)?;
-            show(&beside, output, &rows)
+            let key = read_key(&admin, key)?;
+            let rows = of_key(&admin, &key)?;
+            show(&admin, output, &rows)
         }
         LimitCommand::Show { key: None } => {
-            let rows = out(&beside)?;
-            show(&beside, output, &rows)
+            let rows = out(&admin)?;
+            show(&admin, output, &rows)
         }
-        LimitCommand::Reset { key } => reset(&beside, output, key),
+        LimitCommand::Reset { key } => reset(&admin, output, key),
     }
 }
 
-fn reset(beside: &Beside, output: &mut Output, key: &str) -> Result<(), CliError> {
-    let key = read_key(beside, key)?;
-    let (operator, subject) = (beside.operator(), key.subject());
+fn reset(admin: &AdminContext, output: &mut Output, key: &str) -> Result<(), CliError> {
+    let key = read_key(admin, key)?;
+    let (operator, subject) = (admin.operator()?, key.subject());
     let phone = match &key {
         Key::Phone(phone) => Some(phone.clone()),
         Key::Address(_) => None,
     };
-    let shown = shown(beside, &subject);
-    let (units, _) = beside.write(move |tx| operator.reset_limits(tx, &subject, phone.as_ref()))?;
+    let shown = shown(admin, &subject);
+    let (units, _) = admin.write(move |tx| operator.reset_limits(tx, &subject, phone.as_ref()))?;
     if output.json {
         return Ok(output.json(&json!({ "key": shown, "units_given_back": units }))?);
     }
     Ok(output.text(&format!("{shown} has all its quotas back: {units} units\n"))?)
 }
 
-fn read_key(beside: &Beside, text: &str) -> Result<Key, CliError> {
+fn read_key(admin: &AdminContext, text: &str) -> Result<Key, CliError> {
     if text.starts_with('+') {
-        return beside.phone(text).map(Key::Phone);
+        return admin.phone(text).map(Key::Phone);
     }
     let address = text.strip_suffix("/64").unwrap_or(text);
     address.parse().map(|ip| Key::Address(ClientAddress::new(ip))).map_err(|_| {
@@ -120,14 +121,14 @@ impl Key {
 }
 
 /// Every quota of one key.
-fn of_key(beside: &Beside, key: &Key) -> Result<Vec<Row>, CliError> {
-    let (now, subject) = (beside.now(), key.subject());
+fn of_key(admin: &AdminContext, key: &Key) -> Result<Vec<Row>, CliError> {
+    let (now, subject) = (admin.now(), key.subject());
     let quotas: Vec<_> = Quota::ALL
         .into_iter()
         .filter(|quota| key.has(*quota))
-        .filter_map(|quota| Some((quota, limit_of(beside, quota, &subject)?)))
+        .filter_map(|quota| Some((quota, limit_of(admin, quota, &subject)?)))
         .collect();
-    beside.read(move |view| {
+    admin.read(move |view| {
         let row = |(quota, limit): (Quota, Limit)| {
             let spent = view.spends(quota, &subject, window::horizon(&limit, now))?;
             Ok(Row::new(quota, subject.clone(), limit, &spent, now))
@@ -137,22 +138,22 @@ fn of_key(beside: &Beside, key: &Key) -> Result<Vec<Row>, CliError> {
 }
 
 /// Every quota that is spent.
-fn out(beside: &Beside) -> Result<Vec<Row>, CliError> {
-    let now = beside.now();
+fn out(admin: &AdminContext) -> Result<Vec<Row>, CliError> {
+    let now = admin.now();
     let mut spent: BTreeMap<(String, &'static str), Vec<Timestamp>> = BTreeMap::new();
     let mut after = SpendId(0);
     loop {
-        let page = beside.read(move |view| view.operator().spends_after(after, PAGE))?;
+        let page = admin.read(move |view| view.operator().spends_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        for spend in page.into_iter().filter(|spend| spend.at > now - DAY.max(window_of(beside))) {
+        for spend in page.into_iter().filter(|spend| spend.at > now - DAY.max(window_of(admin))) {
             spent.entry((spend.subject, spend.quota.as_str())).or_default().push(spend.at);
         }
     }
     let mut rows = Vec::new();
     for ((subject, name), mut spent) in spent {
         let Some(quota) = Quota::parse(name) else { continue };
-        let Some(limit) = limit_of(beside, quota, &subject) else { continue };
+        let Some(limit) = limit_of(admin, quota, &subject) else { continue };
         spent.retain(|at| *at > window::horizon(&limit, now));
         spent.sort_unstable();
         rows.push(Row::new(quota, subject, limit, &spent, now));
@@ -161,13 +162,13 @@ fn out(beside: &Beside) -> Result<Vec<Row>, CliError> {
     Ok(rows)
 }
 
-fn window_of(beside: &Beside) -> Duration {
-    beside.config.limits.policy.window
+fn window_of(admin: &AdminContext) -> Duration {
+    admin.config.limits.policy.window
 }
 
 /// What is configured; `None` where the limit is off, or is not the one that counts.
-fn limit_of(beside: &Beside, quota: Quota, subject: &str) -> Option<Limit> {
-    let policy = &beside.config.limits.policy;
+fn limit_of(admin: &AdminContext, quota: Quota, subject: &str) -> Option<Limit> {
+    let policy = &admin.config.limits.policy;
     let limit = match quota {
         Quota::Ip(_) | Quota::IpShared => {
             let address = subject.strip_suffix("/64").unwrap_or(subject).parse().ok()?;
@@ -178,10 +179,10 @@ fn limit_of(beside: &Beside, quota: Quota, subject: &str) -> Option<Limit> {
             limit
         }
         Quota::User(_) => policy.for_phone(),
-        Quota::Failures(_) => beside.config.otp.failures(),
+        Quota::Failures(_) => admin.config.otp.failures(),
         Quota::Refunds(_) => REFUNDS,
     };
-    let is_there = beside.config.debug || !is_testing(quota);
+    let is_there = admin.config.debug || !is_testing(quota);
     (limit.units > 0 && is_there).then_some(limit)
 }
 
@@ -205,13 +206,13 @@ impl Row {
     }
 }
 
-fn show(beside: &Beside, output: &mut Output, rows: &[Row]) -> Result<(), CliError> {
+fn show(admin: &AdminContext, output: &mut Output, rows: &[Row]) -> Result<(), CliError> {
     if output.json {
         let limits: Vec<Value> = rows
             .iter()
             .map(|row| {
                 json!({
-                    "key": shown(beside, &row.subject),
+                    "key": shown(admin, &row.subject),
                     "quota": row.quota.as_str(),
                     "limit": row.limit.units,
                     "window_seconds": row.limit.window.as_secs(),
@@ -225,7 +226,7 @@ fn show(beside: &Beside, output: &mut Output, rows: &[Row]) -> Result<(), CliErr
     }
     let rows = rows.iter().map(|row| {
         [
-            shown(beside, &row.subject),
+            shown(admin, &row.subject),
             row.quota.as_str().to_owned(),
             row.limit.units.to_string(),
             humantime::format_duration(row.limit.window).to_string(),
@@ -237,9 +238,9 @@ fn show(beside: &Beside, output: &mut Output, rows: &[Row]) -> Result<(), CliErr
     Ok(output.table(["key", "quota", "limit", "window", "used", "left", "reset"], rows)?)
 }
 
-fn shown(beside: &Beside, subject: &str) -> String {
+fn shown(admin: &AdminContext, subject: &str) -> String {
     match PhoneNumber::parse(subject, 1) {
-        Ok(phone) => beside.shown(&phone),
+        Ok(phone) => admin.shown(&phone),
         Err(_) => subject.to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::beside::{Beside, PAGE};
+use super::admin::{AdminContext, LIMITS_WRITING, PAGE, READING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when};
 use crate::domain::{Challenge, ChallengeId, Timestamp};
@@ -53,19 +53,25 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// [`CliError`]
 pub fn run(command: &OtpCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let beside = Beside::open(global)?;
+    let needs = if matches!(command, OtpCommand::List { .. }) { READING } else { LIMITS_WRITING };
+    let admin = AdminContext::open(global, needs)?;
     match command {
-        OtpCommand::List { phone, limit } => list(&beside, output, phone.as_deref(), *limit),
-        OtpCommand::Purge => purge(&beside, output),
+        OtpCommand::List { phone, limit } => list(&admin, output, phone.as_deref(), *limit),
+        OtpCommand::Purge => purge(&admin, output),
     }
 }
 
-fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize) -> Result<(), CliError> {
-    let phone = phone.map(|phone| beside.phone(phone)).transpose()?;
+fn list(
+    admin: &AdminContext,
+    output: &mut Output,
+    phone: Option<&str>,
+    limit: usize,
+) -> Result<(), CliError> {
+    let phone = phone.map(|phone| admin.phone(phone)).transpose()?;
     let mut found: Listed<Challenge> = Listed::new();
     let mut before = ChallengeId(i64::MAX);
     loop {
-        let page = beside.read(move |view| view.operator().challenges_before(before, PAGE))?;
+        let page = admin.read(move |view| view.operator().challenges_before(before, PAGE))?;
         let Some(last) = page.last() else { break };
         before = last.id;
         let wanted = |code: &Challenge| phone.as_ref().is_none_or(|phone| code.phone == *phone);
@@ -73,7 +79,7 @@ fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize)
     }
     found.tell(output.json);
     let Listed { rows: found, total } = found;
-    let now = beside.now();
+    let now = admin.now();
     if output.json {
         let codes: Vec<_> = found
             .iter()
@@ -81,7 +87,7 @@ fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize)
                 json!({
                     "id": code.id.0,
                     "channel": code.mode.as_str(),
-                    "phone_number": beside.shown(&code.phone),
+                    "phone_number": admin.shown(&code.phone),
                     "state": state(code, now),
                     "wrong_guesses": code.attempts,
                     "created_at": when::iso(code.created_at),
@@ -96,7 +102,7 @@ fn list(beside: &Beside, output: &mut Output, phone: Option<&str>, limit: usize)
         [
             code.id.to_string(),
             code.mode.as_str().to_owned(),
-            beside.shown(&code.phone),
+            admin.shown(&code.phone),
             state(code, now).to_owned(),
             code.attempts.to_string(),
             when::short(code.created_at),
@@ -110,15 +116,15 @@ fn state(code: &Challenge, now: Timestamp) -> &'static str {
     if code.state.is_open() && !code.is_alive(now) { "expired" } else { code.state.as_str() }
 }
 
-fn purge(beside: &Beside, output: &mut Output) -> Result<(), CliError> {
-    let before = beside.now() - FRESH.max(beside.config.otp.ttl);
+fn purge(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
+    let before = admin.now() - FRESH.max(admin.config.otp.ttl);
     let (mut gone, mut after) = (0, Some(ChallengeId(0)));
     while let Some(from) = after {
-        let operator = beside.operator();
-        let (deleted, next) = beside.write(move |tx| operator.purge_codes(tx, before, from, SLICE))?;
+        let operator = admin.operator()?;
+        let (deleted, next) = admin.write(move |tx| operator.purge_codes(tx, before, from, SLICE))?;
         gone += deleted;
         after = next;
-        beside.block_on(async { tokio::time::sleep(PAUSE).await });
+        admin.block_on(async { tokio::time::sleep(PAUSE).await });
     }
     if output.json {
         return Ok(output.json(&json!({ "deleted": gone }))?);

@@ -10,9 +10,9 @@ use super::wiring::{self, Service};
 use super::{CliError, Global, when};
 use crate::auth::operator::Operator;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
+use crate::config::{Config, Needs};
 use crate::domain::Secret;
 use crate::domain::audit::AuditEvent;
 use crate::domain::keys::KeyRing;
@@ -56,7 +56,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let mut sources = global.sources()?;
     sources.listen.clone_from(&args.listen);
     sources.dev = args.dev;
-    let config = super::load(&sources)?.config;
+    let config = super::load(&sources, Needs::Everything)?.config;
     let format = match config.log.format {
         LogFormat::Pretty => telemetry::Format::Pretty,
         LogFormat::Json => telemetry::Format::Json,

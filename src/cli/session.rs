@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::beside::{Beside, PAGE};
+use super::admin::{AdminContext, PAGE, READING, WRITING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when};
 use crate::domain::{Session, SessionId};
@@ -41,23 +41,24 @@ A running server refuses its tokens within a second.")]
 /// # Errors
 /// [`CliError`]
 pub fn run(command: &SessionCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let beside = Beside::open(global)?;
+    let needs = if matches!(command, SessionCommand::List { .. }) { READING } else { WRITING };
+    let admin = AdminContext::open(global, needs)?;
     match command {
-        SessionCommand::List { user, limit } => list(&beside, output, user.as_deref(), *limit),
-        SessionCommand::Revoke { session } => revoke(&beside, output, session),
+        SessionCommand::List { user, limit } => list(&admin, output, user.as_deref(), *limit),
+        SessionCommand::Revoke { session } => revoke(&admin, output, session),
     }
 }
 
-fn list(beside: &Beside, output: &mut Output, user: Option<&str>, limit: usize) -> Result<(), CliError> {
-    let now = beside.now();
+fn list(admin: &AdminContext, output: &mut Output, user: Option<&str>, limit: usize) -> Result<(), CliError> {
+    let now = admin.now();
     let sessions = if let Some(name) = user {
-        let user = beside.user(name)?.id;
-        beside.read(move |view| view.live_sessions(user, now))?
+        let user = admin.user(name)?.id;
+        admin.read(move |view| view.live_sessions(user, now))?
     } else {
         let mut live = Vec::new();
         let mut after: Option<SessionId> = None;
         loop {
-            let page = beside.read(move |view| view.operator().sessions_after(after.as_ref(), PAGE))?;
+            let page = admin.read(move |view| view.operator().sessions_after(after.as_ref(), PAGE))?;
             let Some(last) = page.last() else { break live };
             after = Some(last.id.clone());
             live.extend(page.into_iter().filter(|session| session.is_live(now)));
@@ -73,18 +74,17 @@ fn list(beside: &Beside, output: &mut Output, user: Option<&str>, limit: usize) 
     table(&sessions, output)
 }
 
-fn revoke(beside: &Beside, output: &mut Output, id: &str) -> Result<(), CliError> {
+fn revoke(admin: &AdminContext, output: &mut Output, id: &str) -> Result<(), CliError> {
     let Some(wanted) = SessionId::parse(id) else {
         return Err(CliError::Usage(format!(
             "{id:?} is not the id of a session: that has 32 hexadecimal digits, as `freshk session list` shows them"
         )));
     };
-    let (operator, now) = (beside.operator(), beside.now());
-    let ended =
-        beside.write(move |tx| match tx.session(&wanted)?.filter(|session| session.is_live(now)) {
-            Some(session) => operator.revoke(tx, session).map(|()| true),
-            None => Ok(false),
-        })?;
+    let (operator, now) = (admin.operator()?, admin.now());
+    let ended = admin.write(move |tx| match tx.session(&wanted)?.filter(|session| session.is_live(now)) {
+        Some(session) => operator.revoke(tx, session).map(|()| true),
+        None => Ok(false),
+    })?;
     if !ended {
         return Err(CliError::Refused(format!(
             "there is no live session {id}\n`freshk session list` shows those there are"

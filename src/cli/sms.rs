@@ -4,7 +4,7 @@ use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
-use super::beside::{Beside, PAGE};
+use super::admin::{AdminContext, PAGE, READING, SENDING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when, wiring};
 use crate::domain::MessageId;
@@ -64,17 +64,17 @@ const ASK_THE_PROVIDER: &str =
 pub fn run(command: &SmsCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     match command {
         SmsCommand::List { phone, state, limit } => {
-            list(&Beside::open(global)?, output, phone.as_deref(), state.as_deref(), *limit)
+            list(&AdminContext::open(global, READING)?, output, phone.as_deref(), state.as_deref(), *limit)
         }
-        SmsCommand::SendTest { phone } => send_test(&Beside::open(global)?, output, phone),
+        SmsCommand::SendTest { phone } => send_test(&AdminContext::open(global, SENDING)?, output, phone),
         SmsCommand::TestNumber(command) => test_number::run(command, global, output),
     }
 }
 
-fn send_test(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), CliError> {
-    let phone = beside.phone(phone)?;
-    let sender = wiring::production_sender(&beside.config, &beside.clock);
-    let (otp, text) = (&beside.config.otp, beside.config.sms.template.clone());
+fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), CliError> {
+    let phone = admin.phone(phone)?;
+    let sender = wiring::production_sender(&admin.config, &admin.clock);
+    let (otp, text) = (&admin.config.otp, admin.config.sms.template.clone());
     let slot = sender
         .reserve(text.segments(otp.length, otp.ttl))
         .map_err(|_| CliError::Refused("the sender has no room now\ntry again in a minute".to_owned()))?;
@@ -84,17 +84,17 @@ fn send_test(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), Cl
         to: phone.clone(),
         code: random::code(&SystemRandom, otp.length),
         text,
-        expires_at: beside.now() + otp.ttl,
+        expires_at: admin.now() + otp.ttl,
     };
-    let outcome = beside.block_on(slot.send(message));
+    let outcome = admin.block_on(slot.send(message));
     let word = match &outcome {
         SendOutcome::Accepted(_) => "accepted",
         SendOutcome::Unknown(_) => "unknown",
         SendOutcome::Refused(_) => "refused",
     };
-    let (operator, to) = (beside.operator(), phone.clone());
-    let shown = beside.shown(&phone);
-    beside.write(move |tx| operator.sent_test(tx, &to, word)).map_err(|error| {
+    let (operator, to) = (admin.operator()?, phone.clone());
+    let shown = admin.shown(&phone);
+    admin.write(move |tx| operator.sent_test(tx, &to, word)).map_err(|error| {
         CliError::Refused(format!(
             "the message to {shown} was sent ({word}), and the audit trail has no line of it: {error}"
         ))
@@ -121,13 +121,13 @@ fn send_test(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), Cl
 }
 
 fn list(
-    beside: &Beside,
+    admin: &AdminContext,
     output: &mut Output,
     phone: Option<&str>,
     state: Option<&str>,
     limit: usize,
 ) -> Result<(), CliError> {
-    let phone = phone.map(|phone| beside.phone(phone)).transpose()?;
+    let phone = phone.map(|phone| admin.phone(phone)).transpose()?;
     let state = state.and_then(MessageState::parse);
     let wanted = |message: &Message| {
         phone.as_ref().is_none_or(|phone| message.to == *phone)
@@ -136,7 +136,7 @@ fn list(
     let mut found: Listed<Message> = Listed::new();
     let mut before = MessageId(i64::MAX);
     loop {
-        let page = beside.read(move |view| view.operator().messages_before(before, PAGE))?;
+        let page = admin.read(move |view| view.operator().messages_before(before, PAGE))?;
         let Some((last, _)) = page.last() else { break };
         before = last.id;
         found.take(page.into_iter().map(|(message, _)| message).filter(wanted), limit);
@@ -149,7 +149,7 @@ fn list(
             .map(|message| {
                 json!({
                     "id": message.id.0,
-                    "phone_number": beside.shown(&message.to),
+                    "phone_number": admin.shown(&message.to),
                     "state": message.state.as_str(),
                     "error_code": message.error_code,
                     "sid": message.sid,
@@ -165,7 +165,7 @@ fn list(
     let rows = found.iter().map(|message| {
         [
             message.id.to_string(),
-            beside.shown(&message.to),
+            admin.shown(&message.to),
             message.state.as_str().to_owned(),
             message.error_code.map_or_else(dash, |code| code.to_string()),
             message.segments.to_string(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::beside::{Beside, PAGE};
+use super::admin::{AdminContext, PAGE, READING};
 use super::output::Output;
 use super::when::When;
 use super::{CliError, Global, when};
@@ -65,8 +65,8 @@ struct Course([u64; PARTS]);
 /// # Errors
 /// [`CliError`]
 pub fn run(args: StatsArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let beside = Beside::open(global)?;
-    let (now, is_reported) = (beside.now(), beside.config.reports_deliveries());
+    let admin = AdminContext::open(global, READING)?;
+    let (now, is_reported) = (admin.now(), admin.config.reports_deliveries());
     let hours = |hours| now - Duration::from_hours(hours);
     let mut windows = match args.since {
         Some(since) => {
@@ -77,7 +77,7 @@ pub fn run(args: StatsArgs, global: &Global, output: &mut Output) -> Result<(), 
             .map(|(name, length)| Window::new(name.to_owned(), hours(length), now, is_reported))
             .into(),
     };
-    read(&beside, &mut windows)?;
+    read(&admin, &mut windows)?;
     if output.json {
         let windows: Vec<_> = windows.iter().map(Window::document).collect();
         return Ok(output.json(&json!({ "windows": windows }))?);
@@ -88,12 +88,11 @@ pub fn run(args: StatsArgs, global: &Global, output: &mut Output) -> Result<(), 
     Ok(())
 }
 
-fn read(beside: &Beside, windows: &mut [Window]) -> Result<(), CliError> {
+fn read(admin: &AdminContext, windows: &mut [Window]) -> Result<(), CliError> {
     let Some(since) = windows.iter().map(|window| window.since).min() else { return Ok(()) };
     let mut before = i64::MAX;
     loop {
-        let page =
-            beside.read(move |view| view.operator().audit_before(&AuditOf::Everybody, before, PAGE))?;
+        let page = admin.read(move |view| view.operator().audit_before(&AuditOf::Everybody, before, PAGE))?;
         let Some(last) = page.last() else { break };
         before = last.id;
         for window in windows.iter_mut() {
@@ -108,7 +107,7 @@ fn read(beside: &Beside, windows: &mut [Window]) -> Result<(), CliError> {
     }
     let mut before = MessageId(i64::MAX);
     loop {
-        let page = beside.read(move |view| view.operator().messages_before(before, PAGE))?;
+        let page = admin.read(move |view| view.operator().messages_before(before, PAGE))?;
         let Some((last, _)) = page.last() else { break };
         before = last.id;
         for window in windows.iter_mut() {
@@ -122,7 +121,7 @@ fn read(beside: &Beside, windows: &mut [Window]) -> Result<(), CliError> {
     }
     for window in windows {
         let since = window.since;
-        let (untold, unsent) = beside.read(move |view| {
+        let (untold, unsent) = admin.read(move |view| {
             Ok((view.operator().untold_refusals(since)?, view.operator().unsent_since(since)?))
         })?;
         window.refusals.add(PARTS - 1, untold);

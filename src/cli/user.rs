@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::beside::Beside;
+use super::admin::{AdminContext, READING, WRITING};
 use super::output::Output;
 use super::{CliError, Global, when};
 use crate::domain::User;
@@ -153,32 +153,33 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
     match command {
         UserCommand::Import(args) => return import::run(args, global, output),
         UserCommand::Create { phone, role, verified } => {
-            let beside = Beside::open_or_make(global)?;
-            return change::create(&beside, output, phone, role.as_deref(), *verified);
+            let admin = AdminContext::open_or_make(global, WRITING)?;
+            return change::create(&admin, output, phone, role.as_deref(), *verified);
         }
         _ => {}
     }
-    let beside = Beside::open(global)?;
+    let reads = matches!(command, UserCommand::List(_) | UserCommand::Show { .. } | UserCommand::Export(_));
+    let admin = AdminContext::open(global, if reads { READING } else { WRITING })?;
     match command {
-        UserCommand::List(args) => list::run(args, &beside, output),
-        UserCommand::Show { user } => list::show(&beside, output, user),
-        UserCommand::SetRole { user, role } => change::set_role(&beside, output, user, role),
-        UserCommand::SetPhone { user, phone } => change::set_phone(&beside, output, user, phone),
-        UserCommand::Activate { user } => change::activate(&beside, output, user),
-        UserCommand::Deactivate { user } => change::deactivate(&beside, output, user),
-        UserCommand::Logout { user } => change::log_out(&beside, output, user),
-        UserCommand::Delete { user } => change::delete(&beside, output, user, global.yes),
-        UserCommand::Export(args) => export::run(args, &beside, output),
+        UserCommand::List(args) => list::run(args, &admin, output),
+        UserCommand::Show { user } => list::show(&admin, output, user),
+        UserCommand::SetRole { user, role } => change::set_role(&admin, output, user, role),
+        UserCommand::SetPhone { user, phone } => change::set_phone(&admin, output, user, phone),
+        UserCommand::Activate { user } => change::activate(&admin, output, user),
+        UserCommand::Deactivate { user } => change::deactivate(&admin, output, user),
+        UserCommand::Logout { user } => change::log_out(&admin, output, user),
+        UserCommand::Delete { user } => change::delete(&admin, output, user, global.yes),
+        UserCommand::Export(args) => export::run(args, &admin, output),
         UserCommand::Import(_) | UserCommand::Create { .. } => Ok(()),
     }
 }
 
 /// A user as `--json` shows it.
-fn document(beside: &Beside, user: &User) -> Value {
+fn document(admin: &AdminContext, user: &User) -> Value {
     json!({
         "id": user.id.0,
-        "username": beside.shown_name(&user.username),
-        "phone_number": beside.shown(&user.phone),
+        "username": admin.shown_name(&user.username),
+        "phone_number": admin.shown(&user.phone),
         "role": user.role,
         "is_active": user.is_active,
         "phone_verified": user.phone_verified,
@@ -187,6 +188,6 @@ fn document(beside: &Beside, user: &User) -> Value {
 }
 
 /// A user in a sentence.
-fn named(beside: &Beside, user: &User) -> String {
-    format!("user {} ({})", user.id, beside.shown(&user.phone))
+fn named(admin: &AdminContext, user: &User) -> String {
+    format!("user {} ({})", user.id, admin.shown(&user.phone))
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::needs::Needs;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -13,11 +15,16 @@ pub struct Fault {
     pub problem: String,
     /// What to do.
     pub help: String,
+    /// The key that it concerns; of an unknown one the known key that is most like it. `None`: any key may be concerned, as
+    /// where a file cannot be read.
+    pub(super) about: Option<String>,
 }
 
 /// What is not wrong, but should be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
+    /// The key that it concerns; `None`: any.
+    pub(super) about: Option<&'static str>,
     /// What was found; never shows a secret.
     pub problem: String,
     /// What to do.
@@ -29,6 +36,8 @@ pub struct Warning {
 pub(super) struct Findings {
     pub(super) faults: Vec<Fault>,
     pub(super) warnings: Vec<Warning>,
+    /// Whether a file could not be read: what is missing may be in it.
+    pub(super) unread: bool,
 }
 
 /// Everything that is wrong, at once.
@@ -36,9 +45,19 @@ pub(super) struct Findings {
 pub struct Faults(pub Vec<Fault>);
 
 impl Fault {
-    /// A fault of a key, file or flag that has no value to blame.
+    /// A fault of a key that has no value to blame.
     pub(super) fn new(key: impl Into<String>, problem: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { key: key.into(), origin: None, problem: problem.into(), help: help.into() }
+        let key = key.into();
+        Self { about: Some(key.clone()), key, origin: None, problem: problem.into(), help: help.into() }
+    }
+
+    /// A fault of a file, which may hold any key.
+    pub(super) fn of_file(
+        name: impl Into<String>,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { about: None, ..Self::new(name, problem, help) }
     }
 
     /// The same, with the place that the value came from.
@@ -48,9 +67,22 @@ impl Fault {
 }
 
 impl Findings {
-    /// Notes a warning.
-    pub(super) fn warn(&mut self, problem: impl Into<String>, help: impl Into<String>) {
-        self.warnings.push(Warning { problem: problem.into(), help: help.into() });
+    /// Notes a warning about a key, or about a whole file.
+    pub(super) fn warn(
+        &mut self,
+        about: Option<&'static str>,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.warnings.push(Warning { about, problem: problem.into(), help: help.into() });
+    }
+
+    /// Leaves what concerns a command that uses `needs` alone; where a file could not be read, nothing is missing for sure.
+    pub(super) fn keep(&mut self, needs: Needs) {
+        let unread = self.unread;
+        self.faults.retain(|fault| fault.about.as_deref().is_none_or(|key| needs.cover(key)));
+        self.faults.retain(|fault| !unread || fault.about.is_none() || fault.origin.is_some());
+        self.warnings.retain(|warning| warning.about.is_none_or(|key| needs.cover(key)));
     }
 }
 

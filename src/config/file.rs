@@ -1,17 +1,21 @@
 //! `freshk.toml`.
 
-use super::fault::Fault;
+use super::fault::{Fault, Findings};
 use super::keys::{self, SECTIONS, nearest};
 use super::value::Raw;
 use super::values::Layer;
 
 /// Reads a TOML file, whose name becomes the origin.
-pub(super) fn layer(name: &str, text: &str, faults: &mut Vec<Fault>) -> Layer {
+pub(super) fn layer(name: &str, text: &str, findings: &mut Findings) -> Layer {
     let mut layer = Layer::default();
     let text = text.trim_start_matches('\u{feff}');
     match text.parse::<toml::Table>() {
-        Ok(table) => walk(&table, "", name, &mut layer, faults),
-        Err(error) => faults.push(Fault::new(name, problem(&error, text), "correct the file at that place")),
+        Ok(table) => walk(&table, "", name, &mut layer, &mut findings.faults),
+        Err(error) => {
+            let help = "correct the file at that place";
+            findings.faults.push(Fault::of_file(name, problem(&error, text), help));
+            findings.unread = true;
+        }
     }
     layer
 }
@@ -52,20 +56,21 @@ mod tests {
 
     #[test]
     fn s34_invalid_toml_names_line_and_column_and_shows_nothing() {
-        let mut faults = Vec::new();
-        layer("freshk.toml", "debug = true\nsecret_key = \"hush\n", &mut faults);
-        let told = faults[0].to_string();
+        let mut findings = Findings::default();
+        layer("freshk.toml", "debug = true\nsecret_key = \"hush\n", &mut findings);
+        let told = findings.faults[0].to_string();
         assert!(told.contains("line 2, column"), "{told}");
         assert!(!told.contains("hush"), "{told}");
     }
 
     #[test]
     fn unknown_keys_are_named_wherever_they_stand() {
-        let mut faults = Vec::new();
+        let mut findings = Findings::default();
         let text =
             "debg = true\notp = 5\n[opt]\nttl = \"5m\"\n[limits]\nips = 4\n[sms.templates]\nde = \"x\"\n";
-        layer("freshk.toml", text, &mut faults);
-        let told: Vec<_> = faults.iter().map(|fault| (fault.key.as_str(), fault.help.as_str())).collect();
+        layer("freshk.toml", text, &mut findings);
+        let told: Vec<_> =
+            findings.faults.iter().map(|fault| (fault.key.as_str(), fault.help.as_str())).collect();
         assert_eq!(told[0], ("debg", "did you mean debug?"));
         assert_eq!(told[1], ("limits.ips", "did you mean limits.ip?"));
         assert_eq!(told[2], ("opt.ttl", "did you mean otp.ttl?"));

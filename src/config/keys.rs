@@ -50,11 +50,14 @@ pub(super) fn nearest(name: &str, known: impl Iterator<Item = String>, separator
 
 /// A key that nobody knows.
 pub(super) fn unknown(name: &str, nearest: Option<String>, origin: &str) -> Fault {
-    let help = match nearest {
+    let help = match &nearest {
         Some(known) => format!("did you mean {known}?"),
         None => "`freshk config example` shows every key".to_owned(),
     };
-    Fault::new(name, "there is no such key", help).from(origin)
+    let fault = Fault::new(name, "there is no such key", help).from(origin);
+    let meant = nearest
+        .map(|name| all().find(|key| key.environment() == name).map_or(name, |key| key.name.to_owned()));
+    Fault { about: meant.or(fault.about), ..fault }
 }
 
 #[cfg(test)]

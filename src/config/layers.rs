@@ -1,54 +1,120 @@
 //! The five layers, from the lowest: defaults, file, env file, environment, flags.
 
-use std::io;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Findings};
 use super::sources::Sources;
 use super::value::{self, Raw};
 use super::values::{Layer, Values};
+use super::variables::{CONFIG_VARIABLE, ENVIRONMENT};
 use super::{database, file, keys, mode, server, top, variables};
 
-/// The file that is read where `--config` names none.
+/// The name of the configuration file where nobody names one.
 const FILE: &str = "freshk.toml";
 /// The env file that is read where `--env-file` names none.
 const ENV_FILE: &str = ".env";
+/// Where systemd puts the credentials of a unit.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// A file to read.
+struct Named {
+    /// How origins name it.
+    name: String,
+    path: PathBuf,
+    /// What named it, if it must exist.
+    by: Option<&'static str>,
+}
 
 /// All layers but the defaults, the lowest first.
 pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<Layer> {
     let mut found = Vec::new();
-    let read = |named: Option<&PathBuf>, usual: &str, flag: &str, findings: &mut Findings| {
-        let name = named.map_or_else(|| usual.to_owned(), |path| path.display().to_string());
-        let path = sources.directory.join(named.map_or(Path::new(usual), PathBuf::as_path));
-        match read_text(&path, &name, flag, named.is_some()) {
-            Ok(text) => text.map(|text| (name, path, text)),
-            Err(fault) => {
-                findings.faults.push(fault);
-                None
-            }
-        }
+    if let Some(file) = config_file(sources)
+        && let Some(text) = read(&file, findings)
+    {
+        let layer = file::layer(&file.name, &text, findings);
+        warn_of_open_file(&layer, &file, findings);
+        found.push(layer);
+    }
+    let env_file = match &sources.env_file {
+        Some(path) => Named::by("--env-file", path, sources),
+        None => Named::usual(ENV_FILE, sources),
     };
-    if let Some((name, path, text)) = read(sources.config.as_ref(), FILE, "--config", findings) {
-        let layer = file::layer(&name, &text, &mut findings.faults);
-        warn_of_open_file(&layer, &path, &name, findings);
+    if let Some(text) = read(&env_file, findings) {
+        let variables = variables::env_file(&env_file.name, &text, &mut findings.faults);
+        let layer = variables::layer(&env_file.name, &variables, &sources.directory, findings);
+        warn_of_open_file(&layer, &env_file, findings);
         found.push(layer);
     }
-    if let Some((name, path, text)) = read(sources.env_file.as_ref(), ENV_FILE, "--env-file", findings) {
-        let variables = variables::env_file(&name, &text, &mut findings.faults);
-        let layer = variables::layer(&name, &variables, &sources.directory, findings);
-        warn_of_open_file(&layer, &path, &name, findings);
-        found.push(layer);
-    }
-    found.push(variables::layer("environment", &sources.environment, &sources.directory, findings));
+    found.push(variables::layer(ENVIRONMENT, &sources.environment, &sources.directory, findings));
     found.push(flags(sources));
     found
 }
 
+/// The file that is named, else the first of the usual ones that is there. Development on a machine that serves too must not
+/// begin with that server's file.
+fn config_file(sources: &Sources) -> Option<Named> {
+    if let Some(path) = &sources.config {
+        return Some(Named::by("--config", path, sources));
+    }
+    let set =
+        |name: &str| sources.environment.get(name).filter(|text| !text.trim().is_empty()).map(Path::new);
+    if let Some(path) = set(CONFIG_VARIABLE) {
+        return Some(Named::by(CONFIG_VARIABLE, path, sources));
+    }
+    let elsewhere = [set(CREDENTIALS).map(|dir| dir.join(FILE)), Some(sources.system_file.clone())];
+    let elsewhere = elsewhere.into_iter().flatten().filter(|_| !sources.dev).map(|path| Named {
+        name: path.display().to_string(),
+        path,
+        by: None,
+    });
+    // A file that may not be looked at is there.
+    let is_there = |file: &Named| !file.path.is_dir() && !matches!(file.path.try_exists(), Ok(false));
+    std::iter::once(Named::usual(FILE, sources)).chain(elsewhere).find(is_there)
+}
+
+impl Named {
+    fn by(what: &'static str, path: &Path, sources: &Sources) -> Self {
+        Self { name: path.display().to_string(), path: sources.directory.join(path), by: Some(what) }
+    }
+
+    fn usual(name: &str, sources: &Sources) -> Self {
+        Self { name: name.to_owned(), path: sources.directory.join(name), by: None }
+    }
+}
+
+/// Reads a file as text; `None` if nobody named it and it is not there, or if it cannot be read, which is noted.
+fn read(file: &Named, findings: &mut Findings) -> Option<String> {
+    if file.by.is_none() && file.path.is_dir() {
+        return None;
+    }
+    let error = match std::fs::read_to_string(&file.path) {
+        Ok(text) => return Some(text),
+        Err(error) if error.kind() == ErrorKind::NotFound && file.by.is_none() => return None,
+        Err(error) => error,
+    };
+    let help = match (error.kind(), file.by) {
+        (ErrorKind::NotFound, Some(by)) => format!("name a file that exists, or leave {by} out"),
+        (ErrorKind::PermissionDenied, _) => {
+            "run this as the user that the server runs as, for example with `sudo -u freshk`".to_owned()
+        }
+        _ => "name a file of UTF-8 text".to_owned(),
+    };
+    let fault = Fault::of_file(&file.name, format!("it cannot be read: {error}"), help);
+    findings.faults.push(match file.by {
+        Some(by) => fault.from(by),
+        None => fault,
+    });
+    findings.unread = true;
+    None
+}
+
 /// A file with secrets that everybody on the machine can read is worth a word.
-fn warn_of_open_file(layer: &Layer, path: &Path, name: &str, findings: &mut Findings) {
+fn warn_of_open_file(layer: &Layer, Named { name, path, .. }: &Named, findings: &mut Findings) {
     let holds_secrets = keys::all().any(|key| key.secret && layer.sets(key));
     if holds_secrets && mode::gives(path, mode::OTHERS_READ) {
         findings.warn(
+            None,
             format!("{name} holds secrets and everybody can read it"),
             format!("if it is yours, chmod 600 {name}"),
         );
@@ -80,26 +146,6 @@ pub(super) fn defaults(debug: bool) -> Layer {
         }
     }
     layer
-}
-
-/// Reads `path` as text; `None` if it was not named by the operator and is not there.
-fn read_text(path: &Path, name: &str, flag: &str, named: bool) -> Result<Option<String>, Fault> {
-    if !named && path.is_dir() {
-        return Ok(None);
-    }
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(None),
-        Err(error) => {
-            let help = if error.kind() == io::ErrorKind::NotFound {
-                format!("name a file that exists, or leave {flag} out")
-            } else {
-                "see to it that the file can be read, as UTF-8 text".to_owned()
-            };
-            let fault = Fault::new(name, format!("it cannot be read: {error}"), help);
-            Err(if named { fault.from(flag) } else { fault })
-        }
-    }
 }
 
 /// Whether debug is on, as far as it can be told before the defaults are chosen.

@@ -24,17 +24,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A boolean.
-    pub(super) fn switch(&mut self, key: &Key) -> bool {
+    pub(super) fn switch(&mut self, key: &'static Key) -> bool {
         self.one(key, value::switch).unwrap_or_default()
     }
 
     /// A boolean that may be unset.
-    pub(super) fn optional_switch(&mut self, key: &Key) -> Option<bool> {
+    pub(super) fn optional_switch(&mut self, key: &'static Key) -> Option<bool> {
         self.one(key, value::switch)
     }
 
     /// A whole number; the bounds of its key must fit the type.
-    pub(super) fn number<N: TryFrom<u64> + Default>(&mut self, key: &Key) -> N {
+    pub(super) fn number<N: TryFrom<u64> + Default>(&mut self, key: &'static Key) -> N {
         let Kind::Number { min, max } = key.kind else { return N::default() };
         self.one(key, |text| {
             let number = value::number(text, min, max)?;
@@ -44,20 +44,20 @@ impl<'a> Reader<'a> {
     }
 
     /// A duration.
-    pub(super) fn duration(&mut self, key: &Key) -> Duration {
+    pub(super) fn duration(&mut self, key: &'static Key) -> Duration {
         let Kind::Duration { min, max } = key.kind else { return Duration::ZERO };
         self.one(key, |text| value::duration(text, min, max)).unwrap_or_default()
     }
 
     /// A size in bytes.
-    pub(super) fn size(&mut self, key: &Key) -> usize {
+    pub(super) fn size(&mut self, key: &'static Key) -> usize {
         let Kind::Size { min, max } = key.kind else { return 0 };
         let size = self.one(key, |text| value::size(text, min, max)).unwrap_or_default();
         usize::try_from(size).unwrap_or(usize::MAX)
     }
 
     /// One of the key's words, in lower case.
-    pub(super) fn choice(&mut self, key: &Key) -> &'static str {
+    pub(super) fn choice(&mut self, key: &'static Key) -> &'static str {
         let Kind::Choice(words) = key.kind else { return "" };
         self.one(key, |text| {
             let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
@@ -67,7 +67,11 @@ impl<'a> Reader<'a> {
     }
 
     /// One value that `parse` reads, if the key is set at all.
-    pub(super) fn one<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn one<T>(
+        &mut self,
+        key: &'static Key,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let (raw, origin) = self.values.get(key)?;
         match raw.one().and_then(|text| self.not_a_placeholder(key, text)).map(|text| text.map(&parse)) {
             Ok(Some(Ok(value))) => Some(value),
@@ -80,7 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A list whose items `parse` reads; every bad item is told.
-    pub(super) fn list<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn list<T>(&mut self, key: &'static Key, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let Some((raw, origin)) = self.values.get(key) else { return Vec::new() };
         let items = raw.items().unwrap_or_else(|problem| {
             self.bad(key, &origin, problem);
@@ -144,7 +148,7 @@ impl<'a> Reader<'a> {
     /// The guide's placeholders are as good as nothing: in debug they are passed over, with a warning.
     pub(super) fn not_a_placeholder<'t>(
         &mut self,
-        key: &Key,
+        key: &'static Key,
         text: &'t str,
     ) -> Result<Option<&'t str>, String> {
         let placeholder = text == "your-production-secret-key" || text.starts_with("your_twilio_");
@@ -155,7 +159,7 @@ impl<'a> Reader<'a> {
             return Err("it is still the guide's placeholder".to_owned());
         }
         let found = format!("{} is still the guide's placeholder, and debug goes on without it", key.name);
-        self.findings.warn(found, "set it before production");
+        self.findings.warn(Some(key.name), found, "set it before production");
         Ok(None)
     }
 }

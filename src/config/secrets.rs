@@ -130,7 +130,7 @@ fn blemish(text: &str) -> Option<&'static str> {
 
 impl Reader<'_> {
     /// A secret.
-    pub(super) fn secret(&mut self, key: &Key, purpose: Purpose) -> Option<Secret> {
+    pub(super) fn secret(&mut self, key: &'static Key, purpose: Purpose) -> Option<Secret> {
         let (raw, origin) = self.raw(key)?;
         if let Raw::Text(text) = &raw
             && self.is_blemished(key, &origin, text)
@@ -148,7 +148,7 @@ impl Reader<'_> {
     }
 
     /// A list of secrets that sign.
-    pub(super) fn secrets(&mut self, key: &Key) -> Vec<Secret> {
+    pub(super) fn secrets(&mut self, key: &'static Key) -> Vec<Secret> {
         let Some((raw, origin)) = self.raw(key) else { return Vec::new() };
         if let Raw::Text(text) = &raw
             && self.is_blemished(key, &origin, text)
@@ -178,7 +178,7 @@ impl Reader<'_> {
         true
     }
 
-    fn judged(&mut self, key: &Key, origin: &str, text: &str, purpose: Purpose) -> Option<Secret> {
+    fn judged(&mut self, key: &'static Key, origin: &str, text: &str, purpose: Purpose) -> Option<Secret> {
         if purpose == Purpose::Credential {
             return Some(Secret::new(text));
         }
@@ -191,10 +191,12 @@ impl Reader<'_> {
             None => {}
             // Refusing it would log everybody out who holds a token from before: it is told until it is taken away.
             Some(weak @ Weakness::DjangoDefault) if purpose == Purpose::Fallback => self.findings.warn(
+                Some(key.name),
                 format!("{}: a secret (not shown) is weak: {weak}", key.name),
                 "take it away once tokens.refresh_ttl has passed",
             ),
             Some(weak) if self.debug => self.findings.warn(
+                Some(key.name),
                 format!(
                     "{}: the secret (not shown) is weak, and outside debug it is refused: {weak}",
                     key.name

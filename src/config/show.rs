@@ -60,10 +60,11 @@ const HEAD: &str = "\
 # The configuration of FreshK: every key, commented out, at its default.
 # This file is what `freshk config example` prints. Copy it to freshk.toml and change what you need.
 #
-# A flag wins over the environment, that over the env file (.env), that over this file. Above each key
-# stands its name in the environment; where it has two, the first wins. Durations are written as 45s, 10m
-# or 30d, sizes as 16KiB; an empty text counts as not set. `freshk config show` tells what is in force,
-# and where it came from.";
+# FreshK finds it as ./freshk.toml, $CREDENTIALS_DIRECTORY/freshk.toml or /etc/freshk/freshk.toml, the first that
+# exists, unless --config or FRESHK_CONFIG names another file. A flag wins over the environment, that over
+# the env file (.env), that over this file. Above each key stands its name in the environment; where it has
+# two, the first wins. Durations are written as 45s, 10m or 30d, sizes as 16KiB; an empty text counts as not
+# set. `freshk config show` prints every value and where it came from.";
 
 /// The table of keys in `docs/configuration.md`, in Markdown.
 pub fn markdown() -> String {

@@ -15,6 +15,8 @@ pub struct Sms {
     pub provider: Provider,
     /// The text.
     pub template: Template,
+    /// Whether the provider reports what became of a message: it must know where to, and be believed.
+    pub reports_deliveries: bool,
     /// `[[sms.test_numbers]]`
     pub test_numbers: Vec<NewTestNumber>,
 }
@@ -55,9 +57,9 @@ static TEST_NUMBERS: Key = Key::new(
 pub(super) const SECTION: Section =
     Section { name: "sms", doc: "Text messages.", keys: &[&PROVIDER, &TEMPLATE, &TEST_NUMBERS] };
 
-/// Both sections; `digits` of a code and of a phone, and `public_url`, are what other sections say. `None` only where
-/// something is wrong.
-pub(super) fn read(reader: &mut Reader<'_>, digits: Digits, public_url: Option<&HttpUrl>) -> Option<Sms> {
+/// Both sections; `digits` of a code and of a phone, and `public_url`, are what other sections say. Where Twilio is wanted
+/// and faulty, which is noted, the provider is the console.
+pub(super) fn read(reader: &mut Reader<'_>, digits: Digits, public_url: Option<&HttpUrl>) -> Sms {
     let provider = reader.choice(&PROVIDER);
     if provider == "console" && !reader.debug {
         reader.fault(
@@ -70,8 +72,11 @@ pub(super) fn read(reader: &mut Reader<'_>, digits: Digits, public_url: Option<&
     let twilio = twilio::read(reader, wanted.then_some(&PROVIDER), public_url);
     let template = read_template(reader);
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
-    let provider = if wanted { Provider::Twilio(Box::new(twilio?)) } else { Provider::Console };
-    Some(Sms { provider, template, test_numbers })
+    let (reports_deliveries, provider) = match twilio {
+        Some(twilio) if wanted => (twilio.status_callback.is_some(), Provider::Twilio(Box::new(twilio))),
+        _ => (!wanted || public_url.is_some(), Provider::Console),
+    };
+    Sms { provider, template, reports_deliveries, test_numbers }
 }
 
 fn read_template(reader: &mut Reader<'_>) -> Template {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Where the configuration may come from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// `--config`: a file that must exist.
+    /// `--config`: a file that must exist. `FRESHK_CONFIG` in the environment names one too.
     pub config: Option<PathBuf>,
     /// `--env-file`: a file that must exist.
     pub env_file: Option<PathBuf>,
@@ -20,4 +20,6 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// What relative names of files are relative to.
     pub directory: PathBuf,
+    /// The file that is read last of those that nobody names: `/etc/freshk/freshk.toml`; empty: none.
+    pub system_file: PathBuf,
 }

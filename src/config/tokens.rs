@@ -157,7 +157,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
     }
 }
 
-fn name(reader: &mut Reader<'_>, key: &Key) -> Option<String> {
+fn name(reader: &mut Reader<'_>, key: &'static Key) -> Option<String> {
     let name = |text: &str| match text.split_once(" #") {
         // Tokens with it in them would be refused by whoever was told the name alone.
         Some(_) => Err(format!("{} has a comment behind it", quoted(text))),
@@ -203,6 +203,7 @@ fn key_file(reader: &mut Reader<'_>, algorithm: Algorithm, path: PathBuf) -> Sig
             if mode::gives(&path, mode::GROUP_OR_OTHERS) {
                 let path = path.display();
                 reader.findings.warn(
+                    Some(KEY_FILE.name),
                     format!("{path} holds a key and others can read it"),
                     format!("if it is yours, chmod 600 {path}"),
                 );

@@ -138,7 +138,7 @@ struct Found {
 /// is it given.
 pub(super) fn read(
     reader: &mut Reader<'_>,
-    wanted_by: Option<&Key>,
+    wanted_by: Option<&'static Key>,
     public_url: Option<&HttpUrl>,
 ) -> Option<TwilioSettings> {
     let found = Found {

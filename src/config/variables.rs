@@ -6,11 +6,17 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::fault::{Fault, Findings};
-use super::key::PREFIX;
+use super::key::{Key, PREFIX};
 use super::keys::{self, nearest};
 use super::mode;
 use super::value::Raw;
 use super::values::Layer;
+
+/// What the environment is called as an origin.
+pub(super) const ENVIRONMENT: &str = "environment";
+
+/// The variable that names the configuration file, as `--config` does.
+pub(super) const CONFIG_VARIABLE: &str = "FRESHK_CONFIG";
 
 /// Variables, of the environment or of an env file, which `place` names; files that they name lie relative to
 /// `directory`.
@@ -44,12 +50,13 @@ pub(super) fn layer(
         }
         if let Some((_, other)) = found.iter().find(|(other, _)| other != text) {
             findings.warn(
+                Some(key.name),
                 format!("{place} sets both {name} and {other}, to different values, and {name} wins"),
                 "take one away",
             );
         }
         if texts.is_empty() {
-            match secret_file(&directory.join(text), text, findings) {
+            match secret_file(&directory.join(text), text, key, findings) {
                 Ok(secret) => layer.set(key, Raw::Text(secret), &origin),
                 Err(problem) => {
                     let help = format!(
@@ -68,7 +75,9 @@ pub(super) fn layer(
         .filter(|name| name.starts_with(PREFIX))
         .collect();
     for name in variables.keys().filter(|name| name.starts_with(PREFIX) && set(name).is_some()) {
-        if !known.contains(name) {
+        // Names the file itself, and so stands in the environment alone.
+        let names_file = place == ENVIRONMENT && name == CONFIG_VARIABLE;
+        if !names_file && !known.contains(name) {
             findings.faults.push(keys::unknown(name, nearest(name, known.iter().cloned(), "__"), place));
         }
     }
@@ -76,7 +85,12 @@ pub(super) fn layer(
 }
 
 /// What a secret's file holds, without the one line break that editors and `echo` put at its end.
-fn secret_file(path: &Path, name: &str, findings: &mut Findings) -> Result<String, String> {
+fn secret_file(
+    path: &Path,
+    name: &str,
+    key: &'static Key,
+    findings: &mut Findings,
+) -> Result<String, String> {
     const LONGEST: u64 = 64 * 1024;
     let mut text = String::new();
     let length = File::open(path)
@@ -92,6 +106,7 @@ fn secret_file(path: &Path, name: &str, findings: &mut Findings) -> Result<Strin
     // What a container's runtime or systemd mounts is for this one program, whatever its mode says.
     if mode::gives(path, mode::OTHERS_READ) && !path.starts_with("/run") && !path.starts_with("/var/run") {
         findings.warn(
+            Some(key.name),
             format!("{name} holds a secret and everybody can read it"),
             format!("if it is yours, chmod 600 {name}"),
         );
@@ -112,7 +127,7 @@ pub(super) fn env_file(name: &str, text: &str, faults: &mut Vec<Fault>) -> BTree
             Err(dotenvy::Error::LineParse(line, _)) => {
                 let at = text.find(line.as_str()).map_or(0, |at| text[..at].matches('\n').count());
                 faults.push(
-                    Fault::new(
+                    Fault::of_file(
                         format!("line {}", at + 1),
                         "it is not of the form NAME=value",
                         "put a value with spaces, quotes, # or \\ between single quotes",
@@ -120,7 +135,7 @@ pub(super) fn env_file(name: &str, text: &str, faults: &mut Vec<Fault>) -> BTree
                     .from(name),
                 );
             }
-            Err(error) => faults.push(Fault::new(name, error.to_string(), "write it in UTF-8")),
+            Err(error) => faults.push(Fault::of_file(name, error.to_string(), "write it in UTF-8")),
         }
     }
     faults.extend(commented_out(name, &text, &found));

@@ -128,7 +128,7 @@ async fn the_configuration_names_them_and_the_server_tells_of_them() {
 
     configured(&place, &table(&format!("\"{until}\""), ""));
     let refused = place.run("serve --listen 127.0.0.1:0");
-    assert!(refused.code == 1 && refused.stderr.contains("existing_user = true"), "{}", refused.stderr);
+    assert!(refused.code == 78 && refused.stderr.contains("existing_user = true"), "{}", refused.stderr);
     configured(&place, &table(&format!("\"{until}\""), "existing_user = true"));
     drop(place.serve());
 }

@@ -179,7 +179,7 @@ fn every_fault_of_the_configuration_at_once() {
         .with("FRESHK_LOG__LEVEL", "loud")
         .with("SECRET_KEY", "your-production-secret-key");
     let Ended { code, stderr, .. } = place.refused();
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(78));
     for words in
         ["DEBUG", "otp.ttl", "LISTNE", "did you mean FRESHK_SERVER__LISTEN?", "log.level", "SECRET_KEY"]
     {

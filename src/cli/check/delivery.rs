@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::line::Line;
 use super::monitoring::value;
-use crate::cli::beside::PAGE;
+use crate::cli::admin::PAGE;
 use crate::config::Config;
 use crate::domain::message::{Message, MessageState, UnsentCount};
 use crate::domain::{Attempts, MessageId, Timestamp};

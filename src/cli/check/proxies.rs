@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::line::Line;
 use super::monitoring::value;
-use crate::cli::beside::PAGE;
+use crate::cli::admin::PAGE;
 use crate::config::Config;
 use crate::config::server::Server;
 use crate::domain::time::human;

@@ -5,8 +5,9 @@ use crate::config::server::Server;
 use crate::config::{Config, Loaded, Warning, Weakness};
 
 pub(super) fn lines(loaded: &Loaded) -> Vec<Line> {
-    let warned =
-        |Warning { problem, help }: &Warning| Line::warn("configuration", problem.as_str(), help.as_str());
+    let warned = |Warning { problem, help, .. }: &Warning| {
+        Line::warn("configuration", problem.as_str(), help.as_str())
+    };
     let mut lines: Vec<_> = loaded.warnings.iter().map(warned).collect();
     if lines.is_empty() {
         lines.push(Line::ok("configuration", "no fault"));

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::auth::operator::TestNumberRefusal;
-use crate::cli::beside::Beside;
+use crate::cli::admin::{AdminContext, LIMITS_WRITING, WRITING};
 use crate::cli::output::Output;
 use crate::cli::{CliError, Global, when};
 use crate::config::instant;
@@ -63,54 +63,54 @@ them, `freshk user delete` the user.")]
 pub fn run(command: &TestNumberCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     match command {
         TestNumberCommand::Add { phone, code, until, existing_user } => {
-            let beside = Beside::open_or_make(global)?;
-            add(&beside, output, [phone, code, until], *existing_user)
+            let admin = AdminContext::open_or_make(global, LIMITS_WRITING)?;
+            add(&admin, output, [phone, code, until], *existing_user)
         }
-        TestNumberCommand::List => list(&Beside::open(global)?, output),
-        TestNumberCommand::Remove { phone } => remove(&Beside::open(global)?, output, phone),
+        TestNumberCommand::List => list(&AdminContext::open(global, WRITING)?, output),
+        TestNumberCommand::Remove { phone } => remove(&AdminContext::open(global, WRITING)?, output, phone),
     }
 }
 
 fn add(
-    beside: &Beside,
+    admin: &AdminContext,
     output: &mut Output,
     [phone, code, until]: [&str; 3],
     existing_user: bool,
 ) -> Result<(), CliError> {
-    let (phone, length) = (beside.phone(phone)?, beside.config.otp.length);
+    let (phone, length) = (admin.phone(phone)?, admin.config.otp.length);
     let code = Code::parse(code, length)
         .ok_or_else(|| CliError::Usage(format!("a code has {length} digits here (otp.length)")))?;
-    let until = end(until, beside.now())?;
+    let until = end(until, admin.now())?;
     let new = NewTestNumber::new(phone.clone(), code, until, existing_user).map_err(|weak| {
         CliError::Refused(format!(
             "somebody would guess that code: {weak}\ndraw one at random, for example with: shuf -rn{length} -i0-9 | tr -d \
              '\\n'"
         ))
     })?;
-    let operator = beside.operator();
-    let number = beside
+    let operator = admin.operator()?;
+    let number = admin
         .write(move |tx| operator.add_test_number(tx, &new))?
-        .map_err(|refusal| CliError::Refused(reason(refusal, &beside.shown(&phone), "--existing-user")))?;
+        .map_err(|refusal| CliError::Refused(reason(refusal, &admin.shown(&phone), "--existing-user")))?;
     if output.json {
-        return Ok(output.json(&document(beside, &number))?);
+        return Ok(output.json(&document(admin, &number))?);
     }
     Ok(output.text(&format!(
         "{} logs in with that code, without an SMS, until {}\n",
-        beside.shown(&phone),
+        admin.shown(&phone),
         when::short(until)
     ))?)
 }
 
-fn list(beside: &Beside, output: &mut Output) -> Result<(), CliError> {
-    let numbers = beside.read(|view| view.operator().test_numbers())?;
+fn list(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
+    let numbers = admin.read(|view| view.operator().test_numbers())?;
     if output.json {
-        let numbers: Vec<_> = numbers.iter().map(|number| document(beside, number)).collect();
+        let numbers: Vec<_> = numbers.iter().map(|number| document(admin, number)).collect();
         return Ok(output.json(&json!({ "test_numbers": numbers, "total": numbers.len() }))?);
     }
     let rows = numbers.iter().map(|number| {
         [
-            beside.shown(&number.phone),
-            state(beside, number).to_owned(),
+            admin.shown(&number.phone),
+            state(admin, number).to_owned(),
             when::short(number.until),
             number.source.as_str().to_owned(),
         ]
@@ -118,11 +118,11 @@ fn list(beside: &Beside, output: &mut Output) -> Result<(), CliError> {
     Ok(output.table(["phone", "state", "until", "by"], rows)?)
 }
 
-fn remove(beside: &Beside, output: &mut Output, phone: &str) -> Result<(), CliError> {
-    let phone = beside.phone(phone)?;
-    let (operator, gone) = (beside.operator(), phone.clone());
-    let shown = beside.shown(&phone);
-    beside
+fn remove(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), CliError> {
+    let phone = admin.phone(phone)?;
+    let (operator, gone) = (admin.operator()?, phone.clone());
+    let shown = admin.shown(&phone);
+    admin
         .write(move |tx| operator.remove_test_number(tx, &gone))?
         .map_err(|refusal| CliError::Refused(reason(refusal, &shown, "--existing-user")))?;
     if output.json {
@@ -166,20 +166,20 @@ fn end(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
 }
 
 /// A secret that is no longer configured took the number's code with it.
-fn state(beside: &Beside, number: &TestNumber) -> &'static str {
-    if !number.is_good(beside.now()) {
+fn state(admin: &AdminContext, number: &TestNumber) -> &'static str {
+    if !number.is_good(admin.now()) {
         "ended"
-    } else if beside.keys.numbered(number.hash.key).is_none() {
+    } else if admin.keys().is_ok_and(|keys| keys.numbered(number.hash.key).is_none()) {
         "lost its key: add it again"
     } else {
         "good"
     }
 }
 
-fn document(beside: &Beside, number: &TestNumber) -> Value {
+fn document(admin: &AdminContext, number: &TestNumber) -> Value {
     json!({
-        "phone_number": beside.shown(&number.phone),
-        "state": state(beside, number),
+        "phone_number": admin.shown(&number.phone),
+        "state": state(admin, number),
         "until": when::iso(number.until),
         "source": number.source.as_str(),
     })

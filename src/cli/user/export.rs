@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::columns::{COLUMNS, fields, object};
 use super::{Format, FormatArgs};
-use crate::cli::beside::{Beside, PAGE};
+use crate::cli::admin::{AdminContext, PAGE};
 use crate::cli::output::Output;
 use crate::cli::{CliError, output, progress};
 use crate::domain::{User, UserId};
@@ -33,10 +33,10 @@ pub struct ExportArgs {
 ///
 /// # Errors
 /// [`CliError`]
-pub(super) fn run(args: &ExportArgs, beside: &Beside, output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(args: &ExportArgs, admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
     let format = args.format.of(args.file.as_ref());
     let Some(path) = &args.file else {
-        write_all(beside, format, |text| {
+        write_all(admin, format, |text| {
             output.text(text)?;
             Ok(!output.is_gone())
         })?;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &ExportArgs, beside: &Beside, output: &mut Output) -> Re
     let draft = Draft::beside(path, "part", None).map_err(told)?;
     let mut writer = BufWriter::new(draft.file());
     let written =
-        write_all(beside, format, |text| writer.write_all(text.as_bytes()).map(|()| true).map_err(told));
+        write_all(admin, format, |text| writer.write_all(text.as_bytes()).map(|()| true).map_err(told));
     let count = written?;
     writer.flush().map_err(told)?;
     drop(writer);
@@ -69,7 +69,7 @@ pub(super) fn run(args: &ExportArgs, beside: &Beside, output: &mut Output) -> Re
 
 /// Writes page after page while `write` says to go on; gives how many users.
 fn write_all(
-    beside: &Beside,
+    admin: &AdminContext,
     format: Format,
     mut write: impl FnMut(&str) -> Result<bool, CliError>,
 ) -> Result<u64, CliError> {
@@ -77,7 +77,7 @@ fn write_all(
     let mut after = UserId(0);
     let mut goes_on = format != Format::Csv || write(&(COLUMNS.join(",") + "\r\n"))?;
     while goes_on {
-        let page = beside.read(move |view| view.operator().users_after(after, PAGE))?;
+        let page = admin.read(move |view| view.operator().users_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
         goes_on = write(&lines(&page, format)?)?;

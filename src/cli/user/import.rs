@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::columns::Rules;
 use super::{Format, FormatArgs};
-use crate::cli::beside::{Beside, PAGE};
+use crate::cli::admin::{AdminContext, PAGE, WRITING};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Output;
 use crate::cli::{CliError, Global, output, progress};
@@ -75,8 +75,8 @@ const ROWS: (usize, usize) = (200, 5000);
 /// [`CliError`]; nothing was imported then.
 pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let format = args.format.of(Some(&args.file));
-    let beside = Beside::open_or_make(global)?;
-    let mut import = Import { beside: &beside, path: &args.file, format, rules: rules(&beside) };
+    let admin = AdminContext::open_or_make(global, WRITING)?;
+    let mut import = Import { admin: &admin, path: &args.file, format, rules: rules(&admin) };
     let mut verdicts = import.check(output)?;
     let refused = verdicts.refused.len();
     let stops = refused > 0 && !args.skip_bad;
@@ -129,27 +129,27 @@ struct Report<'a> {
 }
 
 struct Import<'a> {
-    beside: &'a Beside,
+    admin: &'a AdminContext,
     path: &'a Path,
     format: Format,
     rules: Rules,
 }
 
-fn rules(beside: &Beside) -> Rules {
-    let users = &beside.config.users;
+fn rules(admin: &AdminContext) -> Rules {
+    let users = &admin.config.users;
     Rules {
         roles: users.roles.clone(),
         default_role: users.default_role.clone(),
-        min_digits: beside.config.phone.min_digits,
-        now: beside.now(),
+        min_digits: admin.config.phone.min_digits,
+        now: admin.now(),
     }
 }
 
 impl Import<'_> {
     /// The id that the next new user gets, once the file is imported whose highest id is `highest`.
     fn next_id(&self, highest: Option<i64>) -> Result<i64, CliError> {
-        let last = self.beside.read(|view| view.operator().last_user_id())?.map(|id| id.0);
-        Ok(self.beside.config.users.next_id(last.max(highest)))
+        let last = self.admin.read(|view| view.operator().last_user_id())?.map(|id| id.0);
+        Ok(self.admin.config.users.next_id(last.max(highest)))
     }
 
     /// Judges every line, telling of those that are refused as it goes.
@@ -179,7 +179,7 @@ impl Import<'_> {
     fn meet(&self, slice: &mut Vec<(u64, ImportedUser)>, verdicts: &mut Verdicts) -> Result<(), CliError> {
         let (lines, users): (Vec<u64>, Vec<ImportedUser>) = std::mem::take(slice).into_iter().unzip();
         let now = self.rules.now;
-        let (users, met) = self.beside.read(move |view| {
+        let (users, met) = self.admin.read(move |view| {
             let met = meet(view, &users, now)?;
             Ok((users, met))
         })?;
@@ -193,14 +193,14 @@ impl Import<'_> {
     /// left out.
     fn write(&mut self, verdicts: &mut Verdicts, skip_bad: bool) -> Result<usize, CliError> {
         if let Some(highest) = verdicts.highest {
-            self.beside.write(move |tx| tx.operator_mut().raise_user_ids(UserId(highest)))?;
+            self.admin.write(move |tx| tx.operator_mut().raise_user_ids(UserId(highest)))?;
         }
-        let room = Room::take(self.beside.config.database.url.path()).map_err(|error| {
+        let room = Room::take(self.admin.config.database.url.path()).map_err(|error| {
             CliError::Refused(format!(
                 "there is no room on the disk of the database: {error}; nothing was imported\nfree some and try again"
             ))
         })?;
-        let (mut written, mut stop) = (Vec::new(), Interrupt::listen(self.beside)?);
+        let (mut written, mut stop) = (Vec::new(), Interrupt::listen(self.admin)?);
         let done = self.write_slices(verdicts, skip_bad, &mut written, &mut stop);
         drop(room);
         match done {
@@ -213,12 +213,15 @@ impl Import<'_> {
     /// Takes back what was written before `error`, and gives that, or says how much of it has to stay.
     fn take_back(&self, written: &[UserId], error: CliError) -> CliError {
         output::note(&format!("taking {} users back", written.len()));
-        let (mut folds, mut pace) = (true, Pace::new(self.beside));
+        let (mut folds, mut pace) = (true, Pace::new(self.admin));
         for (done, slice) in written.chunks(PAGE).enumerate() {
             // On a full disk this makes room in the log; where it does not, the log may have some left.
-            folds = folds && self.beside.checkpoint().is_ok();
-            let (operator, users) = (self.beside.operator(), slice.to_vec());
-            if self.beside.write(move |tx| operator.undo_import(tx, &users)).is_err() {
+            folds = folds && self.admin.checkpoint().is_ok();
+            let undone = self.admin.operator().and_then(|operator| {
+                let users = slice.to_vec();
+                self.admin.write(move |tx| operator.undo_import(tx, &users))
+            });
+            if undone.is_err() {
                 let left = written.len() - done * PAGE;
                 return CliError::Refused(format!(
                     "the import failed half-way, and {left} users of it are still there: taking them back failed \
@@ -226,7 +229,7 @@ impl Import<'_> {
                 ));
             }
             let pause = pace.after(HOLD);
-            self.beside.block_on(async { tokio::time::sleep(pause).await });
+            self.admin.block_on(async { tokio::time::sleep(pause).await });
         }
         error
     }
@@ -245,7 +248,7 @@ impl Import<'_> {
             .map(|refused| refused.line)
             .chain(verdicts.same.iter().copied())
             .collect();
-        let (mut rows, mut pace) = (ROWS.0, Pace::new(self.beside));
+        let (mut rows, mut pace) = (ROWS.0, Pace::new(self.admin));
         let mut slice: Vec<(u64, ImportedUser)> = Vec::new();
         loop {
             let line = lines.next().map_err(|error| self.unreadable(&error.to_string()))?;
@@ -267,9 +270,9 @@ impl Import<'_> {
                 let pause = pace.after(held);
                 if !pace.is_served() {
                     // Else the log would grow as large as all that is imported.
-                    self.beside.checkpoint()?;
+                    self.admin.checkpoint()?;
                 }
-                if !at_end && self.beside.block_on(stop.within(pause)) {
+                if !at_end && self.admin.block_on(stop.within(pause)) {
                     bar.finish_and_clear();
                     return Err(CliError::Refused(
                         "the import was interrupted; nothing was imported\nrun it again when it suits"
@@ -292,9 +295,9 @@ impl Import<'_> {
         written: &mut Vec<UserId>,
     ) -> Result<Duration, CliError> {
         let (lines, users): (Vec<u64>, Vec<ImportedUser>) = std::mem::take(slice).into_iter().unzip();
-        let operator = self.beside.operator();
+        let operator = self.admin.operator()?;
         let stopwatch = Stopwatch::start();
-        let imported = self.beside.write(move |tx| operator.import(tx, &users))?;
+        let imported = self.admin.write(move |tx| operator.import(tx, &users))?;
         let held = stopwatch.elapsed();
         written.extend(imported.written.iter().map(|(_, id)| *id));
         let taken = imported.taken.iter().map(|place| lines[*place]);

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::document;
-use crate::cli::beside::{Beside, PAGE};
+use crate::cli::admin::{AdminContext, PAGE};
 use crate::cli::output::{Listed, Output};
 use crate::cli::{CliError, session, when};
 use crate::domain::{User, UserId};
@@ -36,11 +36,11 @@ pub struct ListArgs {
 ///
 /// # Errors
 /// [`CliError`]
-pub(super) fn run(args: &ListArgs, beside: &Beside, output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(args: &ListArgs, admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
     let mut found = Listed::new();
     let mut after = UserId(0);
     loop {
-        let page = beside.read(move |view| view.operator().users_after(after, PAGE))?;
+        let page = admin.read(move |view| view.operator().users_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
         found.take(page.into_iter().filter(|user| args.wants(user)), args.limit);
@@ -48,28 +48,28 @@ pub(super) fn run(args: &ListArgs, beside: &Beside, output: &mut Output) -> Resu
     found.tell(output.json);
     let Listed { rows: found, total } = found;
     if output.json {
-        let users: Vec<_> = found.iter().map(|user| document(beside, user)).collect();
+        let users: Vec<_> = found.iter().map(|user| document(admin, user)).collect();
         return Ok(output.json(&json!({ "users": users, "total": total }))?);
     }
     let header = ["id", "username", "phone", "role", "active", "verified", "joined"];
-    Ok(output.table(header, found.iter().map(|user| row(beside, user)))?)
+    Ok(output.table(header, found.iter().map(|user| row(admin, user)))?)
 }
 
 /// Shows one.
 ///
 /// # Errors
 /// [`CliError`]
-pub(super) fn show(beside: &Beside, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let user = beside.user(name)?;
-    let (id, now) = (user.id, beside.now());
-    let sessions = beside.read(move |view| view.live_sessions(id, now))?;
+pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
+    let user = admin.user(name)?;
+    let (id, now) = (user.id, admin.now());
+    let sessions = admin.read(move |view| view.live_sessions(id, now))?;
     if output.json {
         let sessions: Vec<_> = sessions.iter().map(session::document).collect();
-        let mut shown = document(beside, &user);
+        let mut shown = document(admin, &user);
         shown["sessions"] = sessions.into();
         return Ok(output.json(&shown)?);
     }
-    let [id, username, phone, role, active, verified, joined] = row(beside, &user);
+    let [id, username, phone, role, active, verified, joined] = row(admin, &user);
     let rows = [
         ["id".to_owned(), id],
         ["username".to_owned(), username],
@@ -97,12 +97,12 @@ impl ListArgs {
     }
 }
 
-fn row(beside: &Beside, user: &User) -> [String; 7] {
+fn row(admin: &AdminContext, user: &User) -> [String; 7] {
     let word = |is: bool| if is { "yes" } else { "no" }.to_owned();
     [
         user.id.to_string(),
-        beside.shown_name(&user.username),
-        beside.shown(&user.phone),
+        admin.shown_name(&user.username),
+        admin.shown(&user.phone),
         user.role.clone(),
         word(user.is_active),
         word(user.phone_verified),

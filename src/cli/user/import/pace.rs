@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::beside::Beside;
+use crate::cli::admin::AdminContext;
 use crate::clock::Stopwatch;
 use crate::storage::sqlite::Holder;
 
@@ -15,20 +15,20 @@ const ASK: Duration = Duration::from_secs(1);
 
 /// How an import goes on after a slice.
 pub(super) struct Pace<'a> {
-    beside: &'a Beside,
+    admin: &'a AdminContext,
     asked: Stopwatch,
     is_served: bool,
 }
 
 impl<'a> Pace<'a> {
-    pub(super) fn new(beside: &'a Beside) -> Self {
-        Self { beside, asked: Stopwatch::start(), is_served: is_served(beside) }
+    pub(super) fn new(admin: &'a AdminContext) -> Self {
+        Self { admin, asked: Stopwatch::start(), is_served: is_served(admin) }
     }
 
     /// How long to wait after a slice that held the database for `held`: not at all where no server runs.
     pub(super) fn after(&mut self, held: Duration) -> Duration {
         if self.asked.elapsed() >= ASK {
-            (self.asked, self.is_served) = (Stopwatch::start(), is_served(self.beside));
+            (self.asked, self.is_served) = (Stopwatch::start(), is_served(self.admin));
         }
         if self.is_served { PAUSE + held / 2 } else { Duration::ZERO }
     }
@@ -40,6 +40,6 @@ impl<'a> Pace<'a> {
 }
 
 /// If it cannot be told, somebody may wait.
-fn is_served(beside: &Beside) -> bool {
-    !matches!(Holder::of(beside.config.database.url.path()), Ok(None))
+fn is_served(admin: &AdminContext) -> bool {
+    !matches!(Holder::of(admin.config.database.url.path()), Ok(None))
 }

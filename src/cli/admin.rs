@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use super::{CliError, Global, wiring};
 use crate::auth::operator::{Operator, find_user};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Faults, Sources, dev_secret};
+use crate::config::{Config, Faults, Needs, Sources, dev_secret};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone::mask_name;
 use crate::domain::{PhoneNumber, Timestamp, User};
@@ -18,42 +18,64 @@ use crate::telemetry;
 /// Rows of a page: a page is read in a few milliseconds.
 pub const PAGE: usize = 1000;
 
+/// What opening the database and finding a user takes.
+const DATABASE: &[&str] = &["database", "backup.dir", "users", "phone"];
+
+/// What hashing phones and codes takes.
+const SECRETS: &[&str] = &["secret_key", "secret_key_fallbacks"];
+
+/// What a command that only reads uses.
+pub const READING: Needs = Needs::Only(&[DATABASE]);
+
+/// What a command that writes uses: the audit trail has the hashes of phones.
+pub const WRITING: Needs = Needs::Only(&[DATABASE, SECRETS]);
+
+/// What a command that judges quotas uses.
+pub const LIMITS: Needs = Needs::Only(&[DATABASE, &["limits", "otp"]]);
+
+/// What a command that resets quotas or deletes codes uses.
+pub const LIMITS_WRITING: Needs = Needs::Only(&[DATABASE, SECRETS, &["limits", "otp"]]);
+
+/// What a command that sends a message uses.
+pub const SENDING: Needs =
+    Needs::Only(&[DATABASE, SECRETS, &["otp", "sms", "twilio", "senders", "server.public_url"]]);
+
 /// An open database with its configuration.
-pub struct Beside {
-    /// The configuration.
+pub struct AdminContext {
+    /// The configuration; of it only what the command uses is good.
     pub config: Config,
-    /// Hash phones.
-    pub keys: KeyRing,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Whether phones are shown in full.
     pub show_phones: bool,
+    keys: Option<KeyRing>,
     store: Store,
     runtime: Runtime,
 }
 
-impl Beside {
+impl AdminContext {
     /// Opens the database that is there.
     ///
     /// # Errors
     /// A faulty configuration, or a database that is missing or cannot be used.
-    pub fn open(global: &Global) -> Result<Self, CliError> {
-        Self::open_or(global, |config| Err(wiring::missing(config)))
+    pub fn open(global: &Global, needs: Needs) -> Result<Self, CliError> {
+        Self::open_or(global, needs, |config| Err(wiring::missing(config)))
     }
 
     /// Opens the database, or makes a new one.
     ///
     /// # Errors
-    /// As [`Beside::open`].
-    pub fn open_or_make(global: &Global) -> Result<Self, CliError> {
-        Self::open_or(global, |_| Ok(()))
+    /// As [`AdminContext::open`].
+    pub fn open_or_make(global: &Global, needs: Needs) -> Result<Self, CliError> {
+        Self::open_or(global, needs, |_| Ok(()))
     }
 
     fn open_or(
         global: &Global,
+        needs: Needs,
         missing: impl FnOnce(&Config) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
-        let config = load(&global.sources()?)?;
+        let config = load(&global.sources()?, needs)?;
         // Without files there is nothing to hold. What becomes of a message its command tells itself.
         drop(telemetry::init("warn,freshk::sms=off", telemetry::Format::Pretty, None)?);
         let path = config.database.url.path();
@@ -66,16 +88,25 @@ impl Beside {
         options.migrate = false;
         let store = Store::new(SqliteStore::open(options)?);
         // After the database, whose faults say more.
-        let secret = super::secret(&config)?;
+        let keys = if needs.cover("secret_key") {
+            Some(KeyRing::new(&super::secret(&config)?, &config.secret_key_fallbacks))
+        } else {
+            None
+        };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
-        Ok(Self {
-            keys: KeyRing::new(&secret, &config.secret_key_fallbacks),
-            config,
-            clock,
-            show_phones: global.show_phones,
-            store,
-            runtime,
+        Ok(Self { config, clock, show_phones: global.show_phones, keys, store, runtime })
+    }
+
+    /// What hashes phones and codes.
+    ///
+    /// # Errors
+    /// [`CliError::Refused`] in a command that did not ask for the secret.
+    pub fn keys(&self) -> Result<&KeyRing, CliError> {
+        self.keys.as_ref().ok_or_else(|| {
+            CliError::Refused(
+                "this command does not read the secret\nreport this as a bug of freshk".to_owned(),
+            )
         })
     }
 
@@ -85,8 +116,11 @@ impl Beside {
     }
 
     /// The operator, now.
-    pub fn operator(&self) -> Operator {
-        Operator::new(self.now(), self.keys.clone())
+    ///
+    /// # Errors
+    /// As [`AdminContext::keys`].
+    pub fn operator(&self) -> Result<Operator, CliError> {
+        Ok(Operator::new(self.now(), self.keys()?.clone()))
     }
 
     /// Reads on a snapshot that ends with the closure.
@@ -161,7 +195,7 @@ impl Beside {
 }
 
 /// A process that ends does not wait for its threads, and the writer's last act is to leave no log behind.
-impl Drop for Beside {
+impl Drop for AdminContext {
     fn drop(&mut self) {
         self.runtime.block_on(self.store.close());
     }
@@ -169,15 +203,15 @@ impl Drop for Beside {
 
 /// A configuration that only debug forgives, beside a database that keeps debug's own secret, is that of
 /// `serve --dev`: no other server could run with it.
-fn load(sources: &Sources) -> Result<Config, CliError> {
-    match super::load(sources) {
-        Err(CliError::Config(faults)) => developing(sources, faults),
+fn load(sources: &Sources, needs: Needs) -> Result<Config, CliError> {
+    match super::load(sources, needs) {
+        Err(CliError::Config(faults)) => developing(sources, needs, faults),
         other => Ok(other?.config),
     }
 }
 
-fn developing(sources: &Sources, faults: Faults) -> Result<Config, CliError> {
-    let Ok(loaded) = Config::load(&Sources { dev: true, ..sources.clone() }) else {
+fn developing(sources: &Sources, needs: Needs, faults: Faults) -> Result<Config, CliError> {
+    let Ok(loaded) = Config::load_for(&Sources { dev: true, ..sources.clone() }, needs) else {
         return Err(faults.into());
     };
     let database = loaded.config.database.url.path();
