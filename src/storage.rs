@@ -9,177 +9,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use crate::domain::audit::AuditRecord;
-use crate::domain::clock::StoredClock;
-use crate::domain::code::CodeHash;
-use crate::domain::message::{Message, Unsent};
-use crate::domain::quota::Quota;
 use crate::domain::session::SessionStatus;
-use crate::domain::{
-    Challenge, ChallengeId, Exchange, MessageId, Mode, NameClaim, NewChallenge, PhoneNumber, Session,
-    SessionId, SpendId, TestNumber, Timestamp, User, UserId,
-};
+use crate::domain::{SessionId, User};
 
-pub mod operator;
+pub mod audit;
+pub mod challenges;
+pub mod clock;
+mod error;
+pub mod exchanges;
+pub mod ledger;
+pub mod maintenance;
+pub mod messages;
+pub mod sessions;
 pub mod sqlite;
+pub mod test_numbers;
+pub mod token_names;
+mod transaction;
+pub mod users;
 
-/// Why the store did not do what it was asked. The cause is logged where it happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// More writes wait than the queue holds; nothing was done.
-    #[error("the write queue is full")]
-    Overloaded,
-    /// The database failed (full disk, I/O, lock); nothing was done.
-    #[error("the database is not available")]
-    Unavailable,
-    /// A closure or a row broke a rule of ours; nothing was done.
-    #[error("the database holds, or was asked, something impossible")]
-    Broken,
-}
-
-/// What reading and writing closures give.
-pub type StoreResult<T> = Result<T, StoreError>;
-
-/// What the flows read.
-pub trait View {
-    /// The user with this id.
-    fn user(&self, id: UserId) -> StoreResult<Option<User>>;
-    /// The user with this phone.
-    fn user_by_phone(&self, phone: &PhoneNumber) -> StoreResult<Option<User>>;
-    /// The session with this id, ended or not.
-    fn session(&self, id: &SessionId) -> StoreResult<Option<Session>>;
-    /// The sessions of a user that have not ended and whose refresh token is good at `now`, oldest first.
-    fn live_sessions(&self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
-    /// How many sessions, of all users, have not ended and can still be refreshed at `now`.
-    fn count_live_sessions(&self, now: Timestamp) -> StoreResult<u64>;
-    /// When a generation of a session was rotated away, while that is still known.
-    fn rotated_at(&self, session: &SessionId, generation: u32) -> StoreResult<Option<Timestamp>>;
-    /// What became of the foreign refresh token of this name, until it has expired.
-    fn exchange(&self, jti: &str) -> StoreResult<Option<Exchange>>;
-    /// The newest challenges of a phone in a mode, newest first, at most `limit`.
-    fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>>;
-    /// The number of the latest challenge of all.
-    fn latest_challenge(&self) -> StoreResult<Option<ChallengeId>>;
-    /// One challenge.
-    fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>>;
-    /// When the units of `quota` that `subject` spent after `since` were spent, oldest first; instants in the future
-    /// included.
-    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>>;
-    /// The message that the provider calls `sid`.
-    fn message_by_sid(&self, sid: &str) -> StoreResult<Option<Message>>;
-    /// The message with this id.
-    fn message(&self, id: MessageId) -> StoreResult<Option<Message>>;
-    /// The messages that carry a challenge's code, oldest first.
-    fn messages_of(&self, challenge: ChallengeId) -> StoreResult<Vec<Message>>;
-    /// Challenges still *sending* that were created before `before`, oldest first, at most `limit`.
-    fn sending_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>>;
-
-    /// The test number with this phone, ended or not.
-    fn test_number(&self, phone: &PhoneNumber) -> StoreResult<Option<TestNumber>>;
-
-    /// What tokens said in a claim when a server last started, and since when they did.
-    fn token_name(&self, claim: NameClaim) -> StoreResult<Option<(String, Timestamp)>>;
-    /// What the server that last served the database stored of its clock.
-    fn clock(&self) -> StoreResult<Option<StoredClock>>;
-
-    /// What the operator reads, on the same snapshot.
-    fn operator(&self) -> &dyn operator::OperatorView;
-}
-
-/// What the flows write; everything in one closure happens or nothing does.
-pub trait Tx: View {
-    /// Writes a new user and gives the id; the name is made unique by a number where it is taken.
-    fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> StoreResult<User>;
-    /// Replaces the row of `user.id`.
-    fn update_user(&mut self, user: &User) -> StoreResult<()>;
-
-    /// Writes a challenge as *sending*; `hash` gets its number and gives the hash of its code.
-    fn insert_challenge(
-        &mut self,
-        challenge: NewChallenge,
-        hash: &dyn Fn(ChallengeId) -> CodeHash,
-    ) -> StoreResult<Challenge>;
-    /// Replaces state, attempts and use.
-    fn update_challenge(&mut self, challenge: &Challenge) -> StoreResult<()>;
-
-    /// Writes a new session.
-    fn insert_session(&mut self, session: &Session) -> StoreResult<()>;
-    /// Replaces the row of `session.id`.
-    fn update_session(&mut self, session: &Session) -> StoreResult<()>;
-    /// Notes that a generation was rotated away, and forgets those of the session that were before `forget`.
-    fn note_rotation(
-        &mut self,
-        session: &SessionId,
-        generation: u32,
-        at: Timestamp,
-        forget: Timestamp,
-    ) -> StoreResult<()>;
-
-    /// Writes what became of a foreign refresh token, once.
-    fn insert_exchange(&mut self, exchange: &Exchange) -> StoreResult<()>;
-
-    /// Spends a unit now.
-    fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId>;
-    /// Gives a unit back.
-    fn unspend(&mut self, spend: SpendId) -> StoreResult<()>;
-    /// Moves units of a subject that lie after `now` (a clock stepped back across a restart) to `now`.
-    fn pull_spends_back(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()>;
-    /// Counts `refusals` of a key; true for the first of its window, which the caller then audits.
-    fn count_refusals(
-        &mut self,
-        quota: Quota,
-        subject: &str,
-        at: Timestamp,
-        until: Timestamp,
-        refusals: u64,
-    ) -> StoreResult<bool>;
-
-    /// Writes a message as *intended*.
-    fn insert_message(
-        &mut self,
-        challenge: ChallengeId,
-        to: &PhoneNumber,
-        segments: u32,
-        at: Timestamp,
-    ) -> StoreResult<MessageId>;
-    /// Counts a code that found no sender; true for the first of its minute, which the caller then audits.
-    fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> StoreResult<bool>;
-    /// Replaces SID, state, error and time of a message.
-    fn update_message(&mut self, message: &Message) -> StoreResult<()>;
-
-    /// Stores what tokens say in a claim since `since`.
-    fn store_token_name(&mut self, claim: NameClaim, name: Option<&str>, since: Timestamp)
-    -> StoreResult<()>;
-    /// Stores the clock for the next start.
-    fn store_clock(&mut self, clock: &StoredClock) -> StoreResult<()>;
-
-    /// Appends a line to the audit trail.
-    fn audit(&mut self, record: AuditRecord) -> StoreResult<()>;
-    /// Writes more than a page holds and takes it back: fails where the disk is full.
-    fn prove_room(&mut self) -> StoreResult<()>;
-    /// Deletes one slice (at most `rows` rows of each kind) of what is no longer needed at `now`; true if there is more.
-    fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> StoreResult<bool>;
-
-    /// What the operator writes, in the same transaction.
-    fn operator_mut(&mut self) -> &mut dyn operator::OperatorTx;
-}
-
-/// Before which instants rows are no longer needed.
-#[derive(Clone, Copy, Debug)]
-pub struct PurgeHorizon {
-    /// Which windows of refusals have closed, and which codes have expired.
-    pub now: Timestamp,
-    /// Spends, each quota's by its own window.
-    pub spends: [(Quota, Timestamp); Quota::ALL.len()],
-    /// Challenges and their messages, and test numbers that ended.
-    pub challenges: Timestamp,
-    /// Sessions that ended or expired, and foreign refresh tokens that were exchanged and have expired.
-    pub sessions: Timestamp,
-    /// Audit rows.
-    pub audit: Timestamp,
-    /// Users who never verified.
-    pub unverified: Timestamp,
-}
+pub use error::{StoreError, StoreResult};
+pub use maintenance::PurgeHorizon;
+pub use transaction::{Tx, View};
 
 /// A session and its user, as the hot path sees them.
 #[derive(Clone, Debug)]

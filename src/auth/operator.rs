@@ -6,7 +6,7 @@ use crate::domain::keys::KeyRing;
 use crate::domain::session::EndReason;
 use crate::domain::user::username_for;
 use crate::domain::{ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
-use crate::storage::operator::{Erased, ImportedUser};
+use crate::storage::users::ImportedUser;
 use crate::storage::{StoreError, StoreResult, Tx, View};
 
 mod test_numbers;
@@ -38,6 +38,19 @@ pub struct Imported {
     pub taken: Vec<usize>,
 }
 
+/// What was deleted with a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Sessions.
+    pub sessions: usize,
+    /// Codes, and with them their messages.
+    pub challenges: usize,
+    /// Units in the ledger.
+    pub spends: usize,
+    /// Lines of the audit trail that no longer name the phone.
+    pub audit: usize,
+}
+
 /// Finds a user by id, phone or username, in this order.
 ///
 /// # Errors
@@ -54,7 +67,7 @@ pub fn find_user(view: &dyn View, name: &str, min_digits: usize) -> StoreResult<
     {
         return Ok(Some(user));
     }
-    view.operator().user_by_username(name)
+    view.user_by_username(name)
 }
 
 impl Operator {
@@ -182,12 +195,14 @@ impl Operator {
         if let Some(number) = tx.test_number(&user.phone)? {
             self.forget(tx, &number)?;
         }
-        let sessions = tx.operator_mut().delete_user(user.id)?.ok_or(StoreError::Broken)?;
+        let sessions = tx.delete_user(user.id)?.ok_or(StoreError::Broken)?;
         let hashes: Vec<_> = self.keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
-        let erased = tx.operator_mut().erase_phone(user.id, &user.phone, &hashes)?;
+        let challenges = tx.delete_challenges_of(&user.phone)?;
+        let (spends, _) = tx.reset_limits(user.phone.as_str())?;
+        let audit = tx.forget_phone(user.id, &hashes)?;
         let line = Actor::system(self.at).did(AuditEvent::UserDeleted).user(user.id);
         tx.audit(line.detail("operator: deleted"))?;
-        Ok(Erased { sessions, ..erased })
+        Ok(Erased { sessions, challenges, spends, audit })
     }
 
     /// Gives an address or a phone all its quotas back; gives the units and the windows of refusals forgotten.
@@ -197,7 +212,7 @@ impl Operator {
         subject: &str,
         phone: Option<&PhoneNumber>,
     ) -> StoreResult<(usize, usize)> {
-        let (units, refusals) = tx.operator_mut().reset_limits(subject)?;
+        let (units, refusals) = tx.reset_limits(subject)?;
         let actor = Actor::system(self.at);
         let actor = match phone {
             Some(phone) => actor.with_phone(phone, self.keys.current().audit_hash(phone)),
@@ -217,7 +232,7 @@ impl Operator {
         after: ChallengeId,
         rows: usize,
     ) -> StoreResult<(usize, Option<ChallengeId>)> {
-        let (gone, next) = tx.operator_mut().purge_codes(before, self.at, after, rows)?;
+        let (gone, next) = tx.purge_codes(before, self.at, after, rows)?;
         if gone > 0 {
             let line = Actor::system(self.at).did(AuditEvent::CodesPurged);
             tx.audit(line.detail(format!("operator: {gone} codes deleted")))?;
@@ -233,7 +248,7 @@ impl Operator {
                 imported.taken.push(place);
                 continue;
             }
-            match tx.operator_mut().import_user(user, self.at)? {
+            match tx.import_user(user, self.at)? {
                 Some(id) => imported.written.push((place, id)),
                 None => imported.taken.push(place),
             }
@@ -246,7 +261,7 @@ impl Operator {
     /// Takes one slice of an import back.
     pub fn undo_import(&self, tx: &mut dyn Tx, users: &[UserId]) -> StoreResult<()> {
         for user in users {
-            tx.operator_mut().delete_user(*user)?;
+            tx.delete_user(*user)?;
         }
         let line = Actor::system(self.at).did(AuditEvent::UsersImported);
         tx.audit(line.detail(format!("operator: {} users taken back", users.len())))
@@ -270,7 +285,7 @@ fn free_name(view: &dyn View, phone: &PhoneNumber) -> StoreResult<String> {
     let derived = username_for(phone);
     let mut name = derived.clone();
     let mut number = 1;
-    while view.operator().user_by_username(&name)?.is_some() {
+    while view.user_by_username(&name)?.is_some() {
         number += 1;
         name = format!("{derived}_{number}");
     }

@@ -126,7 +126,7 @@ fn judge(
     }
     let mut spent = tx.spends(quota, subject, window::horizon(limit, now))?;
     if spent.last().is_some_and(|latest| *latest > now) {
-        tx.pull_spends_back(quota, subject, now)?;
+        tx.clamp_future_spends(quota, subject, now)?;
         for at in &mut spent {
             *at = (*at).min(now);
         }

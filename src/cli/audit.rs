@@ -11,7 +11,7 @@ use super::when::When;
 use super::{CliError, Global, output, when};
 use crate::domain::audit::AuditEvent;
 use crate::domain::{Timestamp, UserId};
-use crate::storage::operator::{AuditLine, AuditOf};
+use crate::storage::audit::{AuditLine, AuditOf};
 
 /// What can be done with the audit trail.
 #[derive(Debug, Subcommand)]
@@ -129,7 +129,7 @@ impl Filter {
 }
 
 fn newest(admin: &AdminContext) -> Result<i64, CliError> {
-    let page = admin.read(|view| view.operator().audit_before(&AuditOf::Everybody, i64::MAX, 1))?;
+    let page = admin.read(|view| view.audit_before(&AuditOf::Everybody, i64::MAX, 1))?;
     Ok(page.first().map_or(0, |line| line.id))
 }
 
@@ -146,7 +146,7 @@ fn latest(
         let (mut before, mut mine) = (end.saturating_add(1), Listed::new());
         loop {
             let of = of.clone();
-            let page = admin.read(move |view| view.operator().audit_before(&of, before, PAGE))?;
+            let page = admin.read(move |view| view.audit_before(&of, before, PAGE))?;
             let Some(last) = page.last() else { break };
             before = last.id;
             // Lines are written in the order of time, but for a clock that was stepped: a whole page tells.
@@ -177,7 +177,7 @@ fn following(
         let (mut from, mut mine) = (after, Listed::new());
         loop {
             let of = of.clone();
-            let page = admin.read(move |view| view.operator().audit_after(&of, from, PAGE))?;
+            let page = admin.read(move |view| view.audit_after(&of, from, PAGE))?;
             let page: Vec<_> = page.into_iter().filter(|line| line.id <= end).collect();
             let Some(last) = page.last() else { break };
             from = last.id;
@@ -200,7 +200,7 @@ fn follow(admin: &AdminContext, filter: &Filter, end: i64, output: &mut Output) 
             let mut from = after;
             loop {
                 let of = of.clone();
-                let page = admin.read(move |view| view.operator().audit_after(&of, from, PAGE))?;
+                let page = admin.read(move |view| view.audit_after(&of, from, PAGE))?;
                 let page: Vec<_> = page.into_iter().filter(|line| line.id <= newest).collect();
                 let Some(last) = page.last() else { break };
                 from = last.id;

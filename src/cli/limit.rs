@@ -143,7 +143,7 @@ fn out(admin: &AdminContext) -> Result<Vec<Row>, CliError> {
     let mut spent: BTreeMap<(String, &'static str), Vec<Timestamp>> = BTreeMap::new();
     let mut after = SpendId(0);
     loop {
-        let page = admin.read(move |view| view.operator().spends_after(after, PAGE))?;
+        let page = admin.read(move |view| view.spends_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
         for spend in page.into_iter().filter(|spend| spend.at > now - DAY.max(window_of(admin))) {

@@ -71,7 +71,7 @@ fn list(
     let mut found: Listed<Challenge> = Listed::new();
     let mut before = ChallengeId(i64::MAX);
     loop {
-        let page = admin.read(move |view| view.operator().challenges_before(before, PAGE))?;
+        let page = admin.read(move |view| view.challenges_before(before, PAGE))?;
         let Some(last) = page.last() else { break };
         before = last.id;
         let wanted = |code: &Challenge| phone.as_ref().is_none_or(|phone| code.phone == *phone);

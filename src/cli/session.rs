@@ -58,7 +58,7 @@ fn list(admin: &AdminContext, output: &mut Output, user: Option<&str>, limit: us
         let mut live = Vec::new();
         let mut after: Option<SessionId> = None;
         loop {
-            let page = admin.read(move |view| view.operator().sessions_after(after.as_ref(), PAGE))?;
+            let page = admin.read(move |view| view.sessions_after(after.as_ref(), PAGE))?;
             let Some(last) = page.last() else { break live };
             after = Some(last.id.clone());
             live.extend(page.into_iter().filter(|session| session.is_live(now)));

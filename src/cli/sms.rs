@@ -136,7 +136,7 @@ fn list(
     let mut found: Listed<Message> = Listed::new();
     let mut before = MessageId(i64::MAX);
     loop {
-        let page = admin.read(move |view| view.operator().messages_before(before, PAGE))?;
+        let page = admin.read(move |view| view.messages_before(before, PAGE))?;
         let Some((last, _)) = page.last() else { break };
         before = last.id;
         found.take(page.into_iter().map(|(message, _)| message).filter(wanted), limit);

@@ -12,7 +12,7 @@ use super::{CliError, Global, when};
 use crate::domain::audit::AuditEvent;
 use crate::domain::message::MessageState;
 use crate::domain::{Attempts, MessageId, Timestamp};
-use crate::storage::operator::{AuditLine, AuditOf};
+use crate::storage::audit::{AuditLine, AuditOf};
 
 /// Count requests, deliveries, logins and refusals
 #[derive(Args, Clone, Copy, Debug)]
@@ -92,7 +92,7 @@ fn read(admin: &AdminContext, windows: &mut [Window]) -> Result<(), CliError> {
     let Some(since) = windows.iter().map(|window| window.since).min() else { return Ok(()) };
     let mut before = i64::MAX;
     loop {
-        let page = admin.read(move |view| view.operator().audit_before(&AuditOf::Everybody, before, PAGE))?;
+        let page = admin.read(move |view| view.audit_before(&AuditOf::Everybody, before, PAGE))?;
         let Some(last) = page.last() else { break };
         before = last.id;
         for window in windows.iter_mut() {
@@ -107,7 +107,7 @@ fn read(admin: &AdminContext, windows: &mut [Window]) -> Result<(), CliError> {
     }
     let mut before = MessageId(i64::MAX);
     loop {
-        let page = admin.read(move |view| view.operator().messages_before(before, PAGE))?;
+        let page = admin.read(move |view| view.messages_before(before, PAGE))?;
         let Some((last, _)) = page.last() else { break };
         before = last.id;
         for window in windows.iter_mut() {
@@ -121,9 +121,8 @@ fn read(admin: &AdminContext, windows: &mut [Window]) -> Result<(), CliError> {
     }
     for window in windows {
         let since = window.since;
-        let (untold, unsent) = admin.read(move |view| {
-            Ok((view.operator().untold_refusals(since)?, view.operator().unsent_since(since)?))
-        })?;
+        let (untold, unsent) =
+            admin.read(move |view| Ok((view.untold_refusals(since)?, view.unsent_since(since)?)))?;
         window.refusals.add(PARTS - 1, untold);
         window.attempts.refused = unsent.iter().map(|minute| minute.count).sum();
     }

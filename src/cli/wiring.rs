@@ -241,7 +241,7 @@ fn readiness(store: &Store, clock: Arc<dyn Clock>) -> Readiness {
             if known.is_some_and(|(until, before)| now < until && failed == before) {
                 return store.write(|_| Ok(())).await.is_ok();
             }
-            let has_room = store.write(|tx| tx.prove_room()).await.is_ok();
+            let has_room = store.write(|tx| tx.probe_writable()).await.is_ok();
             if has_room {
                 *proven.lock().unwrap_or_else(PoisonError::into_inner) = Some((now + ROOM_PROVEN, failed));
             }

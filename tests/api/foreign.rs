@@ -6,7 +6,7 @@ use freshk::auth::operator::Operator;
 use freshk::clock::Clock as _;
 use freshk::domain::keys::KeyRing;
 use freshk::domain::{PhoneNumber, Secret, User, UserId};
-use freshk::storage::operator::ImportedUser;
+use freshk::storage::users::ImportedUser;
 use freshk::storage::{StoreResult, Tx};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -30,7 +30,7 @@ impl Operator {
         tx: &mut dyn Tx,
         new: &NewTestNumber,
     ) -> StoreResult<Result<TestNumber, TestNumberRefusal>> {
-        let kept = tx.operator().test_numbers()?;
+        let kept = tx.test_numbers()?;
         let others = kept.iter().filter(|other| other.phone != new.phone && other.is_good(self.at)).count();
         let refusal = if new.until <= self.at {
             Some(TestNumberRefusal::Ended)
@@ -70,7 +70,7 @@ impl Operator {
         tx: &mut dyn Tx,
         configured: &[NewTestNumber],
     ) -> StoreResult<Result<Vec<TestNumber>, (PhoneNumber, TestNumberRefusal)>> {
-        let kept = tx.operator().test_numbers()?;
+        let kept = tx.test_numbers()?;
         let wanted: Vec<_> = configured.iter().filter(|new| new.until > self.at).collect();
         let is_wanted = |number: &TestNumber| wanted.iter().any(|new| new.phone == number.phone);
         let others = kept
@@ -92,7 +92,7 @@ impl Operator {
                 self.keep(tx, new, Source::Configuration)?;
             }
         }
-        let mut numbers = tx.operator().test_numbers()?;
+        let mut numbers = tx.test_numbers()?;
         numbers.retain(|number| number.is_good(self.at));
         Ok(Ok(numbers))
     }
@@ -128,13 +128,13 @@ impl Operator {
 
     fn keep(&self, tx: &mut dyn Tx, new: &NewTestNumber, source: Source) -> StoreResult<TestNumber> {
         let number = new.kept(self.keys.current(), source);
-        tx.operator_mut().keep_test_number(&number)?;
+        tx.keep_test_number(&number)?;
         self.note(tx, AuditEvent::TestNumberAdded, &number)?;
         Ok(number)
     }
 
     pub(super) fn forget(&self, tx: &mut dyn Tx, number: &TestNumber) -> StoreResult<()> {
-        tx.operator_mut().forget_test_number(&number.phone)?;
+        tx.forget_test_number(&number.phone)?;
         self.note(tx, AuditEvent::TestNumberRemoved, number)
     }
 

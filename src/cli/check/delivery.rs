@@ -42,7 +42,6 @@ pub(super) fn line(
         return None;
     }
     let found = sqlite::look(config.database.url.path(), |view| {
-        let view = view.operator();
         Ok((view.messages_before(MessageId(i64::MAX), PAGE)?, view.unsent_since(now - RECENT)?))
     });
     let (messages, unsent) = found.ok()?;

@@ -177,7 +177,7 @@ fn may_write(directory: &Metadata, uid: u32) -> bool {
 /// Which ids the next users get: a Django project beside this one must not give the same.
 fn user_ids(path: &Path, users: &Users) -> Line {
     const WHAT: &str = "user ids";
-    let last = match sqlite::look(path, |view| view.operator().last_user_id()) {
+    let last = match sqlite::look(path, |view| view.last_user_id()) {
         Ok(last) => last.map(|id| id.0),
         Err(error) => return Line::told(WHAT, &error),
     };

@@ -17,7 +17,7 @@ use crate::domain::time::human;
 use crate::domain::{ClientAddress, Mode, Timestamp};
 use crate::http::client_ip::{WARNING_MEND, WARNING_TARGET, line_trusting};
 use crate::metrics::{PROXY_FAULT, ProxyFault};
-use crate::storage::operator::{AuditLine, AuditOf};
+use crate::storage::audit::{AuditLine, AuditOf};
 use crate::storage::sqlite;
 use crate::telemetry;
 
@@ -177,7 +177,7 @@ impl Warning {
 /// How many of the latest events, at most a day old, came from one neighbour, where all of them did.
 fn shared_address(config: &Config, now: Timestamp) -> Option<(usize, IpAddr)> {
     let page = sqlite::look(config.database.url.path(), |view| {
-        view.operator().audit_before(&AuditOf::Everybody, i64::MAX, PAGE)
+        view.audit_before(&AuditOf::Everybody, i64::MAX, PAGE)
     });
     let is_a_call = |line: &AuditLine| {
         line.at >= now - OF_LATE && line.mode.as_deref() == Some(Mode::Production.as_str())

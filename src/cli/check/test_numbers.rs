@@ -14,7 +14,7 @@ pub(super) fn line(config: &Config, now: Timestamp, database_stands: bool) -> Op
     if !database_stands {
         return None;
     }
-    let kept = sqlite::look(config.database.url.path(), |view| view.operator().test_numbers()).ok()?;
+    let kept = sqlite::look(config.database.url.path(), |view| view.test_numbers()).ok()?;
     let good: Vec<_> = kept.into_iter().filter(|number| number.is_good(now)).collect();
     Some(judged(config, &good))
 }

@@ -102,7 +102,7 @@ fn add(
 }
 
 fn list(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
-    let numbers = admin.read(|view| view.operator().test_numbers())?;
+    let numbers = admin.read(|view| view.test_numbers())?;
     if output.json {
         let numbers: Vec<_> = numbers.iter().map(|number| document(admin, number)).collect();
         return Ok(output.json(&json!({ "test_numbers": numbers, "total": numbers.len() }))?);

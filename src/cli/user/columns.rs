@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::when;
 use crate::domain::{PhoneNumber, Timestamp, User, UserId};
-use crate::storage::operator::ImportedUser;
+use crate::storage::users::ImportedUser;
 
 /// The columns of a file, in the order in which `user export` writes them.
 pub(super) const COLUMNS: [&str; 7] =

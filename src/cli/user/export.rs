@@ -77,7 +77,7 @@ fn write_all(
     let mut after = UserId(0);
     let mut goes_on = format != Format::Csv || write(&(COLUMNS.join(",") + "\r\n"))?;
     while goes_on {
-        let page = admin.read(move |view| view.operator().users_after(after, PAGE))?;
+        let page = admin.read(move |view| view.users_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
         goes_on = write(&lines(&page, format)?)?;

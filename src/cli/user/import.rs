@@ -20,7 +20,7 @@ use crate::cli::output::Output;
 use crate::cli::{CliError, Global, output, progress};
 use crate::clock::Stopwatch;
 use crate::domain::UserId;
-use crate::storage::operator::ImportedUser;
+use crate::storage::users::ImportedUser;
 
 mod check;
 mod file;
@@ -148,7 +148,7 @@ fn rules(admin: &AdminContext) -> Rules {
 impl Import<'_> {
     /// The id that the next new user gets, once the file is imported whose highest id is `highest`.
     fn next_id(&self, highest: Option<i64>) -> Result<i64, CliError> {
-        let last = self.admin.read(|view| view.operator().last_user_id())?.map(|id| id.0);
+        let last = self.admin.read(|view| view.last_user_id())?.map(|id| id.0);
         Ok(self.admin.config.users.next_id(last.max(highest)))
     }
 
@@ -193,7 +193,7 @@ impl Import<'_> {
     /// left out.
     fn write(&mut self, verdicts: &mut Verdicts, skip_bad: bool) -> Result<usize, CliError> {
         if let Some(highest) = verdicts.highest {
-            self.admin.write(move |tx| tx.operator_mut().raise_user_ids(UserId(highest)))?;
+            self.admin.write(move |tx| tx.raise_user_ids(UserId(highest)))?;
         }
         let room = Room::take(self.admin.config.database.url.path()).map_err(|error| {
             CliError::Refused(format!(

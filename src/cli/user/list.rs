@@ -40,7 +40,7 @@ pub(super) fn run(args: &ListArgs, admin: &AdminContext, output: &mut Output) ->
     let mut found = Listed::new();
     let mut after = UserId(0);
     loop {
-        let page = admin.read(move |view| view.operator().users_after(after, PAGE))?;
+        let page = admin.read(move |view| view.users_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
         found.take(page.into_iter().filter(|user| args.wants(user)), args.limit);

@@ -1,10 +1,14 @@
 //! Rows of `audit`.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
+use super::columns::count;
+use super::tx::SqliteTx;
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::quota::Quota;
-use crate::domain::{PhoneNumber, Timestamp};
+use crate::domain::{PhoneNumber, Timestamp, UserId};
+use crate::storage::StoreResult;
+use crate::storage::audit::{AuditLine, AuditOf, ReadAudit, WriteAudit};
 
 const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
      request_id, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -15,10 +19,60 @@ const INSERT_REFUSALS: &str =
 /// Rows at or after this instant cannot be deleted; the trigger reads it.
 const RETAIN: &str = "UPDATE audit_retention SET before = ?1";
 
-pub(super) fn append(conn: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
-    let (phone, hash) = record.phone.as_ref().map(|(phone, hash)| (phone, hash)).unzip();
-    conn.prepare_cached(INSERT)?
-        .execute(params![
+/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays
+/// a slice.
+const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) \
+     WHERE at < ?1)";
+
+const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = ?1 \
+     AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";
+
+const FORGET_PHONE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE phone_hash = ?1";
+
+macro_rules! lines {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            "SELECT id, at, event, channel, user_id, phone, ip, session_id, request_id, detail FROM audit WHERE ",
+            $condition,
+            " ORDER BY id ",
+            $order,
+            " LIMIT ?2"
+        )
+    };
+}
+
+impl ReadAudit for SqliteTx<'_> {
+    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
+        let (before, rows) = (&before, &count(rows));
+        self.run(|conn| match of {
+            AuditOf::Everybody => lines(conn, lines!("id < ?1", "DESC"), &[before, rows]),
+            AuditOf::User(user) => {
+                lines(conn, lines!("user_id = ?3 AND id < ?1", "DESC"), &[before, rows, user])
+            }
+            AuditOf::Phone(hash) => {
+                lines(conn, lines!("phone_hash = ?3 AND id < ?1", "DESC"), &[before, rows, hash])
+            }
+        })
+    }
+
+    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
+        let (after, rows) = (&after, &count(rows));
+        self.run(|conn| match of {
+            AuditOf::Everybody => lines(conn, lines!("id > ?1", "ASC"), &[after, rows]),
+            AuditOf::User(user) => {
+                lines(conn, lines!("user_id = ?3 AND id > ?1", "ASC"), &[after, rows, user])
+            }
+            AuditOf::Phone(hash) => {
+                lines(conn, lines!("phone_hash = ?3 AND id > ?1", "ASC"), &[after, rows, hash])
+            }
+        })
+    }
+}
+
+impl WriteAudit for SqliteTx<'_> {
+    fn audit(&mut self, record: AuditRecord) -> StoreResult<()> {
+        let (phone, hash) = record.phone.as_ref().map(|(phone, hash)| (phone, hash)).unzip();
+        let values = params![
             record.at,
             record.event,
             record.mode,
@@ -29,8 +83,19 @@ pub(super) fn append(conn: &Connection, record: &AuditRecord) -> rusqlite::Resul
             record.session,
             record.request_id,
             record.detail
-        ])
-        .map(drop)
+        ];
+        self.run(|conn| conn.prepare_cached(INSERT)?.execute(values).map(drop))
+    }
+
+    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize> {
+        self.run(|conn| {
+            let mut forgotten = conn.prepare_cached(FORGET_USER)?.execute([user])?;
+            for hash in hashes {
+                forgotten += conn.prepare_cached(FORGET_PHONE)?.execute([hash])?;
+            }
+            Ok(forgotten)
+        })
+    }
 }
 
 /// Sums a window of refusals up. The keys that hash phones are not here: the line of the window's first refusal has
@@ -54,6 +119,28 @@ pub(super) fn append_refusals(
         .map(drop)
 }
 
-pub(super) fn retain_from(conn: &Connection, horizon: Timestamp) -> rusqlite::Result<()> {
-    conn.prepare_cached(RETAIN)?.execute([horizon]).map(drop)
+/// Deletes at most `limit` of the lines from before `horizon`, the oldest, and keeps all others from being deleted; gives
+/// how many were.
+pub(super) fn purge(conn: &Connection, horizon: Timestamp, limit: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached(RETAIN)?.execute([horizon])?;
+    conn.prepare_cached(PURGE)?.execute(params![horizon, limit])
+}
+
+fn lines(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> rusqlite::Result<Vec<AuditLine>> {
+    conn.prepare_cached(sql)?.query_map(params, line)?.collect()
+}
+
+fn line(row: &Row<'_>) -> rusqlite::Result<AuditLine> {
+    Ok(AuditLine {
+        id: row.get(0)?,
+        at: row.get(1)?,
+        event: row.get(2)?,
+        mode: row.get(3)?,
+        user: row.get(4)?,
+        phone: row.get(5)?,
+        ip: row.get(6)?,
+        session: row.get(7)?,
+        request_id: row.get(8)?,
+        detail: row.get(9)?,
+    })
 }

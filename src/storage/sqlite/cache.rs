@@ -29,8 +29,8 @@ pub(super) struct Touched {
 
 /// Sessions and users by their ids.
 pub(super) struct PrincipalCache {
-    sessions: Shelf<u128, SessionStatus>,
-    users: Shelf<UserId, User>,
+    sessions: EpochCache<u128, SessionStatus>,
+    users: EpochCache<UserId, User>,
     foreign_writes: AtomicU64,
 }
 
@@ -38,8 +38,8 @@ impl PrincipalCache {
     /// Holds at most `capacity` sessions and as many users.
     pub(super) fn new(capacity: u64) -> Self {
         Self {
-            sessions: Shelf::new(capacity),
-            users: Shelf::new(capacity),
+            sessions: EpochCache::new(capacity),
+            users: EpochCache::new(capacity),
             foreign_writes: AtomicU64::new(0),
         }
     }
@@ -52,7 +52,7 @@ impl PrincipalCache {
         Some(Principal { session, user })
     }
 
-    /// A session, from memory or else from `read`; that there is none is not remembered.
+    /// A session, from memory or else from `read`; misses are not cached.
     pub(super) fn session<E>(
         &self,
         id: &SessionId,
@@ -91,8 +91,8 @@ impl PrincipalCache {
     }
 }
 
-/// Rows of one kind.
-struct Shelf<K, V> {
+/// Rows of one kind by key, each key with an epoch that own writes raise.
+struct EpochCache<K, V> {
     entries: Cache<K, Entry<V>>,
     epochs: Vec<Mutex<u64>>,
     hasher: RandomState,
@@ -105,12 +105,12 @@ struct Entry<V> {
 
 /// What held when a reading began.
 #[derive(Clone, Copy)]
-struct Note {
+struct ReadToken {
     epoch: u64,
     foreign: u64,
 }
 
-impl<K, V> Shelf<K, V>
+impl<K, V> EpochCache<K, V>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Send + Sync + 'static,
@@ -137,22 +137,22 @@ where
         if let Some(row) = self.get(key, foreign) {
             return Ok(Some(row));
         }
-        let note = self.note(key, foreign);
+        let token = self.begin_read(key, foreign);
         let Some(row) = read()?.map(Arc::new) else { return Ok(None) };
-        self.put(key, note, Arc::clone(&row));
+        self.put(key, token, Arc::clone(&row));
         Ok(Some(row))
     }
 
-    fn note(&self, key: &K, foreign: u64) -> Note {
-        Note { epoch: *self.epoch(key), foreign }
+    fn begin_read(&self, key: &K, foreign: u64) -> ReadToken {
+        ReadToken { epoch: *self.epoch(key), foreign }
     }
 
-    /// Puts what was read after `note`, unless it may be older than the truth.
-    fn put(&self, key: &K, note: Note, row: Arc<V>) {
+    /// Puts what was read after `token`, unless it may be older than the truth.
+    fn put(&self, key: &K, token: ReadToken, row: Arc<V>) {
         // Held until the row is in: between the comparison and the insertion nobody may forget the key.
         let epoch = self.epoch(key);
-        if *epoch == note.epoch {
-            self.entries.insert(key.clone(), Entry { row, foreign: note.foreign });
+        if *epoch == token.epoch {
+            self.entries.insert(key.clone(), Entry { row, foreign: token.foreign });
         }
     }
 

@@ -4,11 +4,14 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::count;
 use super::fault::one_row;
+use super::tx::SqliteTx;
 use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
 use crate::domain::{
     Challenge, ChallengeId, ChallengeState, Mode, NewChallenge, PhoneNumber, SessionId, Timestamp,
 };
+use crate::storage::StoreResult;
+use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 
 macro_rules! columns {
     () => {
@@ -34,11 +37,11 @@ pub(super) const SENDING: &str = concat!(
 const BEFORE: &str =
     concat!("SELECT ", columns!(), " FROM challenges WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
 
-const OVER: &str =
+const AGES: &str =
     "SELECT id, state, created_at, expires_at FROM challenges WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 /// A challenge as far as it matters whether its time is over: number, state, made, expires.
-pub(super) type Age = (ChallengeId, ChallengeState, Timestamp, Timestamp);
+type Age = (ChallengeId, ChallengeState, Timestamp, Timestamp);
 
 /// The number that AUTOINCREMENT will give: the hash of the code holds it, so it is needed before the row is there.
 const NEXT_ID: &str = "SELECT 1 + max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'challenges'), 0), \
@@ -47,44 +50,93 @@ const NEXT_ID: &str = "SELECT 1 + max(ifnull((SELECT seq FROM sqlite_sequence WH
 const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
      expires_at, spend_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
+/// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that
+/// a slice stays a slice; messages go with their challenge.
+const PURGE: &str = "DELETE FROM challenges WHERE id IN (SELECT id FROM (SELECT id, created_at FROM challenges \
+     ORDER BY id LIMIT ?2) WHERE created_at < ?1)";
+
+const DELETE: &str = "DELETE FROM challenges WHERE id = ?1";
+
+const DELETE_OF_PHONE: &str = "DELETE FROM challenges WHERE phone = ?1";
+
 const UPDATE: &str = "UPDATE challenges SET state = ?2, attempts = ?3, used_at = ?4, session_id = ?5, \
      idempotency = ?6 WHERE id = ?1";
 
-pub(super) fn by_id(conn: &Connection, id: ChallengeId) -> rusqlite::Result<Option<Challenge>> {
-    conn.prepare_cached(BY_ID)?.query_row([id], challenge).optional()
+impl ReadChallenges for SqliteTx<'_> {
+    fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>> {
+        let of = params![phone, mode, count(limit)];
+        self.run(|conn| conn.prepare_cached(NEWEST)?.query_map(of, challenge)?.collect())
+    }
+
+    fn latest_challenge(&self) -> StoreResult<Option<ChallengeId>> {
+        self.run(|conn| conn.query_row("SELECT max(id) FROM challenges", [], |row| row.get(0)))
+    }
+
+    fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>> {
+        self.run(|conn| conn.prepare_cached(BY_ID)?.query_row([id], challenge).optional())
+    }
+
+    fn sending_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>> {
+        let of = params![before, count(limit)];
+        self.run(|conn| conn.prepare_cached(SENDING)?.query_map(of, challenge)?.collect())
+    }
+
+    fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>> {
+        let of = params![before, count(rows)];
+        self.run(|conn| conn.prepare_cached(BEFORE)?.query_map(of, challenge)?.collect())
+    }
 }
 
-pub(super) fn latest(conn: &Connection) -> rusqlite::Result<Option<ChallengeId>> {
-    conn.query_row("SELECT max(id) FROM challenges", [], |row| row.get(0))
+impl WriteChallenges for SqliteTx<'_> {
+    fn insert_challenge(
+        &mut self,
+        challenge: NewChallenge,
+        hash: &dyn Fn(ChallengeId) -> CodeHash,
+    ) -> StoreResult<Challenge> {
+        self.run(|conn| insert(conn, challenge, hash))
+    }
+
+    fn update_challenge(&mut self, challenge: &Challenge) -> StoreResult<()> {
+        self.run(|conn| update(conn, challenge))
+    }
+
+    fn delete_challenges_of(&mut self, phone: &PhoneNumber) -> StoreResult<usize> {
+        self.run(|conn| conn.prepare_cached(DELETE_OF_PHONE)?.execute([phone]))
+    }
+
+    fn purge_codes(
+        &mut self,
+        before: Timestamp,
+        now: Timestamp,
+        after: ChallengeId,
+        rows: usize,
+    ) -> StoreResult<(usize, Option<ChallengeId>)> {
+        self.run(|conn| {
+            let page = ages(conn, after, count(rows))?;
+            let next = (page.len() == rows).then(|| page.last().map(|row| row.0)).flatten();
+            let mut deleted = 0;
+            for (id, state, created_at, expires_at) in page {
+                let over = matches!(state, ChallengeState::Used | ChallengeState::Void) || expires_at <= now;
+                if over && created_at < before {
+                    deleted += conn.prepare_cached(DELETE)?.execute([id])?;
+                }
+            }
+            Ok((deleted, next))
+        })
+    }
 }
 
-pub(super) fn newest(
-    conn: &Connection,
-    mode: Mode,
-    phone: &PhoneNumber,
-    limit: usize,
-) -> rusqlite::Result<Vec<Challenge>> {
-    conn.prepare_cached(NEWEST)?.query_map(params![phone, mode, count(limit)], challenge)?.collect()
+/// Deletes at most `limit` of those that were created before `before`, the oldest; gives how many.
+pub(super) fn purge(conn: &Connection, before: Timestamp, limit: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached(PURGE)?.execute(params![before, limit])
 }
 
-pub(super) fn before(conn: &Connection, before: ChallengeId, rows: i64) -> rusqlite::Result<Vec<Challenge>> {
-    conn.prepare_cached(BEFORE)?.query_map(params![before, rows], challenge)?.collect()
-}
-
-pub(super) fn over(conn: &Connection, after: ChallengeId, rows: i64) -> rusqlite::Result<Vec<Age>> {
+fn ages(conn: &Connection, after: ChallengeId, rows: i64) -> rusqlite::Result<Vec<Age>> {
     let age = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-    conn.prepare_cached(OVER)?.query_map(params![after, rows], age)?.collect()
+    conn.prepare_cached(AGES)?.query_map(params![after, rows], age)?.collect()
 }
 
-pub(super) fn sending_before(
-    conn: &Connection,
-    before: Timestamp,
-    limit: usize,
-) -> rusqlite::Result<Vec<Challenge>> {
-    conn.prepare_cached(SENDING)?.query_map(params![before, count(limit)], challenge)?.collect()
-}
-
-pub(super) fn insert(
+fn insert(
     conn: &Connection,
     new: NewChallenge,
     hash: &dyn Fn(ChallengeId) -> CodeHash,
@@ -117,7 +169,7 @@ pub(super) fn insert(
     Ok(challenge)
 }
 
-pub(super) fn update(conn: &Connection, challenge: &Challenge) -> rusqlite::Result<()> {
+fn update(conn: &Connection, challenge: &Challenge) -> rusqlite::Result<()> {
     let used = challenge.used.as_ref();
     let changed = conn.prepare_cached(UPDATE)?.execute(params![
         challenge.id,

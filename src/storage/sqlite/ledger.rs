@@ -1,10 +1,14 @@
 //! Rows of `spends` and `refusals`: the ledger of quotas.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{audit, columns};
+use super::audit;
+use super::columns::count;
+use super::tx::SqliteTx;
 use crate::domain::quota::Quota;
 use crate::domain::{SpendId, Timestamp};
+use crate::storage::StoreResult;
+use crate::storage::ledger::{ReadLedger, Spend, WriteLedger};
 
 pub(super) const SPENT_SINCE: &str =
     "SELECT at FROM spends WHERE subject = ?1 AND quota = ?2 AND at > ?3 ORDER BY at";
@@ -13,7 +17,19 @@ const SPEND: &str = "INSERT INTO spends (quota, subject, at) VALUES (?1, ?2, ?3)
 
 const UNSPEND: &str = "DELETE FROM spends WHERE id = ?1";
 
-pub(super) const PULL_BACK: &str = "UPDATE spends SET at = ?3 WHERE subject = ?1 AND quota = ?2 AND at > ?3";
+pub(super) const CLAMP: &str = "UPDATE spends SET at = ?3 WHERE subject = ?1 AND quota = ?2 AND at > ?3";
+
+/// The units of one quota: those of another are kept longer.
+pub(super) const PURGE: &str = "DELETE FROM spends WHERE id IN \
+     (SELECT id FROM spends WHERE quota = ?1 AND at <= ?2 ORDER BY at LIMIT ?3)";
+
+const AFTER: &str = "SELECT id, quota, subject, at FROM spends WHERE id > ?1 ORDER BY id LIMIT ?2";
+
+const RESET: &str = "DELETE FROM spends WHERE subject = ?1";
+
+const RESET_REFUSALS: &str = "DELETE FROM refusals WHERE subject = ?1";
+
+const UNTOLD: &str = "SELECT ifnull(sum(count - 1), 0) FROM refusals WHERE first >= ?1";
 
 const WINDOW: &str = "SELECT until, count FROM refusals WHERE subject = ?1 AND quota = ?2";
 
@@ -27,40 +43,61 @@ pub(super) const CLOSED_WINDOWS: &str =
 
 const CLOSE_WINDOW: &str = "DELETE FROM refusals WHERE subject = ?1 AND quota = ?2";
 
-pub(super) fn spent_since(
-    conn: &Connection,
-    quota: Quota,
-    subject: &str,
-    since: Timestamp,
-) -> rusqlite::Result<Vec<Timestamp>> {
-    conn.prepare_cached(SPENT_SINCE)?.query_map(params![subject, quota, since], |row| row.get(0))?.collect()
+impl ReadLedger for SqliteTx<'_> {
+    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>> {
+        let of = params![subject, quota, since];
+        self.run(|conn| conn.prepare_cached(SPENT_SINCE)?.query_map(of, |row| row.get(0))?.collect())
+    }
+
+    fn spends_after(&self, after: SpendId, rows: usize) -> StoreResult<Vec<Spend>> {
+        self.run(|conn| conn.prepare_cached(AFTER)?.query_map(params![after, count(rows)], spend)?.collect())
+    }
+
+    fn untold_refusals(&self, since: Timestamp) -> StoreResult<u64> {
+        let untold: i64 =
+            self.run(|conn| conn.prepare_cached(UNTOLD)?.query_row([since], |row| row.get(0)))?;
+        Ok(u64::try_from(untold).unwrap_or_default())
+    }
 }
 
-pub(super) fn spend(
-    conn: &Connection,
-    quota: Quota,
-    subject: &str,
-    at: Timestamp,
-) -> rusqlite::Result<SpendId> {
-    conn.prepare_cached(SPEND)?.insert(params![quota, subject, at]).map(SpendId)
-}
+impl WriteLedger for SqliteTx<'_> {
+    fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId> {
+        let values = params![quota, subject, at];
+        self.run(|conn| conn.prepare_cached(SPEND)?.insert(values)).map(SpendId)
+    }
 
-/// A unit that upkeep has already dropped needs no giving back.
-pub(super) fn unspend(conn: &Connection, spend: SpendId) -> rusqlite::Result<()> {
-    conn.prepare_cached(UNSPEND)?.execute([spend]).map(drop)
-}
+    fn unspend(&mut self, spend: SpendId) -> StoreResult<()> {
+        self.run(|conn| conn.prepare_cached(UNSPEND)?.execute([spend]).map(drop))
+    }
 
-pub(super) fn pull_back(
-    conn: &Connection,
-    quota: Quota,
-    subject: &str,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    conn.prepare_cached(PULL_BACK)?.execute(params![subject, quota, now]).map(drop)
+    fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()> {
+        let of = params![subject, quota, now];
+        self.run(|conn| conn.prepare_cached(CLAMP)?.execute(of).map(drop))
+    }
+
+    fn count_refusals(
+        &mut self,
+        quota: Quota,
+        subject: &str,
+        at: Timestamp,
+        until: Timestamp,
+        refusals: u64,
+    ) -> StoreResult<bool> {
+        let refusals = i64::try_from(refusals).unwrap_or(i64::MAX);
+        self.run(|conn| count_refusals(conn, quota, subject, (at, until), refusals))
+    }
+
+    fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)> {
+        self.run(|conn| {
+            let units = conn.prepare_cached(RESET)?.execute([subject])?;
+            let windows = conn.prepare_cached(RESET_REFUSALS)?.execute([subject])?;
+            Ok((units, windows))
+        })
+    }
 }
 
 /// A refusal, or several that memory counted: true if they are the first of their window.
-pub(super) fn count_refusals(
+fn count_refusals(
     conn: &Connection,
     quota: Quota,
     subject: &str,
@@ -83,11 +120,21 @@ pub(super) fn count_refusals(
     Ok(true)
 }
 
+/// Deletes at most `limit` units of a quota that were spent at `before` or earlier; gives how many.
+pub(super) fn purge(
+    conn: &Connection,
+    quota: Quota,
+    before: Timestamp,
+    limit: i64,
+) -> rusqlite::Result<usize> {
+    conn.prepare_cached(PURGE)?.execute(params![quota, before, limit])
+}
+
 /// Tells of at most `limit` windows that have closed and forgets them; gives how many there were.
 pub(super) fn close_windows(conn: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
     let closed: Vec<(String, Quota, i64)> = conn
         .prepare_cached(CLOSED_WINDOWS)?
-        .query_map(params![now, columns::count(limit)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .query_map(params![now, count(limit)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let mut close = conn.prepare_cached(CLOSE_WINDOW)?;
     for (subject, quota, count) in &closed {
@@ -106,4 +153,8 @@ fn summarise(
     count: i64,
 ) -> rusqlite::Result<()> {
     if count > 1 { audit::append_refusals(conn, at, quota, subject, count) } else { Ok(()) }
+}
+
+fn spend(row: &Row<'_>) -> rusqlite::Result<Spend> {
+    Ok(Spend { id: row.get(0)?, quota: row.get(1)?, subject: row.get(2)?, at: row.get(3)? })
 }

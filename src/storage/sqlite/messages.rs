@@ -1,10 +1,14 @@
-//! Rows of `messages`.
+//! Rows of `messages`, and of `unsent`: codes that found no sender, counted by the minute.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::columns::count;
 use super::fault::one_row;
-use crate::domain::message::{Message, MessageState};
+use super::tx::SqliteTx;
+use crate::domain::message::{Message, MessageState, Unsent, UnsentCount};
 use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
+use crate::storage::StoreResult;
+use crate::storage::messages::{ReadMessages, WriteMessages};
 
 macro_rules! columns {
     () => {
@@ -29,52 +33,77 @@ const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments
 const UPDATE: &str = "UPDATE messages SET sid = ?2, state = ?3, error_code = ?4, segments = ?5, \
      updated_at = ?6 WHERE id = ?1";
 
-pub(super) fn by_id(conn: &Connection, id: MessageId) -> rusqlite::Result<Option<Message>> {
-    conn.prepare_cached(BY_ID)?.query_row([id], message).optional()
+const MINUTE: i64 = 60_000;
+
+const COUNT_UNSENT: &str = "INSERT INTO unsent (minute, why, count) VALUES (?1, ?2, 1) \
+     ON CONFLICT (minute, why) DO UPDATE SET count = count + 1 RETURNING count";
+
+const UNSENT_SINCE: &str = "SELECT minute, why, count FROM unsent WHERE minute >= ?1 ORDER BY minute, why";
+
+const PURGE_UNSENT: &str = "DELETE FROM unsent WHERE minute < ?1";
+
+impl ReadMessages for SqliteTx<'_> {
+    fn message_by_sid(&self, sid: &str) -> StoreResult<Option<Message>> {
+        self.run(|conn| conn.prepare_cached(BY_SID)?.query_row([sid], message).optional())
+    }
+
+    fn message(&self, id: MessageId) -> StoreResult<Option<Message>> {
+        self.run(|conn| conn.prepare_cached(BY_ID)?.query_row([id], message).optional())
+    }
+
+    fn messages_of(&self, challenge: ChallengeId) -> StoreResult<Vec<Message>> {
+        self.run(|conn| conn.prepare_cached(BY_CHALLENGE)?.query_map([challenge], message)?.collect())
+    }
+
+    fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>> {
+        let with_use = |row: &Row<'_>| Ok((message(row)?, row.get(9)?));
+        let of = params![before, count(rows)];
+        self.run(|conn| conn.prepare_cached(BEFORE)?.query_map(of, with_use)?.collect())
+    }
+
+    /// Those of the minute of `since` and of all after it.
+    fn unsent_since(&self, since: Timestamp) -> StoreResult<Vec<UnsentCount>> {
+        let of = [minute(since)];
+        self.run(|conn| conn.prepare_cached(UNSENT_SINCE)?.query_map(of, unsent)?.collect())
+    }
 }
 
-pub(super) fn by_sid(conn: &Connection, sid: &str) -> rusqlite::Result<Option<Message>> {
-    conn.prepare_cached(BY_SID)?.query_row([sid], message).optional()
+impl WriteMessages for SqliteTx<'_> {
+    fn insert_message(
+        &mut self,
+        challenge: ChallengeId,
+        to: &PhoneNumber,
+        segments: u32,
+        at: Timestamp,
+    ) -> StoreResult<MessageId> {
+        let values = params![challenge, to, MessageState::Intended, segments, at];
+        self.run(|conn| conn.prepare_cached(INSERT)?.insert(values)).map(MessageId)
+    }
+
+    fn update_message(&mut self, message: &Message) -> StoreResult<()> {
+        let values = params![
+            message.id,
+            message.sid,
+            message.state,
+            message.error_code,
+            message.segments,
+            message.updated_at
+        ];
+        self.run(|conn| one_row(conn.prepare_cached(UPDATE)?.execute(values)?))
+    }
+
+    fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> StoreResult<bool> {
+        let of = params![minute(at), why];
+        let counted: i64 =
+            self.run(|conn| conn.prepare_cached(COUNT_UNSENT)?.query_row(of, |row| row.get(0)))?;
+        Ok(counted == 1)
+    }
 }
 
-/// The oldest first.
-pub(super) fn by_challenge(conn: &Connection, challenge: ChallengeId) -> rusqlite::Result<Vec<Message>> {
-    conn.prepare_cached(BY_CHALLENGE)?.query_map([challenge], message)?.collect()
-}
-
-/// The newest first, each with whether its code was used.
-pub(super) fn before(
-    conn: &Connection,
-    before: MessageId,
-    rows: i64,
-) -> rusqlite::Result<Vec<(Message, bool)>> {
-    let told = |row: &Row<'_>| Ok((message(row)?, row.get(9)?));
-    conn.prepare_cached(BEFORE)?.query_map(params![before, rows], told)?.collect()
-}
-
-pub(super) fn insert(
-    conn: &Connection,
-    challenge: ChallengeId,
-    to: &PhoneNumber,
-    segments: u32,
-    at: Timestamp,
-) -> rusqlite::Result<MessageId> {
-    let state = MessageState::Intended;
-    let id = conn.prepare_cached(INSERT)?.insert(params![challenge, to, state, segments, at])?;
-    Ok(MessageId(id))
-}
-
-/// The segments too: the provider may count them otherwise than the template did.
-pub(super) fn update(conn: &Connection, message: &Message) -> rusqlite::Result<()> {
-    let changed = conn.prepare_cached(UPDATE)?.execute(params![
-        message.id,
-        message.sid,
-        message.state,
-        message.error_code,
-        message.segments,
-        message.updated_at
-    ])?;
-    one_row(changed)
+/// Deletes the counts of codes without a sender from before `before`. They are two rows a minute at most, so that one
+/// slice takes all of them.
+pub(super) fn purge_unsent(conn: &Connection, before: Timestamp) -> rusqlite::Result<()> {
+    conn.prepare_cached(PURGE_UNSENT)?.execute([minute(before)]).map(drop)
 }
 
 fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
@@ -89,4 +118,17 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         created_at: row.get(7)?,
         updated_at: row.get(8)?,
     })
+}
+
+fn unsent(row: &Row<'_>) -> rusqlite::Result<UnsentCount> {
+    let count: i64 = row.get(2)?;
+    Ok(UnsentCount {
+        minute: Timestamp::from_millis(row.get::<_, i64>(0)? * MINUTE),
+        why: row.get(1)?,
+        count: u64::try_from(count).unwrap_or_default(),
+    })
+}
+
+fn minute(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(MINUTE)
 }

@@ -14,7 +14,7 @@ use super::lock;
 use super::migrate::{self, Migration};
 use super::open_error::{OpenError, file_error, sqlite_error};
 use super::users;
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, UserId};
 use crate::files::{self, Owner, PRIVATE};
 
 /// The whole current schema.
@@ -274,9 +274,9 @@ fn create(conn: &Connection) -> rusqlite::Result<Header> {
 
 /// Reads a row of every table: damage to the heart of the file shows here, at the start.
 fn touch_tables(conn: &Connection) -> rusqlite::Result<()> {
-    let tables = ["users", "challenges", "sessions", "rotations", "spends", "refusals", "messages", "audit"];
-    for table in tables {
-        conn.prepare(&format!("SELECT * FROM {table} LIMIT 1"))?.exists([])?;
+    let mut names = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+    for name in names.query_map([], |row| row.get::<_, String>(0))? {
+        conn.prepare(&format!("SELECT * FROM \"{}\" LIMIT 1", name?))?.exists([])?;
     }
     Ok(())
 }
@@ -289,10 +289,7 @@ fn start_ids_at(conn: &Connection, options: &OpenOptions) -> rusqlite::Result<()
         return Ok(());
     }
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    let sql = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'users'";
-    if transaction.execute(sql, [before])? == 0 {
-        transaction.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('users', ?1)", [before])?;
-    }
+    users::raise_ids(&transaction, UserId(before))?;
     transaction.commit()
 }
 

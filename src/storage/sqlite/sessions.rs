@@ -2,8 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::columns::count;
 use super::fault::one_row;
+use super::tx::SqliteTx;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
+use crate::storage::StoreResult;
+use crate::storage::sessions::{ReadSessions, WriteSessions};
 
 macro_rules! columns {
     () => {
@@ -28,6 +32,9 @@ const ROTATED_AT: &str = "SELECT rotated_at FROM rotations WHERE session_id = ?1
 const NOTE_ROTATION: &str = "INSERT INTO rotations (session_id, generation, rotated_at) VALUES (?1, ?2, ?3)";
 
 const FORGET_ROTATIONS: &str = "DELETE FROM rotations WHERE session_id = ?1 AND rotated_at < ?2";
+
+pub(super) const PURGE_ROTATIONS: &str = "DELETE FROM rotations WHERE (session_id, generation) IN \
+     (SELECT session_id, generation FROM rotations WHERE rotated_at < ?1 LIMIT ?2)";
 
 const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \
      refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip, \
@@ -56,48 +63,68 @@ const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?
      ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14, shared_key_until = ?15, \
      repeated_elsewhere = ?16, replays_told_at = ?17, replays_untold = ?18 WHERE id = ?1";
 
+impl ReadSessions for SqliteTx<'_> {
+    fn session(&self, id: &SessionId) -> StoreResult<Option<Session>> {
+        self.run(|conn| by_id(conn, id))
+    }
+
+    fn live_sessions(&self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>> {
+        self.run(|conn| conn.prepare_cached(LIVE)?.query_map(params![user, now], session)?.collect())
+    }
+
+    fn count_live_sessions(&self, now: Timestamp) -> StoreResult<u64> {
+        let counted: i64 =
+            self.run(|conn| conn.prepare_cached(COUNT_LIVE)?.query_row([now], |row| row.get(0)))?;
+        Ok(u64::try_from(counted).unwrap_or_default())
+    }
+
+    fn rotated_at(&self, session: &SessionId, generation: u32) -> StoreResult<Option<Timestamp>> {
+        let of = params![session, generation];
+        self.run(|conn| conn.prepare_cached(ROTATED_AT)?.query_row(of, |row| row.get(0)).optional())
+    }
+
+    fn sessions_after(&self, after: Option<&SessionId>, rows: usize) -> StoreResult<Vec<Session>> {
+        let of = params![after.map_or("", SessionId::as_str), count(rows)];
+        self.run(|conn| conn.prepare_cached(AFTER)?.query_map(of, session)?.collect())
+    }
+}
+
+impl WriteSessions for SqliteTx<'_> {
+    fn insert_session(&mut self, session: &Session) -> StoreResult<()> {
+        self.run(|conn| write(conn, INSERT, session))
+    }
+
+    fn update_session(&mut self, session: &Session) -> StoreResult<()> {
+        self.touched().sessions.push(session.id.clone());
+        self.run(|conn| write(conn, UPDATE, session))
+    }
+
+    fn note_rotation(
+        &mut self,
+        session: &SessionId,
+        generation: u32,
+        at: Timestamp,
+        forget: Timestamp,
+    ) -> StoreResult<()> {
+        self.run(|conn| {
+            conn.prepare_cached(FORGET_ROTATIONS)?.execute(params![session, forget])?;
+            one_row(conn.prepare_cached(NOTE_ROTATION)?.execute(params![session, generation, at])?)
+        })
+    }
+}
+
 pub(super) fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Option<Session>> {
     conn.prepare_cached(BY_ID)?.query_row([id], session).optional()
 }
 
-pub(super) fn live(conn: &Connection, user: UserId, now: Timestamp) -> rusqlite::Result<Vec<Session>> {
-    conn.prepare_cached(LIVE)?.query_map(params![user, now], session)?.collect()
+/// Deletes at most `limit` sessions that were over before `before`; gives their ids.
+pub(super) fn purge(conn: &Connection, before: Timestamp, limit: i64) -> rusqlite::Result<Vec<SessionId>> {
+    conn.prepare_cached(PURGE)?.query_map(params![before, limit], |row| row.get(0))?.collect()
 }
 
-pub(super) fn after(conn: &Connection, after: &str, rows: i64) -> rusqlite::Result<Vec<Session>> {
-    conn.prepare_cached(AFTER)?.query_map(params![after, rows], session)?.collect()
-}
-
-pub(super) fn count_live(conn: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
-    let count: i64 = conn.prepare_cached(COUNT_LIVE)?.query_row([now], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or_default())
-}
-
-pub(super) fn rotated_at(
-    conn: &Connection,
-    id: &SessionId,
-    generation: u32,
-) -> rusqlite::Result<Option<Timestamp>> {
-    conn.prepare_cached(ROTATED_AT)?.query_row(params![id, generation], |row| row.get(0)).optional()
-}
-
-pub(super) fn note_rotation(
-    conn: &Connection,
-    id: &SessionId,
-    generation: u32,
-    at: Timestamp,
-    forget: Timestamp,
-) -> rusqlite::Result<()> {
-    conn.prepare_cached(FORGET_ROTATIONS)?.execute(params![id, forget])?;
-    one_row(conn.prepare_cached(NOTE_ROTATION)?.execute(params![id, generation, at])?)
-}
-
-pub(super) fn insert(conn: &Connection, session: &Session) -> rusqlite::Result<()> {
-    write(conn, INSERT, session)
-}
-
-pub(super) fn update(conn: &Connection, session: &Session) -> rusqlite::Result<()> {
-    write(conn, UPDATE, session)
+/// Deletes at most `limit` rotations from before `before`; gives how many.
+pub(super) fn purge_rotations(conn: &Connection, before: Timestamp, limit: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached(PURGE_ROTATIONS)?.execute(params![before, limit])
 }
 
 fn write(conn: &Connection, sql: &str, session: &Session) -> rusqlite::Result<()> {

@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::tx::SqliteTx;
 use crate::domain::{CodeHash, PhoneNumber, TestNumber, Timestamp};
+use crate::storage::StoreResult;
+use crate::storage::test_numbers::{ReadTestNumbers, WriteTestNumbers};
 
 const BY_PHONE: &str =
     "SELECT phone, key_number, code_hmac, until, source FROM test_numbers WHERE phone = ?1";
@@ -12,26 +15,35 @@ const ALL: &str = "SELECT phone, key_number, code_hmac, until, source FROM test_
 const KEEP: &str = "INSERT OR REPLACE INTO test_numbers (phone, key_number, code_hmac, until, source) \
      VALUES (?1, ?2, ?3, ?4, ?5)";
 
-pub(super) fn by_phone(conn: &Connection, phone: &PhoneNumber) -> rusqlite::Result<Option<TestNumber>> {
-    conn.prepare_cached(BY_PHONE)?.query_row([phone], test_number).optional()
+const FORGET: &str = "DELETE FROM test_numbers WHERE phone = ?1";
+
+const PURGE: &str = "DELETE FROM test_numbers WHERE until < ?1";
+
+impl ReadTestNumbers for SqliteTx<'_> {
+    fn test_number(&self, phone: &PhoneNumber) -> StoreResult<Option<TestNumber>> {
+        self.run(|conn| conn.prepare_cached(BY_PHONE)?.query_row([phone], test_number).optional())
+    }
+
+    fn test_numbers(&self) -> StoreResult<Vec<TestNumber>> {
+        self.run(|conn| conn.prepare_cached(ALL)?.query_map([], test_number)?.collect())
+    }
 }
 
-pub(super) fn all(conn: &Connection) -> rusqlite::Result<Vec<TestNumber>> {
-    conn.prepare_cached(ALL)?.query_map([], test_number)?.collect()
-}
+impl WriteTestNumbers for SqliteTx<'_> {
+    fn keep_test_number(&mut self, number: &TestNumber) -> StoreResult<()> {
+        let TestNumber { phone, hash, until, source } = number;
+        let values = params![phone, hash.key, hash.tag, until, source];
+        self.run(|conn| conn.prepare_cached(KEEP)?.execute(values).map(drop))
+    }
 
-pub(super) fn keep(conn: &Connection, number: &TestNumber) -> rusqlite::Result<()> {
-    let TestNumber { phone, hash, until, source } = number;
-    conn.prepare_cached(KEEP)?.execute(params![phone, hash.key, hash.tag, until, source]).map(drop)
-}
-
-pub(super) fn forget(conn: &Connection, phone: &PhoneNumber) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM test_numbers WHERE phone = ?1")?.execute([phone]).map(drop)
+    fn forget_test_number(&mut self, phone: &PhoneNumber) -> StoreResult<()> {
+        self.run(|conn| conn.prepare_cached(FORGET)?.execute([phone]).map(drop))
+    }
 }
 
 /// Deletes those that ended before `before`.
 pub(super) fn purge(conn: &Connection, before: Timestamp) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM test_numbers WHERE until < ?1")?.execute([before]).map(drop)
+    conn.prepare_cached(PURGE)?.execute([before]).map(drop)
 }
 
 fn test_number(row: &Row<'_>) -> rusqlite::Result<TestNumber> {

@@ -1,8 +1,11 @@
 //! Rows of `token_names`.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
+use super::tx::SqliteTx;
 use crate::domain::{NameClaim, Timestamp};
+use crate::storage::StoreResult;
+use crate::storage::token_names::{ReadTokenNames, WriteTokenNames};
 
 const READ: &str = "SELECT name, since FROM token_names WHERE claim = ?1";
 
@@ -10,20 +13,26 @@ const WRITE: &str = "INSERT OR REPLACE INTO token_names (claim, name, since) VAL
 
 const FORGET: &str = "DELETE FROM token_names WHERE claim = ?1";
 
-pub(super) fn read(conn: &Connection, claim: NameClaim) -> rusqlite::Result<Option<(String, Timestamp)>> {
-    let named = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    conn.prepare_cached(READ)?.query_row([claim.as_str()], named).optional()
+impl ReadTokenNames for SqliteTx<'_> {
+    fn token_name(&self, claim: NameClaim) -> StoreResult<Option<(String, Timestamp)>> {
+        let named = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        self.run(|conn| conn.prepare_cached(READ)?.query_row([claim.as_str()], named).optional())
+    }
 }
 
-pub(super) fn write(
-    conn: &Connection,
-    claim: NameClaim,
-    name: Option<&str>,
-    since: Timestamp,
-) -> rusqlite::Result<()> {
-    let written = match name {
-        Some(name) => conn.prepare_cached(WRITE)?.execute(params![claim.as_str(), name, since]),
-        None => conn.prepare_cached(FORGET)?.execute([claim.as_str()]),
-    };
-    written.map(drop)
+impl WriteTokenNames for SqliteTx<'_> {
+    fn store_token_name(
+        &mut self,
+        claim: NameClaim,
+        name: Option<&str>,
+        since: Timestamp,
+    ) -> StoreResult<()> {
+        self.run(|conn| {
+            let written = match name {
+                Some(name) => conn.prepare_cached(WRITE)?.execute(params![claim.as_str(), name, since]),
+                None => conn.prepare_cached(FORGET)?.execute([claim.as_str()]),
+            };
+            written.map(drop)
+        })
+    }
 }

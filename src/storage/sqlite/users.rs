@@ -2,9 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::columns::count;
 use super::fault::one_row;
+use super::tx::SqliteTx;
 use crate::domain::user::username_for;
-use crate::domain::{PhoneNumber, Timestamp, User, UserId};
+use crate::domain::{PhoneNumber, SessionId, Timestamp, User, UserId};
+use crate::storage::StoreResult;
+use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
 
 macro_rules! columns {
     () => {
@@ -27,22 +31,87 @@ const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUE
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
      phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9 WHERE id = ?1";
 
+const IMPORT: &str = "INSERT INTO users (id, username, phone, role, is_active, phone_verified, joined_at, \
+     imported_at, foreign_tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1 IS NOT NULL) \
+     ON CONFLICT DO NOTHING RETURNING id";
+
+const SESSIONS: &str = "SELECT id FROM sessions WHERE user_id = ?1";
+
+/// Sessions and exchanges go with the row.
+const DELETE: &str = "DELETE FROM users WHERE id = ?1";
+
+/// Nobody who was imported: another system knows the person by that id. Nobody who could still log in with a code on its
+/// way, or is logged in; and nobody whom the operator shut out, for the number would come back as a new user.
+pub(super) const UNVERIFIED: &str = "DELETE FROM users WHERE id IN (SELECT id FROM users \
+     WHERE phone_verified = 0 AND is_active = 1 AND imported_at IS NULL AND joined_at < ?1 \
+     AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id) \
+     AND NOT EXISTS (SELECT 1 FROM challenges WHERE challenges.phone = users.phone \
+         AND state IN ('sending', 'live', 'unknown') AND expires_at > ?2) \
+     LIMIT ?3) RETURNING id";
+
+const RAISE: &str = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'users'";
+
+const BEGIN_IDS: &str = "INSERT INTO sqlite_sequence (name, seq) VALUES ('users', ?1)";
+
 const LAST_ID: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'users' AND seq > 0";
+
+impl ReadUsers for SqliteTx<'_> {
+    fn user(&self, id: UserId) -> StoreResult<Option<User>> {
+        self.run(|conn| by_id(conn, id))
+    }
+
+    fn user_by_phone(&self, phone: &PhoneNumber) -> StoreResult<Option<User>> {
+        self.run(|conn| conn.prepare_cached(BY_PHONE)?.query_row([phone], user).optional())
+    }
+
+    fn user_by_username(&self, username: &str) -> StoreResult<Option<User>> {
+        self.run(|conn| conn.prepare_cached(BY_USERNAME)?.query_row([username], user).optional())
+    }
+
+    fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
+        self.run(|conn| conn.prepare_cached(AFTER)?.query_map(params![after, count(rows)], user)?.collect())
+    }
+
+    fn last_user_id(&self) -> StoreResult<Option<UserId>> {
+        self.run(last_id)
+    }
+}
+
+impl WriteUsers for SqliteTx<'_> {
+    fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> StoreResult<User> {
+        self.run(|conn| insert(conn, phone, role, joined_at))
+    }
+
+    fn update_user(&mut self, user: &User) -> StoreResult<()> {
+        self.touched().users.push(user.id);
+        self.run(|conn| update(conn, user))
+    }
+
+    fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {
+        let ImportedUser { id, username, phone, role, is_active, phone_verified, joined_at } = user;
+        let derived = username.is_none().then(|| username_for(phone));
+        let username = username.as_ref().or(derived.as_ref());
+        let values = params![id, username, phone, role, is_active, phone_verified, joined_at, at];
+        self.run(|conn| conn.prepare_cached(IMPORT)?.query_row(values, |row| row.get(0)).optional())
+    }
+
+    fn raise_user_ids(&mut self, id: UserId) -> StoreResult<()> {
+        self.run(|conn| raise_ids(conn, id))
+    }
+
+    fn delete_user(&mut self, id: UserId) -> StoreResult<Option<usize>> {
+        let sessions: Vec<SessionId> =
+            self.run(|conn| conn.prepare_cached(SESSIONS)?.query_map([id], |row| row.get(0))?.collect())?;
+        let ended = sessions.len();
+        self.touched().users.push(id);
+        self.touched().sessions.extend(sessions);
+        let deleted = self.run(|conn| conn.prepare_cached(DELETE)?.execute([id]))?;
+        Ok((deleted == 1).then_some(ended))
+    }
+}
 
 pub(super) fn by_id(conn: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
     conn.prepare_cached(BY_ID)?.query_row([id], user).optional()
-}
-
-pub(super) fn by_phone(conn: &Connection, phone: &PhoneNumber) -> rusqlite::Result<Option<User>> {
-    conn.prepare_cached(BY_PHONE)?.query_row([phone], user).optional()
-}
-
-pub(super) fn by_username(conn: &Connection, username: &str) -> rusqlite::Result<Option<User>> {
-    conn.prepare_cached(BY_USERNAME)?.query_row([username], user).optional()
-}
-
-pub(super) fn after(conn: &Connection, after: UserId, rows: i64) -> rusqlite::Result<Vec<User>> {
-    conn.prepare_cached(AFTER)?.query_map(params![after, rows], user)?.collect()
 }
 
 /// The highest id that was ever given, or kept from being given.
@@ -50,8 +119,27 @@ pub(super) fn last_id(conn: &Connection) -> rusqlite::Result<Option<UserId>> {
     conn.prepare_cached(LAST_ID)?.query_row([], |row| row.get(0)).optional()
 }
 
+/// Raises the number from which AUTOINCREMENT counts; it never goes back.
+pub(super) fn raise_ids(conn: &Connection, id: UserId) -> rusqlite::Result<()> {
+    if conn.prepare_cached(RAISE)?.execute([id])? == 0 {
+        conn.prepare_cached(BEGIN_IDS)?.execute([id])?;
+    }
+    Ok(())
+}
+
+/// Deletes at most `limit` users who joined before `before` and never verified; gives their ids.
+pub(super) fn purge_unverified(
+    conn: &Connection,
+    before: Timestamp,
+    now: Timestamp,
+    limit: i64,
+) -> rusqlite::Result<Vec<UserId>> {
+    let mut purge = conn.prepare_cached(UNVERIFIED)?;
+    purge.query_map(params![before, now, limit], |row| row.get(0))?.collect()
+}
+
 /// The name of a new user is its phone's; one that an import or a change of phone took gets a number.
-pub(super) fn insert(
+fn insert(
     conn: &Connection,
     phone: &PhoneNumber,
     role: &str,
@@ -81,7 +169,7 @@ pub(super) fn insert(
     }
 }
 
-pub(super) fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
+fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
     let User {
         id,
         username,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::domain::user::username_for;
 use crate::domain::{Timestamp, User};
-use crate::storage::operator::ImportedUser;
+use crate::storage::users::ImportedUser;
 use crate::storage::{StoreResult, View};
 
 /// What the lines before have taken, so that a file cannot contradict itself.
@@ -93,7 +93,7 @@ fn meet_one(view: &dyn View, user: &ImportedUser, now: Timestamp) -> StoreResult
         return Ok(Met::Taken("id belongs to a user already"));
     }
     let username = user.username.clone().unwrap_or_else(|| username_for(&user.phone));
-    Ok(match view.operator().user_by_username(&username)? {
+    Ok(match view.user_by_username(&username)? {
         Some(_) => Met::Taken("username belongs to a user already"),
         None => Met::Nobody,
     })

@@ -5,11 +5,11 @@ use std::thread;
 use super::*;
 use proptest::prelude::*;
 
-/// One key of a shelf, what the database holds, and readers at any point of their reading.
+/// One key of a cache, what the database holds, and readers at any point of their reading.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A reader notes.
-    Note { reader: usize, key: u8 },
+    /// A reader begins.
+    Begin { reader: usize, key: u8 },
     /// The same reader reads the database as it is now.
     Read { reader: usize },
     /// The same reader puts what it read.
@@ -25,7 +25,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let (reader, key) = (0usize..3, 0u8..2);
     prop_oneof![
-        (reader.clone(), key.clone()).prop_map(|(reader, key)| Step::Note { reader, key }),
+        (reader.clone(), key.clone()).prop_map(|(reader, key)| Step::Begin { reader, key }),
         reader.clone().prop_map(|reader| Step::Read { reader }),
         reader.prop_map(|reader| Step::Put { reader }),
         key.clone().prop_map(|key| Step::Commit { key }),
@@ -37,25 +37,25 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn s17_no_interleaving_serves_what_is_older_than_acknowledged(steps in prop::collection::vec(step(), 0..80)) {
-        let shelf: Shelf<u8, u32> = Shelf::new(10);
+        let cache: EpochCache<u8, u32> = EpochCache::new(10);
         let (mut truth, mut acknowledged, mut foreign) = ([0u32; 2], [0u32; 2], 0);
-        let mut readers: [Option<(u8, Note, Option<u32>)>; 3] = [None; 3];
+        let mut readers: [Option<(u8, ReadToken, Option<u32>)>; 3] = [None; 3];
         for step in steps {
             match step {
-                Step::Note { reader, key } => readers[reader] = Some((key, shelf.note(&key, foreign), None)),
+                Step::Begin { reader, key } => readers[reader] = Some((key, cache.begin_read(&key, foreign), None)),
                 Step::Read { reader } => {
                     if let Some((key, _, seen @ None)) = &mut readers[reader] {
                         *seen = Some(truth[usize::from(*key)]);
                     }
                 }
                 Step::Put { reader } => {
-                    if let Some((key, note, Some(seen))) = readers[reader].take() {
-                        shelf.put(&key, note, Arc::new(seen));
+                    if let Some((key, token, Some(seen))) = readers[reader].take() {
+                        cache.put(&key, token, Arc::new(seen));
                     }
                 }
                 Step::Commit { key } => truth[usize::from(key)] += 1,
                 Step::Acknowledge { key } => {
-                    shelf.forget(&key);
+                    cache.forget(&key);
                     acknowledged[usize::from(key)] = truth[usize::from(key)];
                 }
                 Step::Foreign { key } => {
@@ -65,7 +65,7 @@ proptest! {
                 }
             }
             for key in 0..2u8 {
-                if let Some(row) = shelf.get(&key, foreign) {
+                if let Some(row) = cache.get(&key, foreign) {
                     prop_assert!(*row >= acknowledged[usize::from(key)]);
                 }
             }
@@ -75,18 +75,18 @@ proptest! {
 
 #[test]
 fn s17_threads_never_see_what_is_older_than_acknowledged() {
-    let shelf: Arc<Shelf<u8, u64>> = Arc::new(Shelf::new(10));
+    let cache: Arc<EpochCache<u8, u64>> = Arc::new(EpochCache::new(10));
     let (truth, acknowledged) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let done = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..3)
         .map(|_| {
-            let (shelf, truth) = (Arc::clone(&shelf), Arc::clone(&truth));
+            let (cache, truth) = (Arc::clone(&cache), Arc::clone(&truth));
             let (acknowledged, done) = (Arc::clone(&acknowledged), Arc::clone(&done));
             thread::spawn(move || {
                 while !done.load(Ordering::SeqCst) {
                     let least = acknowledged.load(Ordering::SeqCst);
                     let read = || Ok::<_, Infallible>(Some(truth.load(Ordering::SeqCst)));
-                    let row = shelf.get_or_read(&1, || 0, read).unwrap().unwrap();
+                    let row = cache.get_or_read(&1, || 0, read).unwrap().unwrap();
                     assert!(*row >= least, "{row} after {least}");
                 }
             })
@@ -94,7 +94,7 @@ fn s17_threads_never_see_what_is_older_than_acknowledged() {
         .collect();
     for version in 1..20_000 {
         truth.store(version, Ordering::SeqCst);
-        shelf.forget(&1);
+        cache.forget(&1);
         acknowledged.store(version, Ordering::SeqCst);
     }
     done.store(true, Ordering::SeqCst);
@@ -104,12 +104,12 @@ fn s17_threads_never_see_what_is_older_than_acknowledged() {
 }
 
 #[test]
-fn that_there_is_none_is_not_remembered() {
-    let shelf: Shelf<u8, u32> = Shelf::new(10);
-    let none = shelf.get_or_read(&1, || 0, || Ok::<_, Infallible>(None)).unwrap();
+fn misses_are_not_cached() {
+    let cache: EpochCache<u8, u32> = EpochCache::new(10);
+    let none = cache.get_or_read(&1, || 0, || Ok::<_, Infallible>(None)).unwrap();
     assert_eq!(none, None);
-    let some = shelf.get_or_read(&1, || 0, || Ok::<_, Infallible>(Some(5))).unwrap();
+    let some = cache.get_or_read(&1, || 0, || Ok::<_, Infallible>(Some(5))).unwrap();
     assert_eq!(some.as_deref(), Some(&5));
-    let kept = shelf.get_or_read(&1, || 0, || panic!("read twice") as Result<_, Infallible>).unwrap();
+    let kept = cache.get_or_read(&1, || 0, || panic!("read twice") as Result<_, Infallible>).unwrap();
     assert_eq!(kept.as_deref(), Some(&5));
 }

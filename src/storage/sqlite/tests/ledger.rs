@@ -2,9 +2,8 @@ use super::*;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::message::Unsent;
 use crate::domain::quota::{DAY, Endpoint, Quota};
-use crate::storage::operator::OperatorView as _;
+use crate::storage::PurgeHorizon;
 use crate::storage::sqlite::tx::SqliteTx;
-use crate::storage::{PurgeHorizon, View as _};
 
 const IP: Quota = Quota::Ip(Endpoint::Request);
 const USER: Quota = Quota::User(Mode::Production);
@@ -29,14 +28,14 @@ fn details(conn: &Connection) -> Vec<(Option<String>, Option<String>, Option<Str
 fn s19_spends_are_kept_by_subject_and_quota_and_given_back() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let late = tx.spend(IP, "203.0.113.7", after(50)).unwrap();
     tx.spend(IP, "203.0.113.7", after(10)).unwrap();
     tx.spend(USER, "203.0.113.7", after(20)).unwrap();
     tx.spend(IP, "203.0.113.8", after(20)).unwrap();
     assert_eq!(tx.spends(IP, "203.0.113.7", START).unwrap(), [after(10), after(50)]);
     assert_eq!(tx.spends(IP, "203.0.113.7", after(10)).unwrap(), [after(50)], "since means after");
-    tx.pull_spends_back(IP, "203.0.113.7", after(30)).unwrap();
+    tx.clamp_future_spends(IP, "203.0.113.7", after(30)).unwrap();
     assert_eq!(tx.spends(IP, "203.0.113.7", START).unwrap(), [after(10), after(30)]);
     tx.unspend(late).unwrap();
     tx.unspend(late).unwrap();
@@ -49,7 +48,7 @@ fn s19_spends_are_kept_by_subject_and_quota_and_given_back() {
 fn s35_the_first_refusal_of_a_window_is_told_and_the_rest_are_summed_up() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let mut refuse =
         |quota, subject: &str, at, until, n| tx.count_refusals(quota, subject, at, until, n).unwrap();
     assert!(refuse(IP, "203.0.113.7", after(0), after(60), 1));
@@ -77,29 +76,29 @@ fn s35_the_first_refusal_of_a_window_is_told_and_the_rest_are_summed_up() {
 fn codes_that_found_no_sender_are_counted_by_the_minute_and_kept_like_messages() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let mut count = |why, at| tx.count_unsent(why, at).unwrap();
     assert!(count(Unsent::BreakerOpen, after(0)));
     assert!(!count(Unsent::BreakerOpen, after(59)));
     assert!(count(Unsent::Overloaded, after(59)));
     assert!(count(Unsent::BreakerOpen, after(60)));
-    let counted = |tx: &SqliteTx<'_>, since| {
+    let counted = |tx: &dyn Tx, since| {
         let minutes = tx.unsent_since(since).unwrap();
         minutes.into_iter().map(|of| (of.minute, of.why, of.count)).collect::<Vec<_>>()
     };
     let first = [(after(0), Unsent::BreakerOpen, 2), (after(0), Unsent::Overloaded, 1)];
     let second = (after(60), Unsent::BreakerOpen, 1);
-    assert_eq!(counted(&tx, after(30)), [first[0], first[1], second], "a minute is told as a whole");
-    assert_eq!(counted(&tx, after(60)), [second]);
+    assert_eq!(counted(tx, after(30)), [first[0], first[1], second], "a minute is told as a whole");
+    assert_eq!(counted(tx, after(60)), [second]);
     while tx.purge(&PurgeHorizon { audit: START, ..horizon(after(60)) }, 10).unwrap() {}
-    assert_eq!(counted(&tx, START), [second]);
+    assert_eq!(counted(tx, START), [second]);
 }
 
 #[test]
 fn s35_the_trail_is_append_only_save_for_retention_and_erasure() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let actor = Actor::system(START).with_phone(&phone(1), [7; 16]);
     tx.audit(actor.did(AuditEvent::LoginSuccess).user(UserId(3)).detail("as told")).unwrap();
     tx.audit(Actor { at: after(100), ..actor }.did(AuditEvent::LoginFail)).unwrap();
@@ -123,7 +122,7 @@ fn s35_the_trail_is_append_only_save_for_retention_and_erasure() {
 fn purging_takes_slices_and_only_what_is_old() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     for seconds in 0..10 {
         tx.spend(IP, "203.0.113.7", after(seconds)).unwrap();
         let new = NewChallenge { created_at: after(seconds), ..new_challenge(Mode::Production, 1) };
@@ -142,7 +141,7 @@ fn purging_takes_slices_and_only_what_is_old() {
 fn a_spend_is_kept_as_long_as_its_own_quota_looks_back_whatever_lies_before_it() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     for seconds in 0..10 {
         tx.spend(Quota::Failures(Mode::Production), phone(1).as_str(), after(seconds)).unwrap();
     }
@@ -160,7 +159,8 @@ fn a_spend_is_kept_as_long_as_its_own_quota_looks_back_whatever_lies_before_it()
 fn sessions_go_when_they_are_over_and_users_who_never_verified_when_nothing_is_left_of_them() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let mut open = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut open;
     let mut joined = |number| tx.insert_user(&phone(number), "retailer", START).unwrap();
     let (gone, logged_in, waiting, verified) = (joined(1), joined(2), joined(3), joined(4));
     tx.update_user(&crate::domain::User { phone_verified: true, ..verified.clone() }).unwrap();
@@ -183,7 +183,7 @@ fn sessions_go_when_they_are_over_and_users_who_never_verified_when_nothing_is_l
     assert_eq!(tx.user(logged_in.id).unwrap(), None);
     assert_eq!(tx.user(waiting.id).unwrap(), None);
     assert!(tx.user(verified.id).unwrap().is_some());
-    let touched = tx.into_touched();
+    let touched = open.into_touched();
     assert!([gone.id, logged_in.id, waiting.id].iter().all(|id| touched.users.contains(id)));
     assert_eq!(touched.sessions.len(), 2);
 }
@@ -192,7 +192,7 @@ fn sessions_go_when_they_are_over_and_users_who_never_verified_when_nothing_is_l
 fn an_exchanged_token_is_remembered_until_it_has_expired_whatever_became_of_its_session() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let user = tx.insert_user(&phone(1), "retailer", START).unwrap();
     tx.update_user(&crate::domain::User { phone_verified: true, ..user.clone() }).unwrap();
     let open = session(1, user.id);
@@ -219,7 +219,7 @@ fn an_exchanged_token_is_remembered_until_it_has_expired_whatever_became_of_its_
 fn a_deactivated_user_who_never_verified_stays_or_the_number_could_come_back_as_new() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let [shut_out, forgotten] = [1, 2].map(|n| tx.insert_user(&phone(n), "retailer", START).unwrap());
     tx.update_user(&crate::domain::User { is_active: false, ..shut_out.clone() }).unwrap();
     while tx.purge(&horizon(after(10)), 2).unwrap() {}

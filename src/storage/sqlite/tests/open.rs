@@ -1,10 +1,19 @@
 use super::*;
 use crate::files::beside;
 use crate::storage::sqlite::tests::{Bed, START, after, phone};
-use crate::storage::sqlite::users;
+use crate::storage::sqlite::tx::SqliteTx;
+use crate::storage::users::WriteUsers as _;
 
 fn refusal(options: &OpenOptions) -> OpenError {
     open(options).map(drop).unwrap_err()
+}
+
+/// Writes a user and gives the id.
+fn joined(conn: &Connection, number: u32) -> i64 {
+    conn.execute_batch("BEGIN").unwrap();
+    let user = SqliteTx::new(conn).insert_user(&phone(number), "retailer", START).unwrap();
+    conn.execute_batch("COMMIT").unwrap();
+    user.id.0
 }
 
 fn mode(path: &Path) -> u32 {
@@ -151,7 +160,7 @@ fn ids_start_where_they_should_and_are_never_reused() {
     let join = |first, number| {
         let options = OpenOptions { first_user_id: first, ..bed.options() };
         let (conn, _) = open(&options).unwrap();
-        let id = users::insert(&conn, &phone(number), "retailer", START).unwrap().id.0;
+        let id = joined(&conn, number);
         conn.execute_batch("DELETE FROM users").unwrap();
         id
     };
@@ -168,7 +177,7 @@ fn a_database_that_has_had_users_goes_on_counting_unless_it_is_told_otherwise() 
     let default = |first_user_id| OpenOptions { first_user_id, raise_user_ids: false, ..bed.options() };
     let join = |options: &OpenOptions, number| {
         let (conn, _) = open(options).unwrap();
-        users::insert(&conn, &phone(number), "retailer", START).unwrap().id.0
+        joined(&conn, number)
     };
     assert_eq!(join(&default(5000), 1), 5000, "nobody was there");
     assert_eq!(join(&default(9000), 2), 5001);

@@ -1,9 +1,8 @@
 use rusqlite::StatementStatus;
 
 use super::*;
-use crate::storage::View as _;
 use crate::storage::sqlite::tx::SqliteTx;
-use crate::storage::sqlite::{challenges, ledger, messages, sessions, upkeep, users};
+use crate::storage::sqlite::{challenges, exchanges, ledger, messages, sessions, users};
 
 /// How `SQLite` would go about a statement, a step a line.
 fn plan(conn: &Connection, sql: &str) -> String {
@@ -29,16 +28,16 @@ fn every_frequent_query_goes_by_an_index() {
             ledger::SPENT_SINCE,
             "SEARCH spends USING COVERING INDEX spends_subject (subject=? AND quota=? AND at>?)",
         ),
-        (ledger::PULL_BACK, "SEARCH spends USING INDEX spends_subject (subject=? AND quota=? AND at>?)"),
+        (ledger::CLAMP, "SEARCH spends USING INDEX spends_subject (subject=? AND quota=? AND at>?)"),
         (ledger::CLOSED_WINDOWS, "SEARCH refusals USING INDEX refusals_until (until<?)"),
         (messages::BY_SID, "SEARCH messages USING INDEX messages_sid (sid=?)"),
         (sessions::BY_ID, "SEARCH sessions USING PRIMARY KEY (id=?)"),
-        (upkeep::SPENDS, "SEARCH spends USING COVERING INDEX spends_at (quota=? AND at<?)"),
+        (ledger::PURGE, "SEARCH spends USING COVERING INDEX spends_at (quota=? AND at<?)"),
         (sessions::COUNT_LIVE, "SEARCH sessions USING COVERING INDEX sessions_over (<expr>>?)"),
         (sessions::PURGE, "SEARCH sessions USING COVERING INDEX sessions_over (<expr><?)"),
-        (upkeep::ROTATIONS, "SEARCH rotations USING COVERING INDEX rotations_at (rotated_at<?)"),
-        (upkeep::EXCHANGES, "SEARCH exchanges USING COVERING INDEX exchanges_over (expires_at<?)"),
-        (upkeep::UNVERIFIED, "SEARCH users USING INDEX users_unverified (joined_at<?)"),
+        (sessions::PURGE_ROTATIONS, "SEARCH rotations USING COVERING INDEX rotations_at (rotated_at<?)"),
+        (exchanges::PURGE, "SEARCH exchanges USING COVERING INDEX exchanges_over (expires_at<?)"),
+        (users::UNVERIFIED, "SEARCH users USING INDEX users_unverified (joined_at<?)"),
     ] {
         let plan = plan(&conn, sql);
         assert!(plan.contains(index), "{sql}\n{plan}");
@@ -50,7 +49,7 @@ fn every_frequent_query_goes_by_an_index() {
 fn a_statement_is_planned_once() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let tx = SqliteTx::new(&conn);
+    let tx: &dyn Tx = &SqliteTx::new(&conn);
     for number in 0..10 {
         tx.challenges(Mode::Production, &phone(number), 2).unwrap();
     }

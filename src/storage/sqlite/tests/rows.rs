@@ -4,15 +4,15 @@ use crate::domain::clock::StoredClock;
 use crate::domain::message::MessageState;
 use crate::domain::session::{EndReason, Repetition};
 use crate::domain::{Challenge, ChallengeId, ChallengeState, Exchange, NameClaim, SpendId};
-use crate::storage::operator::ImportedUser;
+use crate::storage::StoreError;
 use crate::storage::sqlite::tx::SqliteTx;
-use crate::storage::{StoreError, View as _};
+use crate::storage::users::ImportedUser;
 
 #[test]
 fn users_are_read_as_they_were_written() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let new = tx.insert_user(&phone(1), "retailer", START).unwrap();
     assert_eq!(new.username, "user_15550000001");
     assert!(new.is_active && !new.phone_verified);
@@ -34,7 +34,7 @@ fn users_are_read_as_they_were_written() {
 fn the_clock_is_one_row_that_is_replaced() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     assert_eq!(tx.clock().unwrap(), None);
     let first = StoredClock { wall: after(9), retention: START, quiet: std::time::Duration::from_millis(7) };
     tx.store_clock(&first).unwrap();
@@ -48,7 +48,7 @@ fn the_clock_is_one_row_that_is_replaced() {
 fn a_name_that_is_taken_gets_a_number_and_a_phone_has_one_user() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     for (number, name) in [(7, "user_15550000001"), (8, "user_15550000001_2")] {
         let user = tx.insert_user(&phone(number), "retailer", START).unwrap();
         tx.update_user(&crate::domain::User { username: name.into(), ..user }).unwrap();
@@ -61,7 +61,7 @@ fn a_name_that_is_taken_gets_a_number_and_a_phone_has_one_user() {
 fn challenges_are_read_as_they_were_written_newest_first() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let hash = |id: ChallengeId| CodeHash { key: u32::MAX, tag: id.0.to_be_bytes().to_vec() };
     let mut issue = |mode, number| tx.insert_challenge(new_challenge(mode, number), &hash).unwrap().id;
     let first = issue(Mode::Production, 1);
@@ -87,7 +87,7 @@ fn challenges_are_read_as_they_were_written_newest_first() {
 fn what_is_still_sending_is_found_oldest_first() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     for seconds in [30, 10, 20, 40] {
         let new = NewChallenge {
             created_at: after(seconds),
@@ -109,7 +109,7 @@ fn what_is_still_sending_is_found_oldest_first() {
 fn sessions_are_read_as_they_were_written() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let user = tx.insert_user(&phone(1), "retailer", START).unwrap().id;
     let open = session(1, user);
     tx.insert_session(&open).unwrap();
@@ -130,7 +130,7 @@ fn sessions_are_read_as_they_were_written() {
 fn exchanges_are_read_as_they_were_written_once_and_go_with_their_user() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let user = tx.insert_user(&phone(1), "retailer", START).unwrap().id;
     let exchange = Exchange {
         jti: "a".repeat(32),
@@ -147,7 +147,7 @@ fn exchanges_are_read_as_they_were_written_once_and_go_with_their_user() {
         assert_eq!(tx.insert_exchange(written), Err(StoreError::Broken), "a token is exchanged once");
     }
     assert_eq!(tx.exchange("c").unwrap(), None);
-    tx.operator_mut().delete_user(user).unwrap();
+    tx.delete_user(user).unwrap();
     assert_eq!(tx.exchange(&exchange.jti).unwrap(), None);
 }
 
@@ -155,7 +155,7 @@ fn exchanges_are_read_as_they_were_written_once_and_go_with_their_user() {
 fn names_of_tokens_are_read_as_they_were_written_and_forgotten_where_there_is_none() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let [issuer, audience] = NameClaim::ALL;
     assert_eq!(tx.token_name(issuer).unwrap(), None);
     tx.store_token_name(issuer, Some("one"), after(1)).unwrap();
@@ -170,7 +170,7 @@ fn names_of_tokens_are_read_as_they_were_written_and_forgotten_where_there_is_no
 fn only_an_import_that_brings_the_id_makes_foreign_tokens_good() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let mut import = |id, number| {
         let user = ImportedUser {
             id,
@@ -181,7 +181,7 @@ fn only_an_import_that_brings_the_id_makes_foreign_tokens_good() {
             phone_verified: true,
             joined_at: START,
         };
-        tx.operator_mut().import_user(&user, START).unwrap().unwrap()
+        tx.import_user(&user, START).unwrap().unwrap()
     };
     let (theirs, ours) = (import(Some(UserId(57)), 1), import(None, 2));
     assert!(tx.user(theirs).unwrap().unwrap().has_foreign_tokens);
@@ -193,7 +193,7 @@ fn only_an_import_that_brings_the_id_makes_foreign_tokens_good() {
 fn messages_are_read_as_they_were_written() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let hash = |_| some_hash();
     let challenge = tx.insert_challenge(new_challenge(Mode::Production, 1), &hash).unwrap().id;
     let id = tx.insert_message(challenge, &phone(1), 2, START).unwrap();
@@ -215,7 +215,7 @@ fn messages_are_read_as_they_were_written() {
 fn a_row_that_is_not_there_cannot_be_updated() {
     let bed = Bed::new();
     let conn = bed.transaction();
-    let mut tx = SqliteTx::new(&conn);
+    let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let user = tx.insert_user(&phone(1), "retailer", START).unwrap();
     assert_eq!(tx.update_session(&session(1, user.id)), Err(StoreError::Broken));
     assert_eq!(tx.update_user(&crate::domain::User { id: UserId(99), ..user }), Err(StoreError::Broken));
@@ -227,7 +227,7 @@ fn an_impossible_row_is_broken_and_tells_nothing_of_itself() {
     let conn = bed.transaction();
     conn.execute_batch("INSERT INTO users (username, phone, role, joined_at) VALUES ('x', 'secret', 'r', 0)")
         .unwrap();
-    let tx = SqliteTx::new(&conn);
+    let tx: &dyn Tx = &SqliteTx::new(&conn);
     assert_eq!(tx.user(UserId(1)), Err(StoreError::Broken));
     let error = crate::storage::sqlite::users::by_id(&conn, UserId(1)).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("secret"), "{error}");

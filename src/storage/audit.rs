@@ -1,0 +1,57 @@
+//! What is asked of the audit trail.
+
+use super::error::StoreResult;
+use crate::domain::audit::{AuditEvent, AuditRecord};
+use crate::domain::{Timestamp, UserId};
+
+/// A line of the audit trail, read back.
+#[derive(Clone, Debug)]
+pub struct AuditLine {
+    /// Ascending in the order of writing.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: AuditEvent,
+    /// `production` or `testing`, where that means something.
+    pub mode: Option<String>,
+    /// Whom it concerns.
+    pub user: Option<UserId>,
+    /// The masked phone.
+    pub phone: Option<String>,
+    /// From where.
+    pub ip: Option<String>,
+    /// Which session.
+    pub session: Option<String>,
+    /// The request that did it.
+    pub request_id: Option<String>,
+    /// More, in a few words.
+    pub detail: Option<String>,
+}
+
+/// Which lines of the audit trail; each is found by an index.
+#[derive(Clone, Debug)]
+pub enum AuditOf {
+    /// All.
+    Everybody,
+    /// Those about a user.
+    User(UserId),
+    /// Those about a phone, by its keyed hash.
+    Phone([u8; 16]),
+}
+
+/// Reads the audit trail.
+pub trait ReadAudit {
+    /// Lines with ids below `before`, the newest first, at most `rows`.
+    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
+    /// Lines with ids above `after`, the oldest first, at most `rows`.
+    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
+}
+
+/// Writes the audit trail.
+pub trait WriteAudit: ReadAudit {
+    /// Appends a line.
+    fn audit(&mut self, record: AuditRecord) -> StoreResult<()>;
+    /// Takes the phone out of the lines of `user` and of those under `hashes`; gives how many lines those were.
+    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize>;
+}

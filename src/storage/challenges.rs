@@ -1,0 +1,42 @@
+//! What is asked of the challenges.
+
+use super::error::StoreResult;
+use crate::domain::code::CodeHash;
+use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, Timestamp};
+
+/// Reads challenges.
+pub trait ReadChallenges {
+    /// The newest challenges of a phone in a mode, newest first, at most `limit`.
+    fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>>;
+    /// The number of the latest challenge of all.
+    fn latest_challenge(&self) -> StoreResult<Option<ChallengeId>>;
+    /// One challenge.
+    fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>>;
+    /// Challenges still *sending* that were created before `before`, oldest first, at most `limit`.
+    fn sending_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>>;
+    /// Challenges with ids below `before`, the newest first, at most `rows`.
+    fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>>;
+}
+
+/// Writes challenges.
+pub trait WriteChallenges: ReadChallenges {
+    /// Writes a challenge as *sending*; `hash` gets its number and gives the hash of its code.
+    fn insert_challenge(
+        &mut self,
+        challenge: NewChallenge,
+        hash: &dyn Fn(ChallengeId) -> CodeHash,
+    ) -> StoreResult<Challenge>;
+    /// Replaces state, attempts and use.
+    fn update_challenge(&mut self, challenge: &Challenge) -> StoreResult<()>;
+    /// Deletes all challenges of a phone with their messages; gives how many challenges those were.
+    fn delete_challenges_of(&mut self, phone: &PhoneNumber) -> StoreResult<usize>;
+    /// Deletes codes made before `before` that cannot be given any more at `now`, and their messages; looks at `rows`
+    /// after `after` at most. Gives how many were deleted, and where to go on.
+    fn purge_codes(
+        &mut self,
+        before: Timestamp,
+        now: Timestamp,
+        after: ChallengeId,
+        rows: usize,
+    ) -> StoreResult<(usize, Option<ChallengeId>)>;
+}

@@ -1,0 +1,16 @@
+//! What is asked of the exchanges: foreign refresh tokens that were exchanged or logged out.
+
+use super::error::StoreResult;
+use crate::domain::Exchange;
+
+/// Reads exchanges.
+pub trait ReadExchanges {
+    /// What became of the foreign refresh token of this name, until it has expired.
+    fn exchange(&self, jti: &str) -> StoreResult<Option<Exchange>>;
+}
+
+/// Writes exchanges.
+pub trait WriteExchanges: ReadExchanges {
+    /// Writes what became of a foreign refresh token, once.
+    fn insert_exchange(&mut self, exchange: &Exchange) -> StoreResult<()>;
+}

@@ -1,0 +1,50 @@
+//! What is asked of the ledger: units spent of quotas, and refusals counted.
+
+use super::error::StoreResult;
+use crate::domain::quota::Quota;
+use crate::domain::{SpendId, Timestamp};
+
+/// A unit in the ledger.
+#[derive(Clone, Debug)]
+pub struct Spend {
+    /// Ascending in the order of spending.
+    pub id: SpendId,
+    /// Of which quota.
+    pub quota: Quota,
+    /// By whom: an address or a phone.
+    pub subject: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Reads the ledger.
+pub trait ReadLedger {
+    /// When the units of `quota` that `subject` spent after `since` were spent, oldest first; instants in the future
+    /// included.
+    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>>;
+    /// Units of all subjects, in the order of spending, at most `rows`.
+    fn spends_after(&self, after: SpendId, rows: usize) -> StoreResult<Vec<Spend>>;
+    /// Refusals since `since` that are counted, but not yet told by a line of the audit trail.
+    fn untold_refusals(&self, since: Timestamp) -> StoreResult<u64>;
+}
+
+/// Writes the ledger.
+pub trait WriteLedger: ReadLedger {
+    /// Spends a unit now.
+    fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId>;
+    /// Gives a unit back; one that is gone already needs no giving back.
+    fn unspend(&mut self, spend: SpendId) -> StoreResult<()>;
+    /// Moves units of a subject that lie after `now` (a clock stepped back across a restart) to `now`.
+    fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()>;
+    /// Counts `refusals` of a key; true for the first of its window, which the caller then audits.
+    fn count_refusals(
+        &mut self,
+        quota: Quota,
+        subject: &str,
+        at: Timestamp,
+        until: Timestamp,
+        refusals: u64,
+    ) -> StoreResult<bool>;
+    /// Deletes what a subject has spent and was refused; gives how many units and windows of refusals those were.
+    fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)>;
+}

@@ -1,0 +1,30 @@
+//! What has to be done now and then: deleting what is no longer needed, and trying whether the disk has room.
+
+use super::error::StoreResult;
+use crate::domain::Timestamp;
+use crate::domain::quota::Quota;
+
+/// Before which instants rows are no longer needed.
+#[derive(Clone, Copy, Debug)]
+pub struct PurgeHorizon {
+    /// Which windows of refusals have closed, and which codes have expired.
+    pub now: Timestamp,
+    /// Spends, each quota's by its own window.
+    pub spends: [(Quota, Timestamp); Quota::ALL.len()],
+    /// Challenges and their messages, and test numbers that ended.
+    pub challenges: Timestamp,
+    /// Sessions that ended or expired, and foreign refresh tokens that were exchanged and have expired.
+    pub sessions: Timestamp,
+    /// Audit rows.
+    pub audit: Timestamp,
+    /// Users who never verified.
+    pub unverified: Timestamp,
+}
+
+/// Deletes and tries.
+pub trait Maintenance {
+    /// Deletes one slice (at most `rows` rows of each kind) of what is no longer needed; true if there is more.
+    fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> StoreResult<bool>;
+    /// Writes more than a page holds and deletes it again: fails where the disk is full.
+    fn probe_writable(&mut self) -> StoreResult<()>;
+}

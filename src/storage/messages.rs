@@ -1,0 +1,36 @@
+//! What is asked of the text messages, and of the codes that found no sender.
+
+use super::error::StoreResult;
+use crate::domain::message::{Message, Unsent, UnsentCount};
+use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
+
+/// Reads messages.
+pub trait ReadMessages {
+    /// The message that the provider calls `sid`.
+    fn message_by_sid(&self, sid: &str) -> StoreResult<Option<Message>>;
+    /// The message with this id.
+    fn message(&self, id: MessageId) -> StoreResult<Option<Message>>;
+    /// The messages that carry a challenge's code, the oldest first.
+    fn messages_of(&self, challenge: ChallengeId) -> StoreResult<Vec<Message>>;
+    /// Messages with ids below `before`, the newest first, at most `rows`; each with whether its code was used.
+    fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>>;
+    /// How often codes found no sender since `since`, by minute and reason, the oldest first.
+    fn unsent_since(&self, since: Timestamp) -> StoreResult<Vec<UnsentCount>>;
+}
+
+/// Writes messages.
+pub trait WriteMessages: ReadMessages {
+    /// Writes a message as *intended*.
+    fn insert_message(
+        &mut self,
+        challenge: ChallengeId,
+        to: &PhoneNumber,
+        segments: u32,
+        at: Timestamp,
+    ) -> StoreResult<MessageId>;
+    /// Replaces SID, state, error, segments and time of a message: the provider may count segments otherwise than the
+    /// template did.
+    fn update_message(&mut self, message: &Message) -> StoreResult<()>;
+    /// Counts a code that found no sender; true for the first of its minute, which the caller then audits.
+    fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> StoreResult<bool>;
+}

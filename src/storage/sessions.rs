@@ -1,0 +1,34 @@
+//! What is asked of the sessions and their rotations.
+
+use super::error::StoreResult;
+use crate::domain::{Session, SessionId, Timestamp, UserId};
+
+/// Reads sessions.
+pub trait ReadSessions {
+    /// The session with this id, ended or not.
+    fn session(&self, id: &SessionId) -> StoreResult<Option<Session>>;
+    /// The sessions of a user that have not ended and whose refresh token is good at `now`, oldest first.
+    fn live_sessions(&self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
+    /// How many sessions, of all users, have not ended and can still be refreshed at `now`.
+    fn count_live_sessions(&self, now: Timestamp) -> StoreResult<u64>;
+    /// When a generation of a session was rotated away, while that is still known.
+    fn rotated_at(&self, session: &SessionId, generation: u32) -> StoreResult<Option<Timestamp>>;
+    /// Sessions in the order of their ids, ended or not, at most `rows`.
+    fn sessions_after(&self, after: Option<&SessionId>, rows: usize) -> StoreResult<Vec<Session>>;
+}
+
+/// Writes sessions.
+pub trait WriteSessions: ReadSessions {
+    /// Writes a new session.
+    fn insert_session(&mut self, session: &Session) -> StoreResult<()>;
+    /// Replaces the row of `session.id`.
+    fn update_session(&mut self, session: &Session) -> StoreResult<()>;
+    /// Notes that a generation was rotated away, and forgets those of the session that were before `forget`.
+    fn note_rotation(
+        &mut self,
+        session: &SessionId,
+        generation: u32,
+        at: Timestamp,
+        forget: Timestamp,
+    ) -> StoreResult<()>;
+}

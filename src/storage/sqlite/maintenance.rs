@@ -1,0 +1,53 @@
+//! Deleting what is no longer needed, a slice at a time, and trying whether the disk has room.
+
+use super::columns::count;
+use super::tx::SqliteTx;
+use super::{audit, challenges, exchanges, ledger, messages, sessions, test_numbers, users};
+use crate::storage::StoreResult;
+use crate::storage::maintenance::{Maintenance, PurgeHorizon};
+
+/// A row that fits into no page, of a quota that does not exist.
+const PROBE: &str = "INSERT INTO refusals (quota, subject, first, until, count) \
+     VALUES ('', printf('%.*c', 16384, '.'), 0, 0, 0)";
+
+const PROBE_BACK: &str = "DELETE FROM refusals WHERE subject = printf('%.*c', 16384, '.') AND quota = ''";
+
+impl Maintenance for SqliteTx<'_> {
+    fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> StoreResult<bool> {
+        let limit = count(rows);
+        let (more, ended, gone) = self.run(|conn| {
+            let mut more = ledger::close_windows(conn, horizon.now, rows)? == rows;
+            for (quota, before) in horizon.spends {
+                more |= ledger::purge(conn, quota, before, limit)? == rows;
+            }
+            for deleted in [
+                challenges::purge(conn, horizon.challenges, limit)?,
+                audit::purge(conn, horizon.audit, limit)?,
+            ] {
+                // A few among the oldest rows may be younger than their number says (the clock was stepped), so most of a
+                // slice counts as a full one.
+                more |= deleted > 0 && deleted >= rows / 2;
+            }
+            test_numbers::purge(conn, horizon.challenges)?;
+            messages::purge_unsent(conn, horizon.challenges)?;
+            let ended = sessions::purge(conn, horizon.sessions, limit)?;
+            more |= ended.len() == rows;
+            more |= sessions::purge_rotations(conn, horizon.sessions, limit)? == rows;
+            more |= exchanges::purge(conn, horizon.sessions, limit)? == rows;
+            let gone = users::purge_unverified(conn, horizon.unverified, horizon.now, limit)?;
+            more |= gone.len() == rows;
+            Ok((more, ended, gone))
+        })?;
+        self.touched().sessions.extend(ended);
+        self.touched().users.extend(gone);
+        Ok(more)
+    }
+
+    /// Takes a few pages and gives them back: a transaction that writes nothing succeeds on the fullest disk.
+    fn probe_writable(&mut self) -> StoreResult<()> {
+        self.run(|conn| {
+            conn.prepare_cached(PROBE)?.execute([])?;
+            conn.prepare_cached(PROBE_BACK)?.execute([]).map(drop)
+        })
+    }
+}

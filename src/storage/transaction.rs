@@ -1,0 +1,75 @@
+//! What a closure holds: everything that can be read, and everything that can be written.
+
+use super::audit::{ReadAudit, WriteAudit};
+use super::challenges::{ReadChallenges, WriteChallenges};
+use super::clock::{ReadClock, WriteClock};
+use super::exchanges::{ReadExchanges, WriteExchanges};
+use super::ledger::{ReadLedger, WriteLedger};
+use super::maintenance::Maintenance;
+use super::messages::{ReadMessages, WriteMessages};
+use super::sessions::{ReadSessions, WriteSessions};
+use super::test_numbers::{ReadTestNumbers, WriteTestNumbers};
+use super::token_names::{ReadTokenNames, WriteTokenNames};
+use super::users::{ReadUsers, WriteUsers};
+
+/// What can be read.
+pub trait View:
+    ReadUsers
+    + ReadChallenges
+    + ReadSessions
+    + ReadExchanges
+    + ReadLedger
+    + ReadMessages
+    + ReadTestNumbers
+    + ReadTokenNames
+    + ReadClock
+    + ReadAudit
+{
+}
+
+impl<T> View for T where
+    T: ReadUsers
+        + ReadChallenges
+        + ReadSessions
+        + ReadExchanges
+        + ReadLedger
+        + ReadMessages
+        + ReadTestNumbers
+        + ReadTokenNames
+        + ReadClock
+        + ReadAudit
+{
+}
+
+/// What can be written; everything in one closure happens or nothing does.
+pub trait Tx:
+    View
+    + WriteUsers
+    + WriteChallenges
+    + WriteSessions
+    + WriteExchanges
+    + WriteLedger
+    + WriteMessages
+    + WriteTestNumbers
+    + WriteTokenNames
+    + WriteClock
+    + WriteAudit
+    + Maintenance
+{
+}
+
+impl<T> Tx for T where
+    T: View
+        + WriteUsers
+        + WriteChallenges
+        + WriteSessions
+        + WriteExchanges
+        + WriteLedger
+        + WriteMessages
+        + WriteTestNumbers
+        + WriteTokenNames
+        + WriteClock
+        + WriteAudit
+        + Maintenance
+{
+}

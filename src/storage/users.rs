@@ -1,0 +1,52 @@
+//! What is asked of the users.
+
+use super::error::StoreResult;
+use crate::domain::{PhoneNumber, Timestamp, User, UserId};
+
+/// A user as another system had it.
+#[derive(Clone, Debug)]
+pub struct ImportedUser {
+    /// Kept; where there is none, one above the highest is given.
+    pub id: Option<UserId>,
+    /// Unique; derived from the phone where there is none.
+    pub username: Option<String>,
+    /// Unique.
+    pub phone: PhoneNumber,
+    /// One of `users.roles`.
+    pub role: String,
+    /// Whether the user may log in.
+    pub is_active: bool,
+    /// Whether the number was proven there.
+    pub phone_verified: bool,
+    /// When the user joined there.
+    pub joined_at: Timestamp,
+}
+
+/// Reads users.
+pub trait ReadUsers {
+    /// The user with this id.
+    fn user(&self, id: UserId) -> StoreResult<Option<User>>;
+    /// The user with this phone.
+    fn user_by_phone(&self, phone: &PhoneNumber) -> StoreResult<Option<User>>;
+    /// The user with this name.
+    fn user_by_username(&self, username: &str) -> StoreResult<Option<User>>;
+    /// Users in the order of their ids.
+    fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>>;
+    /// The highest id that a user was ever given, or that is kept from being given: new ones are above it.
+    fn last_user_id(&self) -> StoreResult<Option<UserId>>;
+}
+
+/// Writes users.
+pub trait WriteUsers: ReadUsers {
+    /// Writes a new user and gives the id; the name is made unique by a number where it is taken.
+    fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> StoreResult<User>;
+    /// Replaces the row of `user.id`.
+    fn update_user(&mut self, user: &User) -> StoreResult<()>;
+    /// Writes a user as another system had it; `None` if its id, name or phone is taken. Maintenance counts from `at`
+    /// how long it stays unverified.
+    fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>>;
+    /// New users' ids are above `id` from now on.
+    fn raise_user_ids(&mut self, id: UserId) -> StoreResult<()>;
+    /// Deletes a user with its sessions and exchanges; gives how many sessions those were, `None` without such a user.
+    fn delete_user(&mut self, id: UserId) -> StoreResult<Option<usize>>;
+}
