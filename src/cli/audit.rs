@@ -2,7 +2,6 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use super::admin::{AdminContext, PAGE, READING, WRITING};
@@ -12,6 +11,8 @@ use super::{CliError, Global, output, when};
 use crate::domain::audit::AuditEvent;
 use crate::domain::{Timestamp, UserId};
 use crate::storage::audit::{AuditLine, AuditOf};
+
+mod follow;
 
 /// What can be done with the audit trail.
 #[derive(Debug, Subcommand)]
@@ -59,9 +60,6 @@ pub struct ListArgs {
     follow: bool,
 }
 
-/// How often new lines are looked for.
-const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
-
 /// Runs a command.
 ///
 /// # Errors
@@ -87,7 +85,7 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
         for line in &found {
             one(line, output)?;
         }
-        return follow(&admin, &filter, end, output);
+        return follow::follow(&admin, &filter, end, output);
     }
     if output.json {
         let lines: Vec<_> = found.iter().map(document).collect();
@@ -189,40 +187,6 @@ fn following(
     found.sort_by_key(|line| line.id);
     found.truncate(limit);
     Ok(Listed { rows: found, total })
-}
-
-/// Shows lines as they are written, until the reader has gone away or the process is told to stop.
-fn follow(admin: &AdminContext, filter: &Filter, end: i64, output: &mut Output) -> Result<(), CliError> {
-    let mut after = end;
-    while !output.is_gone() {
-        let newest = newest(admin)?;
-        for of in &filter.of {
-            let mut from = after;
-            loop {
-                let of = of.clone();
-                let page = admin.read(move |view| view.audit_after(&of, from, PAGE))?;
-                let page: Vec<_> = page.into_iter().filter(|line| line.id <= newest).collect();
-                let Some(last) = page.last() else { break };
-                from = last.id;
-                for line in page.iter().filter(|line| filter.wants(line)) {
-                    one(line, output)?;
-                }
-            }
-        }
-        after = newest;
-        if wait_or_gone() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Waits for the next look; true if whoever reads standard output has gone away meanwhile.
-fn wait_or_gone() -> bool {
-    let stdout = std::io::stdout();
-    // Without an event to wait for, only an error or a hang-up wakes.
-    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-    matches!(poll(&mut watched, Some(&POLL)), Ok(woken) if woken > 0)
 }
 
 fn one(line: &AuditLine, output: &mut Output) -> Result<(), CliError> {
