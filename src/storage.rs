@@ -86,7 +86,7 @@ impl Store {
     /// Runs `closure` in a transaction and answers after its commit. Once queued it runs even if the caller goes away.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing that the closure wrote remains.
+    /// Any [`StoreError`]; then nothing that the closure wrote remains, except perhaps with [`StoreError::InDoubt`].
     pub async fn write<T, F>(&self, closure: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -94,14 +94,15 @@ impl Store {
     {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.engine.submit(Box::new(Write { closure: Some(closure), outcome: None, reply }))?;
-        let written = answer.await.unwrap_or(Err(StoreError::Unavailable));
-        if matches!(written, Err(StoreError::Unavailable)) {
+        // The writer had the job and died: it may have committed.
+        let written = answer.await.unwrap_or(Err(StoreError::InDoubt));
+        if matches!(written, Err(StoreError::Unavailable | StoreError::InDoubt)) {
             self.failed_writes.fetch_add(1, Ordering::Relaxed);
         }
         written
     }
 
-    /// Grows by one whenever a write finds the database unavailable.
+    /// Grows by one whenever a write finds the database unavailable, or is left in doubt.
     pub fn failed_writes(&self) -> u64 {
         self.failed_writes.load(Ordering::Relaxed)
     }

@@ -10,7 +10,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::rates::{Rate, RateHeaders};
 
 /// After what time a database that failed is worth another try.
-const STORAGE_RETRY: Duration = Duration::from_secs(2);
+const DATABASE_RETRY: Duration = Duration::from_secs(2);
 
 /// How soon a client asks again whose token seems to have expired while the clock is in doubt: most leaps are soon undone.
 const CLOCK_RETRY: Duration = Duration::from_secs(10);
@@ -33,8 +33,8 @@ impl From<AuthError> for ApiError {
                 Self::sms_delivery_failed(opted_out.map(opted_out_sentence), retry_after)
             }
             AuthError::Overloaded(wait) => Self::overloaded(wait),
-            AuthError::Unavailable => Self::unavailable(STORAGE_RETRY),
-            AuthError::ClockInDoubt(left) => Self::unavailable(left.clamp(STORAGE_RETRY, CLOCK_RETRY)),
+            AuthError::Unavailable => Self::unavailable(DATABASE_RETRY),
+            AuthError::ClockInDoubt(left) => Self::unavailable(left.clamp(DATABASE_RETRY, CLOCK_RETRY)),
             AuthError::Internal => ErrorCode::InternalError.into(),
         }
     }

@@ -76,14 +76,15 @@ impl AuthError {
     }
 }
 
-/// After what time a full write queue or an absent database is worth another try.
-const STORAGE_RETRY: Duration = Duration::from_secs(1);
+/// After what time a full write queue is worth another try.
+const QUEUE_RETRY: Duration = Duration::from_secs(1);
 
 impl From<StoreError> for AuthError {
     fn from(fault: StoreError) -> Self {
         match fault {
-            StoreError::Overloaded => Self::Overloaded(STORAGE_RETRY),
-            StoreError::Unavailable => Self::Unavailable,
+            StoreError::Overloaded => Self::Overloaded(QUEUE_RETRY),
+            // What is in doubt is not told as done: an Idempotency-Key and the grace of refresh tokens forgive a repetition.
+            StoreError::Unavailable | StoreError::InDoubt => Self::Unavailable,
             StoreError::Broken => Self::Internal,
         }
     }
