@@ -9,7 +9,7 @@ use super::admin::{AdminContext, PAGE, READING};
 use super::output::Output;
 use super::when::When;
 use super::{CliError, Global, when};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditEvent, RefusalSummary};
 use crate::domain::message::MessageState;
 use crate::domain::{Attempts, MessageId, Timestamp};
 use crate::storage::audit::{AuditLine, AuditOf};
@@ -265,9 +265,8 @@ impl Window {
 
 /// The first refusal of a window has a line of its own; the line that sums the window up counts it again.
 fn refusals(line: &AuditLine) -> u64 {
-    let summed = line.detail.as_deref().and_then(|detail| detail.split_once(" refused "));
-    let count = summed.and_then(|(_, rest)| rest.strip_suffix(" times")?.parse().ok());
-    count.map_or(1, |count: u64| count.saturating_sub(1))
+    let summary = line.detail.as_deref().and_then(RefusalSummary::parse);
+    summary.map_or(1, |summary| summary.count.saturating_sub(1))
 }
 
 /// Between 0 and 1; `None` where there is nothing to divide.

@@ -1,5 +1,8 @@
 //! What the audit trail tells, in the words of the OWASP logging vocabulary where it has one.
 
+use std::fmt;
+
+use crate::domain::quota::Quota;
 use crate::domain::{Mode, PhoneNumber, SessionId, Timestamp, UserId};
 
 macro_rules! events {
@@ -117,6 +120,29 @@ impl LoginFailure {
     }
 }
 
+/// How often a quota refused a key in a window that has closed: the detail of the line that sums the window up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusalSummary {
+    /// Which quota.
+    pub quota: Quota,
+    /// All refusals of the window, the first one included, which has a line of its own.
+    pub count: u64,
+}
+
+impl RefusalSummary {
+    /// Reads the detail of a line back; `None` for one that sums nothing up.
+    pub fn parse(detail: &str) -> Option<Self> {
+        let (quota, count) = detail.strip_suffix(" times")?.split_once(" refused ")?;
+        Some(Self { quota: Quota::parse(quota)?, count: count.parse().ok()? })
+    }
+}
+
+impl fmt::Display for RefusalSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} refused {} times", self.quota.as_str(), self.count)
+    }
+}
+
 impl AuditEvent {
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
@@ -207,5 +233,21 @@ impl AuditRecord {
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_of_refusals_reads_back_and_no_other_detail_does() {
+        for quota in Quota::ALL {
+            let summary = RefusalSummary { quota, count: 17 };
+            assert_eq!(RefusalSummary::parse(&summary.to_string()), Some(summary));
+        }
+        for other in ["ip:request", "nothing refused 3 times", "ip refused many times", "ip refused 3"] {
+            assert_eq!(RefusalSummary::parse(other), None, "{other}");
+        }
     }
 }

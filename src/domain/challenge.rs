@@ -41,6 +41,11 @@ impl ChallengeState {
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Sending | Self::Live | Self::Unknown)
     }
+
+    /// Whether a code in this state, which expires at `expires_at`, cannot be given at `now` or later.
+    pub fn is_over(self, expires_at: Timestamp, now: Timestamp) -> bool {
+        !self.is_open() || expires_at <= now
+    }
 }
 
 /// What is known before a challenge has its number.
@@ -97,7 +102,7 @@ pub struct Challenge {
 impl Challenge {
     /// Whether its code could still be right at `now`, guesses aside.
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        self.state.is_open() && now < self.expires_at
+        !self.state.is_over(self.expires_at, now)
     }
 
     /// Whether it has taken all the wrong guesses that it can.

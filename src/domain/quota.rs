@@ -61,6 +61,14 @@ impl Quota {
         }
     }
 
+    /// In which mode it holds; the quotas of addresses have none.
+    pub const fn mode(self) -> Option<Mode> {
+        match self {
+            Self::Ip(_) | Self::IpShared => None,
+            Self::User(mode) | Self::Failures(mode) | Self::Refunds(mode) => Some(mode),
+        }
+    }
+
     /// Reads a name back.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|quota| quota.as_str() == name)

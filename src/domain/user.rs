@@ -1,5 +1,7 @@
 //! People who log in.
 
+use std::iter;
+
 use crate::domain::{PhoneNumber, Timestamp, UserId};
 
 /// One person, known by one phone number.
@@ -45,4 +47,27 @@ impl User {
 /// The username of a number that has just registered: `user_` and its digits.
 pub fn username_for(phone: &PhoneNumber) -> String {
     format!("user_{}", phone.digits())
+}
+
+/// The usernames that a number may get, in the order in which they are tried: its own, then numbered ones, where an import or a
+/// change of phone took it. There is no last one.
+pub fn usernames_for(phone: &PhoneNumber) -> impl Iterator<Item = String> {
+    let derived = username_for(phone);
+    let numbered = derived.clone();
+    iter::once(derived).chain((2u64..).map(move |number| format!("{numbered}_{number}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_a_number_are_derived_names_and_none_comes_twice() {
+        let phone = PhoneNumber::parse("+15550000001", 10).unwrap();
+        let names: Vec<_> = usernames_for(&phone).take(4).collect();
+        assert_eq!(
+            names,
+            ["user_15550000001", "user_15550000001_2", "user_15550000001_3", "user_15550000001_4"]
+        );
+    }
 }

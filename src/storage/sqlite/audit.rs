@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 
 use super::columns::count;
 use super::tx::SqliteTx;
-use crate::domain::audit::{AuditEvent, AuditRecord};
+use crate::domain::audit::{AuditEvent, AuditRecord, RefusalSummary};
 use crate::domain::quota::Quota;
 use crate::domain::{PhoneNumber, Timestamp, UserId};
 use crate::storage::StoreResult;
@@ -109,13 +109,9 @@ pub(super) fn append_refusals(
 ) -> rusqlite::Result<()> {
     let phone = PhoneNumber::parse(subject, 1).ok().map(|phone| phone.masked());
     let ip = phone.is_none().then_some(subject);
-    let mode = match quota {
-        Quota::Ip(_) | Quota::IpShared => None,
-        Quota::User(mode) | Quota::Failures(mode) | Quota::Refunds(mode) => Some(mode),
-    };
-    let detail = format!("{} refused {count} times", quota.as_str());
+    let summary = RefusalSummary { quota, count: u64::try_from(count).unwrap_or_default() };
     conn.prepare_cached(INSERT_REFUSALS)?
-        .execute(params![at, AuditEvent::LimitExceeded, mode, phone, ip, detail])
+        .execute(params![at, AuditEvent::LimitExceeded, quota.mode(), phone, ip, summary.to_string()])
         .map(drop)
 }
 

@@ -116,8 +116,7 @@ impl WriteChallenges for SqliteTx<'_> {
             let next = (page.len() == rows).then(|| page.last().map(|row| row.0)).flatten();
             let mut deleted = 0;
             for (id, state, created_at, expires_at) in page {
-                let over = matches!(state, ChallengeState::Used | ChallengeState::Void) || expires_at <= now;
-                if over && created_at < before {
+                if created_at < before && state.is_over(expires_at, now) {
                     deleted += conn.prepare_cached(DELETE)?.execute([id])?;
                 }
             }

@@ -11,7 +11,8 @@ use crate::storage::clock::{ReadClock, WriteClock};
 
 const READ: &str = "SELECT wall, retention, quiet FROM clock";
 
-const WRITE: &str = "INSERT OR REPLACE INTO clock (id, wall, retention, quiet) VALUES (1, ?1, ?2, ?3)";
+const WRITE: &str = "INSERT INTO clock (id, wall, retention, quiet) VALUES (1, ?1, ?2, ?3) \
+     ON CONFLICT (id) DO UPDATE SET wall = excluded.wall, retention = excluded.retention, quiet = excluded.quiet";
 
 impl ReadClock for SqliteTx<'_> {
     fn clock(&self) -> StoreResult<Option<StoredClock>> {

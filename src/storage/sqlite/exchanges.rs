@@ -12,7 +12,7 @@ const BY_JTI: &str =
     "SELECT jti, user_id, session_id, exchanged_at, expires_at FROM exchanges WHERE jti = ?1";
 
 const INSERT: &str = "INSERT INTO exchanges (jti, user_id, session_id, exchanged_at, expires_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5)";
+     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
 
 pub(super) const PURGE: &str = "DELETE FROM exchanges WHERE jti IN \
      (SELECT jti FROM exchanges WHERE expires_at < ?1 LIMIT ?2)";

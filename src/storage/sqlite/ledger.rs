@@ -31,17 +31,16 @@ const RESET_REFUSALS: &str = "DELETE FROM refusals WHERE subject = ?1";
 
 const UNTOLD: &str = "SELECT ifnull(sum(count - 1), 0) FROM refusals WHERE first >= ?1";
 
-const WINDOW: &str = "SELECT until, count FROM refusals WHERE subject = ?1 AND quota = ?2";
+/// Deletes a window of refusals that has closed; one that is open at the instant stays.
+const CLOSE: &str = "DELETE FROM refusals WHERE subject = ?1 AND quota = ?2 AND until <= ?3 RETURNING count";
 
-const OPEN_WINDOW: &str = "INSERT OR REPLACE INTO refusals (subject, quota, first, until, count) \
-     VALUES (?1, ?2, ?3, ?4, ?5)";
+/// Counts within the window that is open, or opens one.
+const COUNT: &str = "INSERT INTO refusals (subject, quota, first, until, count) VALUES (?1, ?2, ?3, ?4, ?5) \
+     ON CONFLICT (subject, quota) DO UPDATE SET count = count + excluded.count RETURNING count";
 
-const COUNT: &str = "UPDATE refusals SET count = count + ?3 WHERE subject = ?1 AND quota = ?2";
-
-pub(super) const CLOSED_WINDOWS: &str =
-    "SELECT subject, quota, count FROM refusals WHERE until <= ?1 ORDER BY until LIMIT ?2";
-
-const CLOSE_WINDOW: &str = "DELETE FROM refusals WHERE subject = ?1 AND quota = ?2";
+pub(super) const CLOSE_ALL: &str = "DELETE FROM refusals WHERE (subject, quota) IN \
+     (SELECT subject, quota FROM refusals WHERE until <= ?1 ORDER BY until LIMIT ?2) \
+     RETURNING subject, quota, count";
 
 impl ReadLedger for SqliteTx<'_> {
     fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>> {
@@ -104,20 +103,15 @@ fn count_refusals(
     (at, until): (Timestamp, Timestamp),
     refusals: i64,
 ) -> rusqlite::Result<bool> {
-    let window: Option<(Timestamp, i64)> = conn
-        .prepare_cached(WINDOW)?
-        .query_row(params![subject, quota], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    match window {
-        Some((until, _)) if until > at => {
-            conn.prepare_cached(COUNT)?.execute(params![subject, quota, refusals])?;
-            return Ok(false);
-        }
-        Some((_, count)) => summarise(conn, at, quota, subject, count)?,
-        None => {}
+    let closed =
+        conn.prepare_cached(CLOSE)?.query_row(params![subject, quota, at], |row| row.get(0)).optional()?;
+    if let Some(count) = closed {
+        summarise(conn, at, quota, subject, count)?;
     }
-    conn.prepare_cached(OPEN_WINDOW)?.execute(params![subject, quota, at, until, refusals])?;
-    Ok(true)
+    let counted: i64 = conn
+        .prepare_cached(COUNT)?
+        .query_row(params![subject, quota, at, until, refusals], |row| row.get(0))?;
+    Ok(counted == refusals)
 }
 
 /// Deletes at most `limit` units of a quota that were spent at `before` or earlier; gives how many.
@@ -130,16 +124,14 @@ pub(super) fn purge(
     conn.prepare_cached(PURGE)?.execute(params![quota, before, limit])
 }
 
-/// Tells of at most `limit` windows that have closed and forgets them; gives how many there were.
-pub(super) fn close_windows(conn: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+/// Sums up and deletes at most `limit` windows that have closed; gives how many there were.
+pub(super) fn close_windows(conn: &Connection, now: Timestamp, limit: i64) -> rusqlite::Result<usize> {
     let closed: Vec<(String, Quota, i64)> = conn
-        .prepare_cached(CLOSED_WINDOWS)?
-        .query_map(params![now, count(limit)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .prepare_cached(CLOSE_ALL)?
+        .query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    let mut close = conn.prepare_cached(CLOSE_WINDOW)?;
     for (subject, quota, count) in &closed {
         summarise(conn, now, *quota, subject, *count)?;
-        close.execute(params![subject, quota])?;
     }
     Ok(closed.len())
 }

@@ -16,7 +16,7 @@ impl Maintenance for SqliteTx<'_> {
     fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> StoreResult<bool> {
         let limit = count(rows);
         let (more, ended, gone) = self.run(|conn| {
-            let mut more = ledger::close_windows(conn, horizon.now, rows)? == rows;
+            let mut more = ledger::close_windows(conn, horizon.now, limit)? == rows;
             for (quota, before) in horizon.spends {
                 more |= ledger::purge(conn, quota, before, limit)? == rows;
             }

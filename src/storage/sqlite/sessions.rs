@@ -29,7 +29,8 @@ const AFTER: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id > ?1
 
 const ROTATED_AT: &str = "SELECT rotated_at FROM rotations WHERE session_id = ?1 AND generation = ?2";
 
-const NOTE_ROTATION: &str = "INSERT INTO rotations (session_id, generation, rotated_at) VALUES (?1, ?2, ?3)";
+const NOTE_ROTATION: &str = "INSERT INTO rotations (session_id, generation, rotated_at) VALUES (?1, ?2, ?3) \
+     ON CONFLICT DO NOTHING";
 
 const FORGET_ROTATIONS: &str = "DELETE FROM rotations WHERE session_id = ?1 AND rotated_at < ?2";
 
@@ -39,7 +40,8 @@ pub(super) const PURGE_ROTATIONS: &str = "DELETE FROM rotations WHERE (session_i
 const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \
      refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip, \
      shared_key_until, repeated_elsewhere, replays_told_at, replays_untold) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
+     ON CONFLICT DO NOTHING";
 
 /// When a session is over, as the index has it.
 macro_rules! over {

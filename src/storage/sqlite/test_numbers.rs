@@ -12,8 +12,9 @@ const BY_PHONE: &str =
 
 const ALL: &str = "SELECT phone, key_number, code_hmac, until, source FROM test_numbers ORDER BY phone";
 
-const KEEP: &str = "INSERT OR REPLACE INTO test_numbers (phone, key_number, code_hmac, until, source) \
-     VALUES (?1, ?2, ?3, ?4, ?5)";
+const KEEP: &str = "INSERT INTO test_numbers (phone, key_number, code_hmac, until, source) \
+     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (phone) DO UPDATE SET key_number = excluded.key_number, \
+     code_hmac = excluded.code_hmac, until = excluded.until, source = excluded.source";
 
 const FORGET: &str = "DELETE FROM test_numbers WHERE phone = ?1";
 

@@ -9,7 +9,8 @@ use crate::storage::token_names::{ReadTokenNames, WriteTokenNames};
 
 const READ: &str = "SELECT name, since FROM token_names WHERE claim = ?1";
 
-const WRITE: &str = "INSERT OR REPLACE INTO token_names (claim, name, since) VALUES (?1, ?2, ?3)";
+const WRITE: &str = "INSERT INTO token_names (claim, name, since) VALUES (?1, ?2, ?3) \
+     ON CONFLICT (claim) DO UPDATE SET name = excluded.name, since = excluded.since";
 
 const FORGET: &str = "DELETE FROM token_names WHERE claim = ?1";
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::columns::count;
 use super::fault::one_row;
 use super::tx::SqliteTx;
-use crate::domain::user::username_for;
+use crate::domain::user::{username_for, usernames_for};
 use crate::domain::{PhoneNumber, SessionId, Timestamp, User, UserId};
 use crate::storage::StoreResult;
 use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
@@ -26,7 +26,7 @@ const BY_USERNAME: &str = concat!("SELECT ", columns!(), " FROM users WHERE user
 const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > ?1 ORDER BY id LIMIT ?2");
 
 const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUES (?1, ?2, ?3, ?4) \
-     ON CONFLICT (username) DO NOTHING RETURNING id";
+     ON CONFLICT DO NOTHING RETURNING id";
 
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
      phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9 WHERE id = ?1";
@@ -61,7 +61,7 @@ impl ReadUsers for SqliteTx<'_> {
     }
 
     fn user_by_phone(&self, phone: &PhoneNumber) -> StoreResult<Option<User>> {
-        self.run(|conn| conn.prepare_cached(BY_PHONE)?.query_row([phone], user).optional())
+        self.run(|conn| by_phone(conn, phone))
     }
 
     fn user_by_username(&self, username: &str) -> StoreResult<Option<User>> {
@@ -114,6 +114,10 @@ pub(super) fn by_id(conn: &Connection, id: UserId) -> rusqlite::Result<Option<Us
     conn.prepare_cached(BY_ID)?.query_row([id], user).optional()
 }
 
+fn by_phone(conn: &Connection, phone: &PhoneNumber) -> rusqlite::Result<Option<User>> {
+    conn.prepare_cached(BY_PHONE)?.query_row([phone], user).optional()
+}
+
 /// The highest id that was ever given, or kept from being given.
 pub(super) fn last_id(conn: &Connection) -> rusqlite::Result<Option<UserId>> {
     conn.prepare_cached(LAST_ID)?.query_row([], |row| row.get(0)).optional()
@@ -138,20 +142,18 @@ pub(super) fn purge_unverified(
     purge.query_map(params![before, now, limit], |row| row.get(0))?.collect()
 }
 
-/// The name of a new user is its phone's; one that an import or a change of phone took gets a number.
+/// The name of a new user is the first of its phone's that is free.
 fn insert(
     conn: &Connection,
     phone: &PhoneNumber,
     role: &str,
     joined_at: Timestamp,
 ) -> rusqlite::Result<User> {
-    let derived = username_for(phone);
     let mut insert = conn.prepare_cached(INSERT)?;
-    let mut username = derived.clone();
-    let mut number = 1;
-    loop {
-        let id = insert.query_row(params![username, phone, role, joined_at], |row| row.get(0)).optional()?;
-        if let Some(id) = id {
+    for username in usernames_for(phone) {
+        let inserted =
+            insert.query_row(params![username, phone, role, joined_at], |row| row.get(0)).optional()?;
+        if let Some(id) = inserted {
             return Ok(User {
                 id,
                 username,
@@ -164,9 +166,12 @@ fn insert(
                 is_testing_only: false,
             });
         }
-        number += 1;
-        username = format!("{derived}_{number}");
+        // No name helps where it is the phone that is taken.
+        if by_phone(conn, phone)?.is_some() {
+            break;
+        }
     }
+    Err(rusqlite::Error::StatementChangedRows(0))
 }
 
 fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {

@@ -29,7 +29,7 @@ fn every_frequent_query_goes_by_an_index() {
             "SEARCH spends USING COVERING INDEX spends_subject (subject=? AND quota=? AND at>?)",
         ),
         (ledger::CLAMP, "SEARCH spends USING INDEX spends_subject (subject=? AND quota=? AND at>?)"),
-        (ledger::CLOSED_WINDOWS, "SEARCH refusals USING INDEX refusals_until (until<?)"),
+        (ledger::CLOSE_ALL, "SEARCH refusals USING COVERING INDEX refusals_until (until<?)"),
         (messages::BY_SID, "SEARCH messages USING INDEX messages_sid (sid=?)"),
         (sessions::BY_ID, "SEARCH sessions USING PRIMARY KEY (id=?)"),
         (ledger::PURGE, "SEARCH spends USING COVERING INDEX spends_at (quota=? AND at<?)"),
