@@ -1,14 +1,19 @@
 //! The endpoints. Each reads its input into the types of the domain, calls one flow of `auth`, and turns the outcome into
 //! an answer. What every endpoint needs is in [`crate::http`]; the rules are the flows'. Never storage, SMS or the ledger.
 
+mod date_time;
 mod flows;
 pub mod otp;
+mod schemas;
 pub mod sessions;
 pub mod testing;
 pub mod webhook;
 
-/// What is served in production, and described by `openapi.yaml`.
-pub type ProductionApi = (otp::OtpApi, sessions::SessionsApi, webhook::WebhookApi);
+/// What is served to apps in production, and described by `openapi.yaml`.
+pub type ProductionApi = (otp::OtpApi, sessions::SessionsApi);
 
-/// What is served in debug: the testing mode besides.
-pub type DebugApi = (otp::OtpApi, sessions::SessionsApi, webhook::WebhookApi, testing::TestingApi);
+/// What is served to apps in debug: the testing mode besides.
+pub type DebugApi = (otp::OtpApi, sessions::SessionsApi, testing::TestingApi);
+
+/// What providers call, described by `/openapi-callbacks.json`.
+pub type CallbacksApi = webhook::WebhookApi;

@@ -9,6 +9,7 @@ pub mod bearer;
 pub mod body;
 pub mod caller;
 pub mod client_ip;
+pub mod device;
 pub mod docs;
 pub mod edge;
 pub mod error;

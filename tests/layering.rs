@@ -101,6 +101,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "futures_util",
             "serde",
             "serde_json",
+            "serde_yaml",
             "tracing",
             "thiserror",
             "ipnet",

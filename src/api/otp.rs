@@ -4,21 +4,23 @@
 use std::sync::Arc;
 
 use poem_openapi::payload::Json;
-use poem_openapi::types::Example;
-use poem_openapi::{Object, OpenApi, Tags};
+use poem_openapi::{OpenApi, Tags};
 
 use crate::api::flows::{origin, phone, rates};
+use crate::api::schemas::{
+    LoginResponse, OtpRequest, OtpResentResponse, OtpSentResponse, OtpVerifyRequest, StatusResponse,
+    TokenPair,
+};
 use crate::auth::{Auth, Authenticated, CodeRequest, LoggedIn, Sent, VerifyRequest};
 use crate::domain::quota::Endpoint;
-use crate::domain::{Code, Mode, User};
+use crate::domain::{Code, Mode};
 use crate::http::bearer::BearerToken;
 use crate::http::body::{Fields, JsonBody};
 use crate::http::caller::Caller;
+use crate::http::device::DeviceName;
 use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::rates::Limited;
-
-const SENT: &str = "Verification code sent successfully";
 
 /// How the operations are grouped in the description.
 #[derive(Tags)]
@@ -29,118 +31,8 @@ pub(super) enum Group {
     Testing,
     /// Tokens, sessions and devices.
     Sessions,
-    /// Called by Twilio.
+    /// Called by the provider of SMS.
     Provider,
-}
-
-/// Whom a code is for.
-#[derive(Object)]
-#[oai(example)]
-pub(super) struct CodeFor {
-    /// International format: `+`, then 10 to 15 digits.
-    #[oai(validator(pattern = r"^\+[1-9][0-9]{9,14}$"))]
-    phone_number: String,
-}
-
-/// A phone number and the code that was sent to it.
-#[derive(Object)]
-#[oai(example)]
-pub(super) struct CodeGiven {
-    /// International format: `+`, then 10 to 15 digits.
-    #[oai(validator(pattern = r"^\+[1-9][0-9]{9,14}$"))]
-    phone_number: String,
-    /// The digits of the code, in any script; white space does not count.
-    otp: String,
-}
-
-// The guide's own examples, so that "Try it out" begins with a request that works.
-impl Example for CodeFor {
-    fn example() -> Self {
-        Self { phone_number: "+1234567890".to_owned() }
-    }
-}
-
-impl Example for CodeGiven {
-    fn example() -> Self {
-        Self { phone_number: "+1234567890".to_owned(), otp: "123456".to_owned() }
-    }
-}
-
-/// A code is on its way.
-#[derive(Object)]
-pub(super) struct CodeSent {
-    /// `Verification code sent successfully`
-    message: String,
-    /// Whether the number was never verified.
-    is_new_user: bool,
-    /// Seconds for which the code is good.
-    expires_in: u64,
-}
-
-/// A code is on its way, again.
-#[derive(Object)]
-pub(super) struct CodeResent {
-    /// `Verification code sent successfully`
-    message: String,
-    /// Seconds for which the code is good.
-    expires_in: u64,
-}
-
-/// A user, just logged in.
-#[derive(Object)]
-pub(super) struct VerifiedUser {
-    /// Never reused; the `user_id` of the tokens.
-    id: i64,
-    /// Derived from the phone unless imported.
-    username: String,
-    /// International format.
-    phone_number: String,
-    /// The user's role.
-    role: String,
-    /// Whether the number was proven by a code.
-    phone_verified: bool,
-}
-
-/// A login.
-#[derive(Object)]
-pub(super) struct Login {
-    /// The refresh token: gets the next pair.
-    refresh: String,
-    /// The access token: goes into `Authorization: Bearer`.
-    access: String,
-    /// Who logged in.
-    user: VerifiedUser,
-    /// Whether the number was never verified before; only where accounts are concealed before that.
-    #[oai(skip_serializing_if_is_none)]
-    is_new_user: Option<bool>,
-    /// `Authentication successful`
-    message: String,
-}
-
-/// A user, as `status/` shows it.
-#[derive(Object)]
-pub(super) struct StatusUser {
-    /// Never reused; the `user_id` of the tokens.
-    id: i64,
-    /// Derived from the phone unless imported.
-    username: String,
-    /// International format.
-    phone_number: String,
-    /// The user's role.
-    role: String,
-}
-
-/// Who the bearer is.
-#[derive(Object)]
-pub(super) struct Status {
-    /// `true`: anything else is a 401.
-    authenticated: bool,
-    /// The bearer.
-    user: StatusUser,
-    /// Whether the number was proven by a code.
-    phone_verified: bool,
-    /// `false` for a deactivated user.
-    account_active: bool,
 }
 
 macro_rules! documented_errors {
@@ -198,6 +90,9 @@ impl OtpApi {
 #[OpenApi(prefix_path = "/api/mobile/auth")]
 impl OtpApi {
     /// Send a code by SMS
+    ///
+    /// The code is good for `expires_in` seconds, also where the answer is lost or is `sms_delivery_failed`: the message may
+    /// still arrive. Two calls at once for one number send one message.
     #[oai(
         path = "/production/request/",
         method = "post",
@@ -207,16 +102,15 @@ impl OtpApi {
     async fn request(
         &self,
         caller: Caller,
-        body: JsonBody<CodeFor>,
-    ) -> Result<Limited<CodeSent>, OperationError<Requesting>> {
+        body: JsonBody<OtpRequest>,
+    ) -> Result<Limited<OtpSentResponse>, OperationError<Requesting>> {
         Ok(self.flow.request(Mode::Production, &caller, body.fields()).await?)
     }
 
     /// Give the code, get tokens
     ///
-    /// With an `Idempotency-Key` header (16 to 128 characters) the call may be repeated for a minute where its answer
-    /// was lost: the same session comes again. Without it a code is strictly single-use. `X-Device-Name` names the
-    /// device in the list of sessions; without it `User-Agent` does.
+    /// With an `Idempotency-Key` header the call may be repeated for a minute where its answer was lost: the same session
+    /// comes again. Without it a code is strictly single-use.
     #[oai(
         path = "/production/verify/",
         method = "post",
@@ -229,12 +123,23 @@ impl OtpApi {
         /// Any 16 to 128 visible characters, new for each code.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: IdempotencyKey,
-        body: JsonBody<CodeGiven>,
-    ) -> Result<Limited<Login>, OperationError<Verifying>> {
-        Ok(self.flow.verify(Mode::Production, &caller, idempotency_key, body.fields()).await?)
+        /// Names the device in the list of sessions; without it `User-Agent` does. UTF-8, or percent-encoded UTF-8.
+        #[oai(name = "X-Device-Name")]
+        device: DeviceName,
+        body: JsonBody<OtpVerifyRequest>,
+    ) -> Result<Limited<LoginResponse>, OperationError<Verifying>> {
+        Ok(self
+            .flow
+            .verify(
+                Mode::Production,
+                VerifyCall { caller: &caller, idempotency_key, device, body: body.fields() },
+            )
+            .await?)
     }
 
     /// Send another code to the bearer's own number
+    ///
+    /// It counts against the limits of the number together with `request/`, and needs no body.
     #[oai(
         path = "/production/resend/",
         method = "post",
@@ -245,35 +150,34 @@ impl OtpApi {
         &self,
         token: BearerToken,
         caller: Caller,
-    ) -> Result<Limited<CodeResent>, OperationError<Resending>> {
+    ) -> Result<Limited<OtpResentResponse>, OperationError<Resending>> {
         let bearer = self.flow.authenticate(&token).await?;
         let outcome = self.flow.auth.resend(&bearer, origin(&caller)).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
             Ok(Sent { expires_in, .. }) => {
-                let resent = CodeResent { message: SENT.to_owned(), expires_in: expires_in.as_secs() };
-                Ok(Limited::new(resent, rates))
+                Ok(Limited::new(OtpResentResponse::new(expires_in.as_secs()), rates))
             }
             Err(error) => Err(ApiError::from(error).with_rates(rates).into()),
         }
     }
 
     /// Who the bearer is
+    ///
+    /// A deactivated user gets an answer too, with `account_active: false`; every other endpoint refuses one.
     #[oai(path = "/production/status/", method = "get", tag = "Group::Production", operation_id = "status")]
-    async fn status(&self, token: BearerToken) -> Result<Json<Status>, OperationError<AskingStatus>> {
+    async fn status(&self, token: BearerToken) -> Result<Json<StatusResponse>, OperationError<AskingStatus>> {
         let Authenticated { user, .. } = self.flow.authenticate(&token).await?;
-        Ok(Json(Status {
-            authenticated: true,
-            user: StatusUser {
-                id: user.id.0,
-                username: user.username.clone(),
-                phone_number: user.phone.as_str().to_owned(),
-                role: user.role.clone(),
-            },
-            phone_verified: user.phone_verified,
-            account_active: user.is_active,
-        }))
+        Ok(Json((&*user).into()))
     }
+}
+
+/// What comes with a code.
+pub(super) struct VerifyCall<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) idempotency_key: IdempotencyKey,
+    pub(super) device: DeviceName,
+    pub(super) body: Result<Fields, ApiError>,
 }
 
 impl Flow {
@@ -293,7 +197,7 @@ impl Flow {
         mode: Mode,
         caller: &Caller,
         body: Result<Fields, ApiError>,
-    ) -> Result<Limited<CodeSent>, ApiError> {
+    ) -> Result<Limited<OtpSentResponse>, ApiError> {
         let phone = phone(body?.required_string("phone_number")?, self.auth.policy().min_digits)?;
         let request =
             CodeRequest { mode, endpoint: Endpoint::Request, phone, proven: None, origin: origin(caller) };
@@ -301,9 +205,7 @@ impl Flow {
         let rates = rates(&outcome.quotas);
         match outcome.result {
             Ok(Sent { is_new_user, expires_in }) => {
-                let sent =
-                    CodeSent { message: SENT.to_owned(), is_new_user, expires_in: expires_in.as_secs() };
-                Ok(Limited::new(sent, rates))
+                Ok(Limited::new(OtpSentResponse::new(is_new_user, expires_in.as_secs()), rates))
             }
             Err(error) => Err(ApiError::from(error).with_rates(rates)),
         }
@@ -312,10 +214,8 @@ impl Flow {
     pub(super) async fn verify(
         &self,
         mode: Mode,
-        caller: &Caller,
-        idempotency_key: IdempotencyKey,
-        body: Result<Fields, ApiError>,
-    ) -> Result<Limited<Login>, ApiError> {
+        VerifyCall { caller, idempotency_key, device, body }: VerifyCall<'_>,
+    ) -> Result<Limited<LoginResponse>, ApiError> {
         let body = body?;
         let policy = self.auth.policy();
         let given = body.required_string("phone_number")?;
@@ -326,7 +226,7 @@ impl Flow {
             phone: phone(given, policy.min_digits)?,
             code: Code::typed(otp, policy.otp.length),
             idempotency_key,
-            device: caller.device.clone().unwrap_or_default(),
+            device: device.into_text(),
             origin: origin(caller),
         };
         let outcome = self.auth.verify(request).await;
@@ -338,14 +238,7 @@ impl Flow {
     }
 }
 
-fn render_login(LoggedIn { tokens, user, is_new_user }: LoggedIn, concealed: bool) -> Login {
-    let User { id, username, phone, role, phone_verified, .. } = user;
-    let phone_number = phone.as_str().to_owned();
-    Login {
-        refresh: tokens.refresh,
-        access: tokens.access,
-        user: VerifiedUser { id: id.0, username, phone_number, role, phone_verified },
-        is_new_user: concealed.then_some(is_new_user),
-        message: "Authentication successful".to_owned(),
-    }
+fn render_login(LoggedIn { tokens, user, is_new_user }: LoggedIn, concealed: bool) -> LoginResponse {
+    let tokens = TokenPair { access: tokens.access, refresh: tokens.refresh };
+    LoginResponse::new(tokens, user.into(), concealed.then_some(is_new_user))
 }

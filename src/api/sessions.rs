@@ -2,78 +2,22 @@
 
 use std::sync::Arc;
 
+use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
-use poem_openapi::{Object, OpenApi};
 
 use crate::api::flows::origin;
 use crate::api::otp::{Flow, Group, documented_errors};
+use crate::api::schemas::{
+    DeviceSession, LogoutRequest, MessageResponse, RefreshRequest, SessionListResponse, TokenPair,
+    TokenVerifyRequest, TokenVerifyResponse,
+};
 use crate::auth::Auth;
-use crate::domain::{Session, SessionId, Timestamp};
 use crate::http::bearer::BearerToken;
 use crate::http::body::JsonBody;
 use crate::http::caller::Caller;
+use crate::http::device::DeviceName;
 use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
-
-/// A refresh token.
-#[derive(Object)]
-struct RefreshToken {
-    /// The `refresh` that `verify/` or the last refresh gave.
-    refresh: String,
-}
-
-/// Any token.
-#[derive(Object)]
-struct AnyToken {
-    /// An access or a refresh token.
-    token: String,
-}
-
-/// The next pair.
-#[derive(Object)]
-struct Pair {
-    /// The access token: goes into `Authorization: Bearer`.
-    access: String,
-    /// The refresh token: store it before using either.
-    refresh: String,
-}
-
-/// The token is good.
-#[derive(Object)]
-struct Good {}
-
-/// What was done.
-#[derive(Object)]
-struct Done {
-    /// A sentence for a person.
-    message: String,
-}
-
-/// One device that is logged in.
-#[derive(Object)]
-struct LiveSession {
-    /// Names the session in `DELETE`.
-    id: String,
-    /// What the client called itself.
-    device: String,
-    /// The address of the login or of the last refresh.
-    ip: String,
-    /// When the login was, ISO 8601.
-    created_at: String,
-    /// When a token of it was last seen, to the minute, ISO 8601.
-    last_used_at: String,
-    /// When it ends unless it is refreshed, ISO 8601.
-    expires_at: String,
-    /// Whether it is the bearer's own.
-    current: bool,
-}
-
-/// The bearer's sessions, the newest first.
-#[derive(Object)]
-struct Sessions {
-    /// Those that are live.
-    sessions: Vec<LiveSession>,
-}
 
 documented_errors!(
     /// What a refresh can fail with.
@@ -119,30 +63,45 @@ impl SessionsApi {
     async fn refresh(
         &self,
         caller: Caller,
-        body: JsonBody<RefreshToken>,
-    ) -> Result<Json<Pair>, OperationError<Refreshing>> {
+        /// Names the device in the list of sessions, where the refresh token is of the system before this one; else the
+        /// name of the login stays. UTF-8, or percent-encoded UTF-8.
+        #[oai(name = "X-Device-Name")]
+        device: DeviceName,
+        body: JsonBody<RefreshRequest>,
+    ) -> Result<Json<TokenPair>, OperationError<Refreshing>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
-        let device = caller.device.clone().unwrap_or_default();
-        let pair = self.flow.auth.refresh(token, device, origin(&caller)).await.map_err(ApiError::from)?;
-        Ok(Json(Pair { access: pair.access, refresh: pair.refresh }))
+        let pair = self
+            .flow
+            .auth
+            .refresh(token, device.into_text(), origin(&caller))
+            .await
+            .map_err(ApiError::from)?;
+        Ok(Json(TokenPair { access: pair.access, refresh: pair.refresh }))
     }
 
     /// Ask whether a token is good
+    ///
+    /// An access or a refresh token that is good now gets 200 and an empty object. Looking at a token uses nothing up.
     #[oai(path = "/token/verify/", method = "post", tag = "Group::Sessions", operation_id = "verifyToken")]
-    async fn check(&self, body: JsonBody<AnyToken>) -> Result<Json<Good>, OperationError<Checking>> {
+    async fn check(
+        &self,
+        body: JsonBody<TokenVerifyRequest>,
+    ) -> Result<Json<TokenVerifyResponse>, OperationError<Checking>> {
         let body = body.fields()?;
         self.flow.auth.check_token(body.required_string("token")?).await.map_err(ApiError::from)?;
-        Ok(Json(Good {}))
+        Ok(Json(TokenVerifyResponse {}))
     }
 
     /// End the session of a refresh token
+    ///
+    /// Every token of the session is refused from then on.
     #[oai(path = "/logout/", method = "post", tag = "Group::Sessions", operation_id = "logout")]
     async fn log_out(
         &self,
         caller: Caller,
-        body: JsonBody<RefreshToken>,
-    ) -> Result<Json<Done>, OperationError<LoggingOut>> {
+        body: JsonBody<LogoutRequest>,
+    ) -> Result<Json<MessageResponse>, OperationError<LoggingOut>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
         self.flow.auth.log_out(token, origin(&caller)).await.map_err(ApiError::from)?;
@@ -150,59 +109,59 @@ impl SessionsApi {
     }
 
     /// End all of the bearer's sessions
+    ///
+    /// Every token of the bearer is refused from then on, on every device, this one too.
     #[oai(path = "/logout/all/", method = "post", tag = "Group::Sessions", operation_id = "logoutEverywhere")]
     async fn log_out_everywhere(
         &self,
         token: BearerToken,
         caller: Caller,
-    ) -> Result<Json<Done>, OperationError<Bearing>> {
+    ) -> Result<Json<MessageResponse>, OperationError<Bearing>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         self.flow.auth.log_out_everywhere(&bearer, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(done("Logged out everywhere"))
     }
 
     /// List the bearer's devices
+    ///
+    /// Each is a session: one login on one device. `current` marks the one that asks.
     #[oai(path = "/sessions/", method = "get", tag = "Group::Sessions", operation_id = "listSessions")]
-    async fn sessions(&self, token: BearerToken) -> Result<Json<Sessions>, OperationError<Bearing>> {
+    async fn sessions(
+        &self,
+        token: BearerToken,
+    ) -> Result<Json<SessionListResponse>, OperationError<Bearing>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         let sessions = self.flow.auth.sessions(&bearer).await.map_err(ApiError::from)?;
-        let sessions =
-            sessions.into_iter().map(|session| live_session(session, bearer.session.as_ref())).collect();
-        Ok(Json(Sessions { sessions }))
+        let sessions = sessions
+            .into_iter()
+            .map(|session| DeviceSession::new(session, bearer.session.as_ref()))
+            .collect();
+        Ok(Json(SessionListResponse { sessions }))
     }
 
     /// End one of the bearer's sessions
+    ///
+    /// Every token of that session is refused from then on. A session that is not the bearer's is not found.
     #[oai(path = "/sessions/:id/", method = "delete", tag = "Group::Sessions", operation_id = "endSession")]
     async fn end(
         &self,
         token: BearerToken,
         caller: Caller,
         /// As the list names it.
+        #[oai(example = "session_id")]
         id: Path<String>,
-    ) -> Result<Json<Done>, OperationError<Ending>> {
+    ) -> Result<Json<MessageResponse>, OperationError<Ending>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         self.flow.auth.end_session(&bearer, &id.0, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(done("Session ended"))
     }
 }
 
-fn done(message: &str) -> Json<Done> {
-    Json(Done { message: message.to_owned() })
+fn done(message: &str) -> Json<MessageResponse> {
+    Json(message.into())
 }
 
-fn live_session(session: Session, own: Option<&SessionId>) -> LiveSession {
-    LiveSession {
-        current: own == Some(&session.id),
-        id: session.id.to_string(),
-        device: session.device,
-        ip: session.ip,
-        created_at: iso(session.created_at),
-        last_used_at: iso(session.last_used_at),
-        expires_at: iso(session.refresh_expires_at),
-    }
-}
-
-/// `2026-01-01T00:00:00Z`
-fn iso(at: Timestamp) -> String {
-    jiff::Timestamp::from_second(at.as_secs()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+/// The session in the description's example.
+fn session_id() -> String {
+    "0123456789abcdef0123456789abcdef".to_owned()
 }

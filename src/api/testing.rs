@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use poem_openapi::OpenApi;
 
-use crate::api::otp::{CodeFor, CodeGiven, CodeSent, Flow, Group, Login, Requesting, Verifying};
+use crate::api::otp::{Flow, Group, Requesting, VerifyCall, Verifying};
+use crate::api::schemas::{LoginResponse, OtpRequest, OtpSentResponse, OtpVerifyRequest};
 use crate::auth::Auth;
 use crate::domain::Mode;
 use crate::http::body::JsonBody;
 use crate::http::caller::Caller;
+use crate::http::device::DeviceName;
 use crate::http::error::OperationError;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::rates::Limited;
@@ -29,16 +31,20 @@ impl TestingApi {
 #[OpenApi(prefix_path = "/api/mobile/auth")]
 impl TestingApi {
     /// Print a code on the console
+    ///
+    /// No message is sent. The limits of the number hold as in production, those of the address do not.
     #[oai(path = "/request/", method = "post", tag = "Group::Testing", operation_id = "testingRequestCode")]
     async fn request(
         &self,
         caller: Caller,
-        body: JsonBody<CodeFor>,
-    ) -> Result<Limited<CodeSent>, OperationError<Requesting>> {
+        body: JsonBody<OtpRequest>,
+    ) -> Result<Limited<OtpSentResponse>, OperationError<Requesting>> {
         Ok(self.flow.request(Mode::Testing, &caller, body.fields()).await?)
     }
 
     /// Give the printed code, get tokens
+    ///
+    /// As `production/verify/`, for a code from the console.
     #[oai(path = "/verify/", method = "post", tag = "Group::Testing", operation_id = "testingVerifyCode")]
     async fn verify(
         &self,
@@ -46,8 +52,17 @@ impl TestingApi {
         /// Any 16 to 128 visible characters, new for each code.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: IdempotencyKey,
-        body: JsonBody<CodeGiven>,
-    ) -> Result<Limited<Login>, OperationError<Verifying>> {
-        Ok(self.flow.verify(Mode::Testing, &caller, idempotency_key, body.fields()).await?)
+        /// Names the device in the list of sessions; without it `User-Agent` does. UTF-8, or percent-encoded UTF-8.
+        #[oai(name = "X-Device-Name")]
+        device: DeviceName,
+        body: JsonBody<OtpVerifyRequest>,
+    ) -> Result<Limited<LoginResponse>, OperationError<Verifying>> {
+        Ok(self
+            .flow
+            .verify(
+                Mode::Testing,
+                VerifyCall { caller: &caller, idempotency_key, device, body: body.fields() },
+            )
+            .await?)
     }
 }

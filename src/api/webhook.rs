@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use poem::http::HeaderMap;
 use poem::{FromRequest, Request, RequestBody};
-use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::registry::{
+    MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, MetaSecurityScheme, Registry,
+};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi};
+use serde_json::json;
 
 use crate::api::otp::Group;
 use crate::auth::Auth;
@@ -102,28 +105,46 @@ impl WebhookApi {
     }
 }
 
+/// The name of the signature in the description.
+const SIGNATURE: &str = "TwilioSignature";
+
+/// The name of the callback's fields in the description.
+const FIELDS: &str = "TwilioStatusCallback";
+
 impl<'a> ApiExtractor<'a> for Callback {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    const TYPES: &'static [ApiExtractorType] =
+        &[ApiExtractorType::RequestObject, ApiExtractorType::SecurityScheme];
 
     type ParamType = ();
     type ParamRawType = ();
 
-    fn register(_: &mut Registry) {}
+    fn register(registry: &mut Registry) {
+        registry.create_schema::<Self, _>(FIELDS.to_owned(), |_| fields());
+        let signature = MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some("Twilio's signature over the public URL and the fields."),
+            name: Some("X-Twilio-Signature"),
+            key_in: Some("header"),
+            scheme: None,
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        registry.create_security_scheme(SIGNATURE, signature);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![SIGNATURE]
+    }
 
     fn request_meta() -> Option<MetaRequest> {
-        let read = |content_type, description| MetaMediaType {
+        let read = |content_type| MetaMediaType {
             content_type,
-            schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
-                description: Some(description),
-                ..MetaSchema::new("object")
-            })),
+            schema: MetaSchemaRef::Reference(FIELDS.to_owned()),
         };
         Some(MetaRequest {
-            description: None,
-            content: vec![
-                read("application/x-www-form-urlencoded", "At least MessageSid and MessageStatus."),
-                read("application/json", "The same; the signed query covers it by bodySHA256."),
-            ],
+            description: Some("As a form, or as JSON that the signed query covers by its hash, bodySHA256."),
+            content: vec![read("application/x-www-form-urlencoded"), read("application/json")],
             required: true,
         })
     }
@@ -140,5 +161,27 @@ impl<'a> ApiExtractor<'a> for Callback {
             headers: request.headers().clone(),
             body,
         })
+    }
+}
+
+/// The fields that are read; Twilio sends more.
+fn fields() -> MetaSchema {
+    let text = |description| {
+        let schema = MetaSchema { description: Some(description), ..MetaSchema::new("string") };
+        MetaSchemaRef::Inline(Box::new(schema))
+    };
+    MetaSchema {
+        description: Some("What became of a message."),
+        required: vec!["MessageSid", "MessageStatus"],
+        properties: vec![
+            ("MessageSid", text("Twilio's name of the message.")),
+            ("MessageStatus", text("`queued`, `sent`, `delivered`, `undelivered`, `failed` and others.")),
+            ("ErrorCode", text("Why it was not delivered, as a number of Twilio's.")),
+        ],
+        example: Some(json!({
+            "MessageSid": "SM00112233445566778899aabbccddeeff",
+            "MessageStatus": "delivered",
+        })),
+        ..MetaSchema::new("object")
     }
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::CliError;
 use super::output::Output;
 use crate::api::ProductionApi;
-use crate::http::docs;
+use crate::http::docs::Document;
 
 /// Print the description of the API: openapi.yaml, or JSON with --json
 #[derive(Args, Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub struct OpenapiArgs {}
 /// # Errors
 /// When the answer cannot be written.
 pub fn run(output: &mut Output) -> Result<(), CliError> {
-    let document =
-        if output.json { docs::spec_json::<ProductionApi>() } else { docs::spec_yaml::<ProductionApi>() };
+    let document = Document::of_api::<ProductionApi>();
+    let document = if output.json { document.json() } else { document.yaml() };
     Ok(output.text(&document)?)
 }

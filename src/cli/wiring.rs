@@ -303,11 +303,11 @@ fn endpoint(
     let webhook = WebhookApi::new(auth.clone(), callbacks, clock);
     // The testing mode is not closed outside debug: it is not there.
     Ok(if config.debug {
-        let api: api::DebugApi = (otp, sessions, webhook, TestingApi::new(auth.clone()));
-        http::assemble(api, parts, settings).boxed()
+        let api: api::DebugApi = (otp, sessions, TestingApi::new(auth.clone()));
+        http::assemble(api, webhook, parts, settings).boxed()
     } else {
-        let api: api::ProductionApi = (otp, sessions, webhook);
-        http::assemble(api, parts, settings).boxed()
+        let api: api::ProductionApi = (otp, sessions);
+        http::assemble(api, webhook, parts, settings).boxed()
     })
 }
 

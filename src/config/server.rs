@@ -142,7 +142,7 @@ static DOCS_ENABLED: Key = Key::new(
     "docs.enabled",
     Kind::Switch,
     "true",
-    "Serves Swagger UI at /docs and the OpenAPI document at /openapi.json and /openapi.yaml.",
+    "Serves Swagger UI at /docs, and the OpenAPI documents at /openapi.json, /openapi.yaml and /openapi-callbacks.json.",
 );
 
 pub(super) const SECTION: Section = Section {

@@ -1,12 +1,8 @@
-//! The description of the API, and a page to try it on.
-//!
-//! The page is Swagger UI, embedded whole: nothing comes from another host, and a policy of its own lets only its own
-//! two scripts run.
+//! The descriptions of the API, and a page to try it on.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
-use data_encoding::BASE64;
 use hyper::body::Bytes;
 use poem::endpoint::{BoxEndpoint, make_sync};
 use poem::http::Method;
@@ -14,9 +10,13 @@ use poem::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use poem::{Body, EndpointExt, Response};
 use poem_openapi::registry::{MetaApi, MetaOperation, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
-use sha2::{Digest as _, Sha256};
+use serde_json::Value;
 
 use crate::http::rates::document_header;
+
+pub(super) mod answer;
+mod finish;
+mod page;
 
 /// The API `T` as it is published: every path with the slash that the guide writes, every answer with its name.
 /// poem-openapi takes that slash away, in routing and in its document.
@@ -55,31 +55,52 @@ fn complete(operation: &mut MetaOperation) {
     }
 }
 
-fn service<T: OpenApi>() -> OpenApiService<Description<T>, ()> {
-    OpenApiService::new(Description(PhantomData), "FreshK", env!("CARGO_PKG_VERSION"))
-        .description("Phone login: a code by SMS, tokens for it.")
-        .license(LicenseObject::new("MIT").url("https://opensource.org/license/mit"))
-        .server("/")
+/// The description of an API.
+#[derive(Debug)]
+pub struct Document(Value);
+
+impl Document {
+    /// What apps call.
+    pub fn of_api<T: OpenApi>() -> Self {
+        Self::new::<T>("FreshK", "Phone login: a code by SMS, tokens for it.")
+    }
+
+    /// What providers call: it has nothing for whoever writes an app.
+    pub fn of_callbacks<T: OpenApi>() -> Self {
+        Self::new::<T>("FreshK callbacks", "How the provider of SMS reports what became of a message.")
+    }
+
+    fn new<T: OpenApi>(title: &str, description: &str) -> Self {
+        let service = OpenApiService::new(Description::<T>(PhantomData), title, env!("CARGO_PKG_VERSION"))
+            .description(description)
+            .license(LicenseObject::new("MIT").url("https://opensource.org/license/mit"))
+            .server("/");
+        // What was written just now can be read.
+        let mut document = serde_json::from_str(&service.spec()).unwrap_or_default();
+        finish::finish(&mut document);
+        Self(document)
+    }
+
+    /// As YAML: the same bytes in every run.
+    pub fn yaml(&self) -> String {
+        serde_yaml::to_string(&self.0).unwrap_or_default()
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(&self.0).unwrap_or_default()
+    }
 }
 
-/// The description of the API `T` as YAML: the same bytes in every run.
-pub fn spec_yaml<T: OpenApi>() -> String {
-    service::<T>().spec_yaml()
-}
-
-/// The description of the API `T` as JSON.
-pub fn spec_json<T: OpenApi>() -> String {
-    service::<T>().spec()
-}
-
-/// The three documents and their paths.
-pub(super) fn endpoints<T: OpenApi>() -> [(&'static str, BoxEndpoint<'static>); 3] {
-    let page = service::<T>().swagger_ui_html();
-    let policy = policy(&page);
+/// The page, and the documents of what apps call (`T`) and of what providers call (`C`), each with its path.
+pub(super) fn endpoints<T: OpenApi, C: OpenApi>() -> [(&'static str, BoxEndpoint<'static>); 4] {
+    let (page, api) = (page::page(), Document::of_api::<T>());
+    let (policy, callbacks) = (page::policy(&page), Document::of_callbacks::<C>());
     [
         ("/docs", document(page, "text/html; charset=utf-8", Some(policy))),
-        ("/openapi.json", document(spec_json::<T>(), "application/json; charset=utf-8", None)),
-        ("/openapi.yaml", document(spec_yaml::<T>(), "application/yaml", None)),
+        ("/openapi.json", document(api.json(), "application/json; charset=utf-8", None)),
+        ("/openapi.yaml", document(api.yaml(), "application/yaml", None)),
+        ("/openapi-callbacks.json", document(callbacks.json(), "application/json; charset=utf-8", None)),
     ]
 }
 
@@ -96,73 +117,67 @@ fn document(text: String, media_type: &'static str, policy: Option<String>) -> B
     .boxed()
 }
 
-/// The page's content security policy: its scripts by their hashes, calls to this host alone. Swagger UI writes styles
-/// into the page as it goes, and its pictures are `data:` URLs.
-fn policy(page: &str) -> String {
-    let scripts: Vec<_> = scripts(page)
-        .into_iter()
-        .map(|script| format!("'sha256-{}'", BASE64.encode(&Sha256::digest(script.as_bytes()))))
-        .collect();
-    format!(
-        "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src 'self' data:; font-src data:; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        scripts.join(" ")
-    )
-}
-
-/// The texts of the page's inline scripts.
-fn scripts(page: &str) -> Vec<&str> {
-    let (mut scripts, mut rest) = (Vec::new(), page);
-    while let Some((_, tag)) = rest.split_once("<script")
-        && let Some((_, text)) = tag.split_once('>')
-        && let Some((script, after)) = text.split_once("</script>")
-    {
-        scripts.push(script);
-        rest = after;
-    }
-    scripts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::tests::demo::Demo;
+    use serde_json::json;
+
+    fn spec() -> serde_json::Value {
+        serde_json::from_str(&Document::of_api::<Demo>().json()).unwrap()
+    }
 
     #[test]
     fn paths_end_as_the_guide_writes_them_and_the_bytes_are_the_same_every_run() {
-        let yaml = spec_yaml::<Demo>();
+        let yaml = Document::of_api::<Demo>().yaml();
         assert!(yaml.contains("\n  /api/mobile/auth/echo/:\n"), "{yaml}");
         assert!(yaml.contains("\n  /api/mobile/auth/things/{id}/:\n"), "{yaml}");
-        assert!((0..5).all(|_| spec_yaml::<Demo>() == yaml));
+        assert!((0..5).all(|_| Document::of_api::<Demo>().yaml() == yaml));
     }
 
     #[test]
     fn every_answer_is_documented_with_its_headers() {
-        let spec: serde_json::Value = serde_json::from_str(&spec_json::<Demo>()).unwrap();
+        let spec = spec();
         let echo = &spec["paths"]["/api/mobile/auth/echo/"]["post"];
         let statuses: Vec<_> = echo["responses"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(statuses, ["200", "400", "401", "413", "415", "429", "500"]);
         let unauthorised = &echo["responses"]["401"];
-        assert!(unauthorised["headers"]["WWW-Authenticate"].is_object());
-        assert!(unauthorised["headers"]["X-Request-Id"].is_object());
-        assert!(unauthorised["content"]["application/problem+json"].is_object());
-        assert!(echo["responses"]["200"]["headers"]["RateLimit-Policy"].is_object());
-        assert_eq!(
-            unauthorised["content"]["application/json; charset=utf-8"]["schema"]["allOf"][1]["properties"]["code"]
-                ["enum"],
-            serde_json::json!(["not_authenticated", "token_invalid"])
-        );
+        let header = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+        assert_eq!(unauthorised["headers"]["WWW-Authenticate"], header("WWW-Authenticate"));
+        assert_eq!(unauthorised["headers"]["X-Request-Id"], header("X-Request-Id"));
+        assert_eq!(echo["responses"]["200"]["headers"]["RateLimit-Policy"], header("RateLimit-Policy"));
+        for name in ["WWW-Authenticate", "X-Request-Id", "RateLimit-Policy", "RateLimit", "Retry-After"] {
+            assert!(spec["components"]["headers"][name]["schema"]["type"].is_string(), "{name}");
+        }
         assert_eq!(echo["requestBody"]["required"], true);
-        assert_eq!(echo["security"], serde_json::json!([{"BearerToken": []}]));
+        assert_eq!(echo["security"], json!([{"BearerToken": []}]));
         assert_eq!(spec["components"]["securitySchemes"]["BearerToken"]["scheme"], "bearer");
     }
 
     #[test]
-    fn the_page_holds_two_scripts_and_nothing_from_elsewhere() {
-        let page = service::<Demo>().swagger_ui_html();
-        assert_eq!(scripts(&page).len(), 2);
-        assert!(!page.contains("<link") && !page.contains(" src=\"http"));
-        assert!(page.contains("/api/mobile/auth/echo/"));
-        assert_eq!(policy(&page).matches("'sha256-").count(), 2);
+    fn failures_share_one_schema_and_each_has_its_words_and_an_example() {
+        let spec = spec();
+        let unauthorised = &spec["paths"]["/api/mobile/auth/echo/"]["post"]["responses"]["401"];
+        assert_eq!(
+            unauthorised["description"],
+            "The token is missing, not valid or expired: `not_authenticated`, `token_invalid`"
+        );
+        for (media_type, schema) in
+            [("application/json", "ErrorBody"), ("application/problem+json", "ProblemDetails")]
+        {
+            let content = &unauthorised["content"][media_type];
+            assert_eq!(content["schema"], json!({ "$ref": format!("#/components/schemas/{schema}") }));
+            let schema = &spec["components"]["schemas"][schema];
+            if content["example"].is_object() {
+                let members: Vec<_> = content["example"].as_object().unwrap().keys().collect();
+                for required in schema["required"].as_array().unwrap() {
+                    assert!(members.contains(&&required.as_str().unwrap().to_owned()), "{required}");
+                }
+            }
+            assert_eq!(schema["properties"]["code"], json!({ "$ref": "#/components/schemas/ErrorCode" }));
+        }
+        assert_eq!(unauthorised["content"]["application/json"]["example"]["code"], "not_authenticated");
+        let words = spec["components"]["schemas"]["ErrorCode"]["enum"].as_array().unwrap();
+        assert_eq!(words.len(), crate::http::ErrorCode::ALL.len());
     }
 }

@@ -89,15 +89,16 @@ pub struct EdgeParts {
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddress(pub IpAddr);
 
-/// Puts the edge before `api`, and health and documents beside it. Paths of `api` are whole (`prefix_path`), and the
-/// edge adds and removes the last slash. An error that the endpoint gives means: drop the connection.
-pub fn assemble<T: OpenApi + 'static>(
+/// Puts the edge before what apps call (`api`) and what providers call (`callbacks`), and health and documents beside it.
+/// Paths of both are whole (`prefix_path`), and the edge adds and removes the last slash. An error that the endpoint gives means: drop the connection.
+pub fn assemble<T: OpenApi + 'static, C: OpenApi + 'static>(
     api: T,
+    callbacks: C,
     parts: EdgeParts,
     settings: EdgeSettings,
 ) -> impl Endpoint<Output = Response> + 'static {
     Edge {
-        routes: Routes::new(api, parts.readiness, parts.jwks, &parts.metrics, &settings),
+        routes: Routes::new((api, callbacks), parts.readiness, parts.jwks, &parts.metrics, &settings),
         unmatched: parts.metrics.route(access::UNKNOWN),
         metrics: parts.metrics,
         hosts: Hosts::new(&settings.allowed_hosts, settings.debug),

@@ -14,6 +14,7 @@ use crate::http::rates::RateHeaders;
 
 mod document;
 mod render;
+mod schemas;
 
 pub use document::{DocumentedErrors, OperationError};
 pub(crate) use render::Form;

@@ -2,8 +2,7 @@
 
 use poem::http::HeaderMap;
 use poem::{Request, RequestBody, Result};
-use poem_openapi::registry::{MetaParamIn, MetaSchemaRef, Registry};
-use poem_openapi::types::Type;
+use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::domain::Secret;
@@ -43,16 +42,18 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
     type ParamType = String;
     type ParamRawType = String;
 
-    fn register(registry: &mut Registry) {
-        <String as Type>::register(registry);
-    }
-
     fn param_in() -> Option<MetaParamIn> {
         Some(MetaParamIn::Header)
     }
 
     fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(String::schema_ref())
+        let schema = MetaSchema {
+            min_length: Some(16),
+            max_length: Some(128),
+            example: Some("6f1c2a54-93b7-4c0d-8f57-2f6f5c1f1f2e".into()),
+            ..MetaSchema::new("string")
+        };
+        Some(MetaSchemaRef::Inline(Box::new(schema)))
     }
 
     async fn from_request(

@@ -164,8 +164,14 @@ async fn docs_and_description_are_served_without_anything_from_elsewhere() {
     assert_eq!(response.status(), 200);
     let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("http"), "{policy}");
+    assert!(response.text().await.unwrap().starts_with("<!doctype html>\n<html lang=\"en\">"));
     let (status, description) = answer(client().get(server.url("/openapi.json"))).await;
     assert_eq!(status, 200);
     assert_eq!(description["servers"][0]["url"], "/");
     assert!(description["paths"]["/api/mobile/auth/request/"].is_object());
+    let callback = "/api/mobile/auth/sms/twilio/status/";
+    assert!(description["paths"][callback].is_null(), "what a provider calls is nothing for an app");
+    let (status, callbacks) = answer(client().get(server.url("/openapi-callbacks.json"))).await;
+    assert_eq!(status, 200);
+    assert!(callbacks["paths"][callback]["post"].is_object());
 }

@@ -45,21 +45,21 @@ pub(super) struct Operation {
 const API: usize = 0;
 
 impl Routes {
-    pub(super) fn new<T: OpenApi + 'static>(
-        api: T,
+    pub(super) fn new<T: OpenApi + 'static, C: OpenApi + 'static>(
+        (api, callbacks): (T, C),
         readiness: Readiness,
         jwks: Option<String>,
         metrics: &Metrics,
         settings: &EdgeSettings,
     ) -> Self {
-        let service = OpenApiService::new(api, "FreshK", env!("CARGO_PKG_VERSION"));
+        let service = OpenApiService::new((api, callbacks), "FreshK", env!("CARGO_PKG_VERSION"));
         let mut routes = Self {
             exact: HashMap::new(),
             patterns: Vec::new(),
             endpoints: vec![service.into_endpoint()],
             metrics: metrics.clone(),
         };
-        for path in T::meta().into_iter().flat_map(|api| api.paths) {
+        for path in <(T, C)>::meta().into_iter().flat_map(|api| api.paths) {
             let path_text = without_slash(&path.path);
             let operations = path.operations.iter().map(operation).collect();
             routes.insert(path_text, &format!("{path_text}/"), operations);
@@ -70,7 +70,7 @@ impl Routes {
             routes.plain("/.well-known/jwks.json", jwks::endpoint(keys));
         }
         if settings.docs {
-            for (path, endpoint) in docs::endpoints::<T>() {
+            for (path, endpoint) in docs::endpoints::<T, C>() {
                 routes.plain(path, endpoint);
             }
         }

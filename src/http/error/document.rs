@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::time::Duration;
 
-use poem_openapi::registry::{
-    MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
-};
-use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, Object};
+use poem_openapi::ApiResponse;
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use serde_json::Value;
 
-use super::{ApiError, ErrorCode, JSON, PROBLEM};
+use super::render::Form;
+use super::{ApiError, ErrorCode, JSON, PROBLEM, schemas};
+use crate::http::caller::RequestId;
+use crate::http::docs::answer::Answer;
 use crate::http::rates::{RateHeaders, document_header};
 
 /// What one operation can fail with, beyond what the edge answers for all of them.
@@ -82,73 +84,38 @@ impl<O: DocumentedErrors> ApiResponse for OperationError<O> {
     }
 
     fn register(registry: &mut Registry) {
-        Error::register(registry);
-        Problem::register(registry);
+        schemas::register(registry);
     }
 }
 
-/// What went wrong.
-#[derive(Object)]
-#[oai(read_only_all)]
-#[expect(clippy::struct_field_names, reason = "the contract names the member")]
-struct Error {
-    /// A sentence for a person.
-    error: String,
-    /// A stable word to branch on.
-    code: String,
-    /// Seconds after which the request may succeed; waiting just that long is enough.
-    #[oai(skip_serializing_if_is_none)]
-    retry_after: Option<u64>,
-    /// The answer's `X-Request-Id`, for the operator's log.
-    request_id: String,
-}
-
-/// What went wrong, as RFC 9457 writes it.
-#[derive(Object)]
-#[oai(read_only_all)]
-struct Problem {
-    /// A sentence for a person.
-    error: String,
-    /// A stable word to branch on.
-    code: String,
-    /// Seconds after which the request may succeed; waiting just that long is enough.
-    #[oai(skip_serializing_if_is_none)]
-    retry_after: Option<u64>,
-    /// The answer's `X-Request-Id`, for the operator's log.
-    request_id: String,
-    /// `about:blank`: the status says it all.
-    r#type: String,
-    /// The status in words.
-    title: String,
-    /// The status.
-    status: u16,
-    /// The same sentence as `error`.
-    detail: String,
-}
-
 fn response(status: u16, codes: &[ErrorCode], limited: bool) -> MetaResponse {
+    let media_type = |content_type, name, example| {
+        let answer = Answer { description: description(status, codes), example };
+        MetaMediaType { content_type, schema: answer.of(name) }
+    };
     MetaResponse {
-        description: description(status),
+        // The answer has a better one.
+        description: "",
         status: Some(status),
         status_range: None,
         content: vec![
-            MetaMediaType { content_type: JSON, schema: narrowed(Error::schema_ref(), codes) },
-            MetaMediaType { content_type: PROBLEM, schema: narrowed(Problem::schema_ref(), codes) },
+            media_type(JSON, schemas::ERROR, example(codes)),
+            // The same members and four more, which the schema explains.
+            media_type(PROBLEM, schemas::PROBLEM, None),
         ],
         headers: headers(status, codes, limited),
     }
 }
 
-/// The schema with only those words that this status can come with.
-fn narrowed(schema: MetaSchemaRef, codes: &[ErrorCode]) -> MetaSchemaRef {
-    let words = codes.iter().map(|code| code.as_str().into()).collect();
-    let code = MetaSchema { enum_items: words, ..MetaSchema::new("string") };
-    let only = MetaSchema {
-        properties: vec![("code", MetaSchemaRef::Inline(Box::new(code)))],
-        ..MetaSchema::new("object")
+/// The body of the first of these failures.
+fn example(codes: &[ErrorCode]) -> Option<Value> {
+    let error = match *codes.first()? {
+        ErrorCode::RateLimited => ApiError::rate_limited(Duration::from_hours(1)),
+        ErrorCode::Overloaded => ApiError::overloaded(Duration::from_secs(2)),
+        ErrorCode::Unavailable => ApiError::unavailable(Duration::from_secs(2)),
+        code => ApiError::new(code),
     };
-    let all_of = vec![schema, MetaSchemaRef::Inline(Box::new(only))];
-    MetaSchemaRef::Inline(Box::new(MetaSchema { all_of, ..MetaSchema::ANY }))
+    serde_json::from_slice(&error.body(&RequestId::example(), Form::Plain)).ok()
 }
 
 fn headers(status: u16, codes: &[ErrorCode], limited: bool) -> Vec<MetaHeader> {
@@ -162,17 +129,20 @@ fn headers(status: u16, codes: &[ErrorCode], limited: bool) -> Vec<MetaHeader> {
     headers
 }
 
-const fn description(status: u16) -> &'static str {
-    match status {
-        400 => "Something is wrong with the request.",
-        401 => "The token is missing, not valid or expired.",
-        403 => "The caller is known and may not.",
-        404 => "There is no such thing.",
-        413 => "The body is too large.",
-        415 => "The body is not of a type that is read here.",
-        429 => "A limit is spent.",
-        500 => "The fault is ours, or our SMS provider's.",
-        503 => "Not now.",
-        _ => "The request failed.",
-    }
+/// What happened, and the words that tell it.
+fn description(status: u16, codes: &[ErrorCode]) -> String {
+    let what = match status {
+        400 => "Something is wrong with the request",
+        401 => "The token is missing, not valid or expired",
+        403 => "The caller is known and may not",
+        404 => "There is no such thing",
+        413 => "The body is too large",
+        415 => "The body is not of a type that is read here",
+        429 => "A limit is spent",
+        500 => "The server failed, or the provider of SMS did",
+        503 => "The server cannot answer now",
+        _ => "The request failed",
+    };
+    let words: Vec<_> = codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
+    format!("{what}: {}", words.join(", "))
 }

@@ -34,6 +34,17 @@ struct Problem<'a> {
 impl ApiError {
     /// The answer to the request that `request_id` names.
     pub(crate) fn render(&self, request_id: &RequestId, form: Form) -> Response {
+        let media_type = if form == Form::Problem { PROBLEM } else { JSON };
+        let mut response = Response::builder()
+            .status(self.code().status())
+            .header(CONTENT_TYPE, media_type)
+            .body(self.body(request_id, form));
+        self.write_headers(response.headers_mut());
+        response
+    }
+
+    /// The body of that answer.
+    pub(super) fn body(&self, request_id: &RequestId, form: Form) -> Vec<u8> {
         let status = self.code().status();
         let problem = (form == Form::Problem).then(|| Problem {
             // RFC 9457 §4.2.1: then the title is the status's own.
@@ -42,7 +53,6 @@ impl ApiError {
             status: status.as_u16(),
             detail: &self.sentence,
         });
-        let media_type = if problem.is_some() { PROBLEM } else { JSON };
         let body = ErrorBody {
             error: &self.sentence,
             code: self.code().as_str(),
@@ -51,10 +61,7 @@ impl ApiError {
             problem,
         };
         // Strings and numbers always serialise; an empty body is still an answer.
-        let bytes = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::builder().status(status).header(CONTENT_TYPE, media_type).body(bytes);
-        self.write_headers(response.headers_mut());
-        response
+        serde_json::to_vec(&body).unwrap_or_default()
     }
 
     fn write_headers(&self, headers: &mut HeaderMap) {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 async fn render(error: &ApiError, accept: &str) -> (Response, serde_json::Value) {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, accept.parse().unwrap());
-    let mut response = error.render(&RequestId::fixed(), Form::preferred(&headers));
+    let mut response = error.render(&RequestId::example(), Form::preferred(&headers));
     let body = response.take_body().into_bytes().await.unwrap();
     (response, serde_json::from_slice(&body).unwrap())
 }
@@ -78,7 +78,7 @@ async fn both_forms_have_the_same_members_and_a_problem_has_more() {
             "error": "Too many requests. Please try again in 1 minute.",
             "code": "rate_limited",
             "retry_after": 60,
-            "request_id": RequestId::fixed().as_str(),
+            "request_id": RequestId::example().as_str(),
         })
     );
     let (response, body) = render(&error, "application/problem+json").await;
@@ -89,7 +89,7 @@ async fn both_forms_have_the_same_members_and_a_problem_has_more() {
             "error": "Too many requests. Please try again in 1 minute.",
             "code": "rate_limited",
             "retry_after": 60,
-            "request_id": RequestId::fixed().as_str(),
+            "request_id": RequestId::example().as_str(),
             "type": "about:blank",
             "title": "Too Many Requests",
             "status": 429,

@@ -52,7 +52,7 @@ fn start(settings: ServerSettings) -> Running {
         docs: true,
         callback: String::new(),
     };
-    let endpoint = assemble(Demo { gates: Some((entered.clone(), gate.clone())) }, parts, edge);
+    let endpoint = assemble(Demo { gates: Some((entered.clone(), gate.clone())) }, (), parts, edge);
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();

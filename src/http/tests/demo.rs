@@ -9,6 +9,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use tokio::sync::Semaphore;
 
+use crate::http::device::DeviceName;
 use crate::http::{
     ApiError, BearerToken, Caller, DocumentedErrors, ErrorCode, JsonBody, Limited, OperationError, Rate,
     RateHeaders,
@@ -80,9 +81,13 @@ impl Demo {
 
     /// Tells who calls.
     #[oai(path = "/whoami/", method = "get", operation_id = "whoami")]
-    async fn whoami(&self, caller: Caller) -> Result<Json<Echo>, OperationError<PlainFaults>> {
+    async fn whoami(
+        &self,
+        caller: Caller,
+        #[oai(name = "X-Device-Name")] device: DeviceName,
+    ) -> Result<Json<Echo>, OperationError<PlainFaults>> {
         tracing::info!("inside");
-        Ok(Json(Echo { text: format!("{} {} {:?}", caller.address, caller.request_id, caller.device) }))
+        Ok(Json(Echo { text: format!("{} {} {:?}", caller.address, caller.request_id, device.into_text()) }))
     }
 
     /// Panics.
