@@ -24,10 +24,13 @@ use crate::storage::Store;
 use crate::tokens::Tokens;
 
 mod attempt;
+mod audited;
+mod code_request;
 mod delivery;
 mod ending;
 mod error;
 mod exchange;
+mod gate;
 mod intent;
 mod lookup;
 mod names;
@@ -37,8 +40,10 @@ mod presenter;
 mod quota;
 mod recent;
 mod refresh;
+mod repetition;
 mod request;
 mod resend;
+mod sending;
 mod sessions;
 mod settle;
 mod single_flight;
@@ -48,10 +53,11 @@ mod unsettled;
 mod upkeep;
 mod verify;
 
+pub use audited::AuditedTx;
+pub use code_request::CodeRequest;
 pub use error::AuthError;
 pub use presenter::TOKEN_REUSES;
-pub use quota::{Limited, QuotaState};
-pub use request::CodeRequest;
+pub use quota::{QuotaState, WithQuotas};
 pub use single_flight::Sent;
 pub use status::Authenticated;
 pub use verify::{LoggedIn, VerifyRequest};
@@ -66,8 +72,8 @@ pub struct Parts {
     pub testing: Arc<dyn SmsSender>,
     /// Signs and reads tokens.
     pub tokens: Tokens,
-    /// Hashes codes.
-    pub keys: KeyRing,
+    /// Hash codes, and phones for the audit trail.
+    pub keys: Arc<KeyRing>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -162,7 +168,6 @@ impl Auth {
     }
 
     fn actor(&self, now: Timestamp, mode: Mode, phone: &PhoneNumber, origin: &Origin) -> Actor {
-        let actor = Actor { mode: Some(mode), ..origin.actor(now) };
-        actor.with_phone(phone, self.parts.keys.current().audit_hash(phone))
+        origin.actor(now).in_mode(mode).with_phone(phone, self.parts.keys.current().audit_hash(phone))
     }
 }

@@ -1,30 +1,24 @@
 //! The one write of `verify/`: counts the guess, compares, consumes the code and opens the session, or notes why not.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use hmac::Mac;
-use subtle::ConstantTimeEq;
 
 use super::AuthError;
+use super::audited::AuditedTx;
 use super::ending::end;
-use super::error::{Stop, commit_refusal};
-use super::lookup::find_session;
+use super::error::{FlowError, commit_refusal};
+use super::gate::AddressGate;
 use super::opening::{NewSession, OpenedBy};
-use super::quota::{self, AddressQuota, QuotaState};
+use super::quota::{Balance, QuotaState, Spent, spend};
+use super::repetition::{Repeatable, Repetition, mac};
 use super::settle::{LATEST, ensure_user};
-use super::trail::Trail;
-use crate::domain::audit::{Actor, AuditEvent, LoginFailure};
+use crate::domain::audit::{AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
 use crate::domain::{Challenge, ChallengeState, Code, Mode, PhoneNumber, Secret, Session, TestNumber, User};
-use crate::storage::{StoreError, StoreResult, Tx};
-
-/// How long a verify may be repeated with the same `Idempotency-Key`: the phone lost the answer.
-const REPEATABLE: Duration = Duration::from_mins(1);
+use crate::storage::{StoreError, StoreResult};
 
 /// Everything that the write needs, drawn and derived beforehand.
 pub(super) struct Attempt {
@@ -32,153 +26,52 @@ pub(super) struct Attempt {
     pub(super) phone: PhoneNumber,
     pub(super) code: Code,
     pub(super) idempotency_key: Option<Secret>,
-    pub(super) actor: Actor,
-    pub(super) address: Option<AddressQuota>,
+    pub(super) gate: Arc<AddressGate>,
     /// Whether a refusal that costs nobody anything gets a line in the audit trail. Where the address has a quota, that
     /// bounds the lines.
     pub(super) has_line: bool,
-    pub(super) keys: KeyRing,
+    pub(super) keys: Arc<KeyRing>,
     pub(super) policy: Arc<Policy>,
     pub(super) session: NewSession,
 }
 
 /// What the write decided.
 pub(super) struct Attempted {
+    /// How the quota of the caller's address stands.
     pub(super) address: Option<QuotaState>,
-    pub(super) login: Result<Opened, AuthError>,
-    pub(super) trail: Trail,
+    pub(super) login: Result<OpenedSession, AuthError>,
     /// Whether it was refused at nobody's cost: no quota bounds how often that can be.
     pub(super) was_free: bool,
 }
 
-pub(super) struct Opened {
+/// The session that a login opened, or opened before.
+pub(super) struct OpenedSession {
     pub(super) session: Session,
     pub(super) user: User,
     pub(super) is_new_user: bool,
 }
 
-/// A login that may be repeated.
-struct Repeatable<'c> {
-    /// What it was made with.
+/// An attempt while it is judged.
+struct Judging<'a, 't> {
+    attempt: &'a Attempt,
+    tx: &'a mut AuditedTx<'t>,
+    address: Option<QuotaState>,
+    was_free: bool,
+}
+
+/// A challenge whose code was given, and how that proves the number.
+struct Match<'c> {
     challenge: &'c Challenge,
-    /// The session to give again, or why the right code gets none.
-    session: Result<Session, AuthError>,
+    proof: OpenedBy,
+    /// The phone's latest challenges.
+    latest: &'c [Challenge],
 }
 
 impl Attempt {
-    pub(super) fn write(self, tx: &mut dyn Tx) -> StoreResult<Attempted> {
-        let mut attempted = Attempted {
-            address: None,
-            login: Err(AuthError::Internal),
-            trail: Trail::default(),
-            was_free: false,
-        };
-        attempted.login = commit_refusal(self.decide(tx, &mut attempted))?;
-        Ok(attempted)
-    }
-
-    /// First fault wins, in the order of the contract.
-    fn decide(&self, tx: &mut dyn Tx, attempted: &mut Attempted) -> Result<Opened, Stop> {
-        let (mode, phone, now, otp) = (self.mode, &self.phone, self.actor.at, &self.policy.otp);
-        let address = self.address.as_ref();
-        quota::spend_address(tx, &mut attempted.trail, &self.actor, address, &mut attempted.address)?;
-        let user = tx.user_by_phone(phone)?;
-        let latest = tx.challenges(mode, phone, LATEST)?;
-        let alive = live_codes(&latest, now);
-        if user.is_none() && alive.is_empty() {
-            self.note_failure(tx, attempted, None, LoginFailure::UnknownNumber, false)?;
-            let told =
-                if self.policy.conceal_accounts { AuthError::InvalidOtp } else { AuthError::UserNotFound };
-            return Err(told.into());
-        }
-        let test = self.test_number(tx)?;
-        let left = self.guesses_left(tx, attempted, user.as_ref())?;
-        let repeatable = self.repeatable(tx, &latest, user.as_ref())?;
-        // A guess costs a unit of the day for each code that it is tried against: on the last one the newest is tried
-        // alone (S6).
-        let tried: Vec<_> = alive
-            .into_iter()
-            .filter(|challenge| !challenge.is_over_tried(otp.max_attempts))
-            .chain(repeatable.as_ref().map(|repeatable| repeatable.challenge))
-            .take(left)
-            .collect();
-        // Every one of them is compared, so that time does not tell which one was right.
-        let right: Vec<_> =
-            tried.iter().filter_map(|each| Some((each.id, each, self.proof(each, test.as_ref())?))).collect();
-        if let Some(Repeatable { challenge, session }) = repeatable
-            && right.iter().any(|(id, ..)| *id == challenge.id)
-        {
-            return self.repeat(tx, attempted, session, user);
-        }
-        if let Some((_, challenge, proof)) = right.first() {
-            return self.log_in(tx, attempted, challenge, *proof, &latest, user);
-        }
-        let failure = self.failure(&latest, &tried, test.as_ref());
-        self.note_failure(tx, attempted, user.as_ref(), failure, !tried.is_empty())?;
-        self.count_wrong(tx, &mut attempted.trail, &latest, &tried, user.as_ref())?;
-        Err(AuthError::InvalidOtp.into())
-    }
-
-    /// How many wrong guesses the phone's day still has.
-    fn guesses_left(
-        &self,
-        tx: &mut dyn Tx,
-        attempted: &mut Attempted,
-        user: Option<&User>,
-    ) -> Result<usize, Stop> {
-        let (mode, phone, limit) = (self.mode, self.phone.as_str(), self.policy.otp.failures());
-        let left = quota::failures_left(tx, &mut attempted.trail, &self.actor, mode, phone, &limit);
-        if let Err(Stop::Refused(_)) = left {
-            self.note_failure(tx, attempted, user, LoginFailure::DaySpent, false)?;
-        }
-        left
-    }
-
-    /// Writes why the attempt was refused. `has_cost` tells whether it cost the phone a guess.
-    ///
-    /// The trail stays bounded: an attempt costs its address a unit, or the phone a guess; where it costs neither (limits
-    /// that are off, the testing mode), the lines of an address and of all are numbered, and the rest is counted.
-    fn note_failure(
-        &self,
-        tx: &mut dyn Tx,
-        attempted: &mut Attempted,
-        user: Option<&User>,
-        failure: LoginFailure,
-        has_cost: bool,
-    ) -> StoreResult<()> {
-        attempted.was_free = self.address.is_none() && !has_cost;
-        if attempted.was_free && !self.has_line {
-            return Ok(());
-        }
-        let mut line = self.actor.did(AuditEvent::LoginFail).detail(failure.as_str());
-        line.user = user.map(|user| user.id);
-        attempted.trail.add(tx, line)
-    }
-
-    /// Why a code is not good that none of the `tried` challenges took; the client is told none of it (S10). Only codes
-    /// that can open nothing any more are compared: another comparison would be another guess.
-    fn failure(&self, latest: &[Challenge], tried: &[&Challenge], test: Option<&TestNumber>) -> LoginFailure {
-        let now = self.actor.at;
-        let (alive, dead): (Vec<_>, Vec<_>) = latest.iter().partition(|challenge| challenge.is_alive(now));
-        let given_before = dead.into_iter().find(|challenge| self.proof(challenge, test).is_some());
-        match given_before.map(|challenge| challenge.state) {
-            Some(ChallengeState::Used) => LoginFailure::Used,
-            Some(ChallengeState::Void) => LoginFailure::Superseded,
-            Some(ChallengeState::Sending | ChallengeState::Live | ChallengeState::Unknown) => {
-                LoginFailure::Expired
-            }
-            None if !tried.is_empty() => LoginFailure::Wrong,
-            None if !alive.is_empty() => LoginFailure::OverTried,
-            None => LoginFailure::NoCode,
-        }
-    }
-
-    /// The test number with this phone, while it has not ended.
-    fn test_number(&self, tx: &dyn Tx) -> StoreResult<Option<TestNumber>> {
-        if self.mode != Mode::Production {
-            return Ok(None);
-        }
-        Ok(tx.test_number(&self.phone)?.filter(|number| number.is_good(self.actor.at)))
+    pub(super) fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Attempted> {
+        let mut judging = Judging { attempt: &self, tx, address: None, was_free: false };
+        let login = commit_refusal(judging.decide())?;
+        Ok(Attempted { address: judging.address, login, was_free: judging.was_free })
     }
 
     /// How the code that was given proves the number for a challenge, if it does.
@@ -191,103 +84,8 @@ impl Attempt {
         Some(OpenedBy::TestNumber { until: test.until })
     }
 
-    /// The latest login whose answer may have been lost, if this call has its `Idempotency-Key`. The code that it was made
-    /// with is guessed against like any other, or a key that others can know would let them try all codes.
-    fn repeatable<'c>(
-        &self,
-        tx: &dyn Tx,
-        latest: &'c [Challenge],
-        user: Option<&User>,
-    ) -> StoreResult<Option<Repeatable<'c>>> {
-        let (Some(key), Some(user)) = (&self.idempotency_key, user) else { return Ok(None) };
-        let now = self.actor.at;
-        for challenge in latest {
-            let Some(Use { at, session: Some(session), idempotency: Some(stored) }) = &challenge.used else {
-                continue;
-            };
-            let same_key = self.idempotency_mac(key, challenge).is_some_and(|mac| mac.ct_eq(stored).into());
-            if !same_key || now >= *at + REPEATABLE {
-                continue;
-            }
-            if challenge.is_over_tried(self.policy.otp.max_attempts) {
-                return Ok(None);
-            }
-            let session = match find_session(tx, session, user, self.session.times.earlier())? {
-                // A phone that has refreshed has had its answer.
-                Ok(session) if session.generation > 0 => return Ok(None),
-                Ok(_) if !user.is_active => Err(AuthError::AccountDisabled),
-                Err(AuthError::TokenInvalid) => return Ok(None),
-                found => found,
-            };
-            return Ok(Some(Repeatable { challenge, session }));
-        }
-        Ok(None)
-    }
-
-    /// Gives the session of a login again.
-    fn repeat(
-        &self,
-        tx: &mut dyn Tx,
-        attempted: &mut Attempted,
-        session: Result<Session, AuthError>,
-        user: Option<User>,
-    ) -> Result<Opened, Stop> {
-        let user = user.ok_or(StoreError::Broken)?;
-        let session = match session {
-            Ok(session) => session,
-            Err(refusal) => {
-                self.note_failure(tx, attempted, Some(&user), LoginFailure::Disabled, false)?;
-                return Err(refusal.into());
-            }
-        };
-        let line = self.actor.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
-        attempted.trail.add(tx, line.detail("repeated verify"))?;
-        Ok(Opened { session, user, is_new_user: false })
-    }
-
-    fn idempotency_mac(&self, key: &Secret, challenge: &Challenge) -> Option<Vec<u8>> {
-        let mac = self.keys.numbered(challenge.hash.key)?.code_mac();
-        let mac = mac.chain_update(b"idempotency").chain_update(challenge.id.0.to_be_bytes());
-        Some(mac.chain_update(key.expose()).finalize().into_bytes().to_vec())
-    }
-
-    /// Consumes the code and opens a session; a user who may not log in spends the code and gets none.
-    fn log_in(
-        &self,
-        tx: &mut dyn Tx,
-        attempted: &mut Attempted,
-        challenge: &Challenge,
-        proof: OpenedBy,
-        latest: &[Challenge],
-        user: Option<User>,
-    ) -> Result<Opened, Stop> {
-        let (phone, now) = (&self.phone, self.actor.at);
-        for other in latest.iter().filter(|other| other.id != challenge.id && other.state.is_open()) {
-            tx.update_challenge(&other.clone().superseded())?;
-        }
-        let barred = user.as_ref().and_then(|user| self.bars(user));
-        let idempotency = self.idempotency_key.as_ref().and_then(|key| self.idempotency_mac(key, challenge));
-        let session = barred.is_none().then(|| self.session.id.clone());
-        tx.update_challenge(&challenge.clone().consumed(Use { at: now, session, idempotency }))?;
-        let user = match user {
-            Some(user) => user,
-            None => ensure_user(tx, &mut attempted.trail, &self.actor, phone, &self.policy.default_role)?,
-        };
-        if let Some(failure) = barred {
-            self.note_failure(tx, attempted, Some(&user), failure, true)?;
-            return Err(AuthError::AccountDisabled.into());
-        }
-        let is_new_user = !user.phone_verified;
-        let user = self.verify(tx, attempted, user)?;
-        let mut success = self.actor.did(AuditEvent::LoginSuccess).user(user.id).session(&self.session.id);
-        success.detail = proof.detail();
-        attempted.trail.add(tx, success)?;
-        let session = self.session.open(tx, &mut attempted.trail, &self.actor, user.id, proof)?;
-        Ok(Opened { session, user, is_new_user })
-    }
-
-    /// Why the right code opens nothing for a user. A code of the testing mode is read on a console: it must not open
-    /// the account of somebody who has proven the number.
+    /// Why the right code opens nothing for a user. A code of the testing mode is read on a console: it must not open the
+    /// account of somebody who has proven the number.
     fn bars(&self, user: &User) -> Option<LoginFailure> {
         if !user.is_active {
             return Some(LoginFailure::Disabled);
@@ -296,31 +94,184 @@ impl Attempt {
         (is_testing && user.phone_verified && !user.is_testing_only)
             .then_some(LoginFailure::VerifiedInProduction)
     }
+}
+
+impl Judging<'_, '_> {
+    /// First fault wins, in the order of the contract.
+    fn decide(&mut self) -> Result<OpenedSession, FlowError> {
+        let Attempt { mode, phone, policy, .. } = self.attempt;
+        self.attempt.gate.spend(self.tx, &mut self.address)?;
+        let user = self.tx.user_by_phone(phone)?;
+        let latest = self.tx.challenges(*mode, phone, LATEST)?;
+        let alive = live_codes(&latest, self.tx.at());
+        if user.is_none() && alive.is_empty() {
+            self.note_failure(None, LoginFailure::UnknownNumber, false);
+            let answer =
+                if policy.conceal_accounts { AuthError::InvalidOtp } else { AuthError::UserNotFound };
+            return Err(answer.into());
+        }
+        let test = self.test_number()?;
+        let left = self.guesses_left(user.as_ref())?;
+        let repeatable = self.repeatable(&latest, user.as_ref())?;
+        // A guess costs a unit of the day for each code that it is tried against: on the last one the newest is tried
+        // alone (S6).
+        let tried: Vec<_> = alive
+            .into_iter()
+            .filter(|challenge| !challenge.is_over_tried(policy.otp.max_attempts))
+            .chain(repeatable.as_ref().map(|repeatable| repeatable.challenge))
+            .take(left)
+            .collect();
+        // Every one of them is compared, so that time does not tell which one was right.
+        let proof = |challenge| Some((challenge, self.attempt.proof(challenge, test.as_ref())?));
+        let right: Vec<_> = tried.iter().copied().filter_map(proof).collect();
+        if let Some(Repeatable { challenge, session }) = repeatable
+            && right.iter().any(|(right, _)| right.id == challenge.id)
+        {
+            return self.repeat(session, user);
+        }
+        if let Some((challenge, proof)) = right.first().copied() {
+            return self.log_in(&Match { challenge, proof, latest: &latest }, user);
+        }
+        let failure = self.failure(&latest, &tried, test.as_ref());
+        self.note_failure(user.as_ref(), failure, !tried.is_empty());
+        self.count_wrong(&latest, &tried, user.as_ref())?;
+        Err(AuthError::InvalidOtp.into())
+    }
+
+    /// How many wrong guesses the phone's day still has.
+    fn guesses_left(&mut self, user: Option<&User>) -> Result<usize, FlowError> {
+        let Attempt { mode, phone, policy, .. } = self.attempt;
+        let limits = [policy.otp.failures()];
+        let day = Balance::read(self.tx, Quota::Failures(*mode), phone.as_str(), &limits)?;
+        let left = day.left(self.tx);
+        if let Err(FlowError::Refused(_)) = left {
+            self.note_failure(user, LoginFailure::DaySpent, false);
+        }
+        left
+    }
+
+    /// Notes why the attempt was refused. `has_cost` tells whether it cost the phone a guess.
+    ///
+    /// The trail stays bounded: an attempt costs its address a unit, or the phone a guess; where it costs neither (limits
+    /// that are off, the testing mode), the lines of an address and of all are numbered, and the rest is counted.
+    fn note_failure(&mut self, user: Option<&User>, failure: LoginFailure, has_cost: bool) {
+        self.was_free = !self.attempt.gate.is_on() && !has_cost;
+        if self.was_free && !self.attempt.has_line {
+            return;
+        }
+        let line = self.tx.did(AuditEvent::LoginFail).detail(failure.as_str());
+        self.tx.record(line.user(user.map(|user| user.id)));
+    }
+
+    /// Why a code is not good that none of the `tried` challenges took; the client is told none of it (S10). Only codes
+    /// that can open nothing any more are compared: another comparison would be another guess.
+    fn failure(&self, latest: &[Challenge], tried: &[&Challenge], test: Option<&TestNumber>) -> LoginFailure {
+        let now = self.tx.at();
+        let (alive, dead): (Vec<_>, Vec<_>) = latest.iter().partition(|challenge| challenge.is_alive(now));
+        let given_before = dead.into_iter().find(|challenge| self.attempt.proof(challenge, test).is_some());
+        match given_before.map(|challenge| challenge.state) {
+            Some(ChallengeState::Used) => LoginFailure::Used,
+            Some(ChallengeState::Void) => LoginFailure::Superseded,
+            Some(ChallengeState::Sending | ChallengeState::Live | ChallengeState::Unknown) => {
+                LoginFailure::Expired
+            }
+            None if !tried.is_empty() => LoginFailure::Wrong,
+            None if !alive.is_empty() => LoginFailure::OverTried,
+            None => LoginFailure::NoCode,
+        }
+    }
+
+    /// The test number with this phone, while it has not ended; the testing mode knows none.
+    fn test_number(&self) -> StoreResult<Option<TestNumber>> {
+        if self.attempt.mode != Mode::Production {
+            return Ok(None);
+        }
+        let number = self.tx.test_number(&self.attempt.phone)?;
+        Ok(number.filter(|number| number.is_good(self.tx.at())))
+    }
+
+    /// The login that this call repeats, if it has the `Idempotency-Key` of one.
+    fn repeatable<'c>(
+        &self,
+        latest: &'c [Challenge],
+        user: Option<&User>,
+    ) -> StoreResult<Option<Repeatable<'c>>> {
+        let Attempt { idempotency_key, keys, policy, session, .. } = self.attempt;
+        let (Some(key), Some(user)) = (idempotency_key, user) else { return Ok(None) };
+        let live_at = session.times.earlier();
+        Repetition { key, keys, max_attempts: policy.otp.max_attempts, live_at }.find(self.tx, latest, user)
+    }
+
+    /// Gives the session of a login again.
+    fn repeat(
+        &mut self,
+        session: Result<Session, AuthError>,
+        user: Option<User>,
+    ) -> Result<OpenedSession, FlowError> {
+        let user = user.ok_or(StoreError::Broken)?;
+        let session = match session {
+            Ok(session) => session,
+            Err(refusal) => {
+                self.note_failure(Some(&user), LoginFailure::Disabled, false);
+                return Err(refusal.into());
+            }
+        };
+        let line = self.tx.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
+        self.tx.record(line.detail("repeated verify"));
+        Ok(OpenedSession { session, user, is_new_user: false })
+    }
+
+    /// Consumes the code and opens a session; a user who may not log in spends the code and gets none.
+    fn log_in(&mut self, given: &Match<'_>, user: Option<User>) -> Result<OpenedSession, FlowError> {
+        let Attempt { phone, policy, session: new, .. } = self.attempt;
+        let Match { challenge, proof, latest } = *given;
+        for other in latest.iter().filter(|other| other.id != challenge.id && other.state.is_open()) {
+            self.tx.update_challenge(&other.clone().superseded())?;
+        }
+        let barred = user.as_ref().and_then(|user| self.attempt.bars(user));
+        let key = self.attempt.idempotency_key.as_ref();
+        let idempotency = key.and_then(|key| mac(key, &self.attempt.keys, challenge));
+        let session = barred.is_none().then(|| new.id.clone());
+        let used = Use { at: self.tx.at(), session, idempotency };
+        self.tx.update_challenge(&challenge.clone().consumed(used))?;
+        let user = match user {
+            Some(user) => user,
+            None => ensure_user(self.tx, phone, &policy.default_role)?,
+        };
+        if let Some(failure) = barred {
+            self.note_failure(Some(&user), failure, true);
+            return Err(AuthError::AccountDisabled.into());
+        }
+        let is_new_user = !user.phone_verified;
+        let user = self.verify(user)?;
+        let mut success = self.tx.did(AuditEvent::LoginSuccess).user(user.id).session(&new.id);
+        success.detail = proof.detail();
+        self.tx.record(success);
+        let session = new.open(self.tx, user.id, proof)?;
+        Ok(OpenedSession { session, user, is_new_user })
+    }
 
     /// Notes that the user has proven the number. What was opened by codes of the testing mode before ends with the first
     /// proof in production: whoever read the console need not be the person with the phone.
-    fn verify(&self, tx: &mut dyn Tx, attempted: &mut Attempted, user: User) -> StoreResult<User> {
-        let is_testing_only = self.mode == Mode::Testing;
+    fn verify(&mut self, user: User) -> StoreResult<User> {
+        let is_testing_only = self.attempt.mode == Mode::Testing;
         if user.phone_verified && user.is_testing_only == is_testing_only {
             return Ok(user);
         }
         if user.is_testing_only {
-            for session in tx.live_sessions(user.id, self.session.times.earlier())? {
-                let reason = EndReason::VerifiedInProduction;
-                end(tx, &mut attempted.trail, &self.actor, session, reason)?;
+            for session in self.tx.live_sessions(user.id, self.attempt.session.times.earlier())? {
+                end(self.tx, session, EndReason::VerifiedInProduction)?;
             }
         }
         let user = User { phone_verified: true, is_testing_only, ..user };
-        tx.update_user(&user)?;
+        self.tx.update_user(&user)?;
         Ok(user)
     }
 
     /// Counts a wrong guess against the phone's codes, which share one budget, and once against its day for each code
     /// that it was tried against. Where no code takes guesses it could not have hit, and costs nothing.
     fn count_wrong(
-        &self,
-        tx: &mut dyn Tx,
-        trail: &mut Trail,
+        &mut self,
         latest: &[Challenge],
         tried: &[&Challenge],
         user: Option<&User>,
@@ -328,27 +279,26 @@ impl Attempt {
         if tried.is_empty() {
             return Ok(());
         }
-        let (phone, now) = (self.phone.as_str(), self.actor.at);
+        let Attempt { mode, phone, policy, .. } = self.attempt;
+        let now = self.tx.at();
         let mut over_tried = false;
         let counts = |challenge: &&Challenge| {
             challenge.is_alive(now) || tried.iter().any(|tried| tried.id == challenge.id)
         };
         for challenge in latest.iter().filter(counts) {
             let guessed = challenge.clone().guessed_wrong();
-            over_tried |= guessed.attempts == self.policy.otp.max_attempts;
-            tx.update_challenge(&guessed)?;
+            over_tried |= guessed.attempts == policy.otp.max_attempts;
+            self.tx.update_challenge(&guessed)?;
         }
-        let mut day = quota::Spent::Off;
+        let mut day = Spent::Off;
         for _ in tried {
-            let quota = Quota::Failures(self.mode);
-            day = quota::spend(tx, quota, &self.policy.otp.failures(), phone, now)?;
+            day = spend(self.tx, Quota::Failures(*mode), phone.as_str(), &[policy.otp.failures()])?;
         }
-        let day_spent = matches!(day, quota::Spent::Unit(_, QuotaState { remaining: 0, .. }));
+        let day_spent = matches!(day, Spent::Unit(_, QuotaState { remaining: 0, .. }));
         for (reached, what) in [(over_tried, "code"), (day_spent, "day")] {
             if reached {
-                let mut line = self.actor.did(AuditEvent::LoginFailMax).detail(what);
-                line.user = user.map(|user| user.id);
-                trail.add(tx, line)?;
+                let line = self.tx.did(AuditEvent::LoginFailMax).detail(what);
+                self.tx.record(line.user(user.map(|user| user.id)));
             }
         }
         Ok(())

@@ -1,15 +1,15 @@
 //! What the provider reports of a message, after it was accepted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::audited::AuditedTx;
 use super::settle::{accept, refund};
-use super::trail::Trail;
 use super::{Auth, AuthError};
+use crate::domain::ChallengeState;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::message::{DeliveryReport, Message};
-use crate::domain::{ChallengeState, Timestamp};
-use crate::storage::{StoreError, StoreResult, Tx};
+use crate::domain::policy::Policy;
+use crate::storage::{StoreError, StoreResult};
 
 impl Auth {
     /// Moves a message on, for the request of this id; a report that is late, repeated, or of a message that is not ours
@@ -23,26 +23,17 @@ impl Auth {
         request_id: String,
     ) -> Result<(), AuthError> {
         let (state, error_code) = (report.state, report.error_code);
-        let (now, live_codes) = (self.parts.clock.now(), self.policy().otp.live_codes);
-        let keys = self.parts.keys.current().clone();
-        let window = self.policy().limits.window;
-        let moved = self
-            .parts
-            .store
-            .write(move |tx| {
-                let Some(message) = find(tx, &report)?.filter(|found| found.state.advances_to(report.state))
-                else {
-                    return Ok(None);
-                };
-                let mut trail = Trail::default();
-                let mut actor = Actor::system(now).with_phone(&message.to, keys.audit_hash(&message.to));
-                actor.request_id = Some(request_id);
-                advance(tx, &mut trail, &actor, &report, message, (live_codes, window))?;
-                Ok(Some(trail))
-            })
-            .await?;
-        if let Some(trail) = moved {
-            trail.log();
+        let (now, keys, policy) =
+            (self.parts.clock.now(), self.parts.keys.clone(), self.parts.policy.clone());
+        let moved = self.write(Actor::system(now), move |tx| {
+            let found = find(tx, &report)?.filter(|found| found.state.advances_to(report.state));
+            let Some(message) = found else { return Ok(false) };
+            let actor = Actor::system(now).with_phone(&message.to, keys.current().audit_hash(&message.to));
+            tx.set_actor(Actor { request_id: Some(request_id), ..actor });
+            advance(tx, &report, message, &policy)?;
+            Ok(true)
+        });
+        if moved.await? {
             self.parts.metrics.message_reached(state.as_str());
             if state.is_lost() {
                 self.parts.metrics.message_failed(error_code);
@@ -52,7 +43,7 @@ impl Auth {
     }
 }
 
-fn find(tx: &mut dyn Tx, report: &DeliveryReport) -> StoreResult<Option<Message>> {
+fn find(tx: &AuditedTx<'_>, report: &DeliveryReport) -> StoreResult<Option<Message>> {
     if let Some(message) = tx.message_by_sid(&report.sid)? {
         return Ok(Some(message));
     }
@@ -61,16 +52,14 @@ fn find(tx: &mut dyn Tx, report: &DeliveryReport) -> StoreResult<Option<Message>
 }
 
 fn advance(
-    tx: &mut dyn Tx,
-    trail: &mut Trail,
-    actor: &Actor,
+    tx: &mut AuditedTx<'_>,
     report: &DeliveryReport,
     message: Message,
-    (live_codes, window): (usize, Duration),
+    policy: &Policy,
 ) -> StoreResult<()> {
-    let now: Timestamp = actor.at;
+    let now = tx.at();
     let challenge = tx.challenge(message.challenge)?.ok_or(StoreError::Broken)?;
-    let actor = Actor { mode: Some(challenge.mode), ..actor.clone() };
+    tx.set_actor(Actor::clone(tx.actor()).in_mode(challenge.mode));
     let message = Message {
         sid: Some(report.sid.clone()),
         state: report.state,
@@ -81,16 +70,14 @@ fn advance(
     tx.update_message(&message)?;
     if report.state.is_lost() {
         // A unit that has returned by itself is not given back: that would cost the phone one of its day's refunds.
-        if now < challenge.created_at + window {
-            refund(tx, &challenge, now)?;
+        if now < challenge.created_at + policy.limits.window {
+            refund(tx, &challenge)?;
         }
-        let what = report.error_code.map_or_else(String::new, |code| format!(" {code}"));
-        trail.add(
-            tx,
-            actor.did(AuditEvent::SmsUndelivered).detail(format!("{}{what}", report.state.as_str())),
-        )?;
+        let code = report.error_code.map_or_else(String::new, |code| format!(" {code}"));
+        let line = tx.did(AuditEvent::SmsUndelivered);
+        tx.record(line.detail(format!("{}{code}", report.state.as_str())));
     } else if challenge.state == ChallengeState::Unknown {
-        accept(tx, challenge, live_codes)?;
+        accept(tx, challenge, policy.otp.live_codes)?;
     }
     Ok(())
 }

@@ -1,63 +1,57 @@
 //! The end of sessions: each leaves its line in the audit trail.
 
+use super::audited::AuditedTx;
 use super::lookup::{holder, live_session};
-use super::trail::Trail;
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::AuditEvent;
 use crate::domain::session::EndReason;
 use crate::domain::{Session, SessionId, Timestamp, User, UserId};
-use crate::storage::{StoreResult, Tx};
+use crate::storage::StoreResult;
 
 /// Ends a session for `reason`.
-pub(super) fn end(
-    tx: &mut dyn Tx,
-    trail: &mut Trail,
-    actor: &Actor,
+pub(super) fn end(tx: &mut AuditedTx<'_>, session: Session, reason: EndReason) -> StoreResult<()> {
+    end_telling(tx, session, reason, reason.as_str())
+}
+
+/// Ends a session for `reason`; the audit trail has it in these words.
+pub(super) fn end_telling(
+    tx: &mut AuditedTx<'_>,
     session: Session,
     reason: EndReason,
+    words: &str,
 ) -> StoreResult<()> {
-    let line = actor.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
-    trail.add(tx, line.detail(and_untold(reason.as_str(), session.replays_untold)))?;
-    tx.update_session(&session.ended(actor.at, reason))
+    let line = tx.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
+    tx.record(line.detail(with_unlisted(words, session.replays_untold)));
+    let at = tx.at();
+    tx.update_session(&session.ended(at, reason))
 }
 
 /// A detail, and how many repetitions of old tokens were counted since the session's last line about them.
-pub(super) fn and_untold(detail: &str, untold: u32) -> String {
-    match untold {
+pub(super) fn with_unlisted(detail: &str, unlisted: u32) -> String {
+    match unlisted {
         0 => detail.to_owned(),
-        untold => format!("{detail}; {untold} repetitions before it"),
+        unlisted => format!("{detail}; {unlisted} repetitions before it"),
     }
 }
 
-/// Who logs out, and what the audit trail has been told of it.
-pub(super) struct Ending {
-    pub(super) actor: Actor,
-    /// When a session must not have expired to be one that can be ended.
-    pub(super) live_at: Timestamp,
-    pub(super) trail: Trail,
+/// Ends a session of `user` that is live at `live_at`; false where there is none of this name.
+pub(super) fn end_one(
+    tx: &mut AuditedTx<'_>,
+    id: &SessionId,
+    user: UserId,
+    live_at: Timestamp,
+) -> StoreResult<bool> {
+    let session = live_session(&**tx, id, user, live_at)?;
+    session.map_or(Ok(false), |session| end(tx, session, EndReason::Logout).map(|()| true))
 }
 
-impl Ending {
-    /// Ends a session.
-    pub(super) fn session(&mut self, tx: &mut dyn Tx, session: Session) -> StoreResult<()> {
-        end(tx, &mut self.trail, &self.actor, session, EndReason::Logout)
+/// Ends all that `user` could still come with.
+pub(super) fn end_all(tx: &mut AuditedTx<'_>, user: UserId, live_at: Timestamp) -> StoreResult<()> {
+    for session in tx.live_sessions(user, live_at)? {
+        end(tx, session, EndReason::Logout)?;
     }
-
-    /// Ends a live session of `user`; false where there is none of this name.
-    pub(super) fn one(&mut self, tx: &mut dyn Tx, id: &SessionId, user: UserId) -> StoreResult<bool> {
-        let session = live_session(tx, id, user, self.live_at)?;
-        session.map_or(Ok(false), |session| self.session(tx, session).map(|()| true))
+    if let Some(user) = holder(&**tx, user)? {
+        tx.record(tx.did(AuditEvent::TokenRevoked).user(user.id).detail("logout: foreign tokens"));
+        tx.update_user(&User { has_foreign_tokens: false, ..user })?;
     }
-
-    /// Ends all that `user` could still come with.
-    pub(super) fn all(&mut self, tx: &mut dyn Tx, user: UserId) -> StoreResult<()> {
-        for session in tx.live_sessions(user, self.live_at)? {
-            self.session(tx, session)?;
-        }
-        if let Some(user) = holder(tx, user)? {
-            let line = self.actor.did(AuditEvent::TokenRevoked).user(user.id);
-            self.trail.add(tx, line.detail("logout: foreign tokens"))?;
-            tx.update_user(&User { has_foreign_tokens: false, ..user })?;
-        }
-        Ok(())
-    }
+    Ok(())
 }

@@ -125,29 +125,32 @@ impl From<FailureReason> for AuthError {
     }
 }
 
-/// What ends a closure early: a fault, which rolls it back, or a refusal, which commits what was counted so far.
-pub(super) enum Stop {
-    StoreError(StoreError),
+/// What ends a write early: an error of the store, which rolls it back, or a refusal, which commits what was counted so far.
+pub(super) enum FlowError {
+    Store(StoreError),
     Refused(AuthError),
 }
 
-impl From<StoreError> for Stop {
-    fn from(fault: StoreError) -> Self {
-        Self::StoreError(fault)
+impl From<StoreError> for FlowError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
-impl From<AuthError> for Stop {
+impl From<AuthError> for FlowError {
     fn from(error: AuthError) -> Self {
         Self::Refused(error)
     }
 }
 
 /// Turns a refusal into a value, so that its transaction commits.
-pub(super) fn commit_refusal<T>(result: Result<T, Stop>) -> StoreResult<Result<T, AuthError>> {
+///
+/// # Errors
+/// The error of the store, if that ended the write.
+pub(super) fn commit_refusal<T>(result: Result<T, FlowError>) -> StoreResult<Result<T, AuthError>> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(Stop::Refused(error)) => Ok(Err(error)),
-        Err(Stop::StoreError(fault)) => Err(fault),
+        Err(FlowError::Refused(error)) => Ok(Err(error)),
+        Err(FlowError::Store(error)) => Err(error),
     }
 }

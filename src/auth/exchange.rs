@@ -2,53 +2,52 @@
 //! token is exchanged once for a session here.
 
 use super::AuthError;
-use super::ending::Ending;
-use super::error::{Stop, commit_refusal};
+use super::audited::AuditedTx;
+use super::ending::end;
+use super::error::{FlowError, commit_refusal};
 use super::lookup::{find_session, holder};
 use super::opening::{NewSession, OpenedBy};
-use super::presenter::{Presenter, Rotated, Told};
+use super::presenter::{Answer, Presenter, Refreshed, end_reused, repeat};
 use crate::domain::audit::AuditEvent;
-use crate::domain::session::{Evidence, Presentation, RefreshDecision};
+use crate::domain::session::{EndReason, Evidence, Presentation, RefreshDecision};
 use crate::domain::{Exchange, Session, SessionId, Timestamp, User};
-use crate::storage::{StoreResult, Tx, View};
+use crate::storage::{StoreResult, View};
 use crate::tokens::{ForeignClaims, TokenKind};
 
 /// Everything that the write needs, drawn beforehand.
-pub(super) struct Exchanging {
+pub(super) struct TokenExchange {
     pub(super) claims: ForeignClaims,
     pub(super) presenter: Presenter,
     pub(super) session: NewSession,
 }
 
-impl Exchanging {
-    pub(super) fn write(self, tx: &mut dyn Tx) -> StoreResult<(Rotated, Told)> {
-        let mut told = Told::default();
-        Ok((commit_refusal(self.decide(tx, &mut told))?, told))
+impl TokenExchange {
+    pub(super) fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Refreshed> {
+        let mut reuse = None;
+        let decided = self.decide(tx, &mut reuse);
+        Ok(Refreshed { answer: commit_refusal(decided)?, reuse })
     }
 
-    fn decide(&self, tx: &mut dyn Tx, told: &mut Told) -> Result<(Session, User), Stop> {
-        let user = holder(tx, self.claims.user)?.ok_or(AuthError::TokenInvalid)?;
+    fn decide(&self, tx: &mut AuditedTx<'_>, reuse: &mut Option<&'static str>) -> Result<Answer, FlowError> {
+        let user = holder(&**tx, self.claims.user)?.ok_or(AuthError::TokenInvalid)?;
         let Some(exchange) = tx.exchange(&self.claims.jti)? else {
             if !user.is_active {
                 return Err(AuthError::AccountDisabled.into());
             }
-            let actor = &self.presenter.actor;
-            let session = self.session.open(tx, &mut told.trail, actor, user.id, OpenedBy::Exchange)?;
-            tx.insert_exchange(&spent(&self.claims, Some(session.id.clone()), actor.at))?;
-            return Ok((session, user));
+            let session = self.session.open(tx, user.id, OpenedBy::Exchange)?;
+            let exchange = spent(&self.claims, Some(session.id.clone()), tx.at());
+            tx.insert_exchange(&exchange)?;
+            return Ok(Answer { session, user });
         };
-        let session = session_of(tx, &exchange, &user, self.presenter.times.earlier())??;
+        let session = session_of(&**tx, &exchange, &user, self.presenter.times.earlier())??;
         match exchange.presented_again(&session, &self.presenter.presentation(&session)) {
             RefreshDecision::Repeat(_) if !user.is_active => Err(AuthError::AccountDisabled.into()),
             RefreshDecision::Repeat(repetition) => {
-                Ok((self.presenter.repeats(tx, told, session, repetition)?, user))
+                let session = repeat(tx, reuse, session, repetition)?;
+                Ok(Answer { session, user })
             }
-            RefreshDecision::Rotate => {
-                Err(self.presenter.reuses(tx, told, session, Evidence::OutsideTheRules)?.into())
-            }
-            RefreshDecision::Reuse(evidence) => {
-                Err(self.presenter.reuses(tx, told, session, evidence)?.into())
-            }
+            RefreshDecision::Rotate => Err(end_reused(tx, reuse, session, Evidence::OutsideTheRules)?.into()),
+            RefreshDecision::Reuse(evidence) => Err(end_reused(tx, reuse, session, evidence)?.into()),
         }
     }
 }
@@ -69,24 +68,26 @@ pub(super) fn is_good(
     Ok(session.is_ok_and(|session| exchange.presented_again(&session, presentation).is_good()))
 }
 
-/// Ends a foreign refresh token, and the session that it was exchanged for; else gives what the token is answered.
+/// Ends a foreign refresh token, and the session that it was exchanged for, if that is live at `live_at`; else gives what the
+/// token is answered.
 pub(super) fn log_out(
-    tx: &mut dyn Tx,
-    ending: &mut Ending,
+    tx: &mut AuditedTx<'_>,
     claims: &ForeignClaims,
+    live_at: Timestamp,
 ) -> StoreResult<Result<(), AuthError>> {
-    let Some(user) = holder(tx, claims.user)? else { return Ok(Err(AuthError::TokenInvalid)) };
+    let Some(user) = holder(&**tx, claims.user)? else { return Ok(Err(AuthError::TokenInvalid)) };
     let Some(exchange) = tx.exchange(&claims.jti)? else {
         if !user.is_active {
             return Ok(Err(AuthError::AccountDisabled));
         }
-        tx.insert_exchange(&spent(claims, None, ending.actor.at))?;
-        let line = ending.actor.did(AuditEvent::TokenRevoked).user(claims.user);
-        ending.trail.add(tx, line.detail("logout: a foreign refresh token"))?;
+        let exchange = spent(claims, None, tx.at());
+        tx.insert_exchange(&exchange)?;
+        let line = tx.did(AuditEvent::TokenRevoked).user(claims.user);
+        tx.record(line.detail("logout: a foreign refresh token"));
         return Ok(Ok(()));
     };
-    match session_of(tx, &exchange, &user, ending.live_at)? {
-        Ok(session) => ending.session(tx, session).map(Ok),
+    match session_of(&**tx, &exchange, &user, live_at)? {
+        Ok(session) => end(tx, session, EndReason::Logout).map(Ok),
         Err(error) => Ok(Err(error)),
     }
 }

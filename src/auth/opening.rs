@@ -1,15 +1,18 @@
 //! Opening a session: within the most that a user may have, and told in the audit trail.
 
+use std::sync::Arc;
+
+use super::audited::AuditedTx;
 use super::ending::end;
 use super::intent::TEST_NUMBER;
-use super::trail::Trail;
 use super::{Auth, Origin};
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Times;
-use crate::domain::session::{EndReason, Lifetimes, Login};
+use crate::domain::policy::Policy;
+use crate::domain::session::{EndReason, Login};
 use crate::domain::{Session, SessionId, Timestamp, UserId};
 use crate::random;
-use crate::storage::{StoreResult, Tx};
+use crate::storage::StoreResult;
 
 /// What opens a session.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +46,9 @@ pub(super) struct NewSession {
     jti: String,
     device: String,
     ip: String,
-    lifetimes: Lifetimes,
-    max_sessions: usize,
     /// What time it was when it was drawn.
     pub(super) times: Times,
+    policy: Arc<Policy>,
 }
 
 impl Auth {
@@ -58,45 +60,37 @@ impl Auth {
             jti: random::jti(random),
             device,
             ip: origin.address.to_string(),
-            lifetimes: self.policy().lifetimes,
-            max_sessions: self.policy().max_sessions,
             times,
+            policy: self.parts.policy.clone(),
         }
     }
 }
 
 impl NewSession {
-    /// Opens it, and tells by what.
-    pub(super) fn open(
-        &self,
-        tx: &mut dyn Tx,
-        trail: &mut Trail,
-        actor: &Actor,
-        user: UserId,
-        by: OpenedBy,
-    ) -> StoreResult<Session> {
+    /// Opens it for a user, and tells by what.
+    pub(super) fn open(&self, tx: &mut AuditedTx<'_>, user: UserId, by: OpenedBy) -> StoreResult<Session> {
         let login = Login { user, device: self.device.clone(), ip: self.ip.clone() };
-        let mut session =
-            Session::open(self.id.clone(), self.jti.clone(), login, &self.times, &self.lifetimes);
+        let lifetimes = &self.policy.lifetimes;
+        let mut session = Session::open(self.id.clone(), self.jti.clone(), login, &self.times, lifetimes);
         if let OpenedBy::TestNumber { until } = by {
             session = session.bounded(until);
         }
-        self.make_room(tx, trail, actor, user)?;
+        self.end_surplus(tx, user)?;
         tx.insert_session(&session)?;
         for event in [AuditEvent::SessionCreated, AuditEvent::TokenCreated] {
-            let mut line = actor.did(event).user(user).session(&session.id);
+            let mut line = tx.did(event).user(user).session(&session.id);
             line.detail = by.detail();
-            trail.add(tx, line)?;
+            tx.record(line);
         }
         Ok(session)
     }
 
     /// Ends the user's oldest sessions, so that one more stays within the most that a user may have.
-    fn make_room(&self, tx: &mut dyn Tx, trail: &mut Trail, actor: &Actor, user: UserId) -> StoreResult<()> {
+    fn end_surplus(&self, tx: &mut AuditedTx<'_>, user: UserId) -> StoreResult<()> {
         let sessions = tx.live_sessions(user, self.times.earlier())?;
-        let surplus = (sessions.len() + 1).saturating_sub(self.max_sessions);
+        let surplus = (sessions.len() + 1).saturating_sub(self.policy.max_sessions);
         for oldest in sessions.into_iter().take(surplus) {
-            end(tx, trail, actor, oldest, EndReason::Displaced)?;
+            end(tx, oldest, EndReason::Displaced)?;
         }
         Ok(())
     }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use super::AuthError;
-use super::ending::{and_untold, end};
-use super::trail::Trail;
-use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use super::audited::AuditedTx;
+use super::ending::{end, with_unlisted};
+use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
 use crate::domain::session::{EndReason, Evidence, Presentation, RefreshDecision, Repetition};
 use crate::domain::{ClientAddress, Session, User};
-use crate::metrics::Metrics;
-use crate::storage::{StoreResult, Tx, View};
+use crate::storage::{StoreResult, View};
 use crate::tokens::Claims;
 
 /// The word in metrics for a token that ended its session; those of repetitions are their own.
@@ -24,9 +23,8 @@ pub const TOKEN_REUSES: [&str; 4] = [
     ENDED,
 ];
 
-/// Who presents a refresh token.
+/// Where and when a refresh token is presented.
 pub(super) struct Presenter {
-    pub(super) actor: Actor,
     pub(super) address: ClientAddress,
     pub(super) times: Times,
     /// How long after its rotation a token may come again.
@@ -34,23 +32,16 @@ pub(super) struct Presenter {
 }
 
 /// The session whose current pair is the answer, and its user.
-pub(super) type Rotated = Result<(Session, User), AuthError>;
-
-/// What is told of a presentation once its write is durable.
-#[derive(Default)]
-pub(super) struct Told {
-    pub(super) trail: Trail,
-    reuse: Option<&'static str>,
+pub(super) struct Answer {
+    pub(super) session: Session,
+    pub(super) user: User,
 }
 
-impl Told {
-    /// Logs the lines and counts the reuse.
-    pub(super) fn publish(self, metrics: &Metrics) {
-        self.trail.log();
-        if let Some(kind) = self.reuse {
-            metrics.token_reused(kind);
-        }
-    }
+/// What a refresh came to.
+pub(super) struct Refreshed {
+    pub(super) answer: Result<Answer, AuthError>,
+    /// How the token was reused, in the word of the metrics, where it was.
+    pub(super) reuse: Option<&'static str>,
 }
 
 impl Presenter {
@@ -62,50 +53,47 @@ impl Presenter {
             from_elsewhere: session.is_elsewhere(self.address),
         }
     }
+}
 
-    /// Notes a repetition, and tells of it unless it is as when an answer is lost. One who repeats an old token over and
-    /// over leaves a line an hour; the rest are counted, and told with the session's next line.
-    pub(super) fn repeats(
-        &self,
-        tx: &mut dyn Tx,
-        told: &mut Told,
-        session: Session,
-        repetition: Repetition,
-    ) -> StoreResult<Session> {
-        let detail = match repetition {
-            Repetition::Prompt => return Ok(session),
-            Repetition::Late => "repeated after the grace",
-            Repetition::PromptElsewhere | Repetition::LateElsewhere => "repeated from another network",
-        };
-        told.reuse = Some(repetition.as_str());
-        let (session, untold) = session.repeated(repetition, self.actor.at);
-        tx.update_session(&session)?;
-        if let Some(untold) = untold {
-            let line = self.line(AuditEvent::TokenReuse, &session);
-            told.trail.add(tx, line.detail(and_untold(detail, untold)))?;
-        }
-        Ok(session)
+/// Notes a repetition, and audits it unless it is as when an answer is lost. One who repeats an old token over and over
+/// leaves a line an hour; the rest are counted, and told with the session's next line.
+pub(super) fn repeat(
+    tx: &mut AuditedTx<'_>,
+    reuse: &mut Option<&'static str>,
+    session: Session,
+    repetition: Repetition,
+) -> StoreResult<Session> {
+    let detail = match repetition {
+        Repetition::Prompt => return Ok(session),
+        Repetition::Late => "repeated after the grace",
+        Repetition::PromptElsewhere | Repetition::LateElsewhere => "repeated from another network",
+    };
+    *reuse = Some(repetition.as_str());
+    let (session, unlisted) = session.repeated(repetition, tx.at());
+    tx.update_session(&session)?;
+    if let Some(unlisted) = unlisted {
+        tx.record(line(tx, AuditEvent::TokenReuse, &session).detail(with_unlisted(detail, unlisted)));
     }
+    Ok(session)
+}
 
-    /// Ends a session of which a token was presented outside the rules; gives what to answer.
-    pub(super) fn reuses(
-        &self,
-        tx: &mut dyn Tx,
-        told: &mut Told,
-        session: Session,
-        evidence: Evidence,
-    ) -> StoreResult<AuthError> {
-        told.reuse = Some(ENDED);
-        let detail = and_untold(evidence.as_str(), session.replays_untold);
-        told.trail.add(tx, self.line(AuditEvent::TokenReuse, &session).detail(detail))?;
-        let session = Session { replays_untold: 0, ..session };
-        end(tx, &mut told.trail, &self.actor, session, EndReason::Reuse)?;
-        Ok(AuthError::TokenReused)
-    }
+/// Ends a session of which a token was presented outside the rules; gives what to answer.
+pub(super) fn end_reused(
+    tx: &mut AuditedTx<'_>,
+    reuse: &mut Option<&'static str>,
+    session: Session,
+    evidence: Evidence,
+) -> StoreResult<AuthError> {
+    *reuse = Some(ENDED);
+    let detail = with_unlisted(evidence.as_str(), session.replays_untold);
+    tx.record(line(tx, AuditEvent::TokenReuse, &session).detail(detail));
+    end(tx, Session { replays_untold: 0, ..session }, EndReason::Reuse)?;
+    Ok(AuthError::TokenReused)
+}
 
-    pub(super) fn line(&self, event: AuditEvent, session: &Session) -> AuditRecord {
-        self.actor.did(event).user(session.user).session(&session.id)
-    }
+/// The beginning of a line about a session.
+pub(super) fn line(tx: &AuditedTx<'_>, event: AuditEvent, session: &Session) -> AuditRecord {
+    tx.did(event).user(session.user).session(&session.id)
 }
 
 /// Judges a refresh token by the session's row and what is known of its earlier generations.

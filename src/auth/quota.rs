@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use super::error::Stop;
-use super::trail::Trail;
-use super::{Auth, AuthError, Origin};
+use super::AuthError;
+use super::audited::AuditedTx;
+use super::error::FlowError;
 use crate::domain::address::refusals_key;
-use crate::domain::audit::{Actor, AuditEvent};
-use crate::domain::quota::{Endpoint, Limit, Quota};
-use crate::domain::{Mode, SpendId, Timestamp};
-use crate::limits::window::{self, Verdict};
-use crate::storage::{StoreResult, Tx};
+use crate::domain::audit::AuditEvent;
+use crate::domain::quota::{Limit, Quota};
+use crate::domain::{SpendId, Timestamp};
+use crate::limits::window::{self, LimitDecision};
+use crate::storage::StoreResult;
 
 /// What a flow answers, with the state of the quotas that it consulted.
 #[derive(Clone, Debug)]
-pub struct Limited<T> {
+pub struct WithQuotas<T> {
     /// In the order in which the answer's headers name them; empty where the limit is off or was not reached.
     pub quotas: Vec<QuotaState>,
     /// The answer.
@@ -32,8 +32,16 @@ pub struct QuotaState {
     pub remaining: u32,
     /// Until the next unit returns.
     pub reset: Duration,
-    /// Whether it was this quota that said no.
+    /// Whether it was this quota that refused.
     pub refused: bool,
+}
+
+/// A quota of one subject as the ledger has it, read once: to look at, or to spend from.
+pub(super) struct Balance<'s> {
+    quota: Quota,
+    subject: &'s str,
+    /// What the limit says of one more unit; `None` with the limit off.
+    decision: Option<(Limit, LimitDecision)>,
 }
 
 /// What came of spending a unit.
@@ -47,179 +55,104 @@ pub(super) enum Spent {
 }
 
 impl QuotaState {
-    fn new(quota: Quota, limit: Limit, verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Allowed { remaining, reset } => Self { quota, limit, remaining, reset, refused: false },
-            Verdict::Refused { retry_after } => {
-                Self { quota, limit, remaining: 0, reset: retry_after, refused: true }
+    /// A quota that has nothing left for so long.
+    pub(super) const fn refused(quota: Quota, limit: Limit, wait: Duration) -> Self {
+        Self { quota, limit, remaining: 0, reset: wait, refused: true }
+    }
+
+    const fn new(quota: Quota, limit: Limit, decision: LimitDecision) -> Self {
+        match decision {
+            LimitDecision::Allowed { remaining, reset } => {
+                Self { quota, limit, remaining, reset, refused: false }
             }
+            LimitDecision::Refused { retry_after } => Self::refused(quota, limit, retry_after),
         }
     }
 }
 
-impl<T> Limited<T> {
+impl<T> WithQuotas<T> {
     /// An answer for which no quota was consulted.
-    pub(super) const fn free(result: Result<T, AuthError>) -> Self {
+    pub(super) const fn none(result: Result<T, AuthError>) -> Self {
         Self { quotas: Vec::new(), result }
     }
 }
 
-/// The quota of one caller's address.
-#[derive(Clone, Debug)]
-pub(super) struct AddressQuota {
-    pub(super) quota: Quota,
-    pub(super) limit: Limit,
-    pub(super) subject: String,
-}
-
-impl Auth {
-    /// The quota of the caller's address; the testing mode and a limit of 0 have none.
-    pub(super) fn address_quota(
-        &self,
-        mode: Mode,
-        endpoint: Endpoint,
-        origin: &Origin,
-    ) -> Option<AddressQuota> {
-        let (quota, limit) = self.policy().limits.for_address(endpoint, origin.address.carried());
-        let on = mode == Mode::Production && limit.units > 0;
-        on.then(|| AddressQuota { quota, limit, subject: origin.address.subject() })
+impl<'s> Balance<'s> {
+    /// Reads what `subject` has spent. Units in the future (a clock that stepped back across a restart) count as spent now,
+    /// and move to now in the ledger too, so that the wait told is true.
+    pub(super) fn read(
+        tx: &mut AuditedTx<'_>,
+        quota: Quota,
+        subject: &'s str,
+        limits: &[Limit],
+    ) -> StoreResult<Self> {
+        let now = tx.at();
+        let Some(since) = window::horizon(limits, now) else {
+            return Ok(Self { quota, subject, decision: None });
+        };
+        let mut spent = tx.spends(quota, subject, since)?;
+        if spent.last().is_some_and(|latest| *latest > now) {
+            tx.clamp_future_spends(quota, subject, now)?;
+            for at in &mut spent {
+                *at = (*at).min(now);
+            }
+        }
+        Ok(Self { quota, subject, decision: window::judge(limits, &spent, now) })
     }
 
-    /// The refusal of an address that memory knows to be out.
-    pub(super) fn refuse_early<T>(
-        &self,
-        address: Option<&AddressQuota>,
-        now: Timestamp,
-        foreign_writes: u64,
-    ) -> Option<Limited<T>> {
-        let AddressQuota { quota, limit, subject } = address?;
-        let wait = self.refusals.refuse(*quota, subject, now, foreign_writes)?;
-        let state = QuotaState::new(*quota, *limit, Verdict::Refused { retry_after: wait });
-        Some(Limited { quotas: vec![state], result: Err(AuthError::RateLimited(wait)) })
+    /// How the quota stands, nothing spent; `None` with the limit off.
+    pub(super) fn state(&self) -> Option<QuotaState> {
+        let (limit, decision) = self.decision?;
+        let state = QuotaState::new(self.quota, limit, decision);
+        Some(if state.refused { state } else { QuotaState { remaining: state.remaining + 1, ..state } })
     }
 
-    /// Lets memory say no to an address that the ledger has just refused.
-    pub(super) fn remember_refusal(
-        &self,
-        address: Option<AddressQuota>,
-        state: Option<QuotaState>,
-        now: Timestamp,
-        foreign_writes: u64,
-    ) {
-        if let (Some(address), Some(state)) = (address, state.filter(|state| state.refused)) {
-            self.refusals.remember(address.quota, address.subject, now + state.reset, foreign_writes);
+    /// Spends a unit if there is one.
+    pub(super) fn spend(&self, tx: &mut AuditedTx<'_>) -> StoreResult<Spent> {
+        let Some((limit, decision)) = self.decision else { return Ok(Spent::Off) };
+        let state = QuotaState::new(self.quota, limit, decision);
+        if state.refused {
+            return Ok(Spent::Refused(state));
+        }
+        let at = tx.at();
+        Ok(Spent::Unit(tx.spend(self.quota, self.subject, at)?, state))
+    }
+
+    /// Counts a refusal for so long, and audits it if it is the first of its window; gives what to answer.
+    pub(super) fn refuse(&self, tx: &mut AuditedTx<'_>, wait: Duration) -> StoreResult<AuthError> {
+        refuse(tx, self.quota, self.subject, wait)
+    }
+
+    /// How many units are left, nothing spent; refuses where there is none.
+    pub(super) fn left(&self, tx: &mut AuditedTx<'_>) -> Result<usize, FlowError> {
+        match self.state() {
+            None => Ok(usize::MAX),
+            Some(QuotaState { refused: true, reset, .. }) => Err(self.refuse(tx, reset)?.into()),
+            Some(QuotaState { remaining, .. }) => Ok(remaining as usize),
         }
     }
 }
 
-/// Judges one more unit; `None` with the limit off. Units in the future (a clock that stepped back across a restart)
-/// count as spent now, and move to now in the ledger too, so that the wait told is true.
-fn judge(
-    tx: &mut dyn Tx,
-    quota: Quota,
-    limit: &Limit,
-    subject: &str,
-    now: Timestamp,
-) -> StoreResult<Option<Verdict>> {
-    if limit.units == 0 {
-        return Ok(None);
-    }
-    let mut spent = tx.spends(quota, subject, window::horizon(limit, now))?;
-    if spent.last().is_some_and(|latest| *latest > now) {
-        tx.clamp_future_spends(quota, subject, now)?;
-        for at in &mut spent {
-            *at = (*at).min(now);
-        }
-    }
-    Ok(Some(window::judge(limit, &spent, now)))
-}
-
-/// The state of a quota as it stands, nothing spent; `None` with the limit off.
-pub(super) fn peek(
-    tx: &mut dyn Tx,
-    quota: Quota,
-    limit: &Limit,
-    subject: &str,
-    now: Timestamp,
-) -> StoreResult<Option<QuotaState>> {
-    Ok(judge(tx, quota, limit, subject, now)?.map(|verdict| {
-        let mut state = QuotaState::new(quota, *limit, verdict);
-        if matches!(verdict, Verdict::Allowed { .. }) {
-            state.remaining += 1;
-        }
-        state
-    }))
-}
-
-/// Spends a unit if there is one.
+/// Reads a quota and spends a unit if there is one.
 pub(super) fn spend(
-    tx: &mut dyn Tx,
+    tx: &mut AuditedTx<'_>,
     quota: Quota,
-    limit: &Limit,
     subject: &str,
-    now: Timestamp,
+    limits: &[Limit],
 ) -> StoreResult<Spent> {
-    Ok(match judge(tx, quota, limit, subject, now)? {
-        None => Spent::Off,
-        Some(verdict @ Verdict::Allowed { .. }) => {
-            Spent::Unit(tx.spend(quota, subject, now)?, QuotaState::new(quota, *limit, verdict))
-        }
-        Some(verdict @ Verdict::Refused { .. }) => Spent::Refused(QuotaState::new(quota, *limit, verdict)),
-    })
-}
-
-/// Spends a unit of the caller's address and notes the quota's state for the answer's headers, refused or not.
-pub(super) fn spend_address(
-    tx: &mut dyn Tx,
-    trail: &mut Trail,
-    actor: &Actor,
-    address: Option<&AddressQuota>,
-    state: &mut Option<QuotaState>,
-) -> Result<(), Stop> {
-    let Some(AddressQuota { quota, limit, subject }) = address else { return Ok(()) };
-    match spend(tx, *quota, limit, subject, actor.at)? {
-        Spent::Off => Ok(()),
-        Spent::Unit(_, spent) => {
-            *state = Some(spent);
-            Ok(())
-        }
-        Spent::Refused(out) => {
-            *state = Some(out);
-            Err(refuse(tx, trail, actor, *quota, subject, out.reset)?.into())
-        }
-    }
+    Balance::read(tx, quota, subject, limits)?.spend(tx)
 }
 
 /// Counts a refusal, and audits it if it is the first of its window.
 pub(super) fn refuse(
-    tx: &mut dyn Tx,
-    trail: &mut Trail,
-    actor: &Actor,
+    tx: &mut AuditedTx<'_>,
     quota: Quota,
     subject: &str,
     wait: Duration,
 ) -> StoreResult<AuthError> {
-    if tx.count_refusals(quota, &refusals_key(subject), actor.at, actor.at + wait, 1)? {
-        trail.add(tx, actor.did(AuditEvent::LimitExceeded).detail(quota.as_str()))?;
+    let at: Timestamp = tx.at();
+    if tx.count_refusals(quota, &refusals_key(subject), at..at + wait, 1)? {
+        tx.record(tx.did(AuditEvent::LimitExceeded).detail(quota.as_str()));
     }
     Ok(AuthError::RateLimited(wait))
-}
-
-/// How many wrong guesses the phone's day still has; refuses while it is spent.
-pub(super) fn failures_left(
-    tx: &mut dyn Tx,
-    trail: &mut Trail,
-    actor: &Actor,
-    mode: Mode,
-    subject: &str,
-    limit: &Limit,
-) -> Result<usize, Stop> {
-    let quota = Quota::Failures(mode);
-    match judge(tx, quota, limit, subject, actor.at)? {
-        Some(Verdict::Refused { retry_after }) => {
-            Err(refuse(tx, trail, actor, quota, subject, retry_after)?.into())
-        }
-        Some(Verdict::Allowed { remaining, .. }) => Ok(remaining as usize + 1),
-        None => Ok(usize::MAX),
-    }
 }

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use super::error::{Stop, commit_refusal};
-use super::exchange::Exchanging;
+use super::audited::AuditedTx;
+use super::error::{FlowError, commit_refusal};
+use super::exchange::TokenExchange;
 use super::lookup::find_own;
-use super::presenter::{Presenter, Rotated, Told, judge};
+use super::presenter::{Answer, Presenter, Refreshed, end_reused, judge, line, repeat};
 use super::{Auth, AuthError, Origin};
+use crate::domain::Session;
 use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Times;
-use crate::domain::session::{Lifetimes, RefreshDecision};
-use crate::domain::{Session, User};
+use crate::domain::policy::Policy;
+use crate::domain::session::RefreshDecision;
 use crate::random;
-use crate::storage::{StoreResult, Tx};
+use crate::storage::StoreResult;
 use crate::tokens::{Claims, TokenKind, TokenPair, Verified};
 
 impl Auth {
@@ -49,22 +51,23 @@ impl Auth {
         times: Times,
     ) -> Result<TokenPair, AuthError> {
         let random = &*self.parts.random;
-        let grace = self.policy().reuse_grace;
-        let presenter = Presenter { actor: origin.actor(times.now), address: origin.address, times, grace };
-        let (result, told) = match verified {
+        let (actor, policy) = (origin.actor(times.now), self.parts.policy.clone());
+        let presenter = Presenter { address: origin.address, times, grace: policy.reuse_grace };
+        let Refreshed { answer, reuse } = match verified {
             Verified::Own(claims) => {
-                let (next_jti, lifetimes) = (random::jti(random), self.policy().lifetimes);
-                let rotation = Rotation { claims, presenter, next_jti, lifetimes };
-                self.parts.store.write(move |tx| rotation.write(tx)).await?
+                let rotation = Rotation { claims, presenter, next_jti: random::jti(random), policy };
+                self.write(actor, move |tx| rotation.write(tx)).await?
             }
             Verified::Foreign(claims) => {
                 let session = self.new_session(device, &origin, times);
-                let exchanging = Exchanging { claims, presenter, session };
-                self.parts.store.write(move |tx| exchanging.write(tx)).await?
+                let exchange = TokenExchange { claims, presenter, session };
+                self.write(actor, move |tx| exchange.write(tx)).await?
             }
         };
-        told.publish(&self.parts.metrics);
-        let (session, user) = result?;
+        if let Some(kind) = reuse {
+            self.parts.metrics.token_reused(kind);
+        }
+        let Answer { session, user } = answer?;
         self.parts.tokens.pair(&session, &user, random::jti(random), times.wall).ok_or(AuthError::Internal)
     }
 }
@@ -74,46 +77,48 @@ struct Rotation {
     claims: Claims,
     presenter: Presenter,
     next_jti: String,
-    lifetimes: Lifetimes,
+    policy: Arc<Policy>,
 }
 
 impl Rotation {
-    fn write(self, tx: &mut dyn Tx) -> StoreResult<(Rotated, Told)> {
-        let mut told = Told::default();
-        Ok((commit_refusal(self.decide(tx, &mut told))?, told))
+    fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Refreshed> {
+        let mut reuse = None;
+        let decided = self.decide(tx, &mut reuse);
+        Ok(Refreshed { answer: commit_refusal(decided)?, reuse })
     }
 
-    fn decide(&self, tx: &mut dyn Tx, told: &mut Told) -> Result<(Session, User), Stop> {
+    fn decide(&self, tx: &mut AuditedTx<'_>, reuse: &mut Option<&'static str>) -> Result<Answer, FlowError> {
         let Self { claims, presenter, .. } = self;
-        let (session, user) = find_own(tx, claims, presenter.times.earlier())??;
-        let decision = judge(tx, &session, claims, &presenter.presentation(&session))?;
+        let (session, user) = find_own(&**tx, claims, presenter.times.earlier())??;
+        let decision = judge(&**tx, &session, claims, &presenter.presentation(&session))?;
         // A stolen token is found out whatever became of the user.
         if !user.is_active && decision.is_good() {
             return Err(AuthError::AccountDisabled.into());
         }
-        match decision {
-            RefreshDecision::Rotate => Ok((self.rotate(tx, told, session)?, user)),
-            RefreshDecision::Repeat(repetition) => {
-                Ok((presenter.repeats(tx, told, session, repetition)?, user))
+        let session = match decision {
+            RefreshDecision::Rotate => self.rotate(tx, session)?,
+            RefreshDecision::Repeat(repetition) => repeat(tx, reuse, session, repetition)?,
+            RefreshDecision::Reuse(evidence) => {
+                return Err(end_reused(tx, reuse, session, evidence)?.into());
             }
-            RefreshDecision::Reuse(evidence) => Err(presenter.reuses(tx, told, session, evidence)?.into()),
-        }
+        };
+        Ok(Answer { session, user })
     }
 
     /// Gives the session its next generation. Each rotation is logged, but the trail has one line a day and session: it is
     /// kept for months, and the row says when the session was last used, and from where.
-    fn rotate(&self, tx: &mut dyn Tx, told: &mut Told, session: Session) -> StoreResult<Session> {
+    fn rotate(&self, tx: &mut AuditedTx<'_>, session: Session) -> StoreResult<Session> {
         let Presenter { times, address, grace, .. } = &self.presenter;
         tx.note_rotation(&session.id, session.generation, times.now, times.now - *grace)?;
         let is_first_of_day = session.issued_at.day() != times.wall.day();
-        let rotated = session.rotated(self.next_jti.clone(), times, &self.lifetimes);
+        let rotated = session.rotated(self.next_jti.clone(), times, &self.policy.lifetimes);
         let session = Session { ip: address.to_string(), ..rotated };
         tx.update_session(&session)?;
-        let line = self.presenter.line(AuditEvent::TokenCreated, &session);
+        let line = line(tx, AuditEvent::TokenCreated, &session);
         if is_first_of_day {
-            told.trail.add(tx, line)?;
+            tx.record(line);
         } else {
-            told.trail.only_log(line);
+            tx.only_log(line);
         }
         Ok(session)
     }

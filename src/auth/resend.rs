@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::quota::Limited;
+use super::quota::WithQuotas;
 use super::{Auth, Authenticated, CodeRequest, Origin, Sent};
 use crate::domain::Mode;
 use crate::domain::quota::Endpoint;
 
 impl Auth {
     /// Sends a code to the bearer's own number.
-    pub async fn resend(self: &Arc<Self>, bearer: &Authenticated, origin: Origin) -> Limited<Sent> {
+    pub async fn resend(self: &Arc<Self>, bearer: &Authenticated, origin: Origin) -> WithQuotas<Sent> {
         self.request(CodeRequest {
             mode: Mode::Production,
             endpoint: Endpoint::Resend,

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::ending::Ending;
+use super::audited::AuditedTx;
+use super::ending::{end, end_all, end_one};
 use super::lookup::find_own;
 use super::presenter::judge;
-use super::trail::Trail;
 use super::{Auth, AuthError, Authenticated, Origin, exchange};
-use crate::domain::session::{Presentation, SessionStatus};
+use crate::domain::session::{EndReason, Presentation, SessionStatus};
 use crate::domain::{Session, SessionId, Timestamp};
-use crate::storage::{StoreResult, Tx, View};
+use crate::storage::{StoreResult, View};
 use crate::tokens::{Claims, TokenError, TokenKind, Verified};
 
 /// How coarse `last_used_at` may be: a session in steady use costs one write a minute.
@@ -92,12 +92,12 @@ impl Auth {
         // One that has expired by a wall clock that leaped ends its session too: that would come back with the clock.
         let at = self.parts.clock.read().earlier();
         let verified = self.parts.tokens.verify(token, TokenKind::Refresh, at)?;
-        let ended = self.end(origin, move |tx, ending| match &verified {
-            Verified::Own(claims) => match find_own(tx, claims, ending.live_at)? {
-                Ok((session, _)) => ending.session(tx, session).map(Ok),
+        let ended = self.end(origin, move |tx, live_at| match &verified {
+            Verified::Own(claims) => match find_own(&**tx, claims, live_at)? {
+                Ok((session, _)) => end(tx, session, EndReason::Logout).map(Ok),
                 Err(error) => Ok(Err(error)),
             },
-            Verified::Foreign(claims) => exchange::log_out(tx, ending, claims),
+            Verified::Foreign(claims) => exchange::log_out(tx, claims, live_at),
         });
         ended.await?
     }
@@ -112,7 +112,7 @@ impl Auth {
         origin: Origin,
     ) -> Result<(), AuthError> {
         let user = bearer.user.id;
-        self.end(origin, move |tx, ending| ending.all(tx, user)).await
+        self.end(origin, move |tx, live_at| end_all(tx, user, live_at)).await
     }
 
     /// The bearer's live sessions, the newest first.
@@ -138,26 +138,20 @@ impl Auth {
     ) -> Result<(), AuthError> {
         let id = SessionId::parse(id).ok_or(AuthError::SessionNotFound)?;
         let user = bearer.user.id;
-        let ended = self.end(origin, move |tx, ending| ending.one(tx, &id, user));
+        let ended = self.end(origin, move |tx, live_at| end_one(tx, &id, user, live_at));
         if ended.await? { Ok(()) } else { Err(AuthError::SessionNotFound) }
     }
 
-    /// Has `act` end what it will.
-    async fn end<T, F>(&self, origin: Origin, act: F) -> Result<T, AuthError>
+    /// Has `act` end sessions, in a flow of its own; it is given the instant at which these must be live.
+    async fn end<T, F>(self: &Arc<Self>, origin: Origin, act: F) -> Result<T, AuthError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut dyn Tx, &mut Ending) -> StoreResult<T> + Send + 'static,
+        F: FnOnce(&mut AuditedTx<'_>, Timestamp) -> StoreResult<T> + Send + 'static,
     {
-        let times = self.parts.clock.read();
-        let (store, actor) = (self.parts.store.clone(), origin.actor(times.now));
+        let (auth, times) = (self.clone(), self.parts.clock.read());
         let flow = async move {
-            let write = store.write(move |tx| {
-                let mut ending = Ending { actor, live_at: times.earlier(), trail: Trail::default() };
-                Ok((act(tx, &mut ending)?, ending.trail))
-            });
-            let (ended, trail) = write.await?;
-            trail.log();
-            Ok(ended)
+            let ended = auth.write(origin.actor(times.now), move |tx| act(tx, times.earlier()));
+            Ok(ended.await?)
         };
         self.run(flow).await?
     }

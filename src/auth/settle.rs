@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use super::AuthError;
+use super::audited::AuditedTx;
+use super::quota::{Spent, spend};
 use super::recent::ExpectedOutcome;
-use super::trail::Trail;
-use super::{AuthError, quota};
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::message::{Message, MessageState};
 use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
-use crate::domain::{Challenge, ChallengeId, ChallengeState, MessageId, Mode, PhoneNumber, Timestamp, User};
+use crate::domain::{Challenge, ChallengeId, ChallengeState, MessageId, Mode, PhoneNumber, User};
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
-use crate::storage::{StoreError, StoreResult, Tx};
+use crate::storage::{StoreError, StoreResult};
 
 /// How many of a phone's latest challenges can still be open: those of a window, and a few that failed.
 pub(super) const LATEST: usize = 16;
@@ -52,7 +53,7 @@ impl Outcome {
 #[derive(Clone)]
 pub(super) struct Settlement {
     pub(super) challenge: ChallengeId,
-    pub(super) actor: Actor,
+    pub(super) actor: Arc<Actor>,
     pub(super) phone: PhoneNumber,
     /// `None` where nothing is sent.
     pub(super) message: Option<MessageId>,
@@ -60,35 +61,31 @@ pub(super) struct Settlement {
 }
 
 impl Settlement {
-    /// Settles at `now`.
-    pub(super) fn write(mut self, tx: &mut dyn Tx, outcome: Outcome, now: Timestamp) -> StoreResult<Trail> {
-        self.actor.at = now;
-        let mut trail = Trail::default();
+    pub(super) fn write(&self, tx: &mut AuditedTx<'_>, outcome: Outcome) -> StoreResult<()> {
         let challenge = tx.challenge(self.challenge)?.ok_or(StoreError::Broken)?;
         let live_codes = self.policy.otp.live_codes;
         match outcome {
-            Outcome::Withheld(outcome) => self.write_withheld(tx, &mut trail, challenge, outcome)?,
+            Outcome::Withheld(outcome) => self.write_withheld(tx, challenge, outcome)?,
             Outcome::Sent(SendOutcome::Accepted(accepted)) => {
                 accept(tx, challenge, live_codes)?;
-                let user = self.ensure_user(tx, &mut trail)?;
+                let user = self.ensure_user(tx)?;
                 self.note_accepted(tx, accepted)?;
-                trail.add(tx, self.actor.did(AuditEvent::SmsSent).user(user.id))?;
+                tx.record(tx.did(AuditEvent::SmsSent).user(user.id));
             }
             Outcome::Sent(SendOutcome::Unknown(failure)) => {
                 let fate = lose(tx, challenge, live_codes)?;
-                let user = self.ensure_user(tx, &mut trail)?;
+                let user = self.ensure_user(tx)?;
                 self.note_failed(tx, MessageState::Unknown, &failure)?;
-                trail.add(tx, fate.line(&self.actor, &failure.detail).user(user.id))?;
+                tx.record(fate.line(tx, &failure.detail).user(user.id));
             }
             Outcome::Sent(SendOutcome::Refused(failure)) => {
-                refund(tx, &challenge, now)?;
+                refund(tx, &challenge)?;
                 tx.update_challenge(&challenge.failed())?;
                 self.note_failed(tx, MessageState::Failed, &failure)?;
-                let line = self.actor.did(AuditEvent::SmsFailed);
-                trail.add(tx, line.detail(format!("refused: {}", failure.detail)))?;
+                tx.record(tx.did(AuditEvent::SmsFailed).detail(format!("refused: {}", failure.detail)));
             }
         }
-        Ok(trail)
+        Ok(())
     }
 
     /// Whether it is about a code for this phone.
@@ -99,8 +96,7 @@ impl Settlement {
     /// Leaves what a send with this outcome would have left, save a message and what would be told of it.
     fn write_withheld(
         &self,
-        tx: &mut dyn Tx,
-        trail: &mut Trail,
+        tx: &mut AuditedTx<'_>,
         challenge: Challenge,
         outcome: ExpectedOutcome,
     ) -> StoreResult<()> {
@@ -108,16 +104,16 @@ impl Settlement {
             ExpectedOutcome::Accepted => accept(tx, challenge, self.policy.otp.live_codes)?,
             ExpectedOutcome::Unknown => tx.update_challenge(&challenge.lost())?,
             ExpectedOutcome::Refused | ExpectedOutcome::CountryNotAllowed => {
-                refund(tx, &challenge, self.actor.at)?;
+                refund(tx, &challenge)?;
                 return tx.update_challenge(&challenge.failed());
             }
         }
-        self.ensure_user(tx, trail).map(drop)
+        self.ensure_user(tx).map(drop)
     }
 
     /// Whether challenge and message say what became of them, or are gone. A code that was used or superseded in the
     /// meantime still has a message of which nothing is noted.
-    pub(super) fn is_written(&self, tx: &dyn Tx) -> StoreResult<bool> {
+    pub(super) fn is_written(&self, tx: &AuditedTx<'_>) -> StoreResult<bool> {
         let Some(challenge) = tx.challenge(self.challenge)? else { return Ok(true) };
         if challenge.state == ChallengeState::Sending {
             return Ok(false);
@@ -126,12 +122,12 @@ impl Settlement {
         Ok(message.is_none_or(|message| message.state != MessageState::Intended))
     }
 
-    fn ensure_user(&self, tx: &mut dyn Tx, trail: &mut Trail) -> StoreResult<User> {
-        ensure_user(tx, trail, &self.actor, &self.phone, &self.policy.default_role)
+    fn ensure_user(&self, tx: &mut AuditedTx<'_>) -> StoreResult<User> {
+        ensure_user(tx, &self.phone, &self.policy.default_role)
     }
 
     /// A status callback may have come first: what it said stands.
-    fn note_accepted(&self, tx: &mut dyn Tx, accepted: Accepted) -> StoreResult<()> {
+    fn note_accepted(&self, tx: &mut AuditedTx<'_>, accepted: Accepted) -> StoreResult<()> {
         self.update_message(tx, |message| {
             message.sid = message.sid.take().or(accepted.sid);
             message.segments = accepted.segments.unwrap_or(message.segments);
@@ -141,7 +137,7 @@ impl Settlement {
         })
     }
 
-    fn note_failed(&self, tx: &mut dyn Tx, state: MessageState, failure: &Failure) -> StoreResult<()> {
+    fn note_failed(&self, tx: &mut AuditedTx<'_>, state: MessageState, failure: &Failure) -> StoreResult<()> {
         self.update_message(tx, |message| {
             if message.state.advances_to(state) {
                 message.state = state;
@@ -150,17 +146,17 @@ impl Settlement {
         })
     }
 
-    fn update_message(&self, tx: &mut dyn Tx, change: impl FnOnce(&mut Message)) -> StoreResult<()> {
+    fn update_message(&self, tx: &mut AuditedTx<'_>, change: impl FnOnce(&mut Message)) -> StoreResult<()> {
         let Some(id) = self.message else { return Ok(()) };
         let mut message = tx.message(id)?.ok_or(StoreError::Broken)?;
         change(&mut message);
-        message.updated_at = self.actor.at;
+        message.updated_at = tx.at();
         tx.update_message(&message)
     }
 }
 
 /// The SMS is accepted: the code is live, and those older than the newest `live_codes` are void.
-pub(super) fn accept(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> StoreResult<()> {
+pub(super) fn accept(tx: &mut AuditedTx<'_>, challenge: Challenge, live_codes: usize) -> StoreResult<()> {
     let older: Vec<_> = tx
         .challenges(challenge.mode, &challenge.phone, LATEST)?
         .into_iter()
@@ -183,16 +179,16 @@ pub(super) enum Fate {
 
 impl Fate {
     /// The line of the audit trail about it; `how` the answer was lost.
-    pub(super) fn line(&self, actor: &Actor, how: &str) -> AuditRecord {
+    pub(super) fn line(&self, tx: &AuditedTx<'_>, how: &str) -> AuditRecord {
         match self {
-            Self::Unknown => actor.did(AuditEvent::SmsFailed).detail(format!("unknown: {how}")),
-            Self::Reported => actor.did(AuditEvent::SmsSent).detail(format!("reported: {how}")),
+            Self::Unknown => tx.did(AuditEvent::SmsFailed).detail(format!("unknown: {how}")),
+            Self::Reported => tx.did(AuditEvent::SmsSent).detail(format!("reported: {how}")),
         }
     }
 }
 
 /// The answer was lost: the code stays good and waits for a report, or is live where one has come already.
-pub(super) fn lose(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> StoreResult<Fate> {
+pub(super) fn lose(tx: &mut AuditedTx<'_>, challenge: Challenge, live_codes: usize) -> StoreResult<Fate> {
     let is_reported = |state: MessageState| MessageState::Unknown.advances_to(state) && !state.is_lost();
     if tx.messages_of(challenge.id)?.iter().any(|message| is_reported(message.state)) {
         accept(tx, challenge, live_codes)?;
@@ -203,27 +199,22 @@ pub(super) fn lose(tx: &mut dyn Tx, challenge: Challenge, live_codes: usize) -> 
 }
 
 /// The user of a phone whose first SMS may have gone out; written if it is new.
-pub(super) fn ensure_user(
-    tx: &mut dyn Tx,
-    trail: &mut Trail,
-    actor: &Actor,
-    phone: &PhoneNumber,
-    role: &str,
-) -> StoreResult<User> {
+pub(super) fn ensure_user(tx: &mut AuditedTx<'_>, phone: &PhoneNumber, role: &str) -> StoreResult<User> {
     if let Some(user) = tx.user_by_phone(phone)? {
         return Ok(user);
     }
-    let user = tx.insert_user(phone, role, actor.at)?;
-    trail.add(tx, actor.did(AuditEvent::UserCreated).user(user.id))?;
+    let at = tx.at();
+    let user = tx.insert_user(phone, role, at)?;
+    tx.record(tx.did(AuditEvent::UserCreated).user(user.id));
     Ok(user)
 }
 
 /// Gives back the unit that a code cost whose SMS did not arrive; only so often a day, or failures would be free.
-pub(super) fn refund(tx: &mut dyn Tx, challenge: &Challenge, now: Timestamp) -> StoreResult<()> {
-    let Some(spend) = challenge.spend else { return Ok(()) };
+pub(super) fn refund(tx: &mut AuditedTx<'_>, challenge: &Challenge) -> StoreResult<()> {
+    let Some(unit) = challenge.spend else { return Ok(()) };
     let quota = Quota::Refunds(challenge.mode);
-    match quota::spend(tx, quota, &REFUNDS, challenge.phone.as_str(), now)? {
-        quota::Spent::Unit(..) => tx.unspend(spend),
-        quota::Spent::Off | quota::Spent::Refused(_) => Ok(()),
+    match spend(tx, quota, challenge.phone.as_str(), &[REFUNDS])? {
+        Spent::Unit(..) => tx.unspend(unit),
+        Spent::Off | Spent::Refused(_) => Ok(()),
     }
 }

@@ -46,7 +46,8 @@ pub(super) struct Participant {
     requests: Arc<SingleFlight>,
     key: Key,
     group: Option<Arc<Group>>,
-    overlap: Overlap,
+    /// Which challenges this request follows.
+    pub(super) overlap: Overlap,
 }
 
 /// Which challenges are of requests that were in flight when this one came.
@@ -89,13 +90,15 @@ impl SingleFlight {
 }
 
 impl Participant {
-    /// Which challenges this request follows.
-    pub(super) fn overlap(&self) -> Overlap {
-        self.overlap
+    /// Leads the request of a challenge, and tells the followers what came of it.
+    pub(super) async fn lead(&self, challenge: ChallengeId, request: impl Future<Output = Answer>) -> Answer {
+        self.requests.note(challenge);
+        let outcome = request.await;
+        self.publish(challenge, &outcome);
+        outcome
     }
 
-    /// Tells the followers what came of the challenge that this request led.
-    pub(super) fn publish(&self, challenge: ChallengeId, outcome: &Answer) {
+    fn publish(&self, challenge: ChallengeId, outcome: &Answer) {
         if let Some(group) = &self.group {
             group.outcomes.send_modify(|published| drop(published.insert(challenge, outcome.clone())));
         }
@@ -152,15 +155,12 @@ mod tests {
         let (leader, follower) = (join(&requests), join(&requests));
         requests.note(ChallengeId(7));
         leader.publish(ChallengeId(7), &Err(AuthError::InvalidPhone));
-        assert!(follower.overlap().holds(ChallengeId(7)));
-        assert!(!follower.overlap().holds(ChallengeId(6)), "older than both");
+        assert!(follower.overlap.holds(ChallengeId(7)));
+        assert!(!follower.overlap.holds(ChallengeId(6)), "older than both");
         let later = join(&requests);
-        assert!(
-            !later.overlap().holds(ChallengeId(7)),
-            "its outcome was published before the later one came"
-        );
+        assert!(!later.overlap.holds(ChallengeId(7)), "its outcome was published before the later one came");
         drop((leader, follower, later));
-        assert!(!join(&requests).overlap().holds(ChallengeId(7)), "nobody is in flight any more");
+        assert!(!join(&requests).overlap.holds(ChallengeId(7)), "nobody is in flight any more");
     }
 
     #[tokio::test]

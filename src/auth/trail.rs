@@ -1,30 +1,38 @@
-//! The audit trail of one flow: every line is written in the transaction of what it tells, and logged after its commit.
+//! The lines of the audit trail that one transaction writes, and how they are logged after its commit.
 
 use crate::domain::audit::{AuditEvent, AuditRecord};
-use crate::storage::{StoreResult, Tx};
 
-/// The lines of one flow, in order; most are rows too.
+/// The lines of one transaction, in order.
 #[derive(Debug, Default)]
-pub(super) struct Trail(Vec<AuditRecord>);
+pub(super) struct Trail {
+    rows: Vec<AuditRecord>,
+    /// How many of them are written.
+    written: usize,
+    /// Lines of the log alone.
+    log_only: Vec<AuditRecord>,
+}
 
 impl Trail {
-    /// Writes a line within the transaction.
-    pub(super) fn add(&mut self, tx: &mut dyn Tx, record: AuditRecord) -> StoreResult<()> {
-        self.0.push(record.clone());
-        tx.audit(record)
+    /// Adds a line.
+    pub(super) fn add(&mut self, record: AuditRecord) {
+        self.rows.push(record);
     }
 
     /// Adds a line to the log alone.
     pub(super) fn only_log(&mut self, record: AuditRecord) {
-        self.0.push(record);
+        self.log_only.push(record);
+    }
+
+    /// The lines that are yet to be written; they count as written from now on.
+    pub(super) fn take_unwritten(&mut self) -> &[AuditRecord] {
+        let begin = std::mem::replace(&mut self.written, self.rows.len());
+        &self.rows[begin..]
     }
 
     /// Logs the lines, once they are durable: what an operator should see at `info` or `warn`, the steps between at
     /// `debug`.
-    pub(super) fn log(self) {
-        for record in self.0 {
-            log(&record);
-        }
+    pub(super) fn log(&self) {
+        self.rows.iter().chain(&self.log_only).for_each(log);
     }
 }
 
@@ -33,12 +41,12 @@ fn log(record: &AuditRecord) {
         ($level:ident) => {
             tracing::$level!(
                 event = record.event.as_str(),
-                channel = record.mode.map(tracing::field::display),
+                channel = record.actor.mode.map(tracing::field::display),
                 user_id = record.user.map(|user| user.0),
-                phone = record.phone.as_ref().map(|(masked, _)| masked.as_str()),
-                ip = record.ip.as_deref(),
+                phone = record.actor.phone.as_ref().map(|(masked, _)| masked.as_str()),
+                ip = record.actor.ip.as_deref(),
                 session = record.session.as_ref().map(tracing::field::display),
-                request_id = record.request_id.as_deref(),
+                request_id = record.actor.request_id.as_deref(),
                 detail = record.detail.as_deref(),
                 "{}",
                 sentence(record.event)

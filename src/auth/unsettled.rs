@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Auth;
+use super::audited::AuditedTx;
 use super::settle::{Outcome, Settlement};
-use super::trail::Trail;
+use crate::domain::audit::Actor;
 use crate::domain::{ChallengeId, Mode, PhoneNumber, Timestamp};
-use crate::storage::{StoreResult, Tx};
+use crate::storage::StoreResult;
 
 /// Settlements whose write failed. There are no more than sends were under way when the database failed, since without it
 /// none begins.
@@ -40,8 +41,8 @@ impl Auth {
     pub(super) async fn settle(&self, settlement: Settlement, outcome: Outcome) {
         let late = Late { settlement, outcome, at: self.parts.clock.now() };
         let challenge = late.settlement.challenge;
-        if let Err(fault) = self.write_settlement(late.clone(), |late, tx| late.write(tx).map(Some)).await {
-            tracing::error!(%fault, challenge = challenge.0, "what became of an SMS could not be written; it is tried again");
+        if let Err(error) = self.write_settlement(late.clone(), Late::write).await {
+            tracing::error!(%error, challenge = challenge.0, "what became of an SMS could not be written; it is tried again");
             self.unsettled.lock().insert(challenge, late);
         }
     }
@@ -72,26 +73,25 @@ impl Auth {
     async fn write_settlement(
         &self,
         late: Late,
-        write: fn(Late, &mut dyn Tx) -> StoreResult<Option<Trail>>,
+        write: fn(Late, &mut AuditedTx<'_>) -> StoreResult<bool>,
     ) -> StoreResult<()> {
         let reached = late.outcome.reached();
-        if let Some(trail) = self.parts.store.write(move |tx| write(late, tx)).await? {
-            trail.log();
-            if let Some(state) = reached {
-                self.parts.metrics.message_reached(state.as_str());
-            }
+        let actor = Actor { at: late.at, ..Actor::clone(&late.settlement.actor) };
+        let is_first = self.write(actor, move |tx| write(late, tx)).await?;
+        if let Some(state) = reached.filter(|_| is_first) {
+            self.parts.metrics.message_reached(state.as_str());
         }
         Ok(())
     }
 }
 
 impl Late {
-    fn write(self, tx: &mut dyn Tx) -> StoreResult<Trail> {
-        self.settlement.write(tx, self.outcome, self.at)
+    fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<bool> {
+        self.settlement.write(tx, self.outcome).map(|()| true)
     }
 
-    /// Two requests may find the same settlement missing: `None` for the second.
-    fn write_once(self, tx: &mut dyn Tx) -> StoreResult<Option<Trail>> {
-        if self.settlement.is_written(tx)? { Ok(None) } else { self.write(tx).map(Some) }
+    /// Two requests may find the same settlement missing: false for the second, which writes nothing.
+    fn write_once(self, tx: &mut AuditedTx<'_>) -> StoreResult<bool> {
+        if self.settlement.is_written(tx)? { Ok(false) } else { self.write(tx) }
     }
 }

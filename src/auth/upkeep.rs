@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::audited::AuditedTx;
 use super::settle::{ensure_user, lose};
-use super::trail::Trail;
 use super::{Auth, AuthError};
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
 use crate::domain::message::MessageState;
+use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
 use crate::domain::{Challenge, ChallengeId, Timestamp};
 use crate::storage::{PurgeHorizon, StoreResult, Tx};
@@ -83,14 +84,7 @@ impl Auth {
     /// # Errors
     /// [`AuthError::Unavailable`] without a database.
     pub async fn note(&self, event: AuditEvent) -> Result<(), AuthError> {
-        let actor = Actor::system(self.parts.clock.now());
-        let trail = self.parts.store.write(move |tx| {
-            let mut trail = Trail::default();
-            trail.add(tx, actor.did(event))?;
-            Ok(trail)
-        });
-        trail.await?.log();
-        Ok(())
+        self.note_line(Actor::system(self.parts.clock.now()), event, None).await
     }
 
     /// Counts durably what memory refused, within the window that refused it: one that has ended since is not yet
@@ -102,7 +96,7 @@ impl Auth {
                 for refused in &chunk {
                     let at = now.min(refused.until - Duration::from_millis(1));
                     let key = refusals_key(&refused.subject);
-                    tx.count_refusals(refused.quota, &key, at, refused.until, refused.count)?;
+                    tx.count_refusals(refused.quota, &key, at..refused.until, refused.count)?;
                 }
                 Ok(())
             });
@@ -114,15 +108,21 @@ impl Auth {
     /// Writes how many refused attempts of an hour that is over had no line of their own.
     async fn count_attempts(&self, now: Timestamp) -> Result<(), AuthError> {
         let Some(rest) = self.lines.take(now) else { return Ok(()) };
-        let trail = self.parts.store.write(move |tx| {
-            let line = Actor::system(now).did(AuditEvent::LoginFail);
-            let line = AuditRecord { ip: rest.address, ..line }.detail(format!("{} more", rest.count));
-            let mut trail = Trail::default();
-            trail.add(tx, line)?;
-            Ok(trail)
+        let actor = Actor { ip: rest.address, ..Actor::system(now) };
+        self.note_line(actor, AuditEvent::LoginFail, Some(format!("{} more", rest.count))).await
+    }
+
+    async fn note_line(
+        &self,
+        actor: Actor,
+        event: AuditEvent,
+        detail: Option<String>,
+    ) -> Result<(), AuthError> {
+        let written = self.write(actor, move |tx| {
+            tx.record(AuditRecord { detail, ..tx.did(event) });
+            Ok(())
         });
-        trail.await?.log();
-        Ok(())
+        Ok(written.await?)
     }
 
     /// Gives challenges that lost their flow an unknown fate: the SMS may arrive, so the code stays good and its user
@@ -130,22 +130,19 @@ impl Auth {
     async fn settle_before(&self, before: Timestamp) -> Result<(), AuthError> {
         let now = self.parts.clock.now();
         loop {
-            let (keys, role) = (self.parts.keys.current().clone(), self.policy().default_role.clone());
-            let live_codes = self.policy().otp.live_codes;
-            let settled = self.parts.store.write(move |tx| {
-                let mut trail = Trail::default();
+            let (keys, policy) = (self.parts.keys.clone(), self.parts.policy.clone());
+            let settled = self.write(Actor::system(now), move |tx| {
                 let left = tx.sending_before(before, SLICE)?;
                 let more = left.len() == SLICE;
                 for challenge in left {
-                    let actor = Actor { mode: Some(challenge.mode), ..Actor::system(now) };
-                    let actor = actor.with_phone(&challenge.phone, keys.audit_hash(&challenge.phone));
-                    settle(tx, &mut trail, &actor, challenge, &role, live_codes)?;
+                    let phone = &challenge.phone;
+                    let actor = Actor::system(now).with_phone(phone, keys.current().audit_hash(phone));
+                    tx.set_actor(actor.in_mode(challenge.mode));
+                    settle(tx, challenge, &policy)?;
                 }
-                Ok((trail, more))
+                Ok(more)
             });
-            let (trail, more) = settled.await?;
-            trail.log();
-            if !more {
+            if !settled.await? {
                 return Ok(());
             }
         }
@@ -166,22 +163,16 @@ impl Auth {
     }
 }
 
-fn settle(
-    tx: &mut dyn Tx,
-    trail: &mut Trail,
-    actor: &Actor,
-    challenge: Challenge,
-    role: &str,
-    live_codes: usize,
-) -> StoreResult<()> {
-    let user = ensure_user(tx, trail, actor, &challenge.phone, role)?;
+fn settle(tx: &mut AuditedTx<'_>, challenge: Challenge, policy: &Policy) -> StoreResult<()> {
+    let user = ensure_user(tx, &challenge.phone, &policy.default_role)?;
     let messages = tx.messages_of(challenge.id)?;
-    let fate = lose(tx, challenge, live_codes)?;
+    let fate = lose(tx, challenge, policy.otp.live_codes)?;
     let silent = messages.into_iter().filter(|message| message.state.advances_to(MessageState::Unknown));
     for mut message in silent {
         message.state = MessageState::Unknown;
-        message.updated_at = actor.at;
+        message.updated_at = tx.at();
         tx.update_message(&message)?;
     }
-    trail.add(tx, fate.line(actor, "its flow ended").user(user.id))
+    tx.record(fate.line(tx, "its flow ended").user(user.id));
+    Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, Attempted, Opened};
-use super::quota::{AddressQuota, Limited};
-use super::trail::Trail;
+use super::attempt::{Attempt, Attempted, OpenedSession};
+use super::gate::{AddressGate, Call};
+use super::quota::WithQuotas;
 use super::{Auth, AuthError, Origin};
 use crate::domain::audit::{AuditEvent, LoginFailure};
 use crate::domain::clock::Times;
@@ -43,41 +43,32 @@ pub struct LoggedIn {
 
 impl Auth {
     /// Checks a code and opens a session.
-    pub async fn verify(self: &Arc<Self>, request: VerifyRequest) -> Limited<LoggedIn> {
+    pub async fn verify(self: &Arc<Self>, mut request: VerifyRequest) -> WithQuotas<LoggedIn> {
         let times = self.parts.clock.read();
         // Phones submit codes digit by digit: a part of one is no guess, and costs the address nothing.
-        let Some(code) = request.code.clone() else {
-            let flow = self.clone().note_part(request, times.now);
-            return Limited::free(Err(self
-                .run(flow)
-                .await
-                .map_or_else(|died| died, |()| AuthError::NotACode)));
+        let Some(code) = request.code.take() else {
+            let noted = self.run(self.clone().note_part(request, times.now)).await;
+            return WithQuotas::none(Err(noted.map_or_else(|died| died, |()| AuthError::NotACode)));
         };
-        let foreign_writes = self.parts.store.foreign_writes();
-        let address = self.address_quota(request.mode, Endpoint::Verify, &request.origin);
-        if let Some(refused) = self.refuse_early(address.as_ref(), times.now, foreign_writes) {
-            return refused;
-        }
-        let flow = self.clone().check_code(request, code, address, times, foreign_writes);
-        self.run(flow).await.unwrap_or_else(|died| Limited::free(Err(died)))
+        let VerifyRequest { mode, ref origin, .. } = request;
+        let call = Call { mode, endpoint: Endpoint::Verify, address: origin.address, now: times.now };
+        self.gated(call, |auth, gate| auth.check_code(request, code, gate, times)).await
     }
 
     /// Writes that what was given can be no code; so many times an hour, since it costs nothing. The answer is the same
     /// where the line cannot be written.
     async fn note_part(self: Arc<Self>, request: VerifyRequest, now: Timestamp) {
-        if !self.lines.count(&request.origin.address.subject(), now) {
+        let VerifyRequest { mode, phone, origin, .. } = request;
+        if !self.lines.count(&origin.address.subject(), now) {
             return;
         }
-        let actor = self.actor(now, request.mode, &request.phone, &request.origin);
-        let written = self.parts.store.write(move |tx| {
-            let mut line = actor.did(AuditEvent::LoginFail).detail(LoginFailure::NotACode.as_str());
-            line.user = tx.user_by_phone(&request.phone)?.map(|user| user.id);
-            let mut trail = Trail::default();
-            trail.add(tx, line)?;
-            Ok(trail)
+        let written = self.write(self.actor(now, mode, &phone, &origin), move |tx| {
+            let user = tx.user_by_phone(&phone)?.map(|user| user.id);
+            tx.record(tx.did(AuditEvent::LoginFail).detail(LoginFailure::NotACode.as_str()).user(user));
+            Ok(())
         });
-        if let Ok(trail) = written.await {
-            trail.log();
+        if let Err(error) = written.await {
+            tracing::debug!(%error, "that no code was given could not be noted");
         }
     }
 
@@ -85,42 +76,40 @@ impl Auth {
         self: Arc<Self>,
         request: VerifyRequest,
         code: Code,
-        address: Option<AddressQuota>,
+        gate: Arc<AddressGate>,
         times: Times,
-        foreign_writes: u64,
-    ) -> Limited<LoggedIn> {
+    ) -> WithQuotas<LoggedIn> {
         let VerifyRequest { mode, phone, idempotency_key, device, origin, .. } = request;
         // Which codes are good depends on what became of their messages.
         self.settle_late(mode, &phone).await;
-        let random = &*self.parts.random;
+        let caller = origin.address.subject();
+        let actor = self.actor(times.now, mode, &phone, &origin);
         let attempt = Attempt {
-            actor: self.actor(times.now, mode, &phone, &origin),
-            session: self.new_session(device, &origin, times),
             mode,
             phone,
             code,
             idempotency_key,
-            address: address.clone(),
-            has_line: self.lines.has_line(&origin.address.subject(), times.now),
+            gate,
+            has_line: self.lines.has_line(&caller, times.now),
             keys: self.parts.keys.clone(),
             policy: self.parts.policy.clone(),
+            session: self.new_session(device, &origin, times),
         };
-        let Attempted { address: address_state, login, trail, was_free } =
-            match self.parts.store.write(move |tx| attempt.write(tx)).await {
+        let Attempted { address, login, was_free } =
+            match self.write(actor, move |tx| attempt.write(tx)).await {
                 Ok(attempted) => attempted,
-                Err(fault) => return Limited::free(Err(fault.into())),
+                Err(error) => return WithQuotas::none(Err(error.into())),
             };
-        trail.log();
         if was_free {
-            self.lines.count(&origin.address.subject(), times.now);
+            self.lines.count(&caller, times.now);
         }
         self.count(mode, login.as_ref().err());
-        self.remember_refusal(address, address_state, times.now, foreign_writes);
-        let result = login.and_then(|Opened { session, user, is_new_user }| {
-            let tokens = self.parts.tokens.pair(&session, &user, random::jti(random), times.wall);
+        let result = login.and_then(|OpenedSession { session, user, is_new_user }| {
+            let access_jti = random::jti(&*self.parts.random);
+            let tokens = self.parts.tokens.pair(&session, &user, access_jti, times.wall);
             Ok(LoggedIn { tokens: tokens.ok_or(AuthError::Internal)?, user, is_new_user })
         });
-        Limited { quotas: address_state.into_iter().collect(), result }
+        WithQuotas { quotas: address.into_iter().collect(), result }
     }
 
     /// Counts a code that was judged; refusals for other reasons say nothing of codes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 use super::{CliError, Global, wiring};
-use crate::auth::operator::{Operator, find_user};
+use crate::auth::operator::{self, Operator, find_user};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Faults, Needs, Sources, dev_secret};
 use crate::domain::keys::KeyRing;
@@ -48,7 +48,7 @@ pub struct AdminContext {
     pub clock: Arc<dyn Clock>,
     /// Whether phones are shown in full.
     pub show_phones: bool,
-    keys: Option<KeyRing>,
+    keys: Option<Arc<KeyRing>>,
     store: Store,
     runtime: Runtime,
 }
@@ -89,7 +89,7 @@ impl AdminContext {
         let store = Store::new(SqliteStore::open(options)?);
         // After the database, whose faults say more.
         let keys = if needs.cover("secret_key") {
-            Some(KeyRing::new(&super::secret(&config)?, &config.secret_key_fallbacks))
+            Some(Arc::new(KeyRing::new(&super::secret(&config)?, &config.secret_key_fallbacks)))
         } else {
             None
         };
@@ -102,7 +102,7 @@ impl AdminContext {
     ///
     /// # Errors
     /// [`CliError::Refused`] in a command that did not ask for the secret.
-    pub fn keys(&self) -> Result<&KeyRing, CliError> {
+    pub fn keys(&self) -> Result<&Arc<KeyRing>, CliError> {
         self.keys.as_ref().ok_or_else(|| {
             CliError::Refused(
                 "this command does not read the secret\nreport this as a bug of freshk".to_owned(),
@@ -115,12 +115,17 @@ impl AdminContext {
         self.clock.now()
     }
 
-    /// The operator, now.
+    /// Acts as the operator, now and in one transaction.
     ///
     /// # Errors
-    /// As [`AdminContext::keys`].
-    pub fn operator(&self) -> Result<Operator, CliError> {
-        Ok(Operator::new(self.now(), self.keys()?.clone()))
+    /// As [`AdminContext::keys`], and [`CliError::Storage`].
+    pub fn act<T, F>(&self, act: F) -> Result<T, CliError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
+    {
+        let keys = self.keys()?.clone();
+        Ok(self.runtime.block_on(operator::act(&self.store, self.now(), keys, act))?)
     }
 
     /// Reads on a snapshot that ends with the closure.

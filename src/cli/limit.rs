@@ -11,7 +11,7 @@ use super::output::Output;
 use super::{CliError, Global, when};
 use crate::domain::quota::{DAY, Endpoint, Limit, Quota, REFUNDS};
 use crate::domain::{ClientAddress, Mode, PhoneNumber, SpendId, Timestamp};
-use crate::limits::window::{self, Verdict};
+use crate::limits::window::{self, LimitDecision};
 
 /// What can be done with limits. KEY is an address or a phone.
 #[derive(Debug, Subcommand)]
@@ -82,13 +82,13 @@ pub fn run(command: &LimitCommand, global: &Global, output: &mut Output) -> Resu
 
 fn reset(admin: &AdminContext, output: &mut Output, key: &str) -> Result<(), CliError> {
     let key = read_key(admin, key)?;
-    let (operator, subject) = (admin.operator()?, key.subject());
+    let subject = key.subject();
     let phone = match &key {
         Key::Phone(phone) => Some(phone.clone()),
         Key::Address(_) => None,
     };
     let shown = shown(admin, &subject);
-    let (units, _) = admin.write(move |tx| operator.reset_limits(tx, &subject, phone.as_ref()))?;
+    let (units, _) = admin.act(move |operator| operator.reset_limits(&subject, phone.as_ref()))?;
     if output.json {
         return Ok(output.json(&json!({ "key": shown, "units_given_back": units }))?);
     }
@@ -130,7 +130,7 @@ fn of_key(admin: &AdminContext, key: &Key) -> Result<Vec<Row>, CliError> {
         .collect();
     admin.read(move |view| {
         let row = |(quota, limit): (Quota, Limit)| {
-            let spent = view.spends(quota, &subject, window::horizon(&limit, now))?;
+            let spent = view.spends(quota, &subject, now - limit.window)?;
             Ok(Row::new(quota, subject.clone(), limit, &spent, now))
         };
         quotas.into_iter().map(row).collect()
@@ -154,7 +154,7 @@ fn out(admin: &AdminContext) -> Result<Vec<Row>, CliError> {
     for ((subject, name), mut spent) in spent {
         let Some(quota) = Quota::parse(name) else { continue };
         let Some(limit) = limit_of(admin, quota, &subject) else { continue };
-        spent.retain(|at| *at > window::horizon(&limit, now));
+        spent.retain(|at| *at > now - limit.window);
         spent.sort_unstable();
         rows.push(Row::new(quota, subject, limit, &spent, now));
     }
@@ -197,9 +197,10 @@ impl Row {
     /// Of the instants within the window, oldest first; those in the future count as now.
     fn new(quota: Quota, subject: String, limit: Limit, spent: &[Timestamp], now: Timestamp) -> Self {
         let spent: Vec<_> = spent.iter().map(|at| (*at).min(now)).collect();
-        let (left, wait) = match window::judge(&limit, &spent, now) {
-            Verdict::Allowed { remaining, reset } => (remaining + 1, reset),
-            Verdict::Refused { retry_after } => (0, retry_after),
+        let (left, wait) = match window::judge(&[limit], &spent, now) {
+            Some((_, LimitDecision::Allowed { remaining, reset })) => (remaining + 1, reset),
+            Some((_, LimitDecision::Refused { retry_after })) => (0, retry_after),
+            None => (0, Duration::ZERO),
         };
         let reset = (!spent.is_empty()).then_some(now + wait);
         Self { quota, subject, limit, used: spent.len(), left, reset }

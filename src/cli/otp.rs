@@ -120,8 +120,7 @@ fn purge(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
     let before = admin.now() - FRESH.max(admin.config.otp.ttl);
     let (mut gone, mut after) = (0, Some(ChallengeId(0)));
     while let Some(from) = after {
-        let operator = admin.operator()?;
-        let (deleted, next) = admin.write(move |tx| operator.purge_codes(tx, before, from, SLICE))?;
+        let (deleted, next) = admin.act(move |operator| operator.purge_codes(before, from, SLICE))?;
         gone += deleted;
         after = next;
         admin.block_on(async { tokio::time::sleep(PAUSE).await });

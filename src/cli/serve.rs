@@ -8,7 +8,7 @@ use super::output::Output;
 use super::sms::test_number;
 use super::wiring::{self, Service};
 use super::{CliError, Global, when};
-use crate::auth::operator::Operator;
+use crate::auth::operator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
@@ -147,8 +147,7 @@ async fn test_numbers(
     clock: &dyn Clock,
 ) -> Result<(), CliError> {
     let now = clock.now();
-    let keys = KeyRing::new(secret, &config.secret_key_fallbacks);
-    let operator = Operator::new(now, keys.clone());
+    let keys = Arc::new(KeyRing::new(secret, &config.secret_key_fallbacks));
     let configured = config.sms.test_numbers.clone();
     for ended in configured.iter().filter(|number| number.until <= now) {
         tracing::warn!(
@@ -156,8 +155,9 @@ async fn test_numbers(
             "a test number of the configuration has ended; take it out of sms.test_numbers"
         );
     }
-    let adopted = store.write(move |tx| operator.adopt_test_numbers(tx, &configured)).await?;
-    let numbers = adopted.map_err(|(phone, refusal)| {
+    let adopted =
+        operator::act(store, now, keys.clone(), move |operator| operator.adopt_test_numbers(&configured));
+    let numbers = adopted.await?.map_err(|(phone, refusal)| {
         CliError::TestNumber(test_number::reason(
             refusal,
             &phone.masked(),

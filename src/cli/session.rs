@@ -80,10 +80,10 @@ fn revoke(admin: &AdminContext, output: &mut Output, id: &str) -> Result<(), Cli
             "{id:?} is not the id of a session: that has 32 hexadecimal digits, as `freshk session list` shows them"
         )));
     };
-    let (operator, now) = (admin.operator()?, admin.now());
-    let ended = admin.write(move |tx| match tx.session(&wanted)?.filter(|session| session.is_live(now)) {
-        Some(session) => operator.revoke(tx, session).map(|()| true),
-        None => Ok(false),
+    let now = admin.now();
+    let ended = admin.act(move |operator| {
+        let session = operator.view().session(&wanted)?.filter(|session| session.is_live(now));
+        session.map_or(Ok(false), |session| operator.revoke(session).map(|()| true))
     })?;
     if !ended {
         return Err(CliError::Refused(format!(

@@ -92,9 +92,12 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
         SendOutcome::Unknown(_) => "unknown",
         SendOutcome::Refused(_) => "refused",
     };
-    let (operator, to) = (admin.operator()?, phone.clone());
-    let shown = admin.shown(&phone);
-    admin.write(move |tx| operator.sent_test(tx, &to, word)).map_err(|error| {
+    let (to, shown) = (phone.clone(), admin.shown(&phone));
+    let noted = admin.act(move |operator| {
+        operator.note_test_message(&to, word);
+        Ok(())
+    });
+    noted.map_err(|error| {
         CliError::Refused(format!(
             "the message to {shown} was sent ({word}), and the audit trail has no line of it: {error}"
         ))

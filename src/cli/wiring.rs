@@ -151,7 +151,7 @@ pub fn build(
         production,
         testing: console,
         tokens,
-        keys: KeyRing::new(secret, fallbacks),
+        keys: Arc::new(KeyRing::new(secret, fallbacks)),
         clock: clock.clone(),
         random: random.clone(),
         text: config.sms.template.clone(),

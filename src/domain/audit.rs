@@ -1,6 +1,7 @@
 //! What the audit trail tells, in the words of the OWASP logging vocabulary where it has one.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::domain::quota::Quota;
 use crate::domain::{Mode, PhoneNumber, SessionId, Timestamp, UserId};
@@ -150,30 +151,23 @@ impl AuditEvent {
     }
 }
 
-/// One line of the audit trail. Phones are masked; the keyed hash finds all lines of one number.
+/// One line of the audit trail.
 #[derive(Clone, Debug)]
 pub struct AuditRecord {
-    /// When.
-    pub at: Timestamp,
+    /// Who did it, when and from where.
+    pub actor: Arc<Actor>,
     /// What.
     pub event: AuditEvent,
-    /// In which mode, where that means something.
-    pub mode: Option<Mode>,
     /// Whom it concerns.
     pub user: Option<UserId>,
-    /// The masked phone and its keyed hash.
-    pub phone: Option<(String, [u8; 16])>,
-    /// From where.
-    pub ip: Option<String>,
     /// Which session.
     pub session: Option<SessionId>,
-    /// The request that did it.
-    pub request_id: Option<String>,
     /// More, in a few stable words; never a code, a token or input as it came.
     pub detail: Option<String>,
 }
 
-/// Who acts, as audit rows tell it: the same for every line of one request.
+/// Who acts, as audit rows have it: the same for every line of one request. Phones are masked; the keyed hash finds all lines
+/// of one number.
 #[derive(Clone, Debug)]
 pub struct Actor {
     /// The instant of the act.
@@ -200,27 +194,23 @@ impl Actor {
         Self { phone: Some((phone.masked(), hash)), ..self }
     }
 
+    /// In a mode.
+    #[must_use]
+    pub fn in_mode(self, mode: Mode) -> Self {
+        Self { mode: Some(mode), ..self }
+    }
+
     /// A line about `event`, to be completed with user, session and detail.
-    pub fn did(&self, event: AuditEvent) -> AuditRecord {
-        AuditRecord {
-            at: self.at,
-            event,
-            mode: self.mode,
-            user: None,
-            phone: self.phone.clone(),
-            ip: self.ip.clone(),
-            session: None,
-            request_id: self.request_id.clone(),
-            detail: None,
-        }
+    pub fn did(self: &Arc<Self>, event: AuditEvent) -> AuditRecord {
+        AuditRecord { actor: self.clone(), event, user: None, session: None, detail: None }
     }
 }
 
 impl AuditRecord {
-    /// Names the user.
+    /// Names the user, if there is one.
     #[must_use]
-    pub fn user(self, user: UserId) -> Self {
-        Self { user: Some(user), ..self }
+    pub fn user(self, user: impl Into<Option<UserId>>) -> Self {
+        Self { user: user.into(), ..self }
     }
 
     /// Names the session.

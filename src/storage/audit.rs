@@ -50,8 +50,8 @@ pub trait ReadAudit {
 
 /// Writes the audit trail.
 pub trait WriteAudit: ReadAudit {
-    /// Appends a line.
-    fn audit(&mut self, record: AuditRecord) -> StoreResult<()>;
+    /// Appends lines, in one statement where they are few.
+    fn audit(&mut self, records: &[AuditRecord]) -> StoreResult<()>;
     /// Takes the phone out of the lines of `user` and of those under `hashes`; gives how many lines those were.
     fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize>;
 }

@@ -1,5 +1,7 @@
 //! What is asked of the ledger: units spent of quotas, and refusals counted.
 
+use std::ops::Range;
+
 use super::error::StoreResult;
 use crate::domain::quota::Quota;
 use crate::domain::{SpendId, Timestamp};
@@ -36,13 +38,13 @@ pub trait WriteLedger: ReadLedger {
     fn unspend(&mut self, spend: SpendId) -> StoreResult<()>;
     /// Moves units of a subject that lie after `now` (a clock stepped back across a restart) to `now`.
     fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()>;
-    /// Counts `refusals` of a key; true for the first of its window, which the caller then audits.
+    /// Counts `refusals` of a key within a window, of which now is the start; true for the first of that window, which the
+    /// caller then audits.
     fn count_refusals(
         &mut self,
         quota: Quota,
         subject: &str,
-        at: Timestamp,
-        until: Timestamp,
+        window: Range<Timestamp>,
         refusals: u64,
     ) -> StoreResult<bool>;
     /// Deletes what a subject has spent and was refused; gives how many units and windows of refusals those were.

@@ -1,13 +1,14 @@
 //! The move from Django: what simplejwt issued under the same secret is accepted, and a refresh token exchanged once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use freshk::auth::operator::Operator;
+use freshk::auth::operator::{self, Operator};
 use freshk::clock::Clock as _;
 use freshk::domain::keys::KeyRing;
 use freshk::domain::{PhoneNumber, Secret, User, UserId};
+use freshk::storage::StoreResult;
 use freshk::storage::users::ImportedUser;
-use freshk::storage::{StoreResult, Tx};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -38,19 +39,19 @@ pub(crate) async fn app() -> App {
 }
 
 /// What the operator does beside the server, though in its process.
-async fn operate<T, F>(app: &App, act: F) -> T
+pub(crate) async fn operate<T, F>(app: &App, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&Operator, &mut dyn Tx) -> StoreResult<T> + Send + 'static,
+    F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
 {
-    let operator = Operator::new(app.clock.now(), KeyRing::new(&Secret::new(SECRET), &[]));
-    app.service().store.write(move |tx| act(&operator, tx)).await.unwrap()
+    let keys = Arc::new(KeyRing::new(&Secret::new(SECRET), &[]));
+    operator::act(&app.service().store, app.clock.now(), keys, act).await.unwrap()
 }
 
 async fn on_user<T, F>(app: &App, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&Operator, &mut dyn Tx, &User) -> StoreResult<T> + Send + 'static,
+    F: FnOnce(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
 {
     on(app, 57, act).await
 }
@@ -58,23 +59,23 @@ where
 async fn on<T, F>(app: &App, user: i64, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&Operator, &mut dyn Tx, &User) -> StoreResult<T> + Send + 'static,
+    F: FnOnce(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
 {
-    operate(app, move |operator, tx| {
-        let user = tx.user(UserId(user))?.unwrap();
-        act(operator, tx, &user)
+    operate(app, move |operator| {
+        let user = operator.view().user(UserId(user))?.unwrap();
+        act(operator, &user)
     })
     .await
 }
 
 /// Deactivates a user, as `freshk user deactivate` does.
 pub(crate) async fn deactivate(app: &App, user: i64) {
-    on(app, user, |operator, tx, user| operator.deactivate(tx, user)).await;
+    on(app, user, |operator, user| operator.deactivate(user)).await;
 }
 
 /// Activates a user, as `freshk user activate` does.
 pub(crate) async fn activate(app: &App, user: i64) {
-    on(app, user, |operator, tx, user| operator.activate(tx, user)).await;
+    on(app, user, |operator, user| operator.activate(user)).await;
 }
 
 pub(crate) async fn import(app: &App, id: Option<i64>, phone: &str) -> i64 {
@@ -87,7 +88,7 @@ pub(crate) async fn import(app: &App, id: Option<i64>, phone: &str) -> i64 {
         phone_verified: true,
         joined_at: app.clock.now(),
     };
-    operate(app, move |operator, tx| operator.import(tx, &[user])).await.written[0].1.0
+    operate(app, move |operator| operator.import(&[user])).await.written[0].1.0
 }
 
 /// As simplejwt writes them: access for five minutes, refresh for sixty days.
@@ -258,12 +259,12 @@ async fn s17_whoever_is_logged_out_everywhere_is_out_with_foreign_tokens_too() {
             "their own token" => app.bearer(Method::POST, LOGOUT_ALL, &access).await.status,
             "a token of ours" => app.bearer(Method::POST, LOGOUT_ALL, token(&login, "access")).await.status,
             "the operator" => {
-                on_user(&app, |operator, tx, user| operator.log_out(tx, user)).await;
+                on_user(&app, |operator, user| operator.log_out(user)).await;
                 200
             }
             _ => {
                 let phone = PhoneNumber::parse("+1234567000", 10).unwrap();
-                on_user(&app, move |operator, tx, user| operator.set_phone(tx, user, &phone)).await.unwrap();
+                on_user(&app, move |operator, user| operator.set_phone(user, &phone)).await.unwrap();
                 200
             }
         };
@@ -339,7 +340,7 @@ async fn a_deleted_user_leaves_no_exchange_and_its_tokens_open_nothing() {
     let app = app().await;
     pair(&app, &foreign(&app, "refresh", 57, 1)).await;
     assert_eq!(app.count("SELECT count(*) FROM exchanges"), 1);
-    on_user(&app, |operator, tx, user| operator.delete(tx, user)).await;
+    on_user(&app, |operator, user| operator.delete(user)).await;
     assert_eq!(app.count("SELECT count(*) FROM exchanges"), 0);
     assert_worthless(&app, 57, 1, "deleted").await;
 }

@@ -2,34 +2,29 @@
 
 use std::time::Duration;
 
-use freshk::auth::operator::{Operator, TestNumberRefusal};
+use freshk::auth::operator::TestNumberRefusal;
 use freshk::clock::Clock as _;
-use freshk::domain::keys::KeyRing;
-use freshk::domain::{Code, NewTestNumber, PhoneNumber, Secret};
+use freshk::domain::{Code, NewTestNumber, PhoneNumber};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, App, FIRST_ID, PHONE, SECRET};
+use crate::foreign::operate;
+use crate::support::{Answer, App, FIRST_ID, PHONE};
 
 const CODE: &str = "604927";
 const DAY: Duration = Duration::from_hours(24);
 const NO_IP_LIMIT: (&str, &str) = ("FRESHK_LIMITS__IP", "0");
 
-fn operator(app: &App) -> Operator {
-    Operator::new(app.clock.now(), KeyRing::new(&Secret::new(SECRET), &[]))
-}
-
 async fn name(app: &App, phone: &str, lasts: Duration, existing_user: bool) -> Result<(), TestNumberRefusal> {
     let (phone, code) = (PhoneNumber::parse(phone, 10).unwrap(), Code::parse(CODE, 6).unwrap());
     let new = NewTestNumber::new(phone, code, app.clock.now() + lasts, existing_user).unwrap();
-    let operator = operator(app);
-    app.service().store.write(move |tx| operator.add_test_number(tx, &new)).await.unwrap().map(drop)
+    operate(app, move |operator| operator.add_test_number(&new)).await.map(drop)
 }
 
 async fn take_back(app: &App) {
-    let (operator, phone) = (operator(app), PhoneNumber::parse(PHONE, 10).unwrap());
-    app.service().store.write(move |tx| operator.remove_test_number(tx, &phone)).await.unwrap().unwrap();
+    let phone = PhoneNumber::parse(PHONE, 10).unwrap();
+    operate(app, move |operator| operator.remove_test_number(&phone)).await.unwrap();
 }
 
 async fn with_test_number(variables: &[(&str, &str)]) -> App {
@@ -190,12 +185,11 @@ async fn a_deactivated_user_stays_out() {
 async fn s35_with_its_user_it_goes_and_the_trail_tells() {
     let app = with_test_number(&[]).await;
     app.log_in_for_test().await;
-    let (operator, store) = (operator(&app), app.service().store);
-    let delete = store.write(move |tx| {
-        let user = tx.user(freshk::domain::UserId(FIRST_ID))?.unwrap();
-        operator.delete(tx, &user).map(drop)
+    let delete = operate(&app, |operator| {
+        let user = operator.view().user(freshk::domain::UserId(FIRST_ID))?.unwrap();
+        operator.delete(&user)
     });
-    delete.await.unwrap();
+    delete.await;
     assert_eq!(app.count("SELECT count(*) FROM test_numbers"), 0);
     let told = "SELECT event FROM audit WHERE user_id = 1000000001 AND phone IS NULL AND phone_hash IS NULL \
                 AND event IN ('test_number_removed', 'user_deleted') ORDER BY id";

@@ -1,10 +1,10 @@
-//! Test numbers: named in the configuration, or beside the running server.
+//! Test numbers: named in the configuration, or admin the running server.
 
 use super::{Occupied, Operator};
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::AuditEvent;
 use crate::domain::test_number::{LONGEST, MOST, Source};
 use crate::domain::{NewTestNumber, PhoneNumber, TestNumber, UserId};
-use crate::storage::{StoreResult, Tx};
+use crate::storage::StoreResult;
 
 /// Why a number cannot be a test number, or cannot cease to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,41 +23,37 @@ pub enum TestNumberRefusal {
     Unknown,
 }
 
-impl Operator {
+impl Operator<'_, '_> {
     /// Makes a number a test number, or gives it another code and end.
     pub fn add_test_number(
-        &self,
-        tx: &mut dyn Tx,
+        &mut self,
         new: &NewTestNumber,
     ) -> StoreResult<Result<TestNumber, TestNumberRefusal>> {
-        let kept = tx.test_numbers()?;
-        let others = kept.iter().filter(|other| other.phone != new.phone && other.is_good(self.at)).count();
-        let refusal = if new.until <= self.at {
+        let kept = self.tx.test_numbers()?;
+        let others =
+            kept.iter().filter(|other| other.phone != new.phone && other.is_good(self.tx.at())).count();
+        let refusal = if new.until <= self.tx.at() {
             Some(TestNumberRefusal::Ended)
         } else if kept.iter().any(|other| other.phone == new.phone && other.source == Source::Configuration) {
             Some(TestNumberRefusal::Configured)
         } else if others >= MOST {
             Some(TestNumberRefusal::TooMany)
         } else {
-            self.refusal(tx, &kept, new)?
+            self.refusal(&kept, new)?
         };
         Ok(match refusal {
             Some(refusal) => Err(refusal),
-            None => Ok(self.keep(tx, new, Source::Command)?),
+            None => Ok(self.keep(new, Source::Command)?),
         })
     }
 
     /// Makes a test number a number like any other again.
-    pub fn remove_test_number(
-        &self,
-        tx: &mut dyn Tx,
-        phone: &PhoneNumber,
-    ) -> StoreResult<Result<(), TestNumberRefusal>> {
-        Ok(match tx.test_number(phone)? {
+    pub fn remove_test_number(&mut self, phone: &PhoneNumber) -> StoreResult<Result<(), TestNumberRefusal>> {
+        Ok(match self.tx.test_number(phone)? {
             None => Err(TestNumberRefusal::Unknown),
             Some(TestNumber { source: Source::Configuration, .. }) => Err(TestNumberRefusal::Configured),
             Some(number) => {
-                self.forget(tx, &number)?;
+                self.forget(&number)?;
                 Ok(())
             }
         })
@@ -66,82 +62,76 @@ impl Operator {
     /// Takes over what the configuration names, and drops what it no longer does; gives all that have not ended. Those
     /// of the configuration that have are passed over. One refusal, and nothing is changed.
     pub fn adopt_test_numbers(
-        &self,
-        tx: &mut dyn Tx,
+        &mut self,
         configured: &[NewTestNumber],
     ) -> StoreResult<Result<Vec<TestNumber>, (PhoneNumber, TestNumberRefusal)>> {
-        let kept = tx.test_numbers()?;
-        let wanted: Vec<_> = configured.iter().filter(|new| new.until > self.at).collect();
+        let kept = self.tx.test_numbers()?;
+        let wanted: Vec<_> = configured.iter().filter(|new| new.until > self.tx.at()).collect();
         let is_wanted = |number: &TestNumber| wanted.iter().any(|new| new.phone == number.phone);
-        let others = kept
-            .iter()
-            .filter(|other| other.source == Source::Command && other.is_good(self.at) && !is_wanted(other));
+        let others = kept.iter().filter(|other| {
+            other.source == Source::Command && other.is_good(self.tx.at()) && !is_wanted(other)
+        });
         if let Some(last) = wanted.last().filter(|_| others.count() + wanted.len() > MOST) {
             return Ok(Err((last.phone.clone(), TestNumberRefusal::TooMany)));
         }
         for new in &wanted {
-            if let Some(refusal) = self.refusal(tx, &kept, new)? {
+            if let Some(refusal) = self.refusal(&kept, new)? {
                 return Ok(Err((new.phone.clone(), refusal)));
             }
         }
         for gone in kept.iter().filter(|old| old.source == Source::Configuration && !is_wanted(old)) {
-            self.forget(tx, gone)?;
+            self.forget(gone)?;
         }
         for new in wanted {
             if !kept.contains(&new.kept(self.keys.current(), Source::Configuration)) {
-                self.keep(tx, new, Source::Configuration)?;
+                self.keep(new, Source::Configuration)?;
             }
         }
-        let mut numbers = tx.test_numbers()?;
-        numbers.retain(|number| number.is_good(self.at));
+        let mut numbers = self.tx.test_numbers()?;
+        numbers.retain(|number| number.is_good(self.tx.at()));
         Ok(Ok(numbers))
     }
 
     /// Why nobody can be given this phone, if so.
-    pub(super) fn occupied(&self, tx: &mut dyn Tx, phone: &PhoneNumber) -> StoreResult<Option<Occupied>> {
-        if tx.user_by_phone(phone)?.is_some() {
+    pub(super) fn occupied(&self, phone: &PhoneNumber) -> StoreResult<Option<Occupied>> {
+        if self.tx.user_by_phone(phone)?.is_some() {
             return Ok(Some(Occupied::User));
         }
-        Ok(self.is_test_number(tx, phone)?.then_some(Occupied::TestNumber))
+        Ok(self.is_test_number(phone)?.then_some(Occupied::TestNumber))
     }
 
-    pub(super) fn is_test_number(&self, tx: &mut dyn Tx, phone: &PhoneNumber) -> StoreResult<bool> {
-        Ok(tx.test_number(phone)?.is_some_and(|number| number.is_good(self.at)))
+    pub(super) fn is_test_number(&self, phone: &PhoneNumber) -> StoreResult<bool> {
+        Ok(self.tx.test_number(phone)?.is_some_and(|number| number.is_good(self.tx.at())))
     }
 
-    fn refusal(
-        &self,
-        tx: &mut dyn Tx,
-        kept: &[TestNumber],
-        new: &NewTestNumber,
-    ) -> StoreResult<Option<TestNumberRefusal>> {
-        if new.until > self.at + LONGEST {
+    fn refusal(&self, kept: &[TestNumber], new: &NewTestNumber) -> StoreResult<Option<TestNumberRefusal>> {
+        if new.until > self.tx.at() + LONGEST {
             return Ok(Some(TestNumberRefusal::TooFar));
         }
         // The user of a test number that goes on being one is most likely its own.
-        let goes_on = kept.iter().any(|old| old.phone == new.phone && old.is_good(self.at));
+        let goes_on = kept.iter().any(|old| old.phone == new.phone && old.is_good(self.tx.at()));
         if new.existing_user || goes_on {
             return Ok(None);
         }
-        Ok(tx.user_by_phone(&new.phone)?.map(|user| TestNumberRefusal::User(user.id)))
+        Ok(self.tx.user_by_phone(&new.phone)?.map(|user| TestNumberRefusal::User(user.id)))
     }
 
-    fn keep(&self, tx: &mut dyn Tx, new: &NewTestNumber, source: Source) -> StoreResult<TestNumber> {
+    fn keep(&mut self, new: &NewTestNumber, source: Source) -> StoreResult<TestNumber> {
         let number = new.kept(self.keys.current(), source);
-        tx.keep_test_number(&number)?;
-        self.note(tx, AuditEvent::TestNumberAdded, &number)?;
+        self.tx.keep_test_number(&number)?;
+        self.note_number(AuditEvent::TestNumberAdded, &number)?;
         Ok(number)
     }
 
-    pub(super) fn forget(&self, tx: &mut dyn Tx, number: &TestNumber) -> StoreResult<()> {
-        tx.forget_test_number(&number.phone)?;
-        self.note(tx, AuditEvent::TestNumberRemoved, number)
+    pub(super) fn forget(&mut self, number: &TestNumber) -> StoreResult<()> {
+        self.tx.forget_test_number(&number.phone)?;
+        self.note_number(AuditEvent::TestNumberRemoved, number)
     }
 
-    fn note(&self, tx: &mut dyn Tx, event: AuditEvent, number: &TestNumber) -> StoreResult<()> {
-        let hash = self.keys.current().audit_hash(&number.phone);
-        let mut line = Actor::system(self.at).with_phone(&number.phone, hash).did(event);
-        line.user = tx.user_by_phone(&number.phone)?.map(|user| user.id);
-        tx.audit(line.detail(format!("operator: by {}", number.source.as_str())))
+    fn note_number(&mut self, event: AuditEvent, number: &TestNumber) -> StoreResult<()> {
+        let user = self.tx.user_by_phone(&number.phone)?.map(|user| user.id);
+        let line = self.about(&number.phone).did(event).user(user);
+        self.tx.record(line.detail(format!("operator: by {}", number.source.as_str())));
+        Ok(())
     }
 }

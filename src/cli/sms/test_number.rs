@@ -87,9 +87,8 @@ fn add(
              '\\n'"
         ))
     })?;
-    let operator = admin.operator()?;
     let number = admin
-        .write(move |tx| operator.add_test_number(tx, &new))?
+        .act(move |operator| operator.add_test_number(&new))?
         .map_err(|refusal| CliError::Refused(reason(refusal, &admin.shown(&phone), "--existing-user")))?;
     if output.json {
         return Ok(output.json(&document(admin, &number))?);
@@ -120,10 +119,9 @@ fn list(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
 
 fn remove(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), CliError> {
     let phone = admin.phone(phone)?;
-    let (operator, gone) = (admin.operator()?, phone.clone());
-    let shown = admin.shown(&phone);
+    let (gone, shown) = (phone.clone(), admin.shown(&phone));
     admin
-        .write(move |tx| operator.remove_test_number(tx, &gone))?
+        .act(move |operator| operator.remove_test_number(&gone))?
         .map_err(|refusal| CliError::Refused(reason(refusal, &shown, "--existing-user")))?;
     if output.json {
         return Ok(output.json(&json!({ "phone_number": shown, "removed": true }))?);

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::{document, named};
-use crate::auth::operator::Occupied;
+use crate::auth::operator::{Occupied, Operator};
 use crate::cli::CliError;
 use crate::cli::admin::AdminContext;
 use crate::cli::confirm::confirm;
 use crate::cli::output::Output;
 use crate::domain::{PhoneNumber, User};
-use crate::storage::{StoreResult, Tx};
+use crate::storage::StoreResult;
 
 pub(super) fn create(
     admin: &AdminContext,
@@ -20,8 +20,8 @@ pub(super) fn create(
 ) -> Result<(), CliError> {
     let phone = admin.phone(phone)?;
     let role = known_role(admin, role.unwrap_or(&admin.config.users.default_role))?;
-    let (operator, new) = (admin.operator()?, phone.clone());
-    let user = admin.write(move |tx| operator.create(tx, &new, &role, verified))?;
+    let new = phone.clone();
+    let user = admin.act(move |operator| operator.create(&new, &role, verified))?;
     let user = user.map_err(|occupied| match occupied {
         Occupied::User => CliError::Refused(format!(
             "{} has a user already\n`freshk user show` shows it",
@@ -39,20 +39,17 @@ pub(super) fn set_role(
     role: &str,
 ) -> Result<(), CliError> {
     let role = known_role(admin, role)?;
-    let operator = admin.operator()?;
-    let user = change(admin, name, move |tx, user| operator.set_role(tx, &user, &role))?;
+    let user = change(admin, name, move |operator, user| operator.set_role(&user, &role))?;
     told(admin, output, &user, &format!("{} has the role {}", named(admin, &user), user.role))
 }
 
 pub(super) fn activate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let operator = admin.operator()?;
-    let user = change(admin, name, move |tx, user| operator.activate(tx, &user))?;
+    let user = change(admin, name, move |operator, user| operator.activate(&user))?;
     told(admin, output, &user, &format!("{} is activated", named(admin, &user)))
 }
 
 pub(super) fn deactivate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let operator = admin.operator()?;
-    let (user, ended) = change(admin, name, move |tx, user| operator.deactivate(tx, &user))?;
+    let (user, ended) = change(admin, name, move |operator, user| operator.deactivate(&user))?;
     let text = format!("{} is deactivated; {ended} sessions ended", named(admin, &user));
     told(admin, output, &user, &text)
 }
@@ -64,8 +61,8 @@ pub(super) fn set_phone(
     phone: &str,
 ) -> Result<(), CliError> {
     let phone = admin.phone(phone)?;
-    let (operator, new) = (admin.operator()?, phone.clone());
-    let changed = change(admin, name, move |tx, user| operator.set_phone(tx, &user, &new))?;
+    let new = phone.clone();
+    let changed = change(admin, name, move |operator, user| operator.set_phone(&user, &new))?;
     let (user, ended) = changed.map_err(|occupied| match occupied {
         Occupied::User => CliError::Refused(format!(
             "{} belongs to another user\nlook at it with `freshk user show`, and delete it first if it is not wanted",
@@ -82,9 +79,8 @@ pub(super) fn set_phone(
 }
 
 pub(super) fn log_out(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let operator = admin.operator()?;
-    let (user, ended) = change(admin, name, move |tx, user| {
-        let ended = operator.log_out(tx, &user)?;
+    let (user, ended) = change(admin, name, move |operator, user| {
+        let ended = operator.log_out(&user)?;
         Ok((user, ended))
     })?;
     if output.json {
@@ -101,9 +97,8 @@ pub(super) fn delete(
 ) -> Result<(), CliError> {
     let user = admin.user(name)?;
     confirm(&format!("{} will be deleted, with all that identifies the person.", named(admin, &user)), yes)?;
-    let operator = admin.operator()?;
     let id = user.id.to_string();
-    let erased = change(admin, &id, move |tx, user| operator.delete(tx, &user))?;
+    let erased = change(admin, &id, move |operator, user| operator.delete(&user))?;
     if output.json {
         return Ok(output.json(&json!({
             "id": user.id.0,
@@ -130,11 +125,11 @@ pub(super) fn delete(
 fn change<T, F>(admin: &AdminContext, name: &str, act: F) -> Result<T, CliError>
 where
     T: Send + 'static,
-    F: FnOnce(&mut dyn Tx, User) -> StoreResult<T> + Send + 'static,
+    F: FnOnce(&mut Operator<'_, '_>, User) -> StoreResult<T> + Send + 'static,
 {
     let id = admin.user(name)?.id;
-    let changed = admin.write(move |tx| match tx.user(id)? {
-        Some(user) => act(tx, user).map(Some),
+    let changed = admin.act(move |operator| match operator.view().user(id)? {
+        Some(user) => act(operator, user).map(Some),
         None => Ok(None),
     })?;
     changed

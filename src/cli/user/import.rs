@@ -217,11 +217,8 @@ impl Import<'_> {
         for (done, slice) in written.chunks(PAGE).enumerate() {
             // On a full disk this makes room in the log; where it does not, the log may have some left.
             folds = folds && self.admin.checkpoint().is_ok();
-            let undone = self.admin.operator().and_then(|operator| {
-                let users = slice.to_vec();
-                self.admin.write(move |tx| operator.undo_import(tx, &users))
-            });
-            if undone.is_err() {
+            let users = slice.to_vec();
+            if self.admin.act(move |operator| operator.undo_import(&users)).is_err() {
                 let left = written.len() - done * PAGE;
                 return CliError::Refused(format!(
                     "the import failed half-way, and {left} users of it are still there: taking them back failed \
@@ -295,9 +292,8 @@ impl Import<'_> {
         written: &mut Vec<UserId>,
     ) -> Result<Duration, CliError> {
         let (lines, users): (Vec<u64>, Vec<ImportedUser>) = std::mem::take(slice).into_iter().unzip();
-        let operator = self.admin.operator()?;
         let stopwatch = Stopwatch::start();
-        let imported = self.admin.write(move |tx| operator.import(tx, &users))?;
+        let imported = self.admin.act(move |operator| operator.import(&users))?;
         let held = stopwatch.elapsed();
         written.extend(imported.written.iter().map(|(_, id)| *id));
         let taken = imported.taken.iter().map(|place| lines[*place]);

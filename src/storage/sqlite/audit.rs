@@ -11,7 +11,13 @@ use crate::storage::StoreResult;
 use crate::storage::audit::{AuditLine, AuditOf, ReadAudit, WriteAudit};
 
 const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
-     request_id, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+     request_id, detail) VALUES ";
+
+/// Places for the values of one row.
+const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// How many rows one statement writes at most; no flow has more lines, save those that end many sessions at once.
+const ROWS: usize = 8;
 
 const INSERT_REFUSALS: &str =
     "INSERT INTO audit (at, event, channel, phone, ip, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -70,21 +76,8 @@ impl ReadAudit for SqliteTx<'_> {
 }
 
 impl WriteAudit for SqliteTx<'_> {
-    fn audit(&mut self, record: AuditRecord) -> StoreResult<()> {
-        let (phone, hash) = record.phone.as_ref().map(|(phone, hash)| (phone, hash)).unzip();
-        let values = params![
-            record.at,
-            record.event,
-            record.mode,
-            record.user,
-            phone,
-            hash,
-            record.ip,
-            record.session,
-            record.request_id,
-            record.detail
-        ];
-        self.run(|conn| conn.prepare_cached(INSERT)?.execute(values).map(drop))
+    fn audit(&mut self, records: &[AuditRecord]) -> StoreResult<()> {
+        self.run(|conn| append(conn, records))
     }
 
     fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize> {
@@ -96,6 +89,36 @@ impl WriteAudit for SqliteTx<'_> {
             Ok(forgotten)
         })
     }
+}
+
+fn append(conn: &Connection, records: &[AuditRecord]) -> rusqlite::Result<()> {
+    for chunk in records.chunks(ROWS) {
+        let rows = vec![ROW; chunk.len()].join(", ");
+        let mut statement = conn.prepare_cached(&format!("{INSERT}{rows}"))?;
+        let mut place = 0;
+        let mut bind = |value: &dyn ToSql| {
+            place += 1;
+            statement.raw_bind_parameter(place, value)
+        };
+        for AuditRecord { actor, event, user, session, detail } in chunk {
+            let (phone, hash) = actor.phone.as_ref().map(|(phone, hash)| (phone, hash)).unzip();
+            let values: [&dyn ToSql; 10] = [
+                &actor.at,
+                event,
+                &actor.mode,
+                user,
+                &phone,
+                &hash,
+                &actor.ip,
+                session,
+                &actor.request_id,
+                detail,
+            ];
+            values.into_iter().try_for_each(&mut bind)?;
+        }
+        statement.raw_execute()?;
+    }
+    Ok(())
 }
 
 /// Sums a window of refusals up. The keys that hash phones are not here: the line of the window's first refusal has

@@ -1,5 +1,7 @@
 //! Rows of `spends` and `refusals`: the ledger of quotas.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::audit;
@@ -78,12 +80,11 @@ impl WriteLedger for SqliteTx<'_> {
         &mut self,
         quota: Quota,
         subject: &str,
-        at: Timestamp,
-        until: Timestamp,
+        window: Range<Timestamp>,
         refusals: u64,
     ) -> StoreResult<bool> {
         let refusals = i64::try_from(refusals).unwrap_or(i64::MAX);
-        self.run(|conn| count_refusals(conn, quota, subject, (at, until), refusals))
+        self.run(|conn| count_refusals(conn, quota, subject, window, refusals))
     }
 
     fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)> {
@@ -100,7 +101,7 @@ fn count_refusals(
     conn: &Connection,
     quota: Quota,
     subject: &str,
-    (at, until): (Timestamp, Timestamp),
+    Range { start: at, end: until }: Range<Timestamp>,
     refusals: i64,
 ) -> rusqlite::Result<bool> {
     let closed =

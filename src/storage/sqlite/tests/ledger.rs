@@ -50,7 +50,7 @@ fn s35_the_first_refusal_of_a_window_is_told_and_the_rest_are_summed_up() {
     let conn = bed.transaction();
     let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let mut refuse =
-        |quota, subject: &str, at, until, n| tx.count_refusals(quota, subject, at, until, n).unwrap();
+        |quota, subject: &str, at, until, n| tx.count_refusals(quota, subject, at..until, n).unwrap();
     assert!(refuse(IP, "203.0.113.7", after(0), after(60), 1));
     assert!(!refuse(IP, "203.0.113.7", after(10), after(70), 1));
     assert!(!refuse(IP, "203.0.113.7", after(59), after(70), 15));
@@ -100,8 +100,9 @@ fn s35_the_trail_is_append_only_save_for_retention_and_erasure() {
     let conn = bed.transaction();
     let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let actor = Actor::system(START).with_phone(&phone(1), [7; 16]);
-    tx.audit(actor.did(AuditEvent::LoginSuccess).user(UserId(3)).detail("as told")).unwrap();
-    tx.audit(Actor { at: after(100), ..actor }.did(AuditEvent::LoginFail)).unwrap();
+    let later = Arc::new(Actor { at: after(100), ..actor.clone() }).did(AuditEvent::LoginFail);
+    let first = Arc::new(actor).did(AuditEvent::LoginSuccess).user(UserId(3)).detail("as told");
+    tx.audit(&[first, later]).unwrap();
     for tampering in [
         "UPDATE audit SET detail = 'otherwise'",
         "UPDATE audit SET at = 0",

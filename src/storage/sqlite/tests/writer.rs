@@ -88,8 +88,8 @@ fn s30_s36_a_full_disk_ends_the_batch_acknowledges_none_and_recovers() {
         Ok(())
     });
     let large = queue(&store, |tx| {
-        let line = Actor::system(START).did(AuditEvent::Startup).detail("x".repeat(3000));
-        while tx.audit(line.clone()).is_ok() {}
+        let line = Arc::new(Actor::system(START)).did(AuditEvent::Startup).detail("x".repeat(3000));
+        while tx.audit(std::slice::from_ref(&line)).is_ok() {}
         // The transaction is gone: what came now would be one of its own.
         assert_eq!(join(2)(tx), Err(StoreError::Unavailable));
         assert_eq!(tx.user_by_phone(&phone(1)), Err(StoreError::Unavailable));

@@ -1,0 +1,104 @@
+//! A transaction whose acts leave lines in the audit trail.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::Auth;
+use super::trail::Trail;
+use crate::domain::Timestamp;
+use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use crate::storage::{Store, StoreResult, Tx};
+
+/// An open transaction, who acts in it, and the lines about what was done. They are written together when the act has ended,
+/// in the same transaction, and logged after its commit.
+pub struct AuditedTx<'t> {
+    tx: &'t mut dyn Tx,
+    actor: Arc<Actor>,
+    trail: Trail,
+}
+
+impl<'t> AuditedTx<'t> {
+    fn new(tx: &'t mut dyn Tx, actor: Arc<Actor>) -> Self {
+        Self { tx, actor, trail: Trail::default() }
+    }
+
+    /// The instant of the act.
+    pub fn at(&self) -> Timestamp {
+        self.actor.at
+    }
+
+    /// Who acts.
+    pub(super) fn actor(&self) -> &Arc<Actor> {
+        &self.actor
+    }
+
+    /// Has somebody else act from here on.
+    pub(super) fn set_actor(&mut self, actor: Actor) {
+        self.actor = Arc::new(actor);
+    }
+
+    /// The beginning of a line about what the actor did.
+    pub(super) fn did(&self, event: AuditEvent) -> AuditRecord {
+        self.actor.did(event)
+    }
+
+    /// Adds a line to the trail.
+    pub(super) fn record(&mut self, record: AuditRecord) {
+        self.trail.add(record);
+    }
+
+    /// Adds a line to the log alone.
+    pub(super) fn only_log(&mut self, record: AuditRecord) {
+        self.trail.only_log(record);
+    }
+
+    /// Writes the lines of so far: an act that changes lines already written wants them to be there.
+    pub(super) fn flush(&mut self) -> StoreResult<()> {
+        self.tx.audit(self.trail.take_unwritten())
+    }
+}
+
+impl<'t> Deref for AuditedTx<'t> {
+    type Target = dyn Tx + 't;
+
+    fn deref(&self) -> &Self::Target {
+        self.tx
+    }
+}
+
+impl DerefMut for AuditedTx<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.tx
+    }
+}
+
+/// Runs `act` in a transaction in which `actor` acts, and logs its lines once they are durable.
+///
+/// # Errors
+/// Any [`StoreError`](crate::storage::StoreError); then nothing that the act wrote remains.
+pub(super) async fn write<T, F>(store: &Store, actor: Arc<Actor>, act: F) -> StoreResult<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
+{
+    let written = store.write(move |tx| {
+        let mut audited = AuditedTx::new(tx, actor);
+        let done = act(&mut audited)?;
+        audited.flush()?;
+        Ok((done, audited.trail))
+    });
+    let (done, trail) = written.await?;
+    trail.log();
+    Ok(done)
+}
+
+impl Auth {
+    /// Runs `act` in a transaction in which `actor` acts, and logs its lines once they are durable.
+    pub(super) async fn write<T, F>(&self, actor: impl Into<Arc<Actor>>, act: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
+    {
+        write(&self.parts.store, actor.into(), act).await
+    }
+}
