@@ -1,7 +1,7 @@
 -- The whole current schema of FreshK, embedded in the binary; a new database is made from it.
 -- Instants are Unix milliseconds, UTC. Codes and tokens are never stored.
 PRAGMA application_id = 0x46724B31; -- 'FrK1'
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- People. The id is the user_id of tokens: never reused, hence AUTOINCREMENT.
 CREATE TABLE users (
@@ -17,7 +17,8 @@ CREATE TABLE users (
     -- nobody has ended all of the user's sessions since.
     foreign_tokens INTEGER NOT NULL DEFAULT 0 CHECK (foreign_tokens IN (0, 1)),
     -- Whether the number was only ever verified in the testing channel, which proves nothing.
-    testing_only   INTEGER NOT NULL DEFAULT 0 CHECK (testing_only IN (0, 1))
+    testing_only   INTEGER NOT NULL DEFAULT 0 CHECK (testing_only IN (0, 1)),
+    version        INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
 ) STRICT;
 
 -- Upkeep looks for users who registered here and never verified.
@@ -37,11 +38,17 @@ CREATE TABLE challenges (
     spend_id    INTEGER, -- the unit of the user's quota that it cost
     used_at     INTEGER,
     session_id  TEXT, -- the session that its use opened
-    idempotency BLOB -- HMAC of the Idempotency-Key that came with its use
+    idempotency BLOB, -- HMAC of the Idempotency-Key that came with its use
+    leader      TEXT    NOT NULL DEFAULT '', -- the run of the server whose call sends it
+    settled_at  INTEGER, -- when it was written what came of the sending
+    result      TEXT CHECK (result IN
+        ('accepted', 'unknown', 'refused', 'invalid_number', 'country_not_allowed', 'opted_out')),
+    retry_after INTEGER, -- milliseconds after which the call was told to try again
+    version     INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
 ) STRICT;
 
 CREATE INDEX challenges_phone ON challenges (phone, channel, id);
-CREATE INDEX challenges_sending ON challenges (created_at) WHERE state = 'sending';
+CREATE INDEX challenges_unsettled ON challenges (created_at) WHERE settled_at IS NULL;
 
 -- One login on one device. The jti is worthless without the signing key.
 CREATE TABLE sessions (
@@ -66,7 +73,8 @@ CREATE TABLE sessions (
     repeated_elsewhere INTEGER,
     -- Repetitions of old tokens: when the audit trail last told of one, and how many were counted since.
     replays_told_at    INTEGER,
-    replays_untold     INTEGER NOT NULL DEFAULT 0
+    replays_untold     INTEGER NOT NULL DEFAULT 0,
+    version            INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_user ON sessions (user_id, created_at);
@@ -136,7 +144,8 @@ CREATE TABLE messages (
     error_code   INTEGER,
     segments     INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
-    updated_at   INTEGER NOT NULL
+    updated_at   INTEGER NOT NULL,
+    version      INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
 ) STRICT;
 
 CREATE UNIQUE INDEX messages_sid ON messages (sid) WHERE sid IS NOT NULL;

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::domain::audit::Actor;
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
-use crate::domain::{ClientAddress, Mode, PhoneNumber, Timestamp};
+use crate::domain::{ClientAddress, Mode, PhoneNumber, RunId, Timestamp};
 use crate::limits::lines::AttemptLines;
 use crate::limits::refusals::RefusalCache;
 use crate::metrics::Metrics;
@@ -80,6 +80,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// The text of a message.
     pub text: Template,
+    /// This run of the server.
+    pub run: RunId,
     /// The numbers to obey.
     pub policy: Arc<Policy>,
     /// Counts.

@@ -35,7 +35,7 @@ pub use challenge::{Challenge, ChallengeState, NewChallenge};
 pub use code::{Code, CodeHash};
 pub use exchange::Exchange;
 pub use http_url::HttpUrl;
-pub use ids::{ChallengeId, MessageId, SessionId, SpendId, UserId};
+pub use ids::{ChallengeId, MessageId, RunId, SessionId, SpendId, UserId};
 pub use mode::Mode;
 pub use phone::PhoneNumber;
 pub use secret::Secret;

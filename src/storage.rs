@@ -1,8 +1,13 @@
 //! The seam to the database: what the flows may ask of it, without a word of SQL.
 //!
-//! A flow hands the store a closure. A writing closure runs inside a transaction of the one writer, together with
-//! others that wait; it is answered only after the commit that makes it durable. A refusal that must be remembered (a
-//! wrong guess) is an `Ok` value and commits; `Err` is a fault and rolls the closure back alone.
+//! A flow hands the store a closure, and with a writing one the locks of what it reads and then replaces. **What a closure may
+//! rely on**, whatever the engine: it runs once, or not at all. Nobody else changes what its locks cover from its first read to
+//! its commit, and of two closures that share a lock the later one sees all that the earlier one wrote. Everything that it
+//! writes is there after it or nothing is: `Err` and a panic undo it alone, whoever else commits with it; a refusal that must be
+//! remembered (a wrong guess) is therefore an `Ok` value. Its answer comes after the commit that makes it durable, and after the
+//! cache has forgotten what it changed: whoever asks next sees it. Ids ascend in the order in which rows are written, though
+//! they may be seen in another. A unique value that is taken is told by the method that writes it. An error of the store ends
+//! the closure: nothing may be asked after it. A reading closure sees one snapshot of what was committed before it began.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +23,7 @@ pub mod clock;
 mod error;
 pub mod exchanges;
 pub mod ledger;
+pub mod locks;
 pub mod maintenance;
 pub mod messages;
 pub mod sessions;
@@ -28,6 +34,7 @@ mod transaction;
 pub mod users;
 
 pub use error::{StoreError, StoreResult};
+pub use locks::Locks;
 pub use maintenance::PurgeHorizon;
 pub use transaction::{Tx, View};
 
@@ -40,8 +47,10 @@ pub struct Principal {
     pub user: Arc<User>,
 }
 
-/// A write on its way to the writer: it runs once, and is told once what came of it.
+/// A write on its way to the engine: it runs once, and is told once what came of it.
 pub trait WriteJob: Send {
+    /// What the closure replaces.
+    fn locks(&self) -> &Locks;
     /// Runs the closure; an error rolls back what it wrote.
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()>;
     /// Answers the flow, after the commit or instead of it.
@@ -83,17 +92,18 @@ impl Store {
         Self { engine, failed_writes: Arc::default() }
     }
 
-    /// Runs `closure` in a transaction and answers after its commit. Once queued it runs even if the caller goes away.
+    /// Runs `closure` in a transaction and answers after its commit; `locks` cover what it reads and then replaces. Once queued
+    /// it runs even if the caller goes away.
     ///
     /// # Errors
     /// Any [`StoreError`]; then nothing that the closure wrote remains, except perhaps with [`StoreError::InDoubt`].
-    pub async fn write<T, F>(&self, closure: F) -> StoreResult<T>
+    pub async fn write<T, F>(&self, locks: Locks, closure: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
     {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.engine.submit(Box::new(Write { closure: Some(closure), outcome: None, reply }))?;
+        self.engine.submit(Box::new(Write { locks, closure: Some(closure), outcome: None, reply }))?;
         // The writer had the job and died: it may have committed.
         let written = answer.await.unwrap_or(Err(StoreError::InDoubt));
         if matches!(written, Err(StoreError::Unavailable | StoreError::InDoubt)) {
@@ -143,6 +153,7 @@ impl Store {
 }
 
 struct Write<F, T> {
+    locks: Locks,
     closure: Option<F>,
     outcome: Option<T>,
     reply: tokio::sync::oneshot::Sender<StoreResult<T>>,
@@ -153,6 +164,10 @@ where
     T: Send,
     F: FnOnce(&mut dyn Tx) -> StoreResult<T> + Send,
 {
+    fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()> {
         let closure = self.closure.take().ok_or(StoreError::Broken)?;
         self.outcome = Some(closure(tx)?);

@@ -215,6 +215,7 @@ fn open_session(tx: &rusqlite::Transaction<'_>, n: usize) -> String {
         joined_at: now,
         has_foreign_tokens: false,
         is_testing_only: false,
+        version: 0,
     };
     let tokens = Tokens::new(&Secret::new(SECRET), &[], lifetimes.access);
     tokens.pair(&session, &user, format!("{n:032x}"), now).expect("tokens are signed").access

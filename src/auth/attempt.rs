@@ -226,14 +226,14 @@ impl Judging<'_, '_> {
         let Attempt { phone, policy, session: new, .. } = self.attempt;
         let Match { challenge, proof, latest } = *given;
         for other in latest.iter().filter(|other| other.id != challenge.id && other.state.is_open()) {
-            self.tx.update_challenge(&other.clone().superseded())?;
+            self.tx.update_challenge(&mut other.clone().superseded())?;
         }
         let barred = user.as_ref().and_then(|user| self.attempt.bars(user));
         let key = self.attempt.idempotency_key.as_ref();
         let idempotency = key.and_then(|key| mac(key, &self.attempt.keys, challenge));
         let session = barred.is_none().then(|| new.id.clone());
         let used = Use { at: self.tx.at(), session, idempotency };
-        self.tx.update_challenge(&challenge.clone().consumed(used))?;
+        self.tx.update_challenge(&mut challenge.clone().consumed(used))?;
         let user = match user {
             Some(user) => user,
             None => ensure_user(self.tx, phone, &policy.default_role)?,
@@ -263,8 +263,8 @@ impl Judging<'_, '_> {
                 end(self.tx, session, EndReason::VerifiedInProduction)?;
             }
         }
-        let user = User { phone_verified: true, is_testing_only, ..user };
-        self.tx.update_user(&user)?;
+        let mut user = User { phone_verified: true, is_testing_only, ..user };
+        self.tx.update_user(&mut user)?;
         Ok(user)
     }
 
@@ -286,9 +286,9 @@ impl Judging<'_, '_> {
             challenge.is_alive(now) || tried.iter().any(|tried| tried.id == challenge.id)
         };
         for challenge in latest.iter().filter(counts) {
-            let guessed = challenge.clone().guessed_wrong();
+            let mut guessed = challenge.clone().guessed_wrong();
             over_tried |= guessed.attempts == policy.otp.max_attempts;
-            self.tx.update_challenge(&guessed)?;
+            self.tx.update_challenge(&mut guessed)?;
         }
         let mut day = Spent::Off;
         for _ in tried {

@@ -7,7 +7,7 @@ use super::Auth;
 use super::trail::Trail;
 use crate::domain::Timestamp;
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
-use crate::storage::{Store, StoreResult, Tx};
+use crate::storage::{Locks, Store, StoreResult, Tx};
 
 /// An open transaction, who acts in it, and the lines about what was done. They are written together when the act has ended,
 /// in the same transaction, and logged after its commit.
@@ -72,16 +72,17 @@ impl DerefMut for AuditedTx<'_> {
     }
 }
 
-/// Runs `act` in a transaction in which `actor` acts, and logs its lines once they are durable.
+/// Runs `act` in a transaction in which `actor` acts, and logs its lines once they are durable; `locks` cover what it reads and
+/// then replaces.
 ///
 /// # Errors
-/// Any [`StoreError`](crate::storage::StoreError); then nothing that the act wrote remains.
-pub(super) async fn write<T, F>(store: &Store, actor: Arc<Actor>, act: F) -> StoreResult<T>
+/// Any [`StoreError`](crate::storage::StoreError), as [`Store::write`].
+pub(super) async fn write<T, F>(store: &Store, locks: Locks, actor: Arc<Actor>, act: F) -> StoreResult<T>
 where
     T: Send + 'static,
     F: FnOnce(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
 {
-    let written = store.write(move |tx| {
+    let written = store.write(locks, move |tx| {
         let mut audited = AuditedTx::new(tx, actor);
         let done = act(&mut audited)?;
         audited.flush()?;
@@ -94,11 +95,16 @@ where
 
 impl Auth {
     /// Runs `act` in a transaction in which `actor` acts, and logs its lines once they are durable.
-    pub(super) async fn write<T, F>(&self, actor: impl Into<Arc<Actor>>, act: F) -> StoreResult<T>
+    pub(super) async fn write<T, F>(
+        &self,
+        locks: Locks,
+        actor: impl Into<Arc<Actor>>,
+        act: F,
+    ) -> StoreResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
     {
-        write(&self.parts.store, actor.into(), act).await
+        write(&self.parts.store, locks, actor.into(), act).await
     }
 }

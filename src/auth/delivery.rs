@@ -9,7 +9,7 @@ use crate::domain::ChallengeState;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::message::{DeliveryReport, Message};
 use crate::domain::policy::Policy;
-use crate::storage::{StoreError, StoreResult};
+use crate::storage::{Locks, StoreError, StoreResult, View};
 
 impl Auth {
     /// Moves a message on, for the request of this id; a report that is late, repeated, or of a message that is not ours
@@ -25,9 +25,13 @@ impl Auth {
         let (state, error_code) = (report.state, report.error_code);
         let (now, keys, policy) =
             (self.parts.clock.now(), self.parts.keys.clone(), self.parts.policy.clone());
-        let moved = self.write(Actor::system(now), move |tx| {
-            let found = find(tx, &report)?.filter(|found| found.state.advances_to(report.state));
-            let Some(message) = found else { return Ok(false) };
+        let of = report.clone();
+        let Some(to) = self.parts.store.read(move |view| Ok(find(view, &of)?.map(|found| found.to))).await?
+        else {
+            return Ok(());
+        };
+        let moved = self.write(Locks::none().phone(&to), Actor::system(now), move |tx| {
+            let Some(message) = find(&**tx, &report)? else { return Ok(false) };
             let actor = Actor::system(now).with_phone(&message.to, keys.current().audit_hash(&message.to));
             tx.set_actor(Actor { request_id: Some(request_id), ..actor });
             advance(tx, &report, message, &policy)?;
@@ -43,12 +47,14 @@ impl Auth {
     }
 }
 
-fn find(tx: &AuditedTx<'_>, report: &DeliveryReport) -> StoreResult<Option<Message>> {
-    if let Some(message) = tx.message_by_sid(&report.sid)? {
-        return Ok(Some(message));
-    }
-    let Some(id) = report.message else { return Ok(None) };
-    Ok(tx.message(id)?.filter(|message| message.sid.is_none()))
+/// The message that a report moves on.
+fn find(view: &dyn View, report: &DeliveryReport) -> StoreResult<Option<Message>> {
+    let by_id = |id| Ok(view.message(id)?.filter(|message| message.sid.is_none()));
+    let found = match view.message_by_sid(&report.sid)? {
+        Some(message) => Some(message),
+        None => report.message.map_or(Ok(None), by_id)?,
+    };
+    Ok(found.filter(|message| message.state.advances_to(report.state)))
 }
 
 fn advance(
@@ -60,14 +66,14 @@ fn advance(
     let now = tx.at();
     let challenge = tx.challenge(message.challenge)?.ok_or(StoreError::Broken)?;
     tx.set_actor(Actor::clone(tx.actor()).in_mode(challenge.mode));
-    let message = Message {
+    let mut message = Message {
         sid: Some(report.sid.clone()),
         state: report.state,
         error_code: report.error_code.or(message.error_code),
         updated_at: now,
         ..message
     };
-    tx.update_message(&message)?;
+    tx.update_message(&mut message)?;
     if report.state.is_lost() {
         // A unit that has returned by itself is not given back: that would cost the phone one of its day's refunds.
         if now < challenge.created_at + policy.limits.window {

@@ -22,7 +22,7 @@ pub(super) fn end_telling(
     let line = tx.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
     tx.record(line.detail(with_unlisted(words, session.replays_untold)));
     let at = tx.at();
-    tx.update_session(&session.ended(at, reason))
+    tx.update_session(&mut session.ended(at, reason))
 }
 
 /// A detail, and how many repetitions of old tokens were counted since the session's last line about them.
@@ -51,7 +51,7 @@ pub(super) fn end_all(tx: &mut AuditedTx<'_>, user: UserId, live_at: Timestamp) 
     }
     if let Some(user) = holder(&**tx, user)? {
         tx.record(tx.did(AuditEvent::TokenRevoked).user(user.id).detail("logout: foreign tokens"));
-        tx.update_user(&User { has_foreign_tokens: false, ..user })?;
+        tx.update_user(&mut User { has_foreign_tokens: false, ..user })?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::quota::{QuotaState, Spent, WithQuotas, refuse, spend};
 use super::{Auth, AuthError};
 use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{ClientAddress, Mode, Timestamp};
+use crate::storage::Locks;
 
 /// The quota that one call costs its caller's address. The testing mode and a limit of 0 have none.
 pub(super) struct AddressGate(Option<AddressQuota>);
@@ -71,6 +72,12 @@ impl AddressGate {
     /// Whether the call costs the address a unit.
     pub(super) const fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// What spending a unit of the address takes.
+    pub(super) fn locks(&self) -> Locks {
+        let subject = self.0.as_ref().map(|address| address.subject.clone());
+        subject.map_or_else(Locks::none, |subject| Locks::none().address(subject))
     }
 
     /// Spends a unit of the address; how its quota stands, refused or not, goes into `state` for the answer's headers.

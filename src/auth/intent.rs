@@ -15,7 +15,7 @@ use crate::domain::message::Unsent;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Code, CodeHash, MessageId, Mode, NewChallenge, SpendId,
+    Challenge, ChallengeId, ChallengeState, Code, CodeHash, MessageId, Mode, NewChallenge, RunId, SpendId,
     TestNumber, Timestamp, User,
 };
 use crate::sms::Unavailable;
@@ -32,10 +32,12 @@ pub(super) struct CodeIntent {
     /// What the message costs in segments, or why there is no place at the sender.
     pub(super) segments: Result<u32, Unavailable>,
     pub(super) overlap: Overlap,
-    /// A challenge that is *sending* since before this has lost its flow.
+    /// A challenge that was made before this and does not say what came of its sending has lost its flow.
     pub(super) sending_since: Timestamp,
-    /// Challenges that still say *sending* although this process knows what became of them.
+    /// Challenges that do not say what came of their sending although this process knows.
     pub(super) unsettled: Vec<ChallengeId>,
+    /// This run of the server.
+    pub(super) run: RunId,
     pub(super) keys: Arc<KeyRing>,
     pub(super) policy: Arc<Policy>,
 }
@@ -75,7 +77,8 @@ impl Auth {
         actor: Arc<Actor>,
         intent: Arc<CodeIntent>,
     ) -> StoreResult<(Decided, Result<Intent, AuthError>)> {
-        let write = self.write(actor, move |tx| {
+        let locks = intent.gate.locks().phone(&intent.request.phone);
+        let write = self.write(locks, actor, move |tx| {
             let mut decided = Decided::default();
             let intent = commit_refusal(intent.decide(tx, &mut decided))?;
             Ok((decided, intent))
@@ -147,12 +150,13 @@ impl CodeIntent {
         Ok(tx.test_number(&self.request.phone)?.filter(|number| number.is_good(tx.at())))
     }
 
-    /// Whether the phone's newest challenge is of a request that is under way, or was when this one came.
+    /// Whether the phone's newest challenge is of a request that is under way, whoever leads it and whatever has become of the
+    /// code; or was when this one came, as this process knows of those that it leads.
     fn is_in_flight(&self, newest: &Challenge) -> bool {
-        let is_sending = newest.state == ChallengeState::Sending
+        let is_sending = newest.settled.is_none()
             && newest.created_at > self.sending_since
             && !self.unsettled.contains(&newest.id);
-        is_sending || self.overlap.holds(newest.id)
+        is_sending || (newest.leader == self.run && self.overlap.holds(newest.id))
     }
 
     /// Opens the challenge of a test number: it buys no SMS, so it costs no unit and needs no place at the sender.
@@ -190,6 +194,7 @@ impl CodeIntent {
             created_at: now,
             expires_at: now + self.policy.otp.ttl,
             spend,
+            leader: self.run.clone(),
         }
     }
 

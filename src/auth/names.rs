@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Auth, AuthError};
 use crate::domain::{NameClaim, Timestamp};
-use crate::storage::{StoreResult, Tx};
+use crate::storage::{Locks, StoreResult, Tx};
 
 /// Since when each configured name is known to this database; empty until the start has looked.
 #[derive(Default)]
@@ -17,7 +17,7 @@ impl Auth {
         let at = self.parts.clock.read().retention;
         let name = |claim| (claim, self.parts.tokens.name(claim).map(str::to_owned));
         let names = NameClaim::ALL.map(name);
-        let since = self.parts.store.write(move |tx| since(tx, names, at)).await?;
+        let since = self.parts.store.write(Locks::none(), move |tx| since(tx, names, at)).await?;
         drop(self.names_since.0.set(since));
         self.require_names(at);
         Ok(())

@@ -8,10 +8,10 @@ use super::ending::end_telling;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::keys::KeyRing;
 use crate::domain::session::EndReason;
-use crate::domain::user::username_for;
+use crate::domain::user::usernames_for;
 use crate::domain::{ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
-use crate::storage::{Store, StoreError, StoreResult, View};
+use crate::storage::{Locks, Store, StoreError, StoreResult, View};
 
 mod test_numbers;
 
@@ -75,17 +75,23 @@ pub fn find_user(view: &dyn View, name: &str, min_digits: usize) -> StoreResult<
 }
 
 /// Has the operator act at `at`, in one transaction, and logs the lines of the audit trail once they are durable; `keys` hash
-/// phones for it.
+/// phones for it, and `locks` cover what the act reads and then replaces.
 ///
 /// # Errors
-/// Any [`StoreError`]; then nothing that the act wrote remains.
-pub async fn act<T, F>(store: &Store, at: Timestamp, keys: Arc<KeyRing>, act: F) -> StoreResult<T>
+/// Any [`StoreError`], as [`Store::write`].
+pub async fn act<T, F>(
+    store: &Store,
+    locks: Locks,
+    at: Timestamp,
+    keys: Arc<KeyRing>,
+    act: F,
+) -> StoreResult<T>
 where
     T: Send + 'static,
     F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
 {
     let actor = Arc::new(Actor::system(at));
-    audited::write(store, actor, move |tx| act(&mut Operator { tx, keys: &keys })).await
+    audited::write(store, locks, actor, move |tx| act(&mut Operator { tx, keys: &keys })).await
 }
 
 impl Operator<'_, '_> {
@@ -108,7 +114,7 @@ impl Operator<'_, '_> {
         let mut user = self.tx.insert_user(phone, role, at)?;
         if verified {
             user.phone_verified = true;
-            self.tx.update_user(&user)?;
+            self.tx.update_user(&mut user)?;
         }
         self.note(AuditEvent::UserCreated, &user, "created");
         Ok(Ok(user))
@@ -116,8 +122,8 @@ impl Operator<'_, '_> {
 
     /// Gives a user another role.
     pub fn set_role(&mut self, user: &User, role: &str) -> StoreResult<User> {
-        let changed = User { role: role.to_owned(), ..user.clone() };
-        self.tx.update_user(&changed)?;
+        let mut changed = User { role: role.to_owned(), ..user.clone() };
+        self.tx.update_user(&mut changed)?;
         let detail = format!("role {} to {role}", user.role);
         self.note(AuditEvent::RoleChanged, user, &detail);
         Ok(changed)
@@ -126,16 +132,16 @@ impl Operator<'_, '_> {
     /// Lets a user log in again. The sessions of before have ended with the deactivation, and its foreign tokens are
     /// worthless from now on; until now they were refused because the account is disabled.
     pub fn activate(&mut self, user: &User) -> StoreResult<User> {
-        let changed = User { is_active: true, ..user.clone() };
-        self.tx.update_user(&changed)?;
+        let mut changed = User { is_active: true, ..user.clone() };
+        self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, "activated");
         if user.is_active { Ok(changed) } else { self.revoke_foreign(&changed) }
     }
 
     /// Lets a user log in no longer, ends the live sessions for good and says how many there were.
     pub fn deactivate(&mut self, user: &User) -> StoreResult<(User, usize)> {
-        let changed = User { is_active: false, ..user.clone() };
-        self.tx.update_user(&changed)?;
+        let mut changed = User { is_active: false, ..user.clone() };
+        self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, "deactivated");
         let ended = self.end_all(user, EndReason::Deactivated)?;
         Ok((changed, ended))
@@ -156,7 +162,7 @@ impl Operator<'_, '_> {
         if user.has_derived_name() && user.phone != *phone {
             changed.username = free_name(self.view(), phone)?;
         }
-        self.tx.update_user(&changed)?;
+        self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, "phone changed: the old one");
         self.note(AuditEvent::UserUpdated, &changed, "phone changed: the new one");
         let ended = self.log_out(&changed)?;
@@ -193,8 +199,8 @@ impl Operator<'_, '_> {
         if !user.has_foreign_tokens {
             return Ok(user.clone());
         }
-        let changed = User { has_foreign_tokens: false, ..user.clone() };
-        self.tx.update_user(&changed)?;
+        let mut changed = User { has_foreign_tokens: false, ..user.clone() };
+        self.tx.update_user(&mut changed)?;
         let line = self.tx.did(AuditEvent::TokenRevoked).user(user.id);
         self.tx.record(line.detail("operator: foreign tokens revoked"));
         Ok(changed)
@@ -296,14 +302,12 @@ impl Operator<'_, '_> {
     }
 }
 
-/// The phone's name, with a number after it where that is taken.
+/// The first of the phone's names that nobody has.
 fn free_name(view: &dyn View, phone: &PhoneNumber) -> StoreResult<String> {
-    let derived = username_for(phone);
-    let mut name = derived.clone();
-    let mut number = 1;
-    while view.user_by_username(&name)?.is_some() {
-        number += 1;
-        name = format!("{derived}_{number}");
+    for name in usernames_for(phone) {
+        if view.user_by_username(&name)?.is_none() {
+            return Ok(name);
+        }
     }
-    Ok(name)
+    Err(StoreError::Broken)
 }

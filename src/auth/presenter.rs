@@ -69,8 +69,8 @@ pub(super) fn repeat(
         Repetition::PromptElsewhere | Repetition::LateElsewhere => "repeated from another network",
     };
     *reuse = Some(repetition.as_str());
-    let (session, unlisted) = session.repeated(repetition, tx.at());
-    tx.update_session(&session)?;
+    let (mut session, unlisted) = session.repeated(repetition, tx.at());
+    tx.update_session(&mut session)?;
     if let Some(unlisted) = unlisted {
         tx.record(line(tx, AuditEvent::TokenReuse, &session).detail(with_unlisted(detail, unlisted)));
     }

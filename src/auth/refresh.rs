@@ -14,7 +14,7 @@ use crate::domain::clock::Times;
 use crate::domain::policy::Policy;
 use crate::domain::session::RefreshDecision;
 use crate::random;
-use crate::storage::StoreResult;
+use crate::storage::{Locks, StoreResult};
 use crate::tokens::{Claims, TokenKind, TokenPair, Verified};
 
 impl Auth {
@@ -55,13 +55,15 @@ impl Auth {
         let presenter = Presenter { address: origin.address, times, grace: policy.reuse_grace };
         let Refreshed { answer, reuse } = match verified {
             Verified::Own(claims) => {
+                let locks = Locks::none().session(claims.user, &claims.session);
                 let rotation = Rotation { claims, presenter, next_jti: random::jti(random), policy };
-                self.write(actor, move |tx| rotation.write(tx)).await?
+                self.write(locks, actor, move |tx| rotation.write(tx)).await?
             }
             Verified::Foreign(claims) => {
+                let locks = Locks::none().user(claims.user);
                 let session = self.new_session(device, &origin, times);
                 let exchange = TokenExchange { claims, presenter, session };
-                self.write(actor, move |tx| exchange.write(tx)).await?
+                self.write(locks, actor, move |tx| exchange.write(tx)).await?
             }
         };
         if let Some(kind) = reuse {
@@ -112,8 +114,8 @@ impl Rotation {
         tx.note_rotation(&session.id, session.generation, times.now, times.now - *grace)?;
         let is_first_of_day = session.issued_at.day() != times.wall.day();
         let rotated = session.rotated(self.next_jti.clone(), times, &self.policy.lifetimes);
-        let session = Session { ip: address.to_string(), ..rotated };
-        tx.update_session(&session)?;
+        let mut session = Session { ip: address.to_string(), ..rotated };
+        tx.update_session(&mut session)?;
         let line = line(tx, AuditEvent::TokenCreated, &session);
         if is_first_of_day {
             tx.record(line);

@@ -39,6 +39,7 @@ impl Auth {
             overlap: participant.overlap,
             sending_since: now - patience,
             unsettled: self.settle_late(request.mode, &request.phone).await,
+            run: self.parts.run.clone(),
             keys: self.parts.keys.clone(),
             policy: self.parts.policy.clone(),
             request,

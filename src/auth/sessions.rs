@@ -11,7 +11,7 @@ use super::presenter::judge;
 use super::{Auth, AuthError, Authenticated, Origin, exchange};
 use crate::domain::session::{EndReason, Presentation, SessionStatus};
 use crate::domain::{Session, SessionId, Timestamp};
-use crate::storage::{StoreResult, View};
+use crate::storage::{Locks, StoreResult, View};
 use crate::tokens::{Claims, TokenError, TokenKind, Verified};
 
 /// How coarse `last_used_at` may be: a session in steady use costs one write a minute.
@@ -49,10 +49,8 @@ impl Auth {
         let (auth, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
             let touched = id.clone();
-            let write = auth.parts.store.write(move |tx| match tx.session(&touched)? {
-                Some(session) => tx.update_session(&session.seen(generation, now)),
-                None => Ok(()),
-            });
+            let write =
+                auth.parts.store.write(Locks::none(), move |tx| tx.touch_session(&touched, generation, now));
             // A full queue is no reason to do more: the next request tries again.
             if let Err(fault) = write.await {
                 tracing::debug!(%fault, "a use could not be noted");
@@ -92,7 +90,11 @@ impl Auth {
         // One that has expired by a wall clock that leaped ends its session too: that would come back with the clock.
         let at = self.parts.clock.read().earlier();
         let verified = self.parts.tokens.verify(token, TokenKind::Refresh, at)?;
-        let ended = self.end(origin, move |tx, live_at| match &verified {
+        let locks = match &verified {
+            Verified::Own(claims) => Locks::none().session(claims.user, &claims.session),
+            Verified::Foreign(claims) => Locks::none().user(claims.user),
+        };
+        let ended = self.end(locks, origin, move |tx, live_at| match &verified {
             Verified::Own(claims) => match find_own(&**tx, claims, live_at)? {
                 Ok((session, _)) => end(tx, session, EndReason::Logout).map(Ok),
                 Err(error) => Ok(Err(error)),
@@ -112,7 +114,7 @@ impl Auth {
         origin: Origin,
     ) -> Result<(), AuthError> {
         let user = bearer.user.id;
-        self.end(origin, move |tx, live_at| end_all(tx, user, live_at)).await
+        self.end(Locks::none().user(user), origin, move |tx, live_at| end_all(tx, user, live_at)).await
     }
 
     /// The bearer's live sessions, the newest first.
@@ -138,19 +140,20 @@ impl Auth {
     ) -> Result<(), AuthError> {
         let id = SessionId::parse(id).ok_or(AuthError::SessionNotFound)?;
         let user = bearer.user.id;
-        let ended = self.end(origin, move |tx, live_at| end_one(tx, &id, user, live_at));
+        let locks = Locks::none().session(user, &id);
+        let ended = self.end(locks, origin, move |tx, live_at| end_one(tx, &id, user, live_at));
         if ended.await? { Ok(()) } else { Err(AuthError::SessionNotFound) }
     }
 
     /// Has `act` end sessions, in a flow of its own; it is given the instant at which these must be live.
-    async fn end<T, F>(self: &Arc<Self>, origin: Origin, act: F) -> Result<T, AuthError>
+    async fn end<T, F>(self: &Arc<Self>, locks: Locks, origin: Origin, act: F) -> Result<T, AuthError>
     where
         T: Send + 'static,
         F: FnOnce(&mut AuditedTx<'_>, Timestamp) -> StoreResult<T> + Send + 'static,
     {
         let (auth, times) = (self.clone(), self.parts.clock.read());
         let flow = async move {
-            let ended = auth.write(origin.actor(times.now), move |tx| act(tx, times.earlier()));
+            let ended = auth.write(locks, origin.actor(times.now), move |tx| act(tx, times.earlier()));
             Ok(ended.await?)
         };
         self.run(flow).await?

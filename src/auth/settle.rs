@@ -7,10 +7,11 @@ use super::audited::AuditedTx;
 use super::quota::{Spent, spend};
 use super::recent::ExpectedOutcome;
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use crate::domain::challenge::{SendResult, Settled};
 use crate::domain::message::{Message, MessageState};
 use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
-use crate::domain::{Challenge, ChallengeId, ChallengeState, MessageId, Mode, PhoneNumber, User};
+use crate::domain::{Challenge, ChallengeId, MessageId, Mode, PhoneNumber, Timestamp, User};
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
 use crate::storage::{StoreError, StoreResult};
 
@@ -40,6 +41,24 @@ impl Outcome {
         Some(reason.into())
     }
 
+    /// What the challenge says of it, for those who follow.
+    fn settled(&self, at: Timestamp) -> Settled {
+        let is_unknown =
+            matches!(self, Self::Sent(SendOutcome::Unknown(_)) | Self::Withheld(ExpectedOutcome::Unknown));
+        let (result, retry_after) = match self.refusal() {
+            None => (SendResult::Accepted, None),
+            Some(_) if is_unknown => (SendResult::Unknown, None),
+            Some(AuthError::InvalidPhone) => (SendResult::InvalidNumber, None),
+            Some(AuthError::CountryNotAllowed) => (SendResult::CountryNotAllowed, None),
+            Some(AuthError::SmsDeliveryFailed { opted_out: Some(_), retry_after }) => {
+                (SendResult::OptedOut, retry_after)
+            }
+            Some(AuthError::SmsDeliveryFailed { retry_after, .. }) => (SendResult::Refused, retry_after),
+            Some(_) => (SendResult::Refused, None),
+        };
+        Settled { at, result, retry_after }
+    }
+
     /// How far the message has come; `None` where there is none.
     pub(super) const fn reached(&self) -> Option<MessageState> {
         match self {
@@ -63,9 +82,9 @@ pub(super) struct Settlement {
 impl Settlement {
     pub(super) fn write(&self, tx: &mut AuditedTx<'_>, outcome: Outcome) -> StoreResult<()> {
         let challenge = tx.challenge(self.challenge)?.ok_or(StoreError::Broken)?;
-        let live_codes = self.policy.otp.live_codes;
+        let (live_codes, settled) = (self.policy.otp.live_codes, outcome.settled(tx.at()));
         match outcome {
-            Outcome::Withheld(outcome) => self.write_withheld(tx, challenge, outcome)?,
+            Outcome::Withheld(outcome) => self.write_withheld(tx, challenge, outcome, settled)?,
             Outcome::Sent(SendOutcome::Accepted(accepted)) => {
                 accept(tx, challenge, live_codes)?;
                 let user = self.ensure_user(tx)?;
@@ -73,14 +92,14 @@ impl Settlement {
                 tx.record(tx.did(AuditEvent::SmsSent).user(user.id));
             }
             Outcome::Sent(SendOutcome::Unknown(failure)) => {
-                let fate = lose(tx, challenge, live_codes)?;
+                let fate = lose(tx, challenge, live_codes, settled)?;
                 let user = self.ensure_user(tx)?;
                 self.note_failed(tx, MessageState::Unknown, &failure)?;
                 tx.record(fate.line(tx, &failure.detail).user(user.id));
             }
             Outcome::Sent(SendOutcome::Refused(failure)) => {
                 refund(tx, &challenge)?;
-                tx.update_challenge(&challenge.failed())?;
+                tx.update_challenge(&mut challenge.failed(settled))?;
                 self.note_failed(tx, MessageState::Failed, &failure)?;
                 tx.record(tx.did(AuditEvent::SmsFailed).detail(format!("refused: {}", failure.detail)));
             }
@@ -99,27 +118,22 @@ impl Settlement {
         tx: &mut AuditedTx<'_>,
         challenge: Challenge,
         outcome: ExpectedOutcome,
+        settled: Settled,
     ) -> StoreResult<()> {
         match outcome {
             ExpectedOutcome::Accepted => accept(tx, challenge, self.policy.otp.live_codes)?,
-            ExpectedOutcome::Unknown => tx.update_challenge(&challenge.lost())?,
+            ExpectedOutcome::Unknown => tx.update_challenge(&mut challenge.lost(settled))?,
             ExpectedOutcome::Refused | ExpectedOutcome::CountryNotAllowed => {
                 refund(tx, &challenge)?;
-                return tx.update_challenge(&challenge.failed());
+                return tx.update_challenge(&mut challenge.failed(settled));
             }
         }
         self.ensure_user(tx).map(drop)
     }
 
-    /// Whether challenge and message say what became of them, or are gone. A code that was used or superseded in the
-    /// meantime still has a message of which nothing is noted.
+    /// Whether the challenge says what became of its message, or is gone.
     pub(super) fn is_written(&self, tx: &AuditedTx<'_>) -> StoreResult<bool> {
-        let Some(challenge) = tx.challenge(self.challenge)? else { return Ok(true) };
-        if challenge.state == ChallengeState::Sending {
-            return Ok(false);
-        }
-        let message = self.message.map(|id| tx.message(id)).transpose()?.flatten();
-        Ok(message.is_none_or(|message| message.state != MessageState::Intended))
+        Ok(tx.challenge(self.challenge)?.is_none_or(|challenge| challenge.settled.is_some()))
     }
 
     fn ensure_user(&self, tx: &mut AuditedTx<'_>) -> StoreResult<User> {
@@ -151,7 +165,7 @@ impl Settlement {
         let mut message = tx.message(id)?.ok_or(StoreError::Broken)?;
         change(&mut message);
         message.updated_at = tx.at();
-        tx.update_message(&message)
+        tx.update_message(&mut message)
     }
 }
 
@@ -164,9 +178,10 @@ pub(super) fn accept(tx: &mut AuditedTx<'_>, challenge: Challenge, live_codes: u
         .skip(live_codes.saturating_sub(1))
         .collect();
     for other in older {
-        tx.update_challenge(&other.superseded())?;
+        tx.update_challenge(&mut other.superseded())?;
     }
-    tx.update_challenge(&challenge.accepted())
+    let at = tx.at();
+    tx.update_challenge(&mut challenge.accepted(at))
 }
 
 /// What is known of an SMS whose answer was lost.
@@ -188,13 +203,18 @@ impl Fate {
 }
 
 /// The answer was lost: the code stays good and waits for a report, or is live where one has come already.
-pub(super) fn lose(tx: &mut AuditedTx<'_>, challenge: Challenge, live_codes: usize) -> StoreResult<Fate> {
+pub(super) fn lose(
+    tx: &mut AuditedTx<'_>,
+    challenge: Challenge,
+    live_codes: usize,
+    settled: Settled,
+) -> StoreResult<Fate> {
     let is_reported = |state: MessageState| MessageState::Unknown.advances_to(state) && !state.is_lost();
     if tx.messages_of(challenge.id)?.iter().any(|message| is_reported(message.state)) {
         accept(tx, challenge, live_codes)?;
         return Ok(Fate::Reported);
     }
-    tx.update_challenge(&challenge.lost())?;
+    tx.update_challenge(&mut challenge.lost(settled))?;
     Ok(Fate::Unknown)
 }
 
@@ -213,8 +233,9 @@ pub(super) fn ensure_user(tx: &mut AuditedTx<'_>, phone: &PhoneNumber, role: &st
 pub(super) fn refund(tx: &mut AuditedTx<'_>, challenge: &Challenge) -> StoreResult<()> {
     let Some(unit) = challenge.spend else { return Ok(()) };
     let quota = Quota::Refunds(challenge.mode);
-    match spend(tx, quota, challenge.phone.as_str(), &[REFUNDS])? {
-        Spent::Unit(..) => tx.unspend(unit),
+    let phone = challenge.phone.as_str();
+    match spend(tx, quota, phone, &[REFUNDS])? {
+        Spent::Unit(..) => tx.unspend(Quota::User(challenge.mode), phone, unit),
         Spent::Off | Spent::Refused(_) => Ok(()),
     }
 }

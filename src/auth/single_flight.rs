@@ -1,7 +1,7 @@
 //! Requests for one phone that are in flight at once become one SMS; the first leads, the others get its outcome.
 //!
-//! Who leads is decided in the database: whoever finds a challenge *sending*, or one whose request was in flight when
-//! its own came in, follows it. Here only the outcome is passed on. Everyone joins a group before asking the database, so
+//! Who leads is decided in the database: whoever finds a challenge that does not say what came of its sending, or one of this
+//! run whose request was in flight when its own came in, follows it. Here only the outcome is passed on. Everyone joins a group before asking the database, so
 //! leader and followers of one challenge always share one.
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,13 +30,13 @@ type Answer = Result<Sent, AuthError>;
 #[derive(Default)]
 pub(super) struct SingleFlight {
     groups: Mutex<HashMap<Key, Weak<Group>>>,
-    /// The latest challenge of which this process knows; numbers ascend.
+    /// The latest challenge that this process has led; numbers ascend.
     latest: AtomicI64,
 }
 
 /// The requests for one phone that overlap.
 struct Group {
-    /// The latest challenge before the first of them came.
+    /// The latest challenge that this process had led when the first of them came.
     before: ChallengeId,
     outcomes: watch::Sender<BTreeMap<ChallengeId, Answer>>,
 }
@@ -64,7 +64,7 @@ impl Overlap {
 }
 
 impl SingleFlight {
-    /// Notes a challenge: at start-up the latest in the database, later each one that a flow leads.
+    /// Notes a challenge that a flow of this process leads.
     pub(super) fn note(&self, challenge: ChallengeId) {
         self.latest.fetch_max(challenge.0, Ordering::SeqCst);
     }

@@ -11,7 +11,7 @@ use super::audited::AuditedTx;
 use super::settle::{Outcome, Settlement};
 use crate::domain::audit::Actor;
 use crate::domain::{ChallengeId, Mode, PhoneNumber, Timestamp};
-use crate::storage::StoreResult;
+use crate::storage::{Locks, StoreResult};
 
 /// Settlements whose write failed. There are no more than sends were under way when the database failed, since without it
 /// none begins.
@@ -77,7 +77,8 @@ impl Auth {
     ) -> StoreResult<()> {
         let reached = late.outcome.reached();
         let actor = Actor { at: late.at, ..Actor::clone(&late.settlement.actor) };
-        let is_first = self.write(actor, move |tx| write(late, tx)).await?;
+        let locks = Locks::none().phone(&late.settlement.phone);
+        let is_first = self.write(locks, actor, move |tx| write(late, tx)).await?;
         if let Some(state) = reached.filter(|_| is_first) {
             self.parts.metrics.message_reached(state.as_str());
         }

@@ -7,12 +7,13 @@ use super::settle::{ensure_user, lose};
 use super::{Auth, AuthError};
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use crate::domain::challenge::{SendResult, Settled};
 use crate::domain::clock::Times;
 use crate::domain::message::MessageState;
 use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
-use crate::domain::{Challenge, ChallengeId, Timestamp};
-use crate::storage::{PurgeHorizon, StoreResult, Tx};
+use crate::domain::{Challenge, Timestamp};
+use crate::storage::{Locks, PurgeHorizon, StoreResult, Tx};
 
 /// Rows that one slice touches.
 const SLICE: usize = 200;
@@ -22,16 +23,14 @@ const CHALLENGES_KEPT: Duration = Duration::from_hours(7 * 24);
 
 impl Auth {
     /// Start-up: the clock begins with what an earlier run stored, the names of tokens are held against what it noted, and
-    /// because the flows of that run are gone, every challenge still *sending* has an unknown fate.
+    /// because the flows of that run are gone, every challenge that does not say what came of its sending has an unknown fate.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] without a database.
     pub async fn settle_after_restart(&self) -> Result<(), AuthError> {
-        let (stored, latest) =
-            self.parts.store.read(|view| Ok((view.clock()?, view.latest_challenge()?))).await?;
+        let stored = self.parts.store.read(|view| view.clock()).await?;
         self.parts.clock.start(stored);
         self.note_names().await?;
-        self.in_flight.note(latest.unwrap_or(ChallengeId(0)));
         // All of them, even those of a clock that ran ahead.
         self.settle_before(Timestamp::from_millis(i64::MAX)).await
     }
@@ -55,7 +54,7 @@ impl Auth {
             tx.store_clock(&clock)?;
             tx.purge(&horizon, SLICE)
         };
-        while self.parts.store.write(purge).await? {}
+        while self.parts.store.write(Locks::none(), purge).await? {}
         let sessions = self.parts.store.read(move |view| view.count_live_sessions(times.wall)).await?;
         self.parts.metrics.set_live_sessions(sessions);
         Ok(())
@@ -76,7 +75,7 @@ impl Auth {
     /// [`AuthError::Unavailable`] without a database; the next start goes by what the last round stored.
     pub async fn store_clock(&self) -> Result<(), AuthError> {
         let clock = self.parts.clock.stored();
-        Ok(self.parts.store.write(move |tx| tx.store_clock(&clock)).await?)
+        Ok(self.parts.store.write(Locks::none(), move |tx| tx.store_clock(&clock)).await?)
     }
 
     /// Writes the line that the server started or stopped.
@@ -92,7 +91,7 @@ impl Auth {
     async fn count_refusals(&self, now: Timestamp) -> Result<(), AuthError> {
         for chunk in self.refusals.take(now).chunks(SLICE) {
             let chunk = chunk.to_vec();
-            let write = self.parts.store.write(move |tx| {
+            let write = self.parts.store.write(Locks::none(), move |tx| {
                 for refused in &chunk {
                     let at = now.min(refused.until - Duration::from_millis(1));
                     let key = refusals_key(&refused.subject);
@@ -118,7 +117,7 @@ impl Auth {
         event: AuditEvent,
         detail: Option<String>,
     ) -> Result<(), AuthError> {
-        let written = self.write(actor, move |tx| {
+        let written = self.write(Locks::none(), actor, move |tx| {
             tx.record(AuditRecord { detail, ..tx.did(event) });
             Ok(())
         });
@@ -130,21 +129,25 @@ impl Auth {
     async fn settle_before(&self, before: Timestamp) -> Result<(), AuthError> {
         let now = self.parts.clock.now();
         loop {
+            let left = self.parts.store.read(move |view| view.unsettled_before(before, SLICE)).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            let locks = Locks::none().phones(left.iter().map(|challenge| &challenge.phone));
             let (keys, policy) = (self.parts.keys.clone(), self.parts.policy.clone());
-            let settled = self.write(Actor::system(now), move |tx| {
-                let left = tx.sending_before(before, SLICE)?;
-                let more = left.len() == SLICE;
-                for challenge in left {
+            let settled = self.write(locks, Actor::system(now), move |tx| {
+                for found in left {
+                    // Its flow may have come to its end since it was read.
+                    let found = tx.challenge(found.id)?.filter(|challenge| challenge.settled.is_none());
+                    let Some(challenge) = found else { continue };
                     let phone = &challenge.phone;
                     let actor = Actor::system(now).with_phone(phone, keys.current().audit_hash(phone));
                     tx.set_actor(actor.in_mode(challenge.mode));
                     settle(tx, challenge, &policy)?;
                 }
-                Ok(more)
+                Ok(())
             });
-            if !settled.await? {
-                return Ok(());
-            }
+            settled.await?;
         }
     }
 
@@ -166,12 +169,13 @@ impl Auth {
 fn settle(tx: &mut AuditedTx<'_>, challenge: Challenge, policy: &Policy) -> StoreResult<()> {
     let user = ensure_user(tx, &challenge.phone, &policy.default_role)?;
     let messages = tx.messages_of(challenge.id)?;
-    let fate = lose(tx, challenge, policy.otp.live_codes)?;
+    let settled = Settled::new(tx.at(), SendResult::Unknown);
+    let fate = lose(tx, challenge, policy.otp.live_codes, settled)?;
     let silent = messages.into_iter().filter(|message| message.state.advances_to(MessageState::Unknown));
     for mut message in silent {
         message.state = MessageState::Unknown;
         message.updated_at = tx.at();
-        tx.update_message(&message)?;
+        tx.update_message(&mut message)?;
     }
     tx.record(fate.line(tx, "its flow ended").user(user.id));
     Ok(())

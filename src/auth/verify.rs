@@ -11,6 +11,7 @@ use crate::domain::clock::Times;
 use crate::domain::quota::Endpoint;
 use crate::domain::{Code, Mode, PhoneNumber, Secret, Timestamp, User};
 use crate::random;
+use crate::storage::Locks;
 use crate::tokens::TokenPair;
 
 /// A call of `verify/`, parsed.
@@ -62,7 +63,7 @@ impl Auth {
         if !self.lines.count(&origin.address.subject(), now) {
             return;
         }
-        let written = self.write(self.actor(now, mode, &phone, &origin), move |tx| {
+        let written = self.write(Locks::none(), self.actor(now, mode, &phone, &origin), move |tx| {
             let user = tx.user_by_phone(&phone)?.map(|user| user.id);
             tx.record(tx.did(AuditEvent::LoginFail).detail(LoginFailure::NotACode.as_str()).user(user));
             Ok(())
@@ -84,6 +85,7 @@ impl Auth {
         self.settle_late(mode, &phone).await;
         let caller = origin.address.subject();
         let actor = self.actor(times.now, mode, &phone, &origin);
+        let locks = gate.locks().user_of(&phone);
         let attempt = Attempt {
             mode,
             phone,
@@ -96,7 +98,7 @@ impl Auth {
             session: self.new_session(device, &origin, times),
         };
         let Attempted { address, login, was_free } =
-            match self.write(actor, move |tx| attempt.write(tx)).await {
+            match self.write(locks, actor, move |tx| attempt.write(tx)).await {
                 Ok(attempted) => attempted,
                 Err(error) => return WithQuotas::none(Err(error.into())),
             };

@@ -10,9 +10,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Faults, Needs, Sources, dev_secret};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone::mask_name;
-use crate::domain::{PhoneNumber, Timestamp, User};
+use crate::domain::{PhoneNumber, Timestamp, User, UserId};
 use crate::storage::sqlite::SqliteStore;
-use crate::storage::{Store, StoreResult, Tx, View};
+use crate::storage::{Locks, Store, StoreResult, View};
 use crate::telemetry;
 
 /// Rows of a page: a page is read in a few milliseconds.
@@ -115,17 +115,17 @@ impl AdminContext {
         self.clock.now()
     }
 
-    /// Acts as the operator, now and in one transaction.
+    /// Acts as the operator, now and in one transaction; `locks` cover what the act reads and then replaces.
     ///
     /// # Errors
     /// As [`AdminContext::keys`], and [`CliError::Storage`].
-    pub fn act<T, F>(&self, act: F) -> Result<T, CliError>
+    pub fn act<T, F>(&self, locks: Locks, act: F) -> Result<T, CliError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
     {
         let keys = self.keys()?.clone();
-        Ok(self.runtime.block_on(operator::act(&self.store, self.now(), keys, act))?)
+        Ok(self.runtime.block_on(operator::act(&self.store, locks, self.now(), keys, act))?)
     }
 
     /// Reads on a snapshot that ends with the closure.
@@ -140,16 +140,12 @@ impl AdminContext {
         Ok(self.runtime.block_on(self.store.read(closure))?)
     }
 
-    /// Writes in one transaction.
+    /// Gives new users ids above `id` from now on.
     ///
     /// # Errors
     /// [`CliError::Storage`]
-    pub fn write<T, F>(&self, closure: F) -> Result<T, CliError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
-    {
-        Ok(self.runtime.block_on(self.store.write(closure))?)
+    pub fn raise_user_ids(&self, id: UserId) -> Result<(), CliError> {
+        Ok(self.runtime.block_on(self.store.write(Locks::none(), move |tx| tx.raise_user_ids(id)))?)
     }
 
     /// Moves the write-ahead log into the database, which makes room in it.

@@ -12,6 +12,7 @@ use super::{CliError, Global, when};
 use crate::domain::quota::{DAY, Endpoint, Limit, Quota, REFUNDS};
 use crate::domain::{ClientAddress, Mode, PhoneNumber, SpendId, Timestamp};
 use crate::limits::window::{self, LimitDecision};
+use crate::storage::Locks;
 
 /// What can be done with limits. KEY is an address or a phone.
 #[derive(Debug, Subcommand)]
@@ -88,7 +89,11 @@ fn reset(admin: &AdminContext, output: &mut Output, key: &str) -> Result<(), Cli
         Key::Address(_) => None,
     };
     let shown = shown(admin, &subject);
-    let (units, _) = admin.act(move |operator| operator.reset_limits(&subject, phone.as_ref()))?;
+    let locks = match &key {
+        Key::Phone(phone) => Locks::none().phone(phone),
+        Key::Address(_) => Locks::none().address(&subject),
+    };
+    let (units, _) = admin.act(locks, move |operator| operator.reset_limits(&subject, phone.as_ref()))?;
     if output.json {
         return Ok(output.json(&json!({ "key": shown, "units_given_back": units }))?);
     }

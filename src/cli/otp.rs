@@ -9,6 +9,7 @@ use super::admin::{AdminContext, LIMITS_WRITING, PAGE, READING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when};
 use crate::domain::{Challenge, ChallengeId, Timestamp};
+use crate::storage::Locks;
 
 /// What can be done with codes.
 #[derive(Debug, Subcommand)]
@@ -120,7 +121,8 @@ fn purge(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
     let before = admin.now() - FRESH.max(admin.config.otp.ttl);
     let (mut gone, mut after) = (0, Some(ChallengeId(0)));
     while let Some(from) = after {
-        let (deleted, next) = admin.act(move |operator| operator.purge_codes(before, from, SLICE))?;
+        let (deleted, next) =
+            admin.act(Locks::none(), move |operator| operator.purge_codes(before, from, SLICE))?;
         gone += deleted;
         after = next;
         admin.block_on(async { tokio::time::sleep(PAUSE).await });

@@ -18,8 +18,8 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::keys::KeyRing;
 use crate::http::server::{self, ServerSettings};
 use crate::random::{Random, SystemRandom};
-use crate::storage::Store;
 use crate::storage::sqlite::{ServeLock, SqliteStore};
+use crate::storage::{Locks, Store};
 use crate::telemetry::{self, LogFile};
 
 mod descriptors;
@@ -155,8 +155,14 @@ async fn test_numbers(
             "a test number of the configuration has ended; take it out of sms.test_numbers"
         );
     }
-    let adopted =
-        operator::act(store, now, keys.clone(), move |operator| operator.adopt_test_numbers(&configured));
+    let kept = store.read(|view| view.test_numbers()).await?;
+    let locks = Locks::none()
+        .test_numbers()
+        .phones(configured.iter().map(|new| &new.phone))
+        .phones(kept.iter().map(|number| &number.phone));
+    let adopted = operator::act(store, locks, now, keys.clone(), move |operator| {
+        operator.adopt_test_numbers(&configured)
+    });
     let numbers = adopted.await?.map_err(|(phone, refusal)| {
         CliError::TestNumber(test_number::reason(
             refusal,

@@ -7,6 +7,7 @@ use super::admin::{AdminContext, PAGE, READING, WRITING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when};
 use crate::domain::{Session, SessionId};
+use crate::storage::Locks;
 
 /// What can be done with sessions.
 #[derive(Debug, Subcommand)]
@@ -81,7 +82,10 @@ fn revoke(admin: &AdminContext, output: &mut Output, id: &str) -> Result<(), Cli
         )));
     };
     let now = admin.now();
-    let ended = admin.act(move |operator| {
+    let of = wanted.clone();
+    let found = admin.read(move |view| view.session(&of))?;
+    let locks = found.map_or_else(Locks::none, |session| Locks::none().session(session.user, &session.id));
+    let ended = admin.act(locks, move |operator| {
         let session = operator.view().session(&wanted)?.filter(|session| session.is_live(now));
         session.map_or(Ok(false), |session| operator.revoke(session).map(|()| true))
     })?;

@@ -28,12 +28,12 @@ use crate::http::server::ServerSettings;
 use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
 use crate::limits::flood::FloodGuard;
 use crate::metrics::Metrics;
-use crate::random::Random;
+use crate::random::{self, Random};
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
 use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
-use crate::storage::Store;
 use crate::storage::sqlite::{self, Make, OpenError, OpenOptions, SqliteStore};
+use crate::storage::{Locks, Store};
 use crate::tokens::keys::{KeyError, KeySet};
 use crate::tokens::{Names, Tokens};
 
@@ -154,6 +154,7 @@ pub fn build(
         keys: Arc::new(KeyRing::new(secret, fallbacks)),
         clock: clock.clone(),
         random: random.clone(),
+        run: random::run_id(&*random),
         text: config.sms.template.clone(),
         policy: Arc::new(config.policy()),
         metrics: metrics.clone(),
@@ -239,9 +240,9 @@ fn readiness(store: &Store, clock: Arc<dyn Clock>) -> Readiness {
             let failed = store.failed_writes();
             let known = *proven.lock().unwrap_or_else(PoisonError::into_inner);
             if known.is_some_and(|(until, before)| now < until && failed == before) {
-                return store.write(|_| Ok(())).await.is_ok();
+                return store.write(Locks::none(), |_| Ok(())).await.is_ok();
             }
-            let has_room = store.write(|tx| tx.probe_writable()).await.is_ok();
+            let has_room = store.write(Locks::none(), |tx| tx.probe_writable()).await.is_ok();
             if has_room {
                 *proven.lock().unwrap_or_else(PoisonError::into_inner) = Some((now + ROOM_PROVEN, failed));
             }

@@ -1,7 +1,9 @@
 //! A challenge: one code for one phone, from the intent to send it until it is used or void.
 
+use std::time::Duration;
+
 use crate::domain::code::CodeHash;
-use crate::domain::{ChallengeId, Mode, PhoneNumber, SessionId, SpendId, Timestamp};
+use crate::domain::{ChallengeId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp};
 
 /// Where a challenge stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,70 @@ impl ChallengeState {
     }
 }
 
+/// What a leader's call was answered, for those who asked for a code at the same time and are answered the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendResult {
+    /// The provider has the message.
+    Accepted,
+    /// The provider's answer was lost.
+    Unknown,
+    /// The message was refused; it may not be the next time.
+    Refused,
+    /// The number can receive no SMS.
+    InvalidNumber,
+    /// Nothing is sent to the number's country.
+    CountryNotAllowed,
+    /// The person replied STOP.
+    OptedOut,
+}
+
+impl SendResult {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Accepted,
+        Self::Unknown,
+        Self::Refused,
+        Self::InvalidNumber,
+        Self::CountryNotAllowed,
+        Self::OptedOut,
+    ];
+
+    /// The word in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Unknown => "unknown",
+            Self::Refused => "refused",
+            Self::InvalidNumber => "invalid_number",
+            Self::CountryNotAllowed => "country_not_allowed",
+            Self::OptedOut => "opted_out",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|result| result.as_str() == word)
+    }
+}
+
+/// What came of the sending of a challenge's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// When it was written.
+    pub at: Timestamp,
+    /// What the call was answered.
+    pub result: SendResult,
+    /// After how long the call was told to try again, if it was.
+    pub retry_after: Option<Duration>,
+}
+
+impl Settled {
+    /// With no time to try again.
+    pub const fn new(at: Timestamp, result: SendResult) -> Self {
+        Self { at, result, retry_after: None }
+    }
+}
+
 /// What is known before a challenge has its number.
 #[derive(Clone, Debug)]
 pub struct NewChallenge {
@@ -61,6 +127,8 @@ pub struct NewChallenge {
     pub expires_at: Timestamp,
     /// The unit of the user's quota that it cost, to give back if the SMS fails; `None` with the limit off.
     pub spend: Option<SpendId>,
+    /// The run of the server whose call sends it.
+    pub leader: RunId,
 }
 
 /// How a used code was spent: what a repeated verify needs to be recognised.
@@ -97,6 +165,12 @@ pub struct Challenge {
     pub spend: Option<SpendId>,
     /// How it was used, once it was.
     pub used: Option<Use>,
+    /// The run of the server whose call sends it.
+    pub leader: RunId,
+    /// What came of the sending, once it is known; whatever has become of the code.
+    pub settled: Option<Settled>,
+    /// How often the row was replaced since it was written; a replacement of an older version is refused.
+    pub version: u32,
 }
 
 impl Challenge {
@@ -112,20 +186,20 @@ impl Challenge {
 
     /// The provider accepted the SMS.
     #[must_use]
-    pub fn accepted(self) -> Self {
-        self.settled(ChallengeState::Live)
+    pub fn accepted(self, at: Timestamp) -> Self {
+        self.settle(ChallengeState::Live, Settled::new(at, SendResult::Accepted))
     }
 
     /// The provider's answer was lost; the SMS may arrive.
     #[must_use]
-    pub fn lost(self) -> Self {
-        self.settled(ChallengeState::Unknown)
+    pub fn lost(self, settled: Settled) -> Self {
+        self.settle(ChallengeState::Unknown, settled)
     }
 
     /// The SMS definitely was not sent.
     #[must_use]
-    pub fn failed(self) -> Self {
-        self.settled(ChallengeState::Void)
+    pub fn failed(self, settled: Settled) -> Self {
+        self.settle(ChallengeState::Void, settled)
     }
 
     /// A newer code took its place, or its user was logged in by another.
@@ -146,12 +220,14 @@ impl Challenge {
         Self { state: ChallengeState::Used, used: Some(used), ..self }
     }
 
-    /// Only a challenge that is still on its way can be settled: a late answer never revives a used or void one.
-    fn settled(self, state: ChallengeState) -> Self {
-        match self.state {
-            ChallengeState::Sending | ChallengeState::Unknown => Self { state, ..self },
-            ChallengeState::Live | ChallengeState::Used | ChallengeState::Void => self,
-        }
+    /// Notes what came of the sending, once. Only a challenge that is still on its way changes its state by it: a late answer
+    /// never revives a used or void one.
+    fn settle(self, state: ChallengeState, settled: Settled) -> Self {
+        let state = match self.state {
+            ChallengeState::Sending | ChallengeState::Unknown => state,
+            ChallengeState::Live | ChallengeState::Used | ChallengeState::Void => self.state,
+        };
+        Self { state, settled: self.settled.or(Some(settled)), ..self }
     }
 }
 
@@ -188,7 +264,18 @@ mod tests {
             expires_at: Timestamp::from_millis(START + 600_000),
             spend: None,
             used: None,
+            leader: RunId::new([1; 8]),
+            settled: None,
+            version: 0,
         }
+    }
+
+    fn unknown(seconds: i64) -> Settled {
+        Settled::new(at(seconds), SendResult::Unknown)
+    }
+
+    fn refused(seconds: i64) -> Settled {
+        Settled::new(at(seconds), SendResult::Refused)
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -209,9 +296,26 @@ mod tests {
     #[test]
     fn a_late_answer_never_revives() {
         let used = challenge().consumed(Use { at: at(1), session: None, idempotency: None });
-        assert_eq!(used.clone().accepted().state, ChallengeState::Used);
+        assert_eq!(used.clone().accepted(at(2)).state, ChallengeState::Used);
         assert_eq!(used.superseded().state, ChallengeState::Used);
-        assert_eq!(challenge().failed().accepted().state, ChallengeState::Void);
+        assert_eq!(challenge().failed(refused(1)).accepted(at(2)).state, ChallengeState::Void);
+    }
+
+    #[test]
+    fn what_came_of_the_sending_is_noted_once_whatever_became_of_the_code() {
+        let used = challenge().consumed(Use { at: at(1), session: None, idempotency: None });
+        assert_eq!(used.settled, None);
+        let settled = used.accepted(at(2));
+        assert_eq!(settled.settled, Some(Settled::new(at(2), SendResult::Accepted)));
+        let reported = challenge().lost(unknown(1)).accepted(at(9));
+        assert_eq!((reported.state, reported.settled), (ChallengeState::Live, Some(unknown(1))));
+    }
+
+    #[test]
+    fn words_of_results_read_back() {
+        for result in SendResult::ALL {
+            assert_eq!(SendResult::parse(result.as_str()), Some(result));
+        }
     }
 
     fn live(states: &[ChallengeState]) -> Vec<i64> {
@@ -250,9 +354,9 @@ mod tests {
             let mut closed = false;
             for step in steps {
                 challenge = match step {
-                    0 => challenge.accepted(),
-                    1 => challenge.lost(),
-                    2 => challenge.failed(),
+                    0 => challenge.accepted(at(1)),
+                    1 => challenge.lost(unknown(1)),
+                    2 => challenge.failed(refused(1)),
                     3 => challenge.superseded(),
                     _ => challenge.guessed_wrong(),
                 };

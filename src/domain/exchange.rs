@@ -57,7 +57,7 @@ mod tests {
     fn the_token_is_forgiven_within_the_grace_whatever_the_session_did() {
         let (exchange, session) = exchanged();
         let lifetimes = Lifetimes { access: GRACE, refresh: GRACE, session: GRACE };
-        let used = session.clone().seen(0, exchange.at);
+        let used = Session { generation_used: true, ..session.clone() };
         let rotated = session.clone().rotated("1".into(), &Times::right(exchange.at), &lifetimes);
         for session in [session, used, rotated] {
             let at = |after: Duration| {

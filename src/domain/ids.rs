@@ -35,6 +35,27 @@ row_id!(
     SpendId
 );
 
+/// One run of a server, from its start to its end: 16 hexadecimal digits, drawn at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunId(String);
+
+impl RunId {
+    /// Names a run; `chance` comes from the system's generator.
+    pub fn new(chance: [u8; 8]) -> Self {
+        Self(data_encoding::HEXLOWER.encode(&chance))
+    }
+
+    /// Reads one from a row; what an earlier version wrote there is the run of nobody.
+    pub fn from_row(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A session: 32 hexadecimal digits, time first and chance after, so that rows append in order and nobody guesses one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(String);

@@ -152,6 +152,8 @@ pub struct Message {
     pub created_at: Timestamp,
     /// When its state last changed.
     pub updated_at: Timestamp,
+    /// How often the row was replaced since it was written; a replacement of an older version is refused.
+    pub version: u32,
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub struct Session {
     pub replays_told_at: Option<Timestamp>,
     /// How many repetitions were counted since, and not told.
     pub replays_untold: u32,
+    /// How often the row was replaced since it was written; a replacement of an older version is refused.
+    pub version: u32,
 }
 
 /// What every request with an access token must know of its session, and no more: these are held in memory by the
@@ -245,6 +247,7 @@ impl Session {
             repeated_elsewhere: None,
             replays_told_at: None,
             replays_untold: 0,
+            version: 0,
         }
     }
 
@@ -363,13 +366,6 @@ impl Session {
             last_used_at: times.now,
             ..self
         }
-    }
-
-    /// A token of `generation` was seen in use at `now`.
-    #[must_use]
-    pub fn seen(self, generation: u32, now: Timestamp) -> Self {
-        let generation_used = self.generation_used || generation == self.generation;
-        Self { generation_used, last_used_at: self.last_used_at.max(now), ..self }
     }
 
     /// Ends it; a session that has ended keeps its first reason.

@@ -30,6 +30,8 @@ pub struct User {
     pub has_foreign_tokens: bool,
     /// Whether the number was only ever verified in the testing mode, where whoever reads the console has every code.
     pub is_testing_only: bool,
+    /// How often the row was replaced since it was written; a replacement of an older version is refused.
+    pub version: u32,
 }
 
 impl User {

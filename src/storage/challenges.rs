@@ -8,12 +8,10 @@ use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, Tim
 pub trait ReadChallenges {
     /// The newest challenges of a phone in a mode, newest first, at most `limit`.
     fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>>;
-    /// The number of the latest challenge of all.
-    fn latest_challenge(&self) -> StoreResult<Option<ChallengeId>>;
     /// One challenge.
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>>;
-    /// Challenges still *sending* that were created before `before`, oldest first, at most `limit`.
-    fn sending_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>>;
+    /// Challenges that were created before `before` and do not say what came of their sending, oldest first, at most `limit`.
+    fn unsettled_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>>;
     /// Challenges with ids below `before`, the newest first, at most `rows`.
     fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>>;
 }
@@ -26,8 +24,8 @@ pub trait WriteChallenges: ReadChallenges {
         challenge: NewChallenge,
         hash: &dyn Fn(ChallengeId) -> CodeHash,
     ) -> StoreResult<Challenge>;
-    /// Replaces state, attempts and use.
-    fn update_challenge(&mut self, challenge: &Challenge) -> StoreResult<()>;
+    /// Replaces state, attempts, use and what came of the sending, and counts the version on.
+    fn update_challenge(&mut self, challenge: &mut Challenge) -> StoreResult<()>;
     /// Deletes all challenges of a phone with their messages; gives how many challenges those were.
     fn delete_challenges_of(&mut self, phone: &PhoneNumber) -> StoreResult<usize>;
     /// Deletes codes made before `before` that cannot be given any more at `now`, and their messages; looks at `rows`

@@ -34,8 +34,8 @@ pub trait ReadLedger {
 pub trait WriteLedger: ReadLedger {
     /// Spends a unit now.
     fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId>;
-    /// Gives a unit back; one that is gone already needs no giving back.
-    fn unspend(&mut self, spend: SpendId) -> StoreResult<()>;
+    /// Gives a unit back to the subject that spent it; one that is gone already needs no giving back.
+    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<()>;
     /// Moves units of a subject that lie after `now` (a clock stepped back across a restart) to `now`.
     fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()>;
     /// Counts `refusals` of a key within a window, of which now is the start; true for the first of that window, which the

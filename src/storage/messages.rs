@@ -28,9 +28,9 @@ pub trait WriteMessages: ReadMessages {
         segments: u32,
         at: Timestamp,
     ) -> StoreResult<MessageId>;
-    /// Replaces SID, state, error, segments and time of a message: the provider may count segments otherwise than the
+    /// Replaces SID, state, error, segments and time of a message, and counts its version on: the provider may count segments otherwise than the
     /// template did.
-    fn update_message(&mut self, message: &Message) -> StoreResult<()>;
+    fn update_message(&mut self, message: &mut Message) -> StoreResult<()>;
     /// Counts a code that found no sender; true for the first of its minute, which the caller then audits.
     fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> StoreResult<bool>;
 }

@@ -21,8 +21,12 @@ pub trait ReadSessions {
 pub trait WriteSessions: ReadSessions {
     /// Writes a new session.
     fn insert_session(&mut self, session: &Session) -> StoreResult<()>;
-    /// Replaces the row of `session.id`.
-    fn update_session(&mut self, session: &Session) -> StoreResult<()>;
+    /// Replaces the row of `session.id`, and counts its version on. What [`WriteSessions::touch_session`] noted of the same
+    /// generation since the row was read stays.
+    fn update_session(&mut self, session: &mut Session) -> StoreResult<()>;
+    /// Notes that a token of `generation` was seen at `at`, in one statement that needs no lock and leaves the version; not
+    /// where the session has ended or is not there.
+    fn touch_session(&mut self, id: &SessionId, generation: u32, at: Timestamp) -> StoreResult<()>;
     /// Notes that a generation was rotated away, and forgets those of the session that were before `forget`.
     fn note_rotation(
         &mut self,

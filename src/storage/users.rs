@@ -40,8 +40,8 @@ pub trait ReadUsers {
 pub trait WriteUsers: ReadUsers {
     /// Writes a new user and gives the id; the name is made unique by a number where it is taken.
     fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> StoreResult<User>;
-    /// Replaces the row of `user.id`.
-    fn update_user(&mut self, user: &User) -> StoreResult<()>;
+    /// Replaces the row of `user.id`, and counts its version on.
+    fn update_user(&mut self, user: &mut User) -> StoreResult<()>;
     /// Writes a user as another system had it; `None` if its id, name or phone is taken. Maintenance counts from `at`
     /// how long it stays unverified.
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>>;

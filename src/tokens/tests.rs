@@ -32,6 +32,7 @@ fn user() -> User {
         joined_at: now(),
         has_foreign_tokens: false,
         is_testing_only: false,
+        version: 0,
     }
 }
 

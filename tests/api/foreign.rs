@@ -7,12 +7,12 @@ use freshk::auth::operator::{self, Operator};
 use freshk::clock::Clock as _;
 use freshk::domain::keys::KeyRing;
 use freshk::domain::{PhoneNumber, Secret, User, UserId};
-use freshk::storage::StoreResult;
 use freshk::storage::users::ImportedUser;
+use freshk::storage::{Locks, StoreResult};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, App, PHONE, RESEND, SECRET, STATUS, until};
+use crate::support::{Answer, App, FIRST_ID, PHONE, RESEND, SECRET, STATUS, until};
 use crate::tokens::signed;
 
 pub(crate) const REFRESH: &str = "/api/mobile/auth/token/refresh/";
@@ -45,7 +45,11 @@ where
     F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
 {
     let keys = Arc::new(KeyRing::new(&Secret::new(SECRET), &[]));
-    operator::act(&app.service().store, app.clock.now(), keys, act).await.unwrap()
+    // Whatever an act of these tests may replace.
+    let users = (1..100).chain(FIRST_ID..FIRST_ID + 9).map(UserId).collect::<Vec<_>>();
+    let phone = PhoneNumber::parse(PHONE, 10).unwrap();
+    let locks = Locks::none().test_numbers().phone(&phone).users(&users);
+    operator::act(&app.service().store, locks, app.clock.now(), keys, act).await.unwrap()
 }
 
 async fn on_user<T, F>(app: &App, act: F) -> T

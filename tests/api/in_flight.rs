@@ -103,7 +103,7 @@ async fn request_and_resend_share_an_sms_and_each_gets_its_own_shape() {
 
 #[tokio::test]
 async fn the_leaders_failure_is_the_followers() {
-    let opted_out = Twilio::Error { http: 400, code: 21610, message: "STOP" };
+    let opted_out = Twilio::Error { http: 403, code: 21610, message: "STOP" };
     for answer in
         [Twilio::Error { http: 400, code: 21211, message: "no" }, opted_out, Twilio::Html { http: 503 }]
     {
@@ -188,6 +188,45 @@ async fn a_code_is_good_before_twilio_has_answered_and_a_late_answer_never_reviv
         assert_eq!(app.verify(PHONE, &code).await.code(), "invalid_otp", "{answer:?}");
         assert_eq!(app.status(login.json()["access"].as_str().unwrap()).await.status, 200, "{answer:?}");
     }
+}
+
+/// The SMS may arrive before Twilio has answered: that the code is used by then does not end the send.
+#[tokio::test]
+async fn whoever_asks_while_the_sms_of_a_used_code_is_under_way_buys_no_second_one() {
+    let app = App::start().await;
+    let then = async {
+        assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
+        app.request(PHONE).await
+    };
+    let (leader, follower) = during(&app, 3, app.request(PHONE), then).await;
+    assert_eq!((leader.status, follower.status), (200, 200), "{}", follower.text);
+    assert_eq!((app.twilio.requests().len(), app.spent("user")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_challenge_says_who_sends_it_and_what_came_of_that() {
+    let mut app = App::start().await;
+    for (answer, result) in [
+        (Twilio::Accepted, "accepted"),
+        (Twilio::Error { http: 400, code: 21211, message: "invalid" }, "invalid_number"),
+        (Twilio::Error { http: 403, code: 21408, message: "not enabled" }, "country_not_allowed"),
+        (Twilio::Error { http: 403, code: 21610, message: "stopped" }, "opted_out"),
+        (Twilio::Error { http: 400, code: 30450, message: "blocked" }, "refused"),
+    ] {
+        app.twilio.always(answer);
+        app.request(&format!("+1234567{:04}", app.count("SELECT count(*) FROM challenges"))).await;
+        let newest = "SELECT result FROM challenges WHERE settled_at = created_at ORDER BY id DESC LIMIT 1";
+        assert_eq!(app.words(newest), [result]);
+    }
+    assert_eq!(app.words("SELECT DISTINCT length(leader) FROM challenges"), ["16"]);
+    app.restart().await;
+    app.twilio.always(Twilio::Accepted);
+    app.request_from(&address(9), PHONE).await;
+    assert_eq!(
+        app.words("SELECT count(DISTINCT leader) FROM challenges"),
+        ["2"],
+        "each run has a name of its own"
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,12 @@ fn as_a_crash_leaves_it(app: &App) {
     let sql = app.sql();
     sql.execute("DELETE FROM users", []).unwrap();
     sql.execute("UPDATE messages SET state = 'intended', sid = NULL", []).unwrap();
-    let changed = sql.execute("UPDATE challenges SET state = 'sending' WHERE state = 'live'", []).unwrap();
+    let changed = sql
+        .execute(
+            "UPDATE challenges SET state = 'sending', settled_at = NULL, result = NULL WHERE state = 'live'",
+            [],
+        )
+        .unwrap();
     assert_eq!(changed, 1);
 }
 
@@ -84,6 +89,22 @@ async fn a_used_code_stays_used_over_a_restart() {
     let code = app.code(PHONE);
     app.restart().await;
     assert_eq!(app.verify(PHONE, &code).await.code(), "invalid_otp");
+}
+
+/// The SMS arrived and its code was used, and then the process went before Twilio's answer.
+#[tokio::test]
+async fn a_restart_settles_the_message_of_a_used_code() {
+    let mut app = App::start().await;
+    app.log_in(PHONE).await;
+    app.stop().await;
+    let sql = app.sql();
+    sql.execute("UPDATE messages SET state = 'intended', sid = NULL", []).unwrap();
+    sql.execute("UPDATE challenges SET settled_at = NULL, result = NULL", []).unwrap();
+    drop(sql);
+    app.boot().await;
+    assert_eq!(app.words("SELECT state || ' ' || result FROM challenges"), ["used unknown"]);
+    assert_eq!(app.words("SELECT state FROM messages"), ["unknown"]);
+    assert_eq!(app.spent("refunds"), 0);
 }
 
 /// Twilio's report came, and then the process went before its answer: the report is proof enough.

@@ -118,7 +118,7 @@ async fn s19_a_ledger_that_cannot_be_read_is_no_yes() {
 async fn s32_a_write_that_panics_is_an_answer_and_the_writer_goes_on() {
     let app = App::start().await;
     let store = app.service().store;
-    let panicked = store.write::<(), _>(|_| panic!("a test panicked")).await;
+    let panicked = store.write::<(), _>(freshk::storage::Locks::none(), |_| panic!("a test panicked")).await;
     assert!(panicked.is_err());
     assert_eq!(app.post(crate::support::REQUEST, &json!({ "phone_number": PHONE })).await.status, 200);
     let access = app.verify(PHONE, &app.code(PHONE)).await.json()["access"].as_str().unwrap().to_owned();

@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 
 use freshk::domain::Timestamp;
-use freshk::storage::Store;
 use freshk::storage::sqlite::{OpenOptions, SqliteStore};
+use freshk::storage::{Locks, Store};
 use freshk::telemetry::{self, Format};
 use serde_json::Value;
 use tracing::Instrument as _;
@@ -26,7 +26,7 @@ async fn panics_in_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let options = OpenOptions::new(dir.path().join("freshk.db"), Timestamp::from_millis(0));
     let store = Store::new(SqliteStore::open(options).unwrap());
-    let write = store.write::<(), _>(|_| panic!("in a write"));
+    let write = store.write::<(), _>(Locks::none(), |_| panic!("in a write"));
     let read = store.read::<(), _>(|_| panic!("in a read"));
     let request = tracing::error_span!("request", request_id = "r1");
     let faults = async { (write.await.is_err(), read.await.is_err()) }.instrument(request).await;

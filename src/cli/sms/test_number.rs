@@ -9,7 +9,8 @@ use crate::cli::output::Output;
 use crate::cli::{CliError, Global, when};
 use crate::config::instant;
 use crate::domain::test_number::MOST;
-use crate::domain::{Code, NewTestNumber, TestNumber, Timestamp};
+use crate::domain::{Code, NewTestNumber, PhoneNumber, TestNumber, Timestamp};
+use crate::storage::Locks;
 
 /// What can be done with test numbers.
 #[derive(Debug, Subcommand)]
@@ -88,7 +89,7 @@ fn add(
         ))
     })?;
     let number = admin
-        .act(move |operator| operator.add_test_number(&new))?
+        .act(locks(&phone), move |operator| operator.add_test_number(&new))?
         .map_err(|refusal| CliError::Refused(reason(refusal, &admin.shown(&phone), "--existing-user")))?;
     if output.json {
         return Ok(output.json(&document(admin, &number))?);
@@ -121,7 +122,7 @@ fn remove(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), 
     let phone = admin.phone(phone)?;
     let (gone, shown) = (phone.clone(), admin.shown(&phone));
     admin
-        .act(move |operator| operator.remove_test_number(&gone))?
+        .act(locks(&phone), move |operator| operator.remove_test_number(&gone))?
         .map_err(|refusal| CliError::Refused(reason(refusal, &shown, "--existing-user")))?;
     if output.json {
         return Ok(output.json(&json!({ "phone_number": shown, "removed": true }))?);
@@ -129,6 +130,10 @@ fn remove(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), 
     Ok(output.text(&format!(
         "{shown} is a number like any other again\n`freshk user logout` ends the sessions that it opened\n"
     ))?)
+}
+
+fn locks(phone: &PhoneNumber) -> Locks {
+    Locks::none().test_numbers().phone(phone)
 }
 
 /// Why a number was refused, and what to do; `allow` is how the operator says that an existing user is meant.

@@ -9,7 +9,7 @@ use crate::cli::admin::AdminContext;
 use crate::cli::confirm::confirm;
 use crate::cli::output::Output;
 use crate::domain::{PhoneNumber, User};
-use crate::storage::StoreResult;
+use crate::storage::{Locks, StoreResult};
 
 pub(super) fn create(
     admin: &AdminContext,
@@ -21,7 +21,8 @@ pub(super) fn create(
     let phone = admin.phone(phone)?;
     let role = known_role(admin, role.unwrap_or(&admin.config.users.default_role))?;
     let new = phone.clone();
-    let user = admin.act(move |operator| operator.create(&new, &role, verified))?;
+    let locks = Locks::none().user_of(&phone);
+    let user = admin.act(locks, move |operator| operator.create(&new, &role, verified))?;
     let user = user.map_err(|occupied| match occupied {
         Occupied::User => CliError::Refused(format!(
             "{} has a user already\n`freshk user show` shows it",
@@ -39,17 +40,17 @@ pub(super) fn set_role(
     role: &str,
 ) -> Result<(), CliError> {
     let role = known_role(admin, role)?;
-    let user = change(admin, name, move |operator, user| operator.set_role(&user, &role))?;
+    let user = change(admin, name, None, move |operator, user| operator.set_role(user, &role))?;
     told(admin, output, &user, &format!("{} has the role {}", named(admin, &user), user.role))
 }
 
 pub(super) fn activate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let user = change(admin, name, move |operator, user| operator.activate(&user))?;
+    let user = change(admin, name, None, |operator, user| operator.activate(user))?;
     told(admin, output, &user, &format!("{} is activated", named(admin, &user)))
 }
 
 pub(super) fn deactivate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let (user, ended) = change(admin, name, move |operator, user| operator.deactivate(&user))?;
+    let (user, ended) = change(admin, name, None, |operator, user| operator.deactivate(user))?;
     let text = format!("{} is deactivated; {ended} sessions ended", named(admin, &user));
     told(admin, output, &user, &text)
 }
@@ -62,7 +63,7 @@ pub(super) fn set_phone(
 ) -> Result<(), CliError> {
     let phone = admin.phone(phone)?;
     let new = phone.clone();
-    let changed = change(admin, name, move |operator, user| operator.set_phone(&user, &new))?;
+    let changed = change(admin, name, Some(&phone), move |operator, user| operator.set_phone(user, &new))?;
     let (user, ended) = changed.map_err(|occupied| match occupied {
         Occupied::User => CliError::Refused(format!(
             "{} belongs to another user\nlook at it with `freshk user show`, and delete it first if it is not wanted",
@@ -79,9 +80,9 @@ pub(super) fn set_phone(
 }
 
 pub(super) fn log_out(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let (user, ended) = change(admin, name, move |operator, user| {
-        let ended = operator.log_out(&user)?;
-        Ok((user, ended))
+    let (user, ended) = change(admin, name, None, |operator, user| {
+        let ended = operator.log_out(user)?;
+        Ok((user.clone(), ended))
     })?;
     if output.json {
         return Ok(output.json(&json!({ "id": user.id.0, "sessions_ended": ended }))?);
@@ -98,7 +99,7 @@ pub(super) fn delete(
     let user = admin.user(name)?;
     confirm(&format!("{} will be deleted, with all that identifies the person.", named(admin, &user)), yes)?;
     let id = user.id.to_string();
-    let erased = change(admin, &id, move |operator, user| operator.delete(&user))?;
+    let erased = change(admin, &id, None, |operator, user| operator.delete(user))?;
     if output.json {
         return Ok(output.json(&json!({
             "id": user.id.0,
@@ -121,19 +122,29 @@ pub(super) fn delete(
     ))?)
 }
 
-/// Finds a user and changes it as it is at the moment of the write.
-fn change<T, F>(admin: &AdminContext, name: &str, act: F) -> Result<T, CliError>
+/// How often an act begins again because the user got another phone before it was locked.
+const TRIES: usize = 5;
+
+/// Finds a user and changes it as it is at the moment of the write; `phone` is the one that it is to have.
+fn change<T, F>(admin: &AdminContext, name: &str, phone: Option<&PhoneNumber>, act: F) -> Result<T, CliError>
 where
     T: Send + 'static,
-    F: FnOnce(&mut Operator<'_, '_>, User) -> StoreResult<T> + Send + 'static,
+    F: Fn(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Clone + Send + 'static,
 {
     let id = admin.user(name)?.id;
-    let changed = admin.act(move |operator| match operator.view().user(id)? {
-        Some(user) => act(operator, user).map(Some),
-        None => Ok(None),
-    })?;
-    changed
-        .ok_or_else(|| CliError::Refused(format!("user {id} was deleted meanwhile\nnothing is left to do")))
+    for _ in 0..TRIES {
+        let Some(found) = admin.read(move |view| view.user(id))? else { break };
+        let locks = Locks::none().test_numbers().phone(&found.phone).phones(phone).user(id);
+        let act = act.clone();
+        let changed = admin.act(locks, move |operator| match operator.view().user(id)? {
+            Some(user) if user.phone == found.phone => act(operator, &user).map(Some),
+            _ => Ok(None),
+        })?;
+        if let Some(changed) = changed {
+            return Ok(changed);
+        }
+    }
+    Err(CliError::Refused(format!("user {id} was deleted meanwhile\nnothing is left to do")))
 }
 
 fn is_test_number(admin: &AdminContext, phone: &PhoneNumber) -> CliError {

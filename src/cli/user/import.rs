@@ -20,6 +20,7 @@ use crate::cli::output::Output;
 use crate::cli::{CliError, Global, output, progress};
 use crate::clock::Stopwatch;
 use crate::domain::UserId;
+use crate::storage::Locks;
 use crate::storage::users::ImportedUser;
 
 mod check;
@@ -193,7 +194,7 @@ impl Import<'_> {
     /// left out.
     fn write(&mut self, verdicts: &mut Verdicts, skip_bad: bool) -> Result<usize, CliError> {
         if let Some(highest) = verdicts.highest {
-            self.admin.write(move |tx| tx.raise_user_ids(UserId(highest)))?;
+            self.admin.raise_user_ids(UserId(highest))?;
         }
         let room = Room::take(self.admin.config.database.url.path()).map_err(|error| {
             CliError::Refused(format!(
@@ -217,8 +218,8 @@ impl Import<'_> {
         for (done, slice) in written.chunks(PAGE).enumerate() {
             // On a full disk this makes room in the log; where it does not, the log may have some left.
             folds = folds && self.admin.checkpoint().is_ok();
-            let users = slice.to_vec();
-            if self.admin.act(move |operator| operator.undo_import(&users)).is_err() {
+            let (users, locks) = (slice.to_vec(), Locks::none().users(slice));
+            if self.admin.act(locks, move |operator| operator.undo_import(&users)).is_err() {
                 let left = written.len() - done * PAGE;
                 return CliError::Refused(format!(
                     "the import failed half-way, and {left} users of it are still there: taking them back failed \
@@ -292,8 +293,9 @@ impl Import<'_> {
         written: &mut Vec<UserId>,
     ) -> Result<Duration, CliError> {
         let (lines, users): (Vec<u64>, Vec<ImportedUser>) = std::mem::take(slice).into_iter().unzip();
+        let locks = Locks::none().phones(users.iter().map(|user| &user.phone));
         let stopwatch = Stopwatch::start();
-        let imported = self.admin.act(move |operator| operator.import(&users))?;
+        let imported = self.admin.act(locks, move |operator| operator.import(&users))?;
         let held = stopwatch.elapsed();
         written.extend(imported.written.iter().map(|(_, id)| *id));
         let taken = imported.taken.iter().map(|place| lines[*place]);

@@ -5,6 +5,12 @@ use proptest::prelude::*;
 
 const GRACE: Duration = Duration::from_mins(1);
 
+/// What the store notes where a token of `generation` is seen in use.
+fn seen(session: &Session, generation: u32, now: Timestamp) -> Session {
+    let generation_used = session.generation_used || generation == session.generation;
+    Session { generation_used, last_used_at: session.last_used_at.max(now), ..session.clone() }
+}
+
 fn lifetimes() -> Lifetimes {
     Lifetimes {
         access: Duration::from_mins(15),
@@ -106,7 +112,7 @@ proptest! {
                         }
                     }
                 }
-                Step::Access => server.session = server.session.clone().seen(held, server.now),
+                Step::Access => server.session = seen(&server.session, held, server.now),
                 Step::Wait(seconds) => server.wait(seconds),
                 Step::Move(to) => {
                     let generation = server.session.generation;
@@ -184,7 +190,7 @@ proptest! {
                     rotated_from.push(network);
                 }
                 1 => {
-                    server.session = server.session.clone().seen(generation, server.now);
+                    server.session = seen(&server.session, generation, server.now);
                     used.push(generation);
                 }
                 2 => server.wait(seconds),

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::count;
+use super::columns::{count, length, millis};
 use super::fault::one_row;
 use super::tx::SqliteTx;
-use crate::domain::challenge::Use;
+use crate::domain::challenge::{Settled, Use};
 use crate::domain::code::CodeHash;
 use crate::domain::{
     Challenge, ChallengeId, ChallengeState, Mode, NewChallenge, PhoneNumber, SessionId, Timestamp,
@@ -16,7 +16,7 @@ use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 macro_rules! columns {
     () => {
         "id, channel, phone, key_number, code_hmac, state, attempts, created_at, expires_at, spend_id, used_at, \
-         session_id, idempotency"
+         session_id, idempotency, leader, settled_at, result, retry_after, version"
     };
 }
 
@@ -28,10 +28,10 @@ pub(super) const NEWEST: &str = concat!(
     " FROM challenges WHERE phone = ?1 AND channel = ?2 ORDER BY id DESC LIMIT ?3"
 );
 
-pub(super) const SENDING: &str = concat!(
+pub(super) const UNSETTLED: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM challenges WHERE state = 'sending' AND created_at < ?1 ORDER BY created_at, id LIMIT ?2"
+    " FROM challenges WHERE settled_at IS NULL AND created_at < ?1 ORDER BY created_at, id LIMIT ?2"
 );
 
 const BEFORE: &str =
@@ -48,7 +48,7 @@ const NEXT_ID: &str = "SELECT 1 + max(ifnull((SELECT seq FROM sqlite_sequence WH
      ifnull((SELECT max(id) FROM challenges), 0))";
 
 const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
-     expires_at, spend_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+     expires_at, spend_id, leader) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that
 /// a slice stays a slice; messages go with their challenge.
@@ -60,7 +60,8 @@ const DELETE: &str = "DELETE FROM challenges WHERE id = ?1";
 const DELETE_OF_PHONE: &str = "DELETE FROM challenges WHERE phone = ?1";
 
 const UPDATE: &str = "UPDATE challenges SET state = ?2, attempts = ?3, used_at = ?4, session_id = ?5, \
-     idempotency = ?6 WHERE id = ?1";
+     idempotency = ?6, settled_at = ?7, result = ?8, retry_after = ?9, \
+     version = version + 1 WHERE id = ?1 AND version = ?10";
 
 impl ReadChallenges for SqliteTx<'_> {
     fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>> {
@@ -68,17 +69,13 @@ impl ReadChallenges for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(NEWEST)?.query_map(of, challenge)?.collect())
     }
 
-    fn latest_challenge(&self) -> StoreResult<Option<ChallengeId>> {
-        self.run(|conn| conn.query_row("SELECT max(id) FROM challenges", [], |row| row.get(0)))
-    }
-
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>> {
         self.run(|conn| conn.prepare_cached(BY_ID)?.query_row([id], challenge).optional())
     }
 
-    fn sending_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>> {
+    fn unsettled_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>> {
         let of = params![before, count(limit)];
-        self.run(|conn| conn.prepare_cached(SENDING)?.query_map(of, challenge)?.collect())
+        self.run(|conn| conn.prepare_cached(UNSETTLED)?.query_map(of, challenge)?.collect())
     }
 
     fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>> {
@@ -93,11 +90,15 @@ impl WriteChallenges for SqliteTx<'_> {
         challenge: NewChallenge,
         hash: &dyn Fn(ChallengeId) -> CodeHash,
     ) -> StoreResult<Challenge> {
+        self.assert_locked("a challenge", |locks| locks.cover_phone(&challenge.phone));
         self.run(|conn| insert(conn, challenge, hash))
     }
 
-    fn update_challenge(&mut self, challenge: &Challenge) -> StoreResult<()> {
-        self.run(|conn| update(conn, challenge))
+    fn update_challenge(&mut self, challenge: &mut Challenge) -> StoreResult<()> {
+        self.assert_locked("a challenge", |locks| locks.cover_phone(&challenge.phone));
+        self.run(|conn| update(conn, challenge))?;
+        challenge.version += 1;
+        Ok(())
     }
 
     fn delete_challenges_of(&mut self, phone: &PhoneNumber) -> StoreResult<usize> {
@@ -141,7 +142,7 @@ fn insert(
     hash: &dyn Fn(ChallengeId) -> CodeHash,
 ) -> rusqlite::Result<Challenge> {
     let id = conn.prepare_cached(NEXT_ID)?.query_row([], |row| row.get(0))?;
-    let NewChallenge { mode, phone, created_at, expires_at, spend } = new;
+    let NewChallenge { mode, phone, created_at, expires_at, spend, leader } = new;
     let challenge = Challenge {
         id,
         mode,
@@ -153,6 +154,9 @@ fn insert(
         expires_at,
         spend,
         used: None,
+        leader,
+        settled: None,
+        version: 0,
     };
     conn.prepare_cached(INSERT)?.execute(params![
         challenge.id,
@@ -163,20 +167,25 @@ fn insert(
         challenge.state,
         challenge.created_at,
         challenge.expires_at,
-        challenge.spend
+        challenge.spend,
+        challenge.leader
     ])?;
     Ok(challenge)
 }
 
 fn update(conn: &Connection, challenge: &Challenge) -> rusqlite::Result<()> {
-    let used = challenge.used.as_ref();
+    let (used, settled) = (challenge.used.as_ref(), challenge.settled.as_ref());
     let changed = conn.prepare_cached(UPDATE)?.execute(params![
         challenge.id,
         challenge.state,
         challenge.attempts,
         used.map(|used| used.at),
         used.and_then(|used| used.session.as_ref()),
-        used.and_then(|used| used.idempotency.as_ref())
+        used.and_then(|used| used.idempotency.as_ref()),
+        settled.map(|settled| settled.at),
+        settled.map(|settled| settled.result),
+        settled.and_then(|settled| settled.retry_after).map(millis),
+        challenge.version
     ])?;
     one_row(changed)
 }
@@ -193,9 +202,18 @@ fn challenge(row: &Row<'_>) -> rusqlite::Result<Challenge> {
         expires_at: row.get(8)?,
         spend: row.get(9)?,
         used: used(row, row.get(10)?, row.get(11)?)?,
+        leader: row.get(13)?,
+        settled: settled(row, row.get(14)?)?,
+        version: row.get(17)?,
     })
 }
 
 fn used(row: &Row<'_>, at: Option<Timestamp>, session: Option<SessionId>) -> rusqlite::Result<Option<Use>> {
     at.map(|at| Ok(Use { at, session, idempotency: row.get(12)? })).transpose()
+}
+
+fn settled(row: &Row<'_>, at: Option<Timestamp>) -> rusqlite::Result<Option<Settled>> {
+    let Some(at) = at else { return Ok(None) };
+    let retry_after = row.get::<_, Option<i64>>(16)?.map(length);
+    Ok(Some(Settled { at, result: row.get(15)?, retry_after }))
 }

@@ -1,9 +1,8 @@
 //! The one row of `clock`.
 
-use std::time::Duration;
-
 use rusqlite::{OptionalExtension as _, Row, params};
 
+use super::columns::{length, millis};
 use super::tx::SqliteTx;
 use crate::domain::clock::StoredClock;
 use crate::storage::StoreResult;
@@ -22,13 +21,11 @@ impl ReadClock for SqliteTx<'_> {
 
 impl WriteClock for SqliteTx<'_> {
     fn store_clock(&mut self, clock: &StoredClock) -> StoreResult<()> {
-        let quiet = i64::try_from(clock.quiet.as_millis()).unwrap_or(i64::MAX);
-        let values = params![clock.wall, clock.retention, quiet];
+        let values = params![clock.wall, clock.retention, millis(clock.quiet)];
         self.run(|conn| conn.prepare_cached(WRITE)?.execute(values).map(drop))
     }
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<StoredClock> {
-    let quiet: u64 = row.get::<_, i64>(2)?.try_into().unwrap_or_default();
-    Ok(StoredClock { wall: row.get(0)?, retention: row.get(1)?, quiet: Duration::from_millis(quiet) })
+    Ok(StoredClock { wall: row.get(0)?, retention: row.get(1)?, quiet: length(row.get(2)?) })
 }

@@ -17,7 +17,7 @@ pub(super) const SPENT_SINCE: &str =
 
 const SPEND: &str = "INSERT INTO spends (quota, subject, at) VALUES (?1, ?2, ?3)";
 
-const UNSPEND: &str = "DELETE FROM spends WHERE id = ?1";
+const UNSPEND: &str = "DELETE FROM spends WHERE id = ?1 AND quota = ?2 AND subject = ?3";
 
 pub(super) const CLAMP: &str = "UPDATE spends SET at = ?3 WHERE subject = ?1 AND quota = ?2 AND at > ?3";
 
@@ -63,15 +63,19 @@ impl ReadLedger for SqliteTx<'_> {
 
 impl WriteLedger for SqliteTx<'_> {
     fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId> {
+        self.assert_locked("a quota", |locks| locks.cover_quota(quota, subject));
         let values = params![quota, subject, at];
         self.run(|conn| conn.prepare_cached(SPEND)?.insert(values)).map(SpendId)
     }
 
-    fn unspend(&mut self, spend: SpendId) -> StoreResult<()> {
-        self.run(|conn| conn.prepare_cached(UNSPEND)?.execute([spend]).map(drop))
+    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<()> {
+        self.assert_locked("a quota", |locks| locks.cover_quota(quota, subject));
+        let of = params![spend, quota, subject];
+        self.run(|conn| conn.prepare_cached(UNSPEND)?.execute(of).map(drop))
     }
 
     fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()> {
+        self.assert_locked("a quota", |locks| locks.cover_quota(quota, subject));
         let of = params![subject, quota, now];
         self.run(|conn| conn.prepare_cached(CLAMP)?.execute(of).map(drop))
     }

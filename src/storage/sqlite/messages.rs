@@ -12,7 +12,7 @@ use crate::storage::messages::{ReadMessages, WriteMessages};
 
 macro_rules! columns {
     () => {
-        "id, challenge_id, phone, sid, state, error_code, segments, created_at, updated_at"
+        "id, challenge_id, phone, sid, state, error_code, segments, created_at, updated_at, version"
     };
 }
 
@@ -24,14 +24,14 @@ const BY_CHALLENGE: &str =
     concat!("SELECT ", columns!(), " FROM messages WHERE challenge_id = ?1 ORDER BY id");
 
 const BEFORE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, \
-     c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
+     m.version, c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
      WHERE m.id < ?1 ORDER BY m.id DESC LIMIT ?2";
 
 const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
 
 const UPDATE: &str = "UPDATE messages SET sid = ?2, state = ?3, error_code = ?4, segments = ?5, \
-     updated_at = ?6 WHERE id = ?1";
+     updated_at = ?6, version = version + 1 WHERE id = ?1 AND version = ?7";
 
 const MINUTE: i64 = 60_000;
 
@@ -56,7 +56,7 @@ impl ReadMessages for SqliteTx<'_> {
     }
 
     fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>> {
-        let with_use = |row: &Row<'_>| Ok((message(row)?, row.get(9)?));
+        let with_use = |row: &Row<'_>| Ok((message(row)?, row.get(10)?));
         let of = params![before, count(rows)];
         self.run(|conn| conn.prepare_cached(BEFORE)?.query_map(of, with_use)?.collect())
     }
@@ -80,16 +80,20 @@ impl WriteMessages for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(INSERT)?.insert(values)).map(MessageId)
     }
 
-    fn update_message(&mut self, message: &Message) -> StoreResult<()> {
+    fn update_message(&mut self, message: &mut Message) -> StoreResult<()> {
+        self.assert_locked("a message", |locks| locks.cover_phone(&message.to));
         let values = params![
             message.id,
             message.sid,
             message.state,
             message.error_code,
             message.segments,
-            message.updated_at
+            message.updated_at,
+            message.version
         ];
-        self.run(|conn| one_row(conn.prepare_cached(UPDATE)?.execute(values)?))
+        self.run(|conn| one_row(conn.prepare_cached(UPDATE)?.execute(values)?))?;
+        message.version += 1;
+        Ok(())
     }
 
     fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> StoreResult<bool> {
@@ -117,6 +121,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         segments: row.get(6)?,
         created_at: row.get(7)?,
         updated_at: row.get(8)?,
+        version: row.get(9)?,
     })
 }
 

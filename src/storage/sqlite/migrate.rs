@@ -19,8 +19,10 @@ pub(super) struct Migration {
 }
 
 /// All steps from the first schema on; `schema.sql` is where they lead.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 2, sql: include_str!("migrations/2.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 2, sql: include_str!("migrations/2.sql") },
+    Migration { version: 3, sql: include_str!("migrations/3.sql") },
+];
 
 /// Takes the steps that are missing. If one fails it is undone, and those before it stand.
 pub(super) fn run(

@@ -8,12 +8,13 @@ use super::tx::SqliteTx;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
 use crate::storage::StoreResult;
 use crate::storage::sessions::{ReadSessions, WriteSessions};
+use crate::storage::users::ReadUsers as _;
 
 macro_rules! columns {
     () => {
         "id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, created_at, expires_at, \
          last_used_at, ended_at, end_reason, device, ip, shared_key_until, \
-         repeated_elsewhere, replays_told_at, replays_untold"
+         repeated_elsewhere, replays_told_at, replays_untold, version"
     };
 }
 
@@ -39,8 +40,8 @@ pub(super) const PURGE_ROTATIONS: &str = "DELETE FROM rotations WHERE (session_i
 
 const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \
      refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip, \
-     shared_key_until, repeated_elsewhere, replays_told_at, replays_untold) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
+     shared_key_until, repeated_elsewhere, replays_told_at, replays_untold, version) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
      ON CONFLICT DO NOTHING";
 
 /// When a session is over, as the index has it.
@@ -60,10 +61,17 @@ pub(super) const PURGE: &str = concat!(
     " < ?1 LIMIT ?2) RETURNING id"
 );
 
-const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?4, generation_used = ?5, \
-     issued_at = ?6, refresh_expires_at = ?7, created_at = ?8, expires_at = ?9, last_used_at = ?10, \
+/// What was noted of the current generation's use since the row was read stays.
+const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?4, \
+     generation_used = (?5 OR (generation = ?3 AND generation_used)), \
+     issued_at = ?6, refresh_expires_at = ?7, created_at = ?8, expires_at = ?9, \
+     last_used_at = iif(generation = ?3, max(last_used_at, ?10), ?10), \
      ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14, shared_key_until = ?15, \
-     repeated_elsewhere = ?16, replays_told_at = ?17, replays_untold = ?18 WHERE id = ?1";
+     repeated_elsewhere = ?16, replays_told_at = ?17, replays_untold = ?18, \
+     version = version + 1 WHERE id = ?1 AND version = ?19";
+
+const TOUCH: &str = "UPDATE sessions SET generation_used = generation_used OR generation = ?2, \
+     last_used_at = max(last_used_at, ?3) WHERE id = ?1 AND ended_at IS NULL";
 
 impl ReadSessions for SqliteTx<'_> {
     fn session(&self, id: &SessionId) -> StoreResult<Option<Session>> {
@@ -96,9 +104,19 @@ impl WriteSessions for SqliteTx<'_> {
         self.run(|conn| write(conn, INSERT, session))
     }
 
-    fn update_session(&mut self, session: &Session) -> StoreResult<()> {
+    fn update_session(&mut self, session: &mut Session) -> StoreResult<()> {
+        self.assert_locked("a session", |locks| {
+            locks.cover_session(session, || self.user(session.user).ok().flatten().map(|user| user.phone))
+        });
         self.touched().sessions.push(session.id.clone());
-        self.run(|conn| write(conn, UPDATE, session))
+        self.run(|conn| write(conn, UPDATE, session))?;
+        session.version += 1;
+        Ok(())
+    }
+
+    fn touch_session(&mut self, id: &SessionId, generation: u32, at: Timestamp) -> StoreResult<()> {
+        self.touched().sessions.push(id.clone());
+        self.run(|conn| conn.prepare_cached(TOUCH)?.execute(params![id, generation, at]).map(drop))
     }
 
     fn note_rotation(
@@ -148,7 +166,8 @@ fn write(conn: &Connection, sql: &str, session: &Session) -> rusqlite::Result<()
         session.shared_key_until,
         session.repeated_elsewhere,
         session.replays_told_at,
-        session.replays_untold
+        session.replays_untold,
+        session.version
     ])?;
     one_row(changed)
 }
@@ -176,5 +195,6 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         repeated_elsewhere: row.get(15)?,
         replays_told_at: row.get(16)?,
         replays_untold: row.get(17)?,
+        version: row.get(18)?,
     })
 }

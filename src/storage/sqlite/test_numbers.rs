@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::tx::SqliteTx;
 use crate::domain::{CodeHash, PhoneNumber, TestNumber, Timestamp};
-use crate::storage::StoreResult;
 use crate::storage::test_numbers::{ReadTestNumbers, WriteTestNumbers};
+use crate::storage::{Locks, StoreResult};
 
 const BY_PHONE: &str =
     "SELECT phone, key_number, code_hmac, until, source FROM test_numbers WHERE phone = ?1";
@@ -32,12 +32,14 @@ impl ReadTestNumbers for SqliteTx<'_> {
 
 impl WriteTestNumbers for SqliteTx<'_> {
     fn keep_test_number(&mut self, number: &TestNumber) -> StoreResult<()> {
+        self.assert_locked("a test number", Locks::cover_test_numbers);
         let TestNumber { phone, hash, until, source } = number;
         let values = params![phone, hash.key, hash.tag, until, source];
         self.run(|conn| conn.prepare_cached(KEEP)?.execute(values).map(drop))
     }
 
     fn forget_test_number(&mut self, phone: &PhoneNumber) -> StoreResult<()> {
+        self.assert_locked("a test number", Locks::cover_test_numbers);
         self.run(|conn| conn.prepare_cached(FORGET)?.execute([phone]).map(drop))
     }
 }

@@ -13,8 +13,8 @@ use super::writer::Job;
 use crate::domain::clock::Times;
 use crate::domain::code::CodeHash;
 use crate::domain::session::{Lifetimes, Login, Session};
-use crate::domain::{Mode, NewChallenge, PhoneNumber, SessionId, Timestamp, UserId};
-use crate::storage::{Engine as _, StoreResult, Tx, WriteJob};
+use crate::domain::{Mode, NewChallenge, PhoneNumber, RunId, SessionId, Timestamp, UserId};
+use crate::storage::{Engine as _, Locks, StoreResult, Tx, WriteJob};
 
 mod killed;
 mod ledger;
@@ -84,7 +84,14 @@ pub(super) fn session(chance: u8, user: UserId) -> Session {
 }
 
 pub(super) fn new_challenge(mode: Mode, number: u32) -> NewChallenge {
-    NewChallenge { mode, phone: phone(number), created_at: START, expires_at: after(600), spend: None }
+    NewChallenge {
+        mode,
+        phone: phone(number),
+        created_at: START,
+        expires_at: after(600),
+        spend: None,
+        leader: RunId::new([7; 8]),
+    }
 }
 
 pub(super) fn some_hash() -> CodeHash {
@@ -96,11 +103,16 @@ pub(super) fn users(conn: &Connection) -> i64 {
 }
 
 struct TestJob<F> {
+    locks: Locks,
     closure: Option<F>,
     reply: Sender<StoreResult<()>>,
 }
 
 impl<F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send> WriteJob for TestJob<F> {
+    fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()> {
         (self.closure.take().unwrap())(tx)
     }
@@ -115,8 +127,16 @@ pub(super) fn job<F>(closure: F) -> (Job, Receiver<StoreResult<()>>)
 where
     F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
 {
+    job_under(Locks::none(), closure)
+}
+
+/// The same, with locks.
+pub(super) fn job_under<F>(locks: Locks, closure: F) -> (Job, Receiver<StoreResult<()>>)
+where
+    F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
+{
     let (reply, answer) = channel();
-    (Box::new(TestJob { closure: Some(closure), reply }), answer)
+    (Box::new(TestJob { locks, closure: Some(closure), reply }), answer)
 }
 
 /// Queues a write.

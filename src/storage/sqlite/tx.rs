@@ -4,18 +4,33 @@ use rusqlite::Connection;
 
 use super::cache::Touched;
 use super::fault::fault;
-use crate::storage::{StoreError, StoreResult};
+use crate::storage::{Locks, StoreError, StoreResult};
 
 /// One connection's open transaction; implements the traits of the seam.
 pub(super) struct SqliteTx<'c> {
     conn: &'c Connection,
     touched: Touched,
+    /// The locks of the write that runs, in debug builds: one write runs at a time, so that they are held against what it
+    /// replaces and nothing else.
+    declared: Option<Locks>,
 }
 
 impl<'c> SqliteTx<'c> {
     /// On a connection whose transaction has begun.
     pub(super) fn new(conn: &'c Connection) -> Self {
-        Self { conn, touched: Touched::default() }
+        Self { conn, touched: Touched::default(), declared: None }
+    }
+
+    /// Another write begins.
+    pub(super) fn begin(&mut self, locks: &Locks) {
+        if cfg!(debug_assertions) {
+            self.declared = Some(locks.clone());
+        }
+    }
+
+    /// Holds a change against the locks of the write that makes it.
+    pub(super) fn assert_locked(&self, what: &str, covers: impl FnOnce(&Locks) -> bool) {
+        debug_assert!(self.declared.as_ref().is_none_or(covers), "{what} is changed without its lock");
     }
 
     /// What the cache must forget once this is committed.

@@ -13,7 +13,7 @@ use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
 macro_rules! columns {
     () => {
         "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens, \
-         testing_only"
+         testing_only, version"
     };
 }
 
@@ -29,7 +29,8 @@ const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUE
      ON CONFLICT DO NOTHING RETURNING id";
 
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
-     phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9 WHERE id = ?1";
+     phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9, \
+     version = version + 1 WHERE id = ?1 AND version = ?10";
 
 const IMPORT: &str = "INSERT INTO users (id, username, phone, role, is_active, phone_verified, joined_at, \
      imported_at, foreign_tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1 IS NOT NULL) \
@@ -82,9 +83,12 @@ impl WriteUsers for SqliteTx<'_> {
         self.run(|conn| insert(conn, phone, role, joined_at))
     }
 
-    fn update_user(&mut self, user: &User) -> StoreResult<()> {
+    fn update_user(&mut self, user: &mut User) -> StoreResult<()> {
+        self.assert_locked("a user", |locks| locks.cover_user(user.id, &user.phone));
         self.touched().users.push(user.id);
-        self.run(|conn| update(conn, user))
+        self.run(|conn| update(conn, user))?;
+        user.version += 1;
+        Ok(())
     }
 
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {
@@ -164,6 +168,7 @@ fn insert(
                 joined_at,
                 has_foreign_tokens: false,
                 is_testing_only: false,
+                version: 0,
             });
         }
         // No name helps where it is the phone that is taken.
@@ -185,6 +190,7 @@ fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
         joined_at,
         has_foreign_tokens,
         is_testing_only,
+        version,
     } = user;
     let changed = conn.prepare_cached(UPDATE)?.execute(params![
         id,
@@ -195,7 +201,8 @@ fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
         phone_verified,
         joined_at,
         has_foreign_tokens,
-        is_testing_only
+        is_testing_only,
+        version
     ])?;
     one_row(changed)
 }
@@ -211,5 +218,6 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         joined_at: row.get(6)?,
         has_foreign_tokens: row.get(7)?,
         is_testing_only: row.get(8)?,
+        version: row.get(9)?,
     })
 }

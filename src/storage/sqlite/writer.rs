@@ -254,6 +254,7 @@ impl Writer {
     /// Runs one write; a failing or panicking one is undone alone.
     fn run_one(&self, Queued { job, span, .. }: &mut Queued, tx: &mut SqliteTx<'_>) -> StoreResult<()> {
         self.execute("SAVEPOINT job")?;
+        tx.begin(job.locks());
         // The panic has logged itself.
         let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| job.run(tx))));
         let outcome = outcome.unwrap_or(Err(StoreError::Broken));

@@ -53,6 +53,7 @@ fn pair(tokens: &Tokens) -> TokenPair {
         joined_at: now(),
         has_foreign_tokens: false,
         is_testing_only: false,
+        version: 0,
     };
     tokens.pair(&session, &user, "a".repeat(32), now()).unwrap()
 }

@@ -37,8 +37,8 @@ fn s19_spends_are_kept_by_subject_and_quota_and_given_back() {
     assert_eq!(tx.spends(IP, "203.0.113.7", after(10)).unwrap(), [after(50)], "since means after");
     tx.clamp_future_spends(IP, "203.0.113.7", after(30)).unwrap();
     assert_eq!(tx.spends(IP, "203.0.113.7", START).unwrap(), [after(10), after(30)]);
-    tx.unspend(late).unwrap();
-    tx.unspend(late).unwrap();
+    tx.unspend(IP, "203.0.113.7", late).unwrap();
+    tx.unspend(IP, "203.0.113.7", late).unwrap();
     assert_eq!(tx.spends(IP, "203.0.113.7", START).unwrap(), [after(10)]);
     // A number that was given back is not given out again: a second give-back must hit nobody else.
     assert!(tx.spend(IP, "203.0.113.9", after(60)).unwrap() > late);
@@ -164,7 +164,7 @@ fn sessions_go_when_they_are_over_and_users_who_never_verified_when_nothing_is_l
     let tx: &mut dyn Tx = &mut open;
     let mut joined = |number| tx.insert_user(&phone(number), "retailer", START).unwrap();
     let (gone, logged_in, waiting, verified) = (joined(1), joined(2), joined(3), joined(4));
-    tx.update_user(&crate::domain::User { phone_verified: true, ..verified.clone() }).unwrap();
+    tx.update_user(&mut crate::domain::User { phone_verified: true, ..verified.clone() }).unwrap();
     tx.insert_session(&session(1, logged_in.id)).unwrap();
     let ended = session(2, verified.id).ended(after(5), crate::domain::session::EndReason::Logout);
     tx.insert_session(&ended).unwrap();
@@ -195,10 +195,10 @@ fn an_exchanged_token_is_remembered_until_it_has_expired_whatever_became_of_its_
     let conn = bed.transaction();
     let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let user = tx.insert_user(&phone(1), "retailer", START).unwrap();
-    tx.update_user(&crate::domain::User { phone_verified: true, ..user.clone() }).unwrap();
+    tx.update_user(&mut crate::domain::User { phone_verified: true, ..user.clone() }).unwrap();
     let open = session(1, user.id);
     tx.insert_session(&open).unwrap();
-    tx.update_session(&open.clone().ended(START, crate::domain::session::EndReason::Logout)).unwrap();
+    tx.update_session(&mut open.clone().ended(START, crate::domain::session::EndReason::Logout)).unwrap();
     for seconds in 0..10 {
         tx.insert_exchange(&crate::domain::Exchange {
             jti: seconds.to_string(),
@@ -222,7 +222,7 @@ fn a_deactivated_user_who_never_verified_stays_or_the_number_could_come_back_as_
     let conn = bed.transaction();
     let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let [shut_out, forgotten] = [1, 2].map(|n| tx.insert_user(&phone(n), "retailer", START).unwrap());
-    tx.update_user(&crate::domain::User { is_active: false, ..shut_out.clone() }).unwrap();
+    tx.update_user(&mut crate::domain::User { is_active: false, ..shut_out.clone() }).unwrap();
     while tx.purge(&horizon(after(10)), 2).unwrap() {}
     assert!(tx.user(shut_out.id).unwrap().is_some());
     assert_eq!(tx.user(forgotten.id).unwrap(), None);

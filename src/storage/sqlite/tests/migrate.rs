@@ -143,6 +143,30 @@ fn users_of_the_testing_mode_alone_are_known_by_the_trail() {
     assert_eq!(ids, [2], "what the trail does not tell of counts as production");
 }
 
+/// Whether a code is still being sent is no longer told by its state alone.
+#[test]
+fn challenges_that_are_no_longer_sending_are_settled() {
+    let bed = first_schema();
+    let rows =
+        "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, expires_at)
+                VALUES (1, 'production', '+1', 0, x'00', 'sending', 10, 20),
+                       (2, 'production', '+1', 0, x'00', 'live', 11, 20),
+                       (3, 'production', '+1', 0, x'00', 'unknown', 12, 20),
+                       (4, 'production', '+1', 0, x'00', 'used', 13, 20),
+                       (5, 'production', '+1', 0, x'00', 'void', 14, 20)";
+    bed.stranger().execute_batch(rows).unwrap();
+    let conn = migrate(&bed, MIGRATIONS).unwrap();
+    let sql = "SELECT settled_at, result FROM challenges WHERE leader = '' AND version = 0 ORDER BY id";
+    let mut statement = conn.prepare(sql).unwrap();
+    let settled = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let settled: Vec<(Option<i64>, Option<String>)> = settled.map(Result::unwrap).collect();
+    let of = |at, result: &str| (Some(at), Some(result.to_owned()));
+    assert_eq!(
+        settled,
+        [(None, None), of(11, "accepted"), of(12, "unknown"), of(13, "accepted"), of(14, "unknown")]
+    );
+}
+
 #[test]
 fn nothing_missing_makes_no_backup() {
     let bed = first_schema();

@@ -23,7 +23,7 @@ fn every_frequent_query_goes_by_an_index() {
     for (sql, index) in [
         (users::BY_PHONE, "SEARCH users USING INDEX sqlite_autoindex_users_2 (phone=?)"),
         (challenges::NEWEST, "SEARCH challenges USING INDEX challenges_phone (phone=? AND channel=?)"),
-        (challenges::SENDING, "SEARCH challenges USING INDEX challenges_sending (created_at<?)"),
+        (challenges::UNSETTLED, "SEARCH challenges USING INDEX challenges_unsettled (created_at<?)"),
         (
             ledger::SPENT_SINCE,
             "SEARCH spends USING COVERING INDEX spends_subject (subject=? AND quota=? AND at>?)",

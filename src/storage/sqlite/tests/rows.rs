@@ -17,7 +17,7 @@ fn users_are_read_as_they_were_written() {
     assert_eq!(new.username, "user_15550000001");
     assert!(new.is_active && !new.phone_verified);
     assert_eq!(tx.user(new.id).unwrap(), Some(new.clone()));
-    let changed = crate::domain::User {
+    let mut changed = crate::domain::User {
         is_active: false,
         phone_verified: true,
         role: "admin".into(),
@@ -25,7 +25,7 @@ fn users_are_read_as_they_were_written() {
         is_testing_only: true,
         ..new
     };
-    tx.update_user(&changed).unwrap();
+    tx.update_user(&mut changed).unwrap();
     assert_eq!(tx.user_by_phone(&phone(1)).unwrap(), Some(changed));
     assert_eq!(tx.user_by_phone(&phone(2)).unwrap(), None);
 }
@@ -51,7 +51,7 @@ fn a_name_that_is_taken_gets_a_number_and_a_phone_has_one_user() {
     let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     for (number, name) in [(7, "user_15550000001"), (8, "user_15550000001_2")] {
         let user = tx.insert_user(&phone(number), "retailer", START).unwrap();
-        tx.update_user(&crate::domain::User { username: name.into(), ..user }).unwrap();
+        tx.update_user(&mut crate::domain::User { username: name.into(), ..user }).unwrap();
     }
     assert_eq!(tx.insert_user(&phone(1), "retailer", START).unwrap().username, "user_15550000001_3");
     assert_eq!(tx.insert_user(&phone(1), "retailer", START), Err(StoreError::Broken));
@@ -75,8 +75,8 @@ fn challenges_are_read_as_they_were_written_newest_first() {
 
     let used = Use { at: after(9), session: Some(session(1, UserId(1)).id), idempotency: Some(vec![3; 32]) };
     let [challenge, _] = <[Challenge; 2]>::try_from(found).unwrap();
-    let challenge = challenge.guessed_wrong().consumed(used.clone());
-    tx.update_challenge(&challenge).unwrap();
+    let mut challenge = challenge.guessed_wrong().consumed(used.clone());
+    tx.update_challenge(&mut challenge).unwrap();
     let read = tx.challenge(last).unwrap().unwrap();
     assert_eq!((read.state, read.attempts, read.used), (ChallengeState::Used, 1, Some(used)));
     assert_eq!((read.created_at, read.expires_at), (START, after(600)));
@@ -96,13 +96,13 @@ fn what_is_still_sending_is_found_oldest_first() {
         };
         let challenge = tx.insert_challenge(new, &|_| some_hash()).unwrap();
         if seconds == 20 {
-            tx.update_challenge(&challenge.accepted()).unwrap();
+            tx.update_challenge(&mut challenge.accepted(START)).unwrap();
         }
     }
     let ages = |found: Vec<Challenge>| found.iter().map(|c| c.created_at).collect::<Vec<_>>();
-    assert_eq!(ages(tx.sending_before(after(40), 10).unwrap()), [after(10), after(30)]);
-    assert_eq!(ages(tx.sending_before(after(40), 1).unwrap()), [after(10)]);
-    assert_eq!(tx.sending_before(after(40), 1).unwrap()[0].spend, Some(SpendId(4)));
+    assert_eq!(ages(tx.unsettled_before(after(40), 10).unwrap()), [after(10), after(30)]);
+    assert_eq!(ages(tx.unsettled_before(after(40), 1).unwrap()), [after(10)]);
+    assert_eq!(tx.unsettled_before(after(40), 1).unwrap()[0].spend, Some(SpendId(4)));
 }
 
 #[test]
@@ -114,13 +114,13 @@ fn sessions_are_read_as_they_were_written() {
     let open = session(1, user);
     tx.insert_session(&open).unwrap();
     assert_eq!(tx.session(&open.id).unwrap(), Some(open.clone()));
-    let ended = Session { generation: 3, generation_used: true, shared_key_until: Some(2), ..open }
+    let mut ended = Session { generation: 3, generation_used: true, shared_key_until: Some(2), ..open }
         .repeated(Repetition::LateElsewhere, after(4))
         .0
         .repeated(Repetition::Late, after(4))
         .0
         .ended(after(5), EndReason::Logout);
-    tx.update_session(&ended).unwrap();
+    tx.update_session(&mut ended).unwrap();
     assert_eq!(tx.session(&ended.id).unwrap(), Some(ended));
     assert_eq!(tx.session(&session(2, user).id).unwrap(), None);
     assert_eq!(tx.insert_session(&session(3, UserId(99))), Err(StoreError::Broken), "nobody's session");
@@ -204,7 +204,7 @@ fn messages_are_read_as_they_were_written() {
     message.state = MessageState::Failed;
     message.error_code = Some(21_610);
     message.updated_at = after(3);
-    tx.update_message(&message).unwrap();
+    tx.update_message(&mut message).unwrap();
     let read = tx.message_by_sid("SM1").unwrap().unwrap();
     assert_eq!((read.id, read.state, read.error_code), (id, MessageState::Failed, Some(21_610)));
     assert_eq!((read.created_at, read.updated_at), (START, after(3)));
@@ -217,8 +217,8 @@ fn a_row_that_is_not_there_cannot_be_updated() {
     let conn = bed.transaction();
     let tx: &mut dyn Tx = &mut SqliteTx::new(&conn);
     let user = tx.insert_user(&phone(1), "retailer", START).unwrap();
-    assert_eq!(tx.update_session(&session(1, user.id)), Err(StoreError::Broken));
-    assert_eq!(tx.update_user(&crate::domain::User { id: UserId(99), ..user }), Err(StoreError::Broken));
+    assert_eq!(tx.update_session(&mut session(1, user.id)), Err(StoreError::Broken));
+    assert_eq!(tx.update_user(&mut crate::domain::User { id: UserId(99), ..user }), Err(StoreError::Broken));
 }
 
 #[test]

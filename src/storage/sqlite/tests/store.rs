@@ -7,7 +7,7 @@ use crate::domain::session::EndReason;
 use crate::files::beside;
 use crate::storage::sqlite::SqliteStore;
 use crate::storage::sqlite::connect::{self, Role};
-use crate::storage::{Store, StoreError};
+use crate::storage::{Locks, Store, StoreError};
 
 /// Waits until something has become true, though not for ever.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -28,7 +28,7 @@ async fn login(store: &Store, number: u32) -> (User, Session) {
         tx.insert_session(&session)?;
         Ok((user, session))
     };
-    store.write(insert).await.unwrap()
+    store.write(Locks::none(), insert).await.unwrap()
 }
 
 #[tokio::test]
@@ -42,11 +42,11 @@ async fn s17_an_own_write_is_seen_by_the_next_look() {
         let seen = store.principal(&session.id).await.unwrap().unwrap();
         assert_eq!((seen.user.is_active, seen.session.ended.is_some()), (round % 2 == 0, false));
         assert!(engine.cache.principal(&session.id).is_some(), "not kept");
-        let changed = User { is_active: !seen.user.is_active, ..user.clone() };
-        store.write(move |tx| tx.update_user(&changed)).await.unwrap();
+        let mut changed = User { is_active: !seen.user.is_active, ..User::clone(&seen.user) };
+        store.write(Locks::none().user(user.id), move |tx| tx.update_user(&mut changed)).await.unwrap();
     }
-    let ended = session.clone().ended(after(1), EndReason::Logout);
-    store.write(move |tx| tx.update_session(&ended)).await.unwrap();
+    let mut ended = session.clone().ended(after(1), EndReason::Logout);
+    store.write(Locks::none().user(user.id), move |tx| tx.update_session(&mut ended)).await.unwrap();
     let seen = store.principal(&session.id).await.unwrap().unwrap();
     assert!(seen.session.ended.is_some());
     assert_eq!(store.foreign_writes(), 0);
@@ -76,7 +76,7 @@ async fn s17_what_another_process_wrote_before_the_first_own_write_is_seen() {
     let store = Store::new(SqliteStore::open(options).unwrap());
     assert!(store.principal(&session.id).await.unwrap().unwrap().user.is_active);
     bed.stranger().execute_batch("UPDATE users SET is_active = 0").unwrap();
-    store.write(join(2)).await.unwrap();
+    store.write(Locks::none(), join(2)).await.unwrap();
     assert!(!store.principal(&session.id).await.unwrap().unwrap().user.is_active);
 }
 
@@ -85,7 +85,7 @@ async fn own_writes_and_checkpoints_are_not_foreign() {
     let bed = Bed::new();
     let store = Store::new(bed.store());
     for number in 0..20 {
-        store.write(join(number)).await.unwrap();
+        store.write(Locks::none(), join(number)).await.unwrap();
         store.checkpoint().await.unwrap();
         let count = store.read(move |view| view.user_by_phone(&phone(number))).await.unwrap();
         assert!(count.is_some());
@@ -101,11 +101,11 @@ async fn a_checkpoint_empties_a_log_that_has_grown() {
     let engine = SqliteStore::open(options).unwrap();
     let log = beside(engine.path(), "-wal");
     let store = Store::new(engine);
-    store.write(join(1)).await.unwrap();
+    store.write(Locks::none(), join(1)).await.unwrap();
     assert!(log.metadata().unwrap().len() > 0);
     store.checkpoint().await.unwrap();
     assert_eq!(log.metadata().unwrap().len(), 0);
-    store.write(join(2)).await.unwrap();
+    store.write(Locks::none(), join(2)).await.unwrap();
     assert_eq!(users(&bed.stranger()), 2);
 }
 
@@ -121,7 +121,7 @@ async fn closing_writes_what_is_queued_and_refuses_what_comes_later() {
         async move { store.close().await }
     });
     until("the queue is closed", || engine.queue.read().unwrap().is_none()).await;
-    assert_eq!(store.write(join(2)).await, Err(StoreError::Unavailable));
+    assert_eq!(store.write(Locks::none(), join(2)).await, Err(StoreError::Unavailable));
     drop(release);
     closing.await.unwrap();
     assert_eq!(wait(&queued), Ok(()));
@@ -146,7 +146,7 @@ async fn dropping_the_store_ends_its_writer_and_writes_what_is_queued() {
 async fn s31_all_files_are_their_owners_alone() {
     let bed = Bed::new();
     let store = Store::new(bed.store());
-    store.write(join(1)).await.unwrap();
+    store.write(Locks::none(), join(1)).await.unwrap();
     let files: Vec<_> = bed.dir.path().read_dir().unwrap().map(|entry| entry.unwrap()).collect();
     assert_eq!(files.len(), 3, "{files:?}");
     for file in files {
@@ -217,7 +217,7 @@ async fn what_many_tasks_were_told_is_there_is_there() {
                 for n in 0..EACH {
                     // Every fifth meets a phone that is taken.
                     let number = if n % 5 == 4 { task * EACH } else { task * EACH + n };
-                    acknowledged += i64::from(store.write(join(number)).await.is_ok());
+                    acknowledged += i64::from(store.write(Locks::none(), join(number)).await.is_ok());
                 }
                 acknowledged
             })

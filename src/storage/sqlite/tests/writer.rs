@@ -1,11 +1,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::domain::Mode;
 use crate::domain::audit::{Actor, AuditEvent};
-use crate::storage::Engine as _;
+use crate::domain::quota::Quota;
 use crate::storage::sqlite::SqliteStore;
 use crate::storage::sqlite::open;
-use crate::storage::sqlite::tests::{Bed, START, hold, job, join, phone, queue, users, wait};
+use crate::storage::sqlite::tests::{Bed, START, hold, job, job_under, join, phone, queue, users, wait};
+use crate::storage::{Engine as _, Locks, Tx};
 
 #[test]
 fn what_waits_is_committed_together_and_answered_after() {
@@ -68,6 +70,22 @@ fn a_failing_and_a_panicking_write_are_undone_alone() {
     assert_eq!(wait(&twice), Err(StoreError::Broken), "a phone has one user");
     assert_eq!(wait(&last), Ok(()));
     assert_eq!(users(&bed.stranger()), 2);
+}
+
+/// `SQLite` needs no locks; that they are declared is held in debug builds, so that engines that need them can rely on it.
+#[cfg(debug_assertions)]
+#[test]
+fn a_change_without_its_lock_is_refused() {
+    let bed = Bed::new();
+    let store = bed.store();
+    let of = phone(1);
+    let spend = move |tx: &mut dyn Tx| tx.spend(Quota::User(Mode::Production), of.as_str(), START).map(drop);
+    let (unlocked, without) = job(spend.clone());
+    store.submit(unlocked).unwrap();
+    assert_eq!(wait(&without), Err(StoreError::Broken));
+    let (locked, with) = job_under(Locks::none().phone(&phone(1)), spend);
+    store.submit(locked).unwrap();
+    assert_eq!(wait(&with), Ok(()));
 }
 
 #[test]

@@ -1,0 +1,19 @@
+-- From the second schema to the third. Each change stands in schema.sql too.
+
+-- A row that was replaced since it was read is not replaced again.
+ALTER TABLE users ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE challenges ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+
+-- Who sends a code, and what came of it. What is still being sent was sent by a run of the server that has ended.
+ALTER TABLE challenges ADD COLUMN leader TEXT NOT NULL DEFAULT '';
+ALTER TABLE challenges ADD COLUMN settled_at INTEGER;
+ALTER TABLE challenges ADD COLUMN result TEXT CHECK (result IN
+    ('accepted', 'unknown', 'refused', 'invalid_number', 'country_not_allowed', 'opted_out'));
+ALTER TABLE challenges ADD COLUMN retry_after INTEGER;
+UPDATE challenges SET settled_at = created_at,
+    result = CASE state WHEN 'live' THEN 'accepted' WHEN 'used' THEN 'accepted' ELSE 'unknown' END
+WHERE state <> 'sending';
+DROP INDEX challenges_sending;
+CREATE INDEX challenges_unsettled ON challenges (created_at) WHERE settled_at IS NULL;
