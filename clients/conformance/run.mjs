@@ -31,7 +31,7 @@ const shared = new Driver(positionals, (message) => storages.get(message.storage
 const common = new Server(resolve(program), folder);
 
 // Whether a scenario needs a driver of its own: one that dies, or whose clock is wrong.
-const isAlone = ({ clock, steps }) => clock !== undefined || steps.some((step) => step.die);
+const isAlone = ({ clock, steps }) => clock !== undefined || steps.some((step) => step.die || isAlone({ steps: step.steps ?? [] }));
 
 async function run({ scenario, number }) {
   const stage = { number, command: positionals, verbose, storages, phone: `+1202555${1000 + number}` };
