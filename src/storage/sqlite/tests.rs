@@ -11,13 +11,11 @@ use super::SqliteStore;
 use super::open::{self, OpenOptions};
 use super::writer::Job;
 use crate::domain::clock::Times;
-use crate::domain::code::CodeHash;
 use crate::domain::session::{Lifetimes, Login, Session};
-use crate::domain::{Mode, NewChallenge, PhoneNumber, RunId, SessionId, Timestamp, UserId};
+use crate::domain::{Mode, PhoneNumber, SessionId, Timestamp, UserId};
 use crate::storage::{Engine as _, Locks, StoreResult, Tx, WriteJob};
 
 mod killed;
-mod ledger;
 mod plans;
 mod rows;
 mod store;
@@ -81,21 +79,6 @@ pub(super) fn session(chance: u8, user: UserId) -> Session {
         &Times::right(START),
         &lifetimes,
     )
-}
-
-pub(super) fn new_challenge(mode: Mode, number: u32) -> NewChallenge {
-    NewChallenge {
-        mode,
-        phone: phone(number),
-        created_at: START,
-        expires_at: after(600),
-        spend: None,
-        leader: RunId::new([7; 8]),
-    }
-}
-
-pub(super) fn some_hash() -> CodeHash {
-    CodeHash { key: 7, tag: vec![1; 32] }
 }
 
 pub(super) fn users(conn: &Connection) -> i64 {

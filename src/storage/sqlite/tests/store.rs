@@ -52,17 +52,6 @@ async fn s17_an_own_write_is_seen_by_the_next_look() {
     assert_eq!(store.foreign_writes(), 0);
 }
 
-#[tokio::test]
-async fn s17_what_another_process_wrote_is_seen_within_a_second() {
-    let bed = Bed::new();
-    let store = Store::new(bed.store());
-    let (_, session) = login(&store, 1).await;
-    assert!(store.principal(&session.id).await.unwrap().unwrap().user.is_active);
-    bed.stranger().execute_batch("UPDATE users SET is_active = 0").unwrap();
-    until("the foreign write is noticed", || store.foreign_writes() == 1).await;
-    assert!(!store.principal(&session.id).await.unwrap().unwrap().user.is_active);
-}
-
 /// The first look for foreign writes must not come after the first reading.
 #[tokio::test]
 async fn s17_what_another_process_wrote_before_the_first_own_write_is_seen() {
@@ -78,19 +67,6 @@ async fn s17_what_another_process_wrote_before_the_first_own_write_is_seen() {
     bed.stranger().execute_batch("UPDATE users SET is_active = 0").unwrap();
     store.write(Locks::none(), join(2)).await.unwrap();
     assert!(!store.principal(&session.id).await.unwrap().unwrap().user.is_active);
-}
-
-#[tokio::test]
-async fn own_writes_and_checkpoints_are_not_foreign() {
-    let bed = Bed::new();
-    let store = Store::new(bed.store());
-    for number in 0..20 {
-        store.write(Locks::none(), join(number)).await.unwrap();
-        store.checkpoint().await.unwrap();
-        let count = store.read(move |view| view.user_by_phone(&phone(number))).await.unwrap();
-        assert!(count.is_some());
-    }
-    assert_eq!(store.foreign_writes(), 0);
 }
 
 #[tokio::test]
@@ -190,47 +166,4 @@ async fn s28_every_connection_reports_its_pragmas_back() {
     for reported in futures_util::future::join_all(readers).await {
         assert_eq!(reported.unwrap(), EXPECTED);
     }
-}
-
-#[tokio::test]
-async fn s32_a_read_that_panics_harms_nobody_else() {
-    let bed = Bed::new();
-    let mut options = bed.options();
-    options.tuning.readers = 1;
-    let store = Store::new(SqliteStore::open(options).unwrap());
-    let panicking = store.read(|_| -> StoreResult<()> { panic!("as a test of panics") });
-    assert_eq!(panicking.await, Err(StoreError::Broken));
-    assert_eq!(store.read(|view| view.user(UserId(1))).await, Ok(None));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_many_tasks_were_told_is_there_is_there() {
-    const TASKS: u32 = 32;
-    const EACH: u32 = 50;
-    let bed = Bed::new();
-    let store = Store::new(bed.store());
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|task| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                let mut acknowledged = 0;
-                for n in 0..EACH {
-                    // Every fifth meets a phone that is taken.
-                    let number = if n % 5 == 4 { task * EACH } else { task * EACH + n };
-                    acknowledged += i64::from(store.write(Locks::none(), join(number)).await.is_ok());
-                }
-                acknowledged
-            })
-        })
-        .collect();
-    let mut acknowledged = 0;
-    for task in tasks {
-        acknowledged += task.await.unwrap();
-    }
-    assert_eq!(acknowledged, i64::from(TASKS * EACH / 5 * 4));
-    store.close().await;
-    let stranger = bed.stranger();
-    assert_eq!(users(&stranger), acknowledged);
-    let verdict: String = stranger.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(verdict, "ok");
 }

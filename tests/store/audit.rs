@@ -1,0 +1,91 @@
+//! The audit trail.
+
+use std::sync::Arc;
+
+use freshk::domain::audit::{Actor, AuditEvent, AuditRecord};
+use freshk::domain::{Mode, Timestamp, UserId};
+use freshk::storage::audit::{AuditLine, AuditOf};
+
+use crate::support::{ADDRESS, Bed, Fixture, START, after, phone, session};
+
+fn actor(at: Timestamp) -> Arc<Actor> {
+    let actor = Actor::system(at).with_phone(&phone(1), [7; 16]).in_mode(Mode::Testing);
+    Arc::new(Actor { ip: Some(ADDRESS.into()), request_id: Some("r1".into()), ..actor })
+}
+
+fn whole() -> AuditRecord {
+    let line = actor(START).did(AuditEvent::LoginSuccess).user(UserId(3)).session(&session(1, UserId(3)).id);
+    line.detail("as told")
+}
+
+fn bare(seconds: u64) -> AuditRecord {
+    Arc::new(Actor::system(after(seconds))).did(AuditEvent::Startup)
+}
+
+fn instants(lines: &[AuditLine]) -> Vec<Timestamp> {
+    lines.iter().map(|line| line.at).collect()
+}
+
+pub(crate) async fn lines_are_read_as_they_were_written_in_both_directions<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    // More than one statement takes.
+    let records: Vec<_> = std::iter::once(whole()).chain((1..20).map(bare)).collect();
+    bed.write(move |tx| tx.audit(&records)).await;
+    bed.write(|tx| tx.audit(&[])).await;
+    let all = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 99)).await;
+    assert_eq!(instants(&all), (0..20).map(after).collect::<Vec<_>>());
+    assert!(all.is_sorted_by(|one, next| one.id < next.id));
+    let AuditLine { at, event, mode, user, phone, ip, session: of, request_id, detail, .. } = all[0].clone();
+    assert_eq!(
+        (at, event, mode.as_deref(), user),
+        (START, AuditEvent::LoginSuccess, Some("testing"), Some(UserId(3)))
+    );
+    assert_eq!((phone.as_deref(), ip.as_deref()), (Some("+15*****0001"), Some(ADDRESS)));
+    assert_eq!(of.as_deref(), Some(session(1, UserId(3)).id.as_str()));
+    assert_eq!((request_id.as_deref(), detail.as_deref()), (Some("r1"), Some("as told")));
+    let AuditLine { mode, user, phone, ip, session, request_id, detail, .. } = all[1].clone();
+    assert_eq!(
+        (mode, user, phone, ip, session, request_id, detail),
+        (None, None, None, None, None, None, None)
+    );
+    let (fifth, tenth) = (all[4].id, all[9].id);
+    let forward = bed.read(move |view| view.audit_after(&AuditOf::Everybody, fifth, 2)).await;
+    assert_eq!(instants(&forward), [after(5), after(6)]);
+    let back = bed.read(move |view| view.audit_before(&AuditOf::Everybody, tenth, 2)).await;
+    assert_eq!(instants(&back), [after(8), after(7)]);
+}
+
+pub(crate) async fn lines_are_found_by_user_and_by_phone<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let records = vec![
+        whole(),
+        actor(after(1)).did(AuditEvent::CodeRequested),
+        bare(2).user(UserId(3)),
+        bare(3).user(UserId(4)),
+        actor(after(4)).did(AuditEvent::LoginFail).user(UserId(3)),
+    ];
+    bed.write(move |tx| tx.audit(&records)).await;
+    for (of, found) in [
+        (AuditOf::User(UserId(3)), vec![0, 2, 4]),
+        (AuditOf::Phone([7; 16]), vec![0, 1, 4]),
+        (AuditOf::Phone([8; 16]), vec![]),
+    ] {
+        let expected: Vec<_> = found.into_iter().map(after).collect();
+        let (forward, back) = bed
+            .read(move |view| Ok((view.audit_after(&of, 0, 9)?, view.audit_before(&of, i64::MAX, 9)?)))
+            .await;
+        assert_eq!(instants(&forward), expected);
+        assert_eq!(instants(&back), expected.into_iter().rev().collect::<Vec<_>>());
+    }
+}
+
+pub(crate) async fn s35_erasure_takes_the_phone_out_of_a_users_lines<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let records = vec![whole(), actor(after(1)).did(AuditEvent::CodeRequested), bare(2).user(UserId(3))];
+    bed.write(move |tx| tx.audit(&records)).await;
+    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[[7; 16], [8; 16]])).await, 2);
+    assert_eq!(bed.read(|view| view.audit_after(&AuditOf::Phone([7; 16]), 0, 9)).await.len(), 0);
+    let left = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 9)).await;
+    assert_eq!((left.len(), left.iter().all(|line| line.phone.is_none())), (3, true));
+    assert_eq!(left[0].detail.as_deref(), Some("as told"), "the rest of a line stays");
+}

@@ -1,0 +1,140 @@
+//! What the flows rely on, held against an engine through the store alone: rows, order, uniqueness, transactions, snapshots, and
+//! the cache in front. A second engine runs the same tests.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
+
+mod audit;
+mod cache;
+mod challenges;
+mod ledger;
+mod maintenance;
+mod messages;
+mod sessions;
+mod small;
+mod support;
+mod transactions;
+mod users;
+mod versions;
+
+use std::sync::Arc;
+
+use freshk::storage::Store;
+use freshk::storage::sqlite::{OpenOptions, SqliteStore};
+use support::{Fixture, START};
+
+/// Has an engine take every test of the contract.
+macro_rules! contract {
+    ($engine:ident: $fixture:ty) => {
+        mod $engine {
+            contract! { @tests $fixture:
+                users {
+                    users_are_read_as_they_were_written
+                    a_name_that_is_taken_gets_a_number_and_a_phone_has_one_user
+                    only_an_import_that_brings_the_id_makes_foreign_tokens_good
+                    an_import_gives_way_to_whoever_has_the_id_the_name_or_the_phone
+                    ids_are_given_once_and_can_be_raised
+                    users_are_paged_in_the_order_of_their_ids
+                    a_user_is_deleted_with_its_sessions_and_exchanges
+                }
+                challenges {
+                    challenges_are_read_as_they_were_written_newest_first
+                    what_came_of_the_sending_is_read_as_it_was_written
+                    those_that_are_not_settled_are_found_oldest_first
+                    challenges_are_paged_from_the_newest
+                    codes_that_are_over_are_deleted_a_page_at_a_time
+                    a_phone_is_left_without_challenges_and_messages
+                }
+                sessions {
+                    sessions_are_read_as_they_were_written
+                    live_sessions_are_neither_ended_nor_expired_and_come_oldest_first
+                    a_use_is_noted_of_the_current_generation_of_a_session_that_stands
+                    a_replacement_keeps_a_use_that_was_noted_meanwhile
+                    rotations_are_known_until_they_are_forgotten
+                    sessions_are_paged_in_the_order_of_their_ids
+                    a_session_has_a_user
+                }
+                ledger {
+                    s19_spends_are_kept_by_subject_and_quota_and_given_back
+                    units_are_paged_in_the_order_of_spending
+                    s35_the_first_refusal_of_a_window_is_told_and_the_rest_are_summed_up
+                    a_reset_gives_one_subject_all_its_units_back
+                }
+                messages {
+                    messages_are_read_as_they_were_written
+                    messages_are_paged_from_the_newest_with_whether_the_code_was_used
+                    codes_that_found_no_sender_are_counted_by_the_minute
+                }
+                audit {
+                    lines_are_read_as_they_were_written_in_both_directions
+                    lines_are_found_by_user_and_by_phone
+                    s35_erasure_takes_the_phone_out_of_a_users_lines
+                }
+                small {
+                    exchanges_are_read_as_they_were_written_once
+                    test_numbers_are_replaced_and_deleted_by_their_phone
+                    names_of_tokens_are_replaced_and_deleted
+                    the_clock_is_one_row_that_is_replaced
+                }
+                maintenance {
+                    purging_takes_slices_and_only_what_is_old
+                    a_spend_is_kept_as_long_as_its_own_quota_looks_back
+                    sessions_go_when_they_are_over_with_their_rotations
+                    users_who_never_verified_go_when_nothing_is_left_of_them
+                    an_exchanged_token_is_remembered_until_it_has_expired
+                    a_database_with_room_is_writable
+                }
+                versions {
+                    a_row_that_was_replaced_since_it_was_read_is_not_replaced_again
+                    a_row_that_is_not_there_is_not_replaced
+                }
+                transactions {
+                    everything_in_one_closure_happens_or_nothing_does
+                    a_failing_and_a_panicking_write_are_undone_alone
+                    a_write_sees_what_was_committed_before_it
+                    writes_under_one_lock_come_one_after_the_other
+                    what_many_tasks_were_told_is_there_is_there
+                    s36_a_write_whose_caller_has_gone_is_done
+                    a_read_sees_one_snapshot
+                    s32_a_read_that_panics_harms_nobody_else
+                    a_full_queue_refuses_at_once_and_loses_nothing_that_it_took
+                    closing_writes_what_is_queued_and_refuses_what_comes_later
+                }
+                cache {
+                    s17_an_own_write_is_seen_by_the_next_look
+                    s17_a_deleted_user_has_no_session
+                    s17_what_maintenance_deletes_is_forgotten
+                    s17_what_another_process_wrote_is_seen
+                    own_writes_are_not_foreign
+                }
+            }
+        }
+    };
+    (@tests $fixture:ty: $($room:ident { $($test:ident)+ })+) => {
+        $(mod $room {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                crate::$room::$test::<$fixture>().await;
+            })+
+        })+
+    };
+}
+
+/// A file in a directory of its own.
+pub(crate) struct Sqlite {
+    dir: tempfile::TempDir,
+}
+
+impl Fixture for Sqlite {
+    async fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    async fn open(&self) -> Store {
+        let engine: Arc<SqliteStore> =
+            SqliteStore::open(OpenOptions::new(self.dir.path().join("freshk.db"), START)).unwrap();
+        Store::new(engine)
+    }
+}
+
+contract!(sqlite: crate::Sqlite);

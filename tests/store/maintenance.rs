@@ -1,0 +1,171 @@
+//! What is deleted, and when.
+
+use std::time::Duration;
+
+use freshk::domain::quota::{DAY, Quota};
+use freshk::domain::session::EndReason;
+use freshk::domain::{ChallengeId, Exchange, MessageId, Mode, NewChallenge, SpendId, Timestamp, User};
+use freshk::storage::PurgeHorizon;
+
+use crate::ledger::IP;
+use crate::support::{ADDRESS, Bed, Fixture, START, after, new_challenge, phone, session, some_hash};
+
+/// All that is older than `now`.
+pub(crate) fn horizon(now: Timestamp) -> PurgeHorizon {
+    let spends = Quota::ALL.map(|quota| (quota, now - Duration::from_millis(1)));
+    PurgeHorizon { now, spends, challenges: now, sessions: now, audit: now, unverified: now }
+}
+
+/// Deletes in slices of this length until nothing more is to be deleted.
+async fn purge<F: Fixture>(bed: &Bed<F>, horizon: PurgeHorizon, rows: usize) {
+    for _ in 0..100 {
+        if !bed.write(move |tx| tx.purge(&horizon, rows)).await {
+            return;
+        }
+    }
+    panic!("there is always more");
+}
+
+pub(crate) async fn purging_takes_slices_and_only_what_is_old<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    bed.write(|tx| {
+        for seconds in 0..10 {
+            tx.spend(IP, ADDRESS, after(seconds))?;
+            let new = NewChallenge { created_at: after(seconds), ..new_challenge(Mode::Production, 1) };
+            let challenge = tx.insert_challenge(new, &|_| some_hash())?;
+            tx.insert_message(challenge.id, &phone(1), 1, after(seconds))?;
+        }
+        Ok(())
+    })
+    .await;
+    let left = || {
+        bed.read(|view| {
+            Ok((
+                view.spends_after(SpendId(0), 99)?.len(),
+                view.challenges_before(ChallengeId(i64::MAX), 99)?.len(),
+                view.messages_before(MessageId(i64::MAX), 99)?.len(),
+            ))
+        })
+    };
+    assert!(bed.write(|tx| tx.purge(&horizon(after(7)), 5)).await);
+    assert_eq!(left().await, (5, 5, 5), "a slice is a slice");
+    purge(&bed, horizon(after(7)), 5).await;
+    assert_eq!(left().await, (3, 3, 3));
+}
+
+pub(crate) async fn a_spend_is_kept_as_long_as_its_own_quota_looks_back<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    bed.write(|tx| {
+        for seconds in 0..10 {
+            tx.spend(Quota::Failures(Mode::Production), phone(1).as_str(), after(seconds))?;
+        }
+        for seconds in 0..10 {
+            tx.spend(IP, ADDRESS, after(seconds))?;
+        }
+        Ok(())
+    })
+    .await;
+    let mut hour = horizon(START - Duration::from_hours(1));
+    hour.spends = Quota::ALL.map(|quota| (quota, if quota == IP { after(6) } else { START - DAY }));
+    purge(&bed, hour, 5).await;
+    assert_eq!(bed.read(|view| view.spends(IP, ADDRESS, START)).await, [after(7), after(8), after(9)]);
+    assert_eq!(bed.read(|view| view.spends_after(SpendId(0), 99)).await.len(), 13);
+}
+
+pub(crate) async fn sessions_go_when_they_are_over_with_their_rotations<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let user = bed.user(1).await.id;
+    let [open, ended, shut_out] = [1, 2, 3].map(|chance| session(chance, user).id);
+    let of = ended.clone();
+    bed.write(move |tx| {
+        tx.insert_session(&session(1, user))?;
+        tx.insert_session(&session(2, user).ended(after(5), EndReason::Logout))?;
+        tx.insert_session(&session(3, user).ended(after(5), EndReason::Deactivated))?;
+        tx.note_rotation(&of, 0, after(4), START)
+    })
+    .await;
+    let left = || {
+        bed.read(|view| {
+            Ok(view.sessions_after(None, 9)?.into_iter().map(|session| session.id).collect::<Vec<_>>())
+        })
+    };
+    purge(&bed, horizon(after(10)), 2).await;
+    assert_eq!(left().await, [open, shut_out], "whoever was shut out is told so until the token expires");
+    assert_eq!(bed.read(move |view| view.rotated_at(&ended, 0)).await, None);
+    purge(&bed, horizon(START + 2 * DAY), 2).await;
+    assert_eq!(left().await, []);
+}
+
+pub(crate) async fn users_who_never_verified_go_when_nothing_is_left_of_them<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let mut users = Vec::new();
+    for number in 1..=5 {
+        users.push(bed.user(number).await);
+    }
+    let [gone, logged_in, waiting, verified, shut_out] = <[User; 5]>::try_from(users).unwrap();
+    let (logged_in_id, ids) = (logged_in.id, [gone.id, logged_in.id, waiting.id, verified.id, shut_out.id]);
+    bed.write(move |tx| {
+        tx.update_user(&mut User { phone_verified: true, ..verified })?;
+        tx.update_user(&mut User { is_active: false, ..shut_out })?;
+        tx.insert_session(&session(1, logged_in_id))?;
+        tx.insert_challenge(new_challenge(Mode::Production, 3), &|_| some_hash()).map(drop)
+    })
+    .await;
+    let stands = || {
+        bed.read(move |view| {
+            let mut stands = Vec::new();
+            for id in ids {
+                stands.push(view.user(id)?.is_some());
+            }
+            Ok(stands)
+        })
+    };
+    purge(&bed, PurgeHorizon { challenges: START, ..horizon(after(10)) }, 2).await;
+    assert_eq!(stands().await, [false, true, true, true, true], "a session, a code on its way");
+    purge(&bed, PurgeHorizon { challenges: START, ..horizon(START + 2 * DAY) }, 2).await;
+    assert_eq!(stands().await, [false, false, false, true, true], "who is shut out would come back as new");
+}
+
+pub(crate) async fn an_exchanged_token_is_remembered_until_it_has_expired<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let user = bed.user(1).await;
+    let (id, opened) = (user.id, session(1, user.id).id);
+    bed.write(move |tx| {
+        tx.update_user(&mut User { phone_verified: true, ..user })?;
+        tx.insert_session(&session(1, id).ended(START, EndReason::Logout))?;
+        for seconds in 0..10 {
+            tx.insert_exchange(&Exchange {
+                jti: seconds.to_string(),
+                user: id,
+                session: Some(opened.clone()),
+                at: START,
+                expires_at: after(seconds),
+            })?;
+        }
+        Ok(())
+    })
+    .await;
+    let left = || {
+        bed.read(|view| {
+            let mut left = Vec::new();
+            for seconds in 0..10 {
+                left.extend(view.exchange(&seconds.to_string())?.map(|exchange| exchange.jti));
+            }
+            Ok(left)
+        })
+    };
+    assert!(bed.write(|tx| tx.purge(&horizon(after(7)), 5)).await);
+    assert_eq!(left().await.len(), 5, "a slice is a slice");
+    purge(&bed, horizon(after(7)), 5).await;
+    assert_eq!(left().await, ["7", "8", "9"], "whatever became of its session");
+}
+
+pub(crate) async fn a_database_with_room_is_writable<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    bed.write(|tx| tx.probe_writable()).await;
+    assert_eq!(
+        bed.read(|view| view.untold_refusals(Timestamp::from_millis(0))).await,
+        0,
+        "nothing is left of it"
+    );
+}

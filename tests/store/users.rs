@@ -1,0 +1,142 @@
+//! Users.
+
+use freshk::domain::{Exchange, PhoneNumber, User, UserId};
+use freshk::storage::users::ImportedUser;
+
+use crate::support::{Bed, Fixture, START, after, phone, session};
+
+fn imported(id: Option<i64>, username: Option<&str>, phone: PhoneNumber) -> ImportedUser {
+    ImportedUser {
+        id: id.map(UserId),
+        username: username.map(str::to_owned),
+        phone,
+        role: "staff".into(),
+        is_active: true,
+        phone_verified: true,
+        joined_at: START,
+    }
+}
+
+pub(crate) async fn users_are_read_as_they_were_written<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let new = bed.user(1).await;
+    assert_eq!((new.username.as_str(), new.role.as_str()), ("user_15550000001", "retailer"));
+    assert_eq!((new.phone.clone(), new.joined_at), (phone(1), START));
+    assert!(new.is_active && !new.phone_verified && !new.has_foreign_tokens && !new.is_testing_only);
+    let (id, written) = (new.id, new.clone());
+    assert_eq!(bed.read(move |view| view.user(id)).await, Some(written));
+    let mut changed = User {
+        is_active: false,
+        phone_verified: true,
+        role: "admin".into(),
+        joined_at: after(1),
+        has_foreign_tokens: true,
+        is_testing_only: true,
+        ..new
+    };
+    let changed = bed.write(move |tx| tx.update_user(&mut changed).map(|()| changed)).await;
+    assert_eq!(bed.read(|view| view.user_by_phone(&phone(1))).await, Some(changed.clone()));
+    assert_eq!(bed.read(|view| view.user_by_username("user_15550000001")).await, Some(changed));
+    assert_eq!(bed.read(|view| view.user_by_phone(&phone(2))).await, None);
+    assert_eq!(bed.read(|view| view.user_by_username("nobody")).await, None);
+}
+
+pub(crate) async fn a_name_that_is_taken_gets_a_number_and_a_phone_has_one_user<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    for (number, name) in [(7, "user_15550000001"), (8, "user_15550000001_2")] {
+        let mut user = bed.user(number).await;
+        user.username = name.into();
+        bed.write(move |tx| tx.update_user(&mut user)).await;
+    }
+    assert_eq!(bed.user(1).await.username, "user_15550000001_3");
+    bed.broken(|tx| tx.insert_user(&phone(1), "retailer", START)).await;
+    assert_eq!(bed.read(|view| view.users_after(UserId(0), 10)).await.len(), 3);
+}
+
+pub(crate) async fn only_an_import_that_brings_the_id_makes_foreign_tokens_good<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let (theirs, ours) = bed
+        .write(|tx| {
+            let theirs = tx.import_user(&imported(Some(57), None, phone(1)), START)?;
+            Ok((theirs.unwrap(), tx.import_user(&imported(None, Some("anna"), phone(2)), START)?.unwrap()))
+        })
+        .await;
+    let (theirs, ours) =
+        bed.read(move |view| Ok((view.user(theirs)?.unwrap(), view.user(ours)?.unwrap()))).await;
+    assert_eq!(
+        (theirs.id, theirs.username.as_str(), theirs.role.as_str()),
+        (UserId(57), "user_15550000001", "staff")
+    );
+    assert!(theirs.has_foreign_tokens && theirs.phone_verified);
+    assert_eq!(ours.username, "anna");
+    assert!(!ours.has_foreign_tokens, "the id was given here");
+    assert!(!bed.user(3).await.has_foreign_tokens);
+}
+
+pub(crate) async fn an_import_gives_way_to_whoever_has_the_id_the_name_or_the_phone<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let user = bed.user(1).await;
+    let written = bed
+        .write(move |tx| {
+            Ok([
+                tx.import_user(&imported(Some(user.id.0), None, phone(2)), START)?,
+                tx.import_user(&imported(None, Some(&user.username), phone(2)), START)?,
+                tx.import_user(&imported(None, None, phone(1)), START)?,
+                // What was refused ends nothing.
+                tx.import_user(&imported(None, None, phone(2)), START)?,
+            ])
+        })
+        .await;
+    assert_eq!(written.map(|id| id.is_some()), [false, false, false, true]);
+}
+
+pub(crate) async fn ids_are_given_once_and_can_be_raised<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    assert_eq!(bed.read(|view| view.last_user_id()).await, None);
+    let first = bed.user(1).await.id;
+    assert_eq!(bed.write(move |tx| tx.delete_user(first)).await, Some(0));
+    let second = bed.user(2).await.id;
+    assert!(second > first, "{second} after {first}");
+    bed.write(|tx| tx.raise_user_ids(UserId(5000))).await;
+    assert_eq!(bed.read(|view| view.last_user_id()).await, Some(UserId(5000)));
+    assert_eq!(bed.user(3).await.id, UserId(5001));
+    bed.write(|tx| tx.raise_user_ids(UserId(9))).await;
+    bed.write(|tx| tx.import_user(&imported(Some(6000), None, phone(4)), START)).await;
+    assert_eq!(bed.user(5).await.id, UserId(6001), "an import raises them too, and nothing lowers them");
+}
+
+pub(crate) async fn users_are_paged_in_the_order_of_their_ids<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let mut ids = Vec::new();
+    for number in [3, 1, 2] {
+        ids.push(bed.user(number).await.id);
+    }
+    let page = |after| {
+        bed.read(move |view| Ok(view.users_after(after, 2)?.iter().map(|user| user.id).collect::<Vec<_>>()))
+    };
+    assert_eq!(page(UserId(0)).await, ids[..2]);
+    assert_eq!(page(ids[1]).await, ids[2..]);
+    assert_eq!(page(ids[2]).await, []);
+}
+
+pub(crate) async fn a_user_is_deleted_with_its_sessions_and_exchanges<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let (user, other) = (bed.user(1).await.id, bed.user(2).await.id);
+    bed.write(move |tx| {
+        tx.insert_session(&session(1, user))?;
+        tx.insert_session(&session(2, user))?;
+        tx.insert_session(&session(3, other))?;
+        tx.insert_exchange(&Exchange {
+            jti: "a".into(),
+            user,
+            session: None,
+            at: START,
+            expires_at: after(9),
+        })
+    })
+    .await;
+    assert_eq!(bed.write(move |tx| tx.delete_user(user)).await, Some(2));
+    assert_eq!(bed.write(move |tx| tx.delete_user(user)).await, None);
+    let left = bed.read(|view| Ok((view.sessions_after(None, 9)?, view.exchange("a")?))).await;
+    assert_eq!(left, (vec![session(3, other)], None));
+}
