@@ -8,6 +8,7 @@ export class Driver {
   #process;
   #next = 1;
   #waiting = new Map();
+  #ended;
   /** What it wrote to its standard error. */
   log = "";
 
@@ -25,8 +26,9 @@ export class Driver {
   }
 
   /** Does one command and gives the line that answers it. */
-  command(command) {
+  async command(command) {
     const id = this.#next++;
+    if (this.#ended !== undefined) throw new Error(this.#ended);
     return new Promise((done, failed) => {
       this.#waiting.set(id, { done, failed });
       this.#say({ id, ...command });
@@ -55,6 +57,7 @@ export class Driver {
   }
 
   #end(reason) {
+    this.#ended = reason;
     for (const { failed } of this.#waiting.values()) failed(new Error(reason));
     this.#waiting.clear();
   }

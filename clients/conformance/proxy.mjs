@@ -26,13 +26,15 @@ export class Proxy {
   issued = [];
   #expired = new Set();
   #counts = new Map();
+  #marked = new Map();
   #waiting = new Set();
   #agent = new Agent({ keepAlive: true });
   #listeners = [];
 
-  /** `wasStored` tells whether a storage ever held a refresh token. */
-  constructor(server, wasStored) {
+  /** `phone` is the person's; `wasStored` tells whether a storage ever held a refresh token. */
+  constructor(server, phone, wasStored) {
     this.server = server;
+    this.phone = phone;
     this.wasStored = wasStored;
   }
 
@@ -78,8 +80,13 @@ export class Proxy {
     for (const wake of this.#waiting) wake();
   }
 
+  /** From here on calls are waited for. */
+  mark() {
+    this.#marked = new Map(this.#counts);
+  }
+
   async until(name, count) {
-    while (this.count(name) < count) {
+    while (this.count(name) - (this.#marked.get(name) ?? 0) < count) {
       await new Promise((done) => {
         const wake = () => (this.#waiting.delete(wake), done());
         this.#waiting.add(wake);
@@ -114,11 +121,12 @@ export class Proxy {
     const forward = async () => {
       if (this.#expired.has(bearer)) return fault(401, "token_expired", { headers: { "WWW-Authenticate": 'Bearer error="invalid_token"' } });
       if (name === "own") return this.#ownApi(bearer);
-      return this.#forward(request, content);
+      return this.#forward(request, content, name);
     };
     const answering = this.#act(rule ?? { act: "nothing" }, request, response, forward);
     this.note(name);
     await answering;
+    this.note(`${name} answered`);
   }
 
   async #act(rule, request, response, forward) {
@@ -161,11 +169,11 @@ export class Proxy {
       }
       case "delay": {
         const answer = await forward();
-        await pause(rule.ms);
+        await this.#wait(rule);
         return send(response, answer);
       }
       case "hold":
-        await pause(rule.ms);
+        await this.#wait(rule);
         return send(response, await forward());
       case "twice":
         await forward();
@@ -182,14 +190,18 @@ export class Proxy {
     }
   }
 
+  #wait({ ms, until }) {
+    return until === undefined ? pause(ms) : this.until(`${until} answered`, 1);
+  }
+
   // An API beside FreshK, as Django with simplejwt: it answers the same to every token that is not good.
   async #ownApi(bearer) {
-    const good = bearer !== undefined && (await this.server.post("/token/verify/", { token: bearer })).status === 200;
+    const good = bearer !== undefined && (await this.server.call("POST", "/token/verify/", { token: bearer })).code === undefined;
     if (good) return { status: 200, json: { ok: true } };
     return { status: 401, json: { detail: "Given token not valid for any token type", code: "token_not_valid" } };
   }
 
-  async #forward(request, content) {
+  async #forward(request, content, name) {
     const [host, port] = this.server.address.split(":");
     const { method, url: path } = request;
     const headers = { ...request.headers, host: this.server.address };
@@ -198,6 +210,7 @@ export class Proxy {
       onward.on("error", failed).end(content);
     });
     const bytes = await body(answer);
+    if (answer.statusCode === 200 && (name === "request" || name === "resend")) await this.server.printed(this.phone);
     const { connection, "transfer-encoding": chunked, "content-length": length, "keep-alive": alive, ...kept } = answer.headers;
     if (answer.statusCode === 200) this.#learn(bytes);
     return { status: answer.statusCode, headers: kept, bytes };

@@ -1,5 +1,5 @@
 // Runs the scenarios with one kit. Usage: node run.mjs [--server FILE] [--only TEXT] [--jobs N] [--verbose] -- DRIVER...
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -25,7 +25,8 @@ if (positionals.length === 0) {
 const { server: program, verbose } = values;
 const all = JSON.parse(readFileSync(new URL("scenarios.json", import.meta.url), "utf8"));
 const chosen = all.map((scenario, number) => ({ scenario, number })).filter(({ scenario }) => scenario.name.includes(values.only));
-const folder = mkdtempSync(join(tmpdir(), "freshk-conformance-"));
+// In memory where that can be had: the scenarios wait for thousands of commits, and no power is cut here.
+const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "freshk-conformance-"));
 const storages = new Map();
 const shared = new Driver(positionals, (message) => storages.get(message.storage).access(message), { verbose });
 const common = new Server(resolve(program), folder);
@@ -61,15 +62,17 @@ async function work(queue) {
   }
 }
 
+// Whoever ends the harness ends what it started.
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+process.on("exit", () => (Server.killAll(), shared.kill(), rmSync(folder, { recursive: true, force: true })));
+
 await common.start();
 try {
   const queue = [...chosen];
   await Promise.all(Array.from({ length: Number(values.jobs) }, () => work(queue)));
 } finally {
   await common.stop();
-  rmSync(folder, { recursive: true, force: true });
 }
-shared.kill();
 if (failed.length > 0 && shared.log !== "") console.log(`--- the driver's standard error\n${shared.log}`);
 console.log(`${chosen.length - failed.length} passed, ${failed.length} failed`);
 process.exit(failed.length === 0 && chosen.length > 0 ? 0 : 1);

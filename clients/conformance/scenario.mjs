@@ -2,8 +2,9 @@
 import { Driver, Storage } from "./driver.mjs";
 import { Proxy } from "./proxy.mjs";
 
-const TIMEOUT = 10_000;
+const TIMEOUT = 30_000;
 const CALLS = 3;
+const SETUPS = ["expire", "network", "connection", "storage"];
 
 class Failure extends Error {}
 
@@ -22,11 +23,12 @@ class Player {
   #acts = 0;
   #messages = 0;
   #going = new Map();
+  #elsewhereSession;
 
   constructor(scenario, stage) {
     Object.assign(this, { scenario, ...stage });
     this.storage = new Storage((kind) => this.proxy.note(kind));
-    this.proxy = new Proxy(this.server, (token) => this.storage.wasStored(token));
+    this.proxy = new Proxy(this.server, this.phone, (token) => this.storage.wasStored(token));
     this.timeout = scenario.client?.timeout ?? TIMEOUT;
     if (this.driver === undefined) this.#startDriver();
     else stage.storages.set(`${this.number}s`, this.storage);
@@ -38,12 +40,13 @@ class Player {
   }
 
   async play() {
-    const { start = "logged_in", steps, calls = {}, sms, end = "logged_in" } = this.scenario;
-    await this.#open("a");
+    const { start = "logged_in", steps, calls = {}, sms, sessions, end = "logged_in" } = this.scenario;
+    await this.#open("a", { timeout: Math.max(this.timeout, TIMEOUT) });
     if (start === "logged_in") {
       await this.#expect({ do: "requestCode", expect: "ok" });
       await this.#expect({ do: "verify", expect: "ok" });
     }
+    if (this.timeout < TIMEOUT) await this.#open("a");
     this.proxy.begin();
     this.#acts = 0;
     this.#messages = this.server.codes(this.phone).length;
@@ -58,6 +61,10 @@ class Player {
     if (sms !== undefined && sent !== sms) throw new Failure(`${sent} messages were sent, not ${sms}`);
     if (this.proxy.calls > CALLS * this.#acts) throw new Failure(`${this.proxy.calls} calls for ${this.#acts} acts`);
     await this.#judgeEnd(end);
+    if (sessions !== undefined) {
+      const { others } = await this.#login();
+      if (others.length !== sessions) throw new Failure(`${others.length} sessions are open, not ${sessions}`);
+    }
     if (this.proxy.faults.length > 0) throw new Failure(this.proxy.faults.join("\n"));
   }
 
@@ -68,7 +75,7 @@ class Player {
     this.storage.rule = { act: "ok" };
     const left = this.proxy.issued.find(({ refresh }) => this.storage.value?.includes(refresh));
     if (end === "logged_out" && left !== undefined) throw new Failure("the storage still has a token");
-    await this.#open("end", { url: "$auth" });
+    await this.#open("end", { url: "$auth", timeout: TIMEOUT });
     const before = this.proxy.calls;
     const word = end === "logged_in" ? "ok" : "logged_out:not_authenticated";
     await this.#expect({ do: "status", client: "end", expect: word }, "at the end");
@@ -94,6 +101,7 @@ class Player {
       this.#going.delete(step.wait);
       return words.forEach((word) => judge(word, step.expect));
     }
+    if (SETUPS.some((setup) => setup in step)) this.proxy.mark();
     if (step.expire) return this.proxy.expire();
     if (step.network !== undefined) {
       return void (this.proxy.rules = step.network.map((rule) => ({ ...rule, left: (rule.times ?? 1) || Infinity })));
@@ -134,7 +142,7 @@ class Player {
     this.#acts += 1;
     const { result, error } = await this.driver.command({ ...(await this.#arguments(act, step)), do: act, client: this.number + client });
     if (error === undefined) {
-      if (act === "sessions") this.sessions = result.sessions;
+      if (act === "isLoggedIn") return result.loggedIn ? "yes" : "no";
       return act === "fetch" ? String(result.status) : "ok";
     }
     if (error.code === "bug") throw new Failure(`the kit threw ${error.message}`);
@@ -142,7 +150,7 @@ class Player {
     return (error.loggedOut ? "logged_out:" : "") + error.code + seconds;
   }
 
-  async #arguments(act, { phone = this.phone, code, url, method, body, session }) {
+  async #arguments(act, { phone = this.phone, code, url, method, body }) {
     switch (act) {
       case "requestCode":
         return { phone };
@@ -151,7 +159,7 @@ class Player {
       case "fetch":
         return { url: this.#address(url), method: method ?? "GET", ...(body === undefined ? {} : { body }) };
       case "endSession":
-        return { session: session ?? this.sessions.at(-1) };
+        return { session: this.#elsewhereSession };
       default:
         return {};
     }
@@ -159,7 +167,7 @@ class Player {
 
   #address(url) {
     const { auth, own, other, stranger } = this.proxy;
-    return url.replace(/\$(\w+)/, (_, name) => ({ auth, own: `${own}/own`, other: `${other}/own`, stranger })[name]);
+    return url.replace(/\$(\w+)/g, (_, name) => ({ auth, own: `${own}/own`, other: `${other}/own`, stranger })[name]);
   }
 
   async #open(client, { url, locks, timeout } = {}) {
@@ -193,12 +201,22 @@ class Player {
 
   // Another device of the same person.
   async #elsewhere(act) {
-    if (act === "reuse") return void (await this.server.post("/token/refresh/", { refresh: this.proxy.issued[0].refresh }));
-    await this.server.post("/production/request/", { phone_number: this.phone });
-    this.#messages += 1;
-    const { body } = await this.server.post("/production/verify/", { phone_number: this.phone, otp: this.server.codes(this.phone).at(-1) });
-    if (act === "logout_all") await this.server.post("/logout/all/", {}, body.access);
+    if (act === "reuse") return void (await this.server.call("POST", "/token/refresh/", { refresh: this.proxy.issued[0].refresh }));
+    const { access, own, others } = await this.#login();
+    this.#elsewhereSession = own;
+    if (act === "logout_all") await this.server.call("POST", "/logout/all/", {}, access);
+    if (act === "end_oldest") await this.server.call("DELETE", `/sessions/${others.at(-1).id}/`, undefined, access);
     return undefined;
+  }
+
+  async #login() {
+    await this.server.call("POST", "/production/request/", { phone_number: this.phone });
+    await this.server.printed(this.phone);
+    this.#messages += 1;
+    const login = { phone_number: this.phone, otp: this.server.codes(this.phone).at(-1) };
+    const { access } = await this.server.call("POST", "/production/verify/", login);
+    const { sessions } = await this.server.call("GET", "/sessions/", undefined, access);
+    return { access, own: sessions.find(({ current }) => current).id, others: sessions.filter(({ current }) => !current) };
   }
 
   // Four time-outs and ten seconds are more than any act needs.
@@ -212,5 +230,6 @@ class Player {
 
 function judge(word, expected, when = "") {
   const words = [expected].flat();
-  if (!words.includes("any") && !words.includes(word)) throw new Failure(`${when} ${word}, not ${words.join(" or ")}`.trim());
+  const matches = (wanted) => wanted === "any" || wanted === word || (wanted.endsWith(":*") && word.startsWith(wanted.slice(0, -1)));
+  if (!words.some(matches)) throw new Failure(`${when} ${word}, not ${words.join(" or ")}`.trim());
 }

@@ -15,21 +15,26 @@ const SETTINGS = {
   SECRET_KEY: "a-secret-of-the-conformance-tests-0123456789",
 };
 
+const running = new Set();
+
 export class Server {
   #program;
   #settings;
   #process;
   #console = "";
+  #printed = new Map();
 
   constructor(program, folder, settings = {}) {
     this.#program = program;
     this.#settings = { ...SETTINGS, DATABASE_URL: `sqlite://${join(folder, "freshk.db")}`, ...settings };
   }
 
-  async start(settings = {}) {
+  async start(settings = {}, address = "127.0.0.1:0") {
     Object.assign(this.#settings, settings);
-    const server = spawn(this.#program, ["serve", "--dev", "--listen", "127.0.0.1:0"], { env: this.#environment() });
+    const server = spawn(this.#program, ["serve", "--dev", "--listen", address], { env: this.#environment() });
     this.#process = server;
+    running.add(server);
+    server.once("exit", () => running.delete(server));
     server.stdout.on("data", (text) => (this.#console += text));
     let log = "";
     this.address = await new Promise((found, failed) => {
@@ -42,6 +47,11 @@ export class Server {
       server.on("exit", (code) => failed(new Error(`the server ended with ${code}:\n${log}`)));
       server.on("error", failed);
     });
+  }
+
+  /** Ends every server at once. */
+  static killAll() {
+    for (const server of running) server.kill("SIGKILL");
   }
 
   async stop() {
@@ -61,6 +71,13 @@ export class Server {
     return [...this.#console.matchAll(/SMS to (\+\d+) .*\n.*?(\d{6})/g)].filter((found) => found[1] === phone).map((found) => found[2]);
   }
 
+  /** Waits until the console shows one more code: it may do so after the answer. */
+  async printed(phone) {
+    const known = (this.#printed.get(phone) ?? 0) + 1;
+    this.#printed.set(phone, known);
+    for (let tries = 0; tries < 500 && this.codes(phone).length < known; tries += 1) await new Promise((done) => setTimeout(done, 10));
+  }
+
   /** A command of the operator. */
   async operator(words) {
     await promisify(execFile)(this.#program, words, { env: { ...this.#environment(), DEBUG: "true" } });
@@ -68,12 +85,12 @@ export class Server {
     await new Promise((done) => setTimeout(done, 1100));
   }
 
-  /** A call that does not pass the proxy. */
-  async post(path, body, access) {
+  /** A call that does not pass the proxy; gives the answer's body. */
+  async call(method, path, body, access) {
     const headers = { "Content-Type": "application/json" };
     if (access !== undefined) headers.Authorization = `Bearer ${access}`;
-    const answer = await fetch(`http://${this.address}/api/mobile/auth${path}`, { method: "POST", headers, body: JSON.stringify(body) });
-    return { status: answer.status, body: await answer.json() };
+    const answer = await fetch(`http://${this.address}/api/mobile/auth${path}`, { method, headers, body: JSON.stringify(body) });
+    return answer.json();
   }
 
   #environment() {

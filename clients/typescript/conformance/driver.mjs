@@ -39,6 +39,7 @@ const acts = {
   open: (_, { client, url, origins, timeout, storage: name, locks: shared }) => {
     clients.set(client, new FreshK({ url, origins, timeout, storage: storage(name), locks: shared ? locks(name) : undefined }));
   },
+  isLoggedIn: async (client) => ({ loggedIn: await client.isLoggedIn() }),
   requestCode: (client, { phone }) => client.requestCode(phone),
   resendCode: (client) => client.resendCode(),
   verify: (client, { phone, code }) => client.verify(phone, code),

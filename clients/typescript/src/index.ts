@@ -8,8 +8,9 @@ type Operation<Path extends keyof paths, Method extends keyof paths[Path]> = pat
 type Content<Answer> = Answer extends { content: infer Types } ? Types[keyof Types] : never;
 type Good<Path extends keyof paths, Method extends keyof paths[Path]> =
   Operation<Path, Method> extends { responses: { 200: infer Answer } } ? Content<Answer> : never;
-type CodeOf<Responses> = { [Status in keyof Responses]: Content<Responses[Status]> extends { code: infer Code } ? Code : never }[keyof Responses];
-type Codes<Path> = { [Method in keyof Path]: Path[Method] extends { responses: infer Responses } ? CodeOf<Responses> : never }[keyof Path];
+type CodeOf<Body> = Body extends { code: infer Code } ? Code : never;
+type CodesOf<Called> = Called extends { responses: infer Responses } ? { [Status in keyof Responses]: CodeOf<Content<Responses[Status]>> }[keyof Responses] : never;
+type Codes<Path> = { [Method in keyof Path]: CodesOf<Path[Method]> }[keyof Path];
 
 /** What `requestCode` gives. */
 export type CodeSent = Good<"/api/mobile/auth/production/request/", "post"> & Delivery;
@@ -143,6 +144,7 @@ export class FreshK {
   /** The refresh that is running. */
   private flight: Promise<string> | undefined;
   private cancel: AbortController | undefined;
+  private refreshes = 0;
   private lastTurn: Promise<unknown> = Promise.resolve();
   private lastAccess: Promise<unknown> = Promise.resolve();
 
@@ -183,15 +185,19 @@ export class FreshK {
   }
 
   /**
-   * Calls an API with the access token; where that is no longer good, refreshes and repeats the call once. Gives whatever answer
-   * came, refusals too, when its body is there as a whole. A path is one of FreshK's server.
+   * Calls an API with the access token; where that is no longer good, repeats the call with another one, once with one that is new.
+   * Gives whatever answer came, refusals too, when its body is there as a whole. A path is one of FreshK's server.
    */
   async fetch(url: string | URL, init: RequestInit = {}): Promise<Response> {
     const target = this.allowed(String(url));
-    const access = this.pair?.access ?? (await this.renew());
-    const answer = await this.send(target, init, access);
-    if (answer.status !== 401 || !RENEW.includes((await members(answer.clone())).code)) return answer;
-    return this.send(target, init, await this.renew(access));
+    const { refreshes } = this;
+    let access = this.pair?.access ?? (await this.renew());
+    for (let tries = 1; ; tries += 1) {
+      const isNew = this.refreshes !== refreshes; // what another tab stored may have expired as well
+      const answer = await this.send(target, init, access);
+      if (isNew || tries > 2 || answer.status !== 401 || !RENEW.includes((await members(answer.clone())).code)) return answer;
+      access = await this.renew(access);
+    }
   }
 
   /** Who is logged in, as the server says it. */
@@ -278,12 +284,16 @@ export class FreshK {
       this.pair = undefined;
       throw over("not_authenticated");
     }
-    if (kept.access !== stale) return (this.pair = kept).access; // stored at the last start, or by another tab
+    const mine = this.pair;
+    // Stored at the last start, by another tab, or by a login.
+    if (mine?.access !== stale || mine?.refresh !== kept.refresh) return (this.pair = kept).access;
     this.cancel = new AbortController();
     const { signal } = this.cancel;
     try {
       const answer = await this.post("/token/refresh/", { refresh: kept.refresh }, {}, signal);
-      return (await this.keep(kept, await read<Pair>(answer, "access", isPair), answer)).access;
+      const { access } = await this.keep(kept, await read<Pair>(answer, "access", isPair), answer);
+      this.refreshes += 1;
+      return access;
     } catch (error) {
       const { code, status } = error as FreshKError;
       if (status === undefined || ENDED[code] !== status) throw error;
@@ -396,7 +406,7 @@ export class FreshK {
     const stop = () => abort.abort();
     signal?.addEventListener("abort", stop);
     try {
-      if (signal?.aborted) stop();
+      if (signal?.aborted) throw new Error("aborted");
       const headers = new Headers(init.headers);
       if (access !== undefined) headers.set("Authorization", `Bearer ${access}`);
       const call = this.options.fetch ?? globalThis.fetch;
