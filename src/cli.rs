@@ -3,19 +3,13 @@
 //! Exit codes: 0 done, 1 failed, 2 usage, 78 a faulty configuration of `serve`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::auth::AuthError;
-use crate::config::{Config, Faults, Loaded, Needs, Sources, Warning, dev_secret};
+use crate::config::{Config, Loaded, Needs, Sources, Warning, dev_secret};
 use crate::domain::Secret;
-use crate::http::server::BindError;
 use crate::random::SystemRandom;
-use crate::storage::sqlite::{LockError, OpenError};
-use crate::telemetry;
-use crate::tokens::keys::KeyError;
 
 pub mod admin;
 pub mod audit;
@@ -24,8 +18,10 @@ pub mod check;
 pub mod completions;
 pub mod config;
 pub mod confirm;
+pub mod database;
 pub mod db;
 pub mod disk;
+pub mod error;
 pub mod http;
 pub mod init;
 pub mod interrupt;
@@ -42,10 +38,14 @@ pub mod serve;
 pub mod session;
 pub mod sms;
 pub mod stats;
+mod table;
 pub mod user;
 pub mod when;
 pub mod wiring;
 
+pub use error::CliError;
+
+use database::DatabaseFile;
 use output::Output;
 
 /// The command line.
@@ -67,16 +67,16 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  freshk serve --dev                        try it out on this machine
-  freshk config example > freshk.toml       a configuration to begin with
-  freshk key generate                       a SECRET_KEY
-  freshk user show +1234567890              a person, beside the running server
-  freshk stats                              how it goes
-  freshk config show                        what is in force, and where it came from
-  freshk --env-file .env.production config show --json
+  freshk serve --dev                      try it out on this machine
+  freshk init                             write a first configuration
+  freshk key generate                     print a SECRET_KEY
+  freshk check                            check the deployment
+  freshk user show +1234567890            show a user, also while the server runs
+  freshk stats                            show the last hour, day and week
+  freshk config show                      show every setting and where it came from
 
-A setting is taken from the flags, the environment, the env file (.env), freshk.toml or the \
-defaults: the first of them that has it.";
+A setting comes from the first of these that has it: flags, the environment, the env file (.env), \
+freshk.toml, the defaults.";
 
 /// The configuration of the machine's server.
 const SYSTEM_FILE: &str = "/etc/freshk/freshk.toml";
@@ -101,13 +101,13 @@ pub struct Global {
         help = "The database, such as sqlite:///var/lib/freshk/freshk.db"
     )]
     pub database: Option<String>,
-    /// Answer in JSON, for scripts
+    /// Print JSON, for scripts
     #[arg(long, global = true)]
     pub json: bool,
     /// Show phone numbers in full
     #[arg(long, global = true)]
     pub show_phones: bool,
-    /// Do not ask before what cannot be undone
+    /// Do not ask before changes that cannot be undone
     #[arg(long, global = true)]
     pub yes: bool,
 }
@@ -123,7 +123,7 @@ fn not_empty(text: &str) -> Result<String, String> {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Answer the phones
+    /// Run the server
     Serve(serve::ServeArgs),
     /// List, create, change, import and export users
     #[command(subcommand)]
@@ -137,7 +137,7 @@ pub enum Command {
     /// Show and reset quotas
     #[command(subcommand)]
     Limit(limit::LimitCommand),
-    /// List messages, send one to try the provider, name test numbers
+    /// List messages, send a test message, manage test numbers
     #[command(subcommand)]
     Sms(sms::SmsCommand),
     /// Read the audit trail
@@ -145,128 +145,27 @@ pub enum Command {
     Audit(audit::AuditCommand),
     /// Count requests, deliveries, logins and refusals
     Stats(stats::StatsArgs),
-    /// Write a configuration to begin with
+    /// Write a first configuration
     Init(init::InitArgs),
-    /// Go through the deployment checklist
+    /// Check the deployment
     Check(check::CheckArgs),
     /// Log in on a running server with a test number, call by call
     Selftest(selftest::SelftestArgs),
-    /// Look after the database: backups, checks, restoring
+    /// Back up, check, migrate and restore the database
     #[command(subcommand)]
     Db(db::DbCommand),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Make secrets and keys
+    /// Generate and rotate secrets and keys
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Print the description of the API
+    /// Print the OpenAPI document
     Openapi(openapi::OpenapiArgs),
-    /// Print what a shell needs to complete the command line
+    /// Print the completion script of a shell
     Completions(completions::CompletionsArgs),
-    /// Print or write manual pages
+    /// Print or write the manual pages
     Man(man::ManArgs),
-}
-
-/// Why a command failed. Each says what to do next.
-#[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// The configuration is not good.
-    #[error(transparent)]
-    Config(#[from] Faults),
-    /// The answer could not be written.
-    #[error("the answer could not be written: {0}\nsee to it that standard output can be written to")]
-    Output(#[from] std::io::Error),
-    /// The parts do not fit together.
-    #[error(transparent)]
-    Wiring(#[from] wiring::WiringError),
-    /// The database cannot be used.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// Somebody else serves it.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The database failed.
-    #[error(
-        "the database failed: {0}\nsee the log above for the cause: free some room where the disk is full"
-    )]
-    Database(AuthError),
-    /// A number that the configuration names cannot be a test number.
-    #[error("sms.test_numbers: {0}")]
-    TestNumber(String),
-    /// Nothing can listen there.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// Nothing can listen there for operators.
-    #[error("ops.listen: cannot listen on {0}: {1}; choose another address, or off")]
-    Operations(SocketAddr, #[source] std::io::Error),
-    /// The log cannot be written.
-    #[error(transparent)]
-    Telemetry(#[from] telemetry::InitError),
-    /// The secret beside the database.
-    #[error(
-        "the secret beside the database can be neither read nor made: {0}\nset SECRET_KEY, or mend the file"
-    )]
-    DevSecret(std::io::Error),
-    /// A key is no good, or cannot be made.
-    #[error("tokens.key_file: {0}")]
-    Key(#[from] KeyError),
-    /// The file of a key.
-    #[error("the key file {path} cannot be written: {error}\nname a file that does not exist yet, in a directory that this user can write to", path = .path.display())]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        error: std::io::Error,
-    },
-    /// `key rotate` where a secret signs.
-    #[error(
-        "tokens.algorithm is HS256, which signs with SECRET_KEY and has no key file\nto change the secret, move it to \
-         SECRET_KEY_FALLBACKS and write a new one (freshk key generate) into SECRET_KEY; nobody is logged out"
-    )]
-    NothingToRotate,
-    /// Threads or signals.
-    #[error(
-        "the system refused a thread, a signal or a socket: {0}\nraise the limits of this user (ulimit -a)"
-    )]
-    Runtime(std::io::Error),
-    /// The command line asks for what cannot be, as far as anybody can tell without looking; it exits with 2.
-    #[error("{0}")]
-    Usage(String),
-    /// What was asked for cannot be done as things are.
-    #[error("{0}")]
-    Refused(String),
-    /// There is no database yet.
-    #[error(
-        "there is no database {}\n`freshk serve` makes it; or correct database.url or --database",
-        .0.display()
-    )]
-    Missing(PathBuf),
-    /// The database failed under a command.
-    #[error(
-        "the database failed: {0}; nothing was changed\nsee the line above for the cause: where it is locked stop the \
-         process that has it, where the disk is full free some room; then try again"
-    )]
-    Storage(#[from] crate::storage::StoreError),
-    /// There is no working directory.
-    #[error("the working directory cannot be read: {0}\nchange to a directory that exists")]
-    Directory(std::io::Error),
-}
-
-impl CliError {
-    /// What the process exits with after `command`: 2 for a usage error, 78 (`EX_CONFIG` of sysexits.h) where the server's
-    /// configuration is at fault and starting it again cannot help, else 1.
-    pub const fn exit_code(&self, command: &Command) -> u8 {
-        match self {
-            Self::Usage(_) => 2,
-            Self::Config(_) | Self::Wiring(_) | Self::TestNumber(_)
-                if matches!(command, Command::Serve(_)) =>
-            {
-                78
-            }
-            _ => 1,
-        }
-    }
 }
 
 impl Global {
@@ -311,9 +210,8 @@ fn warn(warnings: &[Warning]) {
 pub(crate) fn secret(config: &Config) -> Result<Secret, CliError> {
     match &config.secret_key {
         Some(secret) => Ok(secret.clone()),
-        None => {
-            dev_secret::read_or_create(config.database.url.path(), &SystemRandom).map_err(CliError::DevSecret)
-        }
+        None => dev_secret::read_or_create(DatabaseFile::of(config).path(), &SystemRandom)
+            .map_err(CliError::DevSecret),
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use freshk::cli::{self, Cli, output};
+use freshk::domain::Help as _;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -11,6 +12,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&format!("error: {error}"));
+            let help = error.help();
+            if !help.is_empty() {
+                output::note(&format!("help: {help}"));
+            }
             ExitCode::from(error.exit_code(&cli.command))
         }
     }

@@ -3,6 +3,7 @@
 //! The guide's five key metrics are the first five. Nothing here names a person: labels are words of a few: never a phone,
 //! an address, or text of a client's. Counting costs an atomic or a short lock, never a wait.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ pub use format::Format;
 pub use process::Process;
 
 use families::{
-    Answered, Authentication, Families, InChannel, InState, OfCode, OfFault, OfKind, OfRoute, Reason,
-    SmsError,
+    Answered, Authentication, Families, Forwarding, InChannel, InState, OfCode, OfFault, OfKind, OfRoute,
+    Reason, SmsError,
 };
 
 /// When the page was last read, as it stands there.
@@ -26,6 +27,10 @@ pub const LAST_SCRAPE: &str = "freshk_last_scrape_timestamp_seconds";
 
 /// When a proxy last sent a request that shares its address with those of everybody behind it, as it stands there.
 pub const PROXY_FAULT: &str = "freshk_proxy_fault_timestamp_seconds";
+
+/// When a neighbour that is not in `server.trusted_proxies` last passed a request on: the latest one and its header alone,
+/// in the labels `peer` and `header`, as it stands there.
+pub const UNTRUSTED_PROXY: &str = "freshk_untrusted_proxy_timestamp_seconds";
 
 /// The classes of answers; the server gives no others.
 const CLASSES: [&str; 3] = ["2xx", "4xx", "5xx"];
@@ -164,6 +169,17 @@ impl Metrics {
     /// A proxy sent a request at so many Unix seconds that shares its address with those of everybody behind it.
     pub fn proxy_faulted(&self, fault: ProxyFault, at: u64) {
         self.0.http.proxy_fault.get_or_create(&OfFault { fault: fault.as_str() }).set(at);
+    }
+
+    /// Such a proxy is this peer, which the configuration does not name and which forwards in `header`. Only the latest is
+    /// kept: peers that come and go must not fill the page.
+    pub fn proxy_untrusted(&self, peer: IpAddr, header: &str, at: u64) {
+        let latest = &self.0.http.untrusted_proxy;
+        let labels = Forwarding { peer: peer.to_string(), header: header.to_owned() };
+        if latest.get(&labels).is_none() {
+            latest.clear();
+        }
+        latest.get_or_create(&labels).set(at);
     }
 
     /// A commit made `writes` durable.

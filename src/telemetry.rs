@@ -23,6 +23,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::domain::Help;
+
 mod file;
 
 pub use file::{LogFile, day, of_day};
@@ -40,10 +42,10 @@ pub enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The filter is not of the form `info,freshk::sms=debug`.
-    #[error("{0:?} is not a log filter such as info,freshk::sms=debug")]
+    #[error("{0:?} is not a log filter")]
     Filter(String),
     /// The file cannot be written.
-    #[error("log.file: {} cannot be written: {reason}; name a file in a directory that this user can write", path.display())]
+    #[error("log.file: {} cannot be written: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -51,14 +53,28 @@ pub enum InitError {
         reason: String,
     },
     /// What is there is somebody else's.
-    #[error(
-        "log.file: {0} is a file that freshk did not make; move it away, or choose another name: the log is kept in a \
-         file a day, and this name leads to the latest"
-    )]
+    #[error("log.file: {0} is a file that freshk did not make")]
     Foreign(PathBuf),
     /// Logs were set up before.
     #[error("logs are set up already")]
     Twice,
+}
+
+impl Help for InitError {
+    fn help(&self) -> String {
+        match self {
+            Self::Filter(_) => "write one such as info,freshk::sms=debug",
+            Self::File { .. } => {
+                "name a file in a directory that exists, that this user can write and that has room"
+            }
+            Self::Foreign(_) => {
+                "move it away, or choose another name: the log is kept in a file a day, and this name \
+                                 leads to the latest"
+            }
+            Self::Twice => "report this as a bug of freshk",
+        }
+        .into()
+    }
 }
 
 /// Holds the log in files open: when it is dropped, what waits is written.

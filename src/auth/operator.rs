@@ -280,7 +280,7 @@ impl Operator<'_, '_> {
             self.tx.delete_user(*user)?;
         }
         let line = self.tx.did(AuditEvent::UsersImported);
-        self.tx.record(line.detail(format!("operator: {} users taken back", users.len())));
+        self.tx.record(line.detail(format!("operator: import undone: {} users removed", users.len())));
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
+use super::database::DatabaseFile;
 use super::{CliError, Global, wiring};
 use crate::auth::operator::{self, Operator, find_user};
 use crate::clock::{Clock, SystemClock};
@@ -11,7 +12,6 @@ use crate::config::{Config, Faults, Needs, Sources, dev_secret};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone::mask_name;
 use crate::domain::{PhoneNumber, Timestamp, User, UserId};
-use crate::storage::sqlite::SqliteStore;
 use crate::storage::{Locks, Store, StoreResult, View};
 use crate::telemetry;
 
@@ -59,7 +59,7 @@ impl AdminContext {
     /// # Errors
     /// A faulty configuration, or a database that is missing or cannot be used.
     pub fn open(global: &Global, needs: Needs) -> Result<Self, CliError> {
-        Self::open_or(global, needs, |config| Err(wiring::missing(config)))
+        Self::open_or(global, needs, |database| Err(database.missing()))
     }
 
     /// Opens the database, or makes a new one.
@@ -73,20 +73,17 @@ impl AdminContext {
     fn open_or(
         global: &Global,
         needs: Needs,
-        missing: impl FnOnce(&Config) -> Result<(), CliError>,
+        missing: impl FnOnce(&DatabaseFile) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
         let config = load(&global.sources()?, needs)?;
         // Without files there is nothing to hold. What becomes of a message its command tells itself.
         drop(telemetry::init("warn,freshk::sms=off", telemetry::Format::Pretty, None)?);
-        let path = config.database.url.path();
-        if wiring::is_missing(path) {
-            missing(&config)?;
+        let database = DatabaseFile::of(&config);
+        if database.is_missing() {
+            missing(&database)?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let mut options = wiring::open_options(&config, &*clock);
-        // A server of an older version may be running on the older schema.
-        options.migrate = false;
-        let store = Store::new(SqliteStore::open(options)?);
+        let store = wiring::open_beside_server(&config, &*clock)?;
         // After the database, whose faults say more.
         let keys = if needs.cover("secret_key") {
             Some(Arc::new(KeyRing::new(&super::secret(&config)?, &config.secret_key_fallbacks)))
@@ -104,9 +101,7 @@ impl AdminContext {
     /// [`CliError::Refused`] in a command that did not ask for the secret.
     pub fn keys(&self) -> Result<&Arc<KeyRing>, CliError> {
         self.keys.as_ref().ok_or_else(|| {
-            CliError::Refused(
-                "this command does not read the secret\nreport this as a bug of freshk".to_owned(),
-            )
+            CliError::refused("this command does not read the secret", "report this as a bug of freshk")
         })
     }
 
@@ -168,10 +163,11 @@ impl AdminContext {
     pub fn user(&self, name: &str) -> Result<User, CliError> {
         let (wanted, min_digits) = (name.to_owned(), self.config.phone.min_digits);
         self.read(move |view| find_user(view, &wanted, min_digits))?.ok_or_else(|| {
-            CliError::Refused(format!(
-                "there is no user {name:?}\ngive an id, a phone such as +1234567890 or a username; \
-                 `freshk user list --search` finds one by a part of them"
-            ))
+            CliError::refused(
+                format!("there is no user {name:?}"),
+                "give an id, a phone such as +1234567890 or a username; `freshk user list --search` finds one by a part \
+                 of them",
+            )
         })
     }
 
@@ -180,8 +176,12 @@ impl AdminContext {
     /// # Errors
     /// [`CliError::Usage`]
     pub fn phone(&self, text: &str) -> Result<PhoneNumber, CliError> {
-        PhoneNumber::parse(text, self.config.phone.min_digits)
-            .map_err(|error| CliError::Usage(format!("{text:?} is {error}")))
+        phone(text, self.config.phone.min_digits)
+    }
+
+    /// What names a user in a sentence.
+    pub fn named(&self, user: &User) -> String {
+        format!("user {} ({})", user.id, self.shown(&user.phone))
     }
 
     /// A phone as the answer may show it.
@@ -195,7 +195,17 @@ impl AdminContext {
     }
 }
 
-/// A process that ends does not wait for its threads, and the writer's last act is to leave no log behind.
+/// Reads a phone number that an argument gives.
+///
+/// # Errors
+/// [`CliError::Usage`]
+pub fn phone(text: &str, min_digits: usize) -> Result<PhoneNumber, CliError> {
+    let help = "give it in international format, such as +1234567890";
+    PhoneNumber::parse(text, min_digits)
+        .map_err(|error| CliError::usage(format!("{text:?} is {error}"), help))
+}
+
+/// A process that ends does not wait for its threads, and the writer moves the log into the database when it closes.
 impl Drop for AdminContext {
     fn drop(&mut self) {
         self.runtime.block_on(self.store.close());
@@ -215,6 +225,6 @@ fn developing(sources: &Sources, needs: Needs, faults: Faults) -> Result<Config,
     let Ok(loaded) = Config::load_for(&Sources { dev: true, ..sources.clone() }, needs) else {
         return Err(faults.into());
     };
-    let database = loaded.config.database.url.path();
-    if dev_secret::exists(database) { Ok(loaded.config) } else { Err(faults.into()) }
+    let database = DatabaseFile::of(&loaded.config);
+    if dev_secret::exists(database.path()) { Ok(loaded.config) } else { Err(faults.into()) }
 }

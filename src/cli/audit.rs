@@ -17,7 +17,7 @@ mod follow;
 /// What can be done with the audit trail.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// List lines of the audit trail, the oldest of the latest first
+    /// List lines of the audit trail, the latest last
     List(ListArgs),
 }
 
@@ -28,6 +28,7 @@ Examples:
   freshk audit list --since 2h
   freshk audit list --event authn_login_fail --ip 203.0.113.7 --limit 500
   freshk audit list --phone +1234567890
+  freshk audit list --request 0190c5a4f3b27d0e9a61c2d3e4f50617
   freshk audit list --follow --json | jq -r '[.at, .event, .detail] | @tsv'
 
 With --follow each line is shown as it is written, until Ctrl-C; with --json each is an object on a line of its own. \
@@ -46,6 +47,9 @@ pub struct ListArgs {
     /// Only those from this address
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
+    /// Only those of this request, as `X-Request-Id` and the log name it
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
     /// Only those since: a duration such as 2h, or an instant such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
@@ -71,6 +75,7 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
         of: args.of(&admin)?,
         event: args.event.as_deref().and_then(AuditEvent::parse),
         ip: args.ip.clone(),
+        request: args.request.clone(),
         since: args.since.map(|since| since.instant(admin.now())),
     };
     // What is written after this line is shown by following, and by nothing else.
@@ -91,7 +96,7 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
         let lines: Vec<_> = found.iter().map(document).collect();
         return Ok(output.json(&json!({ "lines": lines, "total": total }))?);
     }
-    Ok(output.table(["at", "event", "user", "phone", "address", "detail"], found.iter().map(cells))?)
+    Ok(output.table(["at (UTC)", "event", "user", "phone", "address", "detail"], found.iter().map(cells))?)
 }
 
 impl ListArgs {
@@ -115,6 +120,7 @@ struct Filter {
     of: Vec<AuditOf>,
     event: Option<AuditEvent>,
     ip: Option<String>,
+    request: Option<String>,
     since: Option<Timestamp>,
 }
 
@@ -122,6 +128,7 @@ impl Filter {
     fn wants(&self, line: &AuditLine) -> bool {
         self.event.is_none_or(|event| line.event == event)
             && self.ip.as_ref().is_none_or(|ip| line.ip.as_ref() == Some(ip))
+            && self.request.as_ref().is_none_or(|id| line.request_id.as_ref() == Some(id))
             && self.since.is_none_or(|since| line.at >= since)
     }
 }

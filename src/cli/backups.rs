@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::database::{self, BackupError};
 use crate::config::backup::Backup;
 use crate::domain::Timestamp;
-use crate::storage::sqlite::{self, BackupError};
 
 const FORM: &str = "freshk-%Y%m%dT%H%M%SZ.db";
 
@@ -82,9 +82,9 @@ pub fn make(database: &Path, dir: &Path, keep: usize, now: Timestamp) -> Result<
         std::fs::remove_file(draft)?;
     }
     let made = free_path(dir, now);
-    sqlite::back_up(database, &made)?;
+    database::back_up(database, &made)?;
     for (_, old) in until(dir, now)?.into_iter().skip(keep) {
-        let gone = std::fs::remove_file(&old).and_then(|()| remove_if_there(&sqlite::checksum_of(&old)));
+        let gone = std::fs::remove_file(&old).and_then(|()| remove_if_there(&database::checksum_of(&old)));
         gone.map_err(|source| BackupError::Old { made: made.clone(), old, source })?;
     }
     Ok(made)
@@ -127,6 +127,26 @@ fn abandoned(dir: &Path, now: Timestamp) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::sqlite;
+
+    /// A database, and an empty directory for its backups.
+    struct SetUp {
+        dir: tempfile::TempDir,
+        database: PathBuf,
+        backups: PathBuf,
+        now: Timestamp,
+    }
+
+    impl SetUp {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
+            std::fs::create_dir(&backups).unwrap();
+            let now = Timestamp::from_millis(1_767_225_600_000);
+            drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
+            Self { dir, database, backups, now }
+        }
+    }
 
     #[test]
     fn names_tell_instants_and_other_files_are_passed_over() {
@@ -142,11 +162,7 @@ mod tests {
 
     #[test]
     fn a_backup_that_a_wrong_clock_dated_ahead_keeps_none_from_being_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
-        std::fs::create_dir(&backups).unwrap();
-        let now = Timestamp::from_millis(1_767_225_600_000);
-        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
+        let SetUp { dir: _dir, database, backups, now } = SetUp::new();
         let ahead = backups.join("freshk-20991231T000000Z.db");
         std::fs::write(&ahead, "").unwrap();
         let every = Duration::from_hours(24);
@@ -158,13 +174,10 @@ mod tests {
         assert!(!path(&backups, now).exists() && path(&backups, now + every).exists());
         assert!(ahead.exists(), "nobody knows when it was made");
     }
+
     #[test]
     fn what_a_kill_left_goes_with_the_next_backup_once_nobody_can_be_writing_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
-        std::fs::create_dir(&backups).unwrap();
-        let now = Timestamp::from_millis(1_767_225_600_000);
-        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
+        let SetUp { dir: _dir, database, backups, now } = SetUp::new();
         let left = [
             "freshk-20251230T000000Z.db.part-00112233aabbccdd",
             "freshk-20251230T000000Z.db.part-00112233aabbccdd-journal",
@@ -182,11 +195,7 @@ mod tests {
 
     #[test]
     fn s41_a_name_that_is_taken_is_passed_over_and_a_checksum_goes_with_its_backup() {
-        let dir = tempfile::tempdir().unwrap();
-        let (database, backups) = (dir.path().join("freshk.db"), dir.path().join("backups"));
-        std::fs::create_dir(&backups).unwrap();
-        let now = Timestamp::from_millis(1_767_225_600_000);
-        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
+        let SetUp { dir, database, backups, now } = SetUp::new();
         std::os::unix::fs::symlink(dir.path().join("theirs"), path(&backups, now)).unwrap();
         let made = make(&database, &backups, 7, now).unwrap();
         assert_eq!(made, path(&backups, now + Duration::from_secs(1)));
@@ -198,11 +207,8 @@ mod tests {
 
     #[test]
     fn s31_one_flipped_bit_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let now = Timestamp::from_millis(1_767_225_600_000);
-        let database = dir.path().join("freshk.db");
-        drop(sqlite::SqliteStore::open(sqlite::OpenOptions::new(&database, now)).unwrap());
-        let made = make(&database, dir.path(), 7, now).unwrap();
+        let SetUp { dir: _dir, database, backups, now } = SetUp::new();
+        let made = make(&database, &backups, 7, now).unwrap();
         let good = std::fs::read(&made).unwrap();
         for at in [100, good.len() / 2, good.len() - 1] {
             let mut bytes = good.clone();

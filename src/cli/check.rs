@@ -3,12 +3,12 @@
 use clap::Args;
 use serde_json::json;
 
-use super::output::Output;
+use super::output::{Output, counted};
 use super::{CliError, Global};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Faults, Loaded};
 use crate::domain::Timestamp;
-use line::{Line, Verdict, counted};
+use line::{Line, Verdict};
 
 mod delivery;
 mod files;
@@ -19,6 +19,7 @@ mod provider;
 mod proxies;
 mod room;
 mod settings;
+mod systemd;
 mod test_numbers;
 
 /// What is looked at.
@@ -28,11 +29,11 @@ Examples:
   freshk check
   freshk check --offline --json | jq '.lines[] | select(.verdict != \"ok\")'
 
-Goes on beside a running server and changes nothing; run it as the user that runs the server. Exits with 1 if any \
-line fails; a warning is for you to weigh. Twilio is asked for the account, and its clock compared with ours, unless \
---offline is given; the server's own /metrics is always read, on this machine.")]
+Works beside a running server and changes nothing; run it as the user that runs the server. Exits with 1 if any \
+line fails; a warning is yours to judge. Twilio is asked for the account, and its clock is compared with this machine's, \
+unless --offline is given; the server's own /metrics is always read, on this machine.")]
 pub struct CheckArgs {
-    /// Ask nobody outside this machine
+    /// Call no other machine
     #[arg(long)]
     pub offline: bool,
 }
@@ -50,7 +51,7 @@ struct Group {
 pub fn run(args: &CheckArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let groups = match Config::load(&global.sources()?) {
         Ok(loaded) => groups(&loaded, SystemClock::new().now(), args.offline),
-        // Nothing else can be judged by a configuration that does not stand.
+        // Nothing else can be judged by a faulty configuration.
         Err(Faults(faults)) => {
             let lines = faults.into_iter().map(|fault| {
                 Line::fail("configuration", format!("{}: {}", fault.key, fault.problem), fault.help)
@@ -68,16 +69,16 @@ pub fn run(args: &CheckArgs, global: &Global, output: &mut Output) -> Result<(),
     match failed.count() {
         0 => Ok(()),
         failed => {
-            let them = if failed == 1 { "it" } else { "each" };
-            let failures = counted(failed, "check");
-            Err(CliError::Refused(format!("{failures} failed; do what stands below {them}")))
+            let help =
+                if failed == 1 { "do what is written below it" } else { "do what is written below each" };
+            Err(CliError::refused(format!("{} failed", counted(failed, "check")), help))
         }
     }
 }
 
 fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
     let config = &loaded.config;
-    let (files, stands) = files::lines(config, now);
+    let (files, is_readable) = files::lines(config, now);
     let page = monitoring::page(config, offline);
     let metrics = page.as_ref().and_then(|page| page.as_deref().ok());
     vec![
@@ -86,18 +87,18 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
             name: "Text messages",
             lines: provider::lines(config, now, offline)
                 .into_iter()
-                .chain(delivery::line(config, now, stands, metrics))
+                .chain(delivery::line(config, now, is_readable, metrics))
                 .collect(),
         },
         Group {
-            name: "The way in",
-            lines: [settings::tls(&config.server), proxies::line(config, now, stands, metrics)]
+            name: "Network",
+            lines: [settings::tls(&config.server), proxies::line(config, now, is_readable, metrics)]
                 .into_iter()
-                .chain(test_numbers::line(config, now, stands))
+                .chain(test_numbers::line(config, now, is_readable))
                 .collect(),
         },
         Group { name: "Database", lines: files },
-        Group { name: "Watching", lines: monitoring::lines(config, now, page.as_ref()) },
+        Group { name: "Monitoring", lines: monitoring::lines(config, now, page.as_ref()) },
     ]
 }
 

@@ -13,9 +13,10 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(CliError::Usage(format!(
-            "{question}\nthis cannot be undone, and there is no terminal to ask at: add --yes"
-        )));
+        return Err(CliError::usage(
+            format!("{question} This cannot be undone, and there is no terminal to ask at"),
+            "add --yes",
+        ));
     }
     output::note(&format!("{question}\nThis cannot be undone. Go on? [y/N]"));
     let mut answer = String::new();
@@ -23,6 +24,6 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         Ok(())
     } else {
-        Err(CliError::Refused("nothing was done; answer y to go on".to_owned()))
+        Err(CliError::refused("nothing was done", "answer y to go on"))
     }
 }

@@ -6,65 +6,67 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::confirm::confirm;
+use super::database::{self, BackupError, DatabaseFile, OpenError};
 use super::output::Output;
-use super::{CliError, Global, backups, output, wiring};
+use super::{CliError, Global, backups, output};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Needs};
-use crate::storage::sqlite::{self, BackupError, Make, OpenError, ServeLock, SqliteStore};
+use crate::domain::Help as _;
 
 /// What can be done with the database.
 #[derive(Debug, Subcommand)]
 pub enum DbCommand {
-    /// Bring the schema up to date, after a backup
+    /// Migrate the schema to this version, after a backup
     #[command(after_long_help = "\
 Example:
   freshk db migrate
 
-A server does this when it starts. While one runs it is refused. The backup that is made first stands beside \
-the database, as freshk.db.before-v2-20260101T000000Z.bak. Where a lock or a backup says that there was a database, \
-and there is none, nothing but this command makes a new and empty one.")]
+A server does this when it starts. While one runs this command is refused. The backup that is made first lies beside \
+the database, as freshk.db.before-v2-20260101T000000Z.bak. Where a lock or a backup shows that there was a database, \
+and there is none, only this command makes a new and empty one.")]
     Migrate,
-    /// Read the database through and say whether it is whole
+    /// Check the integrity of the database
     #[command(after_long_help = "\
 Examples:
   freshk db check
   freshk db check --json
 
-Goes on beside a running server. Exits with 1 if anything is wrong: restore the latest backup then.")]
+Works beside a running server. Exits with 1 if anything is wrong: restore the latest backup then.")]
     Check,
-    /// Copy the database, without stopping anyone
+    /// Back up the database, while the server runs
     #[command(after_long_help = "\
 Examples:
-  freshk db backup                              into backup.dir, keeping backup.keep of them
+  freshk db backup                    into backup.dir, keeping backup.keep of them
   freshk db backup /mnt/usb/freshk-friday.db
 
-The copy is read through, made durable, and only then gets its name: a file of that name is a good one. Its SHA-256 \
-stands beside it, in a file with .sha256 after the same name, which `sha256sum --check` reads: keep the two together. \
-A server with backup.dir set makes its own, every backup.every.")]
+The copy is checked and made durable before it gets its name: a file of that name is a good one. Its SHA-256 lies \
+beside it, in a file with .sha256 after the same name, which `sha256sum --check` reads: keep the two together. A \
+server with backup.dir set makes its own, every backup.every.")]
     Backup {
         /// The file to make; it must not exist yet [default: a name with the instant, in backup.dir]
         file: Option<PathBuf>,
     },
-    /// Put a backup in the place of the database
+    /// Replace the database with a backup
     #[command(after_long_help = "\
 Example:
   systemctl stop freshk
   freshk db restore /var/backups/freshk/freshk-20260101T000000Z.db
   systemctl start freshk
 
-Refused while a server runs, and where the backup is not what its checksum says. What is replaced is kept beside the database, as freshk.db.before-restore-….bak. \
-What happened since the backup is undone by it: sessions that were ended since then live again (`freshk user \
-logout` ends them), and codes that were used since then may be good until they expire.")]
+Refused while a server runs, and where the backup does not have its checksum. The replaced database is kept beside \
+the new one, as freshk.db.before-restore-….bak. What happened since the backup is undone: sessions that ended since \
+then are live again (`freshk user logout` ends them), and codes that were used since then may be good until they \
+expire.")]
     Restore {
         /// The backup
         file: PathBuf,
     },
-    /// Rewrite the database without what deleted rows left
+    /// Rewrite the database without the room of deleted rows
     #[command(after_long_help = "\
 Example:
   freshk db vacuum
 
-Refused while a server runs; wants as much free disk as the database has. Seldom worth it: the room of deleted \
+Refused while a server runs; needs as much free disk as the database has. Seldom worth it: the room of deleted \
 rows is used again.")]
     Vacuum,
 }
@@ -78,9 +80,9 @@ const DATABASE: Needs = Needs::Only(&[&["database", "backup", "users.first_id"]]
 /// Each with what to do next.
 pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let config = super::load(&global.sources()?, DATABASE)?.config;
-    let database = config.database.url.path().to_owned();
-    if !matches!(command, DbCommand::Restore { .. }) && wiring::is_missing(&database) {
-        let missing = wiring::missing(&config);
+    let database = DatabaseFile::of(&config);
+    if !matches!(command, DbCommand::Restore { .. }) && database.is_missing() {
+        let missing = database.missing();
         return match (command, &missing) {
             (DbCommand::Migrate, CliError::Open(OpenError::Gone { .. })) => make(&config, &database, output),
             _ => Err(missing),
@@ -96,123 +98,121 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
 }
 
 /// Makes a database in the place of one that is lost, which the operator has asked for.
-fn make(config: &Config, database: &Path, output: &mut Output) -> Result<(), CliError> {
-    let _lock = ServeLock::acquire(database)?;
-    let mut options = wiring::open_options(config, &SystemClock::new());
-    options.make = Make::Always;
-    drop(SqliteStore::open(options)?);
-    let after = sqlite::check(database)?.schema;
+fn make(config: &Config, database: &DatabaseFile, output: &mut Output) -> Result<(), CliError> {
+    let _lock = database.lock()?;
+    database.migrate(config, &SystemClock::new(), true)?;
+    let after = database.check()?.schema;
     if output.json {
         return Ok(output.json(&json!({ "before": null, "after": after }))?);
     }
-    Ok(output.text(&format!("made a new database at {}, with schema {after}\n", database.display()))?)
+    Ok(output
+        .text(&format!("made a new database at {}, with schema {after}\n", database.path().display()))?)
 }
 
-fn migrate(config: &Config, database: &Path, output: &mut Output) -> Result<(), CliError> {
-    let _lock = ServeLock::acquire(database)?;
-    let before = sqlite::check(database)?.schema;
-    drop(wiring::open_store(config, &SystemClock::new())?);
-    let after = sqlite::check(database)?.schema;
+fn migrate(config: &Config, database: &DatabaseFile, output: &mut Output) -> Result<(), CliError> {
+    let _lock = database.lock()?;
+    let before = database.check()?.schema;
+    database.migrate(config, &SystemClock::new(), false)?;
+    let after = database.check()?.schema;
     if output.json {
         return Ok(output.json(&json!({ "before": before, "after": after }))?);
     }
     Ok(output.text(&if before == after {
         format!("schema {after} is the latest; nothing was changed\n")
     } else {
-        format!("schema {before} was brought to {after}; the backup stands beside the database\n")
+        format!("migrated from schema {before} to {after}; the backup lies beside the database\n")
     })?)
 }
 
-fn check(database: &Path, output: &mut Output) -> Result<(), CliError> {
-    let found = sqlite::check(database)?;
+fn check(database: &DatabaseFile, output: &mut Output) -> Result<(), CliError> {
+    let (found, path) = (database.check()?, database.path().display());
     if output.json {
         let ok = found.faults.is_empty();
         output.json(
             &json!({ "ok": ok, "schema": found.schema, "known": found.known, "faults": found.faults }),
         )?;
     } else if found.faults.is_empty() {
-        output.text(&format!("{} is whole, with schema {}\n", database.display(), found.schema))?;
+        output.text(&format!("{path}: integrity check passed, schema {}\n", found.schema))?;
     } else {
         output.table(["fault"], found.faults.iter().map(|fault| [fault.clone()]))?;
     }
     if found.faults.is_empty() {
         return Ok(());
     }
-    Err(CliError::Refused(format!(
-        "{} is damaged; stop the server and restore the latest backup with `freshk db restore`",
-        database.display()
-    )))
+    Err(CliError::refused(
+        format!("{path} is damaged"),
+        "stop the server and restore the latest backup with `freshk db restore`",
+    ))
 }
 
 fn backup(
     config: &Config,
-    database: &Path,
+    database: &DatabaseFile,
     file: Option<&Path>,
     output: &mut Output,
 ) -> Result<(), CliError> {
     let now = SystemClock::new().now();
     let failed = |what: &str, path: &Path| {
-        let told = format!("no backup {what}{} was made", path.display());
-        move |error: BackupError| {
-            CliError::Refused(match error {
-                BackupError::Old { .. } => error.to_string(),
-                _ => format!("{told}: {error}"),
-            })
+        let wanted = format!("no backup {what}{} was made", path.display());
+        move |error: BackupError| match &error {
+            BackupError::Old { .. } => CliError::refused(error.to_string(), error.help()),
+            _ => CliError::refused(format!("{wanted}: {error}"), error.help()),
         }
     };
     let path = match (file, &config.backup.dir) {
         (Some(file), _) => {
             if file.symlink_metadata().is_ok() {
-                let told = format!("{} exists already; name a file that does not", file.display());
-                return Err(CliError::Refused(told));
+                let problem = format!("{} exists already", file.display());
+                return Err(CliError::refused(problem, "name a file that does not exist"));
             }
-            sqlite::back_up(database, file).map_err(failed("", file))?;
+            database::back_up(database.path(), file).map_err(failed("", file))?;
             file.to_owned()
         }
         (None, Some(dir)) => {
-            backups::make(database, dir, config.backup.keep, now).map_err(failed("in ", dir))?
+            backups::make(database.path(), dir, config.backup.keep, now).map_err(failed("in ", dir))?
         }
         (None, None) => {
-            return Err(CliError::Usage("name a FILE to back up to, or set backup.dir".to_owned()));
+            return Err(CliError::usage("there is nowhere to back up to", "name a FILE, or set backup.dir"));
         }
     };
     let bytes = path.metadata()?.len();
     if output.json {
         return Ok(output.json(&json!({ "file": path, "bytes": bytes }))?);
     }
-    Ok(output.text(&format!("{} ({}), checked\n", path.display(), bytesize::ByteSize(bytes)))?)
+    Ok(output.text(&format!("{} ({}), verified\n", path.display(), bytesize::ByteSize(bytes)))?)
 }
 
-fn restore(database: &Path, from: &Path, yes: bool, output: &mut Output) -> Result<(), CliError> {
-    let lock = ServeLock::acquire(database)?;
-    let question = format!("{} takes the place of {}.", from.display(), database.display());
-    confirm(&question, yes)?;
-    let restored = sqlite::restore(database, from, SystemClock::new().now(), &lock)
-        .map_err(|error| CliError::Refused(error.to_string()))?;
+fn restore(database: &DatabaseFile, from: &Path, yes: bool, output: &mut Output) -> Result<(), CliError> {
+    let lock = database.lock()?;
+    let path = database.path();
+    confirm(&format!("{} replaces {}.", from.display(), path.display()), yes)?;
+    let restored = database
+        .restore(from, SystemClock::new().now(), &lock)
+        .map_err(|error| CliError::refused(error.to_string(), error.help()))?;
     if !restored.has_checksum {
         output::note(&format!(
-            "warning: there is no {}: whether the backup is as it was made is not known",
-            sqlite::checksum_of(from).display()
+            "warning: there is no {}, so a change of the backup since it was made would not be noticed",
+            database::checksum_of(from).display()
         ));
     }
     if output.json {
-        return Ok(output.json(&json!({ "database": database, "kept": restored.kept }))?);
+        return Ok(output.json(&json!({ "database": path, "kept": restored.kept }))?);
     }
-    output.text(&format!("{} was restored from {}\n", database.display(), from.display()))?;
+    output.text(&format!("{} was restored from {}\n", path.display(), from.display()))?;
     if let Some(kept) = restored.kept {
-        output.text(&format!("what was there is kept as {}\n", kept.display()))?;
+        output.text(&format!("the replaced database is kept as {}\n", kept.display()))?;
     }
     Ok(())
 }
 
-fn vacuum(database: &Path, output: &mut Output) -> Result<(), CliError> {
-    let lock = ServeLock::acquire(database)?;
-    let before = database.metadata()?.len();
-    sqlite::vacuum(database, &lock)?;
-    let after = database.metadata()?.len();
+fn vacuum(database: &DatabaseFile, output: &mut Output) -> Result<(), CliError> {
+    let lock = database.lock()?;
+    let before = database.bytes();
+    database.vacuum(&lock)?;
+    let after = database.bytes();
     if output.json {
         return Ok(output.json(&json!({ "before": before, "after": after }))?);
     }
     let (before, after) = (bytesize::ByteSize(before), bytesize::ByteSize(after));
-    Ok(output.text(&format!("{before} became {after}\n"))?)
+    Ok(output.text(&format!("{before} before, {after} now\n"))?)
 }

@@ -56,17 +56,17 @@ pub fn run(
 ) -> Result<(), CliError> {
     let path = global.config.clone().unwrap_or_else(|| PathBuf::from("freshk.toml"));
     if path.exists() && !args.force {
-        return Err(CliError::Refused(format!(
-            "{} exists already; edit it, or replace it and its secret with --force",
-            path.display()
-        )));
+        return Err(CliError::refused(
+            format!("{} exists already", path.display()),
+            "edit it, or replace it and its secret with --force",
+        ));
     }
     let answers = ask(args)?;
     write(&path, &text(&answers, &key::fresh(random))).map_err(|error| {
-        CliError::Refused(format!(
-            "{} cannot be written: {error}\nname a file in a directory that exists and can be written with --config",
-            path.display()
-        ))
+        CliError::refused(
+            format!("{} cannot be written: {error}", path.display()),
+            "name a file in a directory that exists and can be written, with --config",
+        )
     })?;
     let left = left(&answers);
     if output.json {

@@ -1,4 +1,4 @@
-//! The wish that a command stops, for work that must not be left half done.
+//! Signals that stop a command whose work must not be left half done.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::CliError;
 use super::admin::AdminContext;
 
-/// From now on Ctrl-C, SIGTERM and a terminal that is gone no longer end the process: they are told here.
+/// From now on Ctrl-C, SIGTERM and a closed terminal no longer end the process: they are reported here.
 pub struct Interrupt {
     signals: [Signal; 3],
 }
@@ -26,7 +26,7 @@ impl Interrupt {
         Ok(Self { signals: signals.map_err(CliError::Runtime)? })
     }
 
-    /// Waits for `pause`; true, and earlier, if the command was told to stop since it began to listen.
+    /// Waits for `pause`; true, and earlier, if a signal came since it began to listen.
     pub async fn within(&mut self, pause: Duration) -> bool {
         // A signal is heard when the runtime looks for events, which a pause of nothing would not have it do.
         tokio::task::yield_now().await;

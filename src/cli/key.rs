@@ -20,7 +20,7 @@ use crate::tokens::keys;
 /// What can be done with secrets and keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Make a fresh secret, or a fresh key
+    /// Generate a secret, or a key
     #[command(after_long_help = "\
 Examples:
   echo \"SECRET_KEY=$(freshk key generate)\" >> .env
@@ -29,13 +29,13 @@ Examples:
 When the secret is changed, the old one goes to SECRET_KEY_FALLBACKS until its tokens have expired. To have an \
 existing Django project accept the tokens, use the SECRET_KEY of that project instead.")]
     Generate(GenerateArgs),
-    /// Put a fresh key first in the key file; the others only verify from then on
+    /// Add a new signing key; the earlier ones only verify from then on
     #[command(after_long_help = "\
 Example:
   freshk --config /etc/freshk/freshk.toml key rotate
 
 The file is replaced as a whole, with mode 0600. Nobody is logged out: tokens of the old key stay good, and the next \
-refresh signs them anew.")]
+refresh gives one signed with the new key.")]
     Rotate,
 }
 
@@ -118,8 +118,8 @@ fn rotate(global: &Global, output: &mut Output) -> Result<(), CliError> {
         output.json(&json!({ "algorithm": algorithm.as_str(), "path": path }))?;
     } else {
         output.text(&format!(
-            "A fresh {} key is first in {}; those after it only verify.\n\
-             Next: restart freshk, so that it signs with the new key. After {ttl} (tokens.refresh_ttl) every token of\n\
+            "a new {} key is first in {}; those after it only verify\n\
+             next: restart freshk, so that it signs with the new key. After {ttl} (tokens.refresh_ttl) every token of\n\
              the old ones has expired, and their PUBLIC KEY blocks can be deleted from the file.\n",
             algorithm.as_str(),
             path.display()

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::admin::{AdminContext, LIMITS, LIMITS_WRITING, PAGE};
-use super::output::Output;
+use super::output::{Output, counted};
 use super::{CliError, Global, when};
 use crate::domain::quota::{DAY, Endpoint, Limit, Quota, REFUNDS};
 use crate::domain::{ClientAddress, Mode, PhoneNumber, SpendId, Timestamp};
@@ -17,7 +17,7 @@ use crate::storage::Locks;
 /// What can be done with limits. KEY is an address or a phone.
 #[derive(Debug, Subcommand)]
 pub enum LimitCommand {
-    /// Show what a key has left, or without one every key that is out
+    /// Show what a key has left, or without one every key that has nothing left
     #[command(after_long_help = "\
 Examples:
   freshk limit show +1234567890
@@ -31,13 +31,13 @@ RESET is when the next unit returns.")]
         /// An address or a phone
         key: Option<String>,
     },
-    /// Give a key all its quotas back
+    /// Reset all quotas of a key
     #[command(after_long_help = "\
 Examples:
   freshk limit reset +1234567890       also lifts a day of wrong guesses
   freshk limit reset 2001:db8::1       its whole /64, as it is counted
 
-A running server obeys within a second.")]
+A running server sees it within a second.")]
     Reset {
         /// An address or a phone
         key: String,
@@ -97,7 +97,7 @@ fn reset(admin: &AdminContext, output: &mut Output, key: &str) -> Result<(), Cli
     if output.json {
         return Ok(output.json(&json!({ "key": shown, "units_given_back": units }))?);
     }
-    Ok(output.text(&format!("{shown} has all its quotas back: {units} units\n"))?)
+    Ok(output.text(&format!("all quotas of {shown} are reset: {} given back\n", counted(units, "unit")))?)
 }
 
 fn read_key(admin: &AdminContext, text: &str) -> Result<Key, CliError> {
@@ -106,9 +106,10 @@ fn read_key(admin: &AdminContext, text: &str) -> Result<Key, CliError> {
     }
     let address = text.strip_suffix("/64").unwrap_or(text);
     address.parse().map(|ip| Key::Address(ClientAddress::new(ip))).map_err(|_| {
-        CliError::Usage(format!(
-            "{text:?} is neither an address nor a phone: write 203.0.113.7, 2001:db8::1 or +1234567890"
-        ))
+        CliError::usage(
+            format!("{text:?} is neither an address nor a phone"),
+            "write 203.0.113.7, 2001:db8::1 or +1234567890",
+        )
     })
 }
 
@@ -241,7 +242,7 @@ fn show(admin: &AdminContext, output: &mut Output, rows: &[Row]) -> Result<(), C
             row.reset.map_or_else(|| "-".to_owned(), when::short),
         ]
     });
-    Ok(output.table(["key", "quota", "limit", "window", "used", "left", "reset"], rows)?)
+    Ok(output.table(["key", "quota", "limit", "window", "used", "left", "reset (UTC)"], rows)?)
 }
 
 fn shown(admin: &AdminContext, subject: &str) -> String {

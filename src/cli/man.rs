@@ -29,10 +29,10 @@ pub fn run(args: &ManArgs, output: &mut Output) -> Result<(), CliError> {
         return Ok(output.text(&String::from_utf8_lossy(&page))?);
     };
     clap_mangen::generate_to(Cli::command(), dir).map_err(|error| {
-        CliError::Refused(format!(
-            "no pages could be written to {}: {error}\nname a directory that exists and can be written",
-            dir.display()
-        ))
+        CliError::refused(
+            format!("no pages could be written to {}: {error}", dir.display()),
+            "name a directory that exists and can be written",
+        )
     })?;
     Ok(output.text(&format!("the pages are in {}\n", dir.display()))?)
 }

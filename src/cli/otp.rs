@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::admin::{AdminContext, LIMITS_WRITING, PAGE, READING};
-use super::output::{Listed, Output};
+use super::output::{Listed, Output, counted};
 use super::{CliError, Global, when};
 use crate::domain::{Challenge, ChallengeId, Timestamp};
 use crate::storage::Locks;
@@ -30,13 +30,13 @@ may arrive, the code is good), used, void (superseded, or its SMS failed) or exp
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Delete codes that cannot be given any more, and their messages
+    /// Delete codes that can no longer be used, and their messages
     #[command(after_long_help = "\
 Example:
   freshk otp purge
 
 The server does so by itself after a week. What was sent within the last hour stays: reports of its delivery still \
-arrive. `freshk stats` counts what is deleted no longer.")]
+arrive. `freshk stats` no longer counts what is deleted.")]
     Purge,
 }
 
@@ -110,7 +110,7 @@ fn list(
             when::short(code.expires_at),
         ]
     });
-    Ok(output.table(["id", "channel", "phone", "state", "wrong", "sent", "expires"], rows)?)
+    Ok(output.table(["id", "channel", "phone", "state", "wrong", "sent (UTC)", "expires (UTC)"], rows)?)
 }
 
 fn state(code: &Challenge, now: Timestamp) -> &'static str {
@@ -130,5 +130,5 @@ fn purge(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
     if output.json {
         return Ok(output.json(&json!({ "deleted": gone }))?);
     }
-    Ok(output.text(&format!("{gone} codes deleted\n"))?)
+    Ok(output.text(&format!("{} deleted\n", counted(gone, "code")))?)
 }

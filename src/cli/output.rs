@@ -1,11 +1,11 @@
 //! Answers on standard output: text, tables for people, JSON for scripts.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
+use super::table;
 use crate::telemetry::wants_colours;
 
 /// Where answers go. A reader that has gone away (`| head`) is no error.
@@ -13,6 +13,7 @@ pub struct Output {
     /// Whether JSON was asked for.
     pub json: bool,
     is_gone: bool,
+    is_terminal: bool,
     screen: Screen,
     writer: Box<dyn Write>,
 }
@@ -36,12 +37,12 @@ impl Output {
         let width = tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
         let width = if width == 0 { UNKNOWN.width } else { width };
         let screen = Screen { width, has_colours: wants_colours(&stdout) };
-        Self { screen, ..Self::new(json, Box::new(stdout)) }
+        Self { screen, is_terminal: stdout.is_terminal(), ..Self::new(json, Box::new(stdout)) }
     }
 
     /// Any writer.
     pub fn new(json: bool, writer: Box<dyn Write>) -> Self {
-        Self { json, is_gone: false, screen: UNKNOWN, writer }
+        Self { json, is_gone: false, is_terminal: false, screen: UNKNOWN, writer }
     }
 
     /// Writes text as it is.
@@ -85,7 +86,7 @@ impl Output {
         self.settle(written)
     }
 
-    /// Writes a table; control characters in its cells are escaped.
+    /// Writes a table, on a terminal so that it fits; control characters in its cells are escaped.
     ///
     /// # Errors
     /// As [`Output::text`].
@@ -94,22 +95,13 @@ impl Output {
         header: [&str; N],
         rows: impl IntoIterator<Item = [String; N]>,
     ) -> io::Result<()> {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(header.map(str::to_uppercase));
-        for row in rows {
-            table.add_row(row.map(|cell| escaped(&cell)));
-        }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        // What pads the last column to its width is of no use to anybody.
-        let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-        self.text(&(lines.join("\n") + "\n"))
+        let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(|cell| escaped(&cell))).collect();
+        let width = self.is_terminal.then_some(usize::from(self.screen.width));
+        self.text(&table::text(header, &rows, width))
     }
 }
 
-/// Tells something beside the answer, on standard error; if nobody can hear it, so be it.
+/// Writes something beside the answer to standard error; if that is closed, it is lost.
 pub fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
@@ -149,7 +141,11 @@ impl<T> Listed<T> {
     pub fn tell(&self, json: bool) {
         let shown = self.rows.len();
         if shown < self.total && !json {
-            note(&format!("{} of {}; --limit N shows more", grouped(shown), grouped(self.total)));
+            note(&format!(
+                "{} of {}; --limit N shows more",
+                grouped(shown as u64),
+                grouped(self.total as u64)
+            ));
         }
     }
 }
@@ -160,8 +156,19 @@ impl<T> Default for Listed<T> {
     }
 }
 
+/// `1 session`, `2 sessions`; a word that is made otherwise gives both forms, as in `entry|entries`.
+pub fn counted(count: impl TryInto<u64>, word: &str) -> String {
+    let count: u64 = count.try_into().unwrap_or(u64::MAX);
+    let (one, many) = word.split_once('|').unwrap_or((word, ""));
+    match (count, many) {
+        (1, _) => format!("1 {one}"),
+        (_, "") => format!("{} {one}s", grouped(count)),
+        (_, many) => format!("{} {many}", grouped(count)),
+    }
+}
+
 /// A number with its thousands apart: `1,189`.
-fn grouped(number: usize) -> String {
+fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let places = digits.len();
     let grouped = digits.chars().enumerate().map(|(at, digit)| {
@@ -213,6 +220,13 @@ mod tests {
         assert_eq!((listed.rows.len(), listed.total), (50, 1189));
         assert_eq!(Listed::first((0..60).collect(), 50).rows.len(), 50);
         assert_eq!([7, 999, 1189, 1_234_567].map(grouped), ["7", "999", "1,189", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(counted(0_u64, "session"), "0 sessions");
+        assert_eq!(counted(1_usize, "session"), "1 session");
+        assert_eq!(counted(1_189_u64, "entry|entries"), "1,189 entries");
     }
 
     #[test]

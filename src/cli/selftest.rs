@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use ureq::{Agent, Body};
 
+use super::admin::phone;
 use super::http::{self, ANSWER_CAP};
 use super::output::{self, Output, escaped};
 use super::{CliError, Global};
@@ -20,11 +21,13 @@ Examples:
   code=$(shuf -rn6 -i0-9 | tr -d '\\n')
   freshk sms test-number add +15005550006 --code \"$code\" --until 1d
   freshk selftest https://api.your-domain.com --phone +15005550006 --code \"$code\"
-  freshk selftest http://127.0.0.1:8000 --phone +15005550006 --code \"$code\" --json
+  freshk selftest http://127.0.0.1:8000 --host api.your-domain.com --phone +15005550006 \\
+      --code \"$code\" --json
 
-Asks for a code, gives it, asks who it is, asks for another, refreshes, logs out, and sees that it is out: each call \
-with its answer and its time, tokens cut short. Exits with 1 at the first answer that is not as it should be. The \
-phone must be a test number: any other is sent an SMS. Each run counts against the quotas of this address.")]
+Requests a code, logs in with it, reads the status, requests another code, refreshes, logs out, and checks that the \
+session has ended. Each call is shown with its answer and its time, tokens cut short. Exits with 1 at the first \
+unexpected answer. The phone must be a test number: any other is sent an SMS. Each run counts against the quotas of \
+this address.")]
 pub struct SelftestArgs {
     /// Where the server is, without the path of an endpoint
     pub url: String,
@@ -34,6 +37,9 @@ pub struct SelftestArgs {
     /// Its code
     #[arg(long)]
     pub code: String,
+    /// The Host header, where the URL has another name, such as 127.0.0.1
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
 }
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -67,17 +73,18 @@ struct Done {
 /// [`CliError::Refused`] at the first that did not go as it should.
 pub fn run(args: &SelftestArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let url = HttpUrl::parse(&args.url).map_err(|error| {
-        CliError::Usage(format!(
-            "the URL {error}\ngive the server alone, such as https://api.your-domain.com"
-        ))
+        CliError::usage(
+            format!("the URL {error}"),
+            "give the server alone, such as https://api.your-domain.com",
+        )
     })?;
-    let phone = PhoneNumber::parse(&args.phone, 1)
-        .map_err(|error| CliError::Usage(format!("{:?} is {error}", args.phone)))?;
+    let phone = phone(&args.phone, 1)?;
     if !url.is_https() && !url.is_loopback() {
         output::note(&format!("warning: codes and tokens travel to {} in clear", url.as_str()));
     }
     let mut calls = Calls {
         agent: http::agent(CONNECT, WHOLE),
+        host: args.host.clone(),
         url,
         show_phones: global.show_phones,
         told: Vec::new(),
@@ -88,7 +95,7 @@ pub fn run(args: &SelftestArgs, global: &Global, output: &mut Output) -> Result<
     if output.json {
         output.json(&json!({ "ok": outcome.is_ok(), "steps": told }))?;
     } else if outcome.is_ok() {
-        output.text(&format!("\nall {} answers are as they should be\n", told.len()))?;
+        output.text(&format!("\nall {} as expected\n", output::counted(told.len(), "answer")))?;
     }
     outcome
 }
@@ -96,6 +103,7 @@ pub fn run(args: &SelftestArgs, global: &Global, output: &mut Output) -> Result<
 /// The calls so far, and what the next one needs.
 struct Calls<'o> {
     agent: Agent,
+    host: Option<String>,
     url: HttpUrl,
     show_phones: bool,
     told: Vec<Value>,
@@ -105,19 +113,19 @@ struct Calls<'o> {
 impl Calls<'_> {
     fn log_in_and_out(&mut self, phone: &PhoneNumber, code: &str) -> Result<(), CliError> {
         let number = phone.as_str();
-        self.get("is it up?", "/health/ready", None, 200)?;
-        self.post("ask for a code", "/production/request/", &json!({ "phone_number": number }), None)?;
+        self.get("readiness", "/health/ready", None, 200)?;
+        self.post("request a code", "/production/request/", &json!({ "phone_number": number }), None)?;
         let given = json!({ "phone_number": number, "otp": code });
-        let login = self.post("give it", "/production/verify/", &given, None)?;
+        let login = self.post("verify it", "/production/verify/", &given, None)?;
         let access = token(&login, "access")?;
         let status = format!("{BASE}/production/status/");
-        self.get("who am I?", &status, Some(&access), 200)?;
-        self.post("ask for another", "/production/resend/", &json!({}), Some(&access))?;
+        self.get("status", &status, Some(&access), 200)?;
+        self.post("resend", "/production/resend/", &json!({}), Some(&access))?;
         let refresh = json!({ "refresh": token(&login, "refresh")? });
         let next = self.post("refresh", "/token/refresh/", &refresh, None)?;
         let (access, refresh) = (token(&next, "access")?, json!({ "refresh": token(&next, "refresh")? }));
         self.post("log out", "/logout/", &refresh, None)?;
-        self.get("am I out?", &status, Some(&access), 401)?;
+        self.get("status after", &status, Some(&access), 401)?;
         Ok(())
     }
 
@@ -130,6 +138,9 @@ impl Calls<'_> {
     ) -> Result<Value, CliError> {
         let step = Step { what, method: "GET", path: path.to_owned(), expected };
         let mut call = self.agent.get(self.address(&step));
+        if let Some(host) = &self.host {
+            call = call.header("host", host);
+        }
         if let Some(token) = bearer {
             call = call.header("authorization", format!("Bearer {token}"));
         }
@@ -147,6 +158,9 @@ impl Calls<'_> {
     ) -> Result<Value, CliError> {
         let step = Step { what, method: "POST", path: format!("{BASE}{path}"), expected: 200 };
         let mut call = self.agent.post(self.address(&step)).content_type("application/json");
+        if let Some(host) = &self.host {
+            call = call.header("host", host);
+        }
         if let Some(token) = bearer {
             call = call.header("authorization", format!("Bearer {token}"));
         }
@@ -159,7 +173,7 @@ impl Calls<'_> {
         format!("{}{}", self.url.as_str(), step.path)
     }
 
-    /// Tells what came, and goes on only from what should have come.
+    /// Shows the answer, and goes on only from an expected one.
     fn judge(
         &mut self,
         step: &Step,
@@ -171,11 +185,10 @@ impl Calls<'_> {
             Ok((answer.status().as_u16(), text))
         });
         let (status, text) = read.map_err(|error| {
-            CliError::Refused(format!(
-                "{} {}: no answer: {error}\nsee to it that the server runs and that this machine reaches it",
-                step.method,
-                self.address(step)
-            ))
+            CliError::refused(
+                format!("{} {}: no answer: {error}", step.method, self.address(step)),
+                "check that the server runs and that this machine reaches it",
+            )
         })?;
         let answer = serde_json::from_str(&text).unwrap_or(Value::String(text));
         let done = Done { status, took: watch.elapsed(), answer };
@@ -233,32 +246,37 @@ impl Calls<'_> {
 fn token(answer: &Value, name: &str) -> Result<String, CliError> {
     let token = answer.get(name).and_then(Value::as_str).map(str::to_owned);
     token.ok_or_else(|| {
-        CliError::Refused(format!(
-            "the answer has no {name} token\nsee to it that the URL is that of a freshk server"
-        ))
+        CliError::refused(
+            format!("the answer has no {name} token"),
+            "check that the URL is that of a freshk server",
+        )
     })
 }
 
 fn failed(step: &Step, done: &Done) -> CliError {
     let member = |name: &str| done.answer.get(name);
-    let mend = match member("code").and_then(Value::as_str) {
+    let help = match member("code").and_then(Value::as_str) {
         Some("rate_limited") => {
             let wait = member("retry_after").and_then(Value::as_u64).unwrap_or_default();
-            format!("wait {wait} s, or run `freshk limit reset` with the address of this machine on the server")
+            format!(
+                "wait {wait} s, or run `freshk limit reset` with the address of this machine on the server"
+            )
         }
         Some("invalid_otp" | "user_not_found" | "sms_delivery_failed") => {
             "`freshk sms test-number list` on the server shows whether the phone is a test number".to_owned()
         }
-        Some("host_not_allowed") => "use a name of server.allowed_hosts in the URL".to_owned(),
+        Some("host_not_allowed") => {
+            "use a name of server.allowed_hosts in the URL, or give it with --host".to_owned()
+        }
         Some(_) => match member("request_id").and_then(Value::as_str) {
-            Some(id) => format!("the server's log tells more of request {}", escaped(id)),
-            None => "the server's log tells more".to_owned(),
+            Some(id) => format!("search the server's log for request {}", escaped(id)),
+            None => "see the server's log".to_owned(),
         },
-        None => "see to it that the URL is that of a freshk server, and that a proxy before it passes every path on"
-            .to_owned(),
+        None => {
+            "check that the URL is that of a freshk server, and that a proxy before it passes every path on"
+                .to_owned()
+        }
     };
-    CliError::Refused(format!(
-        "{} {} answered {} and not {}\n{mend}",
-        step.method, step.path, done.status, step.expected
-    ))
+    let Step { method, path, expected, .. } = step;
+    CliError::refused(format!("{method} {path} answered {} and not {expected}", done.status), help)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::database::{DatabaseFile, ServeLock};
 use super::output::Output;
 use super::sms::test_number;
 use super::wiring::{self, Service};
@@ -18,24 +19,24 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::keys::KeyRing;
 use crate::http::server::{self, ServerSettings};
 use crate::random::{Random, SystemRandom};
-use crate::storage::sqlite::{ServeLock, SqliteStore};
+use crate::storage::sqlite::SqliteStore;
 use crate::storage::{Locks, Store};
 use crate::telemetry::{self, LogFile};
 
+mod background;
 mod descriptors;
 mod operations;
-mod rounds;
 mod stop;
 
 use operations::Operations;
 use stop::Stop;
 
-/// Answer the phones
+/// Run the server
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = "\
 Examples:
-  freshk serve --dev                        try it out: codes on the console, a secret of its own
-  freshk serve --listen 127.0.0.1:9000      behind a proxy, on another port")]
+  freshk serve --dev                       try it out: codes on the console
+  freshk serve --listen 127.0.0.1:9000     behind a proxy, on another port")]
 pub struct ServeArgs {
     /// The address and port to listen on [default: server.listen]
     #[arg(long, value_name = "ADDRESS", value_parser = super::not_empty)]
@@ -45,13 +46,13 @@ pub struct ServeArgs {
     pub dev: bool,
 }
 
-/// Threads for reading, beside those for sending.
+/// Threads that read the database, beside those that send messages.
 const READING_THREADS: usize = 16;
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops it.
 ///
 /// # Errors
-/// Whatever keeps it from starting, each with its mend.
+/// Whatever keeps it from starting.
 pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let mut sources = global.sources()?;
     sources.listen.clone_from(&args.listen);
@@ -68,9 +69,8 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     });
     // What waits for the disk is written when this is dropped, at the very end.
     let _logging = telemetry::init(&config.log.level, format, file)?;
-    let path = config.database.url.path();
     // Held until the process ends.
-    let lock = Arc::new(ServeLock::acquire(path)?);
+    let lock = Arc::new(DatabaseFile::of(&config).lock()?);
     let store = wiring::open_store(&config, &*clock)?;
     lock.serve()?;
     let secret = super::secret(&config)?;
@@ -80,7 +80,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         .build()
         .map_err(CliError::Runtime)?;
     let outcome = runtime.block_on(serve(&config, &secret, (store, Arc::clone(&lock)), clock, output));
-    // A thread that still waits for Twilio would hold the end up for as long as Twilio likes.
+    // A thread that still waits for Twilio must not delay the end.
     runtime.shutdown_background();
     outcome
 }
@@ -103,7 +103,7 @@ async fn serve(
     test_numbers(config, secret, &store, &*clock).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
     let address = listener.local_addr().map_err(CliError::Runtime)?;
-    tracing::info!(%address, database = %config.database.url.path().display(), "serving");
+    tracing::info!(%address, database = %DatabaseFile::of(config).path().display(), "serving");
     if config.tokens.accept_foreign {
         tracing::info!(
             "tokens that simplejwt issued before the move are accepted: set tokens.accept_foreign to false when its \
@@ -113,9 +113,9 @@ async fn serve(
     if config.debug {
         output.text(&banner(config, &address.to_string()))?;
     }
-    let upkeep = tokio::spawn(rounds::keep_up(auth.clone(), stop.asked.clone()));
-    let backing_up = tokio::spawn(rounds::back_up(config.clone(), clock.clone(), metrics));
-    let locking = tokio::spawn(rounds::keep_lock(lock));
+    let upkeep = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
+    let backing_up = tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics));
+    let locking = tokio::spawn(background::keep_lock(lock));
     let patience = settings.shutdown_timeout;
     let drained = async {
         server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
@@ -123,12 +123,12 @@ async fn serve(
         auth.finish(patience).await && upkeep.await.is_ok()
     };
     if !stop.in_time(patience, drained).await {
-        tracing::warn!("some flows did not finish in time; the next start settles what they left");
+        tracing::warn!("some requests did not finish in time; the next start settles what they left");
     }
     backing_up.abort();
     locking.abort();
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
-        tracing::warn!(%error, "the end could not be noted");
+        tracing::warn!(%error, "the shutdown could not be written to the audit trail");
     }
     if let Err(error) = auth.store_clock().await {
         tracing::warn!(%error, "the clock could not be stored");
@@ -139,7 +139,7 @@ async fn serve(
     Ok(())
 }
 
-/// Takes over what the configuration names, and tells of every test number: each is a door with a known key.
+/// Stores the test numbers of the configuration, and warns of each: it logs in with a code that somebody wrote down.
 async fn test_numbers(
     config: &Config,
     secret: &Secret,
@@ -174,20 +174,20 @@ async fn test_numbers(
         if number.is_guessable(&keys, config.otp.length) {
             tracing::error!(
                 phone = number.phone.masked(),
-                "somebody would guess the code of this test number; give it another with `freshk sms test-number add`"
+                "the code of this test number is easily guessed; give it another with `freshk sms test-number add`"
             );
         }
         tracing::warn!(
             phone = number.phone.masked(),
-            until = when::short(number.until),
+            until = when::iso(number.until),
             by = number.source.as_str(),
-            "a test number logs in with a code of its own, without an SMS"
+            "a test number logs in with a fixed code, without an SMS"
         );
     }
     Ok(())
 }
 
-/// The settings of the listener for phones, as far as the system lets them be.
+/// The settings of the listener for phones, within the limits of the system.
 fn settings(config: &Config) -> ServerSettings {
     let max_connections = descriptors::connections(config);
     ServerSettings {
@@ -220,6 +220,6 @@ fn banner(config: &Config, address: &str) -> String {
          docs      {docs}\n  \
          database  {}\n  \
          codes     {codes}\n\n",
-        config.database.url.path().display()
+        DatabaseFile::of(config).path().display()
     )
 }

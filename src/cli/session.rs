@@ -77,9 +77,10 @@ fn list(admin: &AdminContext, output: &mut Output, user: Option<&str>, limit: us
 
 fn revoke(admin: &AdminContext, output: &mut Output, id: &str) -> Result<(), CliError> {
     let Some(wanted) = SessionId::parse(id) else {
-        return Err(CliError::Usage(format!(
-            "{id:?} is not the id of a session: that has 32 hexadecimal digits, as `freshk session list` shows them"
-        )));
+        return Err(CliError::usage(
+            format!("{id:?} is not the id of a session"),
+            "it has 32 hexadecimal digits, as `freshk session list` shows them",
+        ));
     };
     let now = admin.now();
     let of = wanted.clone();
@@ -90,9 +91,10 @@ fn revoke(admin: &AdminContext, output: &mut Output, id: &str) -> Result<(), Cli
         session.map_or(Ok(false), |session| operator.revoke(session).map(|()| true))
     })?;
     if !ended {
-        return Err(CliError::Refused(format!(
-            "there is no live session {id}\n`freshk session list` shows those there are"
-        )));
+        return Err(CliError::refused(
+            format!("there is no live session {id}"),
+            "`freshk session list` shows the live ones",
+        ));
     }
     if output.json {
         return Ok(output.json(&json!({ "id": id, "ended": true }))?);
@@ -125,5 +127,5 @@ pub(super) fn table(sessions: &[Session], output: &mut Output) -> Result<(), Cli
             when::short(session.last_used_at),
         ]
     });
-    Ok(output.table(["session", "user", "device", "address", "login", "last used"], rows)?)
+    Ok(output.table(["session", "user", "device", "address", "login (UTC)", "last used (UTC)"], rows)?)
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::admin::{AdminContext, PAGE, READING, SENDING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when, wiring};
-use crate::domain::MessageId;
 use crate::domain::message::{Message, MessageState};
+use crate::domain::{Help as _, MessageId};
 use crate::random::{self, SystemRandom};
 use crate::sms::{SendOutcome, TextMessage};
 use crate::storage::Locks;
@@ -37,7 +37,7 @@ Twilio cannot report deliveries, and messages stay queued.")]
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Send one message as a login would, with a code that opens nothing
+    /// Send one message as a login would, with a code that is good nowhere
     #[command(after_long_help = "\
 Examples:
   freshk sms send-test +1234567890
@@ -49,14 +49,14 @@ quota.")]
         /// The phone, in international format
         phone: String,
     },
-    /// Name numbers that log in with a code of their own, without an SMS
+    /// Manage numbers that log in with a fixed code, without an SMS
     #[command(subcommand)]
     TestNumber(test_number::TestNumberCommand),
 }
 
-/// What helps where the provider's words do not.
+/// What helps where the provider's error does not.
 const ASK_THE_PROVIDER: &str =
-    "the provider's own log says what it did with it, `freshk config show` with which account";
+    "see the provider's own log for what it did with the message; `freshk config show` has the account";
 
 /// Runs a command.
 ///
@@ -78,7 +78,7 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
     let (otp, text) = (&admin.config.otp, admin.config.sms.template.clone());
     let slot = sender
         .reserve(text.segments(otp.length, otp.ttl))
-        .map_err(|_| CliError::Refused("the sender has no room now\ntry again in a minute".to_owned()))?;
+        .map_err(|_| CliError::refused("no message can be sent now", "try again in a minute"))?;
     let message = TextMessage {
         // A report of its delivery finds no message of this number, and changes nothing.
         id: MessageId(0),
@@ -99,9 +99,12 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
         Ok(())
     });
     noted.map_err(|error| {
-        CliError::Refused(format!(
-            "the message to {shown} was sent ({word}), and the audit trail has no line of it: {error}"
-        ))
+        CliError::refused(
+            format!(
+                "the message to {shown} was sent ({word}), and the audit trail has no line of it: {error}"
+            ),
+            error.help(),
+        )
     })?;
     match outcome {
         SendOutcome::Accepted(accepted) if output.json => Ok(output.json(&json!({
@@ -111,16 +114,19 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
         }))?),
         SendOutcome::Accepted(accepted) => {
             let sid = accepted.sid.map(|sid| format!(" as {sid}")).unwrap_or_default();
-            Ok(output.text(&format!("the provider has a message to {shown}{sid}\n"))?)
+            Ok(output.text(&format!("the provider accepted a message to {shown}{sid}\n"))?)
         }
-        SendOutcome::Unknown(failure) => Err(CliError::Refused(format!(
-            "whether the message to {shown} was accepted is not known, and it may still arrive: {}\n{ASK_THE_PROVIDER}",
-            failure.detail
-        ))),
-        SendOutcome::Refused(failure) => Err(CliError::Refused(format!(
-            "the message to {shown} was refused: {}\n{ASK_THE_PROVIDER}",
-            failure.detail
-        ))),
+        SendOutcome::Unknown(failure) => Err(CliError::refused(
+            format!(
+                "it is not known whether the message to {shown} was accepted, and it may still arrive: {}",
+                failure.detail
+            ),
+            ASK_THE_PROVIDER,
+        )),
+        SendOutcome::Refused(failure) => Err(CliError::refused(
+            format!("the message to {shown} was refused: {}", failure.detail),
+            ASK_THE_PROVIDER,
+        )),
     }
 }
 
@@ -177,5 +183,5 @@ fn list(
             message.sid.clone().unwrap_or_else(dash),
         ]
     });
-    Ok(output.table(["id", "phone", "state", "error", "segments", "sent", "sid"], rows)?)
+    Ok(output.table(["id", "phone", "state", "error", "segments", "sent (UTC)", "sid"], rows)?)
 }

@@ -1,4 +1,4 @@
-//! `freshk stats`: the five numbers that the guide tells to watch, from the audit trail and the messages.
+//! `freshk stats`: the five key metrics of the guide, from the audit trail and the messages.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ Examples:
   freshk stats --since 30m
   freshk stats --since 2026-01-31 --json
 
-The last hour, day and week, each with its course in twelve parts, or the time since T alone. \
+The last hour, day and week, each in twelve parts, or the time since T alone. \
 SMS delivery counts the delivered messages among all attempts: also those that failed, whose answer was lost, and codes \
-that found no sender (refused: it is left alone after failures, or has no place free). Without server.public_url Twilio \
+that could not be handed to the provider (refused: its breaker is open, or too many are on their way). Without server.public_url Twilio \
 reports no deliveries, and the accepted messages count instead. Authentication counts right codes among all that were \
 given. Both channels are counted together. A week is all that the messages are kept.")]
 pub struct StatsArgs {
@@ -71,7 +71,7 @@ pub fn run(args: StatsArgs, global: &Global, output: &mut Output) -> Result<(), 
     let mut windows = match args.since {
         Some(since) => {
             let since = since.instant(now);
-            vec![Window::new(format!("since {}", when::short(since)), since, now, is_reported)]
+            vec![Window::new(format!("since {}", when::long(since)), since, now, is_reported)]
         }
         None => [("hour", 1), ("day", 24), ("week", 7 * 24)]
             .map(|(name, length)| Window::new(name.to_owned(), hours(length), now, is_reported))

@@ -38,14 +38,14 @@ Examples:
   freshk user create +1234567890 --role staff --verified
 
 A user who is not verified is deleted after users.unverified_retention, like one who asked for a code and \
-never gave it.")]
+never entered it.")]
     Create {
         /// The phone, in international format
         phone: String,
         /// The role
         #[arg(long, help = "One of users.roles [default: users.default_role]")]
         role: Option<String>,
-        /// The number is known to be this person's
+        /// The number has been verified elsewhere
         #[arg(long)]
         verified: bool,
     },
@@ -67,14 +67,14 @@ next refresh on.")]
 Example:
   freshk user set-phone 42 +1234567891
 
-A username that was made from the old number is made anew; any other stays.")]
+A username that was derived from the old number follows; any other stays.")]
     SetPhone {
         /// An id, a phone or a username
         user: String,
         /// The new phone, in international format
         phone: String,
     },
-    /// Let a user log in again
+    /// Activate a deactivated user
     #[command(after_long_help = "\
 Example:
   freshk user activate 42")]
@@ -82,7 +82,7 @@ Example:
         /// An id, a phone or a username
         user: String,
     },
-    /// Keep a user out: no code, no token
+    /// Deactivate a user: no codes, no tokens; ends the sessions
     #[command(after_long_help = "\
 Example:
   freshk user deactivate +1234567890
@@ -97,7 +97,7 @@ Sessions end for good: after `freshk user activate` the user logs in again.")]
 Example:
   freshk user logout 42
 
-Tokens that Django issued before the move (tokens.accept_foreign) are worthless for this user from then on.")]
+Tokens that Django issued before the move (tokens.accept_foreign) are refused for this user from then on.")]
     Logout {
         /// An id, a phone or a username
         user: String,
@@ -108,14 +108,14 @@ Examples:
   freshk user delete 42
   freshk user delete +1234567890 --yes
 
-Gone are the user, its sessions, codes, messages and quotas, and the phone in the audit trail. What stays, \
-until audit.retention ends: the lines of the audit trail, with the user's id and the addresses they came from; \
+Deleted are the user, its sessions, codes, messages and quotas, and the phone in the audit trail. Kept are, \
+until audit.retention ends, the lines of the audit trail, with the user's id and the addresses they came from, and \
 log files and backups that were written before.")]
     Delete {
         /// An id, a phone or a username
         user: String,
     },
-    /// Bring users from elsewhere
+    /// Import users from a CSV or JSON Lines file
     Import(import::ImportArgs),
     /// Write all users, phones in full
     Export(export::ExportArgs),
@@ -124,7 +124,7 @@ log files and backups that were written before.")]
 /// Files of users.
 #[derive(Args, Clone, Debug)]
 pub struct FormatArgs {
-    /// What the file holds [default: by its name, else csv]
+    /// The format of the file [default: by its name, else csv]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
 }
@@ -169,7 +169,7 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
         UserCommand::Deactivate { user } => change::deactivate(&admin, output, user),
         UserCommand::Logout { user } => change::log_out(&admin, output, user),
         UserCommand::Delete { user } => change::delete(&admin, output, user, global.yes),
-        UserCommand::Export(args) => export::run(args, &admin, output),
+        UserCommand::Export(args) => export::run(args, &admin, global.yes, output),
         UserCommand::Import(_) | UserCommand::Create { .. } => Ok(()),
     }
 }
@@ -185,9 +185,4 @@ fn document(admin: &AdminContext, user: &User) -> Value {
         "phone_verified": user.phone_verified,
         "date_joined": when::iso(user.joined_at),
     })
-}
-
-/// A user in a sentence.
-fn named(admin: &AdminContext, user: &User) -> String {
-    format!("user {} ({})", user.id, admin.shown(&user.phone))
 }

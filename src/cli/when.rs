@@ -21,9 +21,12 @@ impl FromStr for When {
         if let Ok(ago) = humantime::parse_duration(text) {
             return Ok(Self::Ago(ago));
         }
-        instant(text).or_else(|| day(text)).map(Self::At).ok_or_else(|| {
+        // As tables show it.
+        let shown = || text.parse::<jiff::civil::DateTime>().ok().filter(|_| text.contains(' '));
+        let utc = || instant(&format!("{}Z", shown()?));
+        instant(text).or_else(|| day(text)).or_else(utc).map(Self::At).ok_or_else(|| {
             "write a duration such as 90m, 2h or 7d, a day such as 2026-01-31, or an instant such as \
-                 2026-01-31T12:00:00Z"
+             2026-01-31T12:00:00Z or \"2026-01-31 12:00:00\", in UTC"
                 .to_owned()
         })
     }
@@ -45,11 +48,15 @@ pub fn iso(at: Timestamp) -> String {
         .map_or_else(|_| at.as_millis().to_string(), |instant| format!("{instant:.3}"))
 }
 
-/// The same to the second, for tables.
+/// For people, in UTC and to the second: `2026-01-31 12:00:00`; the column or the sentence says that it is UTC.
 pub fn short(at: Timestamp) -> String {
-    let whole = Timestamp::from_millis(at.as_secs().saturating_mul(1000));
-    jiff::Timestamp::from_millisecond(whole.as_millis())
-        .map_or_else(|_| whole.as_millis().to_string(), |instant| format!("{instant:.0}"))
+    let instant = jiff::Timestamp::from_second(at.as_secs());
+    instant.map_or_else(|_| at.as_secs().to_string(), |instant| instant.strftime("%F %T").to_string())
+}
+
+/// In a sentence: `2026-01-31 12:00:00 UTC`.
+pub fn long(at: Timestamp) -> String {
+    format!("{} UTC", short(at))
 }
 
 #[cfg(test)]
@@ -70,6 +77,12 @@ mod tests {
     fn instants_are_shown_in_utc() {
         let at = Timestamp::from_millis(1_769_817_600_120);
         assert_eq!(iso(at), "2026-01-31T00:00:00.120Z");
-        assert_eq!(short(at), "2026-01-31T00:00:00Z");
+        assert_eq!(short(at), "2026-01-31 00:00:00");
+        assert_eq!(long(at), "2026-01-31 00:00:00 UTC");
+        assert_eq!(
+            short(at).parse(),
+            Ok(When::At(Timestamp::from_millis(1_769_817_600_000))),
+            "it reads back"
+        );
     }
 }

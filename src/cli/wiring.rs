@@ -1,7 +1,5 @@
-//! The only place that names concrete parts: which database, which sender, which clock stand behind the seams.
+//! The only place that names concrete parts: which database and which sender stand behind their interfaces.
 
-use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +7,8 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
-use super::{CliError, backups, disk, process};
+use super::database::DatabaseFile;
+use super::{backups, disk, process};
 use crate::api;
 use crate::api::otp::OtpApi;
 use crate::api::sessions::SessionsApi;
@@ -20,9 +19,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::config::tokens::Signing;
-use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
+use crate::domain::{Help, Secret};
 use crate::http::health::Readiness;
 use crate::http::server::ServerSettings;
 use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
@@ -32,7 +31,7 @@ use crate::random::{self, Random};
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
 use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
-use crate::storage::sqlite::{self, Make, OpenError, OpenOptions, SqliteStore};
+use crate::storage::sqlite::{Make, OpenError, OpenOptions, SqliteStore};
 use crate::storage::{Locks, Store};
 use crate::tokens::keys::{KeyError, KeySet};
 use crate::tokens::{Names, Tokens};
@@ -51,7 +50,7 @@ pub struct Service {
     pub metrics: Metrics,
 }
 
-/// Why the parts do not fit together; each says what to mend.
+/// Why the parts do not fit together.
 #[derive(Debug, thiserror::Error)]
 pub enum WiringError {
     /// The file of the key that signs tokens holds no such key.
@@ -59,54 +58,55 @@ pub enum WiringError {
     KeyFile {
         /// The file.
         path: String,
-        /// What is wrong with it, and what to do.
+        /// What is wrong with it.
         error: KeyError,
     },
     /// The name of the forwarding header will not do.
-    #[error(
-        "server.forwarded_header is not the name of a header: use x-forwarded-for, or what your proxy sends"
-    )]
+    #[error("server.forwarded_header is not the name of a header")]
     ForwardedHeader,
 }
 
-/// Opens the configured database.
+impl Help for WiringError {
+    fn help(&self) -> String {
+        match self {
+            Self::KeyFile { error, .. } => error.help(),
+            Self::ForwardedHeader => "use x-forwarded-for, or what your proxy sends".into(),
+        }
+    }
+}
+
+/// Opens the configured database for a server.
 ///
 /// # Errors
-/// [`OpenError`], which says what to do.
+/// [`OpenError`]
 pub fn open_store(config: &Config, clock: &dyn Clock) -> Result<Arc<SqliteStore>, OpenError> {
     let mut options = open_options(config, clock);
     options.rescues = true;
     SqliteStore::open(options)
 }
 
+/// Opens the configured database for a command, beside a server that may be running.
+///
+/// # Errors
+/// [`OpenError`]
+pub fn open_beside_server(config: &Config, clock: &dyn Clock) -> Result<Store, OpenError> {
+    let mut options = open_options(config, clock);
+    // The server may be of an older version, and know the older schema alone.
+    options.migrate = false;
+    Ok(Store::new(SqliteStore::open(options)?))
+}
+
 /// What the configuration says of the database.
 pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
-    let mut options = OpenOptions::new(config.database.url.path(), clock.now());
+    let file = DatabaseFile::of(config);
+    let mut options = OpenOptions::new(file.path(), clock.now());
     options.first_user_id = config.users.first_id;
-    options.make = Make::UnlessLost { backup: config.backup.dir.as_deref().and_then(backups::latest) };
+    options.make = Make::UnlessLost { backup: file.latest_backup() };
     options.raise_user_ids = config.users.first_id_is_set;
     options
 }
 
-/// Whether there is no database: no file, or an empty one.
-pub fn is_missing(database: &Path) -> bool {
-    match database.metadata() {
-        Ok(found) => found.is_file() && found.len() == 0,
-        Err(error) => error.kind() == ErrorKind::NotFound,
-    }
-}
-
-/// Why a command cannot go on without the database: there never was one, as far as anybody can tell, or it is lost.
-pub fn missing(config: &Config) -> CliError {
-    let path = config.database.url.path().to_owned();
-    let backup = || config.backup.dir.as_deref().and_then(backups::latest);
-    match sqlite::trace_of(&path).or_else(backup) {
-        Some(trace) => OpenError::Gone { path, trace }.into(),
-        None => CliError::Missing(path),
-    }
-}
-
-/// Whoever sends the production mode's codes, as configured; in debug they are shown on standard error.
+/// The sender of production codes, as configured; in debug they are shown on standard error.
 pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn SmsSender> {
     match &config.sms.provider {
         Provider::Console => Arc::new(ConsoleSender::to(Box::new(std::io::stderr()), clock.clone())),
@@ -117,7 +117,7 @@ pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn Sms
 /// Puts the program together.
 ///
 /// # Errors
-/// [`WiringError`], which says what to mend.
+/// [`WiringError`]
 pub fn build(
     config: &Config,
     secret: &Secret,
@@ -203,7 +203,7 @@ fn page(
     })
 }
 
-/// What the configuration says of the listener for phones.
+/// The settings of the listener for phones.
 pub fn server_settings(config: &Config) -> ServerSettings {
     let server = &config.server;
     ServerSettings {
@@ -225,11 +225,11 @@ struct Surroundings {
     jwks: Option<String>,
 }
 
-/// How long it is believed that the disk has room, unless a write fails meanwhile.
+/// How long the disk counts as having room once that was shown, unless a write fails meanwhile.
 const ROOM_PROVEN: Duration = Duration::from_secs(30);
 
-/// Ready is who can write. A transaction without a row shows that, but for a full disk: only rows show it, so some are
-/// written now and then.
+/// The server is ready while it can write. An empty transaction shows that, except for a full disk: only rows show that, so
+/// some are written now and then.
 fn readiness(store: &Store, clock: Arc<dyn Clock>) -> Readiness {
     let store = store.clone();
     // Until when there is room, and how many writes had failed when that was shown.
@@ -302,7 +302,7 @@ fn endpoint(
     let otp = OtpApi::new(auth.clone());
     let sessions = SessionsApi::new(auth.clone());
     let webhook = WebhookApi::new(auth.clone(), callbacks, clock);
-    // The testing mode is not closed outside debug: it is not there.
+    // Outside debug the testing endpoints do not exist.
     Ok(if config.debug {
         let api: api::DebugApi = (otp, sessions, TestingApi::new(auth.clone()));
         http::assemble(api, webhook, parts, settings).boxed()

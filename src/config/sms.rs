@@ -4,7 +4,7 @@ use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::test_numbers::{self, Digits};
 use super::twilio;
-use crate::domain::{HttpUrl, NewTestNumber};
+use crate::domain::{Help as _, HttpUrl, NewTestNumber};
 use crate::sms::template::{self, Template};
 use crate::sms::twilio::TwilioSettings;
 

@@ -67,7 +67,7 @@ pub fn seconds_up(duration: Duration) -> u64 {
 }
 
 /// A wait as a person says it: `45 seconds`, `1 minute`, `59 minutes`, `2 hours`; rounded up.
-pub fn human(duration: Duration) -> String {
+pub fn humanize_wait(duration: Duration) -> String {
     let seconds = seconds_up(duration).max(1);
     let (count, unit) = match seconds {
         ..60 => (seconds, "second"),
@@ -92,7 +92,7 @@ mod tests {
             (3_600_000, "1 hour"),
             (3_600_001, "2 hours"),
         ] {
-            assert_eq!(human(Duration::from_millis(millis)), said);
+            assert_eq!(humanize_wait(Duration::from_millis(millis)), said);
         }
     }
 

@@ -3,7 +3,6 @@
 //! Only one configured header is believed, only from `server.trusted_proxies`, and only from the right: whatever a
 //! client writes into it lies further left than what our own proxies append. Never `X-Real-IP` from anyone else.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +21,8 @@ mod hops;
 const FORWARDING: [&str; 5] =
     ["x-forwarded-for", "forwarded", "x-real-ip", "cf-connecting-ip", "true-client-ip"];
 
-/// The target of the warning that a proxy seems to be missing (S37), for whoever looks for it in a log.
-pub const WARNING_TARGET: &str = module_path!();
-
-/// The words of that warning after which the line to add stands, up to its end.
-pub const WARNING_MEND: &str = "write under [server] in freshk.toml: ";
+/// What to do about a proxy that is not trusted (S37); [`lines_trusting`] gives the lines.
+pub const HOW_TO_TRUST: &str = "write under [server] in freshk.toml: ";
 
 /// Reads the client's address (S12).
 pub struct ClientIp {
@@ -60,13 +56,15 @@ impl ClientIp {
     /// the configuration does not name the proxy, or the proxy does not name the `client` that was resolved. Who asks for
     /// our health (`is_health`) asks for nobody.
     pub fn watch(&self, peer: IpAddr, client: ClientAddress, headers: &HeaderMap, is_health: bool) {
-        if let Some(line) = self.missing_line(peer, headers) {
+        if let Some(header) = self.untrusted_header(peer, headers) {
             self.note(ProxyFault::Untrusted);
+            self.metrics.proxy_untrusted(peer.to_canonical(), header, self.seconds());
+            let line = lines_trusting(&self.trusted, peer.to_canonical(), self.header.as_str(), header);
             if self.untrusted.should_log() {
                 tracing::warn!(
                     %peer,
                     "a proxy that is not trusted passes requests on, so everyone behind it shares one address and its \
-                     limits; if it is yours, {WARNING_MEND}{line}"
+                     limits; if it is yours, {HOW_TO_TRUST}{line}"
                 );
             }
         }
@@ -83,7 +81,11 @@ impl ClientIp {
     }
 
     fn note(&self, fault: ProxyFault) {
-        self.metrics.proxy_faulted(fault, u64::try_from(self.clock.now().as_secs()).unwrap_or_default());
+        self.metrics.proxy_faulted(fault, self.seconds());
+    }
+
+    fn seconds(&self) -> u64 {
+        u64::try_from(self.clock.now().as_secs()).unwrap_or_default()
     }
 
     /// Walks the header from the right, past our own proxies; stops at the first hop that is no address.
@@ -123,21 +125,13 @@ impl ClientIp {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
-    /// The line that would make the configuration right, where a neighbour forwards and is not trusted.
-    fn missing_line(&self, peer: IpAddr, headers: &HeaderMap) -> Option<String> {
+    /// The header in which a neighbour forwards that is not trusted.
+    fn untrusted_header(&self, peer: IpAddr, headers: &HeaderMap) -> Option<&str> {
         let peer = peer.to_canonical();
         if self.is_trusted(peer) || !ClientAddress::new(peer).is_neighbour() {
             return None;
         }
-        let header = std::iter::once(self.header.as_str())
-            .chain(FORWARDING)
-            .find(|name| headers.contains_key(*name))?;
-        let mut line = line_trusting(&self.trusted, peer);
-        if header != self.header.as_str() {
-            // Writing to a string cannot fail.
-            let _ = write!(line, " and forwarded_header = \"{header}\"");
-        }
-        Some(line)
+        std::iter::once(self.header.as_str()).chain(FORWARDING).find(|name| headers.contains_key(*name))
     }
 
     /// What to do where the trusted `peer` itself was taken for the client, because it names none that can be read.
@@ -166,11 +160,13 @@ impl ClientIp {
     }
 }
 
-/// The line of configuration that trusts one more address than now.
-pub fn line_trusting(trusted: &[IpNet], more: IpAddr) -> String {
+/// The configuration that trusts one more address than now, and reads the `header` that it forwards in where that is not
+/// the `configured` one.
+pub fn lines_trusting(trusted: &[IpNet], more: IpAddr, configured: &str, header: &str) -> String {
     let networks: Vec<_> =
         trusted.iter().chain([&IpNet::from(more)]).map(|network| format!("\"{network}\"")).collect();
-    format!("trusted_proxies = [{}]", networks.join(", "))
+    let line = format!("trusted_proxies = [{}]", networks.join(", "));
+    if header == configured { line } else { format!("{line} and forwarded_header = \"{header}\"") }
 }
 
 #[cfg(test)]

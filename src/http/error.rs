@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use poem::http::StatusCode;
 
-use crate::domain::time::human;
+use crate::domain::time::humanize_wait;
 use crate::http::rates::RateHeaders;
 
 mod document;
@@ -287,7 +287,7 @@ impl ApiError {
 
     /// 429: waiting for `wait` is enough.
     pub fn rate_limited(wait: Duration) -> Self {
-        let sentence = format!("Too many requests. Please try again in {}.", human(wait));
+        let sentence = format!("Too many requests. Please try again in {}.", humanize_wait(wait));
         Self { sentence: sentence.into(), ..Self::new(ErrorCode::RateLimited) }.retry_after(wait)
     }
 

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::domain::Help;
 use crate::http::edge::Abandoned;
 use crate::http::log_throttle::LogThrottle;
 
@@ -67,21 +68,34 @@ pub struct ServerSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody else does.
-    #[error(
-        "{0} is already in use: stop the program that listens there, or choose another address with server.listen"
-    )]
+    #[error("server.listen: {0} is already in use")]
     InUse(SocketAddr),
     /// Low ports belong to the system.
-    #[error(
-        "listening on {0} is not permitted: ports below 1024 need a privilege; choose another with server.listen"
-    )]
+    #[error("server.listen: listening on {0} is not permitted")]
     NotPermitted(SocketAddr),
     /// The address is another machine's.
-    #[error("{0} is not an address of this machine: correct server.listen")]
+    #[error("server.listen: {0} is not an address of this machine")]
     NotOurs(SocketAddr),
     /// Anything else.
-    #[error("cannot listen on {0}: {1}")]
+    #[error("server.listen: cannot listen on {0}: {1}")]
     Other(SocketAddr, #[source] io::Error),
+}
+
+impl Help for BindError {
+    fn help(&self) -> String {
+        match self {
+            Self::InUse(_) => {
+                "stop the program that listens there (`ss -ltnp` names it), or choose another address"
+            }
+            Self::NotPermitted(_) => {
+                "ports below 1024 need a privilege: choose another, or give the unit \
+                                      AmbientCapabilities=CAP_NET_BIND_SERVICE"
+            }
+            Self::NotOurs(_) => "choose one that `ip address` shows, or 127.0.0.1",
+            Self::Other(..) => "choose another address and port, such as 127.0.0.1:8000",
+        }
+        .into()
+    }
 }
 
 /// Listens on `address`; connections queue from now on.

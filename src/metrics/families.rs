@@ -45,6 +45,7 @@ labels! {
     SmsError { code: String }
     OfKind { kind: &'static str }
     OfFault { fault: &'static str }
+    Forwarding { peer: String, header: String }
     Build { version: &'static str }
 }
 
@@ -80,6 +81,7 @@ pub(super) struct Http {
     pub(super) in_flight: Gauge,
     pub(super) refusals: Family<OfCode, Counter>,
     pub(super) proxy_fault: Family<OfFault, Whole>,
+    pub(super) untrusted_proxy: Family<Forwarding, Whole>,
 }
 
 /// Of text messages.
@@ -198,6 +200,13 @@ impl Http {
                  untrusted, it is not in server.trusted_proxies; silent, it names no client",
                 Some(Unit::Seconds),
                 proxy_fault,
+            ),
+            untrusted_proxy: book.enter(
+                "untrusted_proxy_timestamp",
+                "When a neighbour that is not in server.trusted_proxies last passed a request on; the latest one and its \
+                 header alone",
+                Some(Unit::Seconds),
+                Family::default(),
             ),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::Code;
+use crate::domain::{Code, Help};
 use crate::sms::segments::{self, Alphabet};
 
 /// The text where none is configured.
@@ -30,7 +30,7 @@ enum Piece {
     Minutes,
 }
 
-/// What is wrong with a template; [`TemplateError::help`] says what to do.
+/// What is wrong with a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A placeholder that nobody fills.
@@ -55,9 +55,8 @@ pub enum TemplateError {
     },
 }
 
-impl TemplateError {
-    /// What to do.
-    pub fn help(&self) -> String {
+impl Help for TemplateError {
+    fn help(&self) -> String {
         match self {
             Self::Unknown(_) => {
                 "write {code} where the code goes, {minutes} where its life in minutes goes".into()

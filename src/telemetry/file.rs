@@ -160,6 +160,7 @@ impl Write for Days {
 mod tests {
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
+    use crate::domain::Help as _;
     use crate::telemetry::Format;
     use std::sync::Mutex;
     use std::time::Duration;
@@ -270,7 +271,7 @@ mod tests {
         let path = dir.path().join("debug.log");
         fs::write(&path, "Django's").unwrap();
         let refused = refusal(&path);
-        assert!(refused.to_string().contains("move it away"), "{refused}");
+        assert!(refused.help().contains("move it away"), "{refused}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "Django's");
     }
 

@@ -9,7 +9,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicK
 use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, EncodingKey};
 use pem::Pem;
 
-use crate::domain::Algorithm;
+use crate::domain::{Algorithm, Help};
 
 const PRIVATE: &str = "PRIVATE KEY";
 const PUBLIC: &str = "PUBLIC KEY";
@@ -17,23 +17,17 @@ const PUBLIC: &str = "PUBLIC KEY";
 /// 2048 bits in base64: shorter moduli are no longer safe (RFC 7518 §3.3).
 const RSA_MODULUS: usize = 342;
 
-/// Why a key file is no good; each says what to do.
+/// Why a key file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The text is broken.
-    #[error("it is not a PEM file: make one with freshk key generate --algorithm {0}")]
+    #[error("it is not a PEM file")]
     NotPem(&'static str),
     /// There is none to sign with.
-    #[error(
-        "it begins with no private key: the first block must be the key that signs (-----BEGIN PRIVATE KEY-----, PKCS \
-         #8; openssl pkcs8 -topk8 converts older forms), those after it only verify"
-    )]
+    #[error("it does not begin with a private key (-----BEGIN PRIVATE KEY-----, PKCS #8)")]
     NoPrivateKey,
     /// A key is of another kind, or broken.
-    #[error(
-        "block {block} is no {algorithm} key: all keys of the file must be of the kind that tokens.algorithm names; \
-         make one with freshk key generate --algorithm {algorithm}"
-    )]
+    #[error("block {block} is no {algorithm} key, as tokens.algorithm names it")]
     WrongKind {
         /// Which block, from 1.
         block: usize,
@@ -41,11 +35,29 @@ pub enum KeyError {
         algorithm: &'static str,
     },
     /// HS256 signs with the secret, and has no key file.
-    #[error("HS256 signs with SECRET_KEY and has no key file: choose EdDSA, ES256 or RS256")]
+    #[error("HS256 signs with SECRET_KEY and has no key file")]
     NoKeyFile,
     /// The generator failed.
-    #[error("the system gave no key: try again")]
+    #[error("the system gave no key")]
     Generator,
+}
+
+impl Help for KeyError {
+    fn help(&self) -> String {
+        match self {
+            Self::NotPem(algorithm) => format!("make one with `freshk key generate --algorithm {algorithm}`"),
+            Self::NoPrivateKey => {
+                "put the key that signs first, those that only verify after it; openssl pkcs8 -topk8 \
+                                   converts older forms"
+                    .into()
+            }
+            Self::WrongKind { algorithm, .. } => format!(
+                "all keys of the file must be of one kind: make one with `freshk key generate --algorithm {algorithm}`"
+            ),
+            Self::NoKeyFile => "choose EdDSA, ES256 or RS256".into(),
+            Self::Generator => "try again".into(),
+        }
+    }
 }
 
 /// Keys of one algorithm: one that signs, and all that verify, the signing one first.

@@ -80,14 +80,14 @@ fn all_refused(place: &Place, told: &str) {
 fn another_programs() {
     let place = place();
     sql(&place, "PRAGMA application_id = 7");
-    all_refused(&place, "belongs to another program (application id 0x7); correct database.url");
+    all_refused(&place, "belongs to another program (application id 0x7)\nhelp: correct database.url");
 }
 
 #[test]
 fn a_newer_freshks() {
     let place = place();
     sql(&place, "PRAGMA user_version = 99");
-    all_refused(&place, "has schema 99, this freshk knows 3; install the version that wrote it");
+    all_refused(&place, "has schema 99, this freshk knows 3\nhelp: install the version that wrote it");
 }
 
 #[test]
@@ -97,14 +97,14 @@ fn a_damaged_one() {
     // The page of the schema, behind the header of the file.
     bytes[100..4096].fill(0xff);
     fs::write(database(&place), bytes).unwrap();
-    all_refused(&place, "is damaged; restore the latest backup with `freshk db restore`");
+    all_refused(&place, "is damaged\nhelp: restore the latest backup with `freshk db restore`");
 }
 
 #[test]
 fn a_file_that_is_none() {
     let place = place();
     place.write("freshk.db", "these are a few words and no database at all".repeat(300));
-    all_refused(&place, "is not a database; move it away, or correct database.url");
+    all_refused(&place, "is not a database\nhelp: move it away, or correct database.url");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn one_that_is_not_there() {
         if line.starts_with("serve") || line.starts_with("user import") {
             continue;
         }
-        refused(line, &place.run(line), &["there is no database freshk.db\n`freshk serve` makes it"]);
+        refused(line, &place.run(line), &["there is no database freshk.db\nhelp: `freshk serve` makes it"]);
         assert!(!database(&place).exists(), "{line}");
     }
     for line in COMMANDS {
@@ -153,7 +153,11 @@ fn one_that_may_not_be_written() {
     fs::set_permissions(place.path("."), Permissions::from_mode(0o700)).unwrap();
     assert!(same);
     for (line, answer) in answers {
-        refused(line, &answer, &["cannot be written; give the user that runs freshk the right to write it"]);
+        refused(
+            line,
+            &answer,
+            &["cannot be written\nhelp: give the user that runs freshk the right to write it"],
+        );
     }
 }
 
@@ -173,7 +177,7 @@ fn one_that_another_process_keeps_to_itself() {
         refused(
             line,
             &answer,
-            &["is locked by another process; stop that process, or wait until it is done"],
+            &["is locked by another process\nhelp: stop that process, or wait until it is done"],
         );
         drop(other);
         assert_eq!(place.count("SELECT count(*) FROM users WHERE is_active"), 1, "{line}");

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use freshk::cli::output::counted;
 use freshk::storage::sqlite::ServeLock;
 use rusqlite::Connection;
 
@@ -71,13 +72,13 @@ async fn an_import_that_is_interrupted_takes_everything_back() {
         let answer = end(child);
         assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{name}: {}", answer.stderr);
         assert!(
-            answer.stderr.contains("interrupted; nothing was imported\nrun it again"),
+            answer.stderr.contains("interrupted; nothing was imported\nhelp: run it again"),
             "{}",
             answer.stderr
         );
         assert_eq!(imported(&other), 0, "{name}");
         assert_eq!(place.count("SELECT count(*) FROM users"), 1, "{name}");
-        let taken_back = "SELECT count(*) FROM audit WHERE detail LIKE '%users taken back'";
+        let taken_back = "SELECT count(*) FROM audit WHERE detail LIKE '%users removed'";
         assert!(place.count(taken_back) > 0 && !room(&place), "{name}");
     }
 }
@@ -92,7 +93,7 @@ async fn a_phone_that_is_taken_meanwhile_undoes_the_import() {
     other.execute_batch("COMMIT").unwrap();
     let answer = end(child);
     assert_eq!(answer.code, 1, "{}", answer.stderr);
-    assert!(answer.stderr.contains("nothing was imported\nrun the import again"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("nothing was imported\nhelp: run the import again"), "{}", answer.stderr);
     assert_eq!(imported(&other), 1, "whoever came first stays");
     let again = place.run("user import users.csv");
     assert_eq!(again.code, 1);
@@ -140,7 +141,7 @@ fn a_fault_of_the_database_undoes_the_import() {
     .unwrap();
     let answer = place.run("user import users.csv");
     assert_eq!(answer.code, 1, "{}", answer.stderr);
-    for told in ["no more", "taking ", "users back", "nothing was changed\nsee the line above"] {
+    for told in ["no more", "removing ", "imported so far", "nothing was changed\nhelp: the line above"] {
         assert!(answer.stderr.contains(told), "{told}: {}", answer.stderr);
     }
     assert_eq!((imported(&conn), place.count("SELECT count(*) FROM users")), (0, 1));
@@ -153,10 +154,14 @@ fn a_disk_that_fills_up_undoes_the_import_or_says_what_stays() {
     let place = place(5 * LINES);
     let answer = in_a_full_place(&place, "10240");
     assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
-    assert!(answer.stderr.contains("taking ") && answer.stderr.contains("users back"), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("removing ") && answer.stderr.contains("imported so far"),
+        "{}",
+        answer.stderr
+    );
     let left = place.count("SELECT count(*) FROM users") - 1;
-    let told = format!("and {left} users of it are still there");
-    assert_eq!(answer.stderr.contains(&told), left > 0, "{left}: {}", answer.stderr);
+    let told = "that it wrote could not be removed";
+    assert_eq!(answer.stderr.contains(told), left > 0, "{left}: {}", answer.stderr);
     assert_eq!(place.json("db check")["ok"], true);
     let report = place.json("user import users.csv");
     assert_eq!((&report["unchanged"], &report["lines"]), (&left.into(), &(5 * LINES).into()));
@@ -168,7 +173,7 @@ fn without_room_to_take_anything_back_nothing_is_begun() {
     let place = place(5);
     let answer = in_a_full_place(&place, "4096");
     assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
-    let told = "error: there is no room on the disk of the database: ";
+    let told = "error: the disk of the database has no room: ";
     assert!(
         answer.stderr.starts_with(told) && answer.stderr.contains("free some and try again"),
         "{answer:?}"
@@ -189,8 +194,9 @@ async fn what_cannot_be_taken_back_is_told() {
     assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.stderr);
     let left = imported(&other);
     let told = format!(
-        "error: the import failed half-way, and {left} users of it are still there: taking them back failed too\nmend \
-         what the lines above tell of and run the import again: it leaves them alone and goes on\n"
+        "error: the import failed, and {} that it wrote could not be removed\nhelp: correct what the lines above name \
+         and run the import again: it skips those users and goes on\n",
+        counted(left, "user")
     );
     assert!(left > 0 && answer.stderr.ends_with(&told), "{left}: {}", answer.stderr);
     let report = place.json("user import users.csv");

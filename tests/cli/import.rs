@@ -91,7 +91,7 @@ fn every_refused_line_is_told_and_nothing_is_imported_unless_they_are_skipped() 
     place.write("users.csv", &file);
     let refused = place.run("user import users.csv --json");
     assert_eq!(refused.code, 1);
-    assert!(refused.stderr.contains("nothing was imported: 9 lines are refused"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing was imported: 9 lines refused"), "{}", refused.stderr);
     let report: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
     insta::assert_json_snapshot!(report);
     assert_eq!(place.count("SELECT count(*) FROM users"), 1);
@@ -100,7 +100,7 @@ fn every_refused_line_is_told_and_nothing_is_imported_unless_they_are_skipped() 
     assert!(skipped.starts_with("line 4: phone_number is that of line 3 too\n"), "{skipped}");
     assert!(
         skipped.ends_with(
-            "12 lines: 2 good, 1 there already, 9 refused; 2 users imported\nnew users get ids from 79 on\n"
+            "12 lines: 2 good, 1 already there, 9 refused; 2 users imported\nnew users get ids from 79 on\n"
         ),
         "{skipped}"
     );
@@ -143,7 +143,7 @@ fn a_file_that_is_no_file_of_users_is_refused_with_a_mend() {
             "line 2: it is not a JSON object",
             "line 3: it has the member \"phone\", which is not known",
             "line 4: it has more than 65536 bytes",
-            "4 lines: 0 good, 0 there already, 4 refused; 0 users imported",
+            "4 lines: 0 good, 0 already there, 4 refused; 0 users imported",
         ]
     );
 }

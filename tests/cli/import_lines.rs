@@ -128,7 +128,7 @@ fn what_is_taken_in_the_file_or_in_the_database_is_told_apart() {
     let answer = place.run("user import users.csv");
     let expected = (2..).zip(lines).filter(|(_, (_, reason))| !reason.is_empty());
     let mut expected: Vec<_> = expected.map(|(line, (_, reason))| format!("line {line}: {reason}")).collect();
-    expected.push("10 lines: 2 good, 1 there already, 7 refused; 0 users imported".to_owned());
+    expected.push("10 lines: 2 good, 1 already there, 7 refused; 0 users imported".to_owned());
     assert_eq!(
         (answer.code, answer.stdout.lines().collect::<Vec<_>>()),
         (1, expected.iter().map(|s| &**s).collect())
@@ -204,7 +204,7 @@ fn what_is_no_file_of_users_is_refused_and_a_dry_run_changes_no_byte() {
         ("user import nowhere.csv", 1, "No such file or directory"),
         ("user import", 2, "<FILE>"),
         ("user import users.csv --format xml", 2, "possible values: csv, jsonl"),
-        ("user import users.csv --dry-run", 1, "nothing was imported: 1 lines are refused"),
+        ("user import users.csv --dry-run", 1, "nothing was imported: 1 line refused"),
         ("user import users.csv", 1, "correct them, or leave them out with --skip-bad"),
     ] {
         let answer = place.run(line);
@@ -215,7 +215,7 @@ fn what_is_no_file_of_users_is_refused_and_a_dry_run_changes_no_byte() {
     let said = place.good("user import users.csv --dry-run --skip-bad");
     assert!(
         said.ends_with(
-            "2 lines: 1 good, 0 there already, 1 refused; 0 users imported (a dry run)\nnew users get ids from 2 on\n"
+            "2 lines: 1 good, 0 already there, 1 refused; 0 users imported (a dry run)\nnew users get ids from 2 on\n"
         ),
         "{said}"
     );

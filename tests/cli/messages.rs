@@ -49,7 +49,10 @@ fn a_test_message_is_shown_in_debug_and_audited() {
     let place = Place::new();
     place.good("user create +1234567890");
     let answer = place.run("sms send-test +1234567890");
-    assert_eq!((answer.code, answer.stdout.as_str()), (0, "the provider has a message to +12****7890\n"));
+    assert_eq!(
+        (answer.code, answer.stdout.as_str()),
+        (0, "the provider accepted a message to +12****7890\n")
+    );
     assert_eq!(place.json("audit list --event sms_test_sent")["lines"][0]["detail"], "operator: accepted");
     assert_eq!(place.json("sms list")["messages"], json!([]));
 }
@@ -59,7 +62,7 @@ fn a_test_message_is_sent_once_with_a_code_that_opens_nothing() {
     let (place, twilio) = (place(), FakeTwilio::start());
     let answer = run(&place, &twilio, "sms send-test +1234567890");
     assert_eq!((answer.code, answer.stderr.as_str()), (0, ""));
-    let said = answer.stdout.strip_prefix("the provider has a message to +12****7890 as SM").unwrap();
+    let said = answer.stdout.strip_prefix("the provider accepted a message to +12****7890 as SM").unwrap();
     assert_eq!(said.trim_end().len(), 32, "{said}");
 
     let requests = twilio.requests();
@@ -125,8 +128,7 @@ fn a_fate_that_is_not_known_is_told_as_such() {
         twilio.always(reply.clone());
         let answer = run(&place, &twilio, "sms send-test +1234567890");
         assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{reply:?}: {}", answer.stderr);
-        let told =
-            "error: whether the message to +12****7890 was accepted is not known, and it may still arrive: ";
+        let told = "error: it is not known whether the message to +12****7890 was accepted, and it may still arrive: ";
         assert!(answer.stderr.starts_with(told), "{reply:?}: {}", answer.stderr);
         assert_eq!(twilio.requests().len(), 1, "{reply:?}: a second one might be paid for twice");
         assert_eq!(noted(&place), ["operator: unknown"], "{reply:?}");

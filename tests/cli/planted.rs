@@ -19,7 +19,7 @@ fn s41_an_export_follows_no_link_and_keeps_no_mode() {
     for name in ["users.csv", "users.csv.part"] {
         symlink(place.path("theirs"), place.path(name)).unwrap();
     }
-    place.run("user export users.csv");
+    place.run("user export users.csv --yes");
     assert_eq!(place.read("theirs"), "theirs");
     assert!(place.read("users.csv").contains("+1234567890"));
     assert_eq!(mode(&place, "users.csv"), 0o600);
@@ -27,7 +27,7 @@ fn s41_an_export_follows_no_link_and_keeps_no_mode() {
         place.write(name, "theirs");
         fs::set_permissions(place.path(name), Permissions::from_mode(0o666)).unwrap();
     }
-    place.run("user export more.csv");
+    place.run("user export more.csv --yes");
     assert_eq!(place.read("more.csv.part"), "theirs", "a name that is taken is passed over");
     assert!(place.read("more.csv").contains("+1234567890"));
     assert_eq!(mode(&place, "more.csv"), 0o600);
@@ -40,7 +40,11 @@ fn an_export_does_not_take_the_place_of_what_is_no_file() {
     for name in ["directory", "/dev/null", "/dev/stdout"] {
         let answer = place.run(&format!("user export {name}"));
         assert_eq!(answer.code, 1, "{name}");
-        assert!(answer.stderr.contains("is not a file\nname one, or none"), "{name}: {}", answer.stderr);
+        assert!(
+            answer.stderr.contains("is not a file\nhelp: name one, or none"),
+            "{name}: {}",
+            answer.stderr
+        );
     }
 }
 
@@ -51,8 +55,7 @@ fn s41_a_planted_lock_is_told_of_and_left_alone() {
     for line in ["db vacuum", "serve --listen 127.0.0.1:0"] {
         let answer = place.run(line);
         assert_eq!(answer.code, 1, "{line}");
-        let told =
-            "freshk.db.lock is a link, or not a lock that freshk wrote; look who made it, and move it away";
+        let told = "freshk.db.lock is a link, or not a lock that freshk wrote\nhelp: find out who made it, and move it away";
         assert!(answer.stderr.contains(told), "{line}: {}", answer.stderr);
     }
     assert_eq!(place.read("theirs"), "theirs");

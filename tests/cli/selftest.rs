@@ -14,13 +14,11 @@ async fn every_step_is_shown_with_its_answer_and_no_token() {
     let server = place.serve();
     place.good(ADD);
     let said = place.good(&line(server.url()));
-    for step in
-        ["ask for a code", "give it", "who am I?", "ask for another", "refresh", "log out", "am I out?"]
-    {
+    for step in ["request a code", "verify it", "status", "resend", "refresh", "log out", "status after"] {
         assert!(said.contains(&format!("ok    {step}")), "{said}");
     }
     assert!(said.contains("+12****7890") && !said.contains("1234567890"), "{said}");
-    assert!(said.contains("all 8 answers are as they should be"), "{said}");
+    assert!(said.contains("all 8 answers as expected"), "{said}");
     assert!(!said.contains("eyJ0eXAiOiJKV1Qi"), "{said}");
     assert_eq!(place.count("SELECT count(*) FROM messages"), 0);
     assert_eq!(place.json("session list")["sessions"].as_array().map(Vec::len), Some(0), "it logs out");
@@ -33,17 +31,17 @@ async fn every_step_is_shown_with_its_answer_and_no_token() {
 }
 
 #[tokio::test]
-async fn the_first_answer_that_is_not_as_it_should_be_ends_it_with_a_mend() {
+async fn the_first_unexpected_answer_ends_it_and_says_what_to_do() {
     let place = Place::new();
     let server = place.serve();
     let gone = place.run("selftest http://127.0.0.1:1 --phone +1234567890 --code 604927");
-    assert!(gone.code == 1 && gone.stderr.contains("see to it that the server runs"), "{}", gone.stderr);
+    assert!(gone.code == 1 && gone.stderr.contains("check that the server runs"), "{}", gone.stderr);
 
     place.good(ADD);
     let wrong = place.run(&line(server.url()).replace("604927", "111111"));
     assert!(wrong.code == 1 && wrong.stderr.contains("test-number list"), "{}", wrong.stderr);
     assert!(
-        wrong.stdout.contains("fail  give it") && !wrong.stdout.contains("who am I?"),
+        wrong.stdout.contains("fail  verify it") && !wrong.stdout.contains("refresh"),
         "{}",
         wrong.stdout
     );
@@ -59,4 +57,15 @@ async fn the_first_answer_that_is_not_as_it_should_be_ends_it_with_a_mend() {
         let usage = place.run(&line(url));
         assert!(usage.code == 2 && usage.stderr.contains("https://api.your-domain.com"), "{}", usage.stderr);
     }
+}
+
+#[tokio::test]
+async fn a_host_is_sent_where_the_url_has_another_name() {
+    let place = Place::new();
+    place.write("freshk.toml", "debug = true\n[server]\nallowed_hosts = [\"api.example.com\"]\n");
+    let server = place.serve();
+    place.good(ADD);
+    let refused = place.run(&format!("{} --host other.example.com", line(server.url())));
+    assert!(refused.code == 1 && refused.stderr.contains("--host"), "{}", refused.stderr);
+    place.good(&format!("{} --host api.example.com", line(server.url())));
 }

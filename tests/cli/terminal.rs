@@ -153,14 +153,14 @@ fn long_work_shows_its_progress_on_a_terminal_and_clears_it_away() {
         let mut lines = shown.trim_end().rsplit(['\n', '\r']).filter(|line| !line.is_empty());
         assert!(lines.next().unwrap().ends_with("new users get ids from 20002 on"), "{shown:?}");
         let last = lines.next().unwrap();
-        assert!(last.ends_with("20000 users imported") && !last.contains("importing"), "{last:?}");
+        assert!(last.ends_with("20,000 users imported") && !last.contains("importing"), "{last:?}");
 
         let mut command = place.command("user export out.csv");
         command.env("NO_COLOR", no_colour);
         let (code, shown) = Terminal::run(command).end();
         assert_eq!(code, 0, "{shown}");
         assert!(
-            shown.contains("users (") && shown.trim_end().ends_with("20001 users are in out.csv"),
+            shown.contains("users (") && shown.trim_end().ends_with("20,001 users written to out.csv"),
             "{shown:?}"
         );
     }
@@ -178,7 +178,7 @@ fn without_a_terminal_for_errors_there_is_no_progress() {
     assert!(!shown.contains(ESCAPE), "{shown:?}");
     assert_eq!(std::fs::read_to_string(log).unwrap(), "");
     // And without any.
-    assert_eq!(place.run("user export out.csv").stderr, "20001 users are in out.csv\n");
+    assert_eq!(place.run("user export out.csv").stderr, "20,001 users written to out.csv\n");
     let listed = place.run("user list");
     assert!(!listed.stdout.contains(ESCAPE) && !listed.stderr.contains(ESCAPE), "{listed:?}");
 }
@@ -192,7 +192,10 @@ fn what_cannot_be_undone_asks_and_only_a_yes_goes_on() {
         terminal.answer(answer);
         let (code, shown) = terminal.end();
         assert_eq!(code, 1, "{answer:?}: {shown}");
-        assert!(shown.contains("nothing was done; answer y to go on"), "{answer:?}: {shown}");
+        assert!(
+            shown.contains("nothing was done") && shown.contains("answer y to go on"),
+            "{answer:?}: {shown}"
+        );
         assert_eq!(place.count("SELECT count(*) FROM users"), 1, "{answer:?}");
     }
     let mut terminal = Terminal::run(place.command("user delete 1"));
@@ -201,6 +204,15 @@ fn what_cannot_be_undone_asks_and_only_a_yes_goes_on() {
     let (code, shown) = terminal.end();
     assert_eq!(code, 0, "{shown}");
     assert_eq!(place.count("SELECT count(*) FROM users"), 0);
+
+    place.good("user create +1234567890");
+    place.run("user export out.csv");
+    let refused = place.run("user export out.csv");
+    assert!(refused.code == 2 && refused.stderr.contains("add --yes"), "{}", refused.stderr);
+    let mut terminal = Terminal::run(place.command("user export out.csv"));
+    terminal.wait_for("out.csv exists and will be overwritten.");
+    terminal.answer("y");
+    assert_eq!(terminal.end().0, 0);
 
     place.good("db backup copy.db");
     let mut terminal = Terminal::run(place.command("db restore copy.db"));

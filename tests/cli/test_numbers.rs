@@ -44,8 +44,8 @@ fn what_will_not_do_is_told_with_its_mend() {
     place.good("user create +1234567890");
     for (more, code, mend) in [
         ("--until 14d", 1, "--existing-user"),
-        ("--until 2020-01-01 --existing-user", 1, "a day that is to come"),
-        ("--until 400d --existing-user", 1, "a nearer end"),
+        ("--until 2020-01-01 --existing-user", 1, "give a later day"),
+        ("--until 400d --existing-user", 1, "an earlier end"),
         ("--until soon", 2, "2026-12-31"),
         ("", 2, "--until"),
     ] {
@@ -66,7 +66,7 @@ fn a_code_that_somebody_would_try_first_is_refused() {
     for code in ["000000", "111111", "123456", "654321", "121212", "123123", "824193", "345678"] {
         let answer = place.run(&format!("sms test-number add {PHONE} --code {code} --until 14d"));
         assert_eq!(answer.code, 1, "{code}: {}", answer.stdout);
-        assert!(answer.stderr.contains("would guess that code"), "{}", answer.stderr);
+        assert!(answer.stderr.contains("that code is easily guessed"), "{}", answer.stderr);
         assert!(answer.stderr.contains("at random") && !answer.stderr.contains(code), "{}", answer.stderr);
     }
     assert_eq!(place.json("sms test-number list"), json!({ "test_numbers": [], "total": 0 }));

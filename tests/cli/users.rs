@@ -54,7 +54,7 @@ fn a_new_phone_renames_only_a_derived_name() {
     assert_eq!((&changed["username"], &changed["phone_number"]), (&"anna".into(), &"+1234567801".into()));
     let taken = place.run("user set-phone anna +15551234567");
     assert_eq!(taken.code, 1);
-    assert!(taken.stderr.contains("belongs to another user\nlook at it with"), "{}", taken.stderr);
+    assert!(taken.stderr.contains("belongs to another user\nhelp: `freshk user show`"), "{}", taken.stderr);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn a_directory_that_is_not_there_is_told_and_not_made() {
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("no backup in nowhere was made"), "{said}");
-    assert!(said.contains("see that its directory exists"), "{said}");
+    assert!(said.contains("check that its directory exists"), "{said}");
     assert_eq!(place.files(), before);
 }
 
@@ -89,7 +89,7 @@ fn a_server_whose_backups_fail_says_so_and_serves_on() {
     let place = Place::new();
     let server = place.serve(&[("FRESHK_BACKUP__DIR", "nowhere")]);
     until(|| {
-        std::fs::read_to_string(place.path("server.log")).unwrap().contains("see that its directory exists")
+        std::fs::read_to_string(place.path("server.log")).unwrap().contains("check that its directory exists")
     });
     assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
     assert!(server.stop());

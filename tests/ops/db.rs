@@ -17,7 +17,7 @@ fn s31_a_backup_is_made_beside_a_server_and_opens() {
     assert_eq!(place.path("copy.db").metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!place.files().iter().any(|name| name.contains(".part")));
     let (code, said) = place.fails(&["db", "backup", "copy.db"]);
-    assert!(code == 1 && said.contains("exists already; name a file that does not"), "{said}");
+    assert!(code == 1 && said.contains("exists already\nhelp: name a file that does not"), "{said}");
     assert!(server.stop());
 }
 
@@ -30,7 +30,7 @@ fn a_backup_needs_a_place() {
     let (code, said) = place.fails(&["db", "backup"]);
     assert!(code == 2 && said.contains("backup.dir"), "{said}");
     let (code, said) = place.fails(&["db", "backup", "no/such/directory/copy.db"]);
-    assert!(code == 1 && said.contains("see that its directory exists"), "{said}");
+    assert!(code == 1 && said.contains("check that its directory exists"), "{said}");
 }
 
 #[test]

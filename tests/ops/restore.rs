@@ -119,7 +119,7 @@ fn who_restores_a_damaged_backup_is_not_told_to_restore_the_latest() {
     bytes[100..4096].fill(0xff);
     std::fs::write(place.path("copy.db"), bytes).unwrap();
     let (code, said) = place.fails(&["db", "restore", "copy.db", "--yes"]);
-    assert!(code == 1 && said.contains("copy.db is damaged; choose another backup"), "{said}");
+    assert!(code == 1 && said.contains("copy.db is damaged\nhelp: choose another backup"), "{said}");
     assert!(!said.contains("latest"), "{said}");
 }
 

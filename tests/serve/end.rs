@@ -69,7 +69,7 @@ async fn a_second_signal_ends_it_at_once_and_the_next_start_settles() {
     let (mut server, caller) = held(&place, &twilio);
     server.signal("TERM");
     server.eventually("the drain to begin", |server| {
-        server.stderr.text().contains("told to stop").then_some(())
+        server.stderr.text().contains("shutting down").then_some(())
     });
     assert!(server.is_running(), "a flow is under way");
     server.signal("INT");

@@ -111,7 +111,7 @@ fn a_directory_that_may_not_be_written() {
 #[test]
 fn a_directory_that_is_not_there() {
     let place = Place::dev().with("DATABASE_URL", "sqlite://data/freshk.db");
-    refused_untouched(&place, &["there is no directory data; create it"]);
+    refused_untouched(&place, &["there is no directory data\nhelp: create it"]);
 }
 
 #[test]

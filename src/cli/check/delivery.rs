@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::line::Line;
 use super::monitoring::value;
 use crate::cli::admin::PAGE;
+use crate::cli::database::DatabaseFile;
 use crate::config::Config;
 use crate::domain::message::{Message, MessageState, UnsentCount};
 use crate::domain::{Attempts, MessageId, Timestamp};
-use crate::storage::sqlite;
 
 const WHAT: &str = "SMS delivery";
 
@@ -28,20 +28,20 @@ const FEW: u64 = 3;
 pub(super) fn line(
     config: &Config,
     now: Timestamp,
-    database_stands: bool,
+    is_readable: bool,
     metrics: Option<&str>,
 ) -> Option<Line> {
     if metrics.is_some_and(|page| value(page, "freshk_sms_breaker_open") == Some(1)) {
         return Some(Line::fail(
             WHAT,
-            "the breaker is open: after failures nothing is sent to the provider, and nobody gets a code",
-            "see in the log why it opened (level ERROR, freshk::sms), and look at status.twilio.com",
+            "the breaker is open: after failures nothing is sent to Twilio, and nobody gets a code",
+            "see the log for why it opened (level ERROR, freshk::sms), and status.twilio.com",
         ));
     }
-    if !database_stands {
+    if !is_readable {
         return None;
     }
-    let found = sqlite::look(config.database.url.path(), |view| {
+    let found = DatabaseFile::of(config).look(|view| {
         Ok((view.messages_before(MessageId(i64::MAX), PAGE)?, view.unsent_since(now - RECENT)?))
     });
     let (messages, unsent) = found.ok()?;
@@ -81,7 +81,7 @@ fn is_silent(messages: &[Message], now: Timestamp) -> bool {
 
 /// `silent` is where reports should come to, if none have.
 fn judged(attempts: &Attempts, silent: Option<&str>) -> Line {
-    const HELP: &str = "see `freshk sms list` and the log for the causes, and look at status.twilio.com";
+    const HELP: &str = "see `freshk sms list` and the log for the causes, and status.twilio.com";
     let (failures, total) = (attempts.failures(), attempts.total());
     let Attempts { failed, unknown, refused, .. } = attempts;
     let found = format!(

@@ -9,15 +9,14 @@ use bytesize::ByteSize;
 use rustix::fs::{Access, access};
 
 use super::line::Line;
-use super::room;
-use crate::cli::{CliError, backups, disk, wiring};
+use super::{room, systemd};
+use crate::cli::database::{DatabaseFile, OpenError, check_backup};
+use crate::cli::{CliError, backups, disk};
 use crate::config::Config;
 use crate::config::backup::Backup;
 use crate::config::users::Users;
 use crate::domain::Timestamp;
-use crate::domain::time::human;
-use crate::files::{self, FileId, beside};
-use crate::storage::sqlite::{self, Holder, OpenError};
+use crate::domain::time::humanize_wait;
 
 const DATABASE: &str = "database";
 
@@ -28,48 +27,54 @@ const LOG: u64 = 256 * 1024 * 1024;
 struct Found {
     line: Line,
     /// It is ours, and can be read.
-    stands: bool,
-    /// It is not somebody else's file, named by mistake.
+    is_readable: bool,
+    /// It is not another program's file, named by mistake.
     is_ours: bool,
 }
 
-/// The lines, and whether the database stands and can be read.
+/// The lines, and whether the database can be read.
 pub(super) fn lines(config: &Config, now: Timestamp) -> (Vec<Line>, bool) {
-    let path = config.database.url.path();
-    let Found { line, stands, is_ours } = database(config);
+    let file = DatabaseFile::of(config);
+    let Found { line, is_readable, is_ours } = database(&file);
     let mut lines = vec![line];
-    let log = log_of(path);
-    if is_ours && !wiring::is_missing(path) {
-        lines.extend([mode(path), owner(path), wal(log)]);
+    let log = file.log_bytes();
+    if is_ours && !file.is_missing() {
+        lines.extend([mode(&file), owner(&file), wal(log)]);
     }
-    if stands {
-        lines.push(user_ids(path, &config.users));
+    if is_readable {
+        lines.push(user_ids(&file, &config.users));
     }
-    let bytes = path.metadata().map_or(0, |file| file.len()).saturating_add(log);
-    lines.extend([room::line("free disk", path, bytes), server(path), backup(&config.backup, now)]);
+    let (path, bytes) = (file.path(), file.bytes().saturating_add(log));
+    lines.extend([room::line("free disk", path, bytes), server(&file), backup(&config.backup, now)]);
     if let Some(dir) = config.backup.dir.as_deref()
         && dir.exists()
         && !disk::is_one(path, dir).unwrap_or(true)
     {
         lines.push(room::line("backup disk", dir, bytes));
     }
-    (lines, stands)
+    (lines, is_readable)
 }
 
-fn database(config: &Config) -> Found {
-    let path = config.database.url.path();
-    let fault = |line| Found { line, stands: false, is_ours: true };
-    let directory = files::directory(path);
+fn database(file: &DatabaseFile) -> Found {
+    let (path, directory) = (file.path(), file.directory());
+    let fault = |line| Found { line, is_readable: false, is_ours: true };
     if !directory.is_dir() {
-        return fault(Line::told(DATABASE, &OpenError::MissingDirectory { directory: directory.to_owned() }));
+        return fault(match systemd::makes(directory) {
+            Some(unit) => Line::warn(
+                DATABASE,
+                format!("{} does not exist yet; systemd makes it when it starts {unit}", directory.display()),
+                format!("start the server: systemctl start {unit}"),
+            ),
+            None => Line::told(DATABASE, &OpenError::MissingDirectory { directory: directory.to_owned() }),
+        });
     }
-    if wiring::is_missing(path) {
-        return fault(missing(config));
+    if file.is_missing() {
+        return fault(missing(file));
     }
     let is_ours = |error: &OpenError| {
         !matches!(error, OpenError::NotADatabase { .. } | OpenError::Foreign { .. } | OpenError::Newer { .. })
     };
-    let checked = sqlite::check(path);
+    let checked = file.check();
     // Whose file it is comes first: nobody should make a stranger's file writable.
     let refuses = [directory, path].into_iter().find(|place| !can_write(place));
     if let Some(place) = refuses
@@ -78,7 +83,9 @@ fn database(config: &Config) -> Found {
         return fault(Line::told(DATABASE, &OpenError::ReadOnly { path: place.to_owned() }));
     }
     match checked {
-        Err(error) => Found { line: Line::told(DATABASE, &error), stands: false, is_ours: is_ours(&error) },
+        Err(error) => {
+            Found { line: Line::told(DATABASE, &error), is_readable: false, is_ours: is_ours(&error) }
+        }
         Ok(found) if !found.faults.is_empty() => {
             let damage = format!("damaged: {}", found.faults.join(", "));
             let help = "stop the server and restore the latest backup with `freshk db restore`";
@@ -89,15 +96,15 @@ fn database(config: &Config) -> Found {
             fault(Line::told(DATABASE, &OpenError::Older { path: path.to_owned(), found, known }))
         }
         Ok(found) => {
-            let line = Line::ok(DATABASE, format!("whole, with schema {}", found.schema));
-            Found { line, stands: true, is_ours: true }
+            let line = Line::ok(DATABASE, format!("integrity check passed, schema {}", found.schema));
+            Found { line, is_readable: true, is_ours: true }
         }
     }
 }
 
 /// Before the first start there is none.
-fn missing(config: &Config) -> Line {
-    match wiring::missing(config) {
+fn missing(file: &DatabaseFile) -> Line {
+    match file.missing() {
         CliError::Missing(path) => {
             let found = format!("there is none at {}", path.display());
             Line::warn(DATABASE, found, "`freshk serve` makes it; or correct database.url")
@@ -112,38 +119,34 @@ fn can_write(path: &Path) -> bool {
     !forbidden && access(path, Access::WRITE_OK).is_ok()
 }
 
-/// What lies beside a database, and is its owner's to write.
-const COMPANIONS: [&str; 5] = ["", "-wal", "-shm", ".lock", ".secret"];
-
-fn companions(path: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> {
-    COMPANIONS.into_iter().filter_map(|suffix| {
-        let file = beside(path, suffix);
+fn companions(file: &DatabaseFile) -> impl Iterator<Item = (PathBuf, Metadata)> {
+    file.companions().filter_map(|file| {
         let found = file.metadata().ok()?;
         Some((file, found))
     })
 }
 
-fn mode(path: &Path) -> Line {
-    let open: Vec<_> = companions(path)
+fn mode(file: &DatabaseFile) -> Line {
+    let open: Vec<_> = companions(file)
         .filter(|(_, found)| found.mode() & 0o077 != 0)
         .map(|(file, found)| (file.display().to_string(), found.mode() & 0o777))
         .collect();
-    let Some((_, mode)) = open.first() else { return Line::ok("file mode", "the owner's alone") };
+    let Some((_, mode)) = open.first() else { return Line::ok("file mode", "readable by the owner alone") };
     let names: Vec<_> = open.iter().map(|(name, _)| name.as_str()).collect();
     Line::fail(
         "file mode",
-        format!("{mode:o}: others can read people's numbers"),
+        format!("{mode:o}: other users of this machine can read phone numbers"),
         format!("chmod 600 {}", names.join(" ")),
     )
 }
 
 /// The server runs as the owner of the directory, as far as anybody can tell; a directory of root's own tells nothing.
-fn owner(path: &Path) -> Line {
+fn owner(file: &DatabaseFile) -> Line {
     const WHAT: &str = "file owner";
-    let Ok(directory) = files::directory(path).metadata() else { return Line::ok(WHAT, "not known") };
-    let Ok(database) = path.metadata() else { return Line::ok(WHAT, "not known") };
+    let Ok(directory) = file.directory().metadata() else { return Line::ok(WHAT, "not known") };
+    let Ok(database) = file.path().metadata() else { return Line::ok(WHAT, "not known") };
     let right = if directory.uid() == 0 { &database } else { &directory };
-    let wrong: Vec<_> = companions(path)
+    let wrong: Vec<_> = companions(file)
         .filter(|(_, found)| found.uid() != right.uid())
         .map(|(file, _)| file.display().to_string())
         .collect();
@@ -162,7 +165,7 @@ fn owner(path: &Path) -> Line {
         return Line::fail(
             WHAT,
             format!("user {uid}, who owns the database, cannot write its directory"),
-            format!("chown {uid}:{gid} {}", files::directory(path).display()),
+            format!("chown {uid}:{gid} {}", file.directory().display()),
         );
     }
     Line::ok(WHAT, format!("user {uid}, group {gid}"))
@@ -175,9 +178,9 @@ fn may_write(directory: &Metadata, uid: u32) -> bool {
 }
 
 /// Which ids the next users get: a Django project beside this one must not give the same.
-fn user_ids(path: &Path, users: &Users) -> Line {
+fn user_ids(file: &DatabaseFile, users: &Users) -> Line {
     const WHAT: &str = "user ids";
-    let last = match sqlite::look(path, |view| view.last_user_id()) {
+    let last = match file.look(|view| view.last_user_id()) {
         Ok(last) => last.map(|id| id.0),
         Err(error) => return Line::told(WHAT, &error),
     };
@@ -196,33 +199,32 @@ fn user_ids(path: &Path, users: &Users) -> Line {
     }
 }
 
-fn log_of(path: &Path) -> u64 {
-    beside(path, "-wal").metadata().map_or(0, |file| file.len())
-}
-
 fn wal(bytes: u64) -> Line {
     let size = ByteSize(bytes).to_string();
     if bytes <= LOG {
         Line::ok("WAL size", size)
     } else {
-        Line::warn("WAL size", size, "find who holds the database open for long, and end that process")
+        Line::warn(
+            "WAL size",
+            size,
+            "find the process that keeps a transaction open (`fuser` lists who has the file), and end that process",
+        )
     }
 }
 
 /// Before the first start there is none.
-fn server(path: &Path) -> Line {
+fn server(file: &DatabaseFile) -> Line {
     const WHAT: &str = "server";
-    let holder = match Holder::of(path) {
+    let holder = match file.holder() {
         Ok(Some(holder)) => holder,
         Ok(None) => return Line::ok(WHAT, "none runs on this database"),
         Err(error) => return Line::told(WHAT, &error),
     };
     let who = holder.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
-    let here = FileId::of(path).ok().map(|id| id.to_string());
-    if holder.served.is_some() && holder.served != here {
+    if holder.served.is_some() && holder.served != file.identity() {
         return Line::fail(
             WHAT,
-            format!("{who} has another file open than the one at {}", path.display()),
+            format!("{who} has another file open than the one at {}", file.path().display()),
             "the database was deleted or replaced: look in the server's log for the copy that it saved, stop the \
              server, and restore that with `freshk db restore`",
         );
@@ -235,7 +237,7 @@ fn backup(settings: &Backup, now: Timestamp) -> Line {
     let Some(dir) = &settings.dir else {
         return Line::warn(
             WHAT,
-            "none are made",
+            "none are made: backup.dir is not set",
             "set backup.dir, or let Litestream replicate (docs/litestream.md)",
         );
     };
@@ -245,7 +247,7 @@ fn backup(settings: &Backup, now: Timestamp) -> Line {
             return Line::fail(
                 WHAT,
                 format!("{}: {error}", dir.display()),
-                "make the directory, writable for freshk",
+                "create the directory, and let the user that runs freshk write it",
             );
         }
     };
@@ -260,26 +262,24 @@ fn backup(settings: &Backup, now: Timestamp) -> Line {
             "run `freshk db backup`, and let the server run",
         );
     };
-    let sealed = match sqlite::check_backup(path) {
-        Ok(sealed) => sealed,
+    let has_checksum = match check_backup(path) {
+        Ok(has_checksum) => has_checksum,
         Err(error) => {
-            let words = error.to_string();
-            let found = words.split_once("; ").map_or(words.as_str(), |(found, _)| found);
-            return Line::fail(WHAT, found, "run `freshk db backup`, and have the disk looked at");
+            return Line::fail(WHAT, error.to_string(), "run `freshk db backup`, and check the disk");
         }
     };
     let age: Duration = at.until(now);
     if age > settings.every * 2 {
         Line::fail(
             WHAT,
-            format!("newest: {} old", human(age)),
-            "see in the log why the server makes none; run `freshk db backup`",
+            format!("newest backup: {} old", humanize_wait(age)),
+            "see the log for why the server makes none; run `freshk db backup`",
         )
-    } else if sealed {
-        Line::ok(WHAT, format!("newest: {} old, verified", human(age)))
+    } else if has_checksum {
+        Line::ok(WHAT, format!("newest backup: {} old, verified", humanize_wait(age)))
     } else {
         let found =
-            format!("{} has no checksum: nobody can tell whether it is as it was made", path.display());
+            format!("{} has no checksum, so a change since it was made would not be noticed", path.display());
         Line::warn(WHAT, found, "run `freshk db backup`, which writes one beside it")
     }
 }

@@ -1,8 +1,8 @@
 //! One line of the checklist.
 
-use std::fmt::Display;
+use crate::domain::Help;
 
-/// How a line stands.
+/// How a line was judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Ok,
@@ -43,17 +43,8 @@ impl Line {
         Self { verdict: Verdict::Fail, what, found: found.into(), help: help.into() }
     }
 
-    /// An error of ours says what is wrong and, after a semicolon, what to do.
-    pub(super) fn told(what: &'static str, error: &impl Display) -> Self {
-        let words = error.to_string();
-        match words.split_once("; ") {
-            Some((found, help)) => Self::fail(what, found, help),
-            None => Self::fail(what, words, "look at the file, its directory and its disk"),
-        }
+    /// A failure, with the help of its error.
+    pub(super) fn told(what: &'static str, error: &impl Help) -> Self {
+        Self::fail(what, error.to_string(), error.help())
     }
-}
-
-/// `1 check`, `2 checks`.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,7 +1,6 @@
-//! Logs, errors, and whether anything that could raise an alarm reads the metrics.
+//! Logs, errors, and whether anything reads the metrics that could raise an alarm.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use tracing::Level;
@@ -9,17 +8,16 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::line::Line;
 use super::room;
+use crate::cli::database::{DatabaseFile, Holder};
 use crate::cli::disk;
 use crate::cli::http::{self, ANSWER_CAP};
 use crate::config::Config;
 use crate::config::sms::Provider;
-use crate::domain::time::human;
+use crate::domain::time::humanize_wait;
 use crate::domain::{ClientAddress, Timestamp};
-use crate::files::FileId;
 use crate::http::ops::{CHECKER, DATABASE};
 use crate::metrics::LAST_SCRAPE;
 use crate::sms::twilio::words;
-use crate::storage::sqlite::Holder;
 
 const MONITORING: &str = "monitoring";
 
@@ -45,7 +43,7 @@ pub(super) enum NoPage {
 /// Reads the running server's page of metrics.
 pub(super) fn page(config: &Config, offline: bool) -> Option<Page> {
     let address = config.ops.listen.filter(|address| ClientAddress::new(address.ip()).is_neighbour())?;
-    (!offline || address.ip().is_loopback()).then(|| read(address, config.database.url.path()))
+    (!offline || address.ip().is_loopback()).then(|| read(address, &DatabaseFile::of(config)))
 }
 
 /// The value of a series on such a page.
@@ -56,7 +54,7 @@ pub(super) fn value(page: &str, series: &str) -> Option<i64> {
 pub(super) fn lines(config: &Config, now: Timestamp, page: Option<&Page>) -> Vec<Line> {
     let mut lines = vec![logging(config)];
     if let Some(file) = &config.log.file
-        && !disk::is_one(config.database.url.path(), file).unwrap_or(true)
+        && !disk::is_one(DatabaseFile::of(config).path(), file).unwrap_or(true)
     {
         lines.push(room::line("log disk", file, 0));
     }
@@ -97,7 +95,7 @@ fn errors(config: &Config) -> Line {
 }
 
 fn monitoring(config: &Config, now: Timestamp, page: Option<&Page>) -> Line {
-    const START: &str = "set ops.listen, and have Prometheus read /metrics there, with docs/alerts.yml";
+    const START: &str = "set ops.listen, and let Prometheus read /metrics there, with docs/alerts.yml";
     let Some(address) = config.ops.listen else {
         return match config.sms.provider {
             Provider::Twilio(_) => Line::warn(MONITORING, "ops.listen is off", START),
@@ -124,7 +122,7 @@ fn monitoring(config: &Config, now: Timestamp, page: Option<&Page>) -> Line {
 }
 
 /// What is served there; `Err` is why nothing is.
-fn read(address: SocketAddr, database: &Path) -> Page {
+fn read(address: SocketAddr, database: &DatabaseFile) -> Page {
     let silent = |error: &ureq::Error| NoPage::Silent(words(error));
     let call = http::agent(CONNECT, ANSWER).get(format!("http://{address}/metrics"));
     let mut answer = call.header("user-agent", CHECKER).call().map_err(|error| silent(&error))?;
@@ -135,19 +133,19 @@ fn read(address: SocketAddr, database: &Path) -> Page {
 }
 
 /// What answers with the identity of the database that it serves, if it is not the server of this one.
-fn stranger(served: Option<&str>, database: &Path) -> Option<&'static str> {
+fn stranger(served: Option<&str>, database: &DatabaseFile) -> Option<&'static str> {
     let Some(served) = served else { return Some("is not this freshk") };
-    let ours = FileId::of(database).ok().map(|id| id.to_string());
     // Whose database was replaced under it, it is still the server of this configuration.
     let holds = |holder: Holder| holder.served.as_deref() == Some(served);
-    let is_ours = ours.as_deref() == Some(served) || Holder::of(database).ok().flatten().is_some_and(holds);
+    let is_ours =
+        database.identity().as_deref() == Some(served) || database.holder().ok().flatten().is_some_and(holds);
     (!is_ours).then_some("is a freshk that serves another database")
 }
 
 fn silent(config: &Config, address: SocketAddr, error: &str) -> Line {
     let found = format!("nothing to read on {address}: {error}");
-    let help = match Holder::of(config.database.url.path()) {
-        Ok(Some(_)) => "restart the server, so that it takes ops.listen up; its log says if it cannot",
+    let help = match DatabaseFile::of(config).holder() {
+        Ok(Some(_)) => "restart the server, so that it listens on ops.listen; its log says if it cannot",
         _ => "start the server: systemctl start freshk, or `freshk serve`",
     };
     Line::warn(MONITORING, found, help)
@@ -155,7 +153,7 @@ fn silent(config: &Config, address: SocketAddr, error: &str) -> Line {
 
 fn judged(page: &str, address: SocketAddr, now: Timestamp) -> Line {
     let last = value(page, LAST_SCRAPE);
-    let help = format!("have Prometheus read http://{address}/metrics, with the rules of docs/alerts.yml");
+    let help = format!("let Prometheus read http://{address}/metrics, with the rules of docs/alerts.yml");
     match last {
         None => Line::warn(
             MONITORING,
@@ -166,10 +164,10 @@ fn judged(page: &str, address: SocketAddr, now: Timestamp) -> Line {
         Some(last) => {
             let ago = Timestamp::from_millis(last.saturating_mul(1000)).until(now);
             if ago > SCRAPE {
-                let found = format!("nobody has read /metrics for {}", human(ago));
+                let found = format!("nobody has read /metrics for {}", humanize_wait(ago));
                 Line::warn(MONITORING, found, help)
             } else {
-                Line::ok(MONITORING, format!("http://{address}/metrics was read {} ago", human(ago)))
+                Line::ok(MONITORING, format!("http://{address}/metrics was read {} ago", humanize_wait(ago)))
             }
         }
     }

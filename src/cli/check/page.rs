@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::Group;
-use super::line::{Verdict, counted};
-use crate::cli::output::{Screen, escaped};
+use super::line::Verdict;
+use crate::cli::output::{Screen, counted, escaped};
 
 /// What stands before every line of a group.
 const INDENT: u16 = 2;

@@ -10,7 +10,7 @@ use crate::cli::disk::{self, Room};
 /// What must be free besides a copy: the write-ahead log, and a day of logs.
 const SPARE: u64 = 64 * 1024 * 1024;
 
-/// Nobody need worry who has this much left, however large the disk.
+/// With this much left nothing is wrong, however large the disk.
 const PLENTY: u64 = 5 * 1024 * 1024 * 1024;
 
 /// Room for a copy of `bytes` (a backup, a restore, a migration) where `place` lies: without it the line fails; with
@@ -20,8 +20,8 @@ pub(super) fn line(what: &'static str, place: &Path, bytes: u64) -> Line {
         Ok(room) => judged(what, room, bytes, place),
         Err(error) => Line::fail(
             what,
-            format!("the disk of {} tells nothing of its room: {error}", place.display()),
-            "see `df` and mount it again",
+            format!("the free room of the disk of {} cannot be read: {error}", place.display()),
+            "see `df`, and mount the disk again",
         ),
     }
 }
@@ -29,12 +29,13 @@ pub(super) fn line(what: &'static str, place: &Path, bytes: u64) -> Line {
 fn judged(what: &'static str, room: Room, bytes: u64, place: &Path) -> Line {
     let need = bytes.saturating_add(SPARE);
     let found = format!("{} of {} are free", ByteSize(room.free), ByteSize(room.total));
-    let help = format!("make room where {} lies, or give it a larger disk", place.display());
+    let help = format!("delete files on the disk of {}, or use a larger one", place.display());
     if room.free < need {
-        let found = format!("{found}; writing goes on for {} at most, a copy and 64 MiB", ByteSize(need));
+        let found =
+            format!("{found}; needs at least {}: one copy of the database and 64 MiB", ByteSize(need));
         Line::fail(what, found, help)
     } else if room.free < need.saturating_mul(2).max(PLENTY.min(room.total / 10)) {
-        Line::warn(what, format!("{found}; {} are needed for a copy", ByteSize(need)), help)
+        Line::warn(what, format!("{found}; one copy of the database needs {}", ByteSize(need)), help)
     } else {
         Line::ok(what, found)
     }

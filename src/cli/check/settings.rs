@@ -1,6 +1,7 @@
-//! What the settings alone tell.
+//! What the settings alone show.
 
-use super::line::{Line, counted};
+use super::line::Line;
+use crate::cli::output::counted;
 use crate::config::server::Server;
 use crate::config::{Config, Loaded, Warning, Weakness};
 
@@ -42,9 +43,9 @@ fn secret(loaded: &Loaded) -> Option<Line> {
     let origin = origin.map_or("somewhere", |setting| setting.origin.as_str());
     let earlier = match loaded.config.secret_key_fallbacks.len() {
         0 => String::new(),
-        count => format!(", and {} still accepted", counted(count, "earlier one")),
+        count => format!(", and {} still accepted", counted(count, "earlier secret")),
     };
-    Some(Line::ok("secret", format!("long enough and no known default, from {origin}{earlier}")))
+    Some(Line::ok("secret", format!("strong enough, from {origin}{earlier}")))
 }
 
 fn limits(config: &Config) -> Line {
@@ -65,26 +66,26 @@ fn limits(config: &Config) -> Line {
     Line::ok("rate limits", format!("{ip} calls per address, {user} codes per phone, in {window}"))
 }
 
-/// Codes and tokens travel in clear unless somebody before us speaks TLS.
+/// Codes and tokens travel in clear unless a proxy in front of the server has TLS.
 pub(super) fn tls(server: &Server) -> Line {
     const WHAT: &str = "TLS";
     if !server.listen.ip().is_loopback() && server.trusted_proxies.is_empty() {
         return Line::fail(
             WHAT,
-            format!("{} is reached without TLS", server.listen),
-            "listen on 127.0.0.1 behind a proxy that speaks TLS, and name it in server.trusted_proxies",
+            format!("{} can be reached without TLS", server.listen),
+            "listen on 127.0.0.1 behind a proxy with TLS, and name it in server.trusted_proxies",
         );
     }
     match &server.public_url {
         Some(url) if !url.is_https() => Line::fail(
             WHAT,
             format!("{} has no TLS", url.as_str()),
-            "give server.public_url with https://, and have the proxy speak TLS",
+            "set server.public_url to an https:// one, and give the proxy a certificate",
         ),
         Some(url) => Line::ok(WHAT, format!("reached through a proxy as {}", url.as_str())),
         None => Line::warn(
             WHAT,
-            "it is not known under which URL the proxy is reached",
+            "server.public_url is not set, so TLS in front of the server cannot be judged",
             "set server.public_url to an https:// one; Twilio's delivery reports come in there too",
         ),
     }

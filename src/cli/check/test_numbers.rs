@@ -1,20 +1,21 @@
-//! Test numbers: each is a door with a key that somebody wrote down.
+//! Test numbers: each logs in with a code that somebody wrote down.
 
-use super::line::{Line, counted};
+use super::line::Line;
+use crate::cli::database::DatabaseFile;
+use crate::cli::output::counted;
 use crate::cli::when;
 use crate::config::Config;
 use crate::domain::keys::KeyRing;
 use crate::domain::{TestNumber, Timestamp};
-use crate::storage::sqlite;
 
 const WHAT: &str = "test numbers";
 
 /// None where the database cannot be read: another line says so.
-pub(super) fn line(config: &Config, now: Timestamp, database_stands: bool) -> Option<Line> {
-    if !database_stands {
+pub(super) fn line(config: &Config, now: Timestamp, is_readable: bool) -> Option<Line> {
+    if !is_readable {
         return None;
     }
-    let kept = sqlite::look(config.database.url.path(), |view| view.test_numbers()).ok()?;
+    let kept = DatabaseFile::of(config).look(|view| view.test_numbers()).ok()?;
     let good: Vec<_> = kept.into_iter().filter(|number| number.is_good(now)).collect();
     Some(judged(config, &good))
 }
@@ -28,10 +29,10 @@ fn judged(config: &Config, numbers: &[TestNumber]) -> Line {
     if let Some(number) = numbers.iter().find(is_guessable) {
         return Line::fail(
             WHAT,
-            format!("somebody would guess the code of {}", number.phone.masked()),
-            "give it another code with `freshk sms test-number add`, or take it away",
+            format!("the code of {} is easily guessed", number.phone.masked()),
+            "give it another code with `freshk sms test-number add`, or remove it",
         );
     }
-    let found = format!("{}, the last until {}", counted(numbers.len(), "number"), when::short(last));
+    let found = format!("{}, the last until {}", counted(numbers.len(), "number"), when::long(last));
     Line::ok(WHAT, found)
 }

@@ -23,17 +23,17 @@ pub(super) fn connections(config: &Config) -> usize {
     let wanted = config.server.max_connections;
     let kept = kept(config);
     let limit = raise(wanted.saturating_add(kept));
-    let most = most(wanted, kept, limit);
-    if most < wanted {
+    let max = affordable(wanted, kept, limit);
+    if max < wanted {
         tracing::warn!(
             limit,
-            most,
-            "the limit of open files allows fewer connections than server.max_connections = {wanted}: {most} are served at \
+            max,
+            "the limit of open files allows fewer connections than server.max_connections = {wanted}: {max} are served at \
              once. Set LimitNOFILE={} in the service's unit, or lower server.max_connections",
             wanted.saturating_add(kept)
         );
     }
-    most
+    max
 }
 
 fn kept(config: &Config) -> usize {
@@ -41,7 +41,7 @@ fn kept(config: &Config) -> usize {
 }
 
 /// What is left for connections beside those kept; a quarter where the limit is too low for anything to be kept.
-fn most(wanted: usize, kept: usize, limit: usize) -> usize {
+fn affordable(wanted: usize, kept: usize, limit: usize) -> usize {
     wanted.min(limit.saturating_sub(kept).max(limit / 4).max(1))
 }
 
@@ -71,12 +71,12 @@ mod tests {
 
     #[test]
     fn s40_connections_leave_what_the_others_need() {
-        assert_eq!(most(10_000, 320, 524_288), 10_000);
-        assert_eq!(most(10_000, 320, 10_320), 10_000);
-        assert_eq!(most(10_000, 320, 10_319), 9999);
-        assert_eq!(most(10_000, 320, 1024), 704);
-        assert_eq!(most(100, 320, 1024), 100);
-        assert_eq!(most(10_000, 320, 256), 64);
-        assert_eq!(most(10_000, 320, 0), 1);
+        assert_eq!(affordable(10_000, 320, 524_288), 10_000);
+        assert_eq!(affordable(10_000, 320, 10_320), 10_000);
+        assert_eq!(affordable(10_000, 320, 10_319), 9999);
+        assert_eq!(affordable(10_000, 320, 1024), 704);
+        assert_eq!(affordable(100, 320, 1024), 100);
+        assert_eq!(affordable(10_000, 320, 256), 64);
+        assert_eq!(affordable(10_000, 320, 0), 1);
     }
 }

@@ -22,8 +22,8 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    /// Listens, unless that is off. In debug, where several servers may run on one machine, an address that is taken is
-    /// no reason to stop.
+    /// Listens, unless that is off. In debug, where several servers may run on one machine, an address in use does not end
+    /// the server.
     pub(super) fn start(
         config: &Config,
         endpoint: BoxEndpoint<'static, Response>,
@@ -34,7 +34,7 @@ impl Operations {
         let listener = match server::listen(address) {
             Ok(listener) => listener,
             Err(error) if config.debug => {
-                tracing::warn!(%address, %error, "no metrics: set ops.listen to a free address, or to off");
+                tracing::warn!(%address, %error, "metrics are not served: set ops.listen to a free address, or to off");
                 return Ok(Self { stop, served: None });
             }
             Err(error) => return Err(CliError::Operations(address, error)),
@@ -59,7 +59,7 @@ impl Operations {
         if let Some(served) = self.served
             && let Err(error) = served.await
         {
-            tracing::error!(%error, "the operations listener did not end as it should");
+            tracing::error!(%error, "the task of the operations listener failed");
         }
     }
 }

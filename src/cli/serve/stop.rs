@@ -1,4 +1,4 @@
-//! How a server is told to stop.
+//! The signals that stop a server.
 
 use std::io;
 use std::time::Duration;
@@ -6,15 +6,16 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The wish that the server stops: first in good order, then at once.
+/// What stops the server: the first signal in good order, the second at once.
 pub(super) struct Stop {
     /// Cancelled by the first signal.
     pub(super) asked: CancellationToken,
+    /// Cancelled by the second.
     insisted: CancellationToken,
 }
 
 impl Stop {
-    /// The first SIGTERM or SIGINT asks, the second insists. SIGHUP, SIGUSR1 and SIGUSR2, which would end a program that
+    /// The first SIGTERM or SIGINT asks, the second ends at once. SIGHUP, SIGUSR1 and SIGUSR2, which would end a program that
     /// says nothing of them, are ignored: whoever sends one means "read your files again" or "go on".
     pub(super) fn on_signals() -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -40,14 +41,14 @@ impl Stop {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
-                tracing::info!("told to stop: no more connections are accepted");
+                tracing::info!("shutting down: no new connections");
                 token.cancel();
             }
         });
         Ok(stop)
     }
 
-    /// Lets `drained` finish until `timeout` after the wish, or until somebody insists; tells whether nothing is left.
+    /// Lets `drained` finish until `timeout` after the first signal, or until the second; true if nothing is left.
     pub(super) async fn in_time(&self, timeout: Duration, drained: impl Future<Output = bool>) -> bool {
         let deadline = async {
             self.asked.cancelled().await;

@@ -1,10 +1,11 @@
-//! `freshk sms test-number`: numbers that log in with a code of their own, without an SMS.
+//! `freshk sms test-number`: numbers that log in with a fixed code, without an SMS.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::auth::operator::TestNumberRefusal;
 use crate::cli::admin::{AdminContext, LIMITS_WRITING, WRITING};
+use crate::cli::error::Advice;
 use crate::cli::output::Output;
 use crate::cli::{CliError, Global, when};
 use crate::config::instant;
@@ -15,7 +16,7 @@ use crate::storage::Locks;
 /// What can be done with test numbers.
 #[derive(Debug, Subcommand)]
 pub enum TestNumberCommand {
-    /// Let a number log in with a code of its own, without an SMS
+    /// Let a number log in with a fixed code, without an SMS
     #[command(after_long_help = "\
 Examples:
   code=$(shuf -rn6 -i0-9 | tr -d '\\n')
@@ -28,13 +29,13 @@ number. Adding it again changes its code and end. A running server sees it at on
     Add {
         /// The phone, in international format
         phone: String,
-        /// Its code, of otp.length digits, drawn at random: one that somebody would try first is refused
+        /// Its code, of otp.length digits, drawn at random: one that is easily guessed is refused
         #[arg(long)]
         code: String,
         /// The last day (UTC), an instant, or a duration from now: 2026-12-31, 14d; a year at most
         #[arg(long)]
         until: String,
-        /// It is the number of a user, whom the code is to log in
+        /// The number belongs to a user, and the code may log that user in
         #[arg(long)]
         existing_user: bool,
     },
@@ -44,7 +45,7 @@ Examples:
   freshk sms test-number list --show-phones
   freshk sms test-number list --json")]
     List,
-    /// Make a test number a number like any other again
+    /// Make a test number an ordinary number again
     #[command(after_long_help = "\
 Example:
   freshk sms test-number remove +15005550006
@@ -80,13 +81,13 @@ fn add(
 ) -> Result<(), CliError> {
     let (phone, length) = (admin.phone(phone)?, admin.config.otp.length);
     let code = Code::parse(code, length)
-        .ok_or_else(|| CliError::Usage(format!("a code has {length} digits here (otp.length)")))?;
+        .ok_or_else(|| CliError::usage("that is no code", format!("give {length} digits (otp.length)")))?;
     let until = end(until, admin.now())?;
     let new = NewTestNumber::new(phone.clone(), code, until, existing_user).map_err(|weak| {
-        CliError::Refused(format!(
-            "somebody would guess that code: {weak}\ndraw one at random, for example with: shuf -rn{length} -i0-9 | tr -d \
-             '\\n'"
-        ))
+        CliError::refused(
+            format!("that code is easily guessed: {weak}"),
+            format!("draw one at random, for example with: shuf -rn{length} -i0-9 | tr -d '\\n'"),
+        )
     })?;
     let number = admin
         .act(locks(&phone), move |operator| operator.add_test_number(&new))?
@@ -97,7 +98,7 @@ fn add(
     Ok(output.text(&format!(
         "{} logs in with that code, without an SMS, until {}\n",
         admin.shown(&phone),
-        when::short(until)
+        when::long(until)
     ))?)
 }
 
@@ -115,7 +116,7 @@ fn list(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
             number.source.as_str().to_owned(),
         ]
     });
-    Ok(output.table(["phone", "state", "until", "by"], rows)?)
+    Ok(output.table(["phone", "state", "until (UTC)", "by"], rows)?)
 }
 
 fn remove(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), CliError> {
@@ -128,7 +129,7 @@ fn remove(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), 
         return Ok(output.json(&json!({ "phone_number": shown, "removed": true }))?);
     }
     Ok(output.text(&format!(
-        "{shown} is a number like any other again\n`freshk user logout` ends the sessions that it opened\n"
+        "{shown} is an ordinary number again\n`freshk user logout` ends the sessions that it opened\n"
     ))?)
 }
 
@@ -137,25 +138,27 @@ fn locks(phone: &PhoneNumber) -> Locks {
 }
 
 /// Why a number was refused, and what to do; `allow` is how the operator says that an existing user is meant.
-pub fn reason(refusal: TestNumberRefusal, phone: &str, allow: &str) -> String {
+pub fn reason(refusal: TestNumberRefusal, phone: &str, allow: &str) -> Advice {
     match refusal {
-        TestNumberRefusal::Ended => "the end has passed\ngive a day that is to come".to_owned(),
-        TestNumberRefusal::TooFar => {
-            format!(
-                "{phone} would be a test number for more than a year\ngive a nearer end, and renew it then"
-            )
-        }
-        TestNumberRefusal::TooMany => {
-            format!("there are {MOST} test numbers already\n`freshk sms test-number remove` takes one back")
-        }
-        TestNumberRefusal::Configured => format!(
-            "{phone} is named by the configuration\nchange sms.test_numbers there, and start the server anew"
+        TestNumberRefusal::Ended => Advice::new("the end has passed", "give a later day"),
+        TestNumberRefusal::TooFar => Advice::new(
+            format!("{phone} would be a test number for more than a year"),
+            "give an earlier end, and renew it then",
         ),
-        TestNumberRefusal::User(user) => format!(
-            "{phone} is the number of user {user}, whom the code would log in\nif that is meant, say so with {allow}"
+        TestNumberRefusal::TooMany => Advice::new(
+            format!("there are {MOST} test numbers already"),
+            "`freshk sms test-number remove` removes one",
+        ),
+        TestNumberRefusal::Configured => Advice::new(
+            format!("{phone} is named by the configuration"),
+            "change sms.test_numbers there, and restart the server",
+        ),
+        TestNumberRefusal::User(user) => Advice::new(
+            format!("{phone} is the number of user {user}, whom the code would log in"),
+            format!("if that is intended, say so with {allow}"),
         ),
         TestNumberRefusal::Unknown => {
-            format!("{phone} is no test number\n`freshk sms test-number list` shows them")
+            Advice::new(format!("{phone} is no test number"), "`freshk sms test-number list` shows them")
         }
     }
 }
@@ -164,8 +167,10 @@ fn end(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
     if let Ok(duration) = humantime::parse_duration(text) {
         return Ok(now + duration);
     }
-    instant::end(text)
-        .map_err(|right| CliError::Usage(format!("{right}, or a duration from now such as 14d")))
+    instant::end(text).map_err(|right| {
+        let help = format!("{right}, or a duration from now such as 14d");
+        CliError::usage(format!("{text:?} is not an instant"), help)
+    })
 }
 
 /// A secret that is no longer configured took the number's code with it.

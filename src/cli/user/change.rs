@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{document, named};
+use super::document;
 use crate::auth::operator::{Occupied, Operator};
 use crate::cli::CliError;
 use crate::cli::admin::AdminContext;
 use crate::cli::confirm::confirm;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, counted};
 use crate::domain::{PhoneNumber, User};
 use crate::storage::{Locks, StoreResult};
 
@@ -24,13 +24,13 @@ pub(super) fn create(
     let locks = Locks::none().user_of(&phone);
     let user = admin.act(locks, move |operator| operator.create(&new, &role, verified))?;
     let user = user.map_err(|occupied| match occupied {
-        Occupied::User => CliError::Refused(format!(
-            "{} has a user already\n`freshk user show` shows it",
-            admin.shown(&phone)
-        )),
+        Occupied::User => CliError::refused(
+            format!("{} has a user already", admin.shown(&phone)),
+            "`freshk user show` shows it",
+        ),
         Occupied::TestNumber => is_test_number(admin, &phone),
     })?;
-    told(admin, output, &user, &format!("created {}", named(admin, &user)))
+    told(admin, output, &user, &format!("created {}", admin.named(&user)))
 }
 
 pub(super) fn set_role(
@@ -41,17 +41,17 @@ pub(super) fn set_role(
 ) -> Result<(), CliError> {
     let role = known_role(admin, role)?;
     let user = change(admin, name, None, move |operator, user| operator.set_role(user, &role))?;
-    told(admin, output, &user, &format!("{} has the role {}", named(admin, &user), user.role))
+    told(admin, output, &user, &format!("{} has the role {}", admin.named(&user), user.role))
 }
 
 pub(super) fn activate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
     let user = change(admin, name, None, |operator, user| operator.activate(user))?;
-    told(admin, output, &user, &format!("{} is activated", named(admin, &user)))
+    told(admin, output, &user, &format!("{} is activated", admin.named(&user)))
 }
 
 pub(super) fn deactivate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
     let (user, ended) = change(admin, name, None, |operator, user| operator.deactivate(user))?;
-    let text = format!("{} is deactivated; {ended} sessions ended", named(admin, &user));
+    let text = format!("{} is deactivated: {} ended", admin.named(&user), counted(ended, "session"));
     told(admin, output, &user, &text)
 }
 
@@ -65,16 +65,17 @@ pub(super) fn set_phone(
     let new = phone.clone();
     let changed = change(admin, name, Some(&phone), move |operator, user| operator.set_phone(user, &new))?;
     let (user, ended) = changed.map_err(|occupied| match occupied {
-        Occupied::User => CliError::Refused(format!(
-            "{} belongs to another user\nlook at it with `freshk user show`, and delete it first if it is not wanted",
-            admin.shown(&phone)
-        )),
+        Occupied::User => CliError::refused(
+            format!("{} belongs to another user", admin.shown(&phone)),
+            "`freshk user show` shows that user; delete it first if it is not wanted",
+        ),
         Occupied::TestNumber => is_test_number(admin, &phone),
     })?;
     let text = format!(
-        "{} has this phone now, and the name {}; {ended} sessions ended",
-        named(admin, &user),
-        admin.shown_name(&user.username)
+        "{} has this phone now, and the name {}: {} ended",
+        admin.named(&user),
+        admin.shown_name(&user.username),
+        counted(ended, "session")
     );
     told(admin, output, &user, &text)
 }
@@ -87,7 +88,11 @@ pub(super) fn log_out(admin: &AdminContext, output: &mut Output, name: &str) -> 
     if output.json {
         return Ok(output.json(&json!({ "id": user.id.0, "sessions_ended": ended }))?);
     }
-    Ok(output.text(&format!("{} is logged out: {ended} sessions ended\n", named(admin, &user)))?)
+    Ok(output.text(&format!(
+        "{} is logged out: {} ended\n",
+        admin.named(&user),
+        counted(ended, "session")
+    ))?)
 }
 
 pub(super) fn delete(
@@ -97,7 +102,7 @@ pub(super) fn delete(
     yes: bool,
 ) -> Result<(), CliError> {
     let user = admin.user(name)?;
-    confirm(&format!("{} will be deleted, with all that identifies the person.", named(admin, &user)), yes)?;
+    confirm(&format!("{} will be deleted, with all that identifies the person.", admin.named(&user)), yes)?;
     let id = user.id.to_string();
     let erased = change(admin, &id, None, |operator, user| operator.delete(user))?;
     if output.json {
@@ -110,14 +115,13 @@ pub(super) fn delete(
         }))?);
     }
     Ok(output.text(&format!(
-        "{} is deleted: {} sessions, {} codes with their messages, {} units of quotas; {} audit lines no longer \
-         name the phone\nwhat stays: those lines with the id {} and addresses, until audit.retention ends, and logs \
-         and backups written before\n",
-        named(admin, &user),
-        erased.sessions,
-        erased.challenges,
-        erased.spends,
-        erased.audit,
+        "{} is deleted, with {}, {} and their messages, and {} of quotas; the phone is removed from {}\n\
+         kept: those lines, with the id {} and addresses, until audit.retention ends; logs and backups written before\n",
+        admin.named(&user),
+        counted(erased.sessions, "session"),
+        counted(erased.challenges, "code"),
+        counted(erased.spends, "unit"),
+        counted(erased.audit, "audit line"),
         user.id
     ))?)
 }
@@ -144,14 +148,14 @@ where
             return Ok(changed);
         }
     }
-    Err(CliError::Refused(format!("user {id} was deleted meanwhile\nnothing is left to do")))
+    Err(CliError::refused(format!("user {id} was deleted meanwhile"), "nothing is left to do"))
 }
 
 fn is_test_number(admin: &AdminContext, phone: &PhoneNumber) -> CliError {
-    CliError::Refused(format!(
-        "{} is a test number: its code would log this user in\n`freshk sms test-number remove` takes it back first",
-        admin.shown(phone)
-    ))
+    CliError::refused(
+        format!("{} is a test number, and its code would log this user in", admin.shown(phone)),
+        "remove it first with `freshk sms test-number remove`",
+    )
 }
 
 fn known_role(admin: &AdminContext, role: &str) -> Result<String, CliError> {
@@ -159,10 +163,10 @@ fn known_role(admin: &AdminContext, role: &str) -> Result<String, CliError> {
     if roles.iter().any(|known| known == role) {
         return Ok(role.to_owned());
     }
-    Err(CliError::Usage(format!(
-        "{role:?} is no role here: users.roles has {}\nchoose one of them, or add it to users.roles",
-        roles.join(", ")
-    )))
+    Err(CliError::usage(
+        format!("{role:?} is not a role: users.roles has {}", roles.join(", ")),
+        "choose one of them, or add it to users.roles",
+    ))
 }
 
 fn told(admin: &AdminContext, output: &mut Output, user: &User, text: &str) -> Result<(), CliError> {

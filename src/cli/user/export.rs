@@ -8,6 +8,7 @@ use clap::Args;
 use super::columns::{COLUMNS, fields, object};
 use super::{Format, FormatArgs};
 use crate::cli::admin::{AdminContext, PAGE};
+use crate::cli::confirm::confirm;
 use crate::cli::output::Output;
 use crate::cli::{CliError, output, progress};
 use crate::domain::{User, UserId};
@@ -20,8 +21,8 @@ Examples:
   freshk user export users.csv
   freshk user export --format jsonl | jq -r .phone_number
 
-The file holds phones in full. It is made new, in place of one that is there, and only who runs the command can read it. What is exported can be imported: the columns are \
-id, username, phone_number, role, is_active, phone_verified and date_joined.")]
+The file holds phones in full, and only who runs the command can read it. A file that exists is overwritten after a \
+question, or with --yes. What is exported can be imported: the columns are id, username, phone_number, role, is_active, phone_verified and date_joined.")]
 pub struct ExportArgs {
     /// The file; standard output without one
     file: Option<PathBuf>,
@@ -33,7 +34,12 @@ pub struct ExportArgs {
 ///
 /// # Errors
 /// [`CliError`]
-pub(super) fn run(args: &ExportArgs, admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(
+    args: &ExportArgs,
+    admin: &AdminContext,
+    yes: bool,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let format = args.format.of(args.file.as_ref());
     let Some(path) = &args.file else {
         write_all(admin, format, |text| {
@@ -43,16 +49,19 @@ pub(super) fn run(args: &ExportArgs, admin: &AdminContext, output: &mut Output) 
         return Ok(());
     };
     let told = |error: io::Error| {
-        CliError::Refused(format!(
-            "{} cannot be written: {error}\nname a file in a directory that exists and has room",
-            path.display()
-        ))
+        CliError::refused(
+            format!("{} cannot be written: {error}", path.display()),
+            "name a file in a directory that exists and has room",
+        )
     };
     if path.metadata().is_ok_and(|found| !found.is_file()) {
-        return Err(CliError::Refused(format!(
-            "{} is not a file\nname one, or none to write to standard output",
-            path.display()
-        )));
+        return Err(CliError::refused(
+            format!("{} is not a file", path.display()),
+            "name one, or none to write to standard output",
+        ));
+    }
+    if path.exists() {
+        confirm(&format!("{} exists and will be overwritten.", path.display()), yes)?;
     }
     // Under another name until it is whole: an interrupted export leaves the older file as it was.
     let draft = Draft::beside(path, "part", None).map_err(told)?;
@@ -63,7 +72,7 @@ pub(super) fn run(args: &ExportArgs, admin: &AdminContext, output: &mut Output) 
     writer.flush().map_err(told)?;
     drop(writer);
     draft.replace(path).map_err(told)?;
-    output::note(&format!("{count} users are in {}", path.display()));
+    output::note(&format!("{} written to {}", output::counted(count, "user"), path.display()));
     Ok(())
 }
 

@@ -15,8 +15,9 @@ use serde::Serialize;
 use super::columns::Rules;
 use super::{Format, FormatArgs};
 use crate::cli::admin::{AdminContext, PAGE, WRITING};
+use crate::cli::database::DatabaseFile;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, counted};
 use crate::cli::{CliError, Global, output, progress};
 use crate::clock::Stopwatch;
 use crate::domain::UserId;
@@ -98,10 +99,11 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
         // Those that the check refused are told already.
         tell(&verdicts.refused[refused..], output)?;
         output.text(&format!(
-            "{} lines: {good} good, {} there already, {} refused; {written} users imported{}\n",
-            verdicts.lines,
+            "{}: {good} good, {} already there, {} refused; {} imported{}\n",
+            counted(verdicts.lines, "line"),
             verdicts.same.len(),
             verdicts.refused.len(),
+            counted(written, "user"),
             if args.dry_run { " (a dry run)" } else { "" }
         ))?;
         if !stops {
@@ -109,9 +111,10 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
         }
     }
     if stops {
-        return Err(CliError::Refused(format!(
-            "nothing was imported: {refused} lines are refused\ncorrect them, or leave them out with --skip-bad"
-        )));
+        return Err(CliError::refused(
+            format!("nothing was imported: {} refused", counted(refused, "line")),
+            "correct them, or leave them out with --skip-bad",
+        ));
     }
     Ok(())
 }
@@ -196,10 +199,11 @@ impl Import<'_> {
         if let Some(highest) = verdicts.highest {
             self.admin.raise_user_ids(UserId(highest))?;
         }
-        let room = Room::take(self.admin.config.database.url.path()).map_err(|error| {
-            CliError::Refused(format!(
-                "there is no room on the disk of the database: {error}; nothing was imported\nfree some and try again"
-            ))
+        let room = Room::take(DatabaseFile::of(&self.admin.config).path()).map_err(|error| {
+            CliError::refused(
+                format!("the disk of the database has no room: {error}; nothing was imported"),
+                "free some and try again",
+            )
         })?;
         let (mut written, mut stop) = (Vec::new(), Interrupt::listen(self.admin)?);
         let done = self.write_slices(verdicts, skip_bad, &mut written, &mut stop);
@@ -213,7 +217,7 @@ impl Import<'_> {
 
     /// Takes back what was written before `error`, and gives that, or says how much of it has to stay.
     fn take_back(&self, written: &[UserId], error: CliError) -> CliError {
-        output::note(&format!("taking {} users back", written.len()));
+        output::note(&format!("removing {} imported so far", counted(written.len(), "user")));
         let (mut folds, mut pace) = (true, Pace::new(self.admin));
         for (done, slice) in written.chunks(PAGE).enumerate() {
             // On a full disk this makes room in the log; where it does not, the log may have some left.
@@ -221,10 +225,13 @@ impl Import<'_> {
             let (users, locks) = (slice.to_vec(), Locks::none().users(slice));
             if self.admin.act(locks, move |operator| operator.undo_import(&users)).is_err() {
                 let left = written.len() - done * PAGE;
-                return CliError::Refused(format!(
-                    "the import failed half-way, and {left} users of it are still there: taking them back failed \
-                     too\nmend what the lines above tell of and run the import again: it leaves them alone and goes on"
-                ));
+                return CliError::refused(
+                    format!(
+                        "the import failed, and {} that it wrote could not be removed",
+                        counted(left, "user")
+                    ),
+                    "correct what the lines above name and run the import again: it skips those users and goes on",
+                );
             }
             let pause = pace.after(HOLD);
             self.admin.block_on(async { tokio::time::sleep(pause).await });
@@ -258,10 +265,9 @@ impl Import<'_> {
             if slice.len() >= rows || (at_end && !slice.is_empty()) {
                 let held = self.write_slice(&mut slice, verdicts, written)?;
                 if verdicts.refused.len() + verdicts.same.len() > left_out.len() && !skip_bad {
-                    return Err(CliError::Refused(
-                        "somebody took a phone, a name or an id of the file meanwhile; nothing was imported\nrun the \
-                         import again"
-                            .to_owned(),
+                    return Err(CliError::refused(
+                        "a phone, a name or an id of the file was taken meanwhile; nothing was imported",
+                        "run the import again",
                     ));
                 }
                 rows = next_rows(rows, held);
@@ -272,9 +278,9 @@ impl Import<'_> {
                 }
                 if !at_end && self.admin.block_on(stop.within(pause)) {
                     bar.finish_and_clear();
-                    return Err(CliError::Refused(
-                        "the import was interrupted; nothing was imported\nrun it again when it suits"
-                            .to_owned(),
+                    return Err(CliError::refused(
+                        "the import was interrupted; nothing was imported",
+                        "run it again",
                     ));
                 }
             }
@@ -299,7 +305,7 @@ impl Import<'_> {
         let held = stopwatch.elapsed();
         written.extend(imported.written.iter().map(|(_, id)| *id));
         let taken = imported.taken.iter().map(|place| lines[*place]);
-        let reason = "somebody took its place meanwhile";
+        let reason = "its phone, name or id was taken meanwhile";
         verdicts.refused.extend(taken.map(|line| Refused { line, reason: reason.to_owned() }));
         Ok(held)
     }
@@ -316,10 +322,10 @@ impl Import<'_> {
     }
 
     fn unreadable(&self, why: &str) -> CliError {
-        CliError::Refused(format!(
-            "{} cannot be imported: {why}\n`freshk user export` writes a file as it should be",
-            self.path.display()
-        ))
+        CliError::refused(
+            format!("{} cannot be imported: {why}", self.path.display()),
+            "`freshk user export` writes a file in the right form",
+        )
     }
 }
 

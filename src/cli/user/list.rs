@@ -51,7 +51,7 @@ pub(super) fn run(args: &ListArgs, admin: &AdminContext, output: &mut Output) ->
         let users: Vec<_> = found.iter().map(|user| document(admin, user)).collect();
         return Ok(output.json(&json!({ "users": users, "total": total }))?);
     }
-    let header = ["id", "username", "phone", "role", "active", "verified", "joined"];
+    let header = ["id", "username", "phone", "role", "active", "verified", "joined (UTC)"];
     Ok(output.table(header, found.iter().map(|user| row(admin, user)))?)
 }
 
@@ -77,7 +77,7 @@ pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Res
         ["role".to_owned(), role],
         ["active".to_owned(), active],
         ["verified".to_owned(), verified],
-        ["joined".to_owned(), joined],
+        ["joined (UTC)".to_owned(), joined],
         ["sessions".to_owned(), sessions.len().to_string()],
     ];
     output.table(["user", ""], rows)?;

@@ -88,26 +88,40 @@ fn s12_a_single_address_header_holds_one_address() {
 }
 
 #[test]
-fn s37_an_untrusted_neighbour_that_forwards_is_told_the_very_line() {
+fn s37_an_untrusted_neighbour_that_forwards_is_reported_with_the_very_line() {
     let peer = |text: &str| text.parse::<IpAddr>().unwrap();
     let sent = |name| headers(name, &["203.0.113.7"]);
     let none = reader(&[], "x-forwarded-for");
+    assert_eq!(none.untrusted_header(peer("127.0.0.1"), &sent("x-forwarded-for")), Some("x-forwarded-for"));
+    assert_eq!(none.untrusted_header(peer("172.17.0.1"), &sent("x-real-ip")), Some("x-real-ip"));
+    assert_eq!(none.untrusted_header(peer("203.0.113.1"), &sent("x-forwarded-for")), None);
+    assert_eq!(none.untrusted_header(peer("127.0.0.1"), &HeaderMap::new()), None);
+    let trusting = reader(&["127.0.0.0/8"], "x-forwarded-for");
+    assert_eq!(trusting.untrusted_header(peer("127.0.0.1"), &sent("x-forwarded-for")), None);
+    let configured = "x-forwarded-for";
     assert_eq!(
-        none.missing_line(peer("127.0.0.1"), &sent("x-forwarded-for")).unwrap(),
+        lines_trusting(&[], peer("127.0.0.1"), configured, configured),
         "trusted_proxies = [\"127.0.0.1/32\"]"
     );
     assert_eq!(
-        reader(&["10.0.0.0/8"], "x-forwarded-for")
-            .missing_line(peer("172.17.0.1"), &sent("x-real-ip"))
-            .unwrap(),
+        lines_trusting(&["10.0.0.0/8".parse().unwrap()], peer("172.17.0.1"), configured, "x-real-ip"),
         "trusted_proxies = [\"10.0.0.0/8\", \"172.17.0.1/32\"] and forwarded_header = \"x-real-ip\""
     );
-    assert_eq!(none.missing_line(peer("203.0.113.1"), &sent("x-forwarded-for")), None);
-    assert_eq!(none.missing_line(peer("127.0.0.1"), &HeaderMap::new()), None);
-    assert_eq!(
-        reader(&["127.0.0.0/8"], "x-forwarded-for").missing_line(peer("127.0.0.1"), &sent("x-forwarded-for")),
-        None
-    );
+}
+
+#[test]
+fn s37_the_page_of_metrics_names_the_latest_untrusted_proxy_alone() {
+    let reader = reader(&[], "x-forwarded-for");
+    let sent = headers("x-real-ip", &["203.0.113.7"]);
+    for peer in ["127.0.0.1", "172.17.0.1"] {
+        let peer: IpAddr = peer.parse().unwrap();
+        reader.watch(peer, ClientAddress::new(peer), &sent, false);
+    }
+    let page = reader.metrics.render(crate::metrics::Format::Text);
+    let shown: Vec<_> =
+        page.lines().filter(|line| line.starts_with(crate::metrics::UNTRUSTED_PROXY)).collect();
+    assert_eq!(shown.len(), 1, "{page}");
+    assert!(shown[0].contains("{peer=\"172.17.0.1\",header=\"x-real-ip\"} "), "{shown:?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::lock::ServeLock;
 use super::open;
 use super::open_error::{BackupError, OpenError, sqlite_error};
 use super::tx::SqliteTx;
-use crate::domain::Timestamp;
+use crate::domain::{Help, Timestamp};
 use crate::files::{Draft, Owner, beside, free_name, sync_directory};
 use crate::storage::{StoreResult, View};
 
@@ -49,7 +49,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Backup(#[from] OpenError),
     /// Some other process than a server has the database open.
-    #[error("{} is in use by another process, perhaps a freshk command; wait until it is done", .0.display())]
+    #[error("{} is in use by another process, perhaps a freshk command", .0.display())]
     InUse(PathBuf),
     /// The copy could not be made.
     #[error("{} cannot be copied beside the database: {source}", path.display())]
@@ -60,13 +60,24 @@ pub enum RestoreError {
         source: BackupError,
     },
     /// A file could not be put in its place.
-    #[error("{} cannot be put in its place: {source}; make its directory writable for this user", path.display())]
+    #[error("{} cannot be put in its place: {source}", path.display())]
     File {
         /// The database.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+}
+
+impl Help for RestoreError {
+    fn help(&self) -> String {
+        match self {
+            Self::Backup(error) => error.help(),
+            Self::InUse(_) => "wait until it is done".into(),
+            Self::Copy { source, .. } => source.help(),
+            Self::File { .. } => "make its directory writable for this user".into(),
+        }
+    }
 }
 
 /// Copies a database of ours to `to`, checked, durable and only then under its name; nobody who uses the database waits.

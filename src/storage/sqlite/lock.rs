@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::connect::log_of;
+use crate::domain::Help;
 use crate::files::{self, FileId, Owner, PRIVATE, beside};
 
 /// Held while a process serves, restores, vacuums or migrates a database; given back when dropped, or by the system when
@@ -45,7 +46,7 @@ struct Note {
 pub enum LockError {
     /// Another process holds it.
     #[error(
-        "{} is in use by {}; stop that process first, or give this one another database",
+        "{} is in use by {}",
         database.display(),
         pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     )]
@@ -56,34 +57,44 @@ pub enum LockError {
         pid: Option<u32>,
     },
     /// There is no directory to put it in.
-    #[error("there is no directory {}; create it, or correct database.url", directory.display())]
+    #[error("there is no directory {}", directory.display())]
     MissingDirectory {
         /// The directory.
         directory: PathBuf,
     },
     /// The file beside the database may not be written.
-    #[error(
-        "{} cannot be written; give the user that runs freshk the right to write it and its directory",
-        path.display()
-    )]
+    #[error("{} cannot be written", path.display())]
     ReadOnly {
         /// The lock's file.
         path: PathBuf,
     },
     /// Something else has its name.
-    #[error("{} is a link, or not a lock that freshk wrote; look who made it, and move it away", path.display())]
+    #[error("{} is a link, or not a lock that freshk wrote", path.display())]
     NotOurs {
         /// What has the name of the lock's file.
         path: PathBuf,
     },
     /// It could not be written.
-    #[error("{} cannot be locked: {source}; see that its disk is sound and has room", path.display())]
+    #[error("{} cannot be locked: {source}", path.display())]
     Failed {
         /// The lock's file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+}
+
+impl Help for LockError {
+    fn help(&self) -> String {
+        match self {
+            Self::Held { .. } => "stop that process first, or give this one another database",
+            Self::MissingDirectory { .. } => "create it, or correct database.url",
+            Self::ReadOnly { .. } => "give the user that runs freshk the right to write it and its directory",
+            Self::NotOurs { .. } => "find out who made it, and move it away",
+            Self::Failed { .. } => "check that its disk is sound and has room",
+        }
+        .into()
+    }
 }
 
 /// How often, [`AGAIN`] apart, a lock is tried: who only asks for its holder has it for an instant.

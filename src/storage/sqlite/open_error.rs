@@ -5,30 +5,25 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why a database cannot be used, and what to do.
+use crate::domain::Help;
+
+/// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// There is no such directory.
-    #[error("there is no directory {}; create it, or correct database.url", directory.display())]
+    #[error("there is no directory {}", directory.display())]
     MissingDirectory {
         /// The directory.
         directory: PathBuf,
     },
     /// The file or its directory cannot be written.
-    #[error(
-        "{} cannot be written; give the user that runs freshk the right to write it and its directory",
-        path.display()
-    )]
+    #[error("{} cannot be written", path.display())]
     ReadOnly {
         /// The file or the directory.
         path: PathBuf,
     },
     /// There was one, and it is not there.
-    #[error(
-        "there is no database {}, and {} says that there was one; put a backup in its place with `freshk db restore \
-         FILE`, or make a new and empty one with `freshk db migrate`",
-        path.display(), trace.display()
-    )]
+    #[error("there is no database {}, and {} says that there was one", path.display(), trace.display())]
     Gone {
         /// The file.
         path: PathBuf,
@@ -36,17 +31,13 @@ pub enum OpenError {
         trace: PathBuf,
     },
     /// Something else than a database.
-    #[error("{} is not a database; move it away, or correct database.url", path.display())]
+    #[error("{} is not a database", path.display())]
     NotADatabase {
         /// The file.
         path: PathBuf,
     },
     /// Another program's database.
-    #[error(
-        "{} belongs to another program (application id {application_id:#x}); correct database.url: freshk needs \
-         a file of its own, and users come from elsewhere with `freshk user import`",
-        path.display()
-    )]
+    #[error("{} belongs to another program (application id {application_id:#x})", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -54,10 +45,7 @@ pub enum OpenError {
         application_id: i32,
     },
     /// Written by a later version.
-    #[error(
-        "{} has schema {found}, this freshk knows {known}; install the version that wrote it, or a later one",
-        path.display()
-    )]
+    #[error("{} has schema {found}, this freshk knows {known}", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -67,7 +55,7 @@ pub enum OpenError {
         known: i64,
     },
     /// Written by an earlier version.
-    #[error("{} has schema {found}, this freshk needs {known}; run `freshk db migrate`", path.display())]
+    #[error("{} has schema {found}, this freshk needs {known}", path.display())]
     Older {
         /// The file.
         path: PathBuf,
@@ -77,30 +65,26 @@ pub enum OpenError {
         known: i64,
     },
     /// Another process did not let go of it.
-    #[error("{} is locked by another process; stop that process, or wait until it is done", path.display())]
+    #[error("{} is locked by another process", path.display())]
     Locked {
         /// The file.
         path: PathBuf,
     },
     /// No room.
-    #[error("the disk that holds {} is full; free some space and try again", path.display())]
+    #[error("the disk that holds {} is full", path.display())]
     DiskFull {
         /// The file.
         path: PathBuf,
     },
     /// Damaged.
-    #[error(
-        "{} is damaged; restore the latest backup with `freshk db restore` (and look at the disk)",
-        path.display()
-    )]
+    #[error("{} is damaged", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
     },
     /// A backup that was changed since it was made.
     #[error(
-        "{} is not what {} says: it was damaged or changed since it was made; choose another backup, or delete the \
-         checksum to use this one all the same",
+        "{} does not have the checksum in {}: it was damaged or changed since it was made",
         path.display(), checksum.display()
     )]
     Checksum {
@@ -110,7 +94,7 @@ pub enum OpenError {
         checksum: PathBuf,
     },
     /// A file that is to be restored and cannot be.
-    #[error("{} {problem}; choose another backup", path.display())]
+    #[error("{} {problem}", path.display())]
     BadBackup {
         /// The file.
         path: PathBuf,
@@ -118,13 +102,13 @@ pub enum OpenError {
         problem: String,
     },
     /// On a file system that cannot share memory between processes.
-    #[error("{} cannot have a write-ahead log; put it on a local disk, not a network share", path.display())]
+    #[error("{} cannot have a write-ahead log", path.display())]
     NoLog {
         /// The file.
         path: PathBuf,
     },
     /// The backup before a migration failed; nothing was changed.
-    #[error("no backup {} could be made before the schema is brought up to date: {source}", path.display())]
+    #[error("no backup {} could be made before the migration: {source}", path.display())]
     Backup {
         /// The backup.
         path: PathBuf,
@@ -132,7 +116,7 @@ pub enum OpenError {
         source: BackupError,
     },
     /// A migration failed and was undone.
-    #[error("{} could not be brought to schema {version}, and was left as it was: {source}", path.display())]
+    #[error("{} could not be migrated to schema {version}, and was not changed: {source}", path.display())]
     Migration {
         /// The file.
         path: PathBuf,
@@ -142,7 +126,7 @@ pub enum OpenError {
         source: rusqlite::Error,
     },
     /// The disk did not do as it was asked.
-    #[error("{} cannot be read or written: {reason}; see that its disk is sound and has room", path.display())]
+    #[error("{} cannot be read or written: {reason}", path.display())]
     Disk {
         /// The file.
         path: PathBuf,
@@ -159,20 +143,20 @@ pub enum OpenError {
     },
 }
 
-/// Why a backup was not made, and what to do.
+/// Why a backup was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// What was to be copied cannot be used.
     #[error(transparent)]
     Source(Box<OpenError>),
     /// The copy could not be written or read.
-    #[error("{0}; see that its directory exists, can be written and has room")]
+    #[error("{0}")]
     Database(#[from] rusqlite::Error),
     /// The copy could not be put in its place.
-    #[error("{0}; see that its directory exists, can be written and has room")]
+    #[error("{0}")]
     File(#[from] io::Error),
     /// The backup is made, and one that is no longer kept is still there.
-    #[error("{} was made, but the older {} cannot be deleted: {source}; delete it by hand", made.display(), old.display())]
+    #[error("{} was made, but the older {} cannot be deleted: {source}", made.display(), old.display())]
     Old {
         /// The backup.
         made: PathBuf,
@@ -182,10 +166,63 @@ pub enum BackupError {
         source: io::Error,
     },
     /// The copy does not hold together, so neither does the database.
-    #[error(
-        "the copy is damaged, and so is the database; restore the latest backup with `freshk db restore`"
-    )]
+    #[error("the copy is damaged, and so is the database")]
     Damaged,
+}
+
+impl Help for OpenError {
+    fn help(&self) -> String {
+        match self {
+            Self::MissingDirectory { .. } => "create it, or correct database.url".into(),
+            Self::ReadOnly { .. } => {
+                "give the user that runs freshk the right to write it and its directory".into()
+            }
+            Self::Gone { .. } => {
+                "put a backup in its place with `freshk db restore FILE`, or make a new and empty one \
+                                  with `freshk db migrate`"
+                    .into()
+            }
+            Self::NotADatabase { .. } => "move it away, or correct database.url".into(),
+            Self::Foreign { .. } => {
+                "correct database.url: freshk needs a file of its own, and `freshk user import` \
+                                     brings users from elsewhere"
+                    .into()
+            }
+            Self::Newer { .. } => "install the version that wrote it, or a later one".into(),
+            Self::Older { .. } => "run `freshk db migrate`".into(),
+            Self::Locked { .. } => "stop that process, or wait until it is done".into(),
+            Self::DiskFull { .. } => "free some space and try again".into(),
+            Self::Corrupt { .. } => {
+                "restore the latest backup with `freshk db restore`, and check the disk".into()
+            }
+            Self::Checksum { .. } => {
+                "choose another backup, or delete the checksum to use this one all the same".into()
+            }
+            Self::BadBackup { .. } => "choose another backup".into(),
+            Self::NoLog { .. } => "put it on a local disk, not a network share".into(),
+            Self::Backup { source, .. } => source.help(),
+            Self::Migration { .. } => {
+                "start the earlier version again, and report this as a bug of freshk".into()
+            }
+            Self::Disk { .. } => DISK.into(),
+            Self::Failed { .. } => "check the file, its directory and its disk".into(),
+        }
+    }
+}
+
+const DISK: &str = "check that its disk is sound and has room";
+
+impl Help for BackupError {
+    fn help(&self) -> String {
+        match self {
+            Self::Source(error) => error.help(),
+            Self::Database(_) | Self::File(_) => {
+                "check that its directory exists, can be written and has room".into()
+            }
+            Self::Old { .. } => "delete it by hand".into(),
+            Self::Damaged => "restore the latest backup with `freshk db restore`".into(),
+        }
+    }
 }
 
 impl From<OpenError> for BackupError {

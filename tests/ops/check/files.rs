@@ -128,8 +128,8 @@ fn a_log_that_grows_and_a_disk_that_fills() {
 fn backups_that_are_none() {
     let set_up = SetUp::good();
     set_up.assert_only(&[("FRESHK_BACKUP__DIR", "")], "warn backups", "docs/litestream.md");
-    set_up.assert_only(&[("FRESHK_BACKUP__DIR", "nowhere")], "fail backups", "make the directory");
-    set_up.assert_only(&[("FRESHK_BACKUP__DIR", "freshk.db")], "fail backups", "make the directory");
+    set_up.assert_only(&[("FRESHK_BACKUP__DIR", "nowhere")], "fail backups", "create the directory");
+    set_up.assert_only(&[("FRESHK_BACKUP__DIR", "freshk.db")], "fail backups", "create the directory");
     let dir = set_up.place.path("backups");
     chmod(&dir, 0o555);
     set_up.assert_only(&[], "fail backups", "the right to write it");

@@ -67,7 +67,7 @@ fn beside_a_terminal_it_is_plain_and_80_columns_wide() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(stderr, "error: 1 check failed; do what stands below it\n");
+    assert_eq!(stderr, "error: 1 check failed\nhelp: do what is written below it\n");
 }
 
 #[test]

@@ -1,50 +1,45 @@
-//! The trusted proxies against what the log and the audit trail show.
+//! The trusted proxies against what the server has seen and what the audit trail shows.
 
 use std::time::Duration;
 
 use freshk::domain::Timestamp;
-use freshk::metrics::PROXY_FAULT;
+use freshk::metrics::{PROXY_FAULT, UNTRUSTED_PROXY};
 
 use super::monitoring::{identity, page_with};
 use super::set_up::{SetUp, now};
 
 const NONE: (&str, &str) = ("FRESHK_SERVER__TRUSTED_PROXIES", "");
-const LOG: (&str, &str) = ("FRESHK_LOG__FILE", "logs/debug.log");
 
 #[test]
-fn s37_the_warning_in_the_log_is_repeated_until_the_configuration_answers_it() {
-    for format in ["json", "pretty"] {
-        let set_up = SetUp::good();
-        let server = set_up.place.serve(&[NONE, LOG, ("FRESHK_LOG__FORMAT", format)]);
-        server.ask("GET /health/live HTTP/1.1\r\nhost: localhost\r\nx-real-ip: 203.0.113.7");
-        assert!(server.stop());
-        let line = "trusted_proxies = [\"127.0.0.1/32\"] and forwarded_header = \"x-real-ip\"";
-        set_up.assert_only(&[NONE, LOG], "warn trusted proxies", &format!("freshk.toml: {line}"));
-        set_up.assert_ok(&[LOG]);
-    }
+fn s37_what_a_server_saw_is_read_from_its_metrics() {
+    let set_up = SetUp::good();
+    let server = set_up.place.serve(&[NONE]);
+    server.ask("GET /health/live HTTP/1.1\r\nhost: localhost\r\nx-real-ip: 203.0.113.7");
+    let ops = server.ops.to_string();
+    let (told, _) = set_up.told(&[], &[NONE, ("FRESHK_OPS__LISTEN", &ops)]);
+    let lines = told["lines"].as_array().unwrap();
+    let line = lines.iter().find(|line| line["check"] == "trusted proxies").unwrap();
+    assert!(line["found"].as_str().unwrap().starts_with("127.0.0.1 passed a request on"), "{line}");
+    let right = "freshk.toml: trusted_proxies = [\"127.0.0.1/32\"] and forwarded_header = \"x-real-ip\"";
+    assert!(line["help"].as_str().unwrap().contains(right), "{line}");
 }
 
 #[test]
-fn of_the_log_only_the_end_of_the_last_day_counts() {
+fn s37_the_line_to_write_is_repeated_until_the_configuration_has_it() {
     let set_up = SetUp::good();
-    let another = ("FRESHK_SERVER__TRUSTED_PROXIES", "10.0.0.1");
-    let logs = set_up.place.path("logs");
-    // Anew each time: two instants may lie in one day, or in two.
-    let write = |at: Timestamp, more: &str| {
-        drop(std::fs::remove_dir_all(&logs));
-        std::fs::create_dir(&logs).unwrap();
-        let at = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap();
-        let file = logs.join(format!("debug.{}.log", at.strftime("%Y-%m-%d")));
-        let line = "WARN freshk::http::client_ip: a proxy; if it is yours, write under [server] in freshk.toml: \
-                    trusted_proxies = [\"127.0.0.1/32\"] peer=127.0.0.1";
-        std::fs::write(file, format!("{at}  {line}\n{more}")).unwrap();
+    let sees = |ago: Duration| {
+        let at = (now() - ago).as_secs();
+        let lines = format!(
+            "{PROXY_FAULT}{{fault=\"untrusted\"}} {at}\n{UNTRUSTED_PROXY}{{peer=\"127.0.0.1\",header=\"x-real-ip\"}} {at}\n"
+        );
+        set_up.metrics.gives(page_with(now().as_secs(), &lines, &identity(&set_up.place.path("freshk.db"))));
     };
-    write(now() - Duration::from_hours(25), "");
-    set_up.assert_ok(&[LOG, another]);
-    write(now() - Duration::from_hours(23), "2026-01-01T00:00:00Z  INFO freshk::cli::serve: serving\n");
-    set_up.assert_only(&[LOG, another], "warn trusted proxies", "trusted_proxies = [\"127.0.0.1/32\"]");
-    write(now(), &"x".repeat(5 * 1024 * 1024));
-    set_up.assert_ok(&[LOG, another]);
+    sees(Duration::from_hours(23));
+    let line = "trusted_proxies = [\"127.0.0.1/32\"] and forwarded_header = \"x-real-ip\"";
+    set_up.assert_only(&[NONE], "warn trusted proxies", &format!("freshk.toml: {line}"));
+    set_up.assert_ok(&[]);
+    sees(Duration::from_hours(25));
+    set_up.assert_ok(&[("FRESHK_SERVER__TRUSTED_PROXIES", "10.0.0.1")]);
 }
 
 #[test]
@@ -56,9 +51,10 @@ fn s37_what_the_running_server_has_seen_of_late_counts() {
         set_up.metrics.gives(page_with(now().as_secs(), &line, &identity(&set_up.place.path("freshk.db"))));
     };
     let day = Duration::from_hours(24);
-    for (fault, mend) in
-        [("silent", "have the proxy say in x-forwarded-for"), ("untrusted", "server.trusted_proxies")]
-    {
+    for (fault, mend) in [
+        ("silent", "have the proxy name its client in x-forwarded-for"),
+        ("untrusted", "server.trusted_proxies"),
+    ] {
         sees(fault, Duration::from_mins(3));
         set_up.assert_only(&[], "warn trusted proxies", mend);
         sees(fault, day + day);
@@ -103,5 +99,5 @@ fn an_audit_trail_in_which_everybody_has_one_address() {
     set_up.assert_ok(&[]);
     forget();
     note(30, "production", "127.0.0.1", now());
-    set_up.assert_only(&[], "warn trusted proxies", "have the proxy say in x-forwarded-for");
+    set_up.assert_only(&[], "warn trusted proxies", "have the proxy name its client in x-forwarded-for");
 }

@@ -44,7 +44,7 @@ fn each_single_fault_of_the_settings_is_one_line() {
         set_up.assert_only(&[change, ("FRESHK_SMS__PROVIDER", "twilio")], expected, mend);
     }
     let in_the_open = [("FRESHK_SERVER__LISTEN", "0.0.0.0:8000"), ("FRESHK_SERVER__TRUSTED_PROXIES", "")];
-    set_up.assert_only(&in_the_open, "fail TLS", "behind a proxy that speaks TLS");
+    set_up.assert_only(&in_the_open, "fail TLS", "behind a proxy with TLS");
     set_up.assert_ok(&[("FRESHK_LOG__LEVEL", "freshk=error"), ("FRESHK_LOG__FILE", "logs/debug.log")]);
     set_up.assert_ok(&[("SECRET_KEY_FALLBACKS", "another-honest-secret-of-32-bytes-and-more")]);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::cli::admin::AdminContext;
+use crate::cli::database::DatabaseFile;
 use crate::clock::Stopwatch;
-use crate::storage::sqlite::Holder;
 
 /// `SQLite` waits longer and longer between its tries for the lock; a pause of half as long as it was held, and this,
 /// always meets one of the server's.
@@ -41,5 +41,5 @@ impl<'a> Pace<'a> {
 
 /// If it cannot be told, somebody may wait.
 fn is_served(admin: &AdminContext) -> bool {
-    !matches!(Holder::of(admin.config.database.url.path()), Ok(None))
+    !matches!(DatabaseFile::of(&admin.config).holder(), Ok(None))
 }

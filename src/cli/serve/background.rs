@@ -1,4 +1,4 @@
-//! What the server does now and then, by itself.
+//! What the server does from time to time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::cli::backups;
+use crate::cli::database::{DatabaseFile, ServeLock};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::Help as _;
 use crate::metrics::Metrics;
-use crate::storage::sqlite::ServeLock;
 
 /// How often the write-ahead log is moved into the database.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// After how many checkpoints the rest of upkeep comes round.
-const UPKEEP_EVERY: u32 = 30;
+/// The rest of maintenance runs with every so many checkpoints.
+const MAINTENANCE_EVERY: u32 = 30;
 
 /// How often the server looks whether a backup is due.
 const BACKUP_ROUND: Duration = Duration::from_secs(30);
@@ -26,10 +27,10 @@ const BACKUP_ROUND: Duration = Duration::from_secs(30);
 /// How often the server looks whether its lock's file is there.
 const LOCK_ROUND: Duration = Duration::from_secs(1);
 
-/// Goes round until `stop`; a round that has begun is finished.
-pub(super) async fn keep_up(auth: Arc<Auth>, stop: CancellationToken) {
+/// Maintains the database until `stop`; a round that has begun is finished.
+pub(super) async fn maintain(auth: Arc<Auth>, stop: CancellationToken) {
     let mut ticks = every(CHECKPOINT);
-    for round in (0..UPKEEP_EVERY).cycle() {
+    for round in (0..MAINTENANCE_EVERY).cycle() {
         if stop.run_until_cancelled(ticks.tick()).await.is_none() {
             return;
         }
@@ -38,29 +39,29 @@ pub(super) async fn keep_up(auth: Arc<Auth>, stop: CancellationToken) {
             done = done.and(auth.upkeep().await);
         }
         if let Err(error) = done {
-            tracing::warn!(%error, "a round of upkeep failed; the next one tries again");
+            tracing::warn!(%error, "a round of maintenance failed; the next one tries again");
         }
     }
 }
 
-/// Makes the backups that are due; a task of its own, for a large copy must not keep upkeep waiting.
+/// Makes the backups that are due; a task of its own, since a large copy must not delay maintenance.
 pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>, metrics: Metrics) {
     let mut rounds = every(BACKUP_ROUND);
     loop {
         rounds.tick().await;
         let (path, settings, now) =
-            (config.database.url.path().to_owned(), config.backup.clone(), clock.now());
+            (DatabaseFile::of(&config).path().to_owned(), config.backup.clone(), clock.now());
         let made = spawn_blocking(move || backups::make_if_due(&path, &settings, now)).await;
         match made {
             Ok(Ok(false)) => {}
             Ok(Ok(true)) => tracing::info!("the database was backed up"),
             Ok(Err(error)) => {
                 metrics.backup_failed();
-                tracing::error!(%error, "the backup in backup.dir did not go as it should");
+                tracing::error!(%error, help = error.help(), "the backup in backup.dir failed");
             }
             Err(error) => {
                 metrics.backup_failed();
-                tracing::error!(%error, "a backup did not end as it should");
+                tracing::error!(%error, "the task of a backup failed");
             }
         }
     }
