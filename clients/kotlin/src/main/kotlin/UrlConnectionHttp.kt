@@ -30,6 +30,7 @@ public class UrlConnectionHttp(
                 try {
                     caller.resume(exchange(connection, request))
                 } catch (failure: Throwable) {
+                    connection.disconnect()
                     caller.resumeWithException(failure)
                 }
             }
@@ -44,9 +45,10 @@ public class UrlConnectionHttp(
         connection.useCaches = false
         connection.requestMethod = request.method
         for ((name, value) in request.headers) connection.setRequestProperty(name, value)
-        request.body?.let { body ->
+        if (request.method != "GET" && request.method != "HEAD") {
+            // What is streamed, if only an empty body, is never sent twice: else the connection repeats a POST by itself.
+            val body = request.body ?: ByteArray(0)
             connection.doOutput = true
-            // A body that is streamed is never sent twice: else the connection repeats a POST by itself.
             connection.setFixedLengthStreamingMode(body.size)
             connection.outputStream.use { it.write(body) }
         }
