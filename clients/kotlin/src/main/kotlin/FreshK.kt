@@ -198,6 +198,7 @@ public class FreshK(
     private suspend fun keep(change: Store.Change, kept: Kept) {
         change.save(kept)
         pair = kept.pair
+        ended = null
     }
 
     /** Forgets the session; the device's own token stays. A storage that fails is not the end: the server can end the session. */

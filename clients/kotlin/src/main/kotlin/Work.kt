@@ -47,8 +47,8 @@ internal class Store(private val storage: Storage, private val scope: CoroutineS
             withTimeoutOrNull(timeout) { lock.join() }
             return act()
         } finally {
-            // One that comes late is given back at once.
-            lock.invokeOnCompletion { failure -> if (failure == null) lock.getCompleted()?.close() }
+            // One that comes late is given back at once. One that cannot be is the storage's trouble, not this call's.
+            lock.invokeOnCompletion { failure -> if (failure == null) runCatching { lock.getCompleted()?.close() } }
         }
     }
 

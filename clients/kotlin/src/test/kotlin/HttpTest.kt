@@ -63,7 +63,12 @@ class HttpTest {
         bodies += body.decodeToString()
     }
 
-    private fun text(text: String): (Socket) -> Unit = { it.getOutputStream().write(text.toByteArray()) }
+    /** An answer, after which the connection ends unless it is [kept]. */
+    private fun text(text: String, kept: Boolean = false): (Socket) -> Unit = {
+        val (head, body) = text.split("\r\n\r\n", limit = 2)
+        val end = if (kept) "" else "\r\nConnection: close"
+        it.getOutputStream().write("$head$end\r\n\r\n$body".toByteArray())
+    }
 
     private fun request(method: String = "POST", body: String? = "{}") =
         HttpRequest(method, "$url/x/?y=1", mapOf("X-One" to "1", "Content-Type" to "application/json"), body?.toByteArray(), 1.minutes)
@@ -121,7 +126,7 @@ class HttpTest {
     @MethodSource("clients")
     fun `so is one on a connection that was good until now`(http: Http) = runBlocking {
         serve { socket ->
-            text("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")(socket)
+            text("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", kept = true)(socket)
             read(socket) // the second call arrives, and nothing answers it
         }
         for (body in listOf("{}", null)) {

@@ -14,6 +14,7 @@ import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
+import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.test.currentTime
 import kotlinx.coroutines.test.runCurrent
 import kotlinx.coroutines.test.runTest
@@ -263,6 +264,53 @@ class RefreshTest {
         server.on("/token/refresh/", { _, serve -> serve().also { delay(2.seconds) } }, { _, serve -> serve().also { delay(1.seconds) } })
         clients.map { async { it.status() } }.awaitAll()
         assertEquals("h.r1.s", storage.member("refresh"))
+    }
+
+    @Test
+    fun `two clients that share a lock refresh once, and one that never gets it goes on without`() = runTest {
+        val (lock, storage) = Mutex() to loggedIn()
+        val shared = object : Storage by storage {
+            override suspend fun lock(): AutoCloseable {
+                lock.lock()
+                return AutoCloseable { lock.unlock() }
+            }
+        }
+        val clients = List(2) { client(server, shared) }
+        clients.forEach { it.status() }
+        server.expire()
+        server.on("/token/refresh/", { _, serve -> serve().also { delay(2.seconds) } })
+        clients.map { async { it.status() } }.awaitAll()
+        assertEquals(1, server.to("/token/refresh/").size)
+        lock.lock()
+        server.expire()
+        clients[0].status()
+        assertEquals(2, server.to("/token/refresh/").size)
+        lock.unlock()
+        runCurrent()
+        assertFalse(lock.isLocked, "a lock that came late is given back")
+    }
+
+    @Test
+    fun `a lock that fails or cannot be given back is no reason to stay logged out`() = runTest {
+        val storage = loggedIn()
+        for (lock in listOf<() -> AutoCloseable>({ throw IOException("no lock") }, { AutoCloseable { throw IOException("gone") } })) {
+            val client = client(server, object : Storage by storage { override suspend fun lock() = lock() })
+            client.status()
+            server.expire()
+            client.status()
+        }
+    }
+
+    @Test
+    fun `those whose refusal comes late hear why the session ended, and later ones that nobody is logged in`() = runTest {
+        val client = client(server, loggedIn())
+        val refused = given(refusal(401, "token_invalid"))
+        val late: Act = { request, serve -> delay(5.seconds); refused(request, serve) }
+        server.on("/production/status/", refused, late)
+        server.on("/token/refresh/", given(refusal(401, "token_reused")))
+        val codes = List(2) { async { assertFailsWith<LoggedOut> { client.status() }.code } }.awaitAll()
+        assertEquals(listOf("token_reused", "token_reused"), codes)
+        assertEquals("not_authenticated", assertFailsWith<LoggedOut> { client.status() }.code)
     }
 
     @Test
