@@ -45,5 +45,5 @@ pub use session::Session;
 pub use test_number::{NewTestNumber, TestNumber};
 pub use time::Timestamp;
 pub use token_name::NameClaim;
-pub use user::User;
+pub use user::{Registration, User};
 pub use weak_code::WeakCode;

@@ -11,7 +11,7 @@ use super::opening::{NewSession, OpenedBy};
 use super::quota::{Balance, QuotaState, Spent, spend};
 use super::repetition::{Repeatable, Repetition, mac};
 use super::settle::{LATEST, ensure_user};
-use crate::domain::audit::{AuditEvent, LoginFailure};
+use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
@@ -159,7 +159,7 @@ impl Judging<'_, '_> {
         if self.was_free && !self.attempt.has_line {
             return;
         }
-        let line = self.tx.did(AuditEvent::LoginFail).detail(failure.as_str());
+        let line = self.tx.did(AuditEvent::LoginFail).detail(AuditDetail::LoginFailure(failure));
         self.tx.record(line.user(user.map(|user| user.id)));
     }
 
@@ -217,7 +217,7 @@ impl Judging<'_, '_> {
             }
         };
         let line = self.tx.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
-        self.tx.record(line.detail("repeated verify"));
+        self.tx.record(line.detail(AuditDetail::RepeatedVerify));
         Ok(OpenedSession { session, user, is_new_user: false })
     }
 
@@ -295,7 +295,8 @@ impl Judging<'_, '_> {
             day = spend(self.tx, Quota::Failures(*mode), phone.as_str(), &[policy.otp.failures()])?;
         }
         let day_spent = matches!(day, Spent::Unit(_, QuotaState { remaining: 0, .. }));
-        for (reached, what) in [(over_tried, "code"), (day_spent, "day")] {
+        for (reached, what) in [(over_tried, AuditDetail::CodeOverTried), (day_spent, AuditDetail::DaySpent)]
+        {
             if reached {
                 let line = self.tx.did(AuditEvent::LoginFailMax).detail(what);
                 self.tx.record(line.user(user.map(|user| user.id)));

@@ -6,7 +6,7 @@ use super::audited::AuditedTx;
 use super::settle::{accept, refund};
 use super::{Auth, AuthError};
 use crate::domain::ChallengeState;
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::message::{DeliveryReport, Message};
 use crate::domain::policy::Policy;
 use crate::storage::{Locks, StoreError, StoreResult, View};
@@ -79,9 +79,8 @@ fn advance(
         if now < challenge.created_at + policy.limits.window {
             refund(tx, &challenge)?;
         }
-        let code = report.error_code.map_or_else(String::new, |code| format!(" {code}"));
         let line = tx.did(AuditEvent::SmsUndelivered);
-        tx.record(line.detail(format!("{}{code}", report.state.as_str())));
+        tx.record(line.detail(AuditDetail::Report(report.state, report.error_code)));
     } else if challenge.state == ChallengeState::Unknown {
         accept(tx, challenge, policy.otp.live_codes)?;
     }

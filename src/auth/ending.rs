@@ -2,35 +2,28 @@
 
 use super::audited::AuditedTx;
 use super::lookup::{holder, live_session};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::session::EndReason;
 use crate::domain::{Session, SessionId, Timestamp, User, UserId};
 use crate::storage::StoreResult;
 
 /// Ends a session for `reason`.
 pub(super) fn end(tx: &mut AuditedTx<'_>, session: Session, reason: EndReason) -> StoreResult<()> {
-    end_telling(tx, session, reason, reason.as_str())
+    end_by(tx, session, reason, false)
 }
 
-/// Ends a session for `reason`; the audit trail has it in these words.
-pub(super) fn end_telling(
+/// Ends a session for `reason`; `by_operator` tells whether nobody else did.
+pub(super) fn end_by(
     tx: &mut AuditedTx<'_>,
     session: Session,
     reason: EndReason,
-    words: &str,
+    by_operator: bool,
 ) -> StoreResult<()> {
+    let detail = AuditDetail::Ended { reason, by_operator, unlisted: session.replays_untold };
     let line = tx.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
-    tx.record(line.detail(with_unlisted(words, session.replays_untold)));
+    tx.record(line.detail(detail));
     let at = tx.at();
     tx.update_session(&mut session.ended(at, reason))
-}
-
-/// A detail, and how many repetitions of old tokens were counted since the session's last line about them.
-pub(super) fn with_unlisted(detail: &str, unlisted: u32) -> String {
-    match unlisted {
-        0 => detail.to_owned(),
-        unlisted => format!("{detail}; {unlisted} repetitions before it"),
-    }
 }
 
 /// Ends a session of `user` that is live at `live_at`; false where there is none of this name.
@@ -50,7 +43,7 @@ pub(super) fn end_all(tx: &mut AuditedTx<'_>, user: UserId, live_at: Timestamp) 
         end(tx, session, EndReason::Logout)?;
     }
     if let Some(user) = holder(&**tx, user)? {
-        tx.record(tx.did(AuditEvent::TokenRevoked).user(user.id).detail("logout: foreign tokens"));
+        tx.record(tx.did(AuditEvent::TokenRevoked).user(user.id).detail(AuditDetail::ForeignTokens));
         tx.update_user(&mut User { has_foreign_tokens: false, ..user })?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use super::error::{FlowError, commit_refusal};
 use super::lookup::{find_session, holder};
 use super::opening::{NewSession, OpenedBy};
 use super::presenter::{Answer, Presenter, Refreshed, end_reused, repeat};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::session::{EndReason, Evidence, Presentation, RefreshDecision};
 use crate::domain::{Exchange, Session, SessionId, Timestamp, User};
 use crate::storage::{StoreResult, View};
@@ -83,7 +83,7 @@ pub(super) fn log_out(
         let exchange = spent(claims, None, tx.at());
         tx.insert_exchange(&exchange)?;
         let line = tx.did(AuditEvent::TokenRevoked).user(claims.user);
-        tx.record(line.detail("logout: a foreign refresh token"));
+        tx.record(line.detail(AuditDetail::ForeignLogout));
         return Ok(Ok(()));
     };
     match session_of(&**tx, &exchange, &user, live_at)? {

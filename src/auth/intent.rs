@@ -9,7 +9,7 @@ use super::quota::{Balance, QuotaState, Spent};
 use super::settle::{accept, ensure_user};
 use super::single_flight::Overlap;
 use super::{Auth, AuthError, CodeRequest, Sent};
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::keys::KeyRing;
 use crate::domain::message::Unsent;
 use crate::domain::policy::Policy;
@@ -20,9 +20,6 @@ use crate::domain::{
 };
 use crate::sms::Unavailable;
 use crate::storage::StoreResult;
-
-/// What the audit trail says of an act that a test number made possible.
-pub(super) const TEST_NUMBER: &str = "test number";
 
 /// Everything that the write needs, drawn and derived beforehand.
 pub(super) struct CodeIntent {
@@ -136,7 +133,7 @@ impl CodeIntent {
         };
         let line = tx.did(AuditEvent::CodeRequested).user(user.as_ref().map(|user| user.id));
         tx.record(match withheld {
-            Some(Withheld::TestNumber(_)) => line.detail(TEST_NUMBER),
+            Some(Withheld::TestNumber(_)) => line.detail(AuditDetail::TestNumber),
             Some(Withheld::Deactivated) | None => line,
         });
         Ok(Intent::Lead(challenge.id, message, self.sent(user.as_ref())))
@@ -172,7 +169,7 @@ impl CodeIntent {
         accept(tx, challenge, self.policy.otp.live_codes)?;
         let sent = self.sent(user);
         let user = ensure_user(tx, &self.request.phone, &self.policy.default_role)?;
-        tx.record(tx.did(AuditEvent::CodeRequested).user(user.id).detail(TEST_NUMBER));
+        tx.record(tx.did(AuditEvent::CodeRequested).user(user.id).detail(AuditDetail::TestNumber));
         Ok(Intent::Test(id, sent))
     }
 
@@ -240,16 +237,14 @@ fn note_unsent(
     decided: &mut Decided,
     unavailable: Unavailable,
 ) -> StoreResult<AuthError> {
-    let (why, detail) = match unavailable {
-        Unavailable::BreakerOpen(_) => {
-            (Unsent::BreakerOpen, "not sent: the provider is left alone after failures")
-        }
-        Unavailable::Overloaded(_) => (Unsent::Overloaded, "not sent: no place was free at the provider"),
+    let why = match unavailable {
+        Unavailable::BreakerOpen(_) => Unsent::BreakerOpen,
+        Unavailable::Overloaded(_) => Unsent::Overloaded,
     };
     decided.unsent = true;
     let at = tx.at();
     if tx.count_unsent(why, at)? {
-        tx.record(tx.did(AuditEvent::SmsFailed).detail(detail));
+        tx.record(tx.did(AuditEvent::SmsFailed).detail(AuditDetail::Unsent(why)));
     }
     Ok(unavailable.into())
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::audited::AuditedTx;
 use super::ending::end;
-use super::intent::TEST_NUMBER;
 use super::{Auth, Origin};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::clock::Times;
 use crate::domain::policy::Policy;
 use crate::domain::session::{EndReason, Login};
@@ -30,11 +29,11 @@ pub(super) enum OpenedBy {
 
 impl OpenedBy {
     /// How the audit trail tells it from a code that was sent.
-    pub(super) fn detail(self) -> Option<String> {
+    pub(super) fn detail(self) -> Option<AuditDetail> {
         match self {
             Self::Code => None,
-            Self::TestNumber { .. } => Some(TEST_NUMBER.to_owned()),
-            Self::Exchange => Some("exchanged a foreign refresh token".to_owned()),
+            Self::TestNumber { .. } => Some(AuditDetail::TestNumber),
+            Self::Exchange => Some(AuditDetail::Exchanged),
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::audited::{self, AuditedTx};
-use super::ending::end_telling;
-use crate::domain::audit::{Actor, AuditEvent};
+use super::ending::end_by;
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent, OperatorAct};
 use crate::domain::keys::KeyRing;
 use crate::domain::session::EndReason;
 use crate::domain::user::usernames_for;
@@ -116,7 +116,7 @@ impl Operator<'_, '_> {
             user.phone_verified = true;
             self.tx.update_user(&mut user)?;
         }
-        self.note(AuditEvent::UserCreated, &user, "created");
+        self.note(AuditEvent::UserCreated, &user, OperatorAct::Created);
         Ok(Ok(user))
     }
 
@@ -124,8 +124,8 @@ impl Operator<'_, '_> {
     pub fn set_role(&mut self, user: &User, role: &str) -> StoreResult<User> {
         let mut changed = User { role: role.to_owned(), ..user.clone() };
         self.tx.update_user(&mut changed)?;
-        let detail = format!("role {} to {role}", user.role);
-        self.note(AuditEvent::RoleChanged, user, &detail);
+        let act = OperatorAct::Role { from: user.role.clone(), to: role.to_owned() };
+        self.note(AuditEvent::RoleChanged, user, act);
         Ok(changed)
     }
 
@@ -134,7 +134,7 @@ impl Operator<'_, '_> {
     pub fn activate(&mut self, user: &User) -> StoreResult<User> {
         let mut changed = User { is_active: true, ..user.clone() };
         self.tx.update_user(&mut changed)?;
-        self.note(AuditEvent::UserUpdated, user, "activated");
+        self.note(AuditEvent::UserUpdated, user, OperatorAct::Activated);
         if user.is_active { Ok(changed) } else { self.revoke_foreign(&changed) }
     }
 
@@ -142,7 +142,7 @@ impl Operator<'_, '_> {
     pub fn deactivate(&mut self, user: &User) -> StoreResult<(User, usize)> {
         let mut changed = User { is_active: false, ..user.clone() };
         self.tx.update_user(&mut changed)?;
-        self.note(AuditEvent::UserUpdated, user, "deactivated");
+        self.note(AuditEvent::UserUpdated, user, OperatorAct::Deactivated);
         let ended = self.end_all(user, EndReason::Deactivated)?;
         Ok((changed, ended))
     }
@@ -163,8 +163,8 @@ impl Operator<'_, '_> {
             changed.username = free_name(self.view(), phone)?;
         }
         self.tx.update_user(&mut changed)?;
-        self.note(AuditEvent::UserUpdated, user, "phone changed: the old one");
-        self.note(AuditEvent::UserUpdated, &changed, "phone changed: the new one");
+        self.note(AuditEvent::UserUpdated, user, OperatorAct::OldPhone);
+        self.note(AuditEvent::UserUpdated, &changed, OperatorAct::NewPhone);
         let ended = self.log_out(&changed)?;
         Ok(Ok((changed, ended)))
     }
@@ -191,7 +191,7 @@ impl Operator<'_, '_> {
     }
 
     fn end(&mut self, session: Session, reason: EndReason) -> StoreResult<()> {
-        end_telling(self.tx, session, reason, &format!("operator: {}", reason.as_str()))
+        end_by(self.tx, session, reason, true)
     }
 
     /// Makes a user's foreign tokens worthless, whenever they were issued.
@@ -202,7 +202,7 @@ impl Operator<'_, '_> {
         let mut changed = User { has_foreign_tokens: false, ..user.clone() };
         self.tx.update_user(&mut changed)?;
         let line = self.tx.did(AuditEvent::TokenRevoked).user(user.id);
-        self.tx.record(line.detail("operator: foreign tokens revoked"));
+        self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::ForeignRevoked)));
         Ok(changed)
     }
 
@@ -219,7 +219,7 @@ impl Operator<'_, '_> {
         let (spends, _) = self.tx.reset_limits(user.phone.as_str())?;
         let audit = self.tx.forget_phone(user.id, &hashes)?;
         let line = self.tx.did(AuditEvent::UserDeleted).user(user.id);
-        self.tx.record(line.detail("operator: deleted"));
+        self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::Deleted)));
         Ok(Erased { sessions, challenges, spends, audit })
     }
 
@@ -235,7 +235,7 @@ impl Operator<'_, '_> {
             None => Arc::new(Actor { ip: Some(subject.to_owned()), ..Actor::system(self.tx.at()) }),
         };
         let line = actor.did(AuditEvent::LimitReset);
-        self.tx.record(line.detail(format!("operator: {units} units given back")));
+        self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::UnitsReturned(units))));
         Ok((units, refusals))
     }
 
@@ -251,7 +251,7 @@ impl Operator<'_, '_> {
         let (gone, next) = self.tx.purge_codes(before, at, after, rows)?;
         if gone > 0 {
             let line = self.tx.did(AuditEvent::CodesPurged);
-            self.tx.record(line.detail(format!("operator: {gone} codes deleted")));
+            self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::CodesDeleted(gone))));
         }
         Ok((gone, next))
     }
@@ -270,7 +270,7 @@ impl Operator<'_, '_> {
             }
         }
         let line = self.tx.did(AuditEvent::UsersImported);
-        self.tx.record(line.detail(format!("operator: {} users", imported.written.len())));
+        self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::Imported(imported.written.len()))));
         Ok(imported)
     }
 
@@ -280,19 +280,19 @@ impl Operator<'_, '_> {
             self.tx.delete_user(*user)?;
         }
         let line = self.tx.did(AuditEvent::UsersImported);
-        self.tx.record(line.detail(format!("operator: import undone: {} users removed", users.len())));
+        self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::ImportUndone(users.len()))));
         Ok(())
     }
 
     /// Notes that a test message was sent, and what came of it.
-    pub fn note_test_message(&mut self, phone: &PhoneNumber, outcome: &str) {
+    pub fn note_test_message(&mut self, phone: &PhoneNumber, outcome: &'static str) {
         let line = self.about(phone).did(AuditEvent::TestSent);
-        self.tx.record(line.detail(format!("operator: {outcome}")));
+        self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::TestMessage(outcome))));
     }
 
-    fn note(&mut self, event: AuditEvent, user: &User, detail: &str) {
+    fn note(&mut self, event: AuditEvent, user: &User, act: OperatorAct) {
         let line = self.about(&user.phone).did(event).user(user.id);
-        self.tx.record(line.detail(format!("operator: {detail}")));
+        self.tx.record(line.detail(AuditDetail::Operator(act)));
     }
 
     /// The operator, acting on a phone.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::AuthError;
 use super::audited::AuditedTx;
-use super::ending::{end, with_unlisted};
-use crate::domain::audit::{AuditEvent, AuditRecord};
+use super::ending::end;
+use crate::domain::audit::{AuditDetail, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
 use crate::domain::session::{EndReason, Evidence, Presentation, RefreshDecision, Repetition};
 use crate::domain::{ClientAddress, Session, User};
@@ -63,16 +63,17 @@ pub(super) fn repeat(
     session: Session,
     repetition: Repetition,
 ) -> StoreResult<Session> {
-    let detail = match repetition {
+    let elsewhere = match repetition {
         Repetition::Prompt => return Ok(session),
-        Repetition::Late => "repeated after the grace",
-        Repetition::PromptElsewhere | Repetition::LateElsewhere => "repeated from another network",
+        Repetition::Late => false,
+        Repetition::PromptElsewhere | Repetition::LateElsewhere => true,
     };
     *reuse = Some(repetition.as_str());
     let (mut session, unlisted) = session.repeated(repetition, tx.at());
     tx.update_session(&mut session)?;
     if let Some(unlisted) = unlisted {
-        tx.record(line(tx, AuditEvent::TokenReuse, &session).detail(with_unlisted(detail, unlisted)));
+        let detail = AuditDetail::Repeated { elsewhere, unlisted };
+        tx.record(line(tx, AuditEvent::TokenReuse, &session).detail(detail));
     }
     Ok(session)
 }
@@ -85,7 +86,7 @@ pub(super) fn end_reused(
     evidence: Evidence,
 ) -> StoreResult<AuthError> {
     *reuse = Some(ENDED);
-    let detail = with_unlisted(evidence.as_str(), session.replays_untold);
+    let detail = AuditDetail::Reused { evidence, unlisted: session.replays_untold };
     tx.record(line(tx, AuditEvent::TokenReuse, &session).detail(detail));
     end(tx, Session { replays_untold: 0, ..session }, EndReason::Reuse)?;
     Ok(AuthError::TokenReused)

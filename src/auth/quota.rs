@@ -6,7 +6,7 @@ use super::AuthError;
 use super::audited::AuditedTx;
 use super::error::FlowError;
 use crate::domain::address::refusals_key;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::quota::{Limit, Quota};
 use crate::domain::{SpendId, Timestamp};
 use crate::limits::window::{self, LimitDecision};
@@ -152,7 +152,7 @@ pub(super) fn refuse(
 ) -> StoreResult<AuthError> {
     let at: Timestamp = tx.at();
     if tx.count_refusals(quota, &refusals_key(subject), at..at + wait, 1)? {
-        tx.record(tx.did(AuditEvent::LimitExceeded).detail(quota.as_str()));
+        tx.record(tx.did(AuditEvent::LimitExceeded).detail(AuditDetail::Refused(quota)));
     }
     Ok(AuthError::RateLimited(wait))
 }

@@ -6,7 +6,7 @@ use super::AuthError;
 use super::audited::AuditedTx;
 use super::quota::{Spent, spend};
 use super::recent::ExpectedOutcome;
-use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use crate::domain::challenge::{SendResult, Settled};
 use crate::domain::message::{Message, MessageState};
 use crate::domain::policy::Policy;
@@ -95,13 +95,13 @@ impl Settlement {
                 let fate = lose(tx, challenge, live_codes, settled)?;
                 let user = self.ensure_user(tx)?;
                 self.note_failed(tx, MessageState::Unknown, &failure)?;
-                tx.record(fate.line(tx, &failure.detail).user(user.id));
+                tx.record(fate.line(tx, failure.detail).user(user.id));
             }
             Outcome::Sent(SendOutcome::Refused(failure)) => {
                 refund(tx, &challenge)?;
                 tx.update_challenge(&mut challenge.failed(settled))?;
                 self.note_failed(tx, MessageState::Failed, &failure)?;
-                tx.record(tx.did(AuditEvent::SmsFailed).detail(format!("refused: {}", failure.detail)));
+                tx.record(tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail)));
             }
         }
         Ok(())
@@ -194,10 +194,10 @@ pub(super) enum Fate {
 
 impl Fate {
     /// The line of the audit trail about it; `how` the answer was lost.
-    pub(super) fn line(&self, tx: &AuditedTx<'_>, how: &str) -> AuditRecord {
+    pub(super) fn line(&self, tx: &AuditedTx<'_>, how: String) -> AuditRecord {
         match self {
-            Self::Unknown => tx.did(AuditEvent::SmsFailed).detail(format!("unknown: {how}")),
-            Self::Reported => tx.did(AuditEvent::SmsSent).detail(format!("reported: {how}")),
+            Self::Unknown => tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsUnknown(how)),
+            Self::Reported => tx.did(AuditEvent::SmsSent).detail(AuditDetail::SmsReported(how)),
         }
     }
 }

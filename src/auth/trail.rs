@@ -47,7 +47,7 @@ fn log(record: &AuditRecord) {
                 ip = record.actor.ip.as_deref(),
                 session = record.session.as_ref().map(tracing::field::display),
                 request_id = record.actor.request_id.as_deref(),
-                detail = record.detail.as_deref(),
+                detail = record.detail.as_ref().map(tracing::field::display),
                 "{}",
                 sentence(record.event)
             )

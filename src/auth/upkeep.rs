@@ -6,13 +6,13 @@ use super::audited::AuditedTx;
 use super::settle::{ensure_user, lose};
 use super::{Auth, AuthError};
 use crate::domain::address::refusals_key;
-use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use crate::domain::challenge::{SendResult, Settled};
 use crate::domain::clock::Times;
 use crate::domain::message::MessageState;
 use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
-use crate::domain::{Challenge, Timestamp};
+use crate::domain::{Challenge, Registration, Timestamp};
 use crate::storage::{Locks, PurgeHorizon, StoreResult, Tx};
 
 /// Rows that one slice touches.
@@ -55,6 +55,7 @@ impl Auth {
             tx.purge(&horizon, SLICE)
         };
         while self.parts.store.write(Locks::none(), purge).await? {}
+        self.forget_unverified(horizon.now).await?;
         let sessions = self.parts.store.read(move |view| view.count_live_sessions(times.wall)).await?;
         self.parts.metrics.set_live_sessions(sessions);
         Ok(())
@@ -108,14 +109,14 @@ impl Auth {
     async fn count_attempts(&self, now: Timestamp) -> Result<(), AuthError> {
         let Some(rest) = self.lines.take(now) else { return Ok(()) };
         let actor = Actor { ip: rest.address, ..Actor::system(now) };
-        self.note_line(actor, AuditEvent::LoginFail, Some(format!("{} more", rest.count))).await
+        self.note_line(actor, AuditEvent::LoginFail, Some(AuditDetail::MoreAttempts(rest.count))).await
     }
 
     async fn note_line(
         &self,
         actor: Actor,
         event: AuditEvent,
-        detail: Option<String>,
+        detail: Option<AuditDetail>,
     ) -> Result<(), AuthError> {
         let written = self.write(Locks::none(), actor, move |tx| {
             tx.record(AuditRecord { detail, ..tx.did(event) });
@@ -151,6 +152,33 @@ impl Auth {
         }
     }
 
+    /// Deletes users who registered long before `now` and never verified, where nothing is left of them.
+    async fn forget_unverified(&self, now: Timestamp) -> Result<(), AuthError> {
+        let before = now - self.policy().retention.unverified;
+        let mut last = None;
+        loop {
+            let page =
+                self.parts.store.read(move |view| view.registrations_after(last, before, SLICE)).await?;
+            let Some(Registration { user, .. }) = page.last() else { return Ok(()) };
+            last = Some((user.joined_at, user.id));
+            let abandoned = page.into_iter().filter(|found| found.is_abandoned(now)).map(|found| found.user);
+            let (phones, ids): (Vec<_>, Vec<_>) = abandoned.map(|user| (user.phone, user.id)).unzip();
+            if ids.is_empty() {
+                continue;
+            }
+            let delete = self.parts.store.write(Locks::none().phones(&phones).users(&ids), move |tx| {
+                for id in ids {
+                    // Somebody may have asked for a code since it was read.
+                    if tx.registration(id)?.is_some_and(|found| found.is_abandoned(now)) {
+                        tx.delete_user(id)?;
+                    }
+                }
+                Ok(())
+            });
+            delete.await?;
+        }
+    }
+
     /// What may be deleted. Rows are dated by `now`, so it is held against the earlier of that and the retention time.
     fn horizon(&self, times: &Times) -> PurgeHorizon {
         let policy = self.policy();
@@ -161,7 +189,6 @@ impl Auth {
             challenges: over - CHALLENGES_KEPT.max(policy.otp.ttl),
             sessions: over - DAY,
             audit: over - policy.retention.audit,
-            unverified: over - policy.retention.unverified,
         }
     }
 }
@@ -177,6 +204,6 @@ fn settle(tx: &mut AuditedTx<'_>, challenge: Challenge, policy: &Policy) -> Stor
         message.updated_at = tx.at();
         tx.update_message(&mut message)?;
     }
-    tx.record(fate.line(tx, "its flow ended").user(user.id));
+    tx.record(fate.line(tx, "its flow ended".to_owned()).user(user.id));
     Ok(())
 }

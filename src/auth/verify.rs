@@ -6,7 +6,7 @@ use super::attempt::{Attempt, Attempted, OpenedSession};
 use super::gate::{AddressGate, Call};
 use super::quota::WithQuotas;
 use super::{Auth, AuthError, Origin};
-use crate::domain::audit::{AuditEvent, LoginFailure};
+use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::clock::Times;
 use crate::domain::quota::Endpoint;
 use crate::domain::{Code, Mode, PhoneNumber, Secret, Timestamp, User};
@@ -65,7 +65,11 @@ impl Auth {
         }
         let written = self.write(Locks::none(), self.actor(now, mode, &phone, &origin), move |tx| {
             let user = tx.user_by_phone(&phone)?.map(|user| user.id);
-            tx.record(tx.did(AuditEvent::LoginFail).detail(LoginFailure::NotACode.as_str()).user(user));
+            tx.record(
+                tx.did(AuditEvent::LoginFail)
+                    .detail(AuditDetail::LoginFailure(LoginFailure::NotACode))
+                    .user(user),
+            );
             Ok(())
         });
         if let Err(error) = written.await {

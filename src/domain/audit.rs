@@ -6,6 +6,10 @@ use std::sync::Arc;
 use crate::domain::quota::Quota;
 use crate::domain::{Mode, PhoneNumber, SessionId, Timestamp, UserId};
 
+mod detail;
+
+pub use detail::{AuditDetail, OperatorAct};
+
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)+) => {
         /// Something that happened and is worth remembering.
@@ -162,8 +166,8 @@ pub struct AuditRecord {
     pub user: Option<UserId>,
     /// Which session.
     pub session: Option<SessionId>,
-    /// More, in a few stable words; never a code, a token or input as it came.
-    pub detail: Option<String>,
+    /// More.
+    pub detail: Option<AuditDetail>,
 }
 
 /// Who acts, as audit rows have it: the same for every line of one request. Phones are masked; the keyed hash finds all lines
@@ -219,10 +223,10 @@ impl AuditRecord {
         Self { session: Some(session.clone()), ..self }
     }
 
-    /// Adds a few stable words.
+    /// Says more, if there is more to say.
     #[must_use]
-    pub fn detail(self, detail: impl Into<String>) -> Self {
-        Self { detail: Some(detail.into()), ..self }
+    pub fn detail(self, detail: impl Into<Option<AuditDetail>>) -> Self {
+        Self { detail: detail.into(), ..self }
     }
 }
 

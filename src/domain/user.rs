@@ -46,6 +46,27 @@ impl User {
     }
 }
 
+/// A user who registered here and has never proven the number, with what still belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The user.
+    pub user: User,
+    /// Whether there are sessions, ended or not: another way than a code opened them.
+    pub has_sessions: bool,
+    /// Until when a code that was sent to the number can be given.
+    pub code_until: Option<Timestamp>,
+}
+
+impl Registration {
+    /// Whether the row can be deleted at `now`: nobody is logged in, and nobody can log in with a code on its way. One whom the
+    /// operator shut out stays, for the number would come back as a new user.
+    pub fn is_abandoned(&self, now: Timestamp) -> bool {
+        let Self { user, has_sessions, code_until } = self;
+        let has_code = code_until.is_some_and(|until| now < until);
+        !user.phone_verified && user.is_active && !has_sessions && !has_code
+    }
+}
+
 /// The username of a number that has just registered: `user_` and its digits.
 pub fn username_for(phone: &PhoneNumber) -> String {
     format!("user_{}", phone.digits())
@@ -62,6 +83,35 @@ pub fn usernames_for(phone: &PhoneNumber) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registration_is_abandoned_when_nothing_is_left_of_it() {
+        let at = Timestamp::from_millis;
+        let user = User {
+            id: UserId(1),
+            username: "user_15550000001".into(),
+            phone: PhoneNumber::parse("+15550000001", 10).unwrap(),
+            role: "retailer".into(),
+            is_active: true,
+            phone_verified: false,
+            joined_at: at(0),
+            has_foreign_tokens: false,
+            is_testing_only: false,
+            version: 0,
+        };
+        let abandoned = Registration { user, has_sessions: false, code_until: Some(at(10)) };
+        assert!(abandoned.is_abandoned(at(10)));
+        assert!(!abandoned.is_abandoned(at(9)), "a code is on its way");
+        let of = |change: fn(&mut Registration)| {
+            let mut other = abandoned.clone();
+            change(&mut other);
+            other.is_abandoned(at(10))
+        };
+        assert!(of(|other| other.code_until = None));
+        assert!(!of(|other| other.has_sessions = true));
+        assert!(!of(|other| other.user.phone_verified = true));
+        assert!(!of(|other| other.user.is_active = false));
+    }
 
     #[test]
     fn the_names_of_a_number_are_derived_names_and_none_comes_twice() {

@@ -7,7 +7,7 @@ use crate::domain::quota::Quota;
 /// Before which instants rows are no longer needed.
 #[derive(Clone, Copy, Debug)]
 pub struct PurgeHorizon {
-    /// Which windows of refusals have closed, and which codes have expired.
+    /// Which windows of refusals have closed.
     pub now: Timestamp,
     /// Spends, each quota's by its own window.
     pub spends: [(Quota, Timestamp); Quota::ALL.len()],
@@ -17,8 +17,6 @@ pub struct PurgeHorizon {
     pub sessions: Timestamp,
     /// Audit rows.
     pub audit: Timestamp,
-    /// Users who never verified.
-    pub unverified: Timestamp,
 }
 
 /// Deletes and tries.

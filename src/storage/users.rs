@@ -1,7 +1,7 @@
 //! What is asked of the users.
 
 use super::error::StoreResult;
-use crate::domain::{PhoneNumber, Timestamp, User, UserId};
+use crate::domain::{PhoneNumber, Registration, Timestamp, User, UserId};
 
 /// A user as another system had it.
 #[derive(Clone, Debug)]
@@ -32,6 +32,16 @@ pub trait ReadUsers {
     fn user_by_username(&self, username: &str) -> StoreResult<Option<User>>;
     /// Users in the order of their ids.
     fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>>;
+    /// The users who registered here before `before` and were never verified, in the order in which they joined, at most `rows`
+    /// after the one who joined then and has this id.
+    fn registrations_after(
+        &self,
+        after: Option<(Timestamp, UserId)>,
+        before: Timestamp,
+        rows: usize,
+    ) -> StoreResult<Vec<Registration>>;
+    /// One of them.
+    fn registration(&self, id: UserId) -> StoreResult<Option<Registration>>;
     /// The highest id that a user was ever given, or that is kept from being given: new ones are above it.
     fn last_user_id(&self) -> StoreResult<Option<UserId>>;
 }

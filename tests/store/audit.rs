@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use freshk::domain::audit::{Actor, AuditEvent, AuditRecord};
+use freshk::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use freshk::domain::{Mode, Timestamp, UserId};
 use freshk::storage::audit::{AuditLine, AuditOf};
 
@@ -15,7 +15,7 @@ fn actor(at: Timestamp) -> Arc<Actor> {
 
 fn whole() -> AuditRecord {
     let line = actor(START).did(AuditEvent::LoginSuccess).user(UserId(3)).session(&session(1, UserId(3)).id);
-    line.detail("as told")
+    line.detail(AuditDetail::TestNumber)
 }
 
 fn bare(seconds: u64) -> AuditRecord {
@@ -42,7 +42,7 @@ pub(crate) async fn lines_are_read_as_they_were_written_in_both_directions<F: Fi
     );
     assert_eq!((phone.as_deref(), ip.as_deref()), (Some("+15*****0001"), Some(ADDRESS)));
     assert_eq!(of.as_deref(), Some(session(1, UserId(3)).id.as_str()));
-    assert_eq!((request_id.as_deref(), detail.as_deref()), (Some("r1"), Some("as told")));
+    assert_eq!((request_id.as_deref(), detail.as_deref()), (Some("r1"), Some("test number")));
     let AuditLine { mode, user, phone, ip, session, request_id, detail, .. } = all[1].clone();
     assert_eq!(
         (mode, user, phone, ip, session, request_id, detail),
@@ -87,5 +87,5 @@ pub(crate) async fn s35_erasure_takes_the_phone_out_of_a_users_lines<F: Fixture>
     assert_eq!(bed.read(|view| view.audit_after(&AuditOf::Phone([7; 16]), 0, 9)).await.len(), 0);
     let left = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 9)).await;
     assert_eq!((left.len(), left.iter().all(|line| line.phone.is_none())), (3, true));
-    assert_eq!(left[0].detail.as_deref(), Some("as told"), "the rest of a line stays");
+    assert_eq!(left[0].detail.as_deref(), Some("test number"), "the rest of a line stays");
 }

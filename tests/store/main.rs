@@ -35,6 +35,8 @@ macro_rules! contract {
                     an_import_gives_way_to_whoever_has_the_id_the_name_or_the_phone
                     ids_are_given_once_and_can_be_raised
                     users_are_paged_in_the_order_of_their_ids
+                    registrations_are_those_who_joined_here_and_never_verified_in_the_order_of_joining
+                    a_registration_says_what_belongs_to_it
                     a_user_is_deleted_with_its_sessions_and_exchanges
                 }
                 challenges {
@@ -80,7 +82,6 @@ macro_rules! contract {
                     purging_takes_slices_and_only_what_is_old
                     a_spend_is_kept_as_long_as_its_own_quota_looks_back
                     sessions_go_when_they_are_over_with_their_rotations
-                    users_who_never_verified_go_when_nothing_is_left_of_them
                     an_exchanged_token_is_remembered_until_it_has_expired
                     a_database_with_room_is_writable
                 }

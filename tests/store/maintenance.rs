@@ -13,7 +13,7 @@ use crate::support::{ADDRESS, Bed, Fixture, START, after, new_challenge, phone, 
 /// All that is older than `now`.
 pub(crate) fn horizon(now: Timestamp) -> PurgeHorizon {
     let spends = Quota::ALL.map(|quota| (quota, now - Duration::from_millis(1)));
-    PurgeHorizon { now, spends, challenges: now, sessions: now, audit: now, unverified: now }
+    PurgeHorizon { now, spends, challenges: now, sessions: now, audit: now }
 }
 
 /// Deletes in slices of this length until nothing more is to be deleted.
@@ -94,36 +94,6 @@ pub(crate) async fn sessions_go_when_they_are_over_with_their_rotations<F: Fixtu
     assert_eq!(bed.read(move |view| view.rotated_at(&ended, 0)).await, None);
     purge(&bed, horizon(START + 2 * DAY), 2).await;
     assert_eq!(left().await, []);
-}
-
-pub(crate) async fn users_who_never_verified_go_when_nothing_is_left_of_them<F: Fixture>() {
-    let bed = Bed::<F>::new().await;
-    let mut users = Vec::new();
-    for number in 1..=5 {
-        users.push(bed.user(number).await);
-    }
-    let [gone, logged_in, waiting, verified, shut_out] = <[User; 5]>::try_from(users).unwrap();
-    let (logged_in_id, ids) = (logged_in.id, [gone.id, logged_in.id, waiting.id, verified.id, shut_out.id]);
-    bed.write(move |tx| {
-        tx.update_user(&mut User { phone_verified: true, ..verified })?;
-        tx.update_user(&mut User { is_active: false, ..shut_out })?;
-        tx.insert_session(&session(1, logged_in_id))?;
-        tx.insert_challenge(new_challenge(Mode::Production, 3), &|_| some_hash()).map(drop)
-    })
-    .await;
-    let stands = || {
-        bed.read(move |view| {
-            let mut stands = Vec::new();
-            for id in ids {
-                stands.push(view.user(id)?.is_some());
-            }
-            Ok(stands)
-        })
-    };
-    purge(&bed, PurgeHorizon { challenges: START, ..horizon(after(10)) }, 2).await;
-    assert_eq!(stands().await, [false, true, true, true, true], "a session, a code on its way");
-    purge(&bed, PurgeHorizon { challenges: START, ..horizon(START + 2 * DAY) }, 2).await;
-    assert_eq!(stands().await, [false, false, false, true, true], "who is shut out would come back as new");
 }
 
 pub(crate) async fn an_exchanged_token_is_remembered_until_it_has_expired<F: Fixture>() {

@@ -1,6 +1,7 @@
 //! Users.
 
-use freshk::domain::{Exchange, PhoneNumber, User, UserId};
+use freshk::domain::session::EndReason;
+use freshk::domain::{Exchange, PhoneNumber, Registration, User, UserId};
 use freshk::storage::users::ImportedUser;
 
 use crate::support::{Bed, Fixture, START, after, phone, session};
@@ -117,6 +118,56 @@ pub(crate) async fn users_are_paged_in_the_order_of_their_ids<F: Fixture>() {
     assert_eq!(page(UserId(0)).await, ids[..2]);
     assert_eq!(page(ids[1]).await, ids[2..]);
     assert_eq!(page(ids[2]).await, []);
+}
+
+pub(crate) async fn registrations_are_those_who_joined_here_and_never_verified_in_the_order_of_joining<
+    F: Fixture,
+>() {
+    let bed = Bed::<F>::new().await;
+    let [late, first, second] = bed
+        .write(|tx| {
+            let mut join = |number, seconds| tx.insert_user(&phone(number), "retailer", after(seconds));
+            let users = [join(1, 9)?, join(2, 0)?, join(3, 0)?];
+            let mut verified = User { phone_verified: true, ..join(4, 0)? };
+            tx.update_user(&mut verified)?;
+            tx.import_user(&ImportedUser { phone_verified: false, ..imported(None, None, phone(5)) }, START)?;
+            Ok(users)
+        })
+        .await;
+    let page = |last: Option<User>, rows| {
+        let after_last = last.map(|user| (user.joined_at, user.id));
+        let page = bed.read(move |view| view.registrations_after(after_last, after(10), rows));
+        async { page.await.into_iter().map(|found| found.user).collect::<Vec<_>>() }
+    };
+    assert_eq!(page(None, 9).await, [first.clone(), second.clone(), late.clone()]);
+    assert_eq!(page(None, 1).await, [first.clone()]);
+    assert_eq!(page(Some(first), 1).await, [second.clone()]);
+    assert_eq!(page(Some(second), 9).await, [late.clone()]);
+    assert_eq!(
+        bed.read(|view| view.registrations_after(None, after(9), 9)).await.len(),
+        2,
+        "before means before"
+    );
+    let id = late.id;
+    assert_eq!(bed.read(move |view| view.registration(id)).await.map(|found| found.user), Some(late));
+    assert_eq!(bed.read(|view| view.registration(UserId(99))).await, None);
+}
+
+pub(crate) async fn a_registration_says_what_belongs_to_it<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let user = bed.user(1).await;
+    let of = |user: User, has_sessions, code_until| Some(Registration { user, has_sessions, code_until });
+    let id = user.id;
+    let found = || bed.read(move |view| view.registration(id));
+    assert_eq!(found().await, of(user.clone(), false, None));
+    let mut void = bed.challenge(1).await.superseded();
+    bed.write(move |tx| tx.update_challenge(&mut void)).await;
+    bed.challenge(2).await;
+    assert_eq!(found().await, of(user.clone(), false, None), "void, and another phone's");
+    bed.challenge(1).await;
+    assert_eq!(found().await, of(user.clone(), false, Some(after(600))));
+    bed.write(move |tx| tx.insert_session(&session(1, id).ended(after(1), EndReason::Logout))).await;
+    assert_eq!(found().await, of(user, true, Some(after(600))));
 }
 
 pub(crate) async fn a_user_is_deleted_with_its_sessions_and_exchanges<F: Fixture>() {

@@ -1,7 +1,7 @@
 //! Test numbers: named in the configuration, or admin the running server.
 
 use super::{Occupied, Operator};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditDetail, AuditEvent, OperatorAct};
 use crate::domain::test_number::{LONGEST, MOST, Source};
 use crate::domain::{NewTestNumber, PhoneNumber, TestNumber, UserId};
 use crate::storage::StoreResult;
@@ -131,7 +131,7 @@ impl Operator<'_, '_> {
     fn note_number(&mut self, event: AuditEvent, number: &TestNumber) -> StoreResult<()> {
         let user = self.tx.user_by_phone(&number.phone)?.map(|user| user.id);
         let line = self.about(&number.phone).did(event).user(user);
-        self.tx.record(line.detail(format!("operator: by {}", number.source.as_str())));
+        self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::TestNumber(number.source))));
         Ok(())
     }
 }

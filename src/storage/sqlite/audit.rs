@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 
 use super::columns::count;
 use super::tx::SqliteTx;
-use crate::domain::audit::{AuditEvent, AuditRecord, RefusalSummary};
+use crate::domain::audit::{AuditDetail, AuditEvent, AuditRecord, RefusalSummary};
 use crate::domain::quota::Quota;
 use crate::domain::{PhoneNumber, Timestamp, UserId};
 use crate::storage::StoreResult;
@@ -133,8 +133,9 @@ pub(super) fn append_refusals(
     let phone = PhoneNumber::parse(subject, 1).ok().map(|phone| phone.masked());
     let ip = phone.is_none().then_some(subject);
     let summary = RefusalSummary { quota, count: u64::try_from(count).unwrap_or_default() };
+    let detail = AuditDetail::RefusalSummary(summary);
     conn.prepare_cached(INSERT_REFUSALS)?
-        .execute(params![at, AuditEvent::LimitExceeded, quota.mode(), phone, ip, summary.to_string()])
+        .execute(params![at, AuditEvent::LimitExceeded, quota.mode(), phone, ip, detail])
         .map(drop)
 }
 

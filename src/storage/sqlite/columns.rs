@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::challenge::SendResult;
 use crate::domain::message::{MessageState, Unsent};
 use crate::domain::quota::Quota;
@@ -81,6 +81,12 @@ words! {
     RunId: |text| Some(RunId::from_row(text));
     Unsent: Unsent::parse;
     PhoneNumber: |text| PhoneNumber::parse(text, 1).ok();
+}
+
+impl ToSql for AuditDetail {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
 }
 
 impl ToSql for Timestamp {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::files::beside;
 
 /// More statements than the adapter has, so that none is ever parsed twice.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::columns::count;
 use super::tx::SqliteTx;
-use super::{audit, challenges, exchanges, ledger, messages, sessions, test_numbers, users};
+use super::{audit, challenges, exchanges, ledger, messages, sessions, test_numbers};
 use crate::storage::StoreResult;
 use crate::storage::maintenance::{Maintenance, PurgeHorizon};
 
@@ -15,7 +15,7 @@ const PROBE_BACK: &str = "DELETE FROM refusals WHERE subject = printf('%.*c', 16
 impl Maintenance for SqliteTx<'_> {
     fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> StoreResult<bool> {
         let limit = count(rows);
-        let (more, ended, gone) = self.run(|conn| {
+        let (more, ended) = self.run(|conn| {
             let mut more = ledger::close_windows(conn, horizon.now, limit)? == rows;
             for (quota, before) in horizon.spends {
                 more |= ledger::purge(conn, quota, before, limit)? == rows;
@@ -34,12 +34,9 @@ impl Maintenance for SqliteTx<'_> {
             more |= ended.len() == rows;
             more |= sessions::purge_rotations(conn, horizon.sessions, limit)? == rows;
             more |= exchanges::purge(conn, horizon.sessions, limit)? == rows;
-            let gone = users::purge_unverified(conn, horizon.unverified, horizon.now, limit)?;
-            more |= gone.len() == rows;
-            Ok((more, ended, gone))
+            Ok((more, ended))
         })?;
         self.touched().sessions.extend(ended);
-        self.touched().users.extend(gone);
         Ok(more)
     }
 

@@ -6,7 +6,7 @@ use super::columns::count;
 use super::fault::one_row;
 use super::tx::SqliteTx;
 use crate::domain::user::{username_for, usernames_for};
-use crate::domain::{PhoneNumber, SessionId, Timestamp, User, UserId};
+use crate::domain::{PhoneNumber, Registration, SessionId, Timestamp, User, UserId};
 use crate::storage::StoreResult;
 use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
 
@@ -41,14 +41,25 @@ const SESSIONS: &str = "SELECT id FROM sessions WHERE user_id = ?1";
 /// Sessions and exchanges go with the row.
 const DELETE: &str = "DELETE FROM users WHERE id = ?1";
 
-/// Nobody who was imported: another system knows the person by that id. Nobody who could still log in with a code on its
-/// way, or is logged in; and nobody whom the operator shut out, for the number would come back as a new user.
-pub(super) const UNVERIFIED: &str = "DELETE FROM users WHERE id IN (SELECT id FROM users \
-     WHERE phone_verified = 0 AND is_active = 1 AND imported_at IS NULL AND joined_at < ?1 \
-     AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id) \
-     AND NOT EXISTS (SELECT 1 FROM challenges WHERE challenges.phone = users.phone \
-         AND state IN ('sending', 'live', 'unknown') AND expires_at > ?2) \
-     LIMIT ?3) RETURNING id";
+/// Nobody who was imported: another system knows the person by that id.
+macro_rules! registrations {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id), \
+             (SELECT max(expires_at) FROM challenges WHERE challenges.phone = users.phone \
+             AND state IN ('sending', 'live', 'unknown')) \
+             FROM users WHERE phone_verified = 0 AND imported_at IS NULL AND ",
+            $condition
+        )
+    };
+}
+
+pub(super) const REGISTRATIONS: &str =
+    registrations!("(joined_at, id) > (?1, ?2) AND joined_at < ?3 ORDER BY joined_at, id LIMIT ?4");
+
+const REGISTRATION: &str = registrations!("id = ?1");
 
 const RAISE: &str = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'users'";
 
@@ -71,6 +82,21 @@ impl ReadUsers for SqliteTx<'_> {
 
     fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
         self.run(|conn| conn.prepare_cached(AFTER)?.query_map(params![after, count(rows)], user)?.collect())
+    }
+
+    fn registrations_after(
+        &self,
+        after: Option<(Timestamp, UserId)>,
+        before: Timestamp,
+        rows: usize,
+    ) -> StoreResult<Vec<Registration>> {
+        let (joined_at, id) = after.unwrap_or((Timestamp::from_millis(i64::MIN), UserId(0)));
+        let of = params![joined_at, id, before, count(rows)];
+        self.run(|conn| conn.prepare_cached(REGISTRATIONS)?.query_map(of, registration)?.collect())
+    }
+
+    fn registration(&self, id: UserId) -> StoreResult<Option<Registration>> {
+        self.run(|conn| conn.prepare_cached(REGISTRATION)?.query_row([id], registration).optional())
     }
 
     fn last_user_id(&self) -> StoreResult<Option<UserId>> {
@@ -133,17 +159,6 @@ pub(super) fn raise_ids(conn: &Connection, id: UserId) -> rusqlite::Result<()> {
         conn.prepare_cached(BEGIN_IDS)?.execute([id])?;
     }
     Ok(())
-}
-
-/// Deletes at most `limit` users who joined before `before` and never verified; gives their ids.
-pub(super) fn purge_unverified(
-    conn: &Connection,
-    before: Timestamp,
-    now: Timestamp,
-    limit: i64,
-) -> rusqlite::Result<Vec<UserId>> {
-    let mut purge = conn.prepare_cached(UNVERIFIED)?;
-    purge.query_map(params![before, now, limit], |row| row.get(0))?.collect()
 }
 
 /// The name of a new user is the first of its phone's that is free.
@@ -220,4 +235,8 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         is_testing_only: row.get(8)?,
         version: row.get(9)?,
     })
+}
+
+fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
+    Ok(Registration { user: user(row)?, has_sessions: row.get(10)?, code_until: row.get(11)? })
 }

@@ -37,7 +37,7 @@ fn every_frequent_query_goes_by_an_index() {
         (sessions::PURGE, "SEARCH sessions USING COVERING INDEX sessions_over (<expr><?)"),
         (sessions::PURGE_ROTATIONS, "SEARCH rotations USING COVERING INDEX rotations_at (rotated_at<?)"),
         (exchanges::PURGE, "SEARCH exchanges USING COVERING INDEX exchanges_over (expires_at<?)"),
-        (users::UNVERIFIED, "SEARCH users USING INDEX users_unverified (joined_at<?)"),
+        (users::REGISTRATIONS, "SEARCH users USING INDEX users_unverified (joined_at>? AND joined_at<?)"),
     ] {
         let plan = plan(&conn, sql);
         assert!(plan.contains(index), "{sql}\n{plan}");

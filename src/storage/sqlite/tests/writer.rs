@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::domain::Mode;
-use crate::domain::audit::{Actor, AuditEvent};
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::quota::Quota;
 use crate::storage::sqlite::SqliteStore;
 use crate::storage::sqlite::open;
@@ -106,7 +106,9 @@ fn s30_s36_a_full_disk_ends_the_batch_acknowledges_none_and_recovers() {
         Ok(())
     });
     let large = queue(&store, |tx| {
-        let line = Arc::new(Actor::system(START)).did(AuditEvent::Startup).detail("x".repeat(3000));
+        let line = Arc::new(Actor::system(START))
+            .did(AuditEvent::Startup)
+            .detail(AuditDetail::SmsRefused("x".repeat(3000)));
         while tx.audit(std::slice::from_ref(&line)).is_ok() {}
         // The transaction is gone: what came now would be one of its own.
         assert_eq!(join(2)(tx), Err(StoreError::Unavailable));

@@ -1,0 +1,205 @@
+//! The detail of a line of the audit trail: more, in a few stable words; never a code, a token or input as it came.
+
+use std::fmt;
+
+use super::{LoginFailure, RefusalSummary};
+use crate::domain::message::{MessageState, Unsent};
+use crate::domain::quota::Quota;
+use crate::domain::session::{EndReason, Evidence};
+use crate::domain::test_number::Source;
+
+/// What more there is to an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditDetail {
+    /// Why a call of `verify/` opened no session.
+    LoginFailure(LoginFailure),
+    /// So many more attempts of an hour were refused without a line of their own.
+    MoreAttempts(u64),
+    /// A code has taken its last wrong guess.
+    CodeOverTried,
+    /// A phone has made its last wrong guess of the day.
+    DaySpent,
+    /// A test number made it possible.
+    TestNumber,
+    /// A session was opened by a foreign refresh token.
+    Exchanged,
+    /// A verify was repeated, and answered the same.
+    RepeatedVerify,
+    /// A foreign refresh token was logged out.
+    ForeignLogout,
+    /// All foreign tokens of a user were logged out.
+    ForeignTokens,
+    /// Which quota refused.
+    Refused(Quota),
+    /// How often a quota refused in a window that has closed.
+    RefusalSummary(RefusalSummary),
+    /// A refresh token was presented again.
+    Repeated {
+        /// From another network, or after the grace.
+        elsewhere: bool,
+        /// How many repetitions were counted since the session's last line about them.
+        unlisted: u32,
+    },
+    /// A refresh token was presented outside the rules.
+    Reused {
+        /// What tells so.
+        evidence: Evidence,
+        /// How many repetitions were counted since the session's last line about them.
+        unlisted: u32,
+    },
+    /// A session ended.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// Whether the operator ended it.
+        by_operator: bool,
+        /// How many repetitions were counted since the session's last line about them.
+        unlisted: u32,
+    },
+    /// A code found no sender.
+    Unsent(Unsent),
+    /// The provider refused a message.
+    SmsRefused(String),
+    /// The provider's answer was lost.
+    SmsUnknown(String),
+    /// The provider's answer was lost, and a report of the message had come before.
+    SmsReported(String),
+    /// What a report said of a message.
+    Report(MessageState, Option<i64>),
+    /// What the operator did.
+    Operator(OperatorAct),
+}
+
+/// What the operator did, beside ending sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorAct {
+    /// Wrote a user.
+    Created,
+    /// Gave a user another role.
+    Role {
+        /// The one before.
+        from: String,
+        /// The one since.
+        to: String,
+    },
+    /// Activated a user.
+    Activated,
+    /// Deactivated a user.
+    Deactivated,
+    /// Gave a user another phone; the line has the old one.
+    OldPhone,
+    /// The same; the line has the new one.
+    NewPhone,
+    /// Made a user's foreign tokens worthless.
+    ForeignRevoked,
+    /// Deleted a user.
+    Deleted,
+    /// Gave units of quotas back.
+    UnitsReturned(usize),
+    /// Deleted codes.
+    CodesDeleted(usize),
+    /// Imported users.
+    Imported(usize),
+    /// Removed imported users again.
+    ImportUndone(usize),
+    /// Sent a test message; what came of it.
+    TestMessage(&'static str),
+    /// Added or removed a test number.
+    TestNumber(Source),
+}
+
+/// How many repetitions a line sums up; nothing where there are none.
+struct Unlisted(u32);
+
+impl fmt::Display for Unlisted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            unlisted => write!(f, "; {unlisted} repetitions before it"),
+        }
+    }
+}
+
+impl fmt::Display for AuditDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoginFailure(failure) => f.write_str(failure.as_str()),
+            Self::MoreAttempts(count) => write!(f, "{count} more"),
+            Self::CodeOverTried => f.write_str("code"),
+            Self::DaySpent => f.write_str("day"),
+            Self::TestNumber => f.write_str("test number"),
+            Self::Exchanged => f.write_str("exchanged a foreign refresh token"),
+            Self::RepeatedVerify => f.write_str("repeated verify"),
+            Self::ForeignLogout => f.write_str("logout: a foreign refresh token"),
+            Self::ForeignTokens => f.write_str("logout: foreign tokens"),
+            Self::Refused(quota) => f.write_str(quota.as_str()),
+            Self::RefusalSummary(summary) => summary.fmt(f),
+            Self::Repeated { elsewhere, unlisted } => {
+                let how = if *elsewhere { "from another network" } else { "after the grace" };
+                write!(f, "repeated {how}{}", Unlisted(*unlisted))
+            }
+            Self::Reused { evidence, unlisted } => write!(f, "{}{}", evidence.as_str(), Unlisted(*unlisted)),
+            Self::Ended { reason, by_operator, unlisted } => {
+                let by = if *by_operator { "operator: " } else { "" };
+                write!(f, "{by}{}{}", reason.as_str(), Unlisted(*unlisted))
+            }
+            Self::Unsent(Unsent::BreakerOpen) => {
+                f.write_str("not sent: the provider is left alone after failures")
+            }
+            Self::Unsent(Unsent::Overloaded) => f.write_str("not sent: no place was free at the provider"),
+            Self::SmsRefused(how) => write!(f, "refused: {how}"),
+            Self::SmsUnknown(how) => write!(f, "unknown: {how}"),
+            Self::SmsReported(how) => write!(f, "reported: {how}"),
+            Self::Report(state, None) => f.write_str(state.as_str()),
+            Self::Report(state, Some(code)) => write!(f, "{} {code}", state.as_str()),
+            Self::Operator(act) => write!(f, "operator: {act}"),
+        }
+    }
+}
+
+impl fmt::Display for OperatorAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created => f.write_str("created"),
+            Self::Role { from, to } => write!(f, "role {from} to {to}"),
+            Self::Activated => f.write_str("activated"),
+            Self::Deactivated => f.write_str("deactivated"),
+            Self::OldPhone => f.write_str("phone changed: the old one"),
+            Self::NewPhone => f.write_str("phone changed: the new one"),
+            Self::ForeignRevoked => f.write_str("foreign tokens revoked"),
+            Self::Deleted => f.write_str("deleted"),
+            Self::UnitsReturned(units) => write!(f, "{units} units given back"),
+            Self::CodesDeleted(codes) => write!(f, "{codes} codes deleted"),
+            Self::Imported(users) => write!(f, "{users} users"),
+            Self::ImportUndone(users) => write!(f, "import undone: {users} users removed"),
+            Self::TestMessage(outcome) => f.write_str(outcome),
+            Self::TestNumber(source) => write!(f, "by {}", source.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_how_many_repetitions_it_sums_up_unless_there_are_none() {
+        let repeated = |unlisted| AuditDetail::Repeated { elsewhere: true, unlisted }.to_string();
+        assert_eq!(repeated(0), "repeated from another network");
+        assert_eq!(repeated(3), "repeated from another network; 3 repetitions before it");
+    }
+
+    #[test]
+    fn what_the_operator_did_begins_with_who_did_it() {
+        for (detail, words) in [
+            (AuditDetail::Operator(OperatorAct::Deleted), "operator: deleted"),
+            (AuditDetail::Operator(OperatorAct::TestNumber(Source::Command)), "operator: by command"),
+            (
+                AuditDetail::Ended { reason: EndReason::Revoked, by_operator: true, unlisted: 1 },
+                "operator: revoked; 1 repetitions before it",
+            ),
+        ] {
+            assert_eq!(detail.to_string(), words);
+        }
+    }
+}
