@@ -35,7 +35,9 @@ CREATE TABLE challenges (
     attempts    INTEGER NOT NULL DEFAULT 0, -- wrong guesses
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL,
-    spend_id    INTEGER, -- the unit of the user's quota that it cost
+    spend_id    INTEGER, -- the unit of the phone's quota that it cost
+    device_id   TEXT, -- the device that asked for it; none where the call had no token of one
+    device_spend_id INTEGER, -- the unit of that device's quota that it cost
     used_at     INTEGER,
     session_id  TEXT, -- the session that its use opened
     idempotency BLOB, -- HMAC of the Idempotency-Key that came with its use
@@ -74,6 +76,7 @@ CREATE TABLE sessions (
     -- Repetitions of old tokens: when the audit trail last told of one, and how many were counted since.
     replays_told_at    INTEGER,
     replays_untold     INTEGER NOT NULL DEFAULT 0,
+    device_id          TEXT, -- the device on which it was opened; none where it has not been given one yet
     version            INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
 ) STRICT, WITHOUT ROWID;
 
@@ -108,11 +111,31 @@ CREATE TABLE exchanges (
 CREATE INDEX exchanges_user ON exchanges (user_id);
 CREATE INDEX exchanges_over ON exchanges (expires_at);
 
+-- Devices on which somebody has logged in: with its token a device asks for codes and guesses by quotas of its own. The token is
+-- not here, and the id is worthless without the key.
+CREATE TABLE devices (
+    id         TEXT    PRIMARY KEY, -- the jti of its token
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    issued_at  INTEGER NOT NULL, -- its iat: the latest login that brought it
+    expires_at INTEGER NOT NULL -- its exp
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX devices_user ON devices (user_id, issued_at);
+CREATE INDEX devices_over ON devices (expires_at);
+
+-- Wrong guesses of devices at a code; those without a device are counted at the code itself.
+CREATE TABLE device_guesses (
+    challenge_id INTEGER NOT NULL REFERENCES challenges (id) ON DELETE CASCADE,
+    device_id    TEXT    NOT NULL,
+    count        INTEGER NOT NULL,
+    PRIMARY KEY (challenge_id, device_id)
+) STRICT, WITHOUT ROWID;
+
 -- The ledger of quotas: a sliding-window log, one row per unit spent.
 CREATE TABLE spends (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     quota   TEXT    NOT NULL,
-    subject TEXT    NOT NULL, -- an address (IPv6 by /64) or a phone
+    subject TEXT    NOT NULL, -- an address (IPv6 by /64), a phone or a device
     at      INTEGER NOT NULL
 ) STRICT;
 

@@ -21,12 +21,13 @@ use crate::random::Random;
 use crate::sms::SmsSender;
 use crate::sms::template::Template;
 use crate::storage::Store;
-use crate::tokens::Tokens;
+use crate::tokens::{DeviceTokens, Tokens};
 
 mod attempt;
 mod audited;
 mod code_request;
 mod delivery;
+mod devices;
 mod ending;
 mod error;
 mod exchange;
@@ -58,6 +59,7 @@ pub use code_request::CodeRequest;
 pub use error::AuthError;
 pub use presenter::TOKEN_REUSES;
 pub use quota::{QuotaState, WithQuotas};
+pub use refresh::RefreshedTokens;
 pub use single_flight::Sent;
 pub use status::Authenticated;
 pub use verify::{LoggedIn, VerifyRequest};
@@ -72,6 +74,8 @@ pub struct Parts {
     pub testing: Arc<dyn SmsSender>,
     /// Signs and reads tokens.
     pub tokens: Tokens,
+    /// Signs and reads the tokens of devices.
+    pub devices: DeviceTokens,
     /// Hash codes, and phones for the audit trail.
     pub keys: Arc<KeyRing>,
     /// Time.

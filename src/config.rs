@@ -214,6 +214,7 @@ impl Config {
             lifetimes: self.tokens.lifetimes,
             reuse_grace: self.tokens.reuse_grace,
             max_sessions: self.tokens.max_sessions,
+            max_devices: self.tokens.max_devices,
             default_role: self.users.default_role.clone(),
             min_digits: self.phone.min_digits,
             conceal_accounts: self.privacy.conceal_accounts,

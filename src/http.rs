@@ -10,6 +10,7 @@ pub mod body;
 pub mod caller;
 pub mod client_ip;
 pub mod device;
+pub mod device_token;
 pub mod docs;
 pub mod edge;
 pub mod error;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
-use crate::domain::{Code, RunId, SessionId, Timestamp};
+use crate::domain::{Code, DeviceId, RunId, SessionId, Timestamp};
 
 /// Chance, as an argument: the system's generator in the program, a seeded one in tests.
 pub trait Random: Send + Sync + 'static {
@@ -75,6 +75,13 @@ pub fn run_id(random: &dyn Random) -> RunId {
     let mut chance = [0; 8];
     random.fill(&mut chance);
     RunId::new(chance)
+}
+
+/// Names a device.
+pub fn device_id(random: &dyn Random) -> DeviceId {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes);
+    DeviceId::new(bytes)
 }
 
 /// Names a session that begins at `now`.

@@ -20,6 +20,7 @@ use crate::domain::{SessionId, User};
 pub mod audit;
 pub mod challenges;
 pub mod clock;
+pub mod devices;
 mod error;
 pub mod exchanges;
 pub mod ledger;

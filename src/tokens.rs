@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::keys::KeyRing;
 use crate::domain::{NameClaim, Secret, Session, SessionId, Timestamp, User, UserId};
 
+mod device;
 mod foreign;
 pub mod keys;
 mod signer;
 
+pub use device::{DeviceClaims, DeviceTokens};
 pub use foreign::ForeignClaims;
 use foreign::ForeignKeys;
 use keys::KeySet;

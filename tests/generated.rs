@@ -132,7 +132,8 @@ fn instants_are_date_times_and_headers_are_parameters() {
         headers.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
     };
     for path in ["production/verify/", "verify/"] {
-        assert_eq!(headers(path), ["Idempotency-Key", "X-Device-Name"].map(str::to_owned).into(), "{path}");
+        let expected = ["Idempotency-Key", "X-Device-Name", "X-Device-Token"];
+        assert_eq!(headers(path), expected.map(str::to_owned).into(), "{path}");
     }
     assert_eq!(headers("token/refresh/"), ["X-Device-Name".to_owned()].into());
 }

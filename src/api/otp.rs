@@ -18,6 +18,7 @@ use crate::http::bearer::BearerToken;
 use crate::http::body::{Fields, JsonBody};
 use crate::http::caller::Caller;
 use crate::http::device::DeviceName;
+use crate::http::device_token::{DeviceToken, WithDeviceToken};
 use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::rates::Limited;
@@ -102,15 +103,22 @@ impl OtpApi {
     async fn request(
         &self,
         caller: Caller,
+        /// The token that this device was given at its last login. With it the call is judged by limits of its own, which nobody
+        /// who only knows the number can use up; one that is not good is ignored.
+        #[oai(name = "X-Device-Token")]
+        device_token: DeviceToken,
         body: JsonBody<OtpRequest>,
     ) -> Result<Limited<OtpSentResponse>, OperationError<Requesting>> {
-        Ok(self.flow.request(Mode::Production, &caller, body.fields()).await?)
+        Ok(self.flow.request(Mode::Production, &caller, device_token, body.fields()).await?)
     }
 
     /// Give the code, get tokens
     ///
     /// With an `Idempotency-Key` header the call may be repeated for a minute where its answer was lost: the same session
     /// comes again. Without it a code is strictly single-use.
+    ///
+    /// The answer's header `X-Device-Token` is for this device to keep and to send along with `request/`, `verify/` and
+    /// `resend/`: whoever has it asks and guesses by limits of its own.
     #[oai(
         path = "/production/verify/",
         method = "post",
@@ -126,15 +134,15 @@ impl OtpApi {
         /// Names the device in the list of sessions; without it `User-Agent` does. UTF-8, or percent-encoded UTF-8.
         #[oai(name = "X-Device-Name")]
         device: DeviceName,
+        /// The token that this device was given at its last login. With it the call is judged by limits of its own, which nobody
+        /// who only knows the number can use up; one that is not good is ignored.
+        #[oai(name = "X-Device-Token")]
+        device_token: DeviceToken,
         body: JsonBody<OtpVerifyRequest>,
-    ) -> Result<Limited<LoginResponse>, OperationError<Verifying>> {
-        Ok(self
-            .flow
-            .verify(
-                Mode::Production,
-                VerifyCall { caller: &caller, idempotency_key, device, body: body.fields() },
-            )
-            .await?)
+    ) -> Result<WithDeviceToken<Limited<LoginResponse>>, OperationError<Verifying>> {
+        let body = body.fields();
+        let call = VerifyCall { caller: &caller, idempotency_key, device, device_token, body };
+        Ok(self.flow.verify(Mode::Production, call).await?)
     }
 
     /// Send another code to the bearer's own number
@@ -150,9 +158,13 @@ impl OtpApi {
         &self,
         token: BearerToken,
         caller: Caller,
+        /// The token that this device was given at its last login. With it the call is judged by limits of its own, which nobody
+        /// who only knows the number can use up; one that is not good is ignored.
+        #[oai(name = "X-Device-Token")]
+        device_token: DeviceToken,
     ) -> Result<Limited<OtpResentResponse>, OperationError<Resending>> {
         let bearer = self.flow.authenticate(&token).await?;
-        let outcome = self.flow.auth.resend(&bearer, origin(&caller)).await;
+        let outcome = self.flow.auth.resend(&bearer, device_token.into_token(), origin(&caller)).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
             Ok(Sent { expires_in, .. }) => {
@@ -177,6 +189,7 @@ pub(super) struct VerifyCall<'a> {
     pub(super) caller: &'a Caller,
     pub(super) idempotency_key: IdempotencyKey,
     pub(super) device: DeviceName,
+    pub(super) device_token: DeviceToken,
     pub(super) body: Result<Fields, ApiError>,
 }
 
@@ -196,11 +209,18 @@ impl Flow {
         &self,
         mode: Mode,
         caller: &Caller,
+        device_token: DeviceToken,
         body: Result<Fields, ApiError>,
     ) -> Result<Limited<OtpSentResponse>, ApiError> {
         let phone = phone(body?.required_string("phone_number")?, self.auth.policy().min_digits)?;
-        let request =
-            CodeRequest { mode, endpoint: Endpoint::Request, phone, proven: None, origin: origin(caller) };
+        let request = CodeRequest {
+            mode,
+            endpoint: Endpoint::Request,
+            phone,
+            proven: None,
+            device_token: device_token.into_token(),
+            origin: origin(caller),
+        };
         let outcome = self.auth.request(request).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
@@ -214,8 +234,8 @@ impl Flow {
     pub(super) async fn verify(
         &self,
         mode: Mode,
-        VerifyCall { caller, idempotency_key, device, body }: VerifyCall<'_>,
-    ) -> Result<Limited<LoginResponse>, ApiError> {
+        VerifyCall { caller, idempotency_key, device, device_token, body }: VerifyCall<'_>,
+    ) -> Result<WithDeviceToken<Limited<LoginResponse>>, ApiError> {
         let body = body?;
         let policy = self.auth.policy();
         let given = body.required_string("phone_number")?;
@@ -227,18 +247,23 @@ impl Flow {
             code: Code::typed(otp, policy.otp.length),
             idempotency_key,
             device: device.into_text(),
+            device_token: device_token.into_token(),
             origin: origin(caller),
         };
         let outcome = self.auth.verify(request).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
-            Ok(login) => Ok(Limited::new(render_login(login, policy.conceal_accounts), rates)),
+            Ok(mut login) => {
+                let device_token = login.device_token.take();
+                let answer = Limited::new(render_login(login, policy.conceal_accounts), rates);
+                Ok(WithDeviceToken::new(answer, device_token))
+            }
             Err(error) => Err(ApiError::from(error).with_rates(rates)),
         }
     }
 }
 
-fn render_login(LoggedIn { tokens, user, is_new_user }: LoggedIn, concealed: bool) -> LoginResponse {
+fn render_login(LoggedIn { tokens, user, is_new_user, .. }: LoggedIn, concealed: bool) -> LoginResponse {
     let tokens = TokenPair { access: tokens.access, refresh: tokens.refresh };
     LoginResponse::new(tokens, user.into(), concealed.then_some(is_new_user))
 }

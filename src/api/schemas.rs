@@ -328,6 +328,8 @@ pub(super) struct DeviceSession {
     expires_at: DateTime,
     /// Whether it is the bearer's own.
     current: bool,
+    /// The device that it belongs to, by the `jti` of its `X-Device-Token`; null where that has ended or was never given.
+    device_id: Option<String>,
 }
 
 impl DeviceSession {
@@ -341,6 +343,7 @@ impl DeviceSession {
             created_at: session.created_at.into(),
             last_used_at: session.last_used_at.into(),
             expires_at: session.refresh_expires_at.into(),
+            device_id: session.device_id.map(|id| id.as_str().to_owned()),
         }
     }
 }
@@ -356,6 +359,7 @@ impl Example for DeviceSession {
             last_used_at: at(1_767_229_200),
             expires_at: at(1_769_817_600),
             current: true,
+            device_id: Some("fedcba9876543210fedcba9876543210".to_owned()),
         }
     }
 }

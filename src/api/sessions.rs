@@ -12,11 +12,12 @@ use crate::api::schemas::{
     DeviceSession, LogoutRequest, MessageResponse, RefreshRequest, SessionListResponse, TokenPair,
     TokenVerifyRequest, TokenVerifyResponse,
 };
-use crate::auth::Auth;
+use crate::auth::{Auth, RefreshedTokens};
 use crate::http::bearer::BearerToken;
 use crate::http::body::JsonBody;
 use crate::http::caller::Caller;
 use crate::http::device::DeviceName;
+use crate::http::device_token::{DeviceToken, WithDeviceToken};
 use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 
 documented_errors!(
@@ -58,7 +59,8 @@ impl SessionsApi {
     ///
     /// A lost answer is forgiven: asking again with the same token gives the same pair's successor again. A token
     /// presented outside the rules ends the session (`token_reused`). With `tokens.accept_foreign`, a refresh token that
-    /// Django issued before the move is exchanged once, by the same rules.
+    /// Django issued before the move is exchanged once, by the same rules. A session that has no device yet is given one: then
+    /// its token comes in the header `X-Device-Token`.
     #[oai(path = "/token/refresh/", method = "post", tag = "Group::Sessions", operation_id = "refreshTokens")]
     async fn refresh(
         &self,
@@ -68,16 +70,13 @@ impl SessionsApi {
         #[oai(name = "X-Device-Name")]
         device: DeviceName,
         body: JsonBody<RefreshRequest>,
-    ) -> Result<Json<TokenPair>, OperationError<Refreshing>> {
+    ) -> Result<WithDeviceToken<Json<TokenPair>>, OperationError<Refreshing>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
-        let pair = self
-            .flow
-            .auth
-            .refresh(token, device.into_text(), origin(&caller))
-            .await
-            .map_err(ApiError::from)?;
-        Ok(Json(TokenPair { access: pair.access, refresh: pair.refresh }))
+        let refreshed = self.flow.auth.refresh(token, device.into_text(), origin(&caller)).await;
+        let RefreshedTokens { pair, device_token } = refreshed.map_err(ApiError::from)?;
+        let pair = Json(TokenPair { access: pair.access, refresh: pair.refresh });
+        Ok(WithDeviceToken::new(pair, device_token))
     }
 
     /// Ask whether a token is good
@@ -110,15 +109,21 @@ impl SessionsApi {
 
     /// End all of the bearer's sessions
     ///
-    /// Every token of the bearer is refused from then on, on every device, this one too.
+    /// Every token of the bearer is refused from then on, on every device, this one too. With the `X-Device-Token` of this
+    /// device, those of all the others end as well; without one none does.
     #[oai(path = "/logout/all/", method = "post", tag = "Group::Sessions", operation_id = "logoutEverywhere")]
     async fn log_out_everywhere(
         &self,
         token: BearerToken,
         caller: Caller,
+        /// The token of this device: those of all others end.
+        #[oai(name = "X-Device-Token")]
+        device_token: DeviceToken,
     ) -> Result<Json<MessageResponse>, OperationError<Bearing>> {
         let bearer = self.flow.authenticate_active(&token).await?;
-        self.flow.auth.log_out_everywhere(&bearer, origin(&caller)).await.map_err(ApiError::from)?;
+        let device_token = device_token.into_token();
+        let ended = self.flow.auth.log_out_everywhere(&bearer, device_token, origin(&caller));
+        ended.await.map_err(ApiError::from)?;
         Ok(done("Logged out everywhere"))
     }
 

@@ -12,6 +12,7 @@ use crate::domain::Mode;
 use crate::http::body::JsonBody;
 use crate::http::caller::Caller;
 use crate::http::device::DeviceName;
+use crate::http::device_token::{DeviceToken, WithDeviceToken};
 use crate::http::error::OperationError;
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::rates::Limited;
@@ -37,9 +38,13 @@ impl TestingApi {
     async fn request(
         &self,
         caller: Caller,
+        /// The token that this device was given at its last login. With it the call is judged by limits of its own, which nobody
+        /// who only knows the number can use up; one that is not good is ignored.
+        #[oai(name = "X-Device-Token")]
+        device_token: DeviceToken,
         body: JsonBody<OtpRequest>,
     ) -> Result<Limited<OtpSentResponse>, OperationError<Requesting>> {
-        Ok(self.flow.request(Mode::Testing, &caller, body.fields()).await?)
+        Ok(self.flow.request(Mode::Testing, &caller, device_token, body.fields()).await?)
     }
 
     /// Give the printed code, get tokens
@@ -55,14 +60,14 @@ impl TestingApi {
         /// Names the device in the list of sessions; without it `User-Agent` does. UTF-8, or percent-encoded UTF-8.
         #[oai(name = "X-Device-Name")]
         device: DeviceName,
+        /// The token that this device was given at its last login. With it the call is judged by limits of its own, which nobody
+        /// who only knows the number can use up; one that is not good is ignored.
+        #[oai(name = "X-Device-Token")]
+        device_token: DeviceToken,
         body: JsonBody<OtpVerifyRequest>,
-    ) -> Result<Limited<LoginResponse>, OperationError<Verifying>> {
-        Ok(self
-            .flow
-            .verify(
-                Mode::Testing,
-                VerifyCall { caller: &caller, idempotency_key, device, body: body.fields() },
-            )
-            .await?)
+    ) -> Result<WithDeviceToken<Limited<LoginResponse>>, OperationError<Verifying>> {
+        let body = body.fields();
+        let call = VerifyCall { caller: &caller, idempotency_key, device, device_token, body };
+        Ok(self.flow.verify(Mode::Testing, call).await?)
     }
 }

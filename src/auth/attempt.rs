@@ -2,23 +2,28 @@
 
 use std::sync::Arc;
 
-use super::AuthError;
 use super::audited::AuditedTx;
+use super::devices::guesses;
 use super::ending::end;
 use super::error::{FlowError, commit_refusal};
 use super::gate::AddressGate;
 use super::opening::{NewSession, OpenedBy};
-use super::quota::{Balance, QuotaState, Spent, spend};
+use super::quota::{Balance, QuotaState, Spent, count, spend};
 use super::repetition::{Repeatable, Repetition, mac};
 use super::settle::{LATEST, ensure_user};
+use super::{AuthError, devices};
 use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
-use crate::domain::{Challenge, ChallengeState, Code, Mode, PhoneNumber, Secret, Session, TestNumber, User};
+use crate::domain::{
+    Challenge, ChallengeState, Code, Device, DeviceId, Mode, PhoneNumber, Secret, Session, TestNumber, User,
+    UserId,
+};
 use crate::storage::{StoreError, StoreResult};
+use crate::tokens::DeviceClaims;
 
 /// Everything that the write needs, drawn and derived beforehand.
 pub(super) struct Attempt {
@@ -26,6 +31,10 @@ pub(super) struct Attempt {
     pub(super) phone: PhoneNumber,
     pub(super) code: Code,
     pub(super) idempotency_key: Option<Secret>,
+    /// What the token of the caller's device says, if a good one came along.
+    pub(super) device: Option<DeviceClaims>,
+    /// The name of the device where a login comes without one.
+    pub(super) new_device: DeviceId,
     pub(super) gate: Arc<AddressGate>,
     /// Whether a refusal that costs nobody anything gets a line in the audit trail. Where the address has a quota, that
     /// bounds the lines.
@@ -49,12 +58,16 @@ pub(super) struct OpenedSession {
     pub(super) session: Session,
     pub(super) user: User,
     pub(super) is_new_user: bool,
+    /// The device on which it was opened, while that stands.
+    pub(super) device: Option<Device>,
 }
 
 /// An attempt while it is judged.
 struct Judging<'a, 't> {
     attempt: &'a Attempt,
     tx: &'a mut AuditedTx<'t>,
+    /// The device that the call comes from, whose quotas judge it.
+    device: Option<Device>,
     address: Option<QuotaState>,
     was_free: bool,
 }
@@ -69,7 +82,7 @@ struct Match<'c> {
 
 impl Attempt {
     pub(super) fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Attempted> {
-        let mut judging = Judging { attempt: &self, tx, address: None, was_free: false };
+        let mut judging = Judging { attempt: &self, tx, device: None, address: None, was_free: false };
         let login = commit_refusal(judging.decide())?;
         Ok(Attempted { address: judging.address, login, was_free: judging.was_free })
     }
@@ -102,6 +115,8 @@ impl Judging<'_, '_> {
         let Attempt { mode, phone, policy, .. } = self.attempt;
         self.attempt.gate.spend(self.tx, &mut self.address)?;
         let user = self.tx.user_by_phone(phone)?;
+        let live_at = self.attempt.session.times.earlier();
+        self.device = devices::find(&**self.tx, self.attempt.device.as_ref(), user.as_ref(), live_at)?;
         let latest = self.tx.challenges(*mode, phone, LATEST)?;
         let alive = live_codes(&latest, self.tx.at());
         if user.is_none() && alive.is_empty() {
@@ -115,9 +130,9 @@ impl Judging<'_, '_> {
         let repeatable = self.repeatable(&latest, user.as_ref())?;
         // A guess costs a unit of the day for each code that it is tried against: on the last one the newest is tried
         // alone (S6).
-        let tried: Vec<_> = alive
+        let tried: Vec<_> = self
+            .guessable(alive)?
             .into_iter()
-            .filter(|challenge| !challenge.is_over_tried(policy.otp.max_attempts))
             .chain(repeatable.as_ref().map(|repeatable| repeatable.challenge))
             .take(left)
             .collect();
@@ -138,11 +153,23 @@ impl Judging<'_, '_> {
         Err(AuthError::InvalidOtp.into())
     }
 
-    /// How many wrong guesses the phone's day still has.
+    /// Those challenges that still take guesses of this caller.
+    fn guessable<'c>(&self, alive: Vec<&'c Challenge>) -> StoreResult<Vec<&'c Challenge>> {
+        let mut guessable = Vec::with_capacity(alive.len());
+        for challenge in alive {
+            if guesses(&**self.tx, challenge, self.device.as_ref())? < self.attempt.policy.otp.max_attempts {
+                guessable.push(challenge);
+            }
+        }
+        Ok(guessable)
+    }
+
+    /// How many wrong guesses the day of the phone, or of the device, still has.
     fn guesses_left(&mut self, user: Option<&User>) -> Result<usize, FlowError> {
         let Attempt { mode, phone, policy, .. } = self.attempt;
         let limits = [policy.otp.failures()];
-        let day = Balance::read(self.tx, Quota::Failures(*mode), phone.as_str(), &limits)?;
+        let subject = devices::subject(self.device.as_ref(), phone);
+        let day = Balance::read(self.tx, Quota::Failures(*mode), &subject, &limits)?;
         let left = day.left(self.tx);
         if let Err(FlowError::Refused(_)) = left {
             self.note_failure(user, LoginFailure::DaySpent, false);
@@ -199,7 +226,8 @@ impl Judging<'_, '_> {
         let Attempt { idempotency_key, keys, policy, session, .. } = self.attempt;
         let (Some(key), Some(user)) = (idempotency_key, user) else { return Ok(None) };
         let live_at = session.times.earlier();
-        Repetition { key, keys, max_attempts: policy.otp.max_attempts, live_at }.find(self.tx, latest, user)
+        let (device, max_attempts) = (self.device.as_ref(), policy.otp.max_attempts);
+        Repetition { key, keys, device, max_attempts, live_at }.find(self.tx, latest, user)
     }
 
     /// Gives the session of a login again.
@@ -218,7 +246,8 @@ impl Judging<'_, '_> {
         };
         let line = self.tx.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
         self.tx.record(line.detail(AuditDetail::RepeatedVerify));
-        Ok(OpenedSession { session, user, is_new_user: false })
+        let device = session.device_id.as_ref().map(|id| self.tx.device(id)).transpose()?.flatten();
+        Ok(OpenedSession { session, user, is_new_user: false, device })
     }
 
     /// Consumes the code and opens a session; a user who may not log in spends the code and gets none.
@@ -247,8 +276,24 @@ impl Judging<'_, '_> {
         let mut success = self.tx.did(AuditEvent::LoginSuccess).user(user.id).session(&new.id);
         success.detail = proof.detail();
         self.tx.record(success);
-        let session = new.open(self.tx, user.id, proof)?;
-        Ok(OpenedSession { session, user, is_new_user })
+        let device = self.keep_device(user.id, proof)?;
+        let session = new.open(self.tx, user.id, proof, Some(device.id.clone()))?;
+        Ok(OpenedSession { session, user, is_new_user, device: Some(device) })
+    }
+
+    /// Renews the device that the login comes from, or begins one. What a test number opens ends when that does.
+    fn keep_device(&mut self, user: UserId, proof: OpenedBy) -> StoreResult<Device> {
+        let wall = self.attempt.session.times.wall;
+        let device = match self.device.take() {
+            Some(device) => device.renewed(wall),
+            None => Device::new(self.attempt.new_device.clone(), user, wall),
+        };
+        let device = match proof {
+            OpenedBy::TestNumber { until } => device.bounded(until),
+            OpenedBy::Code | OpenedBy::Exchange => device,
+        };
+        devices::keep(self.tx, &device, self.attempt.policy.max_devices)?;
+        Ok(device)
     }
 
     /// Notes that the user has proven the number. What was opened by codes of the testing mode before ends with the first
@@ -262,6 +307,8 @@ impl Judging<'_, '_> {
             for session in self.tx.live_sessions(user.id, self.attempt.session.times.earlier())? {
                 end(self.tx, session, EndReason::VerifiedInProduction)?;
             }
+            devices::end_all(self.tx, user.id, None)?;
+            self.device = None;
         }
         let mut user = User { phone_verified: true, is_testing_only, ..user };
         self.tx.update_user(&mut user)?;
@@ -286,13 +333,16 @@ impl Judging<'_, '_> {
             challenge.is_alive(now) || tried.iter().any(|tried| tried.id == challenge.id)
         };
         for challenge in latest.iter().filter(counts) {
-            let mut guessed = challenge.clone().guessed_wrong();
-            over_tried |= guessed.attempts == policy.otp.max_attempts;
-            self.tx.update_challenge(&mut guessed)?;
+            over_tried |= self.count_guess(challenge)? == policy.otp.max_attempts;
         }
+        let subject = devices::subject(self.device.as_ref(), phone);
+        let (quota, limits) = (Quota::Failures(*mode), [policy.otp.failures()]);
         let mut day = Spent::Off;
         for _ in tried {
-            day = spend(self.tx, Quota::Failures(*mode), phone.as_str(), &[policy.otp.failures()])?;
+            day = spend(self.tx, quota, &subject, &limits)?;
+            if self.device.is_some() {
+                count(self.tx, quota, phone.as_str(), &limits)?;
+            }
         }
         let day_spent = matches!(day, Spent::Unit(_, QuotaState { remaining: 0, .. }));
         for (reached, what) in [(over_tried, AuditDetail::CodeOverTried), (day_spent, AuditDetail::DaySpent)]
@@ -303,5 +353,15 @@ impl Judging<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Counts a wrong guess at a challenge, and gives how many it has taken from the side of the caller.
+    fn count_guess(&mut self, challenge: &Challenge) -> StoreResult<u32> {
+        if let Some(device) = &self.device {
+            return self.tx.count_device_guess(challenge.id, &device.id);
+        }
+        let mut guessed = challenge.clone().guessed_wrong();
+        self.tx.update_challenge(&mut guessed)?;
+        Ok(guessed.attempts)
     }
 }

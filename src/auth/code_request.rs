@@ -2,7 +2,7 @@
 
 use super::Origin;
 use crate::domain::quota::Endpoint;
-use crate::domain::{Mode, PhoneNumber, UserId};
+use crate::domain::{Mode, PhoneNumber, Secret, UserId};
 
 /// A call of `request/` or `resend/`, parsed.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct CodeRequest {
     pub phone: PhoneNumber,
     /// The user who has proven the number already, for `resend/`.
     pub proven: Option<UserId>,
+    /// The token of the caller's device, if one came along.
+    pub device_token: Option<Secret>,
     /// Where it came from.
     pub origin: Origin,
 }

@@ -9,6 +9,7 @@ use crate::domain::ChallengeState;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::message::{DeliveryReport, Message};
 use crate::domain::policy::Policy;
+use crate::domain::quota::Quota;
 use crate::storage::{Locks, StoreError, StoreResult, View};
 
 impl Auth {
@@ -76,7 +77,7 @@ fn advance(
     tx.update_message(&mut message)?;
     if report.state.is_lost() {
         // A unit that has returned by itself is not given back: that would cost the phone one of its day's refunds.
-        if now < challenge.created_at + policy.limits.window {
+        if now < challenge.created_at + policy.limits.window_of(Quota::User(challenge.mode)) {
             refund(tx, &challenge)?;
         }
         let line = tx.did(AuditEvent::SmsUndelivered);

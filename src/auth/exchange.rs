@@ -34,17 +34,17 @@ impl TokenExchange {
             if !user.is_active {
                 return Err(AuthError::AccountDisabled.into());
             }
-            let session = self.session.open(tx, user.id, OpenedBy::Exchange)?;
+            let session = self.session.open(tx, user.id, OpenedBy::Exchange, None)?;
             let exchange = spent(&self.claims, Some(session.id.clone()), tx.at());
             tx.insert_exchange(&exchange)?;
-            return Ok(Answer { session, user });
+            return Ok(Answer { session, user, is_repeated: false });
         };
         let session = session_of(&**tx, &exchange, &user, self.presenter.times.earlier())??;
         match exchange.presented_again(&session, &self.presenter.presentation(&session)) {
             RefreshDecision::Repeat(_) if !user.is_active => Err(AuthError::AccountDisabled.into()),
             RefreshDecision::Repeat(repetition) => {
                 let session = repeat(tx, reuse, session, repetition)?;
-                Ok(Answer { session, user })
+                Ok(Answer { session, user, is_repeated: true })
             }
             RefreshDecision::Rotate => Err(end_reused(tx, reuse, session, Evidence::OutsideTheRules)?.into()),
             RefreshDecision::Reuse(evidence) => Err(end_reused(tx, reuse, session, evidence)?.into()),

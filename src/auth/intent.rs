@@ -5,18 +5,18 @@ use std::sync::Arc;
 use super::audited::AuditedTx;
 use super::error::{FlowError, commit_refusal};
 use super::gate::AddressGate;
-use super::quota::{Balance, QuotaState, Spent};
+use super::quota::{self, Balance, QuotaState, Spent};
 use super::settle::{accept, ensure_user};
 use super::single_flight::Overlap;
-use super::{Auth, AuthError, CodeRequest, Sent};
+use super::{Auth, AuthError, CodeRequest, Sent, devices};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::keys::KeyRing;
 use crate::domain::message::Unsent;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Code, CodeHash, MessageId, Mode, NewChallenge, RunId, SpendId,
-    TestNumber, Timestamp, User,
+    Challenge, ChallengeId, ChallengeState, Code, CodeHash, Device, MessageId, Mode, NewChallenge, RunId,
+    SpendId, TestNumber, Timestamp, User,
 };
 use crate::sms::Unavailable;
 use crate::storage::StoreResult;
@@ -25,6 +25,8 @@ use crate::storage::StoreResult;
 pub(super) struct CodeIntent {
     pub(super) request: CodeRequest,
     pub(super) gate: Arc<AddressGate>,
+    /// The device that the call comes from, whose quotas judge it.
+    pub(super) device: Option<Device>,
     pub(super) code: Code,
     /// What the message costs in segments, or why there is no place at the sender.
     pub(super) segments: Result<u32, Unavailable>,
@@ -107,24 +109,32 @@ impl CodeIntent {
         if is_disabled && !self.conceals() {
             return Err(AuthError::AccountDisabled.into());
         }
+        let subject = devices::subject(self.device.as_ref(), phone);
         let limits = [self.policy.otp.failures()];
-        Balance::read(tx, Quota::Failures(*mode), phone.as_str(), &limits)?.left(tx)?;
+        Balance::read(tx, Quota::Failures(*mode), &subject, &limits)?.left(tx)?;
         let withheld = match self.test_number(tx)? {
             _ if is_disabled => Some(Withheld::Deactivated),
             Some(number) if self.conceals() => Some(Withheld::TestNumber(number)),
             Some(number) => return Ok(self.open_for_test(tx, user.as_ref(), &number)?),
             None => None,
         };
-        let newest = tx.challenges(*mode, phone, 1)?.into_iter().next();
-        let limits = [self.policy.limits.for_phone()];
-        let balance = Balance::read(tx, Quota::User(*mode), phone.as_str(), &limits)?;
+        let newest = tx.newest_challenge(*mode, phone, self.device.is_some())?;
+        let limits = self.policy.limits.codes();
+        let balance = Balance::read(tx, Quota::User(*mode), &subject, &limits)?;
         decided.user = balance.state();
         if let Some(newest) = newest.as_ref().filter(|newest| self.is_in_flight(newest)) {
             return Ok(Intent::Follow(newest.id));
         }
         let (spend, segments) = self.spend_users_unit(tx, decided, &balance, newest.as_ref())?;
         let hash = |id| self.hash(id, withheld.as_ref());
-        let new = self.challenge(tx.at(), spend);
+        let new = match &self.device {
+            None => NewChallenge { spend, ..self.challenge(tx.at()) },
+            Some(device) => NewChallenge {
+                spend: quota::count(tx, Quota::User(*mode), phone.as_str(), &limits)?,
+                device: Some((device.id.clone(), spend)),
+                ..self.challenge(tx.at())
+            },
+        };
         let challenge = tx.insert_challenge(new, &hash)?;
         let message = if withheld.is_some() {
             None
@@ -163,7 +173,8 @@ impl CodeIntent {
         user: Option<&User>,
         number: &TestNumber,
     ) -> StoreResult<Intent> {
-        let new = self.challenge(tx.at(), None);
+        let device = self.device.as_ref().map(|device| (device.id.clone(), None));
+        let new = NewChallenge { device, ..self.challenge(tx.at()) };
         let challenge = tx.insert_challenge(new, &|_| number.hash.clone())?;
         let id = challenge.id;
         accept(tx, challenge, self.policy.otp.live_codes)?;
@@ -184,13 +195,14 @@ impl CodeIntent {
         }
     }
 
-    fn challenge(&self, now: Timestamp, spend: Option<SpendId>) -> NewChallenge {
+    fn challenge(&self, now: Timestamp) -> NewChallenge {
         NewChallenge {
             mode: self.request.mode,
             phone: self.request.phone.clone(),
             created_at: now,
             expires_at: now + self.policy.otp.ttl,
-            spend,
+            spend: None,
+            device: None,
             leader: self.run.clone(),
         }
     }

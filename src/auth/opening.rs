@@ -9,7 +9,7 @@ use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::clock::Times;
 use crate::domain::policy::Policy;
 use crate::domain::session::{EndReason, Login};
-use crate::domain::{Session, SessionId, Timestamp, UserId};
+use crate::domain::{DeviceId, Session, SessionId, Timestamp, UserId};
 use crate::random;
 use crate::storage::StoreResult;
 
@@ -66,14 +66,21 @@ impl Auth {
 }
 
 impl NewSession {
-    /// Opens it for a user, and tells by what.
-    pub(super) fn open(&self, tx: &mut AuditedTx<'_>, user: UserId, by: OpenedBy) -> StoreResult<Session> {
+    /// Opens it for a user on a device, and tells by what.
+    pub(super) fn open(
+        &self,
+        tx: &mut AuditedTx<'_>,
+        user: UserId,
+        by: OpenedBy,
+        device_id: Option<DeviceId>,
+    ) -> StoreResult<Session> {
         let login = Login { user, device: self.device.clone(), ip: self.ip.clone() };
         let lifetimes = &self.policy.lifetimes;
         let mut session = Session::open(self.id.clone(), self.jti.clone(), login, &self.times, lifetimes);
         if let OpenedBy::TestNumber { until } = by {
             session = session.bounded(until);
         }
+        let session = Session { device_id, ..session };
         self.end_surplus(tx, user)?;
         tx.insert_session(&session)?;
         for event in [AuditEvent::SessionCreated, AuditEvent::TokenCreated] {

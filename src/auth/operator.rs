@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::audited::{self, AuditedTx};
+use super::devices;
 use super::ending::end_by;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, OperatorAct};
 use crate::domain::keys::KeyRing;
@@ -144,6 +145,7 @@ impl Operator<'_, '_> {
         self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, OperatorAct::Deactivated);
         let ended = self.end_all(user, EndReason::Deactivated)?;
+        devices::end_all(self.tx, user.id, None)?;
         Ok((changed, ended))
     }
 
@@ -165,6 +167,9 @@ impl Operator<'_, '_> {
         self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, OperatorAct::OldPhone);
         self.note(AuditEvent::UserUpdated, &changed, OperatorAct::NewPhone);
+        if user.phone != *phone {
+            devices::end_all(self.tx, user.id, None)?;
+        }
         let ended = self.log_out(&changed)?;
         Ok(Ok((changed, ended)))
     }
@@ -213,23 +218,41 @@ impl Operator<'_, '_> {
             self.forget(&number)?;
             self.tx.flush()?;
         }
+        let (mut spends, _) = self.reset_devices(user.id)?;
         let sessions = self.tx.delete_user(user.id)?.ok_or(StoreError::Broken)?;
         let hashes: Vec<_> = self.keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
         let challenges = self.tx.delete_challenges_of(&user.phone)?;
-        let (spends, _) = self.tx.reset_limits(user.phone.as_str())?;
+        spends += self.tx.reset_limits(user.phone.as_str())?.0;
         let audit = self.tx.forget_phone(user.id, &hashes)?;
         let line = self.tx.did(AuditEvent::UserDeleted).user(user.id);
         self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::Deleted)));
         Ok(Erased { sessions, challenges, spends, audit })
     }
 
-    /// Gives an address or a phone all its quotas back; gives the units and the windows of refusals forgotten.
+    /// Gives the devices of a user all their quotas back; gives the units and the windows of refusals forgotten.
+    fn reset_devices(&mut self, user: UserId) -> StoreResult<(usize, usize)> {
+        let (mut units, mut refusals) = (0, 0);
+        for device in self.tx.devices_of(user)? {
+            let reset = self.tx.reset_limits(&device.id.subject())?;
+            units += reset.0;
+            refusals += reset.1;
+        }
+        Ok((units, refusals))
+    }
+
+    /// Gives an address, or a phone and the devices of its user, all quotas back; gives the units and the windows of refusals
+    /// forgotten.
     pub fn reset_limits(
         &mut self,
         subject: &str,
         phone: Option<&PhoneNumber>,
     ) -> StoreResult<(usize, usize)> {
-        let (units, refusals) = self.tx.reset_limits(subject)?;
+        let (mut units, mut refusals) = self.tx.reset_limits(subject)?;
+        if let Some(user) = phone.map(|phone| self.tx.user_by_phone(phone)).transpose()?.flatten() {
+            let reset = self.reset_devices(user.id)?;
+            units += reset.0;
+            refusals += reset.1;
+        }
         let actor = match phone {
             Some(phone) => self.about(phone),
             None => Arc::new(Actor { ip: Some(subject.to_owned()), ..Actor::system(self.tx.at()) }),

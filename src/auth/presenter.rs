@@ -35,6 +35,8 @@ pub(super) struct Presenter {
 pub(super) struct Answer {
     pub(super) session: Session,
     pub(super) user: User,
+    /// Whether it was given before.
+    pub(super) is_repeated: bool,
 }
 
 /// What a refresh came to.

@@ -133,6 +133,17 @@ impl<'s> Balance<'s> {
     }
 }
 
+/// Spends a unit whether or not there is one; none with the limits off.
+pub(super) fn count(
+    tx: &mut AuditedTx<'_>,
+    quota: Quota,
+    subject: &str,
+    limits: &[Limit],
+) -> StoreResult<Option<SpendId>> {
+    let at = tx.at();
+    window::horizon(limits, at).map(|_| tx.spend(quota, subject, at)).transpose()
+}
+
 /// Reads a quota and spends a unit if there is one.
 pub(super) fn spend(
     tx: &mut AuditedTx<'_>,

@@ -8,14 +8,23 @@ use super::exchange::TokenExchange;
 use super::lookup::find_own;
 use super::presenter::{Answer, Presenter, Refreshed, end_reused, judge, line, repeat};
 use super::{Auth, AuthError, Origin};
-use crate::domain::Session;
 use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Times;
 use crate::domain::policy::Policy;
 use crate::domain::session::RefreshDecision;
+use crate::domain::{Secret, Session};
 use crate::random;
 use crate::storage::{Locks, StoreResult};
 use crate::tokens::{Claims, TokenKind, TokenPair, Verified};
+
+/// What a refresh is answered with.
+#[derive(Debug)]
+pub struct RefreshedTokens {
+    /// The session's next pair, or its current one again.
+    pub pair: TokenPair,
+    /// The token of the session's device, where the session had none.
+    pub device_token: Option<Secret>,
+}
 
 impl Auth {
     /// Answers a refresh token with the session's next pair, or with its current one again. A foreign one opens a session
@@ -30,7 +39,7 @@ impl Auth {
         token: &str,
         device: String,
         origin: Origin,
-    ) -> Result<TokenPair, AuthError> {
+    ) -> Result<RefreshedTokens, AuthError> {
         let times = self.parts.clock.read();
         let refreshed = match self.parts.tokens.verify(token, TokenKind::Refresh, times.wall) {
             Ok(verified) => self.run(self.clone().answer(verified, device, origin, times)).await?,
@@ -49,7 +58,7 @@ impl Auth {
         device: String,
         origin: Origin,
         times: Times,
-    ) -> Result<TokenPair, AuthError> {
+    ) -> Result<RefreshedTokens, AuthError> {
         let random = &*self.parts.random;
         let (actor, policy) = (origin.actor(times.now), self.parts.policy.clone());
         let presenter = Presenter { address: origin.address, times, grace: policy.reuse_grace };
@@ -69,8 +78,11 @@ impl Auth {
         if let Some(kind) = reuse {
             self.parts.metrics.token_reused(kind);
         }
-        let Answer { session, user } = answer?;
-        self.parts.tokens.pair(&session, &user, random::jti(random), times.wall).ok_or(AuthError::Internal)
+        let Answer { session, user, is_repeated } = answer?;
+        let access_jti = random::jti(random);
+        let pair = self.parts.tokens.pair(&session, &user, access_jti, times.wall);
+        let device_token = self.token_for_refreshed(&session, is_repeated, &origin, times).await;
+        Ok(RefreshedTokens { pair: pair.ok_or(AuthError::Internal)?, device_token })
     }
 }
 
@@ -97,6 +109,7 @@ impl Rotation {
         if !user.is_active && decision.is_good() {
             return Err(AuthError::AccountDisabled.into());
         }
+        let is_repeated = matches!(decision, RefreshDecision::Repeat(_));
         let session = match decision {
             RefreshDecision::Rotate => self.rotate(tx, session)?,
             RefreshDecision::Repeat(repetition) => repeat(tx, reuse, session, repetition)?,
@@ -104,7 +117,7 @@ impl Rotation {
                 return Err(end_reused(tx, reuse, session, evidence)?.into());
             }
         };
-        Ok(Answer { session, user })
+        Ok(Answer { session, user, is_repeated })
     }
 
     /// Gives the session its next generation. Each rotation is logged, but the trail has one line a day and session: it is

@@ -7,10 +7,11 @@ use subtle::ConstantTimeEq;
 
 use super::AuthError;
 use super::audited::AuditedTx;
+use super::devices::guesses;
 use super::lookup::find_session;
 use crate::domain::challenge::Use;
 use crate::domain::keys::KeyRing;
-use crate::domain::{Challenge, Secret, Session, Timestamp, User};
+use crate::domain::{Challenge, Device, Secret, Session, Timestamp, User};
 use crate::storage::StoreResult;
 
 /// How long a login may be repeated.
@@ -28,6 +29,8 @@ pub(super) struct Repeatable<'c> {
 pub(super) struct Repetition<'a> {
     pub(super) key: &'a Secret,
     pub(super) keys: &'a KeyRing,
+    /// The device that the call comes from.
+    pub(super) device: Option<&'a Device>,
     /// Wrong guesses that one code takes.
     pub(super) max_attempts: u32,
     /// When the session must be live.
@@ -52,7 +55,7 @@ impl Repetition<'_> {
             if !same_key || now >= *at + REPEATABLE {
                 continue;
             }
-            if challenge.is_over_tried(self.max_attempts) {
+            if guesses(&**tx, challenge, self.device)? >= self.max_attempts {
                 return Ok(None);
             }
             let session = match find_session(&**tx, session, user, self.live_at)? {

@@ -7,7 +7,7 @@ use super::intent::{CodeIntent, Intent};
 use super::quota::WithQuotas;
 use super::settle::Settlement;
 use super::{Auth, CodeRequest, Sent};
-use crate::domain::Timestamp;
+use crate::domain::clock::Times;
 use crate::random;
 use crate::sms::TextMessage;
 
@@ -15,25 +15,33 @@ impl Auth {
     /// Sends a code, for `request/`.
     pub async fn request(self: &Arc<Self>, request: CodeRequest) -> WithQuotas<Sent> {
         self.parts.metrics.code_requested(request.mode.as_str());
-        let now = self.parts.clock.now();
+        let times = self.parts.clock.read();
+        let now = times.now;
         let CodeRequest { mode, endpoint, ref origin, .. } = request;
         let call = Call { mode, endpoint, address: origin.address, now };
-        self.gated(call, |auth, gate| auth.send_code(request, gate, now)).await
+        self.gated(call, |auth, gate| auth.send_code(request, gate, times)).await
     }
 
     async fn send_code(
         self: Arc<Self>,
         request: CodeRequest,
         gate: Arc<AddressGate>,
-        now: Timestamp,
+        times: Times,
     ) -> WithQuotas<Sent> {
+        let now = times.now;
+        let device = self.calling_device(request.device_token.as_ref(), &request.phone, &times).await;
+        let device = match device {
+            Ok(device) => device,
+            Err(error) => return WithQuotas::none(Err(error.into())),
+        };
         let (sender, policy) = (self.sender(request.mode), self.policy());
         let segments = self.parts.text.segments(policy.otp.length, policy.otp.ttl);
         let (slot, patience) = (sender.reserve(segments), sender.deadline());
-        let participant = self.in_flight.join(request.mode, &request.phone);
+        let participant = self.in_flight.join(request.mode, &request.phone, device.is_some());
         let actor = Arc::new(self.actor(now, request.mode, &request.phone, &request.origin));
         let intent = Arc::new(CodeIntent {
             gate,
+            device,
             code: random::code(&*self.parts.random, policy.otp.length),
             segments: slot.as_ref().map(|_| segments).map_err(|unavailable| *unavailable),
             overlap: participant.overlap,

@@ -4,17 +4,23 @@ use std::sync::Arc;
 
 use super::quota::WithQuotas;
 use super::{Auth, Authenticated, CodeRequest, Origin, Sent};
-use crate::domain::Mode;
 use crate::domain::quota::Endpoint;
+use crate::domain::{Mode, Secret};
 
 impl Auth {
-    /// Sends a code to the bearer's own number.
-    pub async fn resend(self: &Arc<Self>, bearer: &Authenticated, origin: Origin) -> WithQuotas<Sent> {
+    /// Sends a code to the bearer's own number; `device_token` is that of the caller's device, if one came along.
+    pub async fn resend(
+        self: &Arc<Self>,
+        bearer: &Authenticated,
+        device_token: Option<Secret>,
+        origin: Origin,
+    ) -> WithQuotas<Sent> {
         self.request(CodeRequest {
             mode: Mode::Production,
             endpoint: Endpoint::Resend,
             phone: bearer.user.phone.clone(),
             proven: Some(bearer.user.id),
+            device_token,
             origin,
         })
         .await

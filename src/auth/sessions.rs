@@ -8,9 +8,9 @@ use super::audited::AuditedTx;
 use super::ending::{end, end_all, end_one};
 use super::lookup::find_own;
 use super::presenter::judge;
-use super::{Auth, AuthError, Authenticated, Origin, exchange};
+use super::{Auth, AuthError, Authenticated, Origin, devices, exchange};
 use crate::domain::session::{EndReason, Presentation, SessionStatus};
-use crate::domain::{Session, SessionId, Timestamp};
+use crate::domain::{Secret, Session, SessionId, Timestamp};
 use crate::storage::{Locks, StoreResult, View};
 use crate::tokens::{Claims, TokenError, TokenKind, Verified};
 
@@ -104,28 +104,45 @@ impl Auth {
         ended.await?
     }
 
-    /// Ends all sessions of the bearer, this one included, and makes foreign tokens worthless.
+    /// Ends all sessions of the bearer, this one included, and makes foreign tokens worthless. With the token of one of the
+    /// bearer's devices, all the others end, too: an access token alone takes no device from its owner.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] and its like without a database.
     pub async fn log_out_everywhere(
         self: &Arc<Self>,
         bearer: &Authenticated,
+        device_token: Option<Secret>,
         origin: Origin,
     ) -> Result<(), AuthError> {
-        let user = bearer.user.id;
-        self.end(Locks::none().user(user), origin, move |tx, live_at| end_all(tx, user, live_at)).await
+        let user = bearer.user.clone();
+        let claims = self.device_claims(device_token.as_ref(), self.parts.clock.read().wall);
+        let ended = self.end(Locks::none().user(user.id), origin, move |tx, live_at| {
+            if let Some(device) = devices::find(&**tx, claims.as_ref(), Some(&user), live_at)? {
+                devices::end_all(tx, user.id, Some(&device.id))?;
+            }
+            end_all(tx, user.id, live_at)
+        });
+        ended.await
     }
 
-    /// The bearer's live sessions, the newest first.
+    /// The bearer's live sessions, the newest first, each with its device while that stands.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] without a database.
     pub async fn sessions(&self, bearer: &Authenticated) -> Result<Vec<Session>, AuthError> {
         let (user, at) = (bearer.user.id, self.parts.clock.read().earlier());
-        let mut sessions = self.parts.store.read(move |view| view.live_sessions(user, at)).await?;
-        sessions.reverse();
-        Ok(sessions)
+        let read = self.parts.store.read(move |view| {
+            let mut devices = view.devices_of(user)?;
+            devices.retain(|device| device.is_live(at));
+            let mut sessions = view.live_sessions(user, at)?;
+            for session in &mut sessions {
+                session.device_id.take_if(|id| !devices.iter().any(|device| device.id == *id));
+            }
+            sessions.reverse();
+            Ok(sessions)
+        });
+        Ok(read.await?)
     }
 
     /// Ends one of the bearer's sessions.

@@ -11,12 +11,13 @@ use crate::domain::challenge::{SendResult, Settled};
 use crate::domain::message::{Message, MessageState};
 use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
-use crate::domain::{Challenge, ChallengeId, MessageId, Mode, PhoneNumber, Timestamp, User};
+use crate::domain::{Challenge, ChallengeId, MessageId, Mode, PhoneNumber, SpendId, Timestamp, User};
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
 use crate::storage::{StoreError, StoreResult};
 
-/// How many of a phone's latest challenges can still be open: those of a window, and a few that failed.
-pub(super) const LATEST: usize = 16;
+/// How many of a phone's latest challenges can still be open: those of a window, of the phone and of its user's devices, and a
+/// few that failed.
+pub(super) const LATEST: usize = 32;
 
 /// What became of a request's message.
 #[derive(Clone, Debug)]
@@ -229,13 +230,19 @@ pub(super) fn ensure_user(tx: &mut AuditedTx<'_>, phone: &PhoneNumber, role: &st
     Ok(user)
 }
 
-/// Gives back the unit that a code cost whose SMS did not arrive; only so often a day, or failures would be free.
+/// Gives back the units that a code cost whose SMS did not arrive; only so often a day, or failures would be free.
 pub(super) fn refund(tx: &mut AuditedTx<'_>, challenge: &Challenge) -> StoreResult<()> {
-    let Some(unit) = challenge.spend else { return Ok(()) };
-    let quota = Quota::Refunds(challenge.mode);
-    let phone = challenge.phone.as_str();
-    match spend(tx, quota, phone, &[REFUNDS])? {
-        Spent::Unit(..) => tx.unspend(Quota::User(challenge.mode), phone, unit),
+    give_back(tx, challenge.mode, challenge.phone.as_str(), challenge.spend)?;
+    match &challenge.device {
+        Some((device, unit)) => give_back(tx, challenge.mode, &device.subject(), *unit),
+        None => Ok(()),
+    }
+}
+
+fn give_back(tx: &mut AuditedTx<'_>, mode: Mode, subject: &str, unit: Option<SpendId>) -> StoreResult<()> {
+    let Some(unit) = unit else { return Ok(()) };
+    match spend(tx, Quota::Refunds(mode), subject, &[REFUNDS])? {
+        Spent::Unit(..) => tx.unspend(Quota::User(mode), subject, unit),
         Spent::Off | Spent::Refused(_) => Ok(()),
     }
 }

@@ -23,7 +23,8 @@ pub struct Sent {
     pub expires_in: Duration,
 }
 
-type Key = (Mode, PhoneNumber);
+/// Calls with the token of a device and calls without one never share a flight.
+type Key = (Mode, PhoneNumber, bool);
 type Answer = Result<Sent, AuthError>;
 
 /// The phones with requests in flight.
@@ -70,8 +71,8 @@ impl SingleFlight {
     }
 
     /// Joins the group of a phone, before the database is asked.
-    pub(super) fn join(self: &Arc<Self>, mode: Mode, phone: &PhoneNumber) -> Participant {
-        let key = (mode, phone.clone());
+    pub(super) fn join(self: &Arc<Self>, mode: Mode, phone: &PhoneNumber, by_device: bool) -> Participant {
+        let key = (mode, phone.clone(), by_device);
         let mut groups = self.lock();
         let group = groups.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
             let before = ChallengeId(self.latest.load(Ordering::SeqCst));
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     fn join(requests: &Arc<SingleFlight>) -> Participant {
-        requests.join(Mode::Production, &PhoneNumber::parse("+1234567890", 10).unwrap())
+        requests.join(Mode::Production, &PhoneNumber::parse("+1234567890", 10).unwrap(), false)
     }
 
     #[tokio::test]

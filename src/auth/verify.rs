@@ -27,6 +27,8 @@ pub struct VerifyRequest {
     pub idempotency_key: Option<Secret>,
     /// What the client calls its device.
     pub device: String,
+    /// The token of that device, if one came along.
+    pub device_token: Option<Secret>,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -40,6 +42,8 @@ pub struct LoggedIn {
     pub user: User,
     /// Whether the number had never been verified before.
     pub is_new_user: bool,
+    /// The token of the device that has logged in.
+    pub device_token: Option<Secret>,
 }
 
 impl Auth {
@@ -84,7 +88,7 @@ impl Auth {
         gate: Arc<AddressGate>,
         times: Times,
     ) -> WithQuotas<LoggedIn> {
-        let VerifyRequest { mode, phone, idempotency_key, device, origin, .. } = request;
+        let VerifyRequest { mode, phone, idempotency_key, device, device_token, origin, .. } = request;
         // Which codes are good depends on what became of their messages.
         self.settle_late(mode, &phone).await;
         let caller = origin.address.subject();
@@ -95,6 +99,8 @@ impl Auth {
             phone,
             code,
             idempotency_key,
+            device: self.device_claims(device_token.as_ref(), times.wall),
+            new_device: random::device_id(&*self.parts.random),
             gate,
             has_line: self.lines.has_line(&caller, times.now),
             keys: self.parts.keys.clone(),
@@ -110,10 +116,11 @@ impl Auth {
             self.lines.count(&caller, times.now);
         }
         self.count(mode, login.as_ref().err());
-        let result = login.and_then(|OpenedSession { session, user, is_new_user }| {
+        let result = login.and_then(|OpenedSession { session, user, is_new_user, device }| {
             let access_jti = random::jti(&*self.parts.random);
             let tokens = self.parts.tokens.pair(&session, &user, access_jti, times.wall);
-            Ok(LoggedIn { tokens: tokens.ok_or(AuthError::Internal)?, user, is_new_user })
+            let device_token = device.and_then(|device| self.device_token(&device));
+            Ok(LoggedIn { tokens: tokens.ok_or(AuthError::Internal)?, user, is_new_user, device_token })
         });
         WithQuotas { quotas: address.into_iter().collect(), result }
     }

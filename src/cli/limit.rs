@@ -24,9 +24,10 @@ Examples:
   freshk limit show 203.0.113.7
   freshk limit show --json | jq '.limits[] | .key'
 
-QUOTA is ip:request, ip:verify, ip:resend or ip (calls of an address), user (codes sent to a phone), failures \
-(wrong guesses for a phone in a day) or refunds (units given back to a phone in a day, because an SMS failed). \
-RESET is when the next unit returns.")]
+QUOTA is ip:request, ip:verify, ip:resend or ip (calls of an address), user (codes sent to a phone, in a window and \
+in a day), failures (wrong guesses for a phone in a day) or refunds (units given back to a phone in a day, because an \
+SMS failed). A key such as device:0f3a… is a device on which somebody has logged in: it has quotas of its own. RESET is \
+when the next unit returns.")]
     Show {
         /// An address or a phone
         key: Option<String>,
@@ -34,7 +35,7 @@ RESET is when the next unit returns.")]
     /// Reset all quotas of a key
     #[command(after_long_help = "\
 Examples:
-  freshk limit reset +1234567890       also lifts a day of wrong guesses
+  freshk limit reset +1234567890       also lifts a day of wrong guesses, and the quotas of its user's devices
   freshk limit reset 2001:db8::1       its whole /64, as it is counted
 
 A running server sees it within a second.")]
@@ -132,7 +133,7 @@ fn of_key(admin: &AdminContext, key: &Key) -> Result<Vec<Row>, CliError> {
     let quotas: Vec<_> = Quota::ALL
         .into_iter()
         .filter(|quota| key.has(*quota))
-        .filter_map(|quota| Some((quota, limit_of(admin, quota, &subject)?)))
+        .flat_map(|quota| limits_of(admin, quota, &subject).into_iter().map(move |limit| (quota, limit)))
         .collect();
     admin.read(move |view| {
         let row = |(quota, limit): (Quota, Limit)| {
@@ -159,10 +160,11 @@ fn out(admin: &AdminContext) -> Result<Vec<Row>, CliError> {
     let mut rows = Vec::new();
     for ((subject, name), mut spent) in spent {
         let Some(quota) = Quota::parse(name) else { continue };
-        let Some(limit) = limit_of(admin, quota, &subject) else { continue };
-        spent.retain(|at| *at > now - limit.window);
         spent.sort_unstable();
-        rows.push(Row::new(quota, subject, limit, &spent, now));
+        for limit in limits_of(admin, quota, &subject) {
+            let since = spent.partition_point(|at| *at <= now - limit.window);
+            rows.push(Row::new(quota, subject.clone(), limit, &spent[since..], now));
+        }
     }
     rows.retain(|row| row.left == 0);
     Ok(rows)
@@ -172,24 +174,27 @@ fn window_of(admin: &AdminContext) -> Duration {
     admin.config.limits.policy.window
 }
 
-/// What is configured; `None` where the limit is off, or is not the one that counts.
-fn limit_of(admin: &AdminContext, quota: Quota, subject: &str) -> Option<Limit> {
+/// What is configured, as far as it is on and counts.
+fn limits_of(admin: &AdminContext, quota: Quota, subject: &str) -> Vec<Limit> {
     let policy = &admin.config.limits.policy;
-    let limit = match quota {
+    let mut limits = match quota {
         Quota::Ip(_) | Quota::IpShared => {
-            let address = subject.strip_suffix("/64").unwrap_or(subject).parse().ok()?;
-            let (counts, limit) = policy.for_address(Endpoint::Request, address);
-            if (counts == Quota::IpShared) != (quota == Quota::IpShared) {
-                return None;
-            }
-            limit
+            let address = subject.strip_suffix("/64").unwrap_or(subject).parse();
+            let counts = address.ok().map(|address| policy.for_address(Endpoint::Request, address));
+            let shared = quota == Quota::IpShared;
+            counts
+                .filter(|(counts, _)| (*counts == Quota::IpShared) == shared)
+                .map(|(_, limit)| limit)
+                .into_iter()
+                .collect()
         }
-        Quota::User(_) => policy.for_phone(),
-        Quota::Failures(_) => admin.config.otp.failures(),
-        Quota::Refunds(_) => REFUNDS,
+        Quota::User(_) => policy.codes().to_vec(),
+        Quota::Failures(_) => vec![admin.config.otp.failures()],
+        Quota::Refunds(_) => vec![REFUNDS],
     };
     let is_there = admin.config.debug || !is_testing(quota);
-    (limit.units > 0 && is_there).then_some(limit)
+    limits.retain(|limit| limit.units > 0 && is_there);
+    limits
 }
 
 const fn is_testing(quota: Quota) -> bool {

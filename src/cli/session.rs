@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::admin::{AdminContext, PAGE, READING, WRITING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when};
-use crate::domain::{Session, SessionId};
+use crate::domain::{DeviceId, Session, SessionId};
 use crate::storage::Locks;
 
 /// What can be done with sessions.
@@ -108,6 +108,7 @@ pub(super) fn document(session: &Session) -> Value {
         "id": session.id.as_str(),
         "user_id": session.user.0,
         "device": session.device,
+        "device_id": session.device_id.as_ref().map(DeviceId::as_str),
         "ip": session.ip,
         "created_at": when::iso(session.created_at),
         "last_used_at": when::iso(session.last_used_at),
@@ -122,10 +123,12 @@ pub(super) fn table(sessions: &[Session], output: &mut Output) -> Result<(), Cli
             session.id.to_string(),
             session.user.to_string(),
             session.device.clone(),
+            session.device_id.as_ref().map_or("-", |id| &id.as_str()[..8]).to_owned(),
             session.ip.clone(),
             when::short(session.created_at),
             when::short(session.last_used_at),
         ]
     });
-    Ok(output.table(["session", "user", "device", "address", "login (UTC)", "last used (UTC)"], rows)?)
+    Ok(output
+        .table(["session", "user", "device", "token", "address", "login (UTC)", "last used (UTC)"], rows)?)
 }

@@ -34,7 +34,7 @@ use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
 use crate::storage::sqlite::{Make, OpenError, OpenOptions, SqliteStore};
 use crate::storage::{Locks, Store};
 use crate::tokens::keys::{KeyError, KeySet};
-use crate::tokens::{Names, Tokens};
+use crate::tokens::{DeviceTokens, Names, Tokens};
 
 /// The program, put together but not yet listening.
 pub struct Service {
@@ -146,12 +146,14 @@ pub fn build(
     let fallbacks = &config.secret_key_fallbacks;
     let tokens = tokens(config, secret)?;
     let jwks = tokens.jwks().map(str::to_owned);
+    let keys = Arc::new(KeyRing::new(secret, fallbacks));
     let auth = Auth::new(Parts {
         store: store.clone(),
         production,
         testing: console,
         tokens,
-        keys: Arc::new(KeyRing::new(secret, fallbacks)),
+        devices: DeviceTokens::new(&keys),
+        keys,
         clock: clock.clone(),
         random: random.clone(),
         run: random::run_id(&*random),

@@ -29,8 +29,18 @@ static USER: Key = Key::new(
     "3",
     "Codes for one phone in any window; 0 turns the limit off.",
 );
-static WINDOW: Key =
-    Key::new("limits.window", Kind::Duration { min: "1s", max: "1d" }, "1h", "The sliding window of both.");
+static USER_PER_DAY: Key = Key::new(
+    "limits.user_per_day",
+    Kind::Number { min: 0, max: MOST },
+    "10",
+    "Codes for one phone in any day; 0 turns the limit off.",
+);
+static WINDOW: Key = Key::new(
+    "limits.window",
+    Kind::Duration { min: "1s", max: "1d" },
+    "1h",
+    "The sliding window of limits.ip and limits.user.",
+);
 static IP_SCOPE: Key = Key::new(
     "limits.ip_scope",
     Kind::Choice(&["endpoint", "shared"]),
@@ -61,7 +71,7 @@ static NETWORKS: Key = Key::new(
 pub(super) const SECTION: Section = Section {
     name: "limits",
     doc: "Quotas over sliding windows, and the flood guard.",
-    keys: &[&IP, &USER, &WINDOW, &IP_SCOPE, &FLOOD_PER_SECOND, &FLOOD_BURST, &NETWORKS],
+    keys: &[&IP, &USER, &USER_PER_DAY, &WINDOW, &IP_SCOPE, &FLOOD_PER_SECOND, &FLOOD_BURST, &NETWORKS],
 };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
@@ -69,6 +79,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
         policy: LimitPolicy {
             ip: reader.number(&IP),
             user: reader.number(&USER),
+            user_per_day: reader.number(&USER_PER_DAY),
             window: reader.duration(&WINDOW),
             ip_shared: reader.choice(&IP_SCOPE) == "shared",
             networks: reader.networks(&NETWORKS),

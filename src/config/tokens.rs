@@ -26,6 +26,8 @@ pub struct Tokens {
     pub reuse_grace: Duration,
     /// Sessions of one user at once; the oldest goes.
     pub max_sessions: usize,
+    /// Devices of one user at once; the one whose login is the longest ago goes.
+    pub max_devices: usize,
     /// Whether tokens that simplejwt issued under the secret are good.
     pub accept_foreign: bool,
 }
@@ -106,6 +108,13 @@ static MAX_SESSIONS: Key = Key::new(
     "Sessions of one user at once; the oldest goes.",
 );
 
+static MAX_DEVICES: Key = Key::new(
+    "tokens.max_devices",
+    Kind::Number { min: 1, max: 1000 },
+    "3",
+    "Devices of one user at once that ask for codes and guess by quotas of their own; the one whose login is the longest ago \
+     goes.",
+);
 static ACCEPT_FOREIGN: Key = Key::new(
     "tokens.accept_foreign",
     Kind::Switch,
@@ -128,6 +137,7 @@ pub(super) const SECTION: Section = Section {
         &SESSION,
         &GRACE,
         &MAX_SESSIONS,
+        &MAX_DEVICES,
         &ACCEPT_FOREIGN,
     ],
 };
@@ -153,6 +163,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
         lifetimes,
         reuse_grace: reader.duration(&GRACE),
         max_sessions: reader.number(&MAX_SESSIONS),
+        max_devices: reader.number(&MAX_DEVICES),
         accept_foreign: reader.switch(&ACCEPT_FOREIGN),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::code::CodeHash;
-use crate::domain::{ChallengeId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp};
+use crate::domain::{ChallengeId, DeviceId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp};
 
 /// Where a challenge stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +125,10 @@ pub struct NewChallenge {
     pub created_at: Timestamp,
     /// From this instant on the code is refused.
     pub expires_at: Timestamp,
-    /// The unit of the user's quota that it cost, to give back if the SMS fails; `None` with the limit off.
+    /// The unit of the phone's quota that it cost, to give back if the SMS fails; `None` with the limit off.
     pub spend: Option<SpendId>,
+    /// The device that asked for it, and the unit of its own quota that it cost.
+    pub device: Option<(DeviceId, Option<SpendId>)>,
     /// The run of the server whose call sends it.
     pub leader: RunId,
 }
@@ -161,8 +163,10 @@ pub struct Challenge {
     pub created_at: Timestamp,
     /// From this instant on the code is refused.
     pub expires_at: Timestamp,
-    /// The unit of the user's quota that it cost.
+    /// The unit of the phone's quota that it cost.
     pub spend: Option<SpendId>,
+    /// The device that asked for it, and the unit of its own quota that it cost.
+    pub device: Option<(DeviceId, Option<SpendId>)>,
     /// How it was used, once it was.
     pub used: Option<Use>,
     /// The run of the server whose call sends it.
@@ -263,6 +267,7 @@ mod tests {
             created_at: Timestamp::from_millis(START),
             expires_at: Timestamp::from_millis(START + 600_000),
             spend: None,
+            device: None,
             used: None,
             leader: RunId::new([1; 8]),
             settled: None,

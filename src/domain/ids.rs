@@ -93,6 +93,28 @@ impl fmt::Display for SessionId {
     }
 }
 
+/// A device, by the `jti` of its token: 32 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(String);
+
+impl DeviceId {
+    /// Names a device by chance, which comes from the system's generator.
+    pub fn new(chance: [u8; 16]) -> Self {
+        Self(data_encoding::HEXLOWER.encode(&chance))
+    }
+
+    /// Reads one from a token or a row; `None` unless it has the form of one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let good = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        good.then(|| Self(text.to_owned()))
+    }
+
+    /// The 32 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ pub struct DerivedKeys {
     code: [u8; 32],
     audit: [u8; 32],
     refresh_token: [u8; 32],
+    device_token: [u8; 32],
 }
 
 /// Current keys first, then those of `SECRET_KEY_FALLBACKS`: what was hashed before a rollover is still recognised.
@@ -34,6 +35,7 @@ impl DerivedKeys {
             code: expand(&hkdf, "freshk code v1"),
             audit: expand(&hkdf, "freshk audit phone v1"),
             refresh_token: expand(&hkdf, "freshk refresh token v1"),
+            device_token: expand(&hkdf, "freshk device token v1"),
         }
     }
 
@@ -51,6 +53,11 @@ impl DerivedKeys {
     /// without deriving it.
     pub const fn refresh_token_key(&self) -> &[u8; 32] {
         &self.refresh_token
+    }
+
+    /// The key that signs the tokens of devices.
+    pub const fn device_token_key(&self) -> &[u8; 32] {
+        &self.device_token
     }
 
     /// The hash by which audit rows of one phone are found without naming it.
@@ -123,8 +130,8 @@ mod tests {
     #[test]
     fn each_purpose_has_a_key_of_its_own() {
         let secret = Secret::new("k".repeat(32));
-        let DerivedKeys { code, audit, refresh_token, .. } = DerivedKeys::derive(&secret);
-        let keys = [code, audit, refresh_token, [b'k'; 32]];
+        let DerivedKeys { code, audit, refresh_token, device_token, .. } = DerivedKeys::derive(&secret);
+        let keys = [code, audit, refresh_token, device_token, [b'k'; 32]];
         for (n, key) in keys.iter().enumerate() {
             assert!(!keys[..n].contains(key), "{n}");
         }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::domain::clock::Times;
-use crate::domain::{ClientAddress, SessionId, Timestamp, UserId};
+use crate::domain::{ClientAddress, DeviceId, SessionId, Timestamp, UserId};
 
 /// After what time the audit trail tells again of a session whose old tokens are repeated.
 const TELL_AGAIN: Duration = Duration::from_hours(1);
@@ -49,6 +49,8 @@ pub struct Session {
     pub replays_told_at: Option<Timestamp>,
     /// How many repetitions were counted since, and not told.
     pub replays_untold: u32,
+    /// The device on which it was opened; none where it has not been given one yet.
+    pub device_id: Option<DeviceId>,
     /// How often the row was replaced since it was written; a replacement of an older version is refused.
     pub version: u32,
 }
@@ -247,6 +249,7 @@ impl Session {
             repeated_elsewhere: None,
             replays_told_at: None,
             replays_untold: 0,
+            device_id: None,
             version: 0,
         }
     }

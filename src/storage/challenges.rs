@@ -8,6 +8,13 @@ use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, Tim
 pub trait ReadChallenges {
     /// The newest challenges of a phone in a mode, newest first, at most `limit`.
     fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>>;
+    /// The newest challenge of a phone in a mode that a device asked for, or that none did.
+    fn newest_challenge(
+        &self,
+        mode: Mode,
+        phone: &PhoneNumber,
+        by_device: bool,
+    ) -> StoreResult<Option<Challenge>>;
     /// One challenge.
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>>;
     /// Challenges that were created before `before` and do not say what came of their sending, oldest first, at most `limit`.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::device::is_device;
 use crate::domain::quota::Quota;
 use crate::domain::{PhoneNumber, Session, SessionId, UserId};
 
@@ -17,7 +18,7 @@ pub enum Lock {
     TestNumbers,
     /// The quotas of one address, as the ledger names it.
     Address(String),
-    /// The challenges, messages and quotas of one phone in both modes, and whether it has a user.
+    /// The challenges, messages and quotas of one phone and of its user's devices, in both modes, and whether it has a user.
     Phone(PhoneNumber),
     /// A user and all its sessions and exchanges.
     User(UserId),
@@ -114,7 +115,7 @@ impl Locks {
     pub fn cover_quota(&self, quota: Quota, subject: &str) -> bool {
         self.0.keys().any(|lock| match lock {
             Lock::Address(address) => quota.mode().is_none() && address == subject,
-            Lock::Phone(phone) => quota.mode().is_some() && phone.as_str() == subject,
+            Lock::Phone(phone) => quota.mode().is_some() && (phone.as_str() == subject || is_device(subject)),
             _ => false,
         })
     }

@@ -13,7 +13,7 @@ pub struct PurgeHorizon {
     pub spends: [(Quota, Timestamp); Quota::ALL.len()],
     /// Challenges and their messages, and test numbers that ended.
     pub challenges: Timestamp,
-    /// Sessions that ended or expired, and foreign refresh tokens that were exchanged and have expired.
+    /// Sessions that ended or expired, devices that expired, and foreign refresh tokens that were exchanged and have expired.
     pub sessions: Timestamp,
     /// Audit rows.
     pub audit: Timestamp,

@@ -23,6 +23,7 @@ mod checkpoint;
 mod clock;
 mod columns;
 mod connect;
+mod devices;
 mod exchanges;
 mod fault;
 mod ledger;

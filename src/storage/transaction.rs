@@ -3,6 +3,7 @@
 use super::audit::{ReadAudit, WriteAudit};
 use super::challenges::{ReadChallenges, WriteChallenges};
 use super::clock::{ReadClock, WriteClock};
+use super::devices::{ReadDevices, WriteDevices};
 use super::exchanges::{ReadExchanges, WriteExchanges};
 use super::ledger::{ReadLedger, WriteLedger};
 use super::maintenance::Maintenance;
@@ -17,6 +18,7 @@ pub trait View:
     ReadUsers
     + ReadChallenges
     + ReadSessions
+    + ReadDevices
     + ReadExchanges
     + ReadLedger
     + ReadMessages
@@ -31,6 +33,7 @@ impl<T> View for T where
     T: ReadUsers
         + ReadChallenges
         + ReadSessions
+        + ReadDevices
         + ReadExchanges
         + ReadLedger
         + ReadMessages
@@ -47,6 +50,7 @@ pub trait Tx:
     + WriteUsers
     + WriteChallenges
     + WriteSessions
+    + WriteDevices
     + WriteExchanges
     + WriteLedger
     + WriteMessages
@@ -63,6 +67,7 @@ impl<T> Tx for T where
         + WriteUsers
         + WriteChallenges
         + WriteSessions
+        + WriteDevices
         + WriteExchanges
         + WriteLedger
         + WriteMessages

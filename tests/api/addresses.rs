@@ -151,7 +151,9 @@ async fn a_shared_scope_makes_the_endpoints_one() {
 
 #[tokio::test]
 async fn a_limit_of_zero_is_off_and_tells_of_nothing() {
-    let app = App::with(&[("FRESHK_LIMITS__IP", "0"), ("FRESHK_LIMITS__USER", "0")]).await;
+    let off =
+        ["FRESHK_LIMITS__IP", "FRESHK_LIMITS__USER", "FRESHK_LIMITS__USER_PER_DAY"].map(|name| (name, "0"));
+    let app = App::with(&off).await;
     let login = app.log_in(PHONE).await;
     let access = login["access"].as_str().unwrap();
     for _ in 0..6 {

@@ -359,12 +359,15 @@ async fn reports_spend_no_quota() {
 
 #[tokio::test]
 async fn a_report_that_comes_after_the_unit_has_returned_costs_no_refund() {
-    let app = start().await;
-    for (wait, refunds) in [(3599, 1), (3600, 1)] {
-        app.request(PHONE).await;
-        app.clock.advance(Duration::from_secs(wait));
-        report(&app, &sid(&app), "undelivered", "30003").await;
-        assert_eq!(app.spent("refunds"), refunds, "after {wait} s");
+    // A unit counts for the day, or for the hour where the day is not limited.
+    for (per_day, window) in [("10", 86_400), ("0", 3600)] {
+        let app = with(&[("FRESHK_LIMITS__USER_PER_DAY", per_day)]).await;
+        for wait in [window - 1, window] {
+            app.request(PHONE).await;
+            app.clock.advance(Duration::from_secs(wait));
+            report(&app, &sid(&app), "undelivered", "30003").await;
+            assert_eq!(app.spent("refunds"), 1, "after {wait} s");
+        }
+        assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'sms_undelivered'"), 2);
     }
-    assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'sms_undelivered'"), 2);
 }

@@ -18,7 +18,7 @@ use crate::tokens::signed;
 pub(crate) const REFRESH: &str = "/api/mobile/auth/token/refresh/";
 pub(crate) const CHECK: &str = "/api/mobile/auth/token/verify/";
 pub(crate) const LOGOUT: &str = "/api/mobile/auth/logout/";
-const LOGOUT_ALL: &str = "/api/mobile/auth/logout/all/";
+pub(crate) const LOGOUT_ALL: &str = "/api/mobile/auth/logout/all/";
 pub(crate) const SESSIONS: &str = "/api/mobile/auth/sessions/";
 pub(crate) const ON: (&str, &str) = ("FRESHK_TOKENS__ACCEPT_FOREIGN", "true");
 const OTHER: &str = "+1234567899";

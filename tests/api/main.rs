@@ -14,6 +14,7 @@ mod codes;
 mod concealed;
 mod cors;
 mod deactivated;
+mod devices;
 mod disconnect;
 mod errors;
 mod exchange;

@@ -92,7 +92,10 @@ async fn the_list_shows_devices_the_newest_first_and_marks_the_own() {
     assert_eq!(devices, ["okhttp/5", "Asha's Pixel"]);
     assert_eq!((&list[0]["current"], &list[1]["current"]), (&json!(false), &json!(true)));
     let names: Vec<_> = list[0].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["id", "device", "ip", "created_at", "last_used_at", "expires_at", "current"]);
+    assert_eq!(
+        names,
+        ["id", "device", "ip", "created_at", "last_used_at", "expires_at", "current", "device_id"]
+    );
     assert_eq!(list[0]["ip"], "198.51.100.7");
     for name in ["created_at", "last_used_at", "expires_at"] {
         let text = list[0][name].as_str().unwrap();

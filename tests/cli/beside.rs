@@ -25,6 +25,7 @@ async fn s17_the_server_sees_deactivation_role_and_logout() {
     insta::assert_json_snapshot!(place.json("session list --user 1"), {
         ".sessions[].id" => "[session]",
         ".sessions[].device" => "[device]",
+        ".sessions[].device_id" => "[device token]",
         ".sessions[].created_at" => "[at]",
         ".sessions[].last_used_at" => "[at]",
         ".sessions[].expires_at" => "[at]",

@@ -7,6 +7,7 @@
 mod audit;
 mod cache;
 mod challenges;
+mod devices;
 mod ledger;
 mod maintenance;
 mod messages;
@@ -46,6 +47,11 @@ macro_rules! contract {
                     challenges_are_paged_from_the_newest
                     codes_that_are_over_are_deleted_a_page_at_a_time
                     a_phone_is_left_without_challenges_and_messages
+                }
+                devices {
+                    devices_are_read_as_they_were_written_the_first_issued_first
+                    devices_go_with_their_user_and_are_purged_when_they_have_expired
+                    guesses_are_counted_for_each_device_and_challenge
                 }
                 sessions {
                     sessions_are_read_as_they_were_written

@@ -109,6 +109,7 @@ pub(crate) fn new_challenge(mode: Mode, number: u32) -> NewChallenge {
         created_at: START,
         expires_at: after(600),
         spend: None,
+        device: None,
         leader: RunId::new([7; 8]),
     }
 }

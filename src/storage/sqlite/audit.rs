@@ -131,7 +131,7 @@ pub(super) fn append_refusals(
     count: i64,
 ) -> rusqlite::Result<()> {
     let phone = PhoneNumber::parse(subject, 1).ok().map(|phone| phone.masked());
-    let ip = phone.is_none().then_some(subject);
+    let ip = quota.mode().is_none().then_some(subject);
     let summary = RefusalSummary { quota, count: u64::try_from(count).unwrap_or_default() };
     let detail = AuditDetail::RefusalSummary(summary);
     conn.prepare_cached(INSERT_REFUSALS)?

@@ -8,7 +8,8 @@ use super::tx::SqliteTx;
 use crate::domain::challenge::{Settled, Use};
 use crate::domain::code::CodeHash;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Mode, NewChallenge, PhoneNumber, SessionId, Timestamp,
+    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, SessionId, SpendId,
+    Timestamp,
 };
 use crate::storage::StoreResult;
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
@@ -16,7 +17,7 @@ use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 macro_rules! columns {
     () => {
         "id, channel, phone, key_number, code_hmac, state, attempts, created_at, expires_at, spend_id, used_at, \
-         session_id, idempotency, leader, settled_at, result, retry_after, version"
+         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id"
     };
 }
 
@@ -26,6 +27,12 @@ pub(super) const NEWEST: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM challenges WHERE phone = ?1 AND channel = ?2 ORDER BY id DESC LIMIT ?3"
+);
+
+pub(super) const NEWEST_OF_SIDE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM challenges WHERE phone = ?1 AND channel = ?2 AND (device_id IS NOT NULL) = ?3 ORDER BY id DESC LIMIT 1"
 );
 
 pub(super) const UNSETTLED: &str = concat!(
@@ -48,7 +55,8 @@ const NEXT_ID: &str = "SELECT 1 + max(ifnull((SELECT seq FROM sqlite_sequence WH
      ifnull((SELECT max(id) FROM challenges), 0))";
 
 const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
-     expires_at, spend_id, leader) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+     expires_at, spend_id, leader, device_id, device_spend_id) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 /// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that
 /// a slice stays a slice; messages go with their challenge.
@@ -67,6 +75,16 @@ impl ReadChallenges for SqliteTx<'_> {
     fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>> {
         let of = params![phone, mode, count(limit)];
         self.run(|conn| conn.prepare_cached(NEWEST)?.query_map(of, challenge)?.collect())
+    }
+
+    fn newest_challenge(
+        &self,
+        mode: Mode,
+        phone: &PhoneNumber,
+        by_device: bool,
+    ) -> StoreResult<Option<Challenge>> {
+        let of = params![phone, mode, by_device];
+        self.run(|conn| conn.prepare_cached(NEWEST_OF_SIDE)?.query_row(of, challenge).optional())
     }
 
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>> {
@@ -142,7 +160,7 @@ fn insert(
     hash: &dyn Fn(ChallengeId) -> CodeHash,
 ) -> rusqlite::Result<Challenge> {
     let id = conn.prepare_cached(NEXT_ID)?.query_row([], |row| row.get(0))?;
-    let NewChallenge { mode, phone, created_at, expires_at, spend, leader } = new;
+    let NewChallenge { mode, phone, created_at, expires_at, spend, device, leader } = new;
     let challenge = Challenge {
         id,
         mode,
@@ -153,6 +171,7 @@ fn insert(
         created_at,
         expires_at,
         spend,
+        device,
         used: None,
         leader,
         settled: None,
@@ -168,7 +187,9 @@ fn insert(
         challenge.created_at,
         challenge.expires_at,
         challenge.spend,
-        challenge.leader
+        challenge.leader,
+        challenge.device.as_ref().map(|(id, _)| id),
+        challenge.device.as_ref().and_then(|(_, spend)| *spend)
     ])?;
     Ok(challenge)
 }
@@ -201,6 +222,7 @@ fn challenge(row: &Row<'_>) -> rusqlite::Result<Challenge> {
         created_at: row.get(7)?,
         expires_at: row.get(8)?,
         spend: row.get(9)?,
+        device: device(row, row.get(18)?)?,
         used: used(row, row.get(10)?, row.get(11)?)?,
         leader: row.get(13)?,
         settled: settled(row, row.get(14)?)?,
@@ -210,6 +232,10 @@ fn challenge(row: &Row<'_>) -> rusqlite::Result<Challenge> {
 
 fn used(row: &Row<'_>, at: Option<Timestamp>, session: Option<SessionId>) -> rusqlite::Result<Option<Use>> {
     at.map(|at| Ok(Use { at, session, idempotency: row.get(12)? })).transpose()
+}
+
+fn device(row: &Row<'_>, id: Option<DeviceId>) -> rusqlite::Result<Option<(DeviceId, Option<SpendId>)>> {
+    id.map(|id| Ok((id, row.get(19)?))).transpose()
 }
 
 fn settled(row: &Row<'_>, at: Option<Timestamp>) -> rusqlite::Result<Option<Settled>> {

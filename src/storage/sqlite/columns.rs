@@ -11,7 +11,8 @@ use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
 use crate::domain::test_number::Source;
 use crate::domain::{
-    ChallengeId, ChallengeState, MessageId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp, UserId,
+    ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId, SpendId,
+    Timestamp, UserId,
 };
 
 /// A word in a row that means nothing to us; it may be somebody's data, so it is not told.
@@ -75,6 +76,7 @@ words! {
     EndReason: EndReason::parse;
     MessageState: MessageState::parse;
     Quota: Quota::parse;
+    DeviceId: DeviceId::parse;
     SessionId: SessionId::parse;
     SendResult: SendResult::parse;
     Source: Source::parse;

@@ -2,7 +2,7 @@
 
 use super::columns::count;
 use super::tx::SqliteTx;
-use super::{audit, challenges, exchanges, ledger, messages, sessions, test_numbers};
+use super::{audit, challenges, devices, exchanges, ledger, messages, sessions, test_numbers};
 use crate::storage::StoreResult;
 use crate::storage::maintenance::{Maintenance, PurgeHorizon};
 
@@ -34,6 +34,7 @@ impl Maintenance for SqliteTx<'_> {
             more |= ended.len() == rows;
             more |= sessions::purge_rotations(conn, horizon.sessions, limit)? == rows;
             more |= exchanges::purge(conn, horizon.sessions, limit)? == rows;
+            more |= devices::purge(conn, horizon.sessions, limit)? == rows;
             Ok((more, ended))
         })?;
         self.touched().sessions.extend(ended);

@@ -14,7 +14,7 @@ macro_rules! columns {
     () => {
         "id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, created_at, expires_at, \
          last_used_at, ended_at, end_reason, device, ip, shared_key_until, \
-         repeated_elsewhere, replays_told_at, replays_untold, version"
+         repeated_elsewhere, replays_told_at, replays_untold, version, device_id"
     };
 }
 
@@ -40,8 +40,8 @@ pub(super) const PURGE_ROTATIONS: &str = "DELETE FROM rotations WHERE (session_i
 
 const INSERT: &str = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, \
      refresh_expires_at, created_at, expires_at, last_used_at, ended_at, end_reason, device, ip, \
-     shared_key_until, repeated_elsewhere, replays_told_at, replays_untold, version) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
+     shared_key_until, repeated_elsewhere, replays_told_at, replays_untold, version, device_id) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) \
      ON CONFLICT DO NOTHING";
 
 /// When a session is over, as the index has it.
@@ -67,7 +67,7 @@ const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?
      issued_at = ?6, refresh_expires_at = ?7, created_at = ?8, expires_at = ?9, \
      last_used_at = iif(generation = ?3, max(last_used_at, ?10), ?10), \
      ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14, shared_key_until = ?15, \
-     repeated_elsewhere = ?16, replays_told_at = ?17, replays_untold = ?18, \
+     repeated_elsewhere = ?16, replays_told_at = ?17, replays_untold = ?18, device_id = ?20, \
      version = version + 1 WHERE id = ?1 AND version = ?19";
 
 const TOUCH: &str = "UPDATE sessions SET generation_used = generation_used OR generation = ?2, \
@@ -167,7 +167,8 @@ fn write(conn: &Connection, sql: &str, session: &Session) -> rusqlite::Result<()
         session.repeated_elsewhere,
         session.replays_told_at,
         session.replays_untold,
-        session.version
+        session.version,
+        session.device_id
     ])?;
     one_row(changed)
 }
@@ -196,5 +197,6 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         replays_told_at: row.get(16)?,
         replays_untold: row.get(17)?,
         version: row.get(18)?,
+        device_id: row.get(19)?,
     })
 }

@@ -17,3 +17,22 @@ UPDATE challenges SET settled_at = created_at,
 WHERE state <> 'sending';
 DROP INDEX challenges_sending;
 CREATE INDEX challenges_unsettled ON challenges (created_at) WHERE settled_at IS NULL;
+
+-- Devices on which somebody has logged in ask for codes and guess by quotas of their own.
+CREATE TABLE devices (
+    id         TEXT    PRIMARY KEY,
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    issued_at  INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX devices_user ON devices (user_id, issued_at);
+CREATE INDEX devices_over ON devices (expires_at);
+CREATE TABLE device_guesses (
+    challenge_id INTEGER NOT NULL REFERENCES challenges (id) ON DELETE CASCADE,
+    device_id    TEXT    NOT NULL,
+    count        INTEGER NOT NULL,
+    PRIMARY KEY (challenge_id, device_id)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE sessions ADD COLUMN device_id TEXT;
+ALTER TABLE challenges ADD COLUMN device_id TEXT;
+ALTER TABLE challenges ADD COLUMN device_spend_id INTEGER;

@@ -2,7 +2,7 @@ use rusqlite::StatementStatus;
 
 use super::*;
 use crate::storage::sqlite::tx::SqliteTx;
-use crate::storage::sqlite::{challenges, exchanges, ledger, messages, sessions, users};
+use crate::storage::sqlite::{challenges, devices, exchanges, ledger, messages, sessions, users};
 
 /// How `SQLite` would go about a statement, a step a line.
 fn plan(conn: &Connection, sql: &str) -> String {
@@ -23,6 +23,12 @@ fn every_frequent_query_goes_by_an_index() {
     for (sql, index) in [
         (users::BY_PHONE, "SEARCH users USING INDEX sqlite_autoindex_users_2 (phone=?)"),
         (challenges::NEWEST, "SEARCH challenges USING INDEX challenges_phone (phone=? AND channel=?)"),
+        (
+            challenges::NEWEST_OF_SIDE,
+            "SEARCH challenges USING INDEX challenges_phone (phone=? AND channel=?)",
+        ),
+        (devices::OF_USER, "SEARCH devices USING INDEX devices_user (user_id=?)"),
+        (devices::PURGE, "SEARCH devices USING COVERING INDEX devices_over (expires_at<?)"),
         (challenges::UNSETTLED, "SEARCH challenges USING INDEX challenges_unsettled (created_at<?)"),
         (
             ledger::SPENT_SINCE,
