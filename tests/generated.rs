@@ -55,6 +55,7 @@ fn every_operation_and_answer_has_a_description_and_an_example() {
             for text in ["summary", "description", "operationId"] {
                 assert!(is_text(&operation[text]), "{name}: {text}");
             }
+            assert!(operation["security"].is_array(), "{name}: who may call");
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 assert!(is_text(&parameter["description"]), "{name}: {parameter}");
                 assert!(!parameter["schema"]["example"].is_null(), "{name}: {parameter}");

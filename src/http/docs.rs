@@ -42,12 +42,8 @@ impl<T: OpenApi> OpenApi for Description<T> {
     fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
 }
 
-/// Adds what is true of every operation, or of all that say nothing else.
+/// Adds what is true of every operation.
 fn complete(operation: &mut MetaOperation) {
-    if operation.security.is_empty() {
-        // Open to all, and said so: an operation that names no scheme might have forgotten to.
-        operation.security.push(HashMap::new());
-    }
     for response in &mut operation.responses.responses {
         let name =
             document_header("X-Request-Id", "The name of the request in the operator's log.", "string");

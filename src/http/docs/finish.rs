@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 pub(super) fn finish(document: &mut Value) {
     let schemas = document["components"]["schemas"].clone();
     for operation in operations(document) {
+        // Open to all, and said so: an operation that names no scheme might have forgotten to.
+        operation.entry("security").or_insert_with(|| json!([]));
         if let Some(body) = operation.get_mut("requestBody") {
             finish_content(body);
         }
