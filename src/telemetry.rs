@@ -11,22 +11,23 @@ use std::thread;
 
 use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::domain::Help;
 
+mod fields;
 mod file;
 
+use fields::{Fields, KeepFields, SpanFields, Unformatted};
 pub use file::{LogFile, day, of_day};
 
 /// How a record looks.
@@ -129,7 +130,7 @@ where
     let targets: Targets = filter.parse().map_err(|_| InitError::Filter(filter.to_owned()))?;
     // At trace the HTTP client dumps what it writes, credentials and code included.
     let targets = targets.with_target("ureq", LevelFilter::OFF);
-    Ok(tracing_subscriber::registry().with(targets).with(lines(format, colours, writer)))
+    Ok(tracing_subscriber::registry().with(targets).with(KeepFields).with(lines(format, colours, writer)))
 }
 
 fn lines<S, W>(format: Format, colours: bool, writer: W) -> impl Layer<S> + Send + Sync + 'static
@@ -138,7 +139,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     tracing_subscriber::fmt::layer()
-        .fmt_fields(JsonFields::new())
+        .fmt_fields(Unformatted)
         .event_format(Lines { format })
         .with_ansi(colours && format == Format::Pretty)
         // A standard error that is closed must not become a panic.
@@ -172,12 +173,11 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut fields = Fields::default();
-        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
-        {
-            if let Some(formatted) = span.extensions().get::<FormattedFields<N>>()
-                && let Ok(Value::Object(object)) = serde_json::from_str(&formatted.fields)
-            {
-                object.into_iter().for_each(|(name, value)| fields.put(&name, value));
+        let scope =
+            context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root);
+        for span in scope {
+            if let Some(kept) = span.extensions().get::<SpanFields>() {
+                fields.put_all(kept);
             }
         }
         event.record(&mut fields);
@@ -253,56 +253,6 @@ fn write_escaped(writer: &mut impl fmt::Write, text: &str) -> fmt::Result {
     text.chars().try_for_each(|c| {
         if ends_or_steers(c) { write!(writer, "{}", c.escape_default()) } else { writer.write_char(c) }
     })
-}
-
-/// Collects the fields of an event.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    rest: Map<String, Value>,
-}
-
-impl Fields {
-    /// A field with a name of ours steps aside: one object must not have two members of one name.
-    fn put(&mut self, name: &str, value: Value) {
-        let name = match name {
-            "timestamp" | "level" | "target" | "message" => format!("field.{name}"),
-            _ => name.strip_prefix("r#").unwrap_or(name).to_owned(),
-        };
-        self.rest.insert(name, value);
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            name => self.put(name, Value::String(format!("{value:?}"))),
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => value.clone_into(&mut self.message),
-            name => self.put(name, value.into()),
-        }
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field.name(), value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field.name(), value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field.name(), value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field.name(), value.into());
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,113 @@
+//! The fields of events and spans. Those of a span are kept as they are when it is made, so that its events need not read
+//! them from text.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+use tracing::Subscriber;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing_subscriber::Layer;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+/// The fields of a span.
+pub(super) struct SpanFields(Fields);
+
+/// Keeps the fields of each span beside it.
+pub(super) struct KeepFields;
+
+impl<S> Layer<S> for KeepFields
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(SpanFields(fields));
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(SpanFields(fields)) = span.extensions_mut().get_mut()
+        {
+            values.record(fields);
+        }
+    }
+}
+
+/// Writes no text for the fields of a span: [`KeepFields`] has them.
+pub(super) struct Unformatted;
+
+impl<'w> FormatFields<'w> for Unformatted {
+    fn format_fields<R: RecordFields>(&self, _: Writer<'w>, _: R) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// The fields of an event or a span, collected.
+#[derive(Default)]
+pub(super) struct Fields {
+    pub(super) message: String,
+    pub(super) rest: Map<String, Value>,
+}
+
+impl Fields {
+    /// A field with a name of ours steps aside: one object must not have two members of one name.
+    fn put(&mut self, name: &str, value: Value) {
+        let name = match name {
+            "timestamp" | "level" | "target" | "message" => format!("field.{name}"),
+            _ => name.strip_prefix("r#").unwrap_or(name).to_owned(),
+        };
+        self.rest.insert(name, value);
+    }
+}
+
+impl Fields {
+    /// Adds the fields of a span around the event.
+    pub(super) fn put_all(&mut self, SpanFields(span): &SpanFields) {
+        if !span.message.is_empty() {
+            self.put("message", span.message.as_str().into());
+        }
+        for (name, value) in &span.rest {
+            self.put(name, value.clone());
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name => self.put(name, Value::String(format!("{value:?}"))),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => value.clone_into(&mut self.message),
+            name => self.put(name, value.into()),
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), value.into());
+    }
+}
