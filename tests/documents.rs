@@ -145,6 +145,42 @@ fn the_app_document_has_every_error_that_an_app_can_get() {
     assert!(faults.is_empty(), "docs/app.md does not have {faults:?}");
 }
 
+#[test]
+fn each_alert_has_a_section_of_the_runbook_and_a_test() {
+    let (rules, tests) = (read(Path::new("docs/alerts.yml")), read(Path::new(".ci/alerts.yml")));
+    let runbook = read(Path::new("docs/runbook.md"));
+    let sections: BTreeMap<_, _> =
+        runbook.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect();
+    let mut alerts = BTreeSet::new();
+    let mut faults = Vec::new();
+    for rule in rules.split("- alert: ").skip(1) {
+        let name = rule.lines().next().unwrap();
+        alerts.insert(name);
+        let section = sections.get(name).copied().unwrap_or_default();
+        for part in ["**Means:**", "**First command:**", "**Likely causes:**"] {
+            if !section.contains(part) {
+                faults.push(format!("docs/runbook.md: {name} does not say {part}"));
+            }
+        }
+        let url =
+            format!("runbook_url: file:///usr/share/doc/freshk/runbook.md#{}", name.to_ascii_lowercase());
+        if !rule.lines().any(|line| line.trim() == url) {
+            faults.push(format!("docs/alerts.yml: {name} has no {url}"));
+        }
+        if !tests.contains(&format!("alertname=\"{name}\"")) {
+            faults.push(format!(".ci/alerts.yml: {name} has no test in which it fires"));
+        }
+    }
+    assert!(alerts.len() > 10, "{alerts:?}");
+    faults.extend(
+        sections
+            .keys()
+            .filter(|name| !alerts.contains(*name))
+            .map(|name| format!("docs/runbook.md: there is no alert {name}")),
+    );
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
 /// The pages for people, from the root.
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<_> =
