@@ -153,7 +153,9 @@ public class FreshK(
             // Runs on where whoever began it is cancelled: others wait for it, and the server has rotated already.
             flight?.takeIf { it.isActive } ?: scope.async { fly(stale) }.also { flight = it }
         }
-        return shared.await()
+        val flown = shared.await()
+        // One that began without a refusal, at the start, has found what was refused here.
+        return if (flown.isFound(stale)) renew(stale) else flown
     }
 
     private suspend fun fly(stale: String?): Flown = try {
@@ -221,12 +223,14 @@ public class FreshK(
     }
 
     /** What is stored, with a key for the next login. */
-    private suspend fun keyed(): Kept = store.change { change ->
-        val kept = change.load()
-        // Written again even so: a storage that has become full says so before a message is bought.
-        val keyed = Kept(kept.pair, kept.device, kept.key ?: UUID.randomUUID().toString())
-        change.save(keyed)
-        keyed
+    private suspend fun keyed(): Kept = store.alone {
+        store.change { change ->
+            val kept = change.load()
+            // Written again even so: a storage that has become full says so before a message is bought.
+            val keyed = Kept(kept.pair, kept.device, kept.key ?: UUID.randomUUID().toString())
+            change.save(keyed)
+            keyed
+        }
     }
 
     private suspend fun send(method: String, url: String, body: String?, headers: Map<String, String>): HttpResponse {
@@ -261,6 +265,8 @@ public class FreshK(
     /** How a refresh ended, for all who wait for it. A failure is a value, since coroutines copy what they throw. */
     private class Flown(private val access: String? = null, val isNew: Boolean = false, private val failure: FreshKException? = null) {
         fun access(): String = access ?: throw failure!!
+
+        fun isFound(stale: String?): Boolean = stale != null && stale == access && !isNew
     }
 
     private companion object {

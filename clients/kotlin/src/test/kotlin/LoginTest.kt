@@ -12,6 +12,7 @@ import kotlin.time.Duration.Companion.days
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
+import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.test.runCurrent
 import kotlinx.coroutines.test.runTest
 
@@ -94,6 +95,23 @@ class LoginTest {
         assertFailsWith<StorageFailed> { client.requestCode(PHONE) }
         assertFailsWith<StorageFailed> { client.verify(PHONE, "123456") }
         assertEquals(1, server.requests.size)
+    }
+
+    @Test
+    fun `asking for a code never puts back a pair that another process has replaced`() = runTest {
+        val (lock, storage) = Mutex(locked = true) to loggedIn()
+        val client = client(server, object : Storage by storage {
+            override suspend fun lock(): AutoCloseable {
+                lock.lock()
+                return AutoCloseable { lock.unlock() }
+            }
+        })
+        val code = launch { client.requestCode(PHONE) }
+        runCurrent()
+        storage.value = loggedIn(generation = 1).value
+        lock.unlock()
+        code.join()
+        assertEquals("h.r1.s", storage.member("refresh"))
     }
 
     @Test

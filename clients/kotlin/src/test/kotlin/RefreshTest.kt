@@ -9,6 +9,8 @@ import kotlin.test.assertNull
 import kotlin.test.assertTrue
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.awaitCancellation
@@ -18,6 +20,7 @@ import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.test.currentTime
 import kotlinx.coroutines.test.runCurrent
 import kotlinx.coroutines.test.runTest
+import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeout
 
 class RefreshTest {
@@ -219,11 +222,11 @@ class RefreshTest {
         val client = client(server, storage)
         for (late in listOf(answer(200, """{"access":"o.a9.s","refresh":"o.r9.s"}"""), refusal(401, "token_invalid"))) {
             storage.value = loggedIn().value
-            server.on("/production/status/", given(refusal(401, "token_expired")))
+            server.on("/production/status/", given(refusal(401, "token_expired")), given(answer(200, "{}")))
             server.on("/token/refresh/", { _, _ -> delay(1.seconds); late })
             val call = async { client.call("$AUTH/production/status/") }
             runCurrent()
-            server.on("/production/verify/", given(answer(200, """{"access":"h.a0.s","refresh":"n.r.s","user":$SOMEBODY,"message":""}""")))
+            server.on("/production/verify/", given(answer(200, """{"access":"n.a.s","refresh":"n.r.s","user":$SOMEBODY,"message":""}""")))
             client.verify(PHONE, "123456")
             assertEquals(200, call.await().status)
             assertEquals("n.r.s", storage.member("refresh"))
@@ -346,6 +349,54 @@ class RefreshTest {
         assertEquals(List(9) { "h.a1.s" }, List(9) { async { client.accessToken(refused = "h.a0.s") } }.awaitAll())
         assertEquals("h.a1.s", client.accessToken())
         assertEquals(1, server.requests.size)
+    }
+
+    @Test
+    fun `an access token that was refused is never given again, at the start neither`() = runTest {
+        val storage = loggedIn()
+        storage.onRead = { delay(1.seconds) }
+        val client = client(server, storage)
+        val first = async { client.accessToken() }
+        runCurrent()
+        assertEquals("h.a1.s", client.accessToken(refused = "h.a0.s"))
+        assertEquals("h.a0.s", first.await())
+    }
+
+    @Test
+    fun `a server that gives the same token again and again is not asked again and again`() = runTest {
+        val client = client(server, loggedIn())
+        val same = given(answer(200, """{"access":"h.a0.s","refresh":"h.r0.s"}"""))
+        server.on("/token/refresh/", same)
+        server.on("/own", given(refusal(401, "token_expired")), given(refusal(401, "token_expired")), given(refusal(401, "token_expired")))
+        assertEquals(401, client.call("$AUTH/own").status)
+        assertEquals(3, server.requests.size)
+        server.on("/token/refresh/", same)
+        assertEquals("h.a0.s", client.accessToken(refused = "h.a0.s"))
+    }
+
+    @Test
+    fun `an HTTP client that cannot be cancelled holds nobody`() = runTest {
+        val client = client({ withContext(NonCancellable) { awaitCancellation() } }, loggedIn())
+        assertFailsWith<NoAnswer> { client.status() }
+        assertEquals(TIMEOUT.inWholeMilliseconds, currentTime)
+    }
+
+    @Test
+    fun `a storage that cannot be cancelled holds nobody, and what it writes late overwrites nothing newer`() = runTest {
+        val (end, storage) = CompletableDeferred<Unit>() to loggedIn()
+        val client = client(server, storage)
+        server.expire()
+        storage.onWrite = { withContext(NonCancellable) { end.await() } }
+        repeat(2) { assertFailsWith<StorageFailed> { client.status() } }
+        assertEquals(2 * TIMEOUT.inWholeMilliseconds, currentTime)
+        storage.onWrite = {}
+        end.complete(Unit)
+        client.status()
+        assertEquals("h.r1.s", storage.member("refresh"))
+        server.expire()
+        client.status()
+        assertEquals("h.r2.s", storage.member("refresh"))
+        assertEquals(2, storage.writes.size)
     }
 
     @Test
