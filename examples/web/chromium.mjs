@@ -14,6 +14,10 @@ export class Chromium {
   constructor(program, profile) {
     const options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe", `--user-data-dir=${profile}`];
     this.process = spawn(program, options, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+    this.process.on("exit", (code, signal) => {
+      for (const { failed } of this.#waiting.values()) failed(new Error(`Chromium ended with ${code ?? signal}`));
+      this.#waiting.clear();
+    });
     let rest = "";
     this.process.stdio[4].on("data", (bytes) => {
       const messages = (rest + bytes).split("\0");
@@ -23,6 +27,7 @@ export class Chromium {
   }
 
   async stop() {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
     const ended = once(this.process, "exit");
     this.process.kill("SIGKILL");
     await ended;
@@ -31,7 +36,9 @@ export class Chromium {
   send(method, params = {}, sessionId = undefined) {
     const id = this.#next++;
     this.process.stdio[3].write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
-    return new Promise((done, failed) => this.#waiting.set(id, { done, failed: (error) => failed(new Error(`${method}: ${error.message}`)) }));
+    const answer = new Promise((done, failed) => this.#waiting.set(id, { done, failed: (error) => failed(new Error(`${method}: ${error.message}`)) }));
+    const late = setTimeout(() => this.#waiting.get(id)?.failed(new Error("no answer")), PATIENCE);
+    return answer.finally(() => clearTimeout(late));
   }
 
   /** A new tab. */
@@ -90,6 +97,10 @@ class Page {
     return this.evaluate(`document.querySelector(${JSON.stringify(selector)}).click()`);
   }
 
+  close() {
+    return this.send("Page.close");
+  }
+
   reload() {
     return this.send("Page.reload");
   }
@@ -100,6 +111,7 @@ class Page {
   }
 
   async screenshot(file) {
+    await this.send("Page.bringToFront"); // a tab behind another one draws nothing
     const { data } = await this.send("Page.captureScreenshot", { format: "png" });
     writeFileSync(file, Buffer.from(data, "base64"));
   }

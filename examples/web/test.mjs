@@ -105,6 +105,7 @@ const steps = {
     await page.until(shown("phone"));
     await other.until(shown("phone"));
     assert.equal((await other.evaluate(stored)).refresh, undefined);
+    await other.close();
   },
 
   async "a session that ends elsewhere shows the login"({ page, server }) {
