@@ -84,6 +84,7 @@ const SYSTEM_FILE: &str = "/etc/freshk/freshk.toml";
 /// What every command takes.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
+#[expect(clippy::doc_markdown, reason = "the help prints it as it stands")]
 pub struct Global {
     /// The configuration file [default: the first of ./freshk.toml, $CREDENTIALS_DIRECTORY/freshk.toml and
     /// /etc/freshk/freshk.toml that exists; FRESHK_CONFIG names one too]
@@ -122,6 +123,7 @@ fn not_empty(text: &str) -> Result<String, String> {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::doc_markdown, reason = "the help prints it as it stands")]
 pub enum Command {
     /// Run the server
     Serve(serve::ServeArgs),

@@ -149,13 +149,13 @@ fn every_fault_is_told_at_once_and_no_secret_with_it() {
 #[test]
 fn a_value_in_the_env_file_that_begins_with_a_number_sign_is_told_as_what_it_is() {
     let place =
-        Place::new().file(".env", &format!("SECRET_KEY=#{SECRET}\nFRESHK_SMS__PROVIDER=console\nDEBUG=1\n"));
+        Place::new().file(".env", format!("SECRET_KEY=#{SECRET}\nFRESHK_SMS__PROVIDER=console\nDEBUG=1\n"));
     let output = place.run(&["config", "show"], &[]);
     assert_eq!(output.status.code(), Some(1));
     let told = stderr(&output);
     assert!(told.contains("secret_key, from .env (SECRET_KEY)\n    its value begins with #"), "{told}");
     assert!(told.contains("1 fault") && !told.contains(SECRET), "{told}");
-    let place = place.file(".env", &format!("SECRET_KEY='#{SECRET}'\nDEBUG=1\n"));
+    let place = place.file(".env", format!("SECRET_KEY='#{SECRET}'\nDEBUG=1\n"));
     assert_eq!(setting(&place.shown(&[], &[]), "secret_key").1, ".env (SECRET_KEY)");
 }
 
@@ -187,7 +187,7 @@ fn a_production_configuration_is_shown_with_its_secrets_masked() {
 #[test]
 fn a_file_of_secrets_that_everybody_can_read_is_worth_a_warning() {
     use std::os::unix::fs::PermissionsExt as _;
-    let place = Place::new().file(".env", &format!("DEBUG=1\nSECRET_KEY={SECRET}\n"));
+    let place = Place::new().file(".env", format!("DEBUG=1\nSECRET_KEY={SECRET}\n"));
     let mode =
         |mode| fs::set_permissions(place.0.path().join(".env"), fs::Permissions::from_mode(mode)).unwrap();
     mode(0o644);

@@ -1,6 +1,8 @@
 //! The guide's endpoints, for production: request, verify, resend, status. Each reads its input, runs one flow, and
 //! renders; the rules are the flows'.
 
+#![expect(clippy::too_many_arguments, reason = "poem-openapi reads each header into a parameter")]
+
 use std::sync::Arc;
 
 use poem_openapi::payload::Json;

@@ -1,6 +1,8 @@
 //! The testing mode: the same two endpoints for development. Wired only while `debug` is on; otherwise the paths do
 //! not exist.
 
+#![expect(clippy::too_many_arguments, reason = "poem-openapi reads each header into a parameter")]
+
 use std::sync::Arc;
 
 use poem_openapi::OpenApi;

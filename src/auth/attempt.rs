@@ -261,8 +261,8 @@ impl Judging<'_, '_> {
         let key = self.attempt.idempotency_key.as_ref();
         let idempotency = key.and_then(|key| mac(key, &self.attempt.keys, challenge));
         let session = barred.is_none().then(|| new.id.clone());
-        let used = Use { at: self.tx.at(), session, idempotency };
-        self.tx.update_challenge(&mut challenge.clone().consumed(used))?;
+        let consumption = Use { at: self.tx.at(), session, idempotency };
+        self.tx.update_challenge(&mut challenge.clone().consumed(consumption))?;
         let user = match user {
             Some(user) => user,
             None => ensure_user(self.tx, phone, &policy.default_role)?,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 /// Between two columns.
-const GAP: usize = 2;
+const GAP: u16 = 2;
 
 /// A column is not made narrower than this: a few words must fit.
 const NARROWEST: usize = 20;
@@ -20,7 +20,7 @@ pub(super) fn text<const N: usize>(header: [&str; N], rows: &[[String; N]], widt
             *width = (*width).max(cell.chars().count());
         }
     }
-    let whole = widths.iter().sum::<usize>() + GAP * N.saturating_sub(1);
+    let whole = widths.iter().sum::<usize>() + usize::from(GAP) * N.saturating_sub(1);
     let too_wide = width.map_or(0, |width| whole.saturating_sub(width));
     let Some((widest, room)) = widths.iter().copied().enumerate().max_by_key(|(_, width)| *width) else {
         return String::new();
@@ -48,12 +48,12 @@ fn columns<const N: usize>(
         table.add_row(row);
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, GAP as u16));
+        column.set_padding((0, GAP));
     }
     if let Some((at, width)) = narrow
         && let Some(column) = table.column_mut(at)
     {
-        let width = u16::try_from(width + GAP).unwrap_or(u16::MAX);
+        let width = u16::try_from(width + usize::from(GAP)).unwrap_or(u16::MAX);
         column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(u16::MAX);
@@ -65,7 +65,7 @@ fn columns<const N: usize>(
 
 /// A block for each row, with a line for each cell.
 fn blocks<const N: usize>(header: &[String; N], rows: &[[String; N]]) -> String {
-    let name = header.iter().map(|name| name.chars().count()).max().unwrap_or(0) + GAP;
+    let name = header.iter().map(|name| name.chars().count()).max().unwrap_or(0) + usize::from(GAP);
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
         if at > 0 {

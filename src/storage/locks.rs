@@ -133,8 +133,8 @@ impl Locks {
     }
 
     fn with(mut self, lock: Lock, hold: Hold) -> Self {
-        let held = self.0.entry(lock).or_insert(hold);
-        *held = (*held).max(hold);
+        let declared = self.0.entry(lock).or_insert(hold);
+        *declared = (*declared).max(hold);
         self
     }
 
