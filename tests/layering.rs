@@ -215,6 +215,25 @@ fn a_file_may_use_what_it_lies_below_and_its_siblings_not_in_a_circle() {
     assert_eq!(circles(&[("a", parent), ("a/b", "use crate::d::D;"), ("d", "use crate::a::A;")]), 1);
 }
 
+/// The files of the command line that may know which engine keeps the data.
+const KNOW_THE_ENGINE: &[&str] = &["cli/wiring", "cli/database", "cli/serve"];
+
+#[test]
+fn few_files_of_the_command_line_know_which_engine_keeps_the_data() {
+    let faults: Vec<_> = sources(Path::new("src/cli"))
+        .into_iter()
+        .filter(|path| {
+            let module = path.strip_prefix("src").unwrap().with_extension("");
+            let text = fs::read_to_string(path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let names = text.lines().any(|line| line.split("//").next().unwrap().contains("storage::sqlite"));
+            names && !KNOW_THE_ENGINE.contains(&module.to_str().unwrap())
+        })
+        .map(|path| format!("{}: ask cli/database.rs instead of storage::sqlite", path.display()))
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 /// Longest files, in lines. The median is near 120: whoever opens a file reads it whole.
 const MOST_LINES: usize = 400;
 

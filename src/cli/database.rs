@@ -4,12 +4,12 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{CliError, backups, wiring};
+use super::{CliError, backups};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::files::{self, FileId, beside};
-use crate::storage::sqlite;
+use crate::storage::sqlite::{self, Make, OpenOptions};
 use crate::storage::{StoreResult, View};
 
 pub use crate::storage::sqlite::{
@@ -138,11 +138,21 @@ impl DatabaseFile {
     /// # Errors
     /// [`OpenError`]
     pub fn migrate(&self, config: &Config, clock: &dyn Clock, anew: bool) -> Result<(), OpenError> {
-        let mut options = wiring::open_options(config, clock);
+        let mut options = open_options(config, clock);
         if anew {
-            options.make = sqlite::Make::Always;
+            options.make = Make::Always;
         }
         drop(sqlite::SqliteStore::open(options)?);
         Ok(())
     }
+}
+
+/// What the configuration says of the database.
+pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
+    let file = DatabaseFile::of(config);
+    let mut options = OpenOptions::new(file.path(), clock.now());
+    options.first_user_id = config.users.first_id;
+    options.make = Make::UnlessLost { backup: file.latest_backup() };
+    options.raise_user_ids = config.users.first_id_is_set;
+    options
 }

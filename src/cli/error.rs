@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use super::Command;
 use super::database::{LockError, OpenError};
-use super::wiring::WiringError;
 use crate::auth::AuthError;
 use crate::config::Faults;
 use crate::domain::Help;
@@ -160,6 +159,31 @@ impl Help for CliError {
                     .into()
             }
             Self::Directory(_) => "change to a directory that exists".into(),
+        }
+    }
+}
+
+/// Why the parts do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// The file of the key that signs tokens holds no such key.
+    #[error("tokens.key_file: {path}: {error}")]
+    KeyFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: KeyError,
+    },
+    /// The name of the forwarding header will not do.
+    #[error("server.forwarded_header is not the name of a header")]
+    ForwardedHeader,
+}
+
+impl Help for WiringError {
+    fn help(&self) -> String {
+        match self {
+            Self::KeyFile { error, .. } => error.help(),
+            Self::ForwardedHeader => "use x-forwarded-for, or what your proxy sends".into(),
         }
     }
 }

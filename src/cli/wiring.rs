@@ -7,7 +7,8 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
-use super::database::DatabaseFile;
+use super::database::open_options;
+use super::error::WiringError;
 use super::{backups, disk, process};
 use crate::api;
 use crate::api::otp::OtpApi;
@@ -19,9 +20,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::config::tokens::Signing;
+use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
-use crate::domain::{Help, Secret};
 use crate::http::health::Readiness;
 use crate::http::server::ServerSettings;
 use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
@@ -31,9 +32,9 @@ use crate::random::{self, Random};
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
 use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
-use crate::storage::sqlite::{Make, OpenError, OpenOptions, SqliteStore};
+use crate::storage::sqlite::{OpenError, SqliteStore};
 use crate::storage::{Locks, Store};
-use crate::tokens::keys::{KeyError, KeySet};
+use crate::tokens::keys::KeySet;
 use crate::tokens::{DeviceTokens, Names, Tokens};
 
 /// The program, put together but not yet listening.
@@ -48,31 +49,6 @@ pub struct Service {
     pub operations: BoxEndpoint<'static, Response>,
     /// What is counted.
     pub metrics: Metrics,
-}
-
-/// Why the parts do not fit together.
-#[derive(Debug, thiserror::Error)]
-pub enum WiringError {
-    /// The file of the key that signs tokens holds no such key.
-    #[error("tokens.key_file: {path}: {error}")]
-    KeyFile {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        error: KeyError,
-    },
-    /// The name of the forwarding header will not do.
-    #[error("server.forwarded_header is not the name of a header")]
-    ForwardedHeader,
-}
-
-impl Help for WiringError {
-    fn help(&self) -> String {
-        match self {
-            Self::KeyFile { error, .. } => error.help(),
-            Self::ForwardedHeader => "use x-forwarded-for, or what your proxy sends".into(),
-        }
-    }
 }
 
 /// Opens the configured database for a server.
@@ -94,16 +70,6 @@ pub fn open_beside_server(config: &Config, clock: &dyn Clock) -> Result<Store, O
     // The server may be of an older version, and know the older schema alone.
     options.migrate = false;
     Ok(Store::new(SqliteStore::open(options)?))
-}
-
-/// What the configuration says of the database.
-pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
-    let file = DatabaseFile::of(config);
-    let mut options = OpenOptions::new(file.path(), clock.now());
-    options.first_user_id = config.users.first_id;
-    options.make = Make::UnlessLost { backup: file.latest_backup() };
-    options.raise_user_ids = config.users.first_id_is_set;
-    options
 }
 
 /// The sender of production codes, as configured; in debug they are shown on standard error.

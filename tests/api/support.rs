@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use freshk::cli::database;
 use freshk::cli::wiring::{self, Service};
 use freshk::clock::{Clock, ManualClock};
 use freshk::config::{Config, Sources};
@@ -137,7 +138,7 @@ impl App {
         };
         let config = Config::load(&sources).unwrap_or_else(|faults| panic!("{faults}")).config;
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let mut options = wiring::open_options(&config, &*clock);
+        let mut options = database::open_options(&config, &*clock);
         options.page_limit = Some(self.disk.clone());
         let engine = SqliteStore::open(options).unwrap();
         let secret = config.secret_key.clone().unwrap_or_else(|| freshk::domain::Secret::new(SECRET));
