@@ -177,3 +177,6 @@ impl Auth {
         origin.actor(now).in_mode(mode).with_phone(phone, self.parts.keys.current().audit_hash(phone))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! The flows over a database in a temporary file and a sender in memory; time and chance are the test's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::operator::{self, Operator};
+use super::{Auth, Authenticated, CodeRequest, LoggedIn, Origin, Parts, Sent, VerifyRequest, WithQuotas};
+use crate::clock::{Clock as _, ManualClock};
+use crate::domain::audit::AuditEvent;
+use crate::domain::keys::KeyRing;
+use crate::domain::policy::{LimitPolicy, OtpPolicy, Policy, Retention};
+use crate::domain::quota::Endpoint;
+use crate::domain::session::Lifetimes;
+use crate::domain::{ClientAddress, Code, Mode, PhoneNumber, RunId, Secret, User, UserId};
+use crate::metrics::Metrics;
+use crate::random::SeededRandom;
+use crate::sms::memory::MemorySender;
+use crate::sms::template::Template;
+use crate::sms::{Failure, FailureReason, SendOutcome};
+use crate::storage::audit::AuditOf;
+use crate::storage::sqlite::{OpenOptions, SqliteStore};
+use crate::storage::users::ImportedUser;
+use crate::storage::{Locks, Store, StoreResult, View};
+use crate::tokens::{DeviceTokens, Tokens};
+
+mod devices;
+mod exchange;
+mod refresh;
+mod reports;
+mod request;
+mod sessions;
+mod verify;
+
+const SECRET: &str = "a secret for tests, of more than thirty-two bytes";
+const ADDRESS: &str = "203.0.113.7";
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// The flows, and what is around them.
+struct Bed {
+    auth: Arc<Auth>,
+    store: Store,
+    clock: Arc<ManualClock>,
+    sms: MemorySender,
+    keys: Arc<KeyRing>,
+    _dir: TempDir,
+}
+
+fn phone(number: u32) -> PhoneNumber {
+    PhoneNumber::parse(&format!("+1555{number:07}"), 10).unwrap()
+}
+
+fn origin(address: &str) -> Origin {
+    Origin { address: ClientAddress::new(address.parse().unwrap()), request_id: "r".to_owned() }
+}
+
+fn refused(reason: FailureReason) -> SendOutcome {
+    SendOutcome::Refused(Failure { reason, code: Some(21_610), detail: "refused".to_owned() })
+}
+
+fn lost() -> SendOutcome {
+    SendOutcome::Unknown(Failure {
+        reason: FailureReason::Delivery,
+        code: None,
+        detail: "no answer".to_owned(),
+    })
+}
+
+fn policy() -> Policy {
+    let day = Duration::from_hours(24);
+    Policy {
+        otp: OtpPolicy {
+            length: 6,
+            ttl: Duration::from_mins(10),
+            max_attempts: 5,
+            max_failures_per_day: 15,
+            resend_cooldown: Duration::ZERO,
+            live_codes: 1,
+        },
+        limits: LimitPolicy {
+            ip: 5,
+            user: 3,
+            user_per_day: 10,
+            window: HOUR,
+            ip_shared: false,
+            networks: Vec::new(),
+        },
+        lifetimes: Lifetimes { access: Duration::from_mins(15), refresh: 30 * day, session: 365 * day },
+        reuse_grace: Duration::from_mins(1),
+        max_sessions: 3,
+        max_devices: 3,
+        default_role: "retailer".to_owned(),
+        min_digits: 10,
+        conceal_accounts: false,
+        retention: Retention { audit: 90 * day, unverified: 7 * day },
+    }
+}
+
+impl Bed {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// No limit for addresses.
+    async fn open() -> Self {
+        Self::with(|policy| policy.limits.ip = 0).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Policy)) -> Self {
+        let (dir, clock, sms) =
+            (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new()), MemorySender::new());
+        let engine = SqliteStore::open(OpenOptions::new(dir.path().join("freshk.db"), clock.now())).unwrap();
+        let (store, secret) = (Store::new(engine), Secret::new(SECRET));
+        let keys = Arc::new(KeyRing::new(&secret, &[]));
+        let mut policy = policy();
+        change(&mut policy);
+        let auth = Auth::new(Parts {
+            store: store.clone(),
+            production: Arc::new(sms.clone()),
+            testing: Arc::new(sms.clone()),
+            tokens: Tokens::new(&secret, &[], policy.lifetimes.access).accepting_foreign(&secret, &[]),
+            devices: DeviceTokens::new(&keys),
+            keys: keys.clone(),
+            clock: clock.clone(),
+            random: Arc::new(SeededRandom::new(1)),
+            text: Template::default(),
+            run: RunId::new([1; 8]),
+            policy: Arc::new(policy),
+            metrics: Metrics::new(),
+        });
+        auth.settle_after_restart().await.unwrap();
+        Self { auth, store, clock, sms, keys, _dir: dir }
+    }
+
+    async fn ask(&self, request: CodeRequest) -> WithQuotas<Sent> {
+        self.auth.request(request).await
+    }
+
+    async fn request(&self, number: u32) -> WithQuotas<Sent> {
+        self.ask(code_request(number)).await
+    }
+
+    async fn verify(&self, number: u32, code: &Code) -> WithQuotas<LoggedIn> {
+        self.auth.verify(verify_request(number, code)).await
+    }
+
+    /// The code of the latest message.
+    fn code(&self) -> Code {
+        self.sms.messages().last().unwrap().code.clone()
+    }
+
+    /// Any code but that.
+    fn wrong(&self) -> Code {
+        let right: u32 = self.code().digits().parse().unwrap();
+        Code::from_number((right + 1) % 1_000_000, 6)
+    }
+
+    /// A whole login.
+    async fn log_in(&self, number: u32) -> LoggedIn {
+        self.request(number).await.result.unwrap();
+        self.verify(number, &self.code()).await.result.unwrap()
+    }
+
+    async fn bearer(&self, login: &LoggedIn) -> Authenticated {
+        self.auth.authenticate(&login.tokens.access).await.unwrap()
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        closure: impl FnOnce(&dyn View) -> StoreResult<T> + Send + 'static,
+    ) -> T {
+        self.store.read(closure).await.unwrap()
+    }
+
+    async fn user(&self, number: u32) -> Option<User> {
+        self.read(move |view| view.user_by_phone(&phone(number))).await
+    }
+
+    /// What the audit trail has of an event: the details, oldest first.
+    async fn told(&self, event: AuditEvent) -> Vec<String> {
+        let lines = self.read(|view| view.audit_after(&AuditOf::Everybody, 0, 1000)).await;
+        let lines = lines.into_iter().filter(|line| line.event == event);
+        lines.map(|line| line.detail.unwrap_or_default()).collect()
+    }
+
+    /// What the operator does to the user of a phone.
+    async fn operate<T, F>(&self, number: u32, act: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
+    {
+        let user = self.user(number).await.unwrap();
+        let locks = Locks::none().phone(&user.phone).user(user.id);
+        let acted = operator::act(&self.store, locks, self.clock.now(), self.keys.clone(), move |operator| {
+            act(operator, &user)
+        });
+        acted.await.unwrap()
+    }
+
+    /// Brings a user from the system before, with foreign tokens.
+    async fn import(&self, id: i64, number: u32) {
+        let user = ImportedUser {
+            id: Some(UserId(id)),
+            username: None,
+            phone: phone(number),
+            role: "retailer".to_owned(),
+            is_active: true,
+            phone_verified: true,
+            joined_at: self.clock.now(),
+        };
+        let locks = Locks::none().phone(&user.phone);
+        let act = move |operator: &mut Operator<'_, '_>| operator.import(&[user]);
+        operator::act(&self.store, locks, self.clock.now(), self.keys.clone(), act).await.unwrap();
+    }
+}
+
+fn code_request(number: u32) -> CodeRequest {
+    CodeRequest {
+        mode: Mode::Production,
+        endpoint: Endpoint::Request,
+        phone: phone(number),
+        proven: None,
+        device_token: None,
+        origin: origin(ADDRESS),
+    }
+}
+
+fn verify_request(number: u32, code: &Code) -> VerifyRequest {
+    VerifyRequest {
+        mode: Mode::Production,
+        phone: phone(number),
+        code: Some(code.clone()),
+        idempotency_key: None,
+        device: "Pixel".to_owned(),
+        device_token: None,
+        origin: origin(ADDRESS),
+    }
+}

@@ -1,0 +1,216 @@
+//! Asking for a code.
+
+use futures_util::future::join;
+
+use super::*;
+use crate::auth::{AuthError, QuotaState};
+use crate::domain::ChallengeState;
+use crate::domain::quota::Quota;
+use crate::sms::Unavailable;
+
+fn remaining(quotas: &[QuotaState]) -> Vec<(Quota, u32)> {
+    quotas.iter().map(|state| (state.quota, state.remaining)).collect()
+}
+
+#[tokio::test]
+async fn a_code_goes_out_and_makes_its_user() {
+    let bed = Bed::new().await;
+    let answer = bed.request(1).await;
+    let sent = Sent { is_new_user: true, expires_in: Duration::from_mins(10) };
+    assert_eq!(answer.result, Ok(sent));
+    assert_eq!(remaining(&answer.quotas), [(Quota::Ip(Endpoint::Request), 4)], "the phone is not proven");
+    assert_eq!(bed.sms.messages()[0].to, phone(1));
+    assert!(!bed.user(1).await.unwrap().phone_verified);
+    for event in [AuditEvent::CodeRequested, AuditEvent::UserCreated, AuditEvent::SmsSent] {
+        assert_eq!(bed.told(event).await, [""]);
+    }
+}
+
+#[tokio::test]
+async fn s19_the_address_and_the_phone_have_so_many_and_waiting_as_told_is_enough() {
+    let bed = Bed::new().await;
+    for number in 1..=5 {
+        bed.request(number).await.result.unwrap();
+        bed.clock.advance(SECOND);
+    }
+    // The ledger refuses, and from then on memory does; the wait is the same.
+    for _ in 0..3 {
+        let refused = bed.request(6).await;
+        assert_eq!(refused.result, Err(AuthError::RateLimited(HOUR - 5 * SECOND)));
+        assert!(refused.quotas[0].refused);
+    }
+    assert_eq!(bed.told(AuditEvent::LimitExceeded).await, ["ip:request"]);
+    bed.clock.advance(HOUR - 6 * SECOND);
+    assert!(bed.request(6).await.result.is_err(), "S20: one second less");
+    bed.clock.advance(SECOND);
+    bed.request(6).await.result.unwrap();
+
+    let bed = Bed::open().await;
+    for _ in 0..3 {
+        bed.request(1).await.result.unwrap();
+    }
+    assert_eq!(bed.request(1).await.result, Err(AuthError::RateLimited(HOUR)));
+    bed.request(2).await.result.unwrap();
+    assert_eq!(bed.sms.messages().len(), 4);
+}
+
+#[tokio::test]
+async fn a_phone_has_ten_codes_a_day() {
+    let bed = Bed::open().await;
+    for _ in 0..3 {
+        for _ in 0..3 {
+            bed.request(1).await.result.unwrap();
+        }
+        bed.clock.advance(HOUR);
+    }
+    bed.request(1).await.result.unwrap();
+    assert_eq!(bed.request(1).await.result, Err(AuthError::RateLimited(21 * HOUR)));
+}
+
+#[tokio::test]
+async fn a_send_that_failed_leaves_no_user_and_gives_the_unit_back_three_times_a_day() {
+    let bed = Bed::open().await;
+    for (reason, answer) in [
+        (FailureReason::InvalidNumber, AuthError::InvalidPhone),
+        (FailureReason::CountryNotAllowed, AuthError::CountryNotAllowed),
+        (FailureReason::Delivery, AuthError::SmsDeliveryFailed { opted_out: None, retry_after: None }),
+    ] {
+        bed.sms.script([refused(reason)]);
+        assert_eq!(bed.request(1).await.result, Err(answer));
+    }
+    assert_eq!(bed.user(1).await, None);
+    for _ in 0..3 {
+        bed.sms.script([refused(FailureReason::Delivery)]);
+        bed.request(1).await.result.unwrap_err();
+    }
+    assert!(matches!(bed.request(1).await.result, Err(AuthError::RateLimited(_))), "no fourth refund");
+}
+
+#[tokio::test]
+async fn a_send_whose_answer_was_lost_keeps_the_code_and_its_user() {
+    let bed = Bed::open().await;
+    bed.sms.script([lost()]);
+    assert!(matches!(bed.request(1).await.result, Err(AuthError::SmsDeliveryFailed { .. })));
+    assert!(bed.user(1).await.is_some());
+    bed.verify(1, &bed.code()).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn two_requests_at_once_become_one_message_and_one_unit() {
+    let bed = Bed::open().await;
+    bed.sms.hold();
+    let release = async {
+        bed.sms.arrived(1).await;
+        tokio::task::yield_now().await;
+        bed.sms.release();
+    };
+    let ((one, other), ()) = join(join(bed.request(1), bed.request(1)), release).await;
+    assert_eq!(one.result, other.result);
+    assert_eq!(bed.sms.messages().len(), 1);
+    let spent =
+        bed.read(|view| view.spends(Quota::User(Mode::Production), phone(1).as_str(), bed_start())).await;
+    assert_eq!(spent.len(), 1);
+}
+
+fn bed_start() -> crate::domain::Timestamp {
+    crate::domain::Timestamp::from_millis(0)
+}
+
+#[tokio::test]
+async fn a_newer_code_voids_the_older_one_once_it_is_accepted() {
+    let bed = Bed::open().await;
+    bed.request(1).await.result.unwrap();
+    let first = bed.code();
+    bed.sms.script([refused(FailureReason::Delivery)]);
+    bed.request(1).await.result.unwrap_err();
+    bed.request(1).await.result.unwrap();
+    let states: Vec<_> = bed
+        .read(|view| view.challenges(Mode::Production, &phone(1), 9))
+        .await
+        .iter()
+        .map(|challenge| challenge.state)
+        .collect();
+    assert_eq!(states, [ChallengeState::Live, ChallengeState::Void, ChallengeState::Void]);
+    assert_eq!(bed.verify(1, &first).await.result.unwrap_err(), AuthError::InvalidOtp);
+}
+
+#[tokio::test]
+async fn without_a_place_at_the_sender_nothing_is_spent() {
+    let bed = Bed::open().await;
+    bed.sms.refuse([Unavailable::BreakerOpen(SECOND), Unavailable::Overloaded(SECOND)]);
+    let retry_after = Some(SECOND);
+    assert_eq!(
+        bed.request(1).await.result,
+        Err(AuthError::SmsDeliveryFailed { opted_out: None, retry_after })
+    );
+    assert_eq!(bed.request(1).await.result, Err(AuthError::Overloaded(SECOND)));
+    for _ in 0..3 {
+        bed.request(1).await.result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_deactivated_user_gets_no_code_and_where_accounts_are_concealed_nobody_notices() {
+    let bed = Bed::open().await;
+    bed.log_in(1).await;
+    bed.operate(1, |operator, user| operator.deactivate(user)).await;
+    assert_eq!(bed.request(1).await.result, Err(AuthError::AccountDisabled));
+    let bed = Bed::with(|policy| {
+        policy.conceal_accounts = true;
+        policy.limits.ip = 0;
+    })
+    .await;
+    bed.log_in(1).await;
+    bed.operate(1, |operator, user| operator.deactivate(user)).await;
+    let known = bed.request(1).await.result.unwrap();
+    assert_eq!(known, bed.request(2).await.result.unwrap());
+    assert!(!known.is_new_user);
+    assert_eq!(bed.sms.messages().len(), 2, "the login's and the stranger's");
+}
+
+#[tokio::test]
+async fn the_pause_between_two_codes_is_kept() {
+    let bed = Bed::with(|policy| policy.otp.resend_cooldown = 30 * SECOND).await;
+    bed.request(1).await.result.unwrap();
+    bed.clock.advance(10 * SECOND);
+    assert_eq!(bed.request(1).await.result, Err(AuthError::RateLimited(20 * SECOND)));
+    bed.clock.advance(20 * SECOND);
+    bed.request(1).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn resend_goes_to_the_bearers_own_number_and_tells_the_phones_quota() {
+    let bed = Bed::new().await;
+    let login = bed.log_in(1).await;
+    let bearer = bed.bearer(&login).await;
+    let resent = bed.auth.resend(&bearer, None, origin(ADDRESS)).await;
+    assert!(!resent.result.unwrap().is_new_user);
+    let user = (Quota::User(Mode::Production), 1);
+    assert_eq!(remaining(&resent.quotas), [(Quota::Ip(Endpoint::Resend), 4), user]);
+    assert_eq!(bed.sms.messages().len(), 2);
+    // A token whose user has another number by now.
+    bed.operate(1, |operator, user| operator.set_phone(user, &phone(9))).await.unwrap();
+    let resent = bed.auth.resend(&bearer, None, origin(ADDRESS)).await;
+    assert_eq!(resent.result, Err(AuthError::TokenInvalid));
+    assert_eq!(bed.sms.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn what_lost_its_flow_is_of_unknown_fate_after_a_restart() {
+    let bed = Bed::open().await;
+    bed.sms.hold();
+    let asking = tokio::spawn({
+        let auth = bed.auth.clone();
+        async move { auth.request(code_request(1)).await }
+    });
+    bed.sms.arrived(1).await;
+    bed.auth.settle_after_restart().await.unwrap();
+    let newest = bed.read(|view| view.challenges(Mode::Production, &phone(1), 1)).await;
+    assert_eq!(newest[0].state, ChallengeState::Unknown);
+    assert!(bed.user(1).await.is_some());
+    bed.verify(1, &bed.code()).await.result.unwrap();
+    bed.sms.release();
+    asking.await.unwrap().result.unwrap();
+    let newest = bed.read(|view| view.challenges(Mode::Production, &phone(1), 1)).await;
+    assert_eq!(newest[0].state, ChallengeState::Used, "a late answer revives nothing");
+}

@@ -1,0 +1,84 @@
+//! Logging out, the list of sessions, and whether a token is good.
+
+use super::*;
+use crate::auth::AuthError;
+
+#[tokio::test]
+async fn logging_out_ends_one_session_and_its_access_tokens() {
+    let bed = Bed::open().await;
+    let (one, other) = (bed.log_in(1).await, bed.log_in(1).await);
+    bed.auth.log_out(&one.tokens.refresh, origin(ADDRESS)).await.unwrap();
+    assert_eq!(bed.auth.authenticate(&one.tokens.access).await.unwrap_err(), AuthError::TokenInvalid);
+    let again = bed.auth.log_out(&one.tokens.refresh, origin(ADDRESS)).await;
+    assert_eq!(again, Err(AuthError::TokenInvalid));
+    bed.bearer(&other).await;
+    assert_eq!(bed.told(AuditEvent::TokenRevoked).await, ["logout"]);
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_them_all() {
+    let bed = Bed::open().await;
+    let (one, other) = (bed.log_in(1).await, bed.log_in(1).await);
+    let stranger = bed.log_in(2).await;
+    let bearer = bed.bearer(&one).await;
+    bed.auth.log_out_everywhere(&bearer, None, origin(ADDRESS)).await.unwrap();
+    for login in [&one, &other] {
+        assert_eq!(bed.auth.authenticate(&login.tokens.access).await.unwrap_err(), AuthError::TokenInvalid);
+    }
+    bed.bearer(&stranger).await;
+}
+
+#[tokio::test]
+async fn a_session_is_ended_by_its_own_user_alone() {
+    let bed = Bed::open().await;
+    let (one, stranger) = (bed.log_in(1).await, bed.log_in(2).await);
+    let bearer = bed.bearer(&one).await;
+    let id = bed.auth.sessions(&bearer).await.unwrap()[0].id.to_string();
+    let other = bed.bearer(&stranger).await;
+    for (bearer, id, answer) in [
+        (&other, id.as_str(), Err(AuthError::SessionNotFound)),
+        (&bearer, "nonsense", Err(AuthError::SessionNotFound)),
+        (&bearer, id.as_str(), Ok(())),
+        (&bearer, id.as_str(), Err(AuthError::SessionNotFound)),
+    ] {
+        assert_eq!(bed.auth.end_session(bearer, id, origin(ADDRESS)).await, answer);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_good_while_its_session_stands_and_its_user_is_active() {
+    let bed = Bed::open().await;
+    let login = bed.log_in(1).await;
+    let tokens = [&login.tokens.access, &login.tokens.refresh];
+    for token in tokens {
+        bed.auth.check_token(token).await.unwrap();
+    }
+    let device = login.device_token.as_ref().unwrap();
+    assert_eq!(bed.auth.check_token(device.expose()).await, Err(AuthError::TokenInvalid));
+    bed.operate(1, |operator, user| operator.deactivate(user)).await;
+    for token in tokens {
+        assert_eq!(bed.auth.check_token(token).await, Err(AuthError::TokenInvalid));
+    }
+    bed.clock.advance(HOUR);
+    assert_eq!(bed.auth.check_token(&login.tokens.access).await, Err(AuthError::TokenExpired));
+}
+
+#[tokio::test]
+async fn a_use_is_noted_once_a_minute() {
+    let bed = Bed::open().await;
+    let login = bed.log_in(1).await;
+    let bearer = bed.bearer(&login).await;
+    bed.clock.advance(90 * SECOND);
+    let noted = async {
+        loop {
+            bed.bearer(&login).await;
+            let session = bed.auth.sessions(&bearer).await.unwrap().remove(0);
+            if session.last_used_at == bed.clock.now() {
+                return session;
+            }
+        }
+    };
+    let session = tokio::time::timeout(10 * SECOND, noted).await.unwrap();
+    assert!(session.generation_used);
+    assert!(bed.auth.finish(10 * SECOND).await);
+}
