@@ -53,6 +53,9 @@ pub trait WriteJob: Send {
     /// What the closure replaces.
     fn locks(&self) -> &Locks;
     /// Runs the closure; an error rolls back what it wrote.
+    ///
+    /// # Errors
+    /// What the closure gives, and [`StoreError::Broken`] at a second run.
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()>;
     /// Answers the flow, after the commit or instead of it.
     fn finish(self: Box<Self>, committed: StoreResult<()>);
@@ -72,7 +75,8 @@ pub trait Engine: Send + Sync + 'static {
     fn query(&self, job: ReadJob) -> BoxFuture<'_, StoreResult<()>>;
     /// A live or ended session and its user; from memory where it is known there.
     fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>>;
-    /// Grows by one whenever another process has written.
+    /// Grows by one whenever another process has written and the engine does not know what: all that memory holds is forgotten.
+    /// An engine that is told what changed forgets that alone.
     fn foreign_writes(&self) -> u64;
     /// Moves the write-ahead log into the database.
     fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>>;
@@ -133,6 +137,9 @@ impl Store {
     }
 
     /// See [`Engine::principal`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the session is not in memory and cannot be read.
     pub async fn principal(&self, session: &SessionId) -> StoreResult<Option<Principal>> {
         self.engine.principal(session).await
     }
@@ -143,6 +150,9 @@ impl Store {
     }
 
     /// See [`Engine::checkpoint`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; the log waits for the next time.
     pub async fn checkpoint(&self) -> StoreResult<()> {
         self.engine.checkpoint().await
     }

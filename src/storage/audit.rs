@@ -41,6 +41,7 @@ pub enum AuditOf {
 }
 
 /// Reads the audit trail.
+#[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadAudit {
     /// Lines with ids below `before`, the newest first, at most `rows`.
     fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
@@ -51,7 +52,13 @@ pub trait ReadAudit {
 /// Writes the audit trail.
 pub trait WriteAudit: ReadAudit {
     /// Appends lines, in one statement where they are few.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn audit(&mut self, records: &[AuditRecord]) -> StoreResult<()>;
     /// Takes the phone out of the lines of `user` and of those under `hashes`; gives how many lines those were.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize>;
 }

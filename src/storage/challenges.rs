@@ -5,6 +5,7 @@ use crate::domain::code::CodeHash;
 use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, Timestamp};
 
 /// Reads challenges.
+#[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadChallenges {
     /// The newest challenges of a phone in a mode, newest first, at most `limit`.
     fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>>;
@@ -26,17 +27,29 @@ pub trait ReadChallenges {
 /// Writes challenges.
 pub trait WriteChallenges: ReadChallenges {
     /// Writes a challenge as *sending*; `hash` gets its number and gives the hash of its code.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn insert_challenge(
         &mut self,
         challenge: NewChallenge,
         hash: &dyn Fn(ChallengeId) -> CodeHash,
     ) -> StoreResult<Challenge>;
     /// Replaces state, attempts, use and what came of the sending, and counts the version on.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`](super::StoreError::Broken) where the row is not there, or was replaced since it was read.
     fn update_challenge(&mut self, challenge: &mut Challenge) -> StoreResult<()>;
     /// Deletes all challenges of a phone with their messages; gives how many challenges those were.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn delete_challenges_of(&mut self, phone: &PhoneNumber) -> StoreResult<usize>;
     /// Deletes codes made before `before` that cannot be given any more at `now`, and their messages; looks at `rows`
     /// after `after` at most. Gives how many were deleted, and where to go on.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn purge_codes(
         &mut self,
         before: Timestamp,

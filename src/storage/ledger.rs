@@ -20,6 +20,7 @@ pub struct Spend {
 }
 
 /// Reads the ledger.
+#[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadLedger {
     /// When the units of `quota` that `subject` spent after `since` were spent, oldest first; instants in the future
     /// included.
@@ -33,13 +34,25 @@ pub trait ReadLedger {
 /// Writes the ledger.
 pub trait WriteLedger: ReadLedger {
     /// Spends a unit now.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId>;
     /// Gives a unit back to the subject that spent it; one that is gone already needs no giving back.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<()>;
     /// Moves units of a subject that lie after `now` (a clock stepped back across a restart) to `now`.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()>;
     /// Counts `refusals` of a key within a window, of which now is the start; true for the first of that window, which the
     /// caller then audits.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn count_refusals(
         &mut self,
         quota: Quota,
@@ -48,5 +61,8 @@ pub trait WriteLedger: ReadLedger {
         refusals: u64,
     ) -> StoreResult<bool>;
     /// Deletes what a subject has spent and was refused; gives how many units and windows of refusals those were.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)>;
 }

@@ -22,7 +22,13 @@ pub struct PurgeHorizon {
 /// Deletes and tries.
 pub trait Maintenance {
     /// Deletes one slice (at most `rows` rows of each kind) of what is no longer needed; true if there is more.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn purge(&mut self, horizon: &PurgeHorizon, rows: usize) -> StoreResult<bool>;
     /// Writes more than a page holds and deletes it again: fails where the disk is full.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`](super::StoreError::Unavailable) where the disk is full.
     fn probe_writable(&mut self) -> StoreResult<()>;
 }

@@ -5,6 +5,7 @@ use crate::domain::message::{Message, Unsent, UnsentCount};
 use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
 
 /// Reads messages.
+#[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadMessages {
     /// The message that the provider calls `sid`.
     fn message_by_sid(&self, sid: &str) -> StoreResult<Option<Message>>;
@@ -21,6 +22,9 @@ pub trait ReadMessages {
 /// Writes messages.
 pub trait WriteMessages: ReadMessages {
     /// Writes a message as *intended*.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`](super::StoreError::Broken) where there is no such challenge.
     fn insert_message(
         &mut self,
         challenge: ChallengeId,
@@ -30,7 +34,13 @@ pub trait WriteMessages: ReadMessages {
     ) -> StoreResult<MessageId>;
     /// Replaces SID, state, error, segments and time of a message, and counts its version on: the provider may count segments otherwise than the
     /// template did.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`](super::StoreError::Broken) where the row is not there or was replaced since it was read, or where another message has the SID.
     fn update_message(&mut self, message: &mut Message) -> StoreResult<()>;
     /// Counts a code that found no sender; true for the first of its minute, which the caller then audits.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn count_unsent(&mut self, why: Unsent, at: Timestamp) -> StoreResult<bool>;
 }

@@ -23,6 +23,7 @@ pub struct ImportedUser {
 }
 
 /// Reads users.
+#[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadUsers {
     /// The user with this id.
     fn user(&self, id: UserId) -> StoreResult<Option<User>>;
@@ -49,14 +50,29 @@ pub trait ReadUsers {
 /// Writes users.
 pub trait WriteUsers: ReadUsers {
     /// Writes a new user and gives the id; the name is made unique by a number where it is taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`](super::StoreError::Broken) where the phone has a user.
     fn insert_user(&mut self, phone: &PhoneNumber, role: &str, joined_at: Timestamp) -> StoreResult<User>;
     /// Replaces the row of `user.id`, and counts its version on.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`](super::StoreError::Broken) where the row is not there, or was replaced since it was read.
     fn update_user(&mut self, user: &mut User) -> StoreResult<()>;
     /// Writes a user as another system had it; `None` if its id, name or phone is taken. Maintenance counts from `at`
     /// how long it stays unverified.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>>;
     /// New users' ids are above `id` from now on.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn raise_user_ids(&mut self, id: UserId) -> StoreResult<()>;
     /// Deletes a user with its sessions and exchanges; gives how many sessions those were, `None` without such a user.
+    ///
+    /// # Errors
+    /// Those of the database alone.
     fn delete_user(&mut self, id: UserId) -> StoreResult<Option<usize>>;
 }

@@ -45,17 +45,17 @@ pub(super) fn set_role(
     role: &str,
 ) -> Result<(), CliError> {
     let role = known_role(admin, role)?;
-    let user = change(admin, name, None, move |operator, user| operator.set_role(user, &role))?;
+    let user = change(admin, name, None, move |operator, user| operator.set_role(&user, &role))?;
     told(admin, output, &user, &format!("{} has the role {}", admin.named(&user), user.role))
 }
 
 pub(super) fn activate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let user = change(admin, name, None, |operator, user| operator.activate(user))?;
+    let user = change(admin, name, None, |operator, user| operator.activate(&user))?;
     told(admin, output, &user, &format!("{} is activated", admin.named(&user)))
 }
 
 pub(super) fn deactivate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let (user, ended) = change(admin, name, None, |operator, user| operator.deactivate(user))?;
+    let (user, ended) = change(admin, name, None, |operator, user| operator.deactivate(&user))?;
     let text = format!("{} is deactivated: {} ended", admin.named(&user), counted(ended, "session"));
     told(admin, output, &user, &text)
 }
@@ -68,7 +68,7 @@ pub(super) fn set_phone(
 ) -> Result<(), CliError> {
     let phone = admin.phone(phone)?;
     let new = phone.clone();
-    let changed = change(admin, name, Some(&phone), move |operator, user| operator.set_phone(user, &new))?;
+    let changed = change(admin, name, Some(&phone), move |operator, user| operator.set_phone(&user, &new))?;
     let (user, ended) = changed.map_err(|occupied| match occupied {
         Occupied::User => CliError::refused(
             format!("{} belongs to another user", admin.shown(&phone)),
@@ -87,8 +87,8 @@ pub(super) fn set_phone(
 
 pub(super) fn log_out(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
     let (user, ended) = change(admin, name, None, |operator, user| {
-        let ended = operator.log_out(user)?;
-        Ok((user.clone(), ended))
+        let ended = operator.log_out(&user)?;
+        Ok((user, ended))
     })?;
     if output.json {
         return Ok(output.json(&json!({ "id": user.id.0, "sessions_ended": ended }))?);
@@ -109,7 +109,7 @@ pub(super) fn delete(
     let user = admin.user(name)?;
     confirm(&format!("{} will be deleted, with all that identifies the person.", admin.named(&user)), yes)?;
     let id = user.id.to_string();
-    let erased = change(admin, &id, None, |operator, user| operator.delete(user))?;
+    let erased = change(admin, &id, None, |operator, user| operator.delete(&user))?;
     if output.json {
         return Ok(output.json(&json!({
             "id": user.id.0,
@@ -138,7 +138,7 @@ const TRIES: usize = 5;
 fn change<T, F>(admin: &AdminContext, name: &str, phone: Option<&PhoneNumber>, act: F) -> Result<T, CliError>
 where
     T: Send + 'static,
-    F: Fn(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Clone + Send + 'static,
+    F: Fn(&mut Operator<'_, '_>, User) -> StoreResult<T> + Clone + Send + 'static,
 {
     let id = admin.user(name)?.id;
     for _ in 0..TRIES {
@@ -146,7 +146,7 @@ where
         let locks = Locks::none().test_numbers().phone(&found.phone).phones(phone).user(id);
         let act = act.clone();
         let changed = admin.act(locks, move |operator| match operator.view().user(id)? {
-            Some(user) if user.phone == found.phone => act(operator, &user).map(Some),
+            Some(user) if user.phone == found.phone => act(operator, user).map(Some),
             _ => Ok(None),
         })?;
         if let Some(changed) = changed {
