@@ -5,6 +5,10 @@
     clippy::panic,
     reason = "a test stops at the first surprise"
 )]
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the methods themselves are not general enough in the lifetimes of Operator"
+)]
 
 mod addresses;
 mod audit;

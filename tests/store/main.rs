@@ -2,7 +2,6 @@
 //! the cache in front. A second engine runs the same tests.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![expect(clippy::panic, reason = "a test stops at the first surprise")]
-#![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod audit;
 mod cache;
