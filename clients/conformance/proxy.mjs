@@ -123,7 +123,7 @@ export class Proxy {
       if (name === "own") return this.#ownApi(bearer);
       return this.#forward(request, content, name);
     };
-    const answering = this.#act(rule ?? { act: "nothing" }, request, response, forward);
+    const answering = this.#act(rule ?? { act: "pass" }, request, response, forward);
     this.note(name);
     await answering;
     this.note(`${name} answered`);
@@ -131,8 +131,9 @@ export class Proxy {
 
   async #act(rule, request, response, forward) {
     const socket = response.socket;
+    if (rule.act !== "delay") await this.#wait(rule);
     switch (rule.act) {
-      case "nothing":
+      case "pass":
         return send(response, await forward());
       case "drop_request":
         return socket.resetAndDestroy();
@@ -172,9 +173,6 @@ export class Proxy {
         await this.#wait(rule);
         return send(response, answer);
       }
-      case "hold":
-        await this.#wait(rule);
-        return send(response, await forward());
       case "twice":
         await forward();
         return send(response, await forward());
@@ -190,8 +188,9 @@ export class Proxy {
     }
   }
 
-  #wait({ ms, until }) {
-    return until === undefined ? pause(ms) : this.until(`${until} answered`, 1);
+  async #wait({ ms = 0, until, count = 1 }) {
+    if (until !== undefined) await this.until(`${until} answered`, count);
+    await pause(ms);
   }
 
   // An API beside FreshK, as Django with simplejwt: it answers the same to every token that is not good.
