@@ -21,7 +21,7 @@ CREATE TABLE users (
     version        INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
 ) STRICT;
 
--- Upkeep looks for users who registered here and never verified.
+-- Maintenance looks for users who registered here and never verified.
 CREATE INDEX users_unverified ON users (joined_at) WHERE phone_verified = 0 AND imported_at IS NULL;
 
 -- One code for one phone; only its HMAC is here, under a key that is not.
@@ -81,7 +81,7 @@ CREATE TABLE sessions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_user ON sessions (user_id, created_at);
--- Upkeep looks for those that are over. The expiry of the refresh token ascends, so an insert appends. A session that
+-- Maintenance looks for those that are over. The expiry of the refresh token ascends, so an insert appends. A session that
 -- ended with its user's deactivation stays until it would have expired: its tokens are told why they are refused.
 CREATE INDEX sessions_over ON sessions (
     CASE WHEN end_reason = 'deactivated' THEN refresh_expires_at ELSE ifnull(ended_at, refresh_expires_at) END,
@@ -140,7 +140,7 @@ CREATE TABLE spends (
 ) STRICT;
 
 CREATE INDEX spends_subject ON spends (subject, quota, at);
--- Upkeep looks for those that no window reaches any more.
+-- Maintenance looks for those that no window reaches any more.
 CREATE INDEX spends_at ON spends (quota, at);
 
 -- Refusals of a key in its current window: the first is audited, the rest are counted here.
@@ -153,7 +153,7 @@ CREATE TABLE refusals (
     PRIMARY KEY (subject, quota)
 ) STRICT, WITHOUT ROWID;
 
--- Upkeep looks for windows that have closed.
+-- Maintenance looks for windows that have closed.
 CREATE INDEX refusals_until ON refusals (until);
 
 -- Text messages, from the intent to send on.

@@ -32,11 +32,6 @@ impl PhoneNumber {
         if well_formed { Ok(Self(text.to_owned())) } else { Err(InvalidPhone) }
     }
 
-    /// Takes a number back from a row that only a parsed number could have reached.
-    pub fn from_row(text: String) -> Self {
-        Self(text)
-    }
-
     /// The number as sent, with its `+`.
     pub fn as_str(&self) -> &str {
         &self.0
