@@ -1,4 +1,4 @@
-//! The flows of phone login: request, verify, resend, status, refresh, sessions, delivery reports, upkeep.
+//! The flows of phone login: request, verify, resend, status, refresh, sessions, delivery reports, maintenance.
 //!
 //! They know the seams and the rules, and nothing of HTTP, SQL or Twilio. Time and chance come in as a [`Clock`] and a
 //! [`Random`]; a flow that writes runs in a task of its own, so that a phone that hangs up cancels nothing.
@@ -34,6 +34,7 @@ mod exchange;
 mod gate;
 mod intent;
 mod lookup;
+mod maintenance;
 mod names;
 mod opening;
 pub mod operator;
@@ -51,7 +52,6 @@ mod single_flight;
 mod status;
 mod trail;
 mod unsettled;
-mod upkeep;
 mod verify;
 
 pub use audited::AuditedTx;

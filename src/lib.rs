@@ -4,7 +4,7 @@
 //!
 //! - [`api`]: the endpoints, for phones; [`cli`]: the command line, for the operator
 //! - [`http`]: the server and what every endpoint needs; knows nothing of logins
-//! - [`auth`]: the flows (request, verify, resend, status, upkeep)
+//! - [`auth`]: the flows (request, verify, resend, status, maintenance)
 //! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator

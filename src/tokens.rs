@@ -61,7 +61,7 @@ pub struct Claims {
     pub under_access_key: bool,
 }
 
-/// A token that is good by itself; whether its session, or its user, still stands is not its to say.
+/// A token whose signature and times are good; whether its session has ended, the database says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified {
     /// We issued it.

@@ -58,7 +58,7 @@ pub(super) struct OpenedSession {
     pub(super) session: Session,
     pub(super) user: User,
     pub(super) is_new_user: bool,
-    /// The device on which it was opened, while that stands.
+    /// The device on which it was opened, unless that has ended.
     pub(super) device: Option<Device>,
 }
 
@@ -190,7 +190,7 @@ impl Judging<'_, '_> {
         self.tx.record(line.user(user.map(|user| user.id)));
     }
 
-    /// Why a code is not good that none of the `tried` challenges took; the client is told none of it (S10). Only codes
+    /// Why a code is not good that none of the `tried` challenges took; the client does not learn it (S10). Only codes
     /// that can open nothing any more are compared: another comparison would be another guess.
     fn failure(&self, latest: &[Challenge], tried: &[&Challenge], test: Option<&TestNumber>) -> LoginFailure {
         let now = self.tx.at();
@@ -208,7 +208,7 @@ impl Judging<'_, '_> {
         }
     }
 
-    /// The test number with this phone, while it has not ended; the testing mode knows none.
+    /// The test number with this phone, while it has not ended; the testing mode has none.
     fn test_number(&self) -> StoreResult<Option<TestNumber>> {
         if self.attempt.mode != Mode::Production {
             return Ok(None);

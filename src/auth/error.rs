@@ -15,10 +15,10 @@ pub enum AuthError {
     /// The provider sends nothing to the number's country.
     #[error("no messages are sent to this country")]
     CountryNotAllowed,
-    /// Wrong, expired, used, over-tried, superseded or never requested: never told apart.
+    /// Wrong, expired, used, over-tried, superseded or never requested: the client does not learn which.
     #[error("invalid or expired code")]
     InvalidOtp,
-    /// What was given can be no code: it is told as a wrong one, and costs nothing.
+    /// What was given can be no code: the answer is that to a wrong one, and it costs nothing.
     #[error("not a code")]
     NotACode,
     /// Neither a user nor a live code.
@@ -65,7 +65,7 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// The same without what tells that the number has an account: only one who got messages from us can reply STOP.
+    /// The same without what shows that the number has an account: only who got messages from us can reply STOP.
     pub(super) fn concealed(self) -> Self {
         match self {
             Self::SmsDeliveryFailed { retry_after, .. } => {

@@ -1,5 +1,5 @@
-//! The gate before the flows that cost a caller's address a unit: memory refuses first, the ledger decides, and what the ledger
-//! refuses, memory refuses from then on.
+//! What the flows that cost a caller's address a unit have in common: the cache of refusals refuses first, the ledger decides, and
+//! what the ledger refuses goes into the cache.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(super) struct Call {
 }
 
 impl Auth {
-    /// Runs the flow of a call in a task of its own, unless memory knows that the address has nothing left.
+    /// Runs the flow of a call in a task of its own, unless the cache of refusals has the address.
     pub(super) async fn gated<T, F>(
         self: &Arc<Self>,
         call: Call,

@@ -58,12 +58,12 @@ pub(super) enum Intent {
     Follow(ChallengeId),
     /// A test number: its code is known, nothing is sent, all is done.
     Test(ChallengeId, Sent),
-    /// A message is to be sent; without one nothing is, and nobody is to notice: for a deactivated user or a test number,
-    /// where accounts are concealed.
+    /// A message is to be sent. Without one nothing is sent, and the answer is as if one were: for a deactivated user or a test
+    /// number, where accounts are concealed.
     Lead(ChallengeId, Option<MessageId>, Sent),
 }
 
-/// Why nothing is sent although all goes on as if something were.
+/// Why nothing is sent although the answer is as if something were.
 enum Withheld {
     Deactivated,
     TestNumber(TestNumber),
@@ -149,7 +149,7 @@ impl CodeIntent {
         Ok(Intent::Lead(challenge.id, message, self.sent(user.as_ref())))
     }
 
-    /// The test number with this phone, while it has not ended; the testing mode knows none.
+    /// The test number with this phone, while it has not ended; the testing mode has none.
     fn test_number(&self, tx: &AuditedTx<'_>) -> StoreResult<Option<TestNumber>> {
         if self.request.mode != Mode::Production {
             return Ok(None);
@@ -243,7 +243,7 @@ impl CodeIntent {
     }
 }
 
-/// Counts a code that found no sender: no message tells of it.
+/// Counts a code that found no sender: there is no row of a message for it.
 fn note_unsent(
     tx: &mut AuditedTx<'_>,
     decided: &mut Decided,

@@ -1,4 +1,4 @@
-//! Whether what a token names still stands: its session, or the user whose foreign tokens are good.
+//! Finds what a token names: its session if that is live, or the user whose foreign tokens are good.
 
 use super::AuthError;
 use crate::domain::{Session, SessionId, Timestamp, User, UserId};

@@ -1,4 +1,4 @@
-//! Opening a session: within the most that a user may have, and told in the audit trail.
+//! Opening a session, within the number that a user may have; the audit trail has a line about it.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) enum OpenedBy {
 }
 
 impl OpenedBy {
-    /// How the audit trail tells it from a code that was sent.
+    /// The detail of its lines in the audit trail; none for a code that was sent.
     pub(super) fn detail(self) -> Option<AuditDetail> {
         match self {
             Self::Code => None,
@@ -66,7 +66,7 @@ impl Auth {
 }
 
 impl NewSession {
-    /// Opens it for a user on a device, and tells by what.
+    /// Opens it for a user on a device, and audits what opened it.
     pub(super) fn open(
         &self,
         tx: &mut AuditedTx<'_>,

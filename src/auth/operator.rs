@@ -18,7 +18,7 @@ mod test_numbers;
 
 pub use test_numbers::TestNumberRefusal;
 
-/// The operator, in an open transaction. What its acts return as errors are those of the database.
+/// The operator, in an open transaction.
 pub struct Operator<'a, 't> {
     tx: &'a mut AuditedTx<'t>,
     /// Hash phones for the audit trail.
@@ -103,6 +103,9 @@ impl Operator<'_, '_> {
     }
 
     /// Writes a user.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn create(
         &mut self,
         phone: &PhoneNumber,
@@ -123,6 +126,9 @@ impl Operator<'_, '_> {
     }
 
     /// Gives a user another role.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn set_role(&mut self, user: &User, role: &str) -> StoreResult<User> {
         let mut changed = User { role: role.to_owned(), ..user.clone() };
         self.tx.update_user(&mut changed)?;
@@ -133,6 +139,9 @@ impl Operator<'_, '_> {
 
     /// Lets a user log in again. The sessions of before have ended with the deactivation, and its foreign tokens are
     /// worthless from now on; until now they were refused because the account is disabled.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn activate(&mut self, user: &User) -> StoreResult<User> {
         let mut changed = User { is_active: true, ..user.clone() };
         self.tx.update_user(&mut changed)?;
@@ -141,6 +150,9 @@ impl Operator<'_, '_> {
     }
 
     /// Lets a user log in no longer, ends the live sessions for good and says how many there were.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn deactivate(&mut self, user: &User) -> StoreResult<(User, usize)> {
         let mut changed = User { is_active: false, ..user.clone() };
         self.tx.update_user(&mut changed)?;
@@ -151,6 +163,9 @@ impl Operator<'_, '_> {
     }
 
     /// Gives a user another phone, and a name to fit if the old one was made from the old phone; ends the sessions.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn set_phone(
         &mut self,
         user: &User,
@@ -176,6 +191,9 @@ impl Operator<'_, '_> {
     }
 
     /// Ends a user's live sessions and says how many there were; foreign tokens are worthless from now on.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn log_out(&mut self, user: &User) -> StoreResult<usize> {
         let ended = self.end_all(user, EndReason::Revoked)?;
         self.revoke_foreign(user)?;
@@ -183,6 +201,9 @@ impl Operator<'_, '_> {
     }
 
     /// Ends one session.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn revoke(&mut self, session: Session) -> StoreResult<()> {
         self.end(session, EndReason::Revoked)
     }
@@ -213,6 +234,9 @@ impl Operator<'_, '_> {
     }
 
     /// Deletes a user and whatever identifies the person; the audit lines stay, without the phone.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn delete(&mut self, user: &User) -> StoreResult<Erased> {
         // Its line is written before the lines are cleared, so that it is too.
         if let Some(number) = self.tx.test_number(&user.phone)? {
@@ -243,6 +267,9 @@ impl Operator<'_, '_> {
 
     /// Gives an address, or a phone and the devices of its user, all quotas back; gives the units and the windows of refusals
     /// forgotten.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn reset_limits(
         &mut self,
         subject: &str,
@@ -265,6 +292,9 @@ impl Operator<'_, '_> {
 
     /// Deletes one slice of codes that were made before `before` and cannot be given any more; gives how many, and
     /// where to go on.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn purge_codes(
         &mut self,
         before: Timestamp,
@@ -281,6 +311,9 @@ impl Operator<'_, '_> {
     }
 
     /// Writes one slice of users from elsewhere.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn import(&mut self, users: &[ImportedUser]) -> StoreResult<Imported> {
         let (mut imported, at) = (Imported::default(), self.tx.at());
         for (place, user) in users.iter().enumerate() {
@@ -299,6 +332,9 @@ impl Operator<'_, '_> {
     }
 
     /// Takes one slice of an import back.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
     pub fn undo_import(&mut self, users: &[UserId]) -> StoreResult<()> {
         for user in users {
             self.tx.delete_user(*user)?;

@@ -58,7 +58,7 @@ impl Presenter {
 }
 
 /// Notes a repetition, and audits it unless it is as when an answer is lost. One who repeats an old token over and over
-/// leaves a line an hour; the rest are counted, and told with the session's next line.
+/// leaves a line an hour; the rest are counted, and the session's next line has the count.
 pub(super) fn repeat(
     tx: &mut AuditedTx<'_>,
     reuse: &mut Option<&'static str>,

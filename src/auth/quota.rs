@@ -21,7 +21,7 @@ pub struct WithQuotas<T> {
     pub result: Result<T, AuthError>,
 }
 
-/// A quota as the standard headers tell it.
+/// A quota as the standard headers give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaState {
     /// Whose it is: an address's or a phone's.
@@ -79,7 +79,7 @@ impl<T> WithQuotas<T> {
 
 impl<'s> Balance<'s> {
     /// Reads what `subject` has spent. Units in the future (a clock that stepped back across a restart) count as spent now,
-    /// and move to now in the ledger too, so that the wait told is true.
+    /// and move to now in the ledger too, so that the wait in the answer is true.
     pub(super) fn read(
         tx: &mut AuditedTx<'_>,
         quota: Quota,

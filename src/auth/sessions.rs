@@ -71,7 +71,7 @@ impl Auth {
             other => other?,
         };
         let at = times.earlier();
-        // Whoever asks is not whoever bears the token.
+        // The caller need not be the bearer of the token.
         let presentation =
             Presentation { now: times.now, grace: self.policy().reuse_grace, from_elsewhere: false };
         let good = self.parts.store.read(move |view| match &verified {
@@ -126,7 +126,7 @@ impl Auth {
         ended.await
     }
 
-    /// The bearer's live sessions, the newest first, each with its device while that stands.
+    /// The bearer's live sessions, the newest first, each with its device unless that has ended.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] without a database.

@@ -24,12 +24,12 @@ pub(super) const LATEST: usize = 32;
 pub(super) enum Outcome {
     /// What the sender said.
     Sent(SendOutcome),
-    /// Nothing was sent, and nobody is to notice: all goes on as a send would have ended.
+    /// Nothing was sent; the answer is as a send with this outcome would have ended.
     Withheld(ExpectedOutcome),
 }
 
 impl Outcome {
-    /// Why the caller is told that no code was sent.
+    /// What the caller is answered where no code was sent.
     pub(super) fn refusal(&self) -> Option<AuthError> {
         let reason = match self {
             Self::Sent(SendOutcome::Accepted(_)) | Self::Withheld(ExpectedOutcome::Accepted) => return None,
@@ -113,7 +113,7 @@ impl Settlement {
         self.actor.mode == Some(mode) && self.phone == *phone
     }
 
-    /// Leaves what a send with this outcome would have left, save a message and what would be told of it.
+    /// Leaves what a send with this outcome would have left, except a message and its lines in the audit trail.
     fn write_withheld(
         &self,
         tx: &mut AuditedTx<'_>,
@@ -141,7 +141,7 @@ impl Settlement {
         ensure_user(tx, &self.phone, &self.policy.default_role)
     }
 
-    /// A status callback may have come first: what it said stands.
+    /// A status callback may have come first: its state is kept.
     fn note_accepted(&self, tx: &mut AuditedTx<'_>, accepted: Accepted) -> StoreResult<()> {
         self.update_message(tx, |message| {
             message.sid = message.sid.take().or(accepted.sid);

@@ -1,4 +1,4 @@
-//! Who bears an access token, and whether the session behind it still stands.
+//! Who bears an access token, and whether its session is live.
 
 use std::sync::Arc;
 

@@ -16,32 +16,32 @@ use crate::storage::{Locks, StoreResult};
 /// Settlements whose write failed. There are no more than sends were under way when the database failed, since without it
 /// none begins.
 #[derive(Default)]
-pub(super) struct Unsettled(Mutex<BTreeMap<ChallengeId, Late>>);
+pub(super) struct Unsettled(Mutex<BTreeMap<ChallengeId, PendingSettlement>>);
 
 #[derive(Clone)]
-struct Late {
+struct PendingSettlement {
     settlement: Settlement,
     outcome: Outcome,
     at: Timestamp,
 }
 
 impl Unsettled {
-    fn select(&self, wanted: impl Fn(&Settlement) -> bool) -> Vec<Late> {
+    fn select(&self, wanted: impl Fn(&Settlement) -> bool) -> Vec<PendingSettlement> {
         self.lock().values().filter(|late| wanted(&late.settlement)).cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ChallengeId, Late>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ChallengeId, PendingSettlement>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Auth {
-    /// write#2. Where it fails, it is repeated before the next write for the phone, and by upkeep: the code is good from
+    /// write#2. Where it fails, it is repeated before the next write for the phone, and by maintenance: the code is good from
     /// write#1 on, and what was sent was sent.
     pub(super) async fn settle(&self, settlement: Settlement, outcome: Outcome) {
-        let late = Late { settlement, outcome, at: self.parts.clock.now() };
+        let late = PendingSettlement { settlement, outcome, at: self.parts.clock.now() };
         let challenge = late.settlement.challenge;
-        if let Err(error) = self.write_settlement(late.clone(), Late::write).await {
+        if let Err(error) = self.write_settlement(late.clone(), PendingSettlement::write).await {
             tracing::error!(%error, challenge = challenge.0, "what became of an SMS could not be written; it is tried again");
             self.unsettled.lock().insert(challenge, late);
         }
@@ -58,11 +58,11 @@ impl Auth {
         self.write_late(self.unsettled.select(|_| true)).await;
     }
 
-    async fn write_late(&self, lates: Vec<Late>) -> Vec<ChallengeId> {
+    async fn write_late(&self, lates: Vec<PendingSettlement>) -> Vec<ChallengeId> {
         let mut failed = Vec::new();
         for late in lates {
             let challenge = late.settlement.challenge;
-            match self.write_settlement(late, Late::write_once).await {
+            match self.write_settlement(late, PendingSettlement::write_once).await {
                 Ok(()) => drop(self.unsettled.lock().remove(&challenge)),
                 Err(_) => failed.push(challenge),
             }
@@ -72,8 +72,8 @@ impl Auth {
 
     async fn write_settlement(
         &self,
-        late: Late,
-        write: fn(Late, &mut AuditedTx<'_>) -> StoreResult<bool>,
+        late: PendingSettlement,
+        write: fn(PendingSettlement, &mut AuditedTx<'_>) -> StoreResult<bool>,
     ) -> StoreResult<()> {
         let reached = late.outcome.reached();
         let actor = Actor { at: late.at, ..Actor::clone(&late.settlement.actor) };
@@ -86,7 +86,7 @@ impl Auth {
     }
 }
 
-impl Late {
+impl PendingSettlement {
     fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<bool> {
         self.settlement.write(tx, self.outcome).map(|()| true)
     }

@@ -113,14 +113,14 @@ async fn serve(
     if config.debug {
         output.text(&banner(config, &address.to_string()))?;
     }
-    let upkeep = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
+    let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
     let backing_up = tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics));
     let locking = tokio::spawn(background::keep_lock(lock));
     let patience = settings.shutdown_timeout;
     let drained = async {
         server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
         // A checkpoint under way would keep the writer from leaving an empty log behind.
-        auth.finish(patience).await && upkeep.await.is_ok()
+        auth.finish(patience).await && maintenance.await.is_ok()
     };
     if !stop.in_time(patience, drained).await {
         tracing::warn!("some requests did not finish in time; the next start settles what they left");

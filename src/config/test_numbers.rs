@@ -6,7 +6,7 @@ use super::instant;
 use super::key::Key;
 use super::reader::Reader;
 use super::value::{self, Raw};
-use crate::domain::test_number::MOST;
+use crate::domain::test_number::MAX_TEST_NUMBERS;
 use crate::domain::{Code, NewTestNumber, PhoneNumber};
 
 /// How many digits codes have, and the fewest of phones.
@@ -45,8 +45,8 @@ pub(super) fn read(reader: &mut Reader<'_>, key: &Key, digits: Digits) -> Vec<Ne
             Err(problem) => reader.bad(key, &origin, problem),
         }
     }
-    if numbers.len() > MOST {
-        reader.bad(key, &origin, format!("{} are too many: {MOST} is the most", numbers.len()));
+    if numbers.len() > MAX_TEST_NUMBERS {
+        reader.bad(key, &origin, format!("{} are too many: {MAX_TEST_NUMBERS} is the most", numbers.len()));
     }
     numbers
 }

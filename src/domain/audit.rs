@@ -1,4 +1,4 @@
-//! What the audit trail tells, in the words of the OWASP logging vocabulary where it has one.
+//! The events of the audit trail, in the words of the OWASP logging vocabulary where it has one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ events! {
     Shutdown = "sys_shutdown",
 }
 
-/// Why a call of `verify/` opened no session: the detail of [`AuditEvent::LoginFail`]. The client is told less.
+/// Why a call of `verify/` opened no session: the detail of [`AuditEvent::LoginFail`]. The client learns less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginFailure {
     /// A code that was none of those alive.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::code::CodeHash;
 use crate::domain::{ChallengeId, DeviceId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp};
 
-/// Where a challenge stands.
+/// The state of a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChallengeState {
     /// The intent is durable, the SMS may be on its way.
@@ -155,7 +155,7 @@ pub struct Challenge {
     pub phone: PhoneNumber,
     /// The code, hashed.
     pub hash: CodeHash,
-    /// Where it stands.
+    /// Its state.
     pub state: ChallengeState,
     /// Wrong guesses counted against it.
     pub attempts: u32,

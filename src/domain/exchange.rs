@@ -19,7 +19,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Judges the token that comes again, while the session that it opened stands: to that session it is the generation
+    /// Judges the token that comes again, while the session that it opened is live: to that session it is the generation
     /// before the first, rotated away by the exchange.
     pub fn presented_again(&self, session: &Session, presentation: &Presentation) -> RefreshDecision {
         session.present_older(session.generation == 0, Some(self.at), presentation)

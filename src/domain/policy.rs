@@ -29,7 +29,7 @@ pub struct Policy {
     pub min_digits: usize,
     /// Whether known and unknown numbers must look alike.
     pub conceal_accounts: bool,
-    /// How long upkeep keeps what is no longer needed.
+    /// How long maintenance keeps what is no longer needed.
     pub retention: Retention,
 }
 

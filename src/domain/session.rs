@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::domain::clock::Times;
 use crate::domain::{ClientAddress, DeviceId, SessionId, Timestamp, UserId};
 
-/// After what time the audit trail tells again of a session whose old tokens are repeated.
-const TELL_AGAIN: Duration = Duration::from_hours(1);
+/// After what time the audit trail gets another line about a session whose old tokens are repeated.
+const LINE_AGAIN: Duration = Duration::from_hours(1);
 
 /// One login on one device. The row holds no token: its generation and that generation's `jti` are worthless without
 /// the signing key.
@@ -45,9 +45,9 @@ pub struct Session {
     /// The latest generation at which the one before was repeated after the grace from another network than the one that
     /// rotated it away (S42).
     pub repeated_elsewhere: Option<u32>,
-    /// When a repetition was last told in the audit trail.
+    /// When the audit trail last got a line about a repetition.
     pub replays_told_at: Option<Timestamp>,
-    /// How many repetitions were counted since, and not told.
+    /// How many repetitions were counted since, without a line.
     pub replays_untold: u32,
     /// The device on which it was opened; none where it has not been given one yet.
     pub device_id: Option<DeviceId>,
@@ -348,8 +348,8 @@ impl Session {
         let moved =
             repetition == Repetition::LateElsewhere && self.repeated_elsewhere != Some(self.generation);
         let repeated_elsewhere = if moved { Some(self.generation) } else { self.repeated_elsewhere };
-        // One that lies in the future was told before the clock was set back.
-        let is_told = |at: Timestamp| at <= now && now < at + TELL_AGAIN;
+        // One that lies in the future was written before the clock was set back.
+        let is_told = |at: Timestamp| at <= now && now < at + LINE_AGAIN;
         if self.replays_told_at.is_some_and(is_told) && !moved {
             return (Self { replays_untold: self.replays_untold.saturating_add(1), ..self }, None);
         }

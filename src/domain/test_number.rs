@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::domain::keys::{DerivedKeys, KeyRing};
 use crate::domain::{ChallengeId, Code, CodeHash, PhoneNumber, Timestamp, WeakCode, weak_code};
 
-/// How many there may be at once: each is a door with a key that somebody wrote down.
-pub const MOST: usize = 10;
+/// How many there may be at once: the code of each is written down somewhere.
+pub const MAX_TEST_NUMBERS: usize = 10;
 
 /// The furthest that the end of one may lie ahead.
-pub const LONGEST: Duration = Duration::from_hours(366 * 24);
+pub const MAX_LIFETIME: Duration = Duration::from_hours(366 * 24);
 
 /// Challenges are numbered from 1: what is hashed under this number is the code of none.
 const NO_CHALLENGE: ChallengeId = ChallengeId(0);

@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::domain::Timestamp;
 
 /// Lines of one address in an hour.
-const EACH: u32 = 20;
+const LINES_OF_AN_ADDRESS: u32 = 20;
 
 /// Lines of all addresses in an hour: what a network of many addresses can write at most.
-const ALL: u32 = 500;
+const LINES_OF_ALL: u32 = 500;
 
-/// How many addresses are told apart in an hour.
-const ADDRESSES: usize = 10_000;
+/// How many addresses are counted separately in an hour.
+const MAX_ADDRESSES: usize = 10_000;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -97,15 +97,15 @@ impl State {
 
 impl Hour {
     fn has_line(&self, address: &str) -> bool {
-        let is_known = self.attempts.len() < ADDRESSES || self.attempts.contains_key(address);
+        let is_known = self.attempts.len() < MAX_ADDRESSES || self.attempts.contains_key(address);
         let attempts = self.attempts.get(address).copied().unwrap_or_default();
-        is_known && attempts < EACH && self.lines < ALL
+        is_known && attempts < LINES_OF_AN_ADDRESS && self.lines < LINES_OF_ALL
     }
 
     fn count(&mut self, address: &str, now: Timestamp) -> bool {
         self.ends.get_or_insert(now + HOUR);
         let has_line = self.has_line(address);
-        if self.attempts.len() < ADDRESSES || self.attempts.contains_key(address) {
+        if self.attempts.len() < MAX_ADDRESSES || self.attempts.contains_key(address) {
             let attempts = self.attempts.entry(address.to_owned()).or_default();
             *attempts = attempts.saturating_add(1);
         }
@@ -148,9 +148,9 @@ mod tests {
     fn s38_many_addresses_leave_memory_and_lines_bounded() {
         let attempts = AttemptLines::default();
         let written: usize = (0..20_000).map(|n| lines(&attempts, &n.to_string(), at(0), 2)).sum();
-        assert_eq!(written, ALL as usize);
-        assert_eq!(attempts.lock().hour.attempts.len(), ADDRESSES);
-        let rest = Unlisted { count: 40_000 - u64::from(ALL), address: None };
+        assert_eq!(written, LINES_OF_ALL as usize);
+        assert_eq!(attempts.lock().hour.attempts.len(), MAX_ADDRESSES);
+        let rest = Unlisted { count: 40_000 - u64::from(LINES_OF_ALL), address: None };
         assert_eq!(attempts.take(at(3600)), Some(rest));
     }
 

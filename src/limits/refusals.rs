@@ -17,10 +17,10 @@ const CAPACITY: u64 = 100_000;
 
 /// Whose quotas are exhausted, and until when.
 pub struct RefusalCache {
-    keys: Cache<(Quota, String), Arc<Out>>,
+    keys: Cache<(Quota, String), Arc<Exhausted>>,
 }
 
-struct Out {
+struct Exhausted {
     until: Timestamp,
     /// What the store had seen of other processes' writes before the ledger was asked.
     foreign_writes: u64,
@@ -64,7 +64,7 @@ impl RefusalCache {
 
     /// Remembers that the ledger refused `subject` until `until`; `foreign_writes` was read before the ledger was asked.
     pub fn remember(&self, quota: Quota, subject: String, until: Timestamp, foreign_writes: u64) {
-        let out = Out { until, foreign_writes, refusals: AtomicU64::new(0) };
+        let out = Exhausted { until, foreign_writes, refusals: AtomicU64::new(0) };
         self.keys.insert((quota, subject), Arc::new(out));
     }
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_no_until_the_wait_is_over_and_counts() {
+    fn it_refuses_until_the_wait_is_over_and_counts() {
         let cache = RefusalCache::new();
         assert_eq!(cache.refuse(QUOTA, "a", at(0), 0), None);
         cache.remember(QUOTA, "a".into(), at(60), 0);

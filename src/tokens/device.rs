@@ -9,7 +9,7 @@ use crate::domain::{Device, DeviceId, Secret, Timestamp, UserId};
 /// Signs and reads tokens of devices.
 pub struct DeviceTokens(Signer);
 
-/// What a good token of a device says; whether the device still stands is not its to say.
+/// What a good token of a device says; whether the device has ended, the database says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceClaims {
     /// Which device it is.

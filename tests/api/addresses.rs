@@ -78,7 +78,7 @@ async fn s35_refusals_of_one_ipv6_network_are_told_once() {
     let told =
         "SELECT count(*) FROM audit WHERE event = 'excess_rate_limit_exceeded' AND detail = 'ip:request'";
     assert_eq!(app.count(told), 1);
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.words("SELECT subject FROM refusals WHERE quota = 'ip:request'"), ["2001:db8:1::/48"]);
     assert_eq!(app.count("SELECT count FROM refusals WHERE quota = 'ip:request'"), 6);
 }

@@ -186,17 +186,17 @@ async fn s35_refusals_are_told_first_and_then_counted() {
     for _ in 0..9 {
         assert_eq!(app.request(PHONE).await.status, 429);
     }
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     let lines = refusals(&app);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(lines[0].detail.as_deref(), Some("ip:request"));
     assert_eq!(lines[0].request_id.as_deref(), Some(first.header("x-request-id")));
     assert_eq!(app.count("SELECT count FROM refusals"), 10);
 
-    // The last refusals of a window are counted with it, although upkeep comes round only after its end.
+    // The last refusals of a window are counted with it, although maintenance runs only after its end.
     assert_eq!(app.request(PHONE).await.status, 429);
     app.clock.advance(Duration::from_hours(1));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     let lines = refusals(&app);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert_eq!(lines[1].detail.as_deref(), Some("ip:request refused 11 times"));
@@ -338,10 +338,10 @@ async fn s38_attempts_that_cost_nothing_leave_a_bounded_trail() {
         let of = format!("SELECT count(*) FROM audit WHERE detail = '{detail}' AND ip = '{ip}'");
         assert_eq!(app.count(&of), 20, "{detail}");
     }
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.count("SELECT count(*) FROM audit"), 40, "the hour goes on");
     app.clock.advance(Duration::from_hours(1));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.words(FAILURES).last().unwrap(), "20 more");
     assert_eq!(app.count("SELECT count(*) FROM audit"), 41);
 }

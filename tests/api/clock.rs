@@ -39,18 +39,18 @@ async fn s39_a_leap_of_the_clock_ends_no_session() {
     let login = app.log_in(PHONE).await;
     app.clock.advance(HOUR);
     app.request("+1987654321").await;
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     let before = rows(&app);
 
     app.clock.leap_ahead(32 * DAY);
     let refused = refresh(&app, token(&login, "refresh")).await;
     assert_eq!(refused.verdict(), (503, "unavailable".to_owned()), "{}", refused.text);
     assert_eq!(refused.header("retry-after"), "10");
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     app.clock.advance(SECOND);
     app.clock.leap_back(32 * DAY);
 
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_nothing_is_gone(&app, &before);
     let next = refresh(&app, token(&login, "refresh")).await;
     assert_eq!(next.status, 200, "{}", next.text);
@@ -65,19 +65,19 @@ async fn s39_a_start_on_a_clock_two_years_ahead_ends_no_session() {
     let login = app.log_in(PHONE).await;
     app.clock.advance(HOUR);
     app.request("+1987654321").await;
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     let before = rows(&app);
     app.stop().await;
 
     app.clock.leap_ahead(2 * 365 * DAY);
     app.boot().await;
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     let refused = refresh(&app, token(&login, "refresh")).await;
     assert_eq!(refused.verdict(), (503, "unavailable".to_owned()), "{}", refused.text);
     app.clock.advance(Duration::from_millis(1500));
     app.clock.leap_back(2 * 365 * DAY);
 
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_nothing_is_gone(&app, &before);
     let next = refresh(&app, token(&login, "refresh")).await;
     assert_eq!(next.status, 200, "{}", next.text);
@@ -95,9 +95,9 @@ async fn s39_starts_in_a_row_on_a_wrong_clock_delete_nothing() {
     app.clock.leap_ahead(2 * 365 * DAY);
     for _ in 0..5 {
         app.boot().await;
-        app.service().auth.upkeep().await.unwrap();
+        app.service().auth.maintain().await.unwrap();
         app.clock.advance(9 * MINUTE);
-        app.service().auth.upkeep().await.unwrap();
+        app.service().auth.maintain().await.unwrap();
         app.stop().await;
     }
     assert_nothing_is_gone(&app, &before);

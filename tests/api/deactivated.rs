@@ -95,7 +95,7 @@ async fn s17_deactivation_ends_the_sessions_for_good() {
     assert_eq!(app.count("SELECT count(*) FROM sessions WHERE ended_at IS NULL"), 0);
     let told = "SELECT detail FROM audit WHERE event = 'authn_token_revoked'";
     assert_eq!(app.words(told), ["operator: deactivated"]);
-    // While that lasts, the tokens say why they are refused: today, and when upkeep has come round many times.
+    // While that lasts, the tokens say why they are refused: today, and when maintenance has run many times.
     for _ in 0..2 {
         let status = app.status(access).await;
         assert_eq!(
@@ -123,11 +123,11 @@ async fn s17_deactivation_ends_the_sessions_for_good() {
             assert_eq!(checked.verdict(), (401, "token_invalid".to_owned()), "nobody is let in with it");
         }
         app.clock.advance(Duration::from_hours(23));
-        app.service().auth.upkeep().await.unwrap();
+        app.service().auth.maintain().await.unwrap();
     }
     assert_eq!(app.twilio.requests().len(), 1, "the login's");
     app.clock.advance(Duration::from_hours(24 * 20));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.post(REFRESH, &refresh).await.code(), DISABLED.1);
 
     foreign::activate(&app, FIRST_ID).await;
@@ -138,7 +138,7 @@ async fn s17_deactivation_ends_the_sessions_for_good() {
     foreign::activate(&app, FIRST_ID).await;
     assert_eq!(app.status(token(&again, "access")).await.status, 200, "to activate twice ends nothing");
     app.clock.advance(Duration::from_hours(24 * 31));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.count("SELECT count(*) FROM sessions"), 1, "the row goes once its tokens have expired");
 }
 

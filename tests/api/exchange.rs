@@ -230,7 +230,7 @@ async fn s8_the_row_of_an_exchange_holds_no_token_and_stays_until_the_token_expi
 
     assert_eq!(app.post(LOGOUT, &json!({ "refresh": token(&first, "refresh") })).await.status, 200);
     app.clock.advance(Duration::from_hours(24 * 59));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(
         (sessions(&app), app.count("SELECT count(*) FROM exchanges")),
         (0, 1),
@@ -238,7 +238,7 @@ async fn s8_the_row_of_an_exchange_holds_no_token_and_stays_until_the_token_expi
     );
     assert_eq!(refresh(&app, &theirs).await.code(), "token_invalid", "and the token is not good again");
     app.clock.advance(Duration::from_hours(24 * 3));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.count("SELECT count(*) FROM exchanges"), 0);
     assert_eq!(refresh(&app, &theirs).await.code(), "token_expired");
 }

@@ -71,8 +71,8 @@ async fn authentication_success_rate_and_failed_attempts() {
     assert!(value(&app, &outcome("success")).await < 0.5);
     app.verify_from("198.51.100.1", PHONE, &app.code(PHONE)).await;
     assert!((value(&app, &outcome("success")).await - 1.0).abs() < 0.5);
-    assert!(value(&app, "freshk_sessions_live").await < 0.5, "upkeep counts");
-    app.service().auth.upkeep().await.unwrap();
+    assert!(value(&app, "freshk_sessions_live").await < 0.5, "maintenance counts");
+    app.service().auth.maintain().await.unwrap();
     assert!((value(&app, "freshk_sessions_live").await - 1.0).abs() < 0.5);
 }
 

@@ -17,11 +17,11 @@ fn without(app: &App, access: &str, claim: &str) -> String {
     signed(&claims, SECRET)
 }
 
-/// Time passes, and upkeep comes round as often as it does: so the clock that ends things follows.
+/// Time passes, and maintenance runs as often as it does: so the clock that ends things follows.
 async fn pass(app: &App, days: u32) {
     for _ in 0..days {
         app.clock.advance(DAY);
-        app.service().auth.upkeep().await.unwrap();
+        app.service().auth.maintain().await.unwrap();
     }
 }
 
@@ -86,9 +86,9 @@ async fn s39_a_leap_of_the_clock_requires_no_name_early() {
     app.set(ISSUER.0, ISSUER.1);
     app.restart().await;
     app.clock.leap_ahead(DAY * 40);
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     app.clock.leap_back(DAY * 40);
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.status(token(&before, "access")).await.status, 200);
     pair(&app, token(&before, "refresh")).await;
 }

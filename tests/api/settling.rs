@@ -54,21 +54,21 @@ async fn a_restart_settles_once() {
 }
 
 #[tokio::test]
-async fn upkeep_settles_what_lost_its_flow_and_nothing_younger() {
+async fn maintenance_settles_what_lost_its_flow_and_nothing_younger() {
     let app = App::start().await;
     app.request(PHONE).await;
     as_a_crash_leaves_it(&app);
     // Twilio's deadline and a little.
     app.clock.advance(Duration::from_secs(12));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.words("SELECT state FROM challenges"), ["sending"]);
     app.clock.advance(Duration::from_millis(1));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_unknown(&app);
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
 }
 
-/// Before upkeep came round, a request does not wait for a flow that is gone.
+/// Before maintenance ran, a request does not wait for a flow that is gone.
 #[tokio::test]
 async fn a_request_after_the_deadline_leads_anew() {
     let app = App::start().await;
@@ -214,17 +214,17 @@ async fn s4_where_settling_failed_verify_knows_that_the_newer_sms_was_accepted()
 }
 
 #[tokio::test]
-async fn where_settling_failed_upkeep_writes_what_is_known() {
+async fn where_settling_failed_maintenance_writes_what_is_known() {
     let app = App::start().await;
     break_settling(&app);
     app.request(PHONE).await;
     mend(&app);
     // Past Twilio's deadline, so that all but what is known would be taken for lost.
     app.clock.advance(Duration::from_mins(1));
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.words("SELECT state FROM challenges"), ["live"]);
     assert_eq!(app.words(MESSAGES), ["queued"]);
     assert_eq!(app.words("SELECT phone FROM users"), [PHONE]);
-    app.service().auth.upkeep().await.unwrap();
+    app.service().auth.maintain().await.unwrap();
     assert_eq!(app.words(SMS_LINES), ["sms_sent"]);
 }

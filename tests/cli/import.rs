@@ -148,14 +148,14 @@ fn a_file_that_is_no_file_of_users_is_refused_with_a_mend() {
     );
 }
 
-/// Joined elsewhere long ago, never verified: upkeep counts from the import.
+/// Joined elsewhere long ago, never verified: maintenance counts from the import.
 #[tokio::test]
-async fn upkeep_leaves_imported_users_alone() {
+async fn maintenance_leaves_imported_users_alone() {
     let place = Place::new();
     place.write("users.csv", many(3));
     place.good("user import users.csv");
     place.good("user create +1234567890");
-    // One more who came as long ago, though by registering: that upkeep takes it shows that it came round.
+    // One more who came as long ago, though by registering: that maintenance takes it shows that it came round.
     let conn = rusqlite::Connection::open(place.path("freshk.db")).unwrap();
     conn.execute_batch(
         "UPDATE users SET joined_at = 0; UPDATE users SET imported_at = 0 WHERE imported_at > 0",

@@ -2,7 +2,7 @@
 
 use super::{Occupied, Operator};
 use crate::domain::audit::{AuditDetail, AuditEvent, OperatorAct};
-use crate::domain::test_number::{LONGEST, MOST, Source};
+use crate::domain::test_number::{MAX_LIFETIME, MAX_TEST_NUMBERS, Source};
 use crate::domain::{NewTestNumber, PhoneNumber, TestNumber, UserId};
 use crate::storage::StoreResult;
 
@@ -11,9 +11,9 @@ use crate::storage::StoreResult;
 pub enum TestNumberRefusal {
     /// Its end has passed.
     Ended,
-    /// Its end lies further ahead than [`LONGEST`].
+    /// Its end lies further ahead than [`MAX_LIFETIME`].
     TooFar,
-    /// There are [`MOST`] already.
+    /// There are [`MAX_TEST_NUMBERS`] already.
     TooMany,
     /// The configuration names it, and would again at the next start.
     Configured,
@@ -26,6 +26,9 @@ pub enum TestNumberRefusal {
 #[expect(clippy::missing_errors_doc, reason = "an act fails where the database does, and nowhere else")]
 impl Operator<'_, '_> {
     /// Makes a number a test number, or gives it another code and end.
+    ///
+    /// # Errors
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn add_test_number(
         &mut self,
         new: &NewTestNumber,
@@ -37,7 +40,7 @@ impl Operator<'_, '_> {
             Some(TestNumberRefusal::Ended)
         } else if kept.iter().any(|other| other.phone == new.phone && other.source == Source::Configuration) {
             Some(TestNumberRefusal::Configured)
-        } else if others >= MOST {
+        } else if others >= MAX_TEST_NUMBERS {
             Some(TestNumberRefusal::TooMany)
         } else {
             self.refusal(&kept, new)?
@@ -49,6 +52,9 @@ impl Operator<'_, '_> {
     }
 
     /// Makes a test number a number like any other again.
+    ///
+    /// # Errors
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn remove_test_number(&mut self, phone: &PhoneNumber) -> StoreResult<Result<(), TestNumberRefusal>> {
         Ok(match self.tx.test_number(phone)? {
             None => Err(TestNumberRefusal::Unknown),
@@ -62,6 +68,9 @@ impl Operator<'_, '_> {
 
     /// Takes over what the configuration names, and drops what it no longer does; gives all that have not ended. Those
     /// of the configuration that have are passed over. One refusal, and nothing is changed.
+    ///
+    /// # Errors
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn adopt_test_numbers(
         &mut self,
         configured: &[NewTestNumber],
@@ -72,7 +81,7 @@ impl Operator<'_, '_> {
         let others = kept.iter().filter(|other| {
             other.source == Source::Command && other.is_good(self.tx.at()) && !is_wanted(other)
         });
-        if let Some(last) = wanted.last().filter(|_| others.count() + wanted.len() > MOST) {
+        if let Some(last) = wanted.last().filter(|_| others.count() + wanted.len() > MAX_TEST_NUMBERS) {
             return Ok(Err((last.phone.clone(), TestNumberRefusal::TooMany)));
         }
         for new in &wanted {
@@ -106,7 +115,7 @@ impl Operator<'_, '_> {
     }
 
     fn refusal(&self, kept: &[TestNumber], new: &NewTestNumber) -> StoreResult<Option<TestNumberRefusal>> {
-        if new.until > self.tx.at() + LONGEST {
+        if new.until > self.tx.at() + MAX_LIFETIME {
             return Ok(Some(TestNumberRefusal::TooFar));
         }
         // The user of a test number that goes on being one is most likely its own.

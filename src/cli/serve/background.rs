@@ -36,7 +36,7 @@ pub(super) async fn maintain(auth: Arc<Auth>, stop: CancellationToken) {
         }
         let mut done = auth.checkpoint().await;
         if round == 0 {
-            done = done.and(auth.upkeep().await);
+            done = done.and(auth.maintain().await);
         }
         if let Err(error) = done {
             tracing::warn!(%error, "a round of maintenance failed; the next one tries again");

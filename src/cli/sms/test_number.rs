@@ -9,7 +9,7 @@ use crate::cli::error::Advice;
 use crate::cli::output::Output;
 use crate::cli::{CliError, Global, when};
 use crate::config::instant;
-use crate::domain::test_number::MOST;
+use crate::domain::test_number::MAX_TEST_NUMBERS;
 use crate::domain::{Code, NewTestNumber, PhoneNumber, TestNumber, Timestamp};
 use crate::storage::Locks;
 
@@ -146,7 +146,7 @@ pub fn reason(refusal: TestNumberRefusal, phone: &str, allow: &str) -> Advice {
             "give an earlier end, and renew it then",
         ),
         TestNumberRefusal::TooMany => Advice::new(
-            format!("there are {MOST} test numbers already"),
+            format!("there are {MAX_TEST_NUMBERS} test numbers already"),
             "`freshk sms test-number remove` removes one",
         ),
         TestNumberRefusal::Configured => Advice::new(

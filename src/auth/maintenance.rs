@@ -35,11 +35,11 @@ impl Auth {
         self.settle_before(Timestamp::from_millis(i64::MAX)).await
     }
 
-    /// One round of upkeep.
+    /// One round of maintenance.
     ///
     /// # Errors
     /// The first thing that failed; the next round tries again.
-    pub async fn upkeep(&self) -> Result<(), AuthError> {
+    pub async fn maintain(&self) -> Result<(), AuthError> {
         let times = self.parts.clock.read();
         let longest = self.parts.production.deadline().max(self.parts.testing.deadline());
         // What is known is better than what is assumed.
