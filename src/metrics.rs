@@ -1,7 +1,7 @@
-//! What the operator's monitoring reads: counters, gauges and histograms under the names that Prometheus gives them.
+//! Metrics for the operator's monitoring: counters, gauges and histograms, named as Prometheus recommends.
 //!
-//! The guide's five key metrics are the first five. Nothing here names a person: labels are words of a few: never a phone,
-//! an address, or text of a client's. Counting costs an atomic or a short lock, never a wait.
+//! The guide's five key metrics are the first five. Nothing here identifies a person: a label is one of a few words, never a
+//! phone number, a client's address or a text of a client. Counting costs an atomic or a short lock and never blocks.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use families::{
     Reason, SmsError,
 };
 
-/// When the page was last read, as it stands there.
+/// The name of the metric: when a monitoring system last read the metrics.
 pub const LAST_SCRAPE: &str = "freshk_last_scrape_timestamp_seconds";
 
-/// When a proxy last sent a request that shares its address with those of everybody behind it, as it stands there.
+/// The name of the metric: when a proxy last sent a request that shares its address with all clients behind it.
 pub const PROXY_FAULT: &str = "freshk_proxy_fault_timestamp_seconds";
 
 /// When a neighbour that is not in `server.trusted_proxies` last passed a request on: the latest one and its header alone,
@@ -132,7 +132,7 @@ impl Metrics {
         self.0.logins.authentications.get_or_create(&Authentication { channel, outcome: "success" }).inc();
     }
 
-    /// A code was judged and opened no session; `reason` is the word of the refusal.
+    /// A code was refused; `reason` is the word of the error.
     pub fn authentication_failed(&self, channel: &'static str, reason: &'static str) {
         self.0.logins.authentications.get_or_create(&Authentication { channel, outcome: "failure" }).inc();
         self.0.logins.failed_attempts.get_or_create(&Reason { channel, reason }).inc();
@@ -204,12 +204,12 @@ impl Metrics {
         self.0.storage.log.set(log);
     }
 
-    /// How much room there is beside the database, in bytes.
+    /// Free space on the database's disk, in bytes.
     pub fn set_disk_available(&self, bytes: u64) {
         self.0.storage.disk.set(bytes);
     }
 
-    /// Whether the SMS provider is left alone after failures.
+    /// Whether the circuit breaker of the SMS provider is open.
     pub fn set_breaker_open(&self, is_open: bool) {
         self.0.sms.breaker.set(u64::from(is_open));
     }

@@ -1,6 +1,6 @@
 //! Logs: one record, one line, on standard error and, if asked, in files of a day each, whatever a value holds.
 //!
-//! `pretty` is for eyes, `json` for programs. The fields of the spans around an event (`request_id`) stand beside its
+//! `pretty` is for people, `json` for programs. The fields of the spans around an event (`request_id`) stand beside its
 //! own. Instants are ISO 8601 in UTC. Only the configuration decides what is logged; `RUST_LOG` is not consulted.
 
 use std::fmt;
@@ -33,7 +33,7 @@ pub use file::{LogFile, day, of_day};
 /// How a record looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For eyes, coloured on a terminal unless `NO_COLOR` is set.
+    /// For people, coloured on a terminal unless `NO_COLOR` is set.
     Pretty,
     /// One JSON object.
     Json,

@@ -1,4 +1,4 @@
-//! From the terms of the flows to those of HTTP, once: refusals, limits, origins.
+//! Translates between HTTP and the flows of `auth`: errors, rate limit headers, the origin of a request.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use crate::http::caller::Caller;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::rates::{Rate, RateHeaders};
 
-/// After what time a database that failed is worth another try.
+/// How soon a client should try again after the database failed.
 const DATABASE_RETRY: Duration = Duration::from_secs(2);
 
-/// How soon a client asks again whose token seems to have expired while the clock is in doubt: most leaps are soon undone.
+/// How soon a client should try again whose token seems to have expired while the clock is in doubt: most jumps of a clock
+/// are corrected soon.
 const CLOCK_RETRY: Duration = Duration::from_secs(10);
 
 impl From<AuthError> for ApiError {
@@ -40,13 +41,13 @@ impl From<AuthError> for ApiError {
     }
 }
 
-/// What one who replied STOP must do to get codes again.
+/// Tells a person who replied STOP how to get codes again.
 fn opted_out_sentence(sender: Option<String>) -> String {
     let sender = sender.unwrap_or_else(|| "the number that our messages come from".to_owned());
     format!("SMS delivery failed: this number has opted out. Text START to {sender}, then try again.")
 }
 
-/// The quotas of a flow as headers; a phone's only comes where the caller has proven the number.
+/// The quotas of a flow as headers; the quota of a phone is shown only to a caller who has proven the number.
 pub(super) fn rates(quotas: &[QuotaState]) -> RateHeaders {
     let rate = |state: &QuotaState| Rate {
         name: match state.quota {

@@ -1,5 +1,5 @@
-//! The guide's endpoints, for production: request, verify, resend, status. Each reads its input, runs one flow, and
-//! renders; the rules are the flows'.
+//! The guide's endpoints, for production: request, verify, resend, status. Each reads its input, calls one flow of `auth`,
+//! which has the rules, and renders the result.
 
 #![expect(clippy::too_many_arguments, reason = "poem-openapi reads each header into a parameter")]
 
@@ -84,7 +84,7 @@ pub struct OtpApi {
 }
 
 impl OtpApi {
-    /// Puts the endpoints before the flows.
+    /// Endpoints over `auth`.
     pub fn new(auth: Arc<Auth>) -> Self {
         Self { flow: Flow { auth } }
     }

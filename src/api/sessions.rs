@@ -47,7 +47,7 @@ pub struct SessionsApi {
 }
 
 impl SessionsApi {
-    /// Puts the endpoints before the flows.
+    /// Endpoints over `auth`.
     pub fn new(auth: Arc<Auth>) -> Self {
         Self { flow: Flow { auth } }
     }

@@ -25,7 +25,7 @@ pub struct TestingApi {
 }
 
 impl TestingApi {
-    /// Puts the endpoints before the flows.
+    /// Endpoints over `auth`.
     pub fn new(auth: Arc<Auth>) -> Self {
         Self { flow: Flow { auth } }
     }

@@ -40,7 +40,7 @@ pub struct BadSignature;
 pub type CallbackReader =
     Arc<dyn Fn(&Callback) -> Result<Option<DeliveryReport>, BadSignature> + Send + Sync>;
 
-/// The least time between two warnings that callbacks come unsigned: a forger must not fill the log.
+/// Minimum time between two warnings about unsigned callbacks, so that a forger cannot fill the log.
 const UNSIGNED: Duration = Duration::from_mins(1);
 
 /// Where Twilio reports what became of a message.
@@ -50,10 +50,10 @@ pub struct WebhookApi {
     unsigned: LogThrottle,
 }
 
-/// Noted, or nothing to note.
+/// The report was recorded, or there was nothing to record.
 #[derive(ApiResponse)]
 enum Noted {
-    /// The report was noted, or there was nothing to note.
+    /// The report was recorded, or there was nothing to record.
     #[oai(status = 204)]
     Nothing,
 }
@@ -69,7 +69,7 @@ impl DocumentedErrors for Reporting {
 }
 
 impl WebhookApi {
-    /// Puts the endpoint before the flows.
+    /// The endpoint over `auth`.
     pub fn new(auth: Arc<Auth>, read: CallbackReader, clock: Arc<dyn Clock>) -> Self {
         Self { auth, read, unsigned: LogThrottle::every(UNSIGNED, clock) }
     }

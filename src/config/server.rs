@@ -1,4 +1,4 @@
-//! `[server]` and `[docs]`: how the phones reach us.
+//! `[server]`, `[ops]` and `[docs]`: the listeners.
 
 use std::net::SocketAddr;
 use std::time::Duration;

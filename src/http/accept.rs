@@ -1,4 +1,4 @@
-//! What a client would rather have, by its `Accept` (RFC 9110 §12.5.1).
+//! Content negotiation: the media type that a client prefers, by its `Accept` header (RFC 9110 §12.5.1).
 
 use poem::http::HeaderMap;
 use poem::http::header::ACCEPT;
@@ -28,8 +28,8 @@ impl Range<'_> {
     }
 }
 
-/// Of the elements that `offer` knows the one with the most weight, the first of those that weigh the same; `None` where
-/// there is none.
+/// The element with the highest weight among those for which `offer` gives a value, the first of equals; `None` where there
+/// is none.
 pub(super) fn preferred<T>(headers: &HeaderMap, offer: impl Fn(&Range<'_>) -> Option<T>) -> Option<T> {
     let mut best: Option<(f32, T)> = None;
     for line in headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()) {

@@ -1,4 +1,4 @@
-//! The `Authorization` header. Taking it never fails, so that a handler's first line decides and the 401 is ours.
+//! The `Authorization` header. Extracting it never fails: the handler's first line checks it, so that the 401 has our form.
 
 use poem::http::HeaderMap;
 use poem::http::header::AUTHORIZATION;
@@ -12,7 +12,7 @@ use crate::http::error::{ApiError, ErrorCode};
 /// The scheme's name in the description of the API; Swagger UI's Authorize button shows it.
 const SCHEME: &str = "BearerToken";
 
-/// An access token as it came, unchecked; a handler's first argument.
+/// An access token as received, unchecked; the first argument of a handler.
 #[derive(Debug)]
 pub struct BearerToken(Result<Secret, ErrorCode>);
 

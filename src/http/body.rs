@@ -1,5 +1,5 @@
-//! JSON bodies. Taking one never fails, so that authentication comes first; reading it names what is wrong in plain
-//! words.
+//! JSON bodies. Extracting one never fails, so that authentication is checked first; parsing it reports what is wrong in
+//! plain words.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,10 +32,10 @@ impl<T: Type> JsonBody<T> {
     }
 }
 
-/// The fields of a JSON object. Those that nobody asks for are ignored.
+/// The fields of a JSON object. Unknown fields are ignored.
 pub struct Fields(HashMap<String, Field>);
 
-/// A value, as far as anyone wants to know.
+/// A JSON value; only texts and objects are kept.
 enum Field {
     Text(String),
     Object(HashMap<String, Field>),
@@ -54,7 +54,7 @@ impl Fields {
             Ok(Field::Text(_) | Field::Other) => {
                 Err(ApiError::bad_request("The body must be a JSON object."))
             }
-            // The only rule that is ours rather than JSON's.
+            // The one rule that JSON does not have: no field twice.
             Err(error) if error.is_data() => Err(ApiError::bad_request("The body names a field twice.")),
             Err(_) => Err(ApiError::bad_request("The body is not valid JSON.")),
         }

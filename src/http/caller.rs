@@ -1,4 +1,4 @@
-//! What a handler may know of the request beside its body: whose it is, and its name in the log.
+//! Who calls, and the id of the request.
 
 use std::fmt;
 

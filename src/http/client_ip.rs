@@ -1,4 +1,4 @@
-//! Whose request it is: the peer's, or, behind a trusted proxy, the client's whom the proxy names.
+//! The client's address: that of the peer or, behind a trusted proxy, the one that the proxy names.
 //!
 //! Only one configured header is believed, only from `server.trusted_proxies`, and only from the right: whatever a
 //! client writes into it lies further left than what our own proxies append. Never `X-Real-IP` from anyone else.
@@ -17,7 +17,7 @@ use crate::metrics::{Metrics, ProxyFault};
 
 mod hops;
 
-/// Headers by which a proxy gives itself away.
+/// Headers that show that a proxy forwarded the request.
 const FORWARDING: [&str; 5] =
     ["x-forwarded-for", "forwarded", "x-real-ip", "cf-connecting-ip", "true-client-ip"];
 
@@ -47,7 +47,7 @@ impl ClientIp {
         self.client(peer, headers)
     }
 
-    /// Whether a peer's word is believed.
+    /// Whether a peer is a trusted proxy.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.is_trusted(peer.to_canonical())
     }

@@ -1,7 +1,7 @@
-//! The outermost part of the API: what is true of every request and every answer.
+//! The outermost layer of the API: what holds for every request and every response.
 //!
-//! Faults are told in one order: flood, host, path and method, size, type; then the handler has its say (token, parse,
-//! and the flow's own). Whatever goes wrong, the answer is JSON and carries the request's name.
+//! Errors are checked in one order: flood, host, path and method, size, type; then the handler checks the token and parses
+//! the body, and the flow applies its rules. Every error is JSON and carries the id of the request.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
@@ -69,13 +69,13 @@ pub struct EdgeSettings {
 
 /// What the edge is handed by wiring.
 pub struct EdgeParts {
-    /// Names requests.
+    /// Draws the ids of requests.
     pub random: Arc<dyn Random>,
-    /// Says how long to go on counting refusals in one line.
+    /// The time, for counting refused requests by the minute.
     pub clock: Arc<dyn Clock>,
-    /// Holds addresses to a pace.
+    /// Limits the requests per second of an address.
     pub flood: FloodGuard,
-    /// Finds the client behind the peer.
+    /// Finds the client's address.
     pub client_ip: ClientIp,
     /// Answers `/health/ready`.
     pub readiness: Readiness,

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can serve.
+//! Liveness and readiness.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::http::error::ApiError;
 /// Asks whether the process can serve now; wiring knows whom to ask.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
-/// How long the question may take, and how long a client that was refused waits before it asks again.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the check may take, and the `Retry-After` of a refusal.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `/health/live`: the process answers.
 pub(super) fn live() -> BoxEndpoint<'static> {
@@ -24,12 +24,12 @@ pub(super) fn live() -> BoxEndpoint<'static> {
 /// `/health/ready`: 200, or 503 `unavailable` while requests should go elsewhere.
 pub(super) fn ready(readiness: Readiness) -> BoxEndpoint<'static> {
     make(move |_| {
-        let answer = tokio::time::timeout(PATIENCE, readiness());
+        let answer = tokio::time::timeout(CHECK_TIMEOUT, readiness());
         async move {
             if answer.await.unwrap_or(false) {
                 Ok(ok())
             } else {
-                Err(poem::Error::from(ApiError::unavailable(PATIENCE)))
+                Err(poem::Error::from(ApiError::unavailable(CHECK_TIMEOUT)))
             }
         }
     })

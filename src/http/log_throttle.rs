@@ -1,4 +1,4 @@
-//! Lines of the log that a flood of requests must not repeat.
+//! Limits how often a line is logged, so that a flood of requests cannot repeat it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

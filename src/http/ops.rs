@@ -14,18 +14,18 @@ use crate::http::health::{self, Readiness};
 use crate::metrics::Format;
 use crate::random::Random;
 
-/// Gives the page of metrics; wiring brings what is measured only when somebody looks up to date first.
+/// Renders the metrics; wiring first updates those that are measured on demand.
 pub type Page = Arc<dyn Fn(Reader, Format) -> String + Send + Sync>;
 
-/// The `User-Agent` by which `freshk check` gives itself away: its look is no scrape.
+/// The `User-Agent` of `freshk check`, whose reading does not count as a scrape.
 pub const CHECKER: &str = "freshk-check";
 
 /// Who reads the page of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    /// Whoever keeps what it reads, as far as anybody can tell.
+    /// A monitoring system, or anything else that is not `freshk check`.
     Monitoring,
-    /// `freshk check`, which only asks whether others read.
+    /// `freshk check`, which only looks whether a monitoring system reads.
     Checker,
 }
 

@@ -1,4 +1,4 @@
-//! How a caller's limits stand, as headers (draft-ietf-httpapi-ratelimit-headers-10), and the answer that carries them.
+//! The caller's rate limits as headers (draft-ietf-httpapi-ratelimit-headers-10), and the response that carries them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::domain::time::seconds_up;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// One limit and how the caller stands with it.
+/// One limit and its state for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Its name in the contract: `otp-ip`, `otp-user`.
@@ -34,10 +34,10 @@ pub struct Rate {
 pub struct RateHeaders(Vec<Rate>);
 
 impl RateHeaders {
-    /// No limit to tell of.
+    /// No limits.
     pub const NONE: Self = Self(Vec::new());
 
-    /// The limits in the order in which they are told.
+    /// The limits, in the order of the headers.
     pub const fn new(rates: Vec<Rate>) -> Self {
         Self(rates)
     }

@@ -34,7 +34,7 @@ mod stalls;
 use places::{Place, Places};
 use stalls::{Patience, Turns};
 
-/// The largest head of a request, and the most of anything that is read ahead, in bytes.
+/// Maximum size of the head of a request, and of what is read ahead, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 
 /// How long to wait after the system refused to accept: it will not find a free file descriptor at once.
@@ -44,7 +44,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// once, after a restart; the system takes the lower of this and `net.core.somaxconn`, which is 4,096 unless changed.
 const BACKLOG: u32 = 65_535;
 
-/// The least time between two lines in the log about the same trouble.
+/// Minimum time between two log lines about the same problem.
 const QUIET: Duration = Duration::from_mins(1);
 
 /// `[server]`, as far as the listener is concerned.
@@ -67,13 +67,13 @@ pub struct ServerSettings {
 /// Why nothing listens.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else does.
+    /// Another program listens there.
     #[error("server.listen: {0} is already in use")]
     InUse(SocketAddr),
-    /// Low ports belong to the system.
+    /// Ports below 1024 need a privilege.
     #[error("server.listen: listening on {0} is not permitted")]
     NotPermitted(SocketAddr),
-    /// The address is another machine's.
+    /// The address is not one of this machine.
     #[error("server.listen: {0} is not an address of this machine")]
     NotOurs(SocketAddr),
     /// Anything else.
@@ -111,7 +111,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
-/// Listens on `address`, for who tells of a failure in words of his own.
+/// Listens on `address`, for a caller that words the failure itself.
 ///
 /// # Errors
 /// What the system says.
@@ -178,7 +178,7 @@ async fn accept_all<E: Endpoint + 'static>(
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 if refused.should_log() {
-                    tracing::error!(%error, "connections cannot be accepted; is the limit of open files too low?");
+                    tracing::error!(%error, "connections cannot be accepted; check whether the limit of open files is too low");
                 }
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
@@ -240,7 +240,7 @@ impl<E: Endpoint + 'static> Connection<E> {
                 }
             }
         };
-        // Peers hang up, stall and speak no HTTP all day; that is their trouble.
+        // Peers that hang up, stall or send something else than HTTP are common, and no fault of the server.
         match outcome {
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),

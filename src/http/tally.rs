@@ -1,4 +1,4 @@
-//! How much of one thing each address holds at once, bounded.
+//! Counts what each address holds at once, up to a maximum.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,7 +10,7 @@ use crate::domain::ClientAddress;
 /// Counts by address as the limits count it, an IPv6 /64 as one. Holds no more entries than there are [`Held`].
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
-    most: usize,
+    max: usize,
     held: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -22,9 +22,9 @@ pub(super) struct Held {
 }
 
 impl Tally {
-    /// At most `most` units an address.
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, held: Arc::default() }
+    /// At most `max` units an address.
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, held: Arc::default() }
     }
 
     /// One unit for `address`; `None` where it holds all that it may.
@@ -32,7 +32,7 @@ impl Tally {
         let address = address.counted();
         let mut held = self.lock();
         let count = held.entry(address).or_default();
-        if *count >= self.most {
+        if *count >= self.max {
             return None;
         }
         *count += 1;

@@ -1,4 +1,4 @@
-//! The two texts that Prometheus reads.
+//! The two text formats that Prometheus reads.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What the system says of this process, under the names that every Prometheus client gives it.
+//! Metrics of this process, read from the system, under the names that Prometheus clients use.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// What the system says of this process; what it does not say is not on the page.
+/// Values read from the system; one that cannot be read is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
     /// Seconds of processor time, the system's and its own.
@@ -24,7 +24,7 @@ pub struct Process {
     pub started_at: Option<u64>,
 }
 
-/// The latest that was said.
+/// The latest values.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latest(Arc<Mutex<Process>>);
 

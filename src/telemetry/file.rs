@@ -21,7 +21,7 @@ pub struct LogFile<'a> {
     pub path: &'a Path,
     /// How many days are kept, with the one that is being written.
     pub keep: usize,
-    /// Says when to look for days that are to go.
+    /// The time, for deleting old files.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -56,10 +56,10 @@ pub fn day(now: Timestamp) -> Date {
     instant.to_zoned(TimeZone::UTC).date()
 }
 
-/// What a log's file may be read by: its owner, and the group that looks after the machine.
+/// The mode of a log's file: readable by its owner and its group.
 const MODE: u32 = 0o640;
 
-/// Files of a day each, of which the oldest go.
+/// One file a day; the oldest are deleted.
 struct Days {
     path: PathBuf,
     keep: usize,
@@ -166,7 +166,7 @@ mod tests {
     use std::time::Duration;
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    /// A log in a directory of its own, and a clock for what is to go.
+    /// A log in a directory of its own, with a clock.
     struct Bed {
         dir: tempfile::TempDir,
         now: Arc<Mutex<Timestamp>>,

@@ -1,4 +1,4 @@
-//! The notations in which proxies name those before them. Reading never fails: what is no address is `None`.
+//! The formats in which proxies name the hops before them. Reading never fails: what is not an address is `None`.
 
 use std::net::{IpAddr, Ipv6Addr};
 

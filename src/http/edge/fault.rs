@@ -1,5 +1,5 @@
-//! From whatever went wrong beneath the edge to the one table of failures: by type, never by text, for the
-//! framework's texts hold names of ours.
+//! Translates errors of handlers and of the framework into the table of failures: by type, never by text, because the
+//! texts of the framework contain type names of ours.
 
 use poem::Error;
 use poem::error::{MethodNotAllowedError, NotFoundError, ReadBodyError, ResponseError};
@@ -15,7 +15,7 @@ use crate::http::error::{ApiError, ErrorCode};
 pub(super) enum Fault {
     /// The client is told.
     Told(ApiError),
-    /// The client is gone, or as good as gone.
+    /// The client has gone, or does not send its body.
     Abandoned,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn read(error: &Error) -> Fault {
     } else if let Some(ReadBodyError::PayloadTooLarge) = error.downcast_ref::<ReadBodyError>() {
         ErrorCode::PayloadTooLarge.into()
     } else {
-        tracing::error!(error = ?error, "a request failed in a way that nobody foresaw");
+        tracing::error!(error = ?error, "a request failed with an error of an unknown type");
         ErrorCode::InternalError.into()
     }
 }

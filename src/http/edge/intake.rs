@@ -1,4 +1,4 @@
-//! The body comes in whole, bounded in size and in time, before a handler runs; and of one client so many at once.
+//! Reads the whole body before a handler runs, bounded in size and time, and in number for each client.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which refused requests have a line of their own in the log: a flood of refusals must not become a flood of lines (S40).
+//! Limits the log lines about refused requests, so that a flood of requests cannot fill the log (S40).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::domain::{ClientAddress, Timestamp};
 const LINES: u64 = 20;
 
 /// Addresses that have lines in a minute; the refusals of all others are counted in one line.
-const MOST_ADDRESSES: usize = 1024;
+const MAX_ADDRESSES: usize = 1024;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -46,7 +46,7 @@ impl Refusals {
         minute.until.get_or_insert(now + MINUTE);
         self.any.store(true, Ordering::Relaxed);
         let address = client.counted();
-        if minute.by_address.len() >= MOST_ADDRESSES && !minute.by_address.contains_key(&address) {
+        if minute.by_address.len() >= MAX_ADDRESSES && !minute.by_address.contains_key(&address) {
             minute.others += 1;
             return false;
         }
@@ -90,14 +90,14 @@ impl Minute {
         if self.others > 0 {
             tracing::warn!(
                 count = self.others,
-                addresses = MOST_ADDRESSES,
+                addresses = MAX_ADDRESSES,
                 "more addresses than are told apart had requests refused within a minute; these have no line"
             );
         }
     }
 }
 
-/// What the last minute holds is told at the end.
+/// Logs the last minute at the end.
 impl Drop for Refusals {
     fn drop(&mut self) {
         self.minute.get_mut().unwrap_or_else(PoisonError::into_inner).log();
@@ -140,8 +140,8 @@ mod tests {
     fn s40_many_addresses_leave_memory_and_log_bounded() {
         let refusals = Refusals::new(Arc::new(ManualClock::new()));
         let written: usize = (0..100_000).map(|bits| lines(&refusals, address(bits), 1)).sum();
-        assert_eq!(written, MOST_ADDRESSES);
+        assert_eq!(written, MAX_ADDRESSES);
         let minute = refusals.lock();
-        assert_eq!((minute.by_address.len(), minute.others), (MOST_ADDRESSES, 100_000 - 1024));
+        assert_eq!((minute.by_address.len(), minute.others), (MAX_ADDRESSES, 100_000 - 1024));
     }
 }

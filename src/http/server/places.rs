@@ -16,7 +16,7 @@ use crate::http::tally::{Held, Tally};
 /// The places of one listener.
 pub(super) struct Places {
     free: Arc<Semaphore>,
-    most: usize,
+    max: usize,
     by_address: Tally,
     trusted: Vec<IpNet>,
     full: LogThrottle,
@@ -40,7 +40,7 @@ impl Places {
     pub(super) fn new(settings: &ServerSettings, clock: &Arc<dyn Clock>) -> Self {
         Self {
             free: Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS))),
-            most: settings.max_connections,
+            max: settings.max_connections,
             by_address: Tally::new(settings.max_connections_per_address),
             trusted: settings.trusted_proxies.clone(),
             full: LogThrottle::every(QUIET, clock.clone()),
@@ -55,7 +55,7 @@ impl Places {
             return Free { _permit: Some(place) };
         }
         if self.full.should_log() {
-            tracing::warn!(max_connections = self.most, "every connection is taken; newcomers wait");
+            tracing::warn!(max_connections = self.max, "every connection is taken; newcomers wait");
         }
         // The semaphore is never closed.
         Free { _permit: self.free.clone().acquire_owned().await.ok() }
