@@ -117,7 +117,7 @@ fn a_log_that_grows_and_a_disk_that_fills() {
     let file = OpenOptions::new().write(true).open(&database).unwrap();
     let (length, free) = (file.metadata().unwrap().len(), disk::room(&database).unwrap().free);
     file.set_len(free / 4 * 3).unwrap();
-    set_up.assert_only(&[], "warn free disk", "make room where");
+    set_up.assert_only(&[], "warn free disk", "delete files on the disk of");
     file.set_len(free + 1).unwrap();
     set_up.assert_only(&[], "fail free disk", "a larger disk");
     file.set_len(length).unwrap();
@@ -137,7 +137,7 @@ fn backups_that_are_none() {
     let latest = dir.join(&set_up.place.files_in("backups")[0]);
     let old = dir.join("freshk-20200101T000000Z.db");
     fs::rename(&latest, &old).unwrap();
-    set_up.assert_only(&[], "fail backups", "see in the log why");
+    set_up.assert_only(&[], "fail backups", "see the log for why");
     fs::remove_file(&old).unwrap();
     set_up.assert_only(&[], "fail backups", "freshk db backup");
     fs::write(backups::path(&dir, now()), "rubbish ".repeat(1000)).unwrap();
