@@ -77,11 +77,11 @@ pub fn run_id(random: &dyn Random) -> RunId {
     RunId::new(chance)
 }
 
-/// Names a device.
-pub fn device_id(random: &dyn Random) -> DeviceId {
-    let mut bytes = [0; 16];
+/// Names a device whose first login is at `now`.
+pub fn device_id(random: &dyn Random, now: Timestamp) -> DeviceId {
+    let mut bytes = [0; 10];
     random.fill(&mut bytes);
-    DeviceId::new(bytes)
+    DeviceId::new(now, bytes)
 }
 
 /// Names a session that begins at `now`.

@@ -71,7 +71,7 @@ impl Auth {
         origin: &Origin,
         times: Times,
     ) -> StoreResult<Option<Device>> {
-        let (id, new) = (session.id.clone(), random::device_id(&*self.parts.random));
+        let (id, new) = (session.id.clone(), random::device_id(&*self.parts.random, times.now));
         let most = self.policy().max_devices;
         let locks = Locks::none().user(session.user);
         let given = self.write(locks, origin.actor(times.now), move |tx| {

@@ -95,7 +95,6 @@ where
     audited::write(store, locks, actor, move |tx| act(&mut Operator { tx, keys: &keys })).await
 }
 
-#[expect(clippy::missing_errors_doc, reason = "an act fails where the database does, and nowhere else")]
 impl Operator<'_, '_> {
     /// What the operator sees in the transaction.
     pub fn view(&self) -> &dyn View {

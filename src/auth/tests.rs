@@ -1,4 +1,8 @@
 //! The flows over a database in a temporary file and a sender in memory; time and chance are the test's.
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the methods themselves are not general enough in the lifetimes of Operator"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

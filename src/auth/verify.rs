@@ -100,7 +100,7 @@ impl Auth {
             code,
             idempotency_key,
             device: self.device_claims(device_token.as_ref(), times.wall),
-            new_device: random::device_id(&*self.parts.random),
+            new_device: random::device_id(&*self.parts.random, times.now),
             gate,
             has_line: self.lines.has_line(&caller, times.now),
             keys: self.parts.keys.clone(),

@@ -63,11 +63,7 @@ pub struct SessionId(String);
 impl SessionId {
     /// Names a session that begins at `now`; `chance` comes from the system's generator.
     pub fn new(now: Timestamp, chance: [u8; 10]) -> Self {
-        let millis = now.as_millis().to_be_bytes();
-        let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&millis[2..]);
-        bytes[6..].copy_from_slice(&chance);
-        Self(data_encoding::HEXLOWER.encode(&bytes))
+        Self(time_and_chance(now, chance))
     }
 
     /// Reads one from a token, a path or a row; `None` unless it has the form of one.
@@ -93,14 +89,14 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A device, by the `jti` of its token: 32 hexadecimal digits.
+/// A device, by the `jti` of its token: 32 hexadecimal digits, time first and chance after, as those of a session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(String);
 
 impl DeviceId {
-    /// Names a device by chance, which comes from the system's generator.
-    pub fn new(chance: [u8; 16]) -> Self {
-        Self(data_encoding::HEXLOWER.encode(&chance))
+    /// Names a device whose first login is at `now`; `chance` comes from the system's generator.
+    pub fn new(now: Timestamp, chance: [u8; 10]) -> Self {
+        Self(time_and_chance(now, chance))
     }
 
     /// Reads one from a token or a row; `None` unless it has the form of one.
@@ -113,6 +109,15 @@ impl DeviceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// 32 hexadecimal digits that sort by time.
+fn time_and_chance(now: Timestamp, chance: [u8; 10]) -> String {
+    let millis = now.as_millis().to_be_bytes();
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&millis[2..]);
+    bytes[6..].copy_from_slice(&chance);
+    data_encoding::HEXLOWER.encode(&bytes)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::error::StoreResult;
 use crate::domain::{ChallengeId, Device, DeviceId, UserId};
 
 /// Reads devices.
+#[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadDevices {
     /// The device with this id, expired or not.
     fn device(&self, id: &DeviceId) -> StoreResult<Option<Device>>;
@@ -14,6 +15,7 @@ pub trait ReadDevices {
 }
 
 /// Writes devices.
+#[expect(clippy::missing_errors_doc, reason = "a write fails where the database does, and nowhere else")]
 pub trait WriteDevices: ReadDevices {
     /// Writes a device, in the place of an earlier one with its id.
     fn keep_device(&mut self, device: &Device) -> StoreResult<()>;

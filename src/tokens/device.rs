@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn device() -> Device {
-        Device::new(DeviceId::new([7; 16]), UserId(42), NOW)
+        Device::new(DeviceId::new(NOW, [7; 10]), UserId(42), NOW)
     }
 
     #[test]

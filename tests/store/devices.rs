@@ -3,10 +3,10 @@
 use freshk::domain::{Device, DeviceId, UserId};
 
 use crate::maintenance::horizon;
-use crate::support::{Bed, Fixture, after};
+use crate::support::{Bed, Fixture, START, after};
 
 fn device(chance: u8, user: UserId) -> Device {
-    Device::new(DeviceId::new([chance; 16]), user, after(u64::from(chance)))
+    Device::new(DeviceId::new(START, [chance; 10]), user, after(u64::from(chance)))
 }
 
 pub(crate) async fn devices_are_read_as_they_were_written_the_first_issued_first<F: Fixture>() {
@@ -48,7 +48,7 @@ pub(crate) async fn devices_go_with_their_user_and_are_purged_when_they_have_exp
 pub(crate) async fn guesses_are_counted_for_each_device_and_challenge<F: Fixture>() {
     let bed = Bed::<F>::new().await;
     let (one, other) = (bed.challenge(1).await.id, bed.challenge(1).await.id);
-    let [id, another] = [1, 2].map(|chance| DeviceId::new([chance; 16]));
+    let [id, another] = [1, 2].map(|chance| DeviceId::new(START, [chance; 10]));
     let (guesser, reader) = (id.clone(), id);
     let counted = bed.write(move |tx| {
         let first = tx.count_device_guess(one, &guesser)?;

@@ -23,7 +23,6 @@ pub enum TestNumberRefusal {
     Unknown,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "an act fails where the database does, and nowhere else")]
 impl Operator<'_, '_> {
     /// Makes a number a test number, or gives it another code and end.
     ///

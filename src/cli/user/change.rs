@@ -1,10 +1,5 @@
 //! What changes one user.
 
-#![expect(
-    clippy::redundant_closure_for_method_calls,
-    reason = "the methods themselves are not general enough in the lifetimes of Operator"
-)]
-
 use serde_json::json;
 
 use super::document;
