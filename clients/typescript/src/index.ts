@@ -163,7 +163,7 @@ export class FreshK {
 
   /** Has a code sent. The storage is written first: without it nobody could log in, and the message would be for nothing. */
   async requestCode(phone_number: string): Promise<CodeSent> {
-    const { device } = await this.keyed();
+    const { device } = await this.keyed(true);
     return this.codeSent<CodeSent>(this.post("/production/request/", { phone_number }, deviceHeader(device)));
   }
 
@@ -325,13 +325,12 @@ export class FreshK {
     if (refresh === undefined || (await this.load()).refresh === refresh) await this.save(device ? { device } : {});
   }
 
-  /** What is stored, with a key for the next login. */
-  private keyed(): Promise<Kept & { key: string }> {
+  /** What is stored, with a key for the next login; written again where the storage has to show that it works. */
+  private keyed(isWritten = false): Promise<Kept & { key: string }> {
     return this.turn(async () => {
       const kept = await this.load();
-      if (kept.key !== undefined) return { ...kept, key: kept.key };
-      const keyed = { ...kept, key: randomKey() };
-      await this.save(keyed);
+      const keyed = { ...kept, key: kept.key ?? randomKey() };
+      if (isWritten || kept.key === undefined) await this.save(keyed);
       return keyed;
     });
   }
