@@ -9,7 +9,7 @@
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
 //! - [`files`]: how files are written beside others
-//! - [`metrics`]: what the operator's monitoring reads
+//! - [`metrics`]: what the operator's monitoring reads; [`telemetry`]: the log
 //! - [`config`]: every key, validated before anything starts
 
 pub mod api;

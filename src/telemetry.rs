@@ -17,6 +17,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -26,6 +27,7 @@ use crate::domain::Help;
 
 mod fields;
 mod file;
+mod journal;
 
 use fields::{Fields, KeepFields, SpanFields, Unformatted};
 pub use file::{LogFile, day, of_day};
@@ -91,7 +93,12 @@ pub struct Logging {
 /// # Errors
 /// A bad filter, a file that cannot be written, or a second call.
 pub fn init(filter: &str, format: Format, file: Option<LogFile<'_>>) -> Result<Logging, InitError> {
-    let subscriber = subscriber(filter, format, wants_colours(&io::stderr()), io::stderr)?;
+    let stderr = if journal::is_standard_error() {
+        BoxMakeWriter::new(journal::Prioritized)
+    } else {
+        BoxMakeWriter::new(io::stderr)
+    };
+    let subscriber = subscriber(filter, format, wants_colours(&io::stderr()), stderr)?;
     let (writer, guard) = file.map(file::open).transpose()?.unzip();
     let lines = writer.map(|writer| lines(format, false, writer));
     subscriber.with(lines).try_init().map_err(|_| InitError::Twice)?;

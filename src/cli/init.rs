@@ -1,27 +1,34 @@
-//! `freshk init`: a configuration to begin with.
+//! `freshk init`: a first configuration.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use super::output::{self, Output};
+use super::output::Output;
 use super::{CliError, Global, key};
+use crate::domain::HttpUrl;
 use crate::files::{Draft, Owner};
 use crate::random::Random;
+
+mod questions;
+
+use questions::{Answers, Questions};
 
 /// What is asked where a flag does not say it; every answer may be left out and written into the file later.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Examples:
-  freshk init                               asks
-  freshk init --account-sid AC… --phone-number +15005550006 --public-url https://api.example.com
+  freshk init
+  freshk init --account-sid AC… --phone-number +15005550006 \\
+      --public-url https://api.example.com --brand Example
 
-The Auth Token is asked for, or taken from TWILIO_AUTH_TOKEN: a flag would be seen by everybody on the machine. \
-The file gets a fresh secret and can be read by its owner alone. With --force an existing file is replaced, and \
-its secret with it: every token that was signed with it is void then.")]
+Asks for what no flag says, on a terminal; an empty answer leaves the key out, to be written later. The Auth Token is \
+asked for without showing it, or taken from TWILIO_AUTH_TOKEN: a flag would be seen by everybody on the machine. The \
+file gets a new secret and can be read by its owner alone. With --force an existing file is replaced, and its secret \
+with it: every token that was signed with it is refused then.")]
 pub struct InitArgs {
     /// Replace an existing file
     #[arg(long)]
@@ -35,19 +42,15 @@ pub struct InitArgs {
     /// The URL under which the world reaches the server
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
+    /// The name of the app, as the text message has it
+    #[arg(long, value_name = "NAME")]
+    pub brand: Option<String>,
 }
 
-struct Answers {
-    account_sid: String,
-    auth_token: String,
-    phone_number: String,
-    public_url: String,
-}
-
-/// Writes the file and says what is left to do.
+/// Writes the file and lists what is left to do.
 ///
 /// # Errors
-/// A file that is there already, or cannot be written.
+/// A file that exists already or cannot be written, or a flag whose value the server would refuse.
 pub fn run(
     args: &InitArgs,
     global: &Global,
@@ -61,48 +64,28 @@ pub fn run(
             "edit it, or replace it and its secret with --force",
         ));
     }
-    let answers = ask(args)?;
-    write(&path, &text(&answers, &key::fresh(random))).map_err(|error| {
+    let unwritable = |error: io::Error| {
         CliError::refused(
             format!("{} cannot be written: {error}", path.display()),
             "name a file in a directory that exists and can be written, with --config",
         )
-    })?;
-    let left = left(&answers);
+    };
+    // Before anybody has answered five questions for nothing.
+    let draft = Owner::beside(&path).and_then(|owner| Draft::beside(&path, "part", Some(owner)));
+    let draft = draft.map_err(unwritable)?;
+    let answers = Questions::of(args).ask()?;
+    let written = draft.file().write_all(text(&answers, &key::fresh(random)).as_bytes());
+    written.and_then(|()| draft.replace(&path)).map_err(unwritable)?;
+    let left = left(&answers, &path);
     if output.json {
         return Ok(output.json(&json!({ "file": path, "left": left }))?);
     }
-    let mut told = format!("{} is written. Left to do:\n", path.display());
+    let mut told = format!("{} is written. Next:\n", path.display());
     for step in left {
         // Writing to a string cannot fail.
         let _ = writeln!(told, "  - {step}");
     }
     Ok(output.text(&told)?)
-}
-
-fn ask(args: &InitArgs) -> io::Result<Answers> {
-    let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
-    let answer = |given: Option<String>, question: &str| -> io::Result<String> {
-        match given {
-            Some(given) => Ok(given),
-            None if !asks => Ok(String::new()),
-            None => {
-                output::note(&format!("{question} (empty: later)"));
-                let mut line = String::new();
-                io::stdin().lock().read_line(&mut line)?;
-                Ok(line.trim().to_owned())
-            }
-        }
-    };
-    Ok(Answers {
-        account_sid: answer(args.account_sid.clone(), "Twilio's Account SID, AC…")?,
-        auth_token: answer(
-            std::env::var("TWILIO_AUTH_TOKEN").ok(),
-            "Twilio's Auth Token; it is shown as you type",
-        )?,
-        phone_number: answer(args.phone_number.clone(), "The number that sends, +15005550006")?,
-        public_url: answer(args.public_url.clone(), "The URL of this server, https://api.example.com")?,
-    })
 }
 
 fn text(answers: &Answers, secret: &str) -> String {
@@ -114,13 +97,17 @@ fn text(answers: &Answers, secret: &str) -> String {
             format!("{name} = {}\n", json!(value))
         }
     };
-    let host = answers.public_url.split("//").nth(1).unwrap_or_default();
-    let host = host.split(['/', ':']).next().unwrap_or_default();
+    let url = HttpUrl::parse(&answers.public_url).ok();
+    let host = url.as_ref().map(HttpUrl::host).unwrap_or_default();
     let hosts = if host.is_empty() { String::new() } else { format!("allowed_hosts = [{}]\n", json!(host)) };
+    let sms = match answers.template() {
+        None => String::new(),
+        Some(template) => format!("[sms]\n{}\n", line("template", &template)),
+    };
     format!(
-        "# `freshk config example` shows every key, `freshk config show` what is in force.\n\
+        "# `freshk config example` prints every key, `freshk config show` every value and where it came from.\n\
          {}\n[server]\n{}{hosts}# trusted_proxies = [\"127.0.0.1\"] # behind a proxy on this machine\n\n\
-         [twilio]\n{}{}{}",
+         {sms}[twilio]\n{}{}{}",
         line("secret_key", secret),
         line("public_url", &answers.public_url),
         line("account_sid", &answers.account_sid),
@@ -129,28 +116,23 @@ fn text(answers: &Answers, secret: &str) -> String {
     )
 }
 
-fn left(answers: &Answers) -> Vec<&'static str> {
+fn left(answers: &Answers, path: &Path) -> Vec<String> {
     let no_twilio = [&answers.account_sid, &answers.auth_token, &answers.phone_number]
         .iter()
         .any(|answer| answer.is_empty());
     let mut left = Vec::new();
     if no_twilio {
-        left.push("give Twilio's account_sid, auth_token and phone_number in [twilio]");
+        left.push("write Twilio's account_sid, auth_token and phone_number into [twilio]".to_owned());
     }
     if answers.public_url.is_empty() {
-        left.push("give server.public_url, so that Twilio's delivery reports come in");
+        left.push("write server.public_url, so that Twilio can report deliveries".to_owned());
     }
-    left.push("put a proxy with TLS before it and name it in server.trusted_proxies");
-    left.push("set backup.dir, best on another disk");
-    left.push("see what is still missing: freshk check");
-    left.push("start it: freshk serve");
+    left.push("put a proxy with TLS in front of it and name it in server.trusted_proxies".to_owned());
+    left.push("set backup.dir, preferably on another disk".to_owned());
+    // Where it is found without being named.
+    let found = path == Path::new("freshk.toml") || path == Path::new(super::SYSTEM_FILE);
+    let named = if found { String::new() } else { format!(" --config {}", path.display()) };
+    left.push(format!("see what is still missing: freshk{named} check"));
+    left.push(format!("start it: freshk{named} serve"));
     left
-}
-
-/// Under another name first, so that there is never half a file, and for the owner alone from its first byte: the owner of
-/// the file that it replaces, else of the directory.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let draft = Draft::beside(path, "part", Some(Owner::beside(path)?))?;
-    draft.file().write_all(text.as_bytes())?;
-    draft.replace(path)
 }

@@ -27,9 +27,11 @@ mod background;
 mod descriptors;
 mod operations;
 mod stop;
+mod systemd;
 
 use operations::Operations;
 use stop::Stop;
+use systemd::ServiceManager;
 
 /// Run the server
 #[derive(Args, Clone, Debug)]
@@ -116,6 +118,9 @@ async fn serve(
     let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
     let backing_up = tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics));
     let locking = tokio::spawn(background::keep_lock(lock));
+    let manager = Arc::new(ServiceManager::of_environment());
+    let watched = tokio::spawn(background::report(manager.clone(), store.clone(), stop.asked.clone()));
+    manager.ready();
     let patience = settings.shutdown_timeout;
     let drained = async {
         server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
@@ -125,6 +130,7 @@ async fn serve(
     if !stop.in_time(patience, drained).await {
         tracing::warn!("some requests did not finish in time; the next start settles what they left");
     }
+    watched.abort();
     backing_up.abort();
     locking.abort();
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {

@@ -36,12 +36,12 @@ impl DatabaseUrl {
             return Err(match text.split_once(':') {
                 Some(("postgres" | "postgresql", _)) => {
                     "it is a PostgreSQL URL, and FreshK keeps its data in one \
-                     SQLite file: PostgreSQL is not spoken"
+                     SQLite file: PostgreSQL is not supported"
                         .to_owned()
                 }
                 Some(("sqlite", ":memory:")) => NO_MEMORY.to_owned(),
                 Some((scheme, _)) if text.contains("://") => {
-                    format!("{} databases are not spoken", quoted(scheme))
+                    format!("{} databases are not supported", quoted(scheme))
                 }
                 _ => format!("{} does not begin with sqlite://", quoted(text)),
             });

@@ -193,7 +193,7 @@ impl Reader<'_> {
             Some(weak @ Weakness::DjangoDefault) if purpose == Purpose::Fallback => self.findings.warn(
                 Some(key.name),
                 format!("{}: a secret (not shown) is weak: {weak}", key.name),
-                "take it away once tokens.refresh_ttl has passed",
+                "remove it once tokens.refresh_ttl has passed",
             ),
             Some(weak) if self.debug => self.findings.warn(
                 Some(key.name),

@@ -226,7 +226,7 @@ fn key_file(reader: &mut Reader<'_>, algorithm: Algorithm, path: PathBuf) -> Sig
                 &KEY_FILE,
                 format!("{} cannot be read: {error}", path.display()),
                 format!(
-                    "see to it that this user can read it, or make it with freshk key generate --algorithm {} --out {}",
+                    "let this user read it, or make it with freshk key generate --algorithm {} --out {}",
                     algorithm.as_str(),
                     path.display()
                 ),

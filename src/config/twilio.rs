@@ -193,7 +193,7 @@ fn is_there(reader: &mut Reader<'_>, found: &Found, wanted_by: &Key) -> bool {
     const HELP: &str = "set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER (or an API key, or a messaging \
                         service), or debug = true on a machine for development";
     if found.enabled == Some(false) {
-        reader.fault(&ENABLED, "Twilio is turned off, and nobody else sends SMS", HELP);
+        reader.fault(&ENABLED, "Twilio is turned off, and there is no other SMS provider", HELP);
         return false;
     }
     let set = [&ACCOUNT_SID, &AUTH_TOKEN, &API_KEY_SID, &API_KEY_SECRET, &PHONE_NUMBER, &SERVICE_SID]
@@ -203,7 +203,7 @@ fn is_there(reader: &mut Reader<'_>, found: &Found, wanted_by: &Key) -> bool {
         let problem = if found.enabled == Some(true) {
             "Twilio is turned on without credentials"
         } else {
-            "nobody sends the SMS: Twilio has no credentials"
+            "there is no SMS provider: Twilio has no credentials"
         };
         let key = if found.enabled == Some(true) { &ENABLED } else { wanted_by };
         reader.fault(key, problem, HELP);

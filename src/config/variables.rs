@@ -41,7 +41,7 @@ pub(super) fn layer(
         let origin = format!("{place} ({name})");
         if let (Some((_, text)), Some((_, file))) = (texts.first(), files.first()) {
             let problem = format!("both {text} and {file} are set");
-            findings.faults.push(Fault::new(key.name, problem, "take one of the two away").from(place));
+            findings.faults.push(Fault::new(key.name, problem, "remove one of the two").from(place));
             continue;
         }
         if text.contains(char::REPLACEMENT_CHARACTER) {
@@ -52,7 +52,7 @@ pub(super) fn layer(
             findings.warn(
                 Some(key.name),
                 format!("{place} sets both {name} and {other}, to different values, and {name} wins"),
-                "take one away",
+                "remove one",
             );
         }
         if texts.is_empty() {

@@ -97,6 +97,7 @@ const LINES: &[(&str, u8, &str)] = &[
     ("stats --database sqlite://nowhere.db", 1, "`freshk serve` makes it"),
     ("init --config mine.toml", 0, ""),
     ("init --config", 2, "--config <FILE>"),
+    ("init --config other.toml --account-sid AC1", 2, "32 hexadecimal digits"),
     ("init --config mine.toml", 1, "--force"),
     ("check --online", 2, "--help"),
     ("check --offline --config nowhere.toml", 1, "configuration"),

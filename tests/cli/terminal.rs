@@ -226,9 +226,11 @@ fn init_asks_for_what_no_flag_says() {
     let place = Place::new();
     let mut terminal = Terminal::run(place.command("init --config mine.toml --phone-number +15005550006"));
     for (question, answer) in [
-        ("Twilio's Account SID", "AC0123456789abcdef0123456789abcdef"),
+        ("Twilio's Account SID", "AC0123"),
+        ("32 hexadecimal digits", "AC0123456789abcdef0123456789abcdef"),
         ("Twilio's Auth Token", "a token"),
         ("The URL of this server", "https://api.example.com"),
+        ("The name of your app", "Example"),
     ] {
         terminal.wait_for(question);
         terminal.answer(answer);
@@ -236,8 +238,14 @@ fn init_asks_for_what_no_flag_says() {
     let (code, shown) = terminal.end();
     assert_eq!(code, 0, "{shown}");
     assert!(!shown.contains("The number that sends"), "a flag said it: {shown}");
+    assert!(!shown.contains("a token"), "a secret is not shown as it is typed: {shown}");
     let shown = place.good("config show --config mine.toml");
-    for told in ["AC0123456789abcdef0123456789abcdef", "+15005550006", "https://api.example.com"] {
+    for told in [
+        "AC0123456789abcdef0123456789abcdef",
+        "+15005550006",
+        "https://api.example.com",
+        "Your Example code is {code}.",
+    ] {
         assert!(shown.contains(told), "{told}: {shown}");
     }
 }

@@ -10,6 +10,7 @@ mod lost;
 mod open_files;
 mod panics;
 mod refusals;
+mod systemd;
 
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "shared with the crash test, which uses the rest")]

@@ -138,7 +138,7 @@ fn a_second_server_on_the_same_database() {
 #[test]
 fn a_postgres_url_whose_password_is_not_shown() {
     let place = Place::dev().with("DATABASE_URL", "postgres://user:hush@localhost:5432/freshk_production");
-    refused_untouched(&place, &["PostgreSQL is not spoken", "DATABASE_URL", "sqlite://"]);
+    refused_untouched(&place, &["PostgreSQL is not supported", "DATABASE_URL", "sqlite://"]);
     assert!(!place.refused().stderr.contains("hush"));
 }
 

@@ -34,7 +34,7 @@ pub(super) fn line(
     if metrics.is_some_and(|page| value(page, "freshk_sms_breaker_open") == Some(1)) {
         return Some(Line::fail(
             WHAT,
-            "the breaker is open: after failures nothing is sent to Twilio, and nobody gets a code",
+            "the breaker is open: after failures no code is sent to Twilio for a while",
             "see the log for why it opened (level ERROR, freshk::sms), and status.twilio.com",
         ));
     }

@@ -160,11 +160,11 @@ fn judged(page: &str, address: SocketAddr, now: Timestamp) -> Line {
             format!("what answers on {address} is not this freshk"),
             "restart the server after an update, or give it an ops.listen of its own",
         ),
-        Some(0) => Line::warn(MONITORING, "nobody has read /metrics since the server's start", help),
+        Some(0) => Line::warn(MONITORING, "/metrics has not been read since the server's start", help),
         Some(last) => {
             let ago = Timestamp::from_millis(last.saturating_mul(1000)).until(now);
             if ago > SCRAPE {
-                let found = format!("nobody has read /metrics for {}", humanize_wait(ago));
+                let found = format!("/metrics has not been read for {}", humanize_wait(ago));
                 Line::warn(MONITORING, found, help)
             } else {
                 Line::ok(MONITORING, format!("http://{address}/metrics was read {} ago", humanize_wait(ago)))

@@ -7,6 +7,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::systemd::ServiceManager;
 use crate::auth::Auth;
 use crate::cli::backups;
 use crate::cli::database::{DatabaseFile, ServeLock};
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Help as _;
 use crate::metrics::Metrics;
+use crate::storage::Store;
 
 /// How often the write-ahead log is moved into the database.
 const CHECKPOINT: Duration = Duration::from_secs(1);
@@ -64,6 +66,13 @@ pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>, metrics: Metr
                 tracing::error!(%error, "the task of a backup failed");
             }
         }
+    }
+}
+
+/// Tells the service manager that the server is alive, until `stop`, and then that it stops.
+pub(super) async fn report(manager: Arc<ServiceManager>, store: Store, stop: CancellationToken) {
+    if stop.run_until_cancelled(manager.keep_alive(store)).await.is_none() {
+        manager.stopping();
     }
 }
 

@@ -33,7 +33,7 @@ fn s15_weak_secrets_are_refused_and_debug_tells_that_it_takes_them() {
     let moving = production(&[("SECRET_KEY_FALLBACKS", django)]).unwrap();
     assert_eq!(moving.config.secret_key_fallbacks.len(), 1);
     assert!(
-        moving.warnings.len() == 1 && moving.warnings[0].help.contains("take it away"),
+        moving.warnings.len() == 1 && moving.warnings[0].help.contains("remove it"),
         "{:?}",
         moving.warnings
     );

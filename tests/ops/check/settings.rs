@@ -113,7 +113,7 @@ fn a_test_number_whose_code_would_be_guessed_fails() {
 fn what_the_server_only_warns_of_is_a_warning_with_its_mend() {
     let set_up = SetUp::good();
     let other = [("FRESHK_SECRET_KEY", "another-honest-secret-of-32-bytes-and-more")];
-    set_up.assert_only(&other, "warn configuration", "take one away");
+    set_up.assert_only(&other, "warn configuration", "remove one");
     let file = set_up.place.path("freshk.toml");
     std::fs::write(&file, format!("secret_key = \"{SECRET}\"\n")).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();

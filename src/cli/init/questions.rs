@@ -1,0 +1,212 @@
+//! What `freshk init` asks. Each answer is judged as the server would judge it, and asked for again until it is good.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::path::PathBuf;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use super::InitArgs;
+use crate::cli::error::Advice;
+use crate::cli::{CliError, output};
+use crate::config::{Config, Needs, Sources};
+use crate::domain::Help as _;
+use crate::sms::template::{self, Template};
+
+/// The answers; empty where there is none.
+pub(super) struct Answers {
+    pub(super) account_sid: String,
+    pub(super) auth_token: String,
+    pub(super) phone_number: String,
+    pub(super) public_url: String,
+    pub(super) brand: String,
+}
+
+/// One question.
+struct Question {
+    words: &'static str,
+    /// The flag that answers it.
+    flag: &'static str,
+    /// The variable of the key that it is about; empty for the brand.
+    variable: &'static str,
+    needs: Needs,
+    is_secret: bool,
+}
+
+/// What the text says where no brand is given.
+const DEFAULT_BRAND: &str = "FreshK";
+
+const ACCOUNT_SID: Question = Question {
+    words: "Twilio's Account SID, AC…",
+    flag: "--account-sid",
+    variable: "TWILIO_ACCOUNT_SID",
+    needs: Needs::Only(&[&["twilio.account_sid"]]),
+    is_secret: false,
+};
+const AUTH_TOKEN: Question = Question {
+    words: "Twilio's Auth Token; it is not shown as you type",
+    flag: "TWILIO_AUTH_TOKEN",
+    variable: "TWILIO_AUTH_TOKEN",
+    needs: Needs::Only(&[&["twilio.auth_token"]]),
+    is_secret: true,
+};
+const PHONE_NUMBER: Question = Question {
+    words: "The number that sends, such as +15005550006",
+    flag: "--phone-number",
+    variable: "TWILIO_PHONE_NUMBER",
+    needs: Needs::Only(&[&["twilio.phone_number"]]),
+    is_secret: false,
+};
+const PUBLIC_URL: Question = Question {
+    words: "The URL of this server, such as https://api.example.com",
+    flag: "--public-url",
+    variable: "FRESHK_SERVER__PUBLIC_URL",
+    needs: Needs::Only(&[&["server.public_url"]]),
+    is_secret: false,
+};
+const BRAND: Question = Question {
+    words: "The name of your app, as the text message has it",
+    flag: "--brand",
+    variable: "",
+    needs: Needs::Only(&[]),
+    is_secret: false,
+};
+
+impl Answers {
+    /// The text of the message with the brand in it; `None` for the default.
+    pub(super) fn template(&self) -> Option<String> {
+        (!self.brand.is_empty()).then(|| branded(&self.brand))
+    }
+}
+
+fn branded(brand: &str) -> String {
+    template::DEFAULT.replace(DEFAULT_BRAND, brand)
+}
+
+/// The questions, with what flags and the environment have answered.
+pub(super) struct Questions<'a> {
+    args: &'a InitArgs,
+    asks: bool,
+}
+
+impl<'a> Questions<'a> {
+    pub(super) fn of(args: &'a InitArgs) -> Self {
+        Self { args, asks: io::stdin().is_terminal() && io::stderr().is_terminal() }
+    }
+
+    /// Asks what is not answered, where somebody can be asked.
+    pub(super) fn ask(&self) -> Result<Answers, CliError> {
+        let token = std::env::var("TWILIO_AUTH_TOKEN").ok();
+        Ok(Answers {
+            account_sid: self.answer(self.args.account_sid.as_deref(), &ACCOUNT_SID)?,
+            auth_token: self.answer(token.as_deref(), &AUTH_TOKEN)?,
+            phone_number: self.answer(self.args.phone_number.as_deref(), &PHONE_NUMBER)?,
+            public_url: self.answer(self.args.public_url.as_deref(), &PUBLIC_URL)?,
+            brand: self.answer(self.args.brand.as_deref(), &BRAND)?,
+        })
+    }
+
+    fn answer(&self, given: Option<&str>, question: &Question) -> Result<String, CliError> {
+        if let Some(given) = given {
+            let judged = question.judge(given.trim());
+            return match judged {
+                None => Ok(given.trim().to_owned()),
+                Some(Advice { problem, help }) => {
+                    Err(CliError::usage(format!("{}: {problem}", question.flag), help))
+                }
+            };
+        }
+        while self.asks {
+            // Before the question, which may be answered at once.
+            let hidden = question.is_secret.then(Hidden::new);
+            output::note(&format!("{} (empty: later)", question.words));
+            let answer = read()?;
+            if hidden.is_some() {
+                // The line break was not shown either.
+                output::note("");
+            }
+            drop(hidden);
+            let Some(answer) = answer else { break };
+            match question.judge(&answer) {
+                None => return Ok(answer),
+                Some(Advice { problem, help }) => output::note(&format!("  {problem}\n  {help}")),
+            }
+        }
+        Ok(String::new())
+    }
+}
+
+impl Question {
+    /// What is wrong with an answer; an empty one is none.
+    fn judge(&self, answer: &str) -> Option<Advice> {
+        if answer.is_empty() {
+            return None;
+        }
+        if self.variable.is_empty() {
+            let error = Template::parse(&branded(answer)).err()?;
+            return Some(Advice::new(error.to_string(), error.help()));
+        }
+        let sources = Sources {
+            environment: [(self.variable.to_owned(), answer.to_owned())].into(),
+            directory: PathBuf::from("/nonexistent"),
+            ..Sources::default()
+        };
+        let fault = Config::load_for(&sources, self.needs).err()?.0.into_iter().next()?;
+        Some(Advice::new(fault.problem, fault.help))
+    }
+}
+
+/// Reads one line; `None` at the end of the input.
+fn read() -> io::Result<Option<String>> {
+    let mut line = String::new();
+    let length = io::stdin().lock().read_line(&mut line)?;
+    Ok((length > 0).then(|| line.trim().to_owned()))
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden(Option<Termios>);
+
+impl Hidden {
+    fn new() -> Self {
+        let Ok(before) = tcgetattr(io::stdin()) else { return Self(None) };
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        // A terminal that refuses shows what is typed, as it did before.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &hidden);
+        Self(Some(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_judged_as_the_server_judges_it() {
+        for (question, good, bad) in [
+            (&ACCOUNT_SID, "AC0123456789abcdef0123456789abcdef", "AC123"),
+            (&PHONE_NUMBER, "+15005550006", "15005550006"),
+            (&PUBLIC_URL, "https://api.example.com", "api.example.com"),
+            (&BRAND, "Example & Sons", "Exämplé’s {x}"),
+        ] {
+            assert_eq!(question.judge(good), None, "{good}");
+            let advice = question.judge(bad).unwrap();
+            assert!(!advice.problem.is_empty() && !advice.help.is_empty(), "{bad}: {advice:?}");
+            assert_eq!(question.judge(""), None);
+        }
+        let token = AUTH_TOKEN.judge("\"hush\"").unwrap();
+        assert!(!token.problem.contains("hush"), "{token:?}");
+    }
+
+    #[test]
+    fn a_brand_that_makes_the_text_too_long_is_refused() {
+        assert!(BRAND.judge(&"x".repeat(200)).unwrap().help.contains("shorten"));
+    }
+}
