@@ -115,7 +115,10 @@ impl<'a> Questions<'a> {
                 }
             };
         }
-        while self.asks {
+        if !self.asks {
+            return Ok(String::new());
+        }
+        loop {
             // Before the question, which may be answered at once.
             let hidden = question.is_secret.then(Hidden::new);
             output::note(&format!("{} (empty: later)", question.words));
@@ -125,13 +128,12 @@ impl<'a> Questions<'a> {
                 output::note("");
             }
             drop(hidden);
-            let Some(answer) = answer else { break };
+            let Some(answer) = answer else { return Ok(String::new()) };
             match question.judge(&answer) {
                 None => return Ok(answer),
                 Some(Advice { problem, help }) => output::note(&format!("  {problem}\n  {help}")),
             }
         }
-        Ok(String::new())
     }
 }
 
