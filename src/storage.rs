@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod locks;
 pub mod maintenance;
 pub mod messages;
+pub mod postgres;
 pub mod sessions;
 pub mod sqlite;
 pub mod test_numbers;

@@ -32,6 +32,23 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "data_encoding",
         ],
     ),
+    (
+        "storage/postgres",
+        &["domain", "storage", "clock"],
+        &[
+            "postgres_protocol",
+            "postgres_types",
+            "fallible_iterator",
+            "rustls",
+            "webpki_roots",
+            "bytes",
+            "futures_util",
+            "tokio",
+            "tracing",
+            "thiserror",
+            "sha2",
+        ],
+    ),
     ("limits", &["domain"], &["moka", "governor"]),
     // Pure, and the adapters' own; the seam itself needs futures alone.
     ("sms", &["domain", "clock"], &["futures_util", "thiserror", "tokio"]),
@@ -67,8 +84,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        // Of `sms` the settings of its senders.
-        &["domain", "random", "files", "sms"],
+        // Of `sms` and `storage` the settings of their adapters.
+        &["domain", "random", "files", "sms", "storage"],
         &[
             "data_encoding",
             "dotenvy",

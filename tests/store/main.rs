@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![expect(clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "other suites look into the rows")]
+mod postgres;
+
 mod audit;
 mod cache;
 mod challenges;
@@ -20,6 +24,7 @@ mod versions;
 use std::sync::Arc;
 
 use freshk::storage::Store;
+use freshk::storage::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
 use freshk::storage::sqlite::{OpenOptions, SqliteStore};
 use support::{Fixture, START};
 
@@ -120,7 +125,9 @@ macro_rules! contract {
         $(mod $room {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $test() {
-                crate::$room::$test::<$fixture>().await;
+                if <$fixture as crate::support::Fixture>::is_here() {
+                    crate::$room::$test::<$fixture>().await;
+                }
             })+
         })+
     };
@@ -144,3 +151,28 @@ impl Fixture for Sqlite {
 }
 
 contract!(sqlite: crate::Sqlite);
+
+/// A schema of the test run's server.
+pub(crate) struct Postgres {
+    schema: postgres::Schema,
+}
+
+impl Fixture for Postgres {
+    fn is_here() -> bool {
+        postgres::server().is_some()
+    }
+
+    async fn new() -> Self {
+        Self { schema: postgres::server().unwrap().schema() }
+    }
+
+    async fn open(&self) -> Store {
+        let mut settings = PostgresSettings::parse(&postgres::server().unwrap().url()).unwrap();
+        settings.schema = self.schema.name().to_owned();
+        settings.writers = 4;
+        let options = PostgresOptions { settings, first_user_id: 1, raise_user_ids: true, migrate: true };
+        Store::new(PostgresStore::open(&options).unwrap())
+    }
+}
+
+contract!(postgresql: crate::Postgres);

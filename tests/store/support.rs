@@ -17,6 +17,10 @@ pub(crate) const OTHER: &str = "203.0.113.8";
 
 /// An engine, and a place for one database of it.
 pub(crate) trait Fixture: Send + Sync + Sized + 'static {
+    /// Whether this machine has what the engine needs.
+    fn is_here() -> bool {
+        true
+    }
     /// A place where no database is yet; it goes with the fixture.
     fn new() -> impl Future<Output = Self> + Send;
     /// Opens the database, made at the first time. Two stores are to each other what two processes are.

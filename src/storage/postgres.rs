@@ -1,0 +1,191 @@
+//! The seam's adapter for `PostgreSQL`: threads that write and threads that read, each with a connection of its own.
+//!
+//! Nothing here knows what a flow is. No type of postgres-protocol or rustls leaves this room. Nothing is kept in memory: what
+//! another process wrote is seen by the next look.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use crate::clock::Stopwatch;
+use crate::domain::SessionId;
+use crate::storage::{Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
+
+mod audit;
+mod challenges;
+mod clock;
+mod columns;
+mod connect;
+mod devices;
+mod exchanges;
+mod fault;
+mod keys;
+mod ledger;
+mod login;
+mod maintenance;
+mod messages;
+mod migrate;
+mod open;
+mod open_error;
+mod queue;
+mod reader;
+mod row;
+mod serving;
+mod sessions;
+mod settings;
+mod test_numbers;
+mod tls;
+mod token_names;
+mod tx;
+mod users;
+mod wire;
+mod writer;
+
+pub use open::{Checkup, PostgresOptions, check, dev_secret, look};
+pub use open_error::PostgresError;
+pub use serving::Serving;
+pub use settings::{Host, PostgresSettings, SCHEMA, TlsMode, WRITERS, is_schema};
+pub use writer::CommitWatch;
+
+use keys::Taken;
+use queue::Queue;
+use reader::Task;
+use writer::Surroundings;
+
+/// How many reads and writes may wait.
+const ROOM: usize = 2048;
+
+/// How long a refusal is remembered without asking the ledger again, which another process may have reset.
+const FORGET_AFTER: Duration = Duration::from_secs(5);
+
+/// Threads that read.
+const READERS: usize = 4;
+
+/// A schema of a `PostgreSQL` database.
+pub struct PostgresStore {
+    place: String,
+    writing: Arc<Surroundings>,
+    reading: Arc<Queue<reader::Queued>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    opened: Stopwatch,
+}
+
+impl PostgresStore {
+    /// Opens a database and starts the threads.
+    ///
+    /// # Errors
+    /// [`PostgresError`], in words for the operator.
+    pub fn open(options: &PostgresOptions) -> Result<Arc<Self>, PostgresError> {
+        let settings = &options.settings;
+        let connector = open::open(options)?;
+        let writing = Arc::new(Surroundings {
+            queue: Queue::new(ROOM),
+            connector: connector.clone(),
+            commits: OnceLock::new(),
+        });
+        let store = Self {
+            place: settings.to_string(),
+            writing: Arc::clone(&writing),
+            reading: Arc::new(Queue::new(ROOM)),
+            threads: Mutex::default(),
+            opened: Stopwatch::start(),
+        };
+        let failed = |error: std::io::Error| PostgresError::Failed {
+            place: settings.to_string(),
+            reason: error.to_string(),
+        };
+        let mut threads = Vec::new();
+        for number in 0..settings.writers {
+            threads.push(writer::start(Arc::clone(&writing), number).map_err(failed)?);
+        }
+        for number in 0..READERS {
+            let reading = Arc::clone(&store.reading);
+            threads.push(reader::start(reading, connector.clone(), number).map_err(failed)?);
+        }
+        *store.threads() = threads;
+        Ok(Arc::new(store))
+    }
+
+    /// Where it is: host, port and database.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Has every commit told to `watch` from now on; only the first call counts.
+    pub fn watch_commits(&self, watch: CommitWatch) {
+        drop(self.writing.commits.set(watch));
+    }
+
+    /// How many writes wait, or are not committed yet.
+    pub fn writes_waiting(&self) -> usize {
+        self.writing.queue.count()
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        self.writing.queue.close();
+        self.reading.close();
+    }
+}
+
+impl Engine for PostgresStore {
+    fn submit(&self, job: Box<dyn WriteJob>) -> StoreResult<()> {
+        let locks = self.writing.connector.keys().taken(job.locks());
+        let alone = locks.iter().filter_map(Taken::exclusive).collect();
+        self.writing.queue.push(writer::Queued::new(job, locks), alone)
+    }
+
+    fn query(&self, job: ReadJob) -> BoxFuture<'_, StoreResult<()>> {
+        let (reply, answer) = oneshot::channel();
+        let task = reader::Queued::new(Task::Closure(job, reply));
+        match self.reading.push(task, Vec::new()) {
+            Ok(()) => answer.map(|answer| answer.unwrap_or(Err(StoreError::Unavailable))).boxed(),
+            Err(fault) => ready(Err(fault)).boxed(),
+        }
+    }
+
+    fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>> {
+        let (reply, answer) = oneshot::channel();
+        let task = reader::Queued::new(Task::Principal(session.clone(), reply));
+        match self.reading.push(task, Vec::new()) {
+            Ok(()) => answer.map(|answer| answer.unwrap_or(Err(StoreError::Unavailable))).boxed(),
+            Err(fault) => ready(Err(fault)).boxed(),
+        }
+    }
+
+    /// What other processes write is not told, so that they count as having written now and then.
+    fn foreign_writes(&self) -> u64 {
+        self.opened.elapsed().as_secs() / FORGET_AFTER.as_secs()
+    }
+
+    /// The server does that by itself.
+    fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.end();
+            let threads = std::mem::take(&mut *self.threads());
+            let joined = spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
+            if !matches!(joined.await, Ok(true)) {
+                tracing::error!("a thread of the database did not end as it should");
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What is queued is still written.
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

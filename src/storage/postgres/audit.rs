@@ -1,0 +1,172 @@
+//! Rows of `audit`.
+
+use super::row::{Row, RowError};
+use postgres_types::ToSql;
+
+use super::columns::count;
+use super::connect::Params;
+use super::tx::{PostgresTx, Witness, first};
+use crate::domain::audit::{AuditDetail, AuditEvent, AuditRecord, RefusalSummary};
+use crate::domain::quota::Quota;
+use crate::domain::{PhoneNumber, Timestamp, UserId};
+use crate::storage::StoreResult;
+use crate::storage::audit::{AuditLine, AuditOf, ReadAudit, WriteAudit};
+
+const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
+     request_id, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
+
+const INSERT_REFUSALS: &str =
+    "INSERT INTO audit (at, event, channel, phone, ip, detail) VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// Rows at or after this instant cannot be deleted; the trigger reads it.
+const RETAIN: &str = "UPDATE audit_retention SET before = $1";
+
+/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays
+/// a slice.
+const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) \
+     AS oldest WHERE at < $1)";
+
+const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = $1 \
+     AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";
+
+const FORGET_PHONE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE phone_hash = $1";
+
+macro_rules! lines {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            "SELECT id, at, event, channel, user_id, phone, ip, session_id, request_id, detail FROM audit WHERE ",
+            $condition,
+            " ORDER BY id ",
+            $order,
+            " LIMIT $2"
+        )
+    };
+}
+
+/// A line, as its columns have it.
+struct Columns<'r> {
+    record: &'r AuditRecord,
+    phone: Option<&'r str>,
+    hash: Option<&'r [u8]>,
+    detail: Option<String>,
+}
+
+impl Columns<'_> {
+    fn params(&self) -> [&(dyn ToSql + Sync); 10] {
+        let AuditRecord { actor, event, user, session, .. } = self.record;
+        [
+            &actor.at,
+            event,
+            &actor.mode,
+            user,
+            &self.phone,
+            &self.hash,
+            &actor.ip,
+            session,
+            &actor.request_id,
+            &self.detail,
+        ]
+    }
+}
+
+impl ReadAudit for PostgresTx<'_> {
+    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
+        let rows = count(rows);
+        match of {
+            AuditOf::Everybody => self.rows(lines!("id < $1", "DESC"), &[&before, &rows], line),
+            AuditOf::User(user) => {
+                self.rows(lines!("user_id = $3 AND id < $1", "DESC"), &[&before, &rows, user], line)
+            }
+            AuditOf::Phone(hash) => {
+                self.rows(lines!("phone_hash = $3 AND id < $1", "DESC"), &[&before, &rows, &&hash[..]], line)
+            }
+        }
+    }
+
+    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
+        let rows = count(rows);
+        match of {
+            AuditOf::Everybody => self.rows(lines!("id > $1", "ASC"), &[&after, &rows], line),
+            AuditOf::User(user) => {
+                self.rows(lines!("user_id = $3 AND id > $1", "ASC"), &[&after, &rows, user], line)
+            }
+            AuditOf::Phone(hash) => {
+                self.rows(lines!("phone_hash = $3 AND id > $1", "ASC"), &[&after, &rows, &&hash[..]], line)
+            }
+        }
+    }
+}
+
+impl WriteAudit for PostgresTx<'_> {
+    fn audit(&mut self, records: &[AuditRecord]) -> StoreResult<()> {
+        let columns: Vec<Columns<'_>> = records
+            .iter()
+            .map(|record| {
+                let phone = record.actor.phone.as_ref();
+                Columns {
+                    record,
+                    phone: phone.map(|(phone, _)| phone.as_str()),
+                    hash: phone.map(|(_, hash)| &hash[..]),
+                    detail: record.detail.as_ref().map(ToString::to_string),
+                }
+            })
+            .collect();
+        let lines: Vec<_> = columns.iter().map(Columns::params).collect();
+        let params: Vec<Params<'_>> = lines.iter().map(|line| &line[..]).collect();
+        let ids = self.write_all(INSERT, &params, first)?;
+        if let (Some(id), Some(record)) = (ids.first(), records.first()) {
+            let actor = &record.actor;
+            self.note_witness(Witness::Audit(*id, actor.at, actor.request_id.clone()));
+        }
+        Ok(())
+    }
+
+    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize> {
+        let mut forgotten = self.write(FORGET_USER, &[&user])?;
+        for hash in hashes {
+            forgotten += self.write(FORGET_PHONE, &[&&hash[..]])?;
+        }
+        Ok(forgotten)
+    }
+}
+
+impl PostgresTx<'_> {
+    /// Sums a window of refusals up. The keys that hash phones are not here: the line of the window's first refusal has
+    /// the hash, this one only the masked phone.
+    pub(super) fn append_refusals(
+        &self,
+        at: Timestamp,
+        quota: Quota,
+        subject: &str,
+        counted: i64,
+    ) -> StoreResult<()> {
+        let phone = PhoneNumber::parse(subject, 1).ok().map(|phone| phone.masked());
+        let ip = quota.mode().is_none().then_some(subject);
+        let summary = RefusalSummary { quota, count: u64::try_from(counted).unwrap_or_default() };
+        let detail = AuditDetail::RefusalSummary(summary).to_string();
+        let event = AuditEvent::LimitExceeded;
+        self.write_one(INSERT_REFUSALS, &[&at, &event, &quota.mode(), &phone, &ip, &detail])
+    }
+
+    /// Deletes at most `limit` of the lines from before `horizon`, the oldest, and keeps all others from being deleted;
+    /// gives how many were.
+    pub(super) fn purge_audit(&self, horizon: Timestamp, limit: i64) -> StoreResult<usize> {
+        self.write_one(RETAIN, &[&horizon])?;
+        self.write(PURGE, &[&horizon, &limit])
+    }
+}
+
+fn line(row: &Row) -> Result<AuditLine, RowError> {
+    Ok(AuditLine {
+        id: row.try_get(0)?,
+        at: row.try_get(1)?,
+        event: row.try_get(2)?,
+        mode: row.try_get(3)?,
+        user: row.try_get(4)?,
+        phone: row.try_get(5)?,
+        ip: row.try_get(6)?,
+        session: row.try_get(7)?,
+        request_id: row.try_get(8)?,
+        detail: row.try_get(9)?,
+    })
+}

@@ -1,0 +1,128 @@
+//! How the domain's small types stand in columns. What cannot be read back is an impossible row.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use postgres_types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+
+use crate::domain::audit::AuditEvent;
+use crate::domain::challenge::SendResult;
+use crate::domain::message::{MessageState, Unsent};
+use crate::domain::quota::Quota;
+use crate::domain::session::EndReason;
+use crate::domain::test_number::Source;
+use crate::domain::{
+    ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId, SpendId,
+    Timestamp, UserId,
+};
+
+type BoxError = Box<dyn Error + Sync + Send>;
+
+/// A word in a row that means nothing to us; it may be somebody's data, so it is not told.
+#[derive(Debug, thiserror::Error)]
+#[error("a row holds a word that means nothing here")]
+struct Impossible;
+
+/// How many rows, as `PostgreSQL` counts.
+pub(super) fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// A length of time, in milliseconds.
+pub(super) fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Milliseconds, as a length of time.
+pub(super) fn length(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+}
+
+/// A whole number of any width, in a column of eight bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number<T>(pub(super) T);
+
+impl<T: Copy + std::fmt::Debug + TryInto<i64>> ToSql for Number<T> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        self.0.try_into().map_err(|_| Impossible)?.to_sql(ty, out)
+    }
+
+    accepts!(INT8);
+    to_sql_checked!();
+}
+
+impl<'a, T: TryFrom<i64>> FromSql<'a> for Number<T> {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        T::try_from(i64::from_sql(ty, raw)?).map(Self).map_err(|_| Impossible.into())
+    }
+
+    accepts!(INT8);
+}
+
+macro_rules! integers {
+    ($($id:ident: $from:expr, $to:expr;)+) => {$(
+        impl ToSql for $id {
+            fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+                $to(self).to_sql(ty, out)
+            }
+
+            accepts!(INT8);
+            to_sql_checked!();
+        }
+
+        impl<'a> FromSql<'a> for $id {
+            fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+                i64::from_sql(ty, raw).map($from)
+            }
+
+            accepts!(INT8);
+        }
+    )+};
+}
+
+macro_rules! words {
+    ($($word:ident: $parse:expr;)+) => {$(
+        impl ToSql for $word {
+            fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+                self.as_str().to_sql(ty, out)
+            }
+
+            accepts!(TEXT);
+            to_sql_checked!();
+        }
+
+        impl<'a> FromSql<'a> for $word {
+            fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+                let parse: fn(&str) -> Option<Self> = $parse;
+                parse(<&str>::from_sql(ty, raw)?).ok_or_else(|| Impossible.into())
+            }
+
+            accepts!(TEXT);
+        }
+    )+};
+}
+
+integers! {
+    UserId: Self, |id: &Self| id.0;
+    ChallengeId: Self, |id: &Self| id.0;
+    MessageId: Self, |id: &Self| id.0;
+    SpendId: Self, |id: &Self| id.0;
+    Timestamp: Self::from_millis, |at: &Self| at.as_millis();
+}
+
+words! {
+    AuditEvent: AuditEvent::parse;
+    ChallengeState: ChallengeState::parse;
+    Mode: Mode::parse;
+    DeviceId: DeviceId::parse;
+    EndReason: EndReason::parse;
+    MessageState: MessageState::parse;
+    Quota: Quota::parse;
+    RunId: |text| Some(RunId::from_row(text));
+    SendResult: SendResult::parse;
+    SessionId: SessionId::parse;
+    Source: Source::parse;
+    Unsent: Unsent::parse;
+    PhoneNumber: |text| PhoneNumber::parse(text, 1).ok();
+}

@@ -1,0 +1,130 @@
+//! Numbers of advisory locks. They are the whole database's, other programs' and other schemas' included, so that each is
+//! made from what nobody else takes.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::storage::Locks;
+use crate::storage::locks::{Hold, Lock};
+
+/// The numbers of the locks of one schema.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    schema: String,
+}
+
+/// A lock as it is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// A number, and whether others may have it too.
+    Key(i64, Hold),
+    /// The user's number of whoever has the phone, found once the lock of the phone is held.
+    UserOf(String),
+}
+
+impl Keys {
+    /// Those of a schema.
+    pub(super) fn new(schema: &str) -> Self {
+        Self { schema: schema.to_owned() }
+    }
+
+    /// Of the schema, while it is changed.
+    pub(super) fn schema(&self) -> i64 {
+        self.number("schema", "")
+    }
+
+    /// Of the server that serves the database.
+    pub(super) fn serving(&self) -> i64 {
+        self.number("serving", "")
+    }
+
+    /// Of whoever deletes what is no longer needed.
+    pub(super) fn maintenance(&self) -> i64 {
+        self.number("maintenance", "")
+    }
+
+    /// What is xored with the id of a user, here and in SQL.
+    pub(super) fn users(&self) -> i64 {
+        self.number("user", "")
+    }
+
+    /// Of what one lock of a write covers; none for a user who is yet to be found.
+    pub(super) fn of(&self, lock: &Lock) -> Option<i64> {
+        match lock {
+            Lock::TestNumbers => Some(self.number("test numbers", "")),
+            Lock::Address(address) => Some(self.number("address", address)),
+            Lock::Phone(phone) => Some(self.number("phone", phone.as_str())),
+            Lock::User(id) => Some(self.users() ^ id.0),
+            Lock::UserOf(_) => None,
+            Lock::Session(id) => Some(self.number("session", id.as_str())),
+        }
+    }
+
+    /// The locks of a write, in their order.
+    pub(super) fn taken(&self, locks: &Locks) -> Vec<Taken> {
+        let taken = |(lock, hold): (&Lock, Hold)| match (self.of(lock), lock) {
+            (Some(key), _) => Some(Taken::Key(key, hold)),
+            (None, Lock::UserOf(phone)) => Some(Taken::UserOf(phone.as_str().to_owned())),
+            (None, _) => None,
+        };
+        locks.iter().filter_map(taken).collect()
+    }
+
+    /// The first eight bytes of a hash over all that tells one lock from another.
+    fn number(&self, what: &str, which: &str) -> i64 {
+        let mut hash = Sha256::new();
+        for part in ["freshk", &self.schema, what, which] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        let hash: [u8; 32] = hash.finalize().into();
+        hash.first_chunk().map_or(0, |first| i64::from_be_bytes(*first))
+    }
+}
+
+impl Taken {
+    /// The number, if nobody else may have it: writes of one process with one in common need not wait in the server.
+    pub(super) fn exclusive(&self) -> Option<i64> {
+        match self {
+            Self::Key(key, Hold::Exclusive) => Some(*key),
+            Self::Key(_, Hold::Shared) | Self::UserOf(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{PhoneNumber, UserId};
+
+    #[test]
+    fn every_lock_of_every_schema_has_a_number_of_its_own() {
+        let phone = |text: &str| PhoneNumber::parse(text, 10).unwrap();
+        let mut numbers = std::collections::HashSet::new();
+        for keys in [Keys::new("freshk"), Keys::new("other")] {
+            let locks = [
+                Lock::TestNumbers,
+                Lock::Address("+15550000001".into()),
+                Lock::Phone(phone("+15550000001")),
+                Lock::Phone(phone("+15550000002")),
+                Lock::User(UserId(1)),
+                Lock::User(UserId(2)),
+            ];
+            let of_locks = locks.iter().filter_map(|lock| keys.of(lock));
+            let own = [keys.schema(), keys.serving(), keys.maintenance(), keys.users()];
+            for number in of_locks.chain(own) {
+                assert!(numbers.insert(number));
+            }
+        }
+        assert_eq!(numbers.len(), 20);
+    }
+
+    #[test]
+    fn the_user_of_a_phone_is_found_after_the_phone_is_locked() {
+        let phone = PhoneNumber::parse("+15550000001", 10).unwrap();
+        let keys = Keys::new("freshk");
+        let taken = keys.taken(&Locks::none().user_of(&phone).address("203.0.113.7"));
+        assert_eq!(taken.len(), 3);
+        assert_eq!(taken[1].exclusive(), keys.of(&Lock::Phone(phone.clone())));
+        assert_eq!(taken[2], Taken::UserOf(phone.as_str().to_owned()));
+    }
+}

@@ -1,0 +1,121 @@
+//! Rows of `spends` and `refusals`: the ledger of quotas.
+
+use std::ops::Range;
+
+use super::row::{Row, RowError};
+
+use super::columns::count;
+use super::tx::{PostgresTx, first};
+use crate::domain::quota::Quota;
+use crate::domain::{SpendId, Timestamp};
+use crate::storage::ledger::{ReadLedger, Spend, WriteLedger};
+use crate::storage::{StoreError, StoreResult};
+
+const SPENT_SINCE: &str = "SELECT at FROM spends WHERE subject = $1 AND quota = $2 AND at > $3 ORDER BY at";
+
+const SPEND: &str = "INSERT INTO spends (quota, subject, at) VALUES ($1, $2, $3) RETURNING id";
+
+const UNSPEND: &str = "DELETE FROM spends WHERE id = $1 AND quota = $2 AND subject = $3";
+
+const CLAMP: &str = "UPDATE spends SET at = $3 WHERE subject = $1 AND quota = $2 AND at > $3";
+
+/// The units of one quota: those of another are kept longer.
+const PURGE: &str = "DELETE FROM spends WHERE id IN \
+     (SELECT id FROM spends WHERE quota = $1 AND at <= $2 ORDER BY at LIMIT $3)";
+
+const AFTER: &str = "SELECT id, quota, subject, at FROM spends WHERE id > $1 ORDER BY id LIMIT $2";
+
+const RESET: &str = "DELETE FROM spends WHERE subject = $1";
+
+const RESET_REFUSALS: &str = "DELETE FROM refusals WHERE subject = $1";
+
+const UNTOLD: &str = "SELECT coalesce(sum(count - 1), 0)::BIGINT FROM refusals WHERE first >= $1";
+
+/// A window that has closed; never one that another transaction has opened since.
+const CLOSE: &str = "DELETE FROM refusals WHERE subject = $1 AND quota = $2 AND until <= $3 RETURNING count";
+
+/// A window that is there has counted at least one, so the sum tells whether it is new.
+const COUNT: &str = "INSERT INTO refusals (subject, quota, first, until, count) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (subject, quota) DO UPDATE SET count = refusals.count + excluded.count RETURNING count";
+
+const CLOSE_SOME: &str = "DELETE FROM refusals WHERE (subject, quota) IN \
+     (SELECT subject, quota FROM refusals WHERE until <= $1 ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED) \
+     RETURNING subject, quota, count";
+
+impl ReadLedger for PostgresTx<'_> {
+    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>> {
+        self.rows(SPENT_SINCE, &[&subject, &quota, &since], first)
+    }
+
+    fn spends_after(&self, after: SpendId, rows: usize) -> StoreResult<Vec<Spend>> {
+        self.rows(AFTER, &[&after, &count(rows)], spend)
+    }
+
+    fn untold_refusals(&self, since: Timestamp) -> StoreResult<u64> {
+        let untold = self.row(UNTOLD, &[&since], first::<i64>)?.unwrap_or_default();
+        Ok(u64::try_from(untold).unwrap_or_default())
+    }
+}
+
+impl WriteLedger for PostgresTx<'_> {
+    fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId> {
+        let id = self.returning(SPEND, &[&quota, &subject, &at], first)?;
+        id.into_iter().next().ok_or(StoreError::Broken)
+    }
+
+    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<()> {
+        self.write(UNSPEND, &[&spend, &quota, &subject]).map(drop)
+    }
+
+    fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()> {
+        self.write(CLAMP, &[&subject, &quota, &now]).map(drop)
+    }
+
+    fn count_refusals(
+        &mut self,
+        quota: Quota,
+        subject: &str,
+        Range { start: at, end: until }: Range<Timestamp>,
+        refusals: u64,
+    ) -> StoreResult<bool> {
+        let refusals = i64::try_from(refusals).unwrap_or(i64::MAX);
+        for counted in self.returning(CLOSE, &[&subject, &quota, &at], first)? {
+            self.summarise(at, quota, subject, counted)?;
+        }
+        let counted = self.returning(COUNT, &[&subject, &quota, &at, &until, &refusals], first::<i64>)?;
+        Ok(counted == [refusals])
+    }
+
+    fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)> {
+        Ok((self.write(RESET, &[&subject])?, self.write(RESET_REFUSALS, &[&subject])?))
+    }
+}
+
+impl PostgresTx<'_> {
+    /// Deletes at most `limit` units of a quota that were spent at `before` or earlier; gives how many.
+    pub(super) fn purge_spends(&self, quota: Quota, before: Timestamp, limit: i64) -> StoreResult<usize> {
+        self.write(PURGE, &[&quota, &before, &limit])
+    }
+
+    /// Tells of at most `limit` windows that have closed and forgets them; gives how many there were.
+    pub(super) fn close_windows(&self, now: Timestamp, limit: i64) -> StoreResult<usize> {
+        type Window = (String, Quota, i64);
+        let window = |row: &Row| -> Result<Window, RowError> {
+            Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+        };
+        let closed = self.returning(CLOSE_SOME, &[&now, &limit], window)?;
+        for (subject, quota, counted) in &closed {
+            self.summarise(now, *quota, subject, *counted)?;
+        }
+        Ok(closed.len())
+    }
+
+    /// The first refusal of a window was told when it happened; only more than that is worth another line.
+    fn summarise(&self, at: Timestamp, quota: Quota, subject: &str, counted: i64) -> StoreResult<()> {
+        if counted > 1 { self.append_refusals(at, quota, subject, counted) } else { Ok(()) }
+    }
+}
+
+fn spend(row: &Row) -> Result<Spend, RowError> {
+    Ok(Spend { id: row.try_get(0)?, quota: row.try_get(1)?, subject: row.try_get(2)?, at: row.try_get(3)? })
+}

@@ -1,0 +1,123 @@
+//! Opening a database: what may stand in its schema, and what a person is told if it will not do.
+
+use std::thread;
+
+use super::connect::{Connection, Connector};
+use super::fault::Failure;
+use super::migrate::{self, MIGRATIONS};
+use super::open_error::PostgresError;
+use super::settings::PostgresSettings;
+use super::tx::{PostgresTx, first};
+use crate::domain::{Secret, UserId};
+use crate::storage::users::{ReadUsers as _, WriteUsers as _};
+use crate::storage::{StoreResult, View};
+
+/// What is opened, and how.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Where.
+    pub settings: PostgresSettings,
+    /// New users' ids start here (`users.first_id`), or above the highest ever given.
+    pub first_user_id: i64,
+    /// Whether a database that has had users counts on from `first_user_id` too, where that is higher.
+    pub raise_user_ids: bool,
+    /// Whether the schema is made or brought up to date, or refused.
+    pub migrate: bool,
+}
+
+/// What a look at the schema found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkup {
+    /// Its version; 0 where there is none yet.
+    pub schema: i64,
+    /// The version that this program writes.
+    pub known: i64,
+}
+
+/// Puts everything in place, and gives the way to more connections.
+pub(super) fn open(options: &PostgresOptions) -> Result<Connector, PostgresError> {
+    on_a_thread(&options.settings, |conn, connector| {
+        migrate::run(conn, &options.settings, MIGRATIONS, options.migrate)?;
+        start_ids_at(conn, options).map_err(|failure| told(&options.settings, &failure))?;
+        Ok(connector.clone())
+    })
+}
+
+/// Looks which schema there is; changes nothing.
+///
+/// # Errors
+/// [`PostgresError`], in words for the operator.
+pub fn check(settings: &PostgresSettings) -> Result<Checkup, PostgresError> {
+    let known = MIGRATIONS.last().map_or(0, |last| last.version);
+    on_a_thread(settings, |conn, _| {
+        let reached = migrate::look(conn, settings)?;
+        Ok(Checkup { schema: reached.version, known })
+    })
+}
+
+/// Reads on a snapshot, beside whoever uses the database.
+///
+/// # Errors
+/// [`PostgresError`] where it cannot be read at all.
+pub fn look<T: Send>(
+    settings: &PostgresSettings,
+    read: impl FnOnce(&dyn View) -> StoreResult<T> + Send,
+) -> Result<StoreResult<T>, PostgresError> {
+    on_a_thread(settings, |conn, _| {
+        migrate::run(conn, settings, MIGRATIONS, false)?;
+        conn.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .map_err(|failure| told(settings, &failure))?;
+        Ok(read(&PostgresTx::new(conn)))
+    })
+}
+
+/// The secret that debug keeps in the database; `fresh` becomes it where there is none.
+///
+/// # Errors
+/// [`PostgresError`], in words for the operator.
+pub fn dev_secret(settings: &PostgresSettings, fresh: Option<&str>) -> Result<Option<Secret>, PostgresError> {
+    const KEEP: &str = "INSERT INTO dev_secret VALUES (1, $1) ON CONFLICT DO NOTHING";
+    const READ: &str = "SELECT secret FROM dev_secret";
+    on_a_thread(settings, |conn, _| {
+        let kept =
+            fresh.map_or(Ok(0), |fresh| conn.execute(KEEP, &[&fresh])).and_then(|_| conn.rows(READ, &[]));
+        let rows = kept.map_err(|failure| told(settings, &failure))?;
+        let secret = rows.first().map(first::<String>).transpose();
+        let secret = secret.map_err(|error| told(settings, &Failure::Row(error)))?;
+        Ok(secret.map(Secret::new))
+    })
+}
+
+/// On a thread of its own, since a connection waits and the caller may be a task.
+fn on_a_thread<T: Send>(
+    settings: &PostgresSettings,
+    act: impl FnOnce(&Connection, &Connector) -> Result<T, PostgresError> + Send,
+) -> Result<T, PostgresError> {
+    let act = || {
+        let unfit = |reason| PostgresError::Tls { place: settings.to_string(), reason };
+        let connector = Connector::new(settings).map_err(unfit)?;
+        let conn = connector.connect().map_err(|refused| PostgresError::of_connection(settings, refused))?;
+        act(&conn, &connector)
+    };
+    thread::scope(|scope| scope.spawn(act).join()).unwrap_or_else(|_| {
+        Err(PostgresError::Failed { place: settings.to_string(), reason: "a thread ended".to_owned() })
+    })
+}
+
+/// Raises the number from which users' ids are counted; it never goes back.
+fn start_ids_at(conn: &Connection, options: &PostgresOptions) -> Result<(), Failure> {
+    let before = options.first_user_id.saturating_sub(1);
+    let mut tx = PostgresTx::new(conn);
+    let Ok(reached) = tx.last_user_id() else { return Ok(()) };
+    let reached = reached.map_or(0, |id| id.0);
+    if reached >= before || (reached > 0 && !options.raise_user_ids) {
+        return Ok(());
+    }
+    conn.batch("BEGIN")?;
+    let raised = tx.raise_user_ids(UserId(before)).and_then(|()| tx.raise_ids());
+    conn.batch(if raised.is_ok() { "COMMIT" } else { "ROLLBACK" })
+}
+
+fn told(settings: &PostgresSettings, failure: &Failure) -> PostgresError {
+    PostgresError::of_statement(settings, failure)
+}

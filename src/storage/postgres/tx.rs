@@ -1,0 +1,194 @@
+//! An open transaction. What is read and written through it stands beside the SQL of each table.
+
+use std::cell::{Cell, RefCell};
+
+use postgres_types::FromSqlOwned;
+
+use super::connect::{Connection, Params};
+use super::fault::{Failure, fault};
+use super::row::{Row, RowError};
+use crate::domain::{ChallengeId, Session, SessionId, Timestamp};
+use crate::storage::{StoreError, StoreResult};
+
+/// How a row is read.
+pub(super) type Read<T> = fn(&Row) -> Result<T, RowError>;
+
+/// A row that this transaction wrote and no other can have: where it is found, the transaction was committed.
+#[derive(Clone, Debug)]
+pub(super) enum Witness {
+    /// A challenge, by the hash of its code.
+    Challenge(ChallengeId, Vec<u8>),
+    /// A session at a generation, by the `jti` of its refresh token.
+    Session(SessionId, String),
+    /// A line of the audit trail.
+    Audit(i64, Timestamp, Option<String>),
+}
+
+/// One connection's open transaction; implements the traits of the seam.
+pub(super) struct PostgresTx<'c> {
+    conn: &'c Connection,
+    /// An error aborts a transaction of `PostgreSQL`: from then on nothing in it counts.
+    failed: Cell<Option<StoreError>>,
+    wrote: Cell<bool>,
+    witness: RefCell<Option<Witness>>,
+    /// The session that was replaced last: a witness only if its refresh token is a new one.
+    replaced: RefCell<Option<Witness>>,
+    rotated: Cell<bool>,
+    /// The highest id that an import brought; new users' ids are above it once this is committed.
+    imported: Cell<i64>,
+}
+
+impl<'c> PostgresTx<'c> {
+    /// On a connection whose transaction has begun.
+    pub(super) fn new(conn: &'c Connection) -> Self {
+        Self {
+            conn,
+            failed: Cell::new(None),
+            wrote: Cell::new(false),
+            witness: RefCell::new(None),
+            replaced: RefCell::new(None),
+            rotated: Cell::new(false),
+            imported: Cell::new(0),
+        }
+    }
+
+    /// What kept the transaction from going on, whatever the closure made of it.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.failed.get()
+    }
+
+    /// Whether anything was written.
+    pub(super) fn wrote(&self) -> bool {
+        self.wrote.get()
+    }
+
+    /// What to look for where the answer to the commit is lost.
+    pub(super) fn witness(&self) -> Option<Witness> {
+        let rotated = self.replaced.borrow().clone().filter(|_| self.rotated.get());
+        rotated.or_else(|| self.witness.borrow().clone())
+    }
+
+    /// Notes that a session was replaced.
+    pub(super) fn note_replaced(&self, session: &Session) {
+        *self.replaced.borrow_mut() = Some(Witness::Session(session.id.clone(), session.jti.clone()));
+    }
+
+    /// Notes that the session that is replaced in this transaction gets a new refresh token.
+    pub(super) fn note_rotated(&self) {
+        self.rotated.set(true);
+    }
+
+    /// Notes a row to look for; a line of the audit trail only where there is nothing better.
+    pub(super) fn note_witness(&self, witness: Witness) {
+        let mut noted = self.witness.borrow_mut();
+        if noted.is_none() || !matches!(witness, Witness::Audit(..)) {
+            *noted = Some(witness);
+        }
+    }
+
+    /// The highest id of a user that this transaction brought.
+    pub(super) fn imported(&self) -> i64 {
+        self.imported.get()
+    }
+
+    /// Notes that a user has an id of its own.
+    pub(super) fn note_imported(&self, id: i64) {
+        self.imported.set(self.imported.get().max(id));
+    }
+
+    /// Asks the connection, unless an earlier statement has failed.
+    pub(super) fn run<T>(&self, act: impl FnOnce(&Connection) -> Result<T, Failure>) -> StoreResult<T> {
+        if let Some(fault) = self.failed.get() {
+            return Err(fault);
+        }
+        act(self.conn).map_err(|failure| {
+            let fault = fault(&failure);
+            self.failed.set(Some(fault));
+            fault
+        })
+    }
+
+    /// Reads rows.
+    pub(super) fn rows<T>(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+        read: Read<T>,
+    ) -> StoreResult<Vec<T>> {
+        self.run(|conn| {
+            let rows = conn.rows(sql, params)?;
+            rows.iter().map(read).collect::<Result<_, _>>().map_err(Failure::Row)
+        })
+    }
+
+    /// Reads the first row.
+    pub(super) fn row<T>(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+        read: Read<T>,
+    ) -> StoreResult<Option<T>> {
+        self.run(|conn| {
+            let rows = conn.rows(sql, params)?;
+            rows.first().map(read).transpose().map_err(Failure::Row)
+        })
+    }
+
+    /// Writes, and gives what the statement returns.
+    pub(super) fn returning<T>(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+        read: Read<T>,
+    ) -> StoreResult<Vec<T>> {
+        self.wrote.set(true);
+        self.rows(sql, params, read)
+    }
+
+    /// Writes with each of several sets of parameters, and gives what the statement returns.
+    pub(super) fn write_all<T>(
+        &self,
+        sql: &'static str,
+        params: &[Params<'_>],
+        read: Read<T>,
+    ) -> StoreResult<Vec<T>> {
+        self.wrote.set(true);
+        self.run(|conn| {
+            let rows = conn.rows_of_all(sql, params)?;
+            rows.iter().map(read).collect::<Result<_, _>>().map_err(Failure::Row)
+        })
+    }
+
+    /// Takes the lock of whoever deletes what is no longer needed; not where another node has it.
+    pub(super) fn try_lock_maintenance(&self) -> StoreResult<bool> {
+        const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock($1)";
+        Ok(self.row(TRY_LOCK, &[&self.conn.keys().maintenance()], first)?.unwrap_or_default())
+    }
+
+    /// Writes; gives how many rows were.
+    pub(super) fn write(&self, sql: &'static str, params: Params<'_>) -> StoreResult<usize> {
+        self.wrote.set(true);
+        let changed = self.run(|conn| conn.execute(sql, params))?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// Writes a row that must be there, and only it.
+    pub(super) fn write_one(&self, sql: &'static str, params: Params<'_>) -> StoreResult<()> {
+        self.wrote.set(true);
+        self.run(|conn| match conn.execute(sql, params)? {
+            1 => Ok(()),
+            changed => Err(Failure::Rows(changed)),
+        })
+    }
+
+    /// Runs statements without parameters.
+    pub(super) fn batch(&self, sql: &str) -> StoreResult<()> {
+        self.wrote.set(true);
+        self.run(|conn| conn.batch(sql))
+    }
+}
+
+/// The first column.
+pub(super) fn first<T: FromSqlOwned>(row: &Row) -> Result<T, RowError> {
+    row.try_get(0)
+}

@@ -1,0 +1,156 @@
+//! A PostgreSQL of the test run: a server of its own in a temporary folder, where the system has its programs; a schema for
+//! each test. It ends with the process that started it.
+//!
+//! Use it with `#[path = "support/postgres.rs"] mod postgres;`.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// The superuser of the tests, and its password.
+const USER: &str = "freshk";
+const PASSWORD: &str = "a-password-of-tests";
+
+/// The running server.
+pub(crate) struct Server {
+    programs: PathBuf,
+    socket: PathBuf,
+}
+
+/// A schema of its own.
+#[derive(Clone)]
+pub(crate) struct Schema {
+    server: &'static Server,
+    name: String,
+}
+
+/// The server; `None` where there are no programs of PostgreSQL, which is told aloud, once.
+pub(crate) fn server() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let programs = programs();
+        if programs.is_none() {
+            let told = "\nPostgreSQL is not installed here: THE TESTS ON IT DID NOT RUN (apt-get install postgresql)\n";
+            drop(io::stderr().write_all(told.as_bytes()));
+            assert!(std::env::var_os("FRESHK_TEST_POSTGRES").is_none(), "{told}");
+        }
+        Some(Server::start(programs?))
+    });
+    server.as_ref()
+}
+
+/// Debian's folder, or where `initdb` is found.
+fn programs() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debians = versions.map(|version| version.path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found: Vec<_> = debians.collect();
+    found.sort();
+    found.reverse();
+    found.extend(std::env::split_paths(&path));
+    let has_all =
+        |folder: &PathBuf| ["initdb", "postgres", "psql"].iter().all(|name| folder.join(name).exists());
+    found.into_iter().find(has_all)
+}
+
+impl Server {
+    fn start(programs: PathBuf) -> Self {
+        let folder = std::env::temp_dir().join(format!("freshk-test-postgres-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o711)).unwrap();
+        // PostgreSQL refuses to run as root.
+        let somebody = if folder.metadata().unwrap().uid() == 0 { Some(nobody()) } else { None };
+        if let Some((user, group)) = somebody {
+            chown(&folder, Some(user), Some(group)).unwrap();
+        }
+        let word = folder.join("word");
+        fs::write(&word, PASSWORD).unwrap();
+        fs::set_permissions(&word, Permissions::from_mode(0o644)).unwrap();
+        let script = format!(
+            "trap 'kill -QUIT $server; wait; rm -rf {folder}; exit' TERM INT HUP
+             {programs}/initdb --no-sync --auth=scram-sha-256 --username={USER} --pwfile={folder}/word \
+                 --encoding=UTF8 --locale=C --pgdata={folder}/data > {folder}/log 2>&1 || exit 1
+             {programs}/postgres -D {folder}/data -c fsync=off -c full_page_writes=off -c max_connections=400 \
+                 -c listen_addresses= -c unix_socket_directories={folder} >> {folder}/log 2>&1 &
+             server=$!
+             wait",
+            folder = folder.display(),
+            programs = programs.display(),
+        );
+        let mut shell = Command::new("setpriv");
+        shell.args(["--pdeathsig", "TERM"]);
+        if let Some((user, group)) = somebody {
+            shell.args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups"]);
+        }
+        shell.args(["sh", "-c", &script]).current_dir("/").stdin(Stdio::null());
+        // The signal comes when the thread that started it ends, so that thread never does.
+        thread::spawn(move || {
+            let status = shell.status();
+            panic!("the PostgreSQL of the tests ended: {status:?}");
+        });
+        let server = Self { programs, socket: folder.clone() };
+        for _ in 0..1200 {
+            if server.psql("SELECT 1").is_ok_and(|output| output.status.success()) {
+                return server;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+        panic!("the PostgreSQL of the tests did not start:\n{log}");
+    }
+
+    /// A schema that nobody has used.
+    pub(crate) fn schema(&'static self) -> Schema {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Schema { server: self, name: format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    /// The URL of its database.
+    pub(crate) fn url(&self) -> String {
+        self.url_of(USER, PASSWORD, "postgres")
+    }
+
+    /// The URL of another database or user.
+    pub(crate) fn url_of(&self, user: &str, password: &str, database: &str) -> String {
+        let socket = self.socket.display().to_string().replace('/', "%2F");
+        format!("postgres://{user}:{password}@{socket}/{database}")
+    }
+
+    fn psql(&self, sql: &str) -> io::Result<Output> {
+        Command::new(self.programs.join("psql"))
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", "postgres", "-c", sql])
+            .args([Path::new("-h"), &self.socket])
+            .env("PGPASSWORD", PASSWORD)
+            .output()
+    }
+}
+
+impl Schema {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs statements in it; what they give, a line each, or what the server says against them.
+    pub(crate) fn sql(&self, sql: &str) -> Result<Vec<String>, String> {
+        let output = self.server.psql(&format!("SET search_path = {}; {sql}", self.name)).unwrap();
+        if !output.status.success() {
+            return Err(String::from_utf8(output.stderr).unwrap());
+        }
+        Ok(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
+    }
+}
+
+fn nobody() -> (u32, u32) {
+    let id = |flag: &str| {
+        let output = Command::new("id").args([flag, "nobody"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    };
+    (id("-u"), id("-g"))
+}
