@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -31,7 +31,7 @@ impl Tls {
     /// # Errors
     /// What is wrong with that file.
     pub(super) fn new(settings: &PostgresSettings) -> Result<Self, String> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let roots = Arc::new(roots(settings.root_certificates.as_deref())?);
         let told = |error: &dyn Error| format!("TLS cannot be set up: {error}");
         let verifier: Arc<dyn ServerCertVerifier> = match settings.tls {
