@@ -168,7 +168,7 @@ impl Fixture for Postgres {
 
     async fn open(&self) -> Store {
         let mut settings = PostgresSettings::parse(&postgres::server().unwrap().url()).unwrap();
-        settings.schema = self.schema.name().to_owned();
+        self.schema.name().clone_into(&mut settings.schema);
         settings.writers = 4;
         let options = PostgresOptions { settings, first_user_id: 1, raise_user_ids: true, migrate: true };
         Store::new(PostgresStore::open(&options).unwrap())

@@ -1,4 +1,4 @@
-//! A PostgreSQL of the test run: a server of its own in a temporary folder, where the system has its programs; a schema for
+//! A `PostgreSQL` of the test run: a server of its own in a temporary folder, where the system has its programs; a schema for
 //! each test. It ends with the process that started it.
 //!
 //! Use it with `#[path = "support/postgres.rs"] mod postgres;`.
@@ -30,7 +30,7 @@ pub(crate) struct Schema {
     name: String,
 }
 
-/// The server; `None` where there are no programs of PostgreSQL, which is told aloud, once.
+/// The server; `None` where there are no programs of `PostgreSQL`, which is told aloud, once.
 pub(crate) fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
