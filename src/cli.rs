@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Loaded, Needs, Sources, Warning, dev_secret};
+use crate::config::{Config, Loaded, Needs, Sources, Warning};
 use crate::domain::Secret;
 use crate::random::SystemRandom;
 
@@ -21,6 +21,7 @@ pub mod confirm;
 pub mod database;
 pub mod db;
 pub mod disk;
+pub mod engine;
 pub mod error;
 pub mod http;
 pub mod init;
@@ -45,7 +46,6 @@ pub mod wiring;
 
 pub use error::CliError;
 
-use database::DatabaseFile;
 use output::Output;
 
 /// The command line.
@@ -99,7 +99,7 @@ pub struct Global {
         value_name = "URL",
         global = true,
         value_parser = not_empty,
-        help = "The database, such as sqlite:///var/lib/freshk/freshk.db"
+        help = "The database, such as sqlite:///var/lib/freshk/freshk.db or postgres://user:password@host/database"
     )]
     pub database: Option<String>,
     /// Print JSON, for scripts
@@ -212,8 +212,7 @@ fn warn(warnings: &[Warning]) {
 pub(crate) fn secret(config: &Config) -> Result<Secret, CliError> {
     match &config.secret_key {
         Some(secret) => Ok(secret.clone()),
-        None => dev_secret::read_or_create(DatabaseFile::of(config).path(), &SystemRandom)
-            .map_err(CliError::DevSecret),
+        None => engine::Place::of(config).dev_secret(),
     }
 }
 

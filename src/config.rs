@@ -180,6 +180,7 @@ impl Config {
         let log = log::read(reader);
         let audit = log::read_audit(reader);
         let backup = backup::read(reader);
+        database::check_backups(reader, &database, &backup);
         Self {
             debug,
             secret_key,

@@ -109,7 +109,7 @@ fn every_fault_is_told_at_once_and_no_secret_with_it() {
             "FRESHK_LIMITS__IPS=5\nTWILIO_AUTH_TOKEN=hush-2\nTWILIO_ACCOUNT_SID=hush-3\nbad line hush-4\n",
         );
     let environment = [
-        ("DATABASE_URL", "postgres://user:hush-5@localhost/x"),
+        ("DATABASE_URL", "postgres://user:hush-5@localhost"),
         ("FRESHK_OTP__LIVE_CODES", "3"),
         ("SECRET_KEY_FALLBACKS", "hush-6,hush-7"),
         ("FRESHK_SECRET_KEYS", "hush-8"),
@@ -134,7 +134,7 @@ fn every_fault_is_told_at_once_and_no_secret_with_it() {
         "line 4, from .env",
         "twilio.account_sid, from .env (TWILIO_ACCOUNT_SID)",
         "twilio.phone_number\n    it is not set, and Twilio needs it\n    set TWILIO_PHONE_NUMBER to",
-        "database.url, from environment (DATABASE_URL)\n    it is a PostgreSQL URL",
+        "database.url, from environment (DATABASE_URL)\n    it names no database",
         "otp.live_codes, from environment (FRESHK_OTP__LIVE_CODES)",
         "secret_key_fallbacks, from environment (SECRET_KEY_FALLBACKS)",
         "did you mean FRESHK_SECRET_KEY?",

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use super::database::DatabaseFile;
-use super::{CliError, Global, wiring};
+use super::engine::{Engine, Place};
+use super::{CliError, Global};
 use crate::auth::operator::{self, Operator, find_user};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Faults, Needs, Sources, dev_secret};
+use crate::config::{Config, Faults, Needs, Sources};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone::mask_name;
 use crate::domain::{PhoneNumber, Timestamp, User, UserId};
@@ -59,7 +59,7 @@ impl AdminContext {
     /// # Errors
     /// A faulty configuration, or a database that is missing or cannot be used.
     pub fn open(global: &Global, needs: Needs) -> Result<Self, CliError> {
-        Self::open_or(global, needs, |database| Err(database.missing()))
+        Self::open_or(global, needs, Place::refuse_missing)
     }
 
     /// Opens the database, or makes a new one.
@@ -73,17 +73,14 @@ impl AdminContext {
     fn open_or(
         global: &Global,
         needs: Needs,
-        missing: impl FnOnce(&DatabaseFile) -> Result<(), CliError>,
+        missing: impl FnOnce(&Place) -> Result<(), CliError>,
     ) -> Result<Self, CliError> {
         let config = load(&global.sources()?, needs)?;
         // Without files there is nothing to hold. What becomes of a message its command tells itself.
         drop(telemetry::init("warn,freshk::sms=off", telemetry::Format::Pretty, None)?);
-        let database = DatabaseFile::of(&config);
-        if database.is_missing() {
-            missing(&database)?;
-        }
+        missing(&Place::of(&config))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let store = wiring::open_beside_server(&config, &*clock)?;
+        let store = Engine::open_beside_server(&config, &*clock)?.store();
         // After the database, whose faults say more.
         let keys = if needs.cover("secret_key") {
             Some(Arc::new(KeyRing::new(&super::secret(&config)?, &config.secret_key_fallbacks)))
@@ -225,6 +222,5 @@ fn developing(sources: &Sources, needs: Needs, faults: Faults) -> Result<Config,
     let Ok(loaded) = Config::load_for(&Sources { dev: true, ..sources.clone() }, needs) else {
         return Err(faults.into());
     };
-    let database = DatabaseFile::of(&loaded.config);
-    if dev_secret::exists(database.path()) { Ok(loaded.config) } else { Err(faults.into()) }
+    if Place::of(&loaded.config).has_dev_secret() { Ok(loaded.config) } else { Err(faults.into()) }
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::engine::Place;
 use super::output::{Output, counted};
 use super::{CliError, Global};
 use crate::clock::{Clock as _, SystemClock};
@@ -15,6 +16,7 @@ mod files;
 mod line;
 mod monitoring;
 mod page;
+mod postgres;
 mod provider;
 mod proxies;
 mod room;
@@ -78,7 +80,11 @@ pub fn run(args: &CheckArgs, global: &Global, output: &mut Output) -> Result<(),
 
 fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
     let config = &loaded.config;
-    let (files, is_readable) = files::lines(config, now);
+    let place = Place::of(config);
+    let (database, is_readable) = match &place {
+        Place::File(file) => files::lines(config, file, now),
+        Place::Server(settings) => postgres::lines(config, settings, &place),
+    };
     let page = monitoring::page(config, offline);
     let metrics = page.as_ref().and_then(|page| page.as_deref().ok());
     vec![
@@ -97,7 +103,7 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
                 .chain(test_numbers::line(config, now, is_readable))
                 .collect(),
         },
-        Group { name: "Database", lines: files },
+        Group { name: "Database", lines: database },
         Group { name: "Monitoring", lines: monitoring::lines(config, now, page.as_ref()) },
     ]
 }

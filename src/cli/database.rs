@@ -1,8 +1,8 @@
-//! The database's file, for the commands that work on it as a whole. Beside `wiring`, which opens it, this is the one place
-//! of the command line that knows which engine it is.
+//! The database's file, where the data is in one, for the commands that work on it as a whole.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{CliError, backups};
 use crate::clock::Clock;
@@ -13,8 +13,8 @@ use crate::storage::sqlite::{self, Make, OpenOptions};
 use crate::storage::{StoreResult, View};
 
 pub use crate::storage::sqlite::{
-    BackupError, Checkup, Holder, LockError, OpenError, RestoreError, Restored, ServeLock, back_up,
-    check_backup, checksum_of,
+    BackupError, Checkup, Holder, LockError, OpenError, RestoreError, Restored, ServeLock, SqliteStore,
+    back_up, check_backup, checksum_of,
 };
 
 /// What lies beside the file, and is its owner's to write.
@@ -28,9 +28,9 @@ pub struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// The one that `database.url` names; `backup.dir` may show that there was one.
-    pub fn of(config: &Config) -> Self {
-        Self { path: config.database.url.path().to_owned(), backups: config.backup.dir.clone() }
+    /// The one at a path; `backup.dir` may show that there was one.
+    pub fn new(path: &Path, config: &Config) -> Self {
+        Self { path: path.to_owned(), backups: config.backup.dir.clone() }
     }
 
     /// The file.
@@ -138,21 +138,45 @@ impl DatabaseFile {
     /// # Errors
     /// [`OpenError`]
     pub fn migrate(&self, config: &Config, clock: &dyn Clock, anew: bool) -> Result<(), OpenError> {
-        let mut options = open_options(config, clock);
+        let mut options = self.options(config, clock);
         if anew {
             options.make = Make::Always;
         }
-        drop(sqlite::SqliteStore::open(options)?);
+        drop(SqliteStore::open(options)?);
         Ok(())
     }
-}
 
-/// What the configuration says of the database.
-pub fn open_options(config: &Config, clock: &dyn Clock) -> OpenOptions {
-    let file = DatabaseFile::of(config);
-    let mut options = OpenOptions::new(file.path(), clock.now());
-    options.first_user_id = config.users.first_id;
-    options.make = Make::UnlessLost { backup: file.latest_backup() };
-    options.raise_user_ids = config.users.first_id_is_set;
-    options
+    /// Opens it for a server.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(&self, config: &Config, clock: &dyn Clock) -> Result<Arc<SqliteStore>, OpenError> {
+        let mut options = self.options(config, clock);
+        options.rescues = true;
+        SqliteStore::open(options)
+    }
+
+    /// Opens it for a command, beside a server that may be running.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open_beside_server(
+        &self,
+        config: &Config,
+        clock: &dyn Clock,
+    ) -> Result<Arc<SqliteStore>, OpenError> {
+        let mut options = self.options(config, clock);
+        // The server may be of an older version, and know the older schema alone.
+        options.migrate = false;
+        SqliteStore::open(options)
+    }
+
+    /// What the configuration says of it.
+    pub fn options(&self, config: &Config, clock: &dyn Clock) -> OpenOptions {
+        let mut options = OpenOptions::new(&self.path, clock.now());
+        options.first_user_id = config.users.first_id;
+        options.make = Make::UnlessLost { backup: self.latest_backup() };
+        options.raise_user_ids = config.users.first_id_is_set;
+        options
+    }
 }

@@ -7,11 +7,13 @@ use serde_json::json;
 
 use super::confirm::confirm;
 use super::database::{self, BackupError, DatabaseFile, OpenError};
+use super::engine::{self, Place};
 use super::output::Output;
 use super::{CliError, Global, backups, output};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Needs};
 use crate::domain::Help as _;
+use crate::storage::postgres::{self, PostgresSettings, PostgresStore};
 
 /// What can be done with the database.
 #[derive(Debug, Subcommand)]
@@ -80,7 +82,10 @@ const DATABASE: Needs = Needs::Only(&[&["database", "backup", "users.first_id"]]
 /// Each with what to do next.
 pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let config = super::load(&global.sources()?, DATABASE)?.config;
-    let database = DatabaseFile::of(&config);
+    let database = match Place::of(&config) {
+        Place::File(file) => file,
+        Place::Server(settings) => return on_a_server(command, &config, &settings, output),
+    };
     if !matches!(command, DbCommand::Restore { .. }) && database.is_missing() {
         let missing = database.missing();
         return match (command, &missing) {
@@ -95,6 +100,61 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         DbCommand::Restore { file } => restore(&database, file, global.yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
     }
+}
+
+/// What there is to do with `PostgreSQL`; the rest has tools of its own.
+fn on_a_server(
+    command: &DbCommand,
+    config: &Config,
+    settings: &PostgresSettings,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let schema = &settings.schema;
+    let help = match command {
+        DbCommand::Migrate => {
+            let before = postgres::check(settings)?.schema;
+            drop(PostgresStore::open(&engine::postgres_options(config, settings, true))?);
+            let after = postgres::check(settings)?.schema;
+            if output.json {
+                return Ok(output.json(&json!({ "before": before, "after": after }))?);
+            }
+            return Ok(output.text(&if before == after {
+                format!("schema {after} is the latest; nothing was changed\n")
+            } else {
+                format!("migrated from schema {before} to {after}\n")
+            })?);
+        }
+        DbCommand::Check => {
+            let found = postgres::check(settings)?;
+            if found.schema < found.known {
+                let problem = format!(
+                    "the schema {schema} of {settings} has version {}, and this freshk needs {}",
+                    found.schema, found.known
+                );
+                return Err(CliError::refused(problem, "run `freshk db migrate`"));
+            }
+            if output.json {
+                let answer =
+                    json!({ "ok": true, "schema": found.schema, "known": found.known, "faults": [] });
+                return Ok(output.json(&answer)?);
+            }
+            let answer = format!(
+                "{settings}: it answers, with schema {}; `pg_amcheck` tells whether its files are whole\n",
+                found.schema
+            );
+            return Ok(output.text(&answer)?);
+        }
+        DbCommand::Backup { .. } => {
+            format!(
+                "run `pg_dump --format=custom --schema={schema} --file={schema}.dump`, or have its host do it"
+            )
+        }
+        DbCommand::Restore { .. } => format!(
+            "stop the server, and run `pg_restore --clean --if-exists --schema={schema} {schema}.dump`, or have its host do it"
+        ),
+        DbCommand::Vacuum => "leave it to PostgreSQL (autovacuum)".to_owned(),
+    };
+    Err(CliError::refused(format!("the database is PostgreSQL, at {settings}"), help))
 }
 
 /// Makes a database in the place of one that is lost, which the operator has asked for.

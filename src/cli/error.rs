@@ -11,6 +11,7 @@ use crate::config::Faults;
 use crate::domain::Help;
 use crate::http::server::BindError;
 use crate::storage::StoreError;
+use crate::storage::postgres::PostgresError;
 use crate::telemetry;
 use crate::tokens::keys::KeyError;
 
@@ -29,6 +30,9 @@ pub enum CliError {
     /// The database cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The server or the schema cannot be used.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// Another process serves it.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -133,6 +137,7 @@ impl Help for CliError {
             Self::Output(_) => "check that standard output can be written to".into(),
             Self::Wiring(error) => error.help(),
             Self::Open(error) => error.help(),
+            Self::Postgres(error) => error.help(),
             Self::Lock(error) => error.help(),
             Self::Database(_) => {
                 "the log above has the cause; where the disk is full, free some room and start again".into()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::database::{DatabaseFile, ServeLock};
+use super::engine::{Engine, Place, ServeRight};
 use super::output::Output;
 use super::sms::test_number;
 use super::wiring::{self, Service};
@@ -19,7 +19,6 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::keys::KeyRing;
 use crate::http::server::{self, ServerSettings};
 use crate::random::{Random, SystemRandom};
-use crate::storage::sqlite::SqliteStore;
 use crate::storage::{Locks, Store};
 use crate::telemetry::{self, LogFile};
 
@@ -72,16 +71,16 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     // What waits for the disk is written when this is dropped, at the very end.
     let _logging = telemetry::init(&config.log.level, format, file)?;
     // Held until the process ends.
-    let lock = Arc::new(DatabaseFile::of(&config).lock()?);
-    let store = wiring::open_store(&config, &*clock)?;
-    lock.serve()?;
+    let right = Arc::new(Place::of(&config).lock()?);
+    let engine = Engine::open(&config, &*clock)?;
+    right.serve()?;
     let secret = super::secret(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(READING_THREADS + sending_threads(&config))
         .build()
         .map_err(CliError::Runtime)?;
-    let outcome = runtime.block_on(serve(&config, &secret, (store, Arc::clone(&lock)), clock, output));
+    let outcome = runtime.block_on(serve(&config, &secret, (engine, Arc::clone(&right)), clock, output));
     // A thread that still waits for Twilio must not delay the end.
     runtime.shutdown_background();
     outcome
@@ -90,7 +89,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
 async fn serve(
     config: &Config,
     secret: &Secret,
-    (store, lock): (Arc<SqliteStore>, Arc<ServeLock>),
+    (engine, right): (Engine, Arc<ServeRight>),
     clock: Arc<dyn Clock>,
     output: &mut Output,
 ) -> Result<(), CliError> {
@@ -98,14 +97,14 @@ async fn serve(
     let stop = Stop::on_signals().map_err(CliError::Runtime)?;
     let settings = settings(config);
     let Service { auth, store, endpoint, operations, metrics } =
-        wiring::build(config, secret, store, clock.clone(), random)?;
+        wiring::build(config, secret, engine, clock.clone(), random)?;
     let listener = server::bind(config.server.listen)?;
     let operations = Operations::start(config, operations, clock.clone())?;
     auth.settle_after_restart().await.map_err(CliError::Database)?;
     test_numbers(config, secret, &store, &*clock).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
     let address = listener.local_addr().map_err(CliError::Runtime)?;
-    tracing::info!(%address, database = %DatabaseFile::of(config).path().display(), "serving");
+    tracing::info!(%address, database = %config.database.url, "serving");
     if config.tokens.accept_foreign {
         tracing::info!(
             "tokens that simplejwt issued before the move are accepted: set tokens.accept_foreign to false when its \
@@ -117,7 +116,7 @@ async fn serve(
     }
     let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
     let backing_up = tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics));
-    let locking = tokio::spawn(background::keep_lock(lock));
+    let locking = tokio::spawn(background::keep_right(right, stop.asked.clone()));
     let manager = Arc::new(ServiceManager::of_environment());
     let watched = tokio::spawn(background::report(manager.clone(), store.clone(), stop.asked.clone()));
     manager.ready();
@@ -226,6 +225,6 @@ fn banner(config: &Config, address: &str) -> String {
          docs      {docs}\n  \
          database  {}\n  \
          codes     {codes}\n\n",
-        DatabaseFile::of(config).path().display()
+        config.database.url
     )
 }

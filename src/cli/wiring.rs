@@ -7,7 +7,7 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
 
-use super::database::open_options;
+use super::engine::Engine;
 use super::error::WiringError;
 use super::{backups, disk, process};
 use crate::api;
@@ -32,7 +32,6 @@ use crate::random::{self, Random};
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
 use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
-use crate::storage::sqlite::{OpenError, SqliteStore};
 use crate::storage::{Locks, Store};
 use crate::tokens::keys::KeySet;
 use crate::tokens::{DeviceTokens, Names, Tokens};
@@ -51,27 +50,6 @@ pub struct Service {
     pub metrics: Metrics,
 }
 
-/// Opens the configured database for a server.
-///
-/// # Errors
-/// [`OpenError`]
-pub fn open_store(config: &Config, clock: &dyn Clock) -> Result<Arc<SqliteStore>, OpenError> {
-    let mut options = open_options(config, clock);
-    options.rescues = true;
-    SqliteStore::open(options)
-}
-
-/// Opens the configured database for a command, beside a server that may be running.
-///
-/// # Errors
-/// [`OpenError`]
-pub fn open_beside_server(config: &Config, clock: &dyn Clock) -> Result<Store, OpenError> {
-    let mut options = open_options(config, clock);
-    // The server may be of an older version, and know the older schema alone.
-    options.migrate = false;
-    Ok(Store::new(SqliteStore::open(options)?))
-}
-
 /// The sender of production codes, as configured; in debug they are shown on standard error.
 pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn SmsSender> {
     match &config.sms.provider {
@@ -87,10 +65,11 @@ pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn Sms
 pub fn build(
     config: &Config,
     secret: &Secret,
-    engine: Arc<SqliteStore>,
+    engine: impl Into<Engine>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 ) -> Result<Service, WiringError> {
+    let engine = engine.into();
     let console: Arc<dyn SmsSender> = Arc::new(ConsoleSender::new(clock.clone()));
     let (production, callbacks, breaker): (Arc<dyn SmsSender>, CallbackReader, BreakerWatch) =
         match &config.sms.provider {
@@ -108,7 +87,7 @@ pub fn build(
     metrics.begin(ErrorCode::ALL.map(ErrorCode::as_str), states, auth::TOKEN_REUSES);
     let counted = metrics.clone();
     engine.watch_commits(Box::new(move |writes, took| counted.committed(writes, took)));
-    let store = Store::new(engine.clone());
+    let store = engine.store();
     let fallbacks = &config.secret_key_fallbacks;
     let tokens = tokens(config, secret)?;
     let jwks = tokens.jwks().map(str::to_owned);
@@ -147,7 +126,7 @@ type BreakerWatch = Box<dyn Fn() -> bool + Send + Sync>;
 fn page(
     config: &Config,
     metrics: &Metrics,
-    engine: Arc<SqliteStore>,
+    engine: Engine,
     is_breaker_open: BreakerWatch,
     clock: Arc<dyn Clock>,
 ) -> ops::Page {
@@ -155,9 +134,12 @@ fn page(
     let started = clock.wall();
     Arc::new(move |reader, format| {
         let (now, wall) = (clock.now(), clock.wall());
-        let (database, log) = engine.sizes();
-        metrics.set_sizes(database, log);
-        metrics.set_disk_available(disk::room(engine.path()).map_or(0, |room| room.free));
+        // Of a server's disk its own monitoring tells.
+        if let Some(file) = engine.sqlite() {
+            let (database, log) = file.sizes();
+            metrics.set_sizes(database, log);
+            metrics.set_disk_available(disk::room(file.path()).map_or(0, |room| room.free));
+        }
         let latest = backups.as_deref().and_then(|dir| backups::until(dir, now).ok()?.into_iter().next());
         metrics.set_backup_age(latest.map(|(at, _)| at.until(now)));
         metrics.set_breaker_open(is_breaker_open());

@@ -17,7 +17,7 @@ pub struct Backup {
     pub keep: usize,
 }
 
-static DIR: Key = Key::new(
+pub(super) static DIR: Key = Key::new(
     "backup.dir",
     Kind::Text("a directory that exists, such as /var/backups/freshk"),
     "",

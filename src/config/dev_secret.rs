@@ -1,4 +1,4 @@
-//! The secret of debug: made once, kept beside the database, so that tokens survive a restart.
+//! The secret of debug: made once, kept beside the database or in it, so that tokens survive a restart.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -23,6 +23,13 @@ pub fn read_or_create(database: &Path, random: &dyn Random) -> io::Result<Secret
     }
 }
 
+/// A new one: 64 hexadecimal digits.
+pub fn fresh(random: &dyn Random) -> String {
+    let mut secret = [0; 32];
+    random.fill(&mut secret);
+    data_encoding::HEXLOWER.encode(&secret)
+}
+
 /// Whether debug has made one for this database.
 pub fn exists(database: &Path) -> bool {
     beside(database, ".secret").exists()
@@ -41,10 +48,8 @@ fn read(path: &Path) -> io::Result<Secret> {
 /// Writes aside, then links: of two processes that start at once both end with the secret of one, and none ever reads
 /// half a file.
 fn create(path: &Path, owner: Owner, random: &dyn Random) -> io::Result<Secret> {
-    let mut secret = [0; 32];
-    random.fill(&mut secret);
     let draft = Draft::beside(path, "part", Some(owner))?;
-    let linked = writeln!(draft.file(), "{}", data_encoding::HEXLOWER.encode(&secret))
+    let linked = writeln!(draft.file(), "{}", fresh(random))
         .and_then(|()| draft.file().sync_all())
         .and_then(|()| fs::hard_link(draft.path(), path));
     match linked {

@@ -1,5 +1,6 @@
 //! The table of keys, shown: as it stands, as an example, as documentation.
 
+use super::database;
 use super::key::{Key, Kind};
 use super::keys::{self, SECTIONS};
 use super::values::Values;
@@ -22,7 +23,12 @@ pub(super) fn settings(values: &Values) -> Vec<Setting> {
         .map(|key| match values.get(key) {
             Some((raw, origin)) => {
                 let text = raw.as_text();
-                let shown = if key.secret && !text.is_empty() { MASK.to_owned() } else { text };
+                let shown = match text {
+                    text if text.is_empty() => text,
+                    _ if key.secret => MASK.to_owned(),
+                    url if key.name == database::URL.name => database::masked(&url),
+                    text => text,
+                };
                 Setting { key, value: Some(shown), origin }
             }
             None => Setting { key, value: None, origin: "default".to_owned() },

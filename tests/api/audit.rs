@@ -220,7 +220,7 @@ async fn s35_the_trail_is_append_only() {
         assert!(refused.contains("audit trail"), "{sql}: {refused}");
     }
     assert_eq!(app.count("SELECT count(*) FROM audit"), before);
-    app.sql().execute("UPDATE audit SET phone_hash = NULL, phone = NULL", []).unwrap();
+    app.execute("UPDATE audit SET phone_hash = NULL, phone = NULL");
 }
 
 #[tokio::test]
@@ -321,7 +321,7 @@ async fn s38_each_refused_login_is_told_with_its_reason() {
     assert_eq!(give(&app, PHONE, &app.code(PHONE)).await, spent);
     let other = "+1234567891";
     app.request(other).await;
-    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    app.execute("UPDATE users SET is_active = 0");
     let disabled = ("account_disabled".to_owned(), Some(FIRST_ID + 1), "disabled".to_owned());
     assert_eq!(give(&app, other, &app.code(other)).await, disabled);
 }

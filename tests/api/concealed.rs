@@ -222,7 +222,7 @@ async fn s10_who_replied_stop_is_answered_as_any_number_to_which_sending_fails()
 async fn the_deactivated_bearer_is_told() {
     let app = App::with(&[("FRESHK_PRIVACY__CONCEAL_ACCOUNTS", "true")]).await;
     let login = app.log_in(PHONE).await;
-    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    app.execute("UPDATE users SET is_active = 0");
     let refused = app.resend(login["access"].as_str().unwrap()).await;
     assert_eq!(refused.verdict(), (403, "account_disabled".to_owned()));
 }
@@ -231,6 +231,6 @@ async fn the_deactivated_bearer_is_told() {
 async fn a_right_code_from_before_tells_the_deactivated_and_gives_no_tokens() {
     let app = App::with(&[("FRESHK_PRIVACY__CONCEAL_ACCOUNTS", "true")]).await;
     app.request(PHONE).await;
-    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    app.execute("UPDATE users SET is_active = 0");
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.verdict(), (403, "account_disabled".to_owned()));
 }

@@ -9,7 +9,7 @@ use crate::foreign::{self, CHECK, LOGOUT, REFRESH, SESSIONS, token};
 use crate::support::{App, FIRST_ID, PHONE, until};
 
 fn deactivate(app: &App) {
-    let changed = app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    let changed = app.execute("UPDATE users SET is_active = 0");
     assert_eq!(changed, 1);
 }
 
@@ -82,7 +82,7 @@ async fn a_user_who_is_active_again_logs_in() {
     app.log_in(PHONE).await;
     deactivate(&app);
     assert_eq!(app.request(PHONE).await.code(), DISABLED.1);
-    app.sql().execute("UPDATE users SET is_active = 1", []).unwrap();
+    app.execute("UPDATE users SET is_active = 1");
     app.log_in(PHONE).await;
 }
 
@@ -174,7 +174,7 @@ async fn s17_a_token_proves_no_number_that_its_user_has_left() {
     let login = app.log_in(PHONE).await;
     let access = login["access"].as_str().unwrap();
     assert_eq!(app.status(access).await.status, 200);
-    app.sql().execute("UPDATE users SET phone = '+19990000001'", []).unwrap();
+    app.execute("UPDATE users SET phone = '+19990000001'");
     let resent = app.resend(access).await;
     // Known at once, or still in memory for a moment: never an SMS to the old number.
     assert!(matches!(resent.status, 200 | 401), "{}", resent.text);

@@ -331,7 +331,7 @@ async fn the_list_of_sessions_shows_the_device_that_each_belongs_to() {
         sessions.iter().map(|session| session["device_id"].clone()).collect::<Vec<_>>()
     };
     assert_eq!(shown().await, [json!(id(login.header(HEADER))), json!(id(login.header(HEADER)))]);
-    app.sql().execute("DELETE FROM devices", []).unwrap();
+    app.execute("DELETE FROM devices");
     assert_eq!(shown().await, [Value::Null, Value::Null], "ended");
     pair(&app, token(&again, "refresh")).await;
     assert_eq!(devices(&app), [""; 0], "whose device has ended gets no other");

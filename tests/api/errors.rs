@@ -176,7 +176,7 @@ async fn of_users(rows: &mut Vec<Row>) {
     app.log_in(PHONE).await;
     let wrong = provoke(|| verify("123456")).await;
     rows.push(row(ErrorCode::InvalidOtp, (400, "invalid_otp"), "Invalid or expired OTP", &[], wrong));
-    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    app.execute("UPDATE users SET is_active = 0");
     let disabled = provoke(|| app.build(Method::POST, REQUEST).json(&json!({ "phone_number": PHONE }))).await;
     let sentence = "This account is disabled.";
     rows.push(row(ErrorCode::AccountDisabled, (403, "account_disabled"), sentence, &[], disabled));

@@ -125,7 +125,7 @@ async fn s17_verify_tells_that_an_account_is_disabled_only_to_the_right_code() {
     let app = App::start().await;
     app.log_in(PHONE).await;
     app.request(PHONE).await;
-    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    app.execute("UPDATE users SET is_active = 0");
     assert_eq!(app.verify(PHONE, &app.wrong_code(PHONE)).await.code(), "invalid_otp");
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.code(), "account_disabled");
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.code(), "invalid_otp", "the code is spent");

@@ -97,6 +97,6 @@ async fn another_process_that_lifts_a_limit_is_believed() {
         app.request(&phone(n)).await;
     }
     assert_eq!(app.request(&phone(6)).await.status, 429);
-    app.sql().execute("DELETE FROM spends", []).unwrap();
+    app.execute("DELETE FROM spends");
     crate::support::until(|| async { app.request(&phone(6)).await.status == 200 }).await;
 }

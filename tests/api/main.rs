@@ -47,6 +47,8 @@ mod test_numbers;
 mod tokens;
 mod twilio_faults;
 
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "../support/twilio.rs"]
 #[expect(dead_code, reason = "shared with the tests of the adapter, which use the rest")]
 mod twilio;

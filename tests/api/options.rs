@@ -52,7 +52,7 @@ async fn ids_begin_where_they_are_told_to_and_never_come_again() {
     let mut app = App::with(&[("FRESHK_USERS__FIRST_ID", "5000")]).await;
     assert_eq!(app.log_in(PHONE).await["user"]["id"], 5000);
     assert_eq!(app.log_in("+19990000001").await["user"]["id"], 5001);
-    app.sql().execute("DELETE FROM users WHERE id = 5001", []).unwrap();
+    app.execute("DELETE FROM users WHERE id = 5001");
     app.restart().await;
     assert_eq!(app.log_in("+19990000002").await["user"]["id"], 5002, "5001 was somebody's");
     app.set("FRESHK_USERS__FIRST_ID", "1");

@@ -442,7 +442,7 @@ async fn s17_after_deactivation_refresh_is_403_and_a_replay_still_ends_the_sessi
     let login = app.log_in(PHONE).await;
     let next = pair(&app, token(&login, "refresh")).await;
     use_access(&app, &next).await;
-    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    app.execute("UPDATE users SET is_active = 0");
     let disabled = refresh(&app, token(&next, "refresh")).await;
     assert_eq!(disabled.verdict(), (403, "account_disabled".to_owned()));
     assert_eq!(app.count("SELECT generation FROM sessions"), 1);

@@ -200,13 +200,13 @@ async fn s17_what_another_process_writes_is_seen_within_a_second() {
         for _ in 0..3 {
             assert_eq!(app.resend(access).await.status, 200);
         }
-        app.sql().execute(sql, []).unwrap();
+        app.execute(sql);
         until(|| async { app.resend(access).await.status != 200 }).await;
         assert_eq!(app.resend(access).await.verdict(), (verdict.0, verdict.1.to_owned()), "{sql}");
     }
     let app = app().await;
     let login = app.log_in(PHONE).await;
     assert_eq!(app.status(token(&login, "access")).await.json()["user"]["role"], "retailer");
-    app.sql().execute("UPDATE users SET role = 'admin'", []).unwrap();
+    app.execute("UPDATE users SET role = 'admin'");
     until(|| async { app.status(token(&login, "access")).await.json()["user"]["role"] == "admin" }).await;
 }

@@ -114,7 +114,7 @@ async fn a_report_before_the_crash_makes_the_code_live() {
     app.request(PHONE).await;
     app.stop().await;
     as_a_crash_leaves_it(&app);
-    app.sql().execute("UPDATE messages SET state = 'delivered'", []).unwrap();
+    app.execute("UPDATE messages SET state = 'delivered'");
     app.boot().await;
     assert_eq!(app.words("SELECT state FROM challenges"), ["live"]);
     assert_eq!(app.words("SELECT state FROM messages"), ["delivered"]);

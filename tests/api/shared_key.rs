@@ -20,7 +20,7 @@ fn under_the_secret(app: &App, pair: &Value) -> String {
 
 /// As the migration leaves a session that stood before it.
 fn was_opened_before_the_migration(app: &App) {
-    assert_eq!(app.sql().execute("UPDATE sessions SET shared_key_until = generation", []).unwrap(), 1);
+    assert_eq!(app.execute("UPDATE sessions SET shared_key_until = generation"), 1);
 }
 
 async fn assert_refused(app: &App, forged: &str) {

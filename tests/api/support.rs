@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshk::cli::database;
+use freshk::cli::database::DatabaseFile;
+use freshk::cli::engine::Engine;
 use freshk::cli::wiring::{self, Service};
 use freshk::clock::{Clock, ManualClock};
 use freshk::config::{Config, Sources};
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::postgres;
 use crate::twilio::{ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, NUMBER};
 
 pub(crate) const SECRET: &str = "a secret for tests, of more than thirty-two bytes";
@@ -40,6 +42,7 @@ pub(crate) struct App {
     pub(crate) disk: PageLimit,
     environment: BTreeMap<String, String>,
     dir: tempfile::TempDir,
+    schema: Option<postgres::Schema>,
     seed: u64,
     running: Option<Running>,
 }
@@ -81,10 +84,18 @@ impl App {
     /// Starts before a given Twilio.
     pub(crate) async fn on(twilio: FakeTwilio, variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let database = format!("sqlite://{}", dir.path().join("test.db").display());
+        let schema = (std::env::var("FRESHK_TEST_ENGINE").as_deref() == Ok("postgres"))
+            .then(|| postgres::server().expect("PostgreSQL is installed").schema());
+        let database = match &schema {
+            Some(_) => postgres::server().unwrap().url(),
+            None => format!("sqlite://{}", dir.path().join("test.db").display()),
+        };
+        let in_schema = schema.as_ref().map_or("freshk", postgres::Schema::name).to_owned();
         let url = twilio.url();
         let base = [
             ("DATABASE_URL", database.as_str()),
+            ("FRESHK_DATABASE__SCHEMA", in_schema.as_str()),
+            ("FRESHK_DATABASE__MAX_CONNECTIONS", "4"),
             ("SECRET_KEY", SECRET),
             ("TWILIO_ACCOUNT_SID", ACCOUNT_SID),
             ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
@@ -101,6 +112,7 @@ impl App {
             disk: PageLimit::default(),
             environment,
             dir,
+            schema,
             seed: 1,
             running: None,
         };
@@ -138,9 +150,14 @@ impl App {
         };
         let config = Config::load(&sources).unwrap_or_else(|faults| panic!("{faults}")).config;
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let mut options = database::open_options(&config, &*clock);
-        options.page_limit = Some(self.disk.clone());
-        let engine = SqliteStore::open(options).unwrap();
+        let engine = if self.schema().is_some() {
+            Engine::open(&config, &*clock).unwrap()
+        } else {
+            let file = DatabaseFile::new(&self.database(), &config);
+            let mut options = file.options(&config, &*clock);
+            options.page_limit = Some(self.disk.clone());
+            SqliteStore::open(options).unwrap().into()
+        };
         let secret = config.secret_key.clone().unwrap_or_else(|| freshk::domain::Secret::new(SECRET));
         self.seed += 1;
         let random = Arc::new(SeededRandom::new(self.seed));
@@ -189,8 +206,22 @@ impl App {
         self.dir.path().join("test.db")
     }
 
-    /// A second process's look at the database.
+    /// The schema, where the tests run on `PostgreSQL`.
+    fn schema(&self) -> Option<&postgres::Schema> {
+        self.schema.as_ref()
+    }
+
+    /// Runs a statement as another process would; gives how many rows it changed.
+    pub(crate) fn execute(&self, sql: &str) -> usize {
+        match self.schema() {
+            Some(schema) => schema.execute(sql),
+            None => self.sql().execute(sql, []).unwrap(),
+        }
+    }
+
+    /// A second process's look at the database; of tests that are about `SQLite`.
     pub(crate) fn sql(&self) -> rusqlite::Connection {
+        assert!(self.schema().is_none(), "this test is about SQLite");
         let connection = rusqlite::Connection::open(self.database()).unwrap();
         connection.busy_timeout(Duration::from_secs(10)).unwrap();
         connection
@@ -198,11 +229,17 @@ impl App {
 
     /// One number from the database.
     pub(crate) fn count(&self, query: &str) -> i64 {
-        self.sql().query_row(query, [], |row| row.get(0)).unwrap()
+        match self.schema() {
+            Some(schema) => schema.words(query)[0].parse().unwrap(),
+            None => self.sql().query_row(query, [], |row| row.get(0)).unwrap(),
+        }
     }
 
     /// One column of the database, as text; an absent value is empty.
     pub(crate) fn words(&self, query: &str) -> Vec<String> {
+        if let Some(schema) = self.schema() {
+            return schema.words(query);
+        }
         let connection = self.sql();
         let mut statement = connection.prepare(query).unwrap();
         let word = |row: &rusqlite::Row<'_>| {

@@ -176,7 +176,7 @@ async fn a_user_s_number_is_refused_unless_meant_and_its_sent_codes_stay_good() 
 async fn a_deactivated_user_stays_out() {
     let app = with_test_number(&[]).await;
     let token = app.log_in_for_test().await;
-    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    app.execute("UPDATE users SET is_active = 0");
     assert_eq!(app.request(PHONE).await.code(), "account_disabled");
     assert_eq!(app.resend(&token).await.code(), "account_disabled");
 }

@@ -159,7 +159,7 @@ async fn s17_an_ended_session_and_a_deleted_user_are_out_within_a_second() {
     let end = format!(
         "UPDATE sessions SET ended_at = created_at, end_reason = 'logout' WHERE user_id = {FIRST_ID}"
     );
-    app.sql().execute(&end, []).unwrap();
+    app.execute(&end);
     until(|| async { app.status(one).await.status == 401 }).await;
     refused(&app, one, "token_invalid", "an ended session").await;
     assert_eq!(app.status(other).await.status, 200);
@@ -174,7 +174,7 @@ async fn s17_a_deactivated_user_is_out_of_resend_and_told_so_by_status() {
     let login = app.log_in(PHONE).await;
     let access = login["access"].as_str().unwrap();
     assert_eq!(app.status(access).await.json()["account_active"], true);
-    app.sql().execute("UPDATE users SET is_active = 0", []).unwrap();
+    app.execute("UPDATE users SET is_active = 0");
     assert_eq!(app.resend(access).await.verdict(), (403, "account_disabled".to_owned()));
     assert_eq!(app.twilio.requests().len(), 1);
     until(|| async { app.status(access).await.json()["account_active"] == false }).await;

@@ -137,8 +137,32 @@ impl Schema {
         &self.name
     }
 
+    /// Runs a statement; gives how many rows it changed.
+    pub(crate) fn execute(&self, sql: &str) -> usize {
+        let counted = self.sql(&format!("WITH changed AS ({sql} RETURNING 1) SELECT count(*) FROM changed"));
+        counted.unwrap().concat().parse().unwrap()
+    }
+
+    /// One column, as text; an absent value is empty, and truth is 1 or 0.
+    pub(crate) fn words(&self, query: &str) -> Vec<String> {
+        let words = self.sql(query).unwrap();
+        let as_sqlite = |word: String| match word.as_str() {
+            "t" => "1".to_owned(),
+            "f" => "0".to_owned(),
+            _ => word,
+        };
+        words.into_iter().map(as_sqlite).collect()
+    }
+
     /// Runs statements in it; what they give, a line each, or what the server says against them.
     pub(crate) fn sql(&self, sql: &str) -> Result<Vec<String>, String> {
+        // Columns of truth are numbers in `SQLite`.
+        let truth = ["is_active", "phone_verified", "generation_used", "foreign_tokens", "testing_only"];
+        let mut sql = sql.to_owned();
+        for column in truth {
+            sql = sql.replace(&format!("{column} = 0"), &format!("{column} = false"));
+            sql = sql.replace(&format!("{column} = 1"), &format!("{column} = true"));
+        }
         let output = self.server.psql(&format!("SET search_path = {}; {sql}", self.name)).unwrap();
         if !output.status.success() {
             return Err(String::from_utf8(output.stderr).unwrap());

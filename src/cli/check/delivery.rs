@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::monitoring::value;
 use crate::cli::admin::PAGE;
-use crate::cli::database::DatabaseFile;
+use crate::cli::engine::Place;
 use crate::config::Config;
 use crate::domain::message::{Message, MessageState, UnsentCount};
 use crate::domain::{Attempts, MessageId, Timestamp};
@@ -41,7 +41,7 @@ pub(super) fn line(
     if !is_readable {
         return None;
     }
-    let found = DatabaseFile::of(config).look(|view| {
+    let found = Place::of(config).look(|view| {
         Ok((view.messages_before(MessageId(i64::MAX), PAGE)?, view.unsent_since(now - RECENT)?))
     });
     let (messages, unsent) = found.ok()?;

@@ -11,6 +11,7 @@ use rustix::fs::{Access, access};
 use super::line::Line;
 use super::{room, systemd};
 use crate::cli::database::{DatabaseFile, OpenError, check_backup};
+use crate::cli::engine::Place;
 use crate::cli::{CliError, backups, disk};
 use crate::config::Config;
 use crate::config::backup::Backup;
@@ -33,19 +34,18 @@ struct Found {
 }
 
 /// The lines, and whether the database can be read.
-pub(super) fn lines(config: &Config, now: Timestamp) -> (Vec<Line>, bool) {
-    let file = DatabaseFile::of(config);
-    let Found { line, is_readable, is_ours } = database(&file);
+pub(super) fn lines(config: &Config, file: &DatabaseFile, now: Timestamp) -> (Vec<Line>, bool) {
+    let Found { line, is_readable, is_ours } = database(file);
     let mut lines = vec![line];
     let log = file.log_bytes();
     if is_ours && !file.is_missing() {
-        lines.extend([mode(&file), owner(&file), wal(log)]);
+        lines.extend([mode(file), owner(file), wal(log)]);
     }
     if is_readable {
-        lines.push(user_ids(&file, &config.users));
+        lines.push(user_ids(&Place::File(file.clone()), &config.users));
     }
     let (path, bytes) = (file.path(), file.bytes().saturating_add(log));
-    lines.extend([room::line("free disk", path, bytes), server(&file), backup(&config.backup, now)]);
+    lines.extend([room::line("free disk", path, bytes), server(file), backup(&config.backup, now)]);
     if let Some(dir) = config.backup.dir.as_deref()
         && dir.exists()
         && !disk::is_one(path, dir).unwrap_or(true)
@@ -178,9 +178,9 @@ fn may_write(directory: &Metadata, uid: u32) -> bool {
 }
 
 /// Which ids the next users get: a Django project beside this one must not give the same.
-fn user_ids(file: &DatabaseFile, users: &Users) -> Line {
+pub(super) fn user_ids(place: &Place, users: &Users) -> Line {
     const WHAT: &str = "user ids";
-    let last = match file.look(|view| view.last_user_id()) {
+    let last = match place.look(|view| view.last_user_id()) {
         Ok(last) => last.map(|id| id.0),
         Err(error) => return Line::told(WHAT, &error),
     };

@@ -10,6 +10,7 @@ use super::line::Line;
 use super::room;
 use crate::cli::database::{DatabaseFile, Holder};
 use crate::cli::disk;
+use crate::cli::engine::Place;
 use crate::cli::http::{self, ANSWER_CAP};
 use crate::config::Config;
 use crate::config::sms::Provider;
@@ -43,7 +44,7 @@ pub(super) enum NoPage {
 /// Reads the running server's page of metrics.
 pub(super) fn page(config: &Config, offline: bool) -> Option<Page> {
     let address = config.ops.listen.filter(|address| ClientAddress::new(address.ip()).is_neighbour())?;
-    (!offline || address.ip().is_loopback()).then(|| read(address, &DatabaseFile::of(config)))
+    (!offline || address.ip().is_loopback()).then(|| read(address, &Place::of(config)))
 }
 
 /// The value of a series on such a page.
@@ -54,7 +55,7 @@ pub(super) fn value(page: &str, series: &str) -> Option<i64> {
 pub(super) fn lines(config: &Config, now: Timestamp, page: Option<&Page>) -> Vec<Line> {
     let mut lines = vec![logging(config)];
     if let Some(file) = &config.log.file
-        && !disk::is_one(DatabaseFile::of(config).path(), file).unwrap_or(true)
+        && !Place::of(config).file().is_some_and(|own| disk::is_one(own.path(), file).unwrap_or(true))
     {
         lines.push(room::line("log disk", file, 0));
     }
@@ -122,7 +123,7 @@ fn monitoring(config: &Config, now: Timestamp, page: Option<&Page>) -> Line {
 }
 
 /// What is served there; `Err` is why nothing is.
-fn read(address: SocketAddr, database: &DatabaseFile) -> Page {
+fn read(address: SocketAddr, database: &Place) -> Page {
     let silent = |error: &ureq::Error| NoPage::Silent(words(error));
     let call = http::agent(CONNECT, ANSWER).get(format!("http://{address}/metrics"));
     let mut answer = call.header("user-agent", CHECKER).call().map_err(|error| silent(&error))?;
@@ -133,19 +134,25 @@ fn read(address: SocketAddr, database: &DatabaseFile) -> Page {
 }
 
 /// What answers with the identity of the database that it serves, if it is not the server of this one.
-fn stranger(served: Option<&str>, database: &DatabaseFile) -> Option<&'static str> {
+fn stranger(served: Option<&str>, database: &Place) -> Option<&'static str> {
     let Some(served) = served else { return Some("is not this freshk") };
-    // Whose database was replaced under it, it is still the server of this configuration.
-    let holds = |holder: Holder| holder.served.as_deref() == Some(served);
-    let is_ours =
-        database.identity().as_deref() == Some(served) || database.holder().ok().flatten().is_some_and(holds);
+    let is_ours = match database {
+        Place::Server(settings) => settings.to_string() == served,
+        Place::File(file) => {
+            // Whose database was replaced under it, it is still the server of this configuration.
+            let holds = |holder: Holder| holder.served.as_deref() == Some(served);
+            file.identity().as_deref() == Some(served) || file.holder().ok().flatten().is_some_and(holds)
+        }
+    };
     (!is_ours).then_some("is a freshk that serves another database")
 }
 
 fn silent(config: &Config, address: SocketAddr, error: &str) -> Line {
     let found = format!("nothing to read on {address}: {error}");
-    let help = match DatabaseFile::of(config).holder() {
-        Ok(Some(_)) => "restart the server, so that it listens on ops.listen; its log says if it cannot",
+    let help = match Place::of(config).file().map(DatabaseFile::holder) {
+        Some(Ok(Some(_))) => {
+            "restart the server, so that it listens on ops.listen; its log says if it cannot"
+        }
         _ => "start the server: systemctl start freshk, or `freshk serve`",
     };
     Line::warn(MONITORING, found, help)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::monitoring::value;
 use crate::cli::admin::PAGE;
-use crate::cli::database::DatabaseFile;
+use crate::cli::engine::Place;
 use crate::config::Config;
 use crate::config::server::Server;
 use crate::domain::time::humanize_wait;
@@ -147,7 +147,7 @@ fn trusts(server: &Server, address: IpAddr) -> bool {
 
 /// How many of the latest events, at most a day old, came from one neighbour, where all of them did.
 fn shared_address(config: &Config, now: Timestamp) -> Option<(usize, IpAddr)> {
-    let page = DatabaseFile::of(config).look(|view| view.audit_before(&AuditOf::Everybody, i64::MAX, PAGE));
+    let page = Place::of(config).look(|view| view.audit_before(&AuditOf::Everybody, i64::MAX, PAGE));
     let is_a_call = |line: &AuditLine| {
         line.at >= now - OF_LATE && line.mode.as_deref() == Some(Mode::Production.as_str())
     };

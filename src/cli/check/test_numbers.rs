@@ -1,7 +1,7 @@
 //! Test numbers: each logs in with a code that somebody wrote down.
 
 use super::line::Line;
-use crate::cli::database::DatabaseFile;
+use crate::cli::engine::Place;
 use crate::cli::output::counted;
 use crate::cli::when;
 use crate::config::Config;
@@ -15,7 +15,7 @@ pub(super) fn line(config: &Config, now: Timestamp, is_readable: bool) -> Option
     if !is_readable {
         return None;
     }
-    let kept = DatabaseFile::of(config).look(|view| view.test_numbers()).ok()?;
+    let kept = Place::of(config).look(|view| view.test_numbers()).ok()?;
     let good: Vec<_> = kept.into_iter().filter(|number| number.is_good(now)).collect();
     Some(judged(config, &good))
 }

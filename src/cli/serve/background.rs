@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::systemd::ServiceManager;
 use crate::auth::Auth;
 use crate::cli::backups;
-use crate::cli::database::{DatabaseFile, ServeLock};
+use crate::cli::engine::{Place, ServeRight};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Help as _;
@@ -48,11 +48,12 @@ pub(super) async fn maintain(auth: Arc<Auth>, stop: CancellationToken) {
 
 /// Makes the backups that are due; a task of its own, since a large copy must not delay maintenance.
 pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>, metrics: Metrics) {
+    // Those of a server are its own operator's.
+    let Place::File(file) = Place::of(&config) else { return };
     let mut rounds = every(BACKUP_ROUND);
     loop {
         rounds.tick().await;
-        let (path, settings, now) =
-            (DatabaseFile::of(&config).path().to_owned(), config.backup.clone(), clock.now());
+        let (path, settings, now) = (file.path().to_owned(), config.backup.clone(), clock.now());
         let made = spawn_blocking(move || backups::make_if_due(&path, &settings, now)).await;
         match made {
             Ok(Ok(false)) => {}
@@ -76,13 +77,22 @@ pub(super) async fn report(manager: Arc<ServiceManager>, store: Store, stop: Can
     }
 }
 
-/// Makes the lock's file anew where somebody deletes it.
-pub(super) async fn keep_lock(lock: Arc<ServeLock>) {
-    let mut rounds = every(LOCK_ROUND);
-    loop {
-        rounds.tick().await;
-        let kept = Arc::clone(&lock);
-        drop(spawn_blocking(move || kept.keep()).await);
+/// Keeps the right to serve: makes the lock's file anew where somebody deletes it, or stops the server where another one
+/// took the database over.
+pub(super) async fn keep_right(right: Arc<ServeRight>, stop: CancellationToken) {
+    match &*right {
+        ServeRight::File(lock) => {
+            let mut rounds = every(LOCK_ROUND);
+            loop {
+                rounds.tick().await;
+                let kept = Arc::clone(lock);
+                drop(spawn_blocking(move || kept.keep()).await);
+            }
+        }
+        ServeRight::Server(serving) => {
+            serving.lost().await;
+            stop.cancel();
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::columns::Rules;
 use super::{Format, FormatArgs};
 use crate::cli::admin::{AdminContext, PAGE, WRITING};
-use crate::cli::database::DatabaseFile;
+use crate::cli::engine::Place;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{Output, counted};
 use crate::cli::{CliError, Global, output, progress};
@@ -199,7 +199,8 @@ impl Import<'_> {
         if let Some(highest) = verdicts.highest {
             self.admin.raise_user_ids(UserId(highest))?;
         }
-        let room = Room::take(DatabaseFile::of(&self.admin.config).path()).map_err(|error| {
+        let place = Place::of(&self.admin.config);
+        let room = place.file().map(|file| Room::take(file.path())).transpose().map_err(|error| {
             CliError::refused(
                 format!("the disk of the database has no room: {error}; nothing was imported"),
                 "free some and try again",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::admin::AdminContext;
-use crate::cli::database::DatabaseFile;
+use crate::cli::engine::Place;
 use crate::clock::Stopwatch;
 
 /// `SQLite` waits longer and longer between its tries for the lock; a pause of half as long as it was held, and this,
@@ -41,5 +41,5 @@ impl<'a> Pace<'a> {
 
 /// If it cannot be told, somebody may wait.
 fn is_served(admin: &AdminContext) -> bool {
-    !matches!(DatabaseFile::of(&admin.config).holder(), Ok(None))
+    Place::of(&admin.config).may_be_served()
 }
