@@ -74,7 +74,8 @@ const UPDATE: &str = "UPDATE sessions SET user_id = $2, generation = $3, jti = $
      version = version + 1 WHERE id = $1 AND version = $19";
 
 const TOUCH: &str = "UPDATE sessions SET generation_used = generation_used OR generation = $2, \
-     last_used_at = greatest(last_used_at, $3) WHERE id = $1 AND ended_at IS NULL";
+     last_used_at = greatest(last_used_at, $3) WHERE id = $1 AND ended_at IS NULL \
+     AND (last_used_at < $3 OR (generation = $2 AND NOT generation_used))";
 
 impl ReadSessions for PostgresTx<'_> {
     fn session(&self, id: &SessionId) -> StoreResult<Option<Session>> {
