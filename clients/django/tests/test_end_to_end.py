@@ -28,7 +28,7 @@ def test_a_login_at_freshk_opens_the_projects_views(tmp_path, monkeypatch):
 
     freshk = FreshK(tmp_path)
     project.manage("freshk_export", tmp_path / "users.csv", *OWN_NAMES)
-    assert "1 users imported" in freshk.command("user", "import", tmp_path / "users.csv")
+    assert "1 user imported" in freshk.command("user", "import", tmp_path / "users.csv")
     freshk.command("user", "export", tmp_path / "freshk.csv")
 
     django = f"127.0.0.1:{free_port()}"
