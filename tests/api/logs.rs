@@ -10,7 +10,7 @@ use serde_json::Value;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Says so in the environment of a test that runs alone.
-const ALONE: &str = "FRESHK_TEST_ALONE";
+const ALONE: &str = "TEST_ALONE";
 
 /// Where the log goes.
 #[derive(Clone, Default)]

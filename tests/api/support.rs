@@ -84,7 +84,7 @@ impl App {
     /// Starts before a given Twilio.
     pub(crate) async fn on(twilio: FakeTwilio, variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let schema = (std::env::var("FRESHK_TEST_ENGINE").as_deref() == Ok("postgres"))
+        let schema = (std::env::var("TEST_ENGINE").as_deref() == Ok("postgres"))
             .then(|| postgres::server().expect("PostgreSQL is installed").schema());
         let database = match &schema {
             Some(_) => postgres::server().unwrap().url(),

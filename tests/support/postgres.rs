@@ -38,7 +38,7 @@ pub(crate) fn server() -> Option<&'static Server> {
         if programs.is_none() {
             let told = "\nPostgreSQL is not installed here: THE TESTS ON IT DID NOT RUN (apt-get install postgresql)\n";
             drop(io::stderr().write_all(told.as_bytes()));
-            assert!(std::env::var_os("FRESHK_TEST_POSTGRES").is_none(), "{told}");
+            assert!(std::env::var_os("TEST_POSTGRES").is_none(), "{told}");
         }
         Some(Server::start(programs?))
     });

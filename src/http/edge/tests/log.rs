@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 /// Says so in the environment of a test that runs alone.
-const ALONE: &str = "FRESHK_TEST_ALONE";
+const ALONE: &str = "TEST_ALONE";
 
 /// Nothing in a process that runs nothing but the test `name`; in any other, what such a process wrote to standard error.
 /// `tracing` remembers for the whole process whether anybody listens to a line, and tests beside this one would make it

@@ -11,7 +11,7 @@ use crate::files::beside;
 use crate::storage::sqlite::migrate::Migration;
 
 /// Where the process that migrates finds the database.
-const DATABASE: &str = "FRESHK_TEST_DATABASE";
+const DATABASE: &str = "TEST_DATABASE";
 
 const USERS: i64 = 20_000;
 
