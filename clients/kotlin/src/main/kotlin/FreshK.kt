@@ -205,20 +205,16 @@ public class FreshK(
 
     /** Forgets the session; the device's own token stays. A storage that fails is not the end: the server can end the session. */
     private suspend fun forget(change: Store.Change): Forgotten {
-        val known = pair?.refresh
+        var refresh = pair?.refresh
         pair = null
         ended = null
         return try {
             val kept = change.load()
-            val refresh = kept.pair?.refresh
-            try {
-                change.save(Kept(device = kept.device))
-                Forgotten(refresh, null)
-            } catch (failure: StorageFailed) {
-                Forgotten(refresh, failure)
-            }
+            refresh = kept.pair?.refresh
+            change.save(Kept(device = kept.device))
+            Forgotten(refresh, null)
         } catch (failure: StorageFailed) {
-            Forgotten(known, failure)
+            Forgotten(refresh, failure)
         }
     }
 
