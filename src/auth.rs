@@ -95,6 +95,8 @@ pub struct Parts {
 /// The flows.
 pub struct Auth {
     parts: Parts,
+    /// What a message costs in segments: every code has as many digits.
+    segments: u32,
     refusals: RefusalCache,
     lines: AttemptLines,
     in_flight: Arc<single_flight::SingleFlight>,
@@ -128,8 +130,11 @@ impl Origin {
 impl Auth {
     /// Puts the flows together.
     pub fn new(parts: Parts) -> Arc<Self> {
+        let Policy { otp, .. } = &*parts.policy;
+        let segments = parts.text.segments(otp.length, otp.ttl);
         Arc::new(Self {
             parts,
+            segments,
             refusals: RefusalCache::new(),
             lines: AttemptLines::default(),
             in_flight: Arc::default(),

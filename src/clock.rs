@@ -2,11 +2,12 @@
 #![expect(clippy::disallowed_methods, reason = "this is the place that the ban on direct calls points to")]
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::Timestamp;
 use crate::domain::clock::{ClockEvent, LeapGuard, Reading, StoredClock, Times};
+use crate::sync::lock;
 
 /// What time it is, in the senses that the program needs. Each reading looks whether the wall clock has leaped, and logs
 /// a warning if it has.
@@ -59,7 +60,7 @@ impl<H: Hands> GuardedClock<H> {
     }
 
     fn guard(&self) -> std::sync::MutexGuard<'_, LeapGuard> {
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.guard)
     }
 }
 
@@ -189,7 +190,7 @@ impl Hands for ManualHands {
 
 impl ManualHands {
     fn lock(&self) -> std::sync::MutexGuard<'_, Reading> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -202,11 +202,6 @@ impl Config {
         }
     }
 
-    /// Whether the provider reports what became of a message: it must know where to, and be believed.
-    pub fn reports_deliveries(&self) -> bool {
-        self.sms.reports_deliveries
-    }
-
     /// The numbers that the flows obey.
     pub fn policy(&self) -> Policy {
         Policy {

@@ -24,6 +24,7 @@ pub mod policy;
 pub mod quota;
 pub mod secret;
 pub mod session;
+pub mod settled;
 pub mod test_number;
 pub mod time;
 pub mod token_name;

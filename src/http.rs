@@ -14,6 +14,7 @@ pub mod device_token;
 pub mod docs;
 pub mod edge;
 pub mod error;
+mod header;
 pub mod health;
 pub mod idempotency;
 mod jwks;

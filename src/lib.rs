@@ -8,7 +8,7 @@
 //! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
-//! - [`files`]: how files are written beside others
+//! - [`files`]: how files are written beside others; `sync`: locks that survive a panic
 //! - [`metrics`]: what the operator's monitoring reads; [`telemetry`]: the log
 //! - [`config`]: every key, validated before anything starts
 
@@ -25,5 +25,6 @@ pub mod metrics;
 pub mod random;
 pub mod sms;
 pub mod storage;
+mod sync;
 pub mod telemetry;
 pub mod tokens;

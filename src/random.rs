@@ -1,12 +1,13 @@
 //! The only caller of the system's generator.
 #![expect(clippy::disallowed_methods, reason = "this is the place that the ban on direct calls points to")]
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use crate::domain::{Code, DeviceId, RunId, SessionId, Timestamp};
+use crate::sync::lock;
 
 /// Chance, as an argument: the system's generator in the program, a seeded one in tests.
 pub trait Random: Send + Sync + 'static {
@@ -42,7 +43,7 @@ impl SeededRandom {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, StdRng> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -65,30 +66,28 @@ pub fn code(random: &dyn Random, length: usize) -> Code {
 
 /// Draws a `jti`: 32 hexadecimal digits.
 pub fn jti(random: &dyn Random) -> String {
-    let mut bytes = [0; 16];
-    random.fill(&mut bytes);
-    data_encoding::HEXLOWER.encode(&bytes)
+    data_encoding::HEXLOWER.encode(&drawn::<16>(random))
 }
 
 /// Names a run of a server.
 pub fn run_id(random: &dyn Random) -> RunId {
-    let mut chance = [0; 8];
-    random.fill(&mut chance);
-    RunId::new(chance)
+    RunId::new(drawn(random))
 }
 
 /// Names a device whose first login is at `now`.
 pub fn device_id(random: &dyn Random, now: Timestamp) -> DeviceId {
-    let mut bytes = [0; 10];
-    random.fill(&mut bytes);
-    DeviceId::new(now, bytes)
+    DeviceId::new(now, drawn(random))
 }
 
 /// Names a session that begins at `now`.
 pub fn session_id(random: &dyn Random, now: Timestamp) -> SessionId {
-    let mut bytes = [0; 10];
+    SessionId::new(now, drawn(random))
+}
+
+fn drawn<const N: usize>(random: &dyn Random) -> [u8; N] {
+    let mut bytes = [0; N];
     random.fill(&mut bytes);
-    SessionId::new(now, bytes)
+    bytes
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -20,6 +21,7 @@ use crate::domain::{SessionId, User};
 pub mod audit;
 pub mod challenges;
 pub mod clock;
+mod columns;
 pub mod devices;
 mod error;
 pub mod exchanges;
@@ -64,6 +66,9 @@ pub trait WriteJob: Send {
 
 /// A reading closure, its answer boxed away inside.
 pub type ReadJob = Box<dyn FnOnce(&dyn View) + Send>;
+
+/// Is told of every commit: how many writes it made durable, and how long it took.
+pub type CommitWatch = Box<dyn Fn(usize, Duration) + Send + Sync>;
 
 /// A database: one adapter implements it.
 pub trait Engine: Send + Sync + 'static {

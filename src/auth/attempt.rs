@@ -7,6 +7,7 @@ use super::devices::guesses;
 use super::ending::end;
 use super::error::{FlowError, commit_refusal};
 use super::gate::AddressGate;
+use super::lookup::good_test_number;
 use super::opening::{NewSession, OpenedBy};
 use super::quota::{Balance, QuotaState, Spent, count, spend};
 use super::repetition::{Repeatable, Repetition, mac};
@@ -125,7 +126,7 @@ impl Judging<'_, '_> {
                 if policy.conceal_accounts { AuthError::InvalidOtp } else { AuthError::UserNotFound };
             return Err(answer.into());
         }
-        let test = self.test_number()?;
+        let test = good_test_number(&**self.tx, *mode, phone, self.tx.at())?;
         let left = self.guesses_left(user.as_ref())?;
         let repeatable = self.repeatable(&latest, user.as_ref())?;
         // A guess costs a unit of the day for each code that it is tried against: on the last one the newest is tried
@@ -206,15 +207,6 @@ impl Judging<'_, '_> {
             None if !alive.is_empty() => LoginFailure::OverTried,
             None => LoginFailure::NoCode,
         }
-    }
-
-    /// The test number with this phone, while it has not ended; the testing mode has none.
-    fn test_number(&self) -> StoreResult<Option<TestNumber>> {
-        if self.attempt.mode != Mode::Production {
-            return Ok(None);
-        }
-        let number = self.tx.test_number(&self.attempt.phone)?;
-        Ok(number.filter(|number| number.is_good(self.tx.at())))
     }
 
     /// The login that this call repeats, if it has the `Idempotency-Key` of one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::audited::AuditedTx;
 use super::error::{FlowError, commit_refusal};
 use super::gate::AddressGate;
+use super::lookup::good_test_number;
 use super::quota::{self, Balance, QuotaState, Spent};
 use super::settle::{accept, ensure_user};
 use super::single_flight::Overlap;
@@ -15,8 +16,8 @@ use crate::domain::message::Unsent;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Code, CodeHash, Device, MessageId, Mode, NewChallenge, RunId,
-    SpendId, TestNumber, Timestamp, User,
+    Challenge, ChallengeId, ChallengeState, Code, CodeHash, Device, MessageId, NewChallenge, RunId, SpendId,
+    TestNumber, Timestamp, User,
 };
 use crate::sms::Unavailable;
 use crate::storage::StoreResult;
@@ -112,7 +113,7 @@ impl CodeIntent {
         let subject = devices::subject(self.device.as_ref(), phone);
         let limits = [self.policy.otp.failures()];
         Balance::read(tx, Quota::Failures(*mode), &subject, &limits)?.left(tx)?;
-        let withheld = match self.test_number(tx)? {
+        let withheld = match good_test_number(&**tx, self.request.mode, &self.request.phone, tx.at())? {
             _ if is_disabled => Some(Withheld::Deactivated),
             Some(number) if self.conceals() => Some(Withheld::TestNumber(number)),
             Some(number) => return Ok(self.open_for_test(tx, user.as_ref(), &number)?),
@@ -147,14 +148,6 @@ impl CodeIntent {
             Some(Withheld::Deactivated) | None => line,
         });
         Ok(Intent::Lead(challenge.id, message, self.sent(user.as_ref())))
-    }
-
-    /// The test number with this phone, while it has not ended; the testing mode has none.
-    fn test_number(&self, tx: &AuditedTx<'_>) -> StoreResult<Option<TestNumber>> {
-        if self.request.mode != Mode::Production {
-            return Ok(None);
-        }
-        Ok(tx.test_number(&self.request.phone)?.filter(|number| number.is_good(tx.at())))
     }
 
     /// Whether the phone's newest challenge is of a request that is under way, whoever leads it and whatever has become of the

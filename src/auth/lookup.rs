@@ -1,9 +1,22 @@
 //! Finds what a token names: its session if that is live, or the user whose foreign tokens are good.
 
 use super::AuthError;
-use crate::domain::{Session, SessionId, Timestamp, User, UserId};
+use crate::domain::{Mode, PhoneNumber, Session, SessionId, TestNumber, Timestamp, User, UserId};
 use crate::storage::{StoreResult, View};
 use crate::tokens::Claims;
+
+/// The test number with this phone, while it has not ended; the testing mode has none.
+pub(super) fn good_test_number(
+    view: &dyn View,
+    mode: Mode,
+    phone: &PhoneNumber,
+    at: Timestamp,
+) -> StoreResult<Option<TestNumber>> {
+    if mode != Mode::Production {
+        return Ok(None);
+    }
+    Ok(view.test_number(phone)?.filter(|number| number.is_good(at)))
+}
 
 /// The session of this name, if it is the user's and live.
 pub(super) fn live_session(

@@ -7,11 +7,11 @@ use super::settle::{ensure_user, lose};
 use super::{Auth, AuthError};
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
-use crate::domain::challenge::{SendResult, Settled};
 use crate::domain::clock::Times;
 use crate::domain::message::MessageState;
 use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
+use crate::domain::settled::{SendResult, Settled};
 use crate::domain::{Challenge, Registration, Timestamp};
 use crate::storage::{Locks, PurgeHorizon, StoreResult, Tx};
 

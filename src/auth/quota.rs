@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::AuthError;
 use super::audited::AuditedTx;
 use super::error::FlowError;
+use crate::domain::SpendId;
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::quota::{Limit, Quota};
-use crate::domain::{SpendId, Timestamp};
 use crate::limits::window::{self, LimitDecision};
 use crate::storage::StoreResult;
 
@@ -161,7 +161,7 @@ pub(super) fn refuse(
     subject: &str,
     wait: Duration,
 ) -> StoreResult<AuthError> {
-    let at: Timestamp = tx.at();
+    let at = tx.at();
     if tx.count_refusals(quota, &refusals_key(subject), at..at + wait, 1)? {
         tx.record(tx.did(AuditEvent::LimitExceeded).detail(AuditDetail::Refused(quota)));
     }

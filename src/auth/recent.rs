@@ -1,12 +1,13 @@
 //! How recent sends went: what a request that sends nothing must look like where accounts are concealed.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::domain::PhoneNumber;
 use crate::random::Random;
 use crate::sms::{FailureReason, SendOutcome};
+use crate::sync::lock;
 
 /// As many as show the spread.
 const KEPT: usize = 64;
@@ -71,7 +72,7 @@ impl RecentSends {
     /// Notes a send.
     pub(super) fn note(&self, to: &PhoneNumber, took: Duration, outcome: &SendOutcome) {
         let Some(outcome) = ExpectedOutcome::of(outcome) else { return };
-        let mut past = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut past = lock(&self.0);
         if past.len() == KEPT {
             past.pop_front();
         }
@@ -81,7 +82,7 @@ impl RecentSends {
     /// How a send to `phone` would go now: it ends as the latest one did, and takes as long as one of those that ended so.
     /// Whether the country is enabled is judged by the latest number of the same area, or of the nearest one.
     pub(super) fn expect(&self, phone: &PhoneNumber, random: &dyn Random) -> Expected {
-        let past = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = lock(&self.0);
         let compatriots = past.iter().filter(|each| each.to.calling_code() == phone.calling_code());
         let nearest = compatriots.max_by_key(|each| nearness(&each.to, phone)).map(|each| each.outcome);
         let outcome = nearest.filter(|outcome| *outcome == ExpectedOutcome::CountryNotAllowed);

@@ -123,7 +123,7 @@ impl Rotation {
     /// Gives the session its next generation. Each rotation is logged, but the trail has one line a day and session: it is
     /// kept for months, and the row says when the session was last used, and from where.
     fn rotate(&self, tx: &mut AuditedTx<'_>, session: Session) -> StoreResult<Session> {
-        let Presenter { times, address, grace, .. } = &self.presenter;
+        let Presenter { times, address, grace } = &self.presenter;
         tx.note_rotation(&session.id, session.generation, times.now, times.now - *grace)?;
         let is_first_of_day = session.issued_at.day() != times.wall.day();
         let rotated = session.rotated(self.next_jti.clone(), times, &self.policy.lifetimes);

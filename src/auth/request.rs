@@ -35,7 +35,7 @@ impl Auth {
             Err(error) => return WithQuotas::none(Err(error.into())),
         };
         let (sender, policy) = (self.sender(request.mode), self.policy());
-        let segments = self.parts.text.segments(policy.otp.length, policy.otp.ttl);
+        let segments = self.segments;
         let (slot, patience) = (sender.reserve(segments), sender.deadline());
         let participant = self.in_flight.join(request.mode, &request.phone, device.is_some());
         let actor = Arc::new(self.actor(now, request.mode, &request.phone, &request.origin));

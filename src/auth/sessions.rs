@@ -1,7 +1,7 @@
 //! A user's sessions: seen in use, listed, ended.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::audited::AuditedTx;
@@ -12,6 +12,7 @@ use super::{Auth, AuthError, Authenticated, Origin, devices, exchange};
 use crate::domain::session::{EndReason, Presentation, SessionStatus};
 use crate::domain::{Secret, Session, SessionId, Timestamp};
 use crate::storage::{Locks, StoreResult, View};
+use crate::sync::lock;
 use crate::tokens::{Claims, TokenError, TokenKind, Verified};
 
 /// How coarse `last_used_at` may be: a session in steady use costs one write a minute.
@@ -24,11 +25,11 @@ pub(super) struct Touching(Mutex<HashSet<(SessionId, u32)>>);
 
 impl Touching {
     fn begin(&self, session: &SessionId, generation: u32) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((session.clone(), generation))
+        lock(&self.0).insert((session.clone(), generation))
     }
 
     fn end(&self, session: SessionId, generation: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(session, generation));
+        lock(&self.0).remove(&(session, generation));
     }
 }
 

@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::AuthError;
 use crate::domain::{ChallengeId, Mode, PhoneNumber};
+use crate::sync::lock;
 
 /// A code is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl SingleFlight {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Group>>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.groups)
     }
 }
 

@@ -4,7 +4,7 @@
 //! challenge for one that is still under way, and wait for an answer that nobody gives.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::Auth;
 use super::audited::AuditedTx;
@@ -12,6 +12,7 @@ use super::settle::{Outcome, Settlement};
 use crate::domain::audit::Actor;
 use crate::domain::{ChallengeId, Mode, PhoneNumber, Timestamp};
 use crate::storage::{Locks, StoreResult};
+use crate::sync::lock;
 
 /// Settlements whose write failed. There are no more than sends were under way when the database failed, since without it
 /// none begins.
@@ -31,7 +32,7 @@ impl Unsettled {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ChallengeId, PendingSettlement>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -37,8 +37,7 @@ pub const LIMITS: Needs = Needs::Only(&[DATABASE, &["limits", "otp"]]);
 pub const LIMITS_WRITING: Needs = Needs::Only(&[DATABASE, SECRETS, &["limits", "otp"]]);
 
 /// What a command that sends a message uses.
-pub const SENDING: Needs =
-    Needs::Only(&[DATABASE, SECRETS, &["otp", "sms", "twilio", "senders", "server.public_url"]]);
+pub const SENDING: Needs = Needs::Only(&[DATABASE, SECRETS, &["otp", "sms", "twilio", "server.public_url"]]);
 
 /// An open database with its configuration.
 pub struct AdminContext {

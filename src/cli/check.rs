@@ -82,10 +82,11 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
     let config = &loaded.config;
     let place = Place::of(config);
     let (database, is_readable) = match &place {
-        Place::File(file) => files::lines(config, file, now),
+        Place::File(file) => files::lines(config, file, &place, now),
         Place::Server(settings) => postgres::lines(config, settings, &place),
     };
-    let page = monitoring::page(config, offline);
+    let page = monitoring::page(config, &place, offline);
+    let readable = is_readable.then_some(&place);
     let metrics = page.as_ref().and_then(|page| page.as_deref().ok());
     vec![
         Group { name: "Configuration", lines: settings::lines(loaded) },
@@ -93,18 +94,18 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
             name: "Text messages",
             lines: provider::lines(config, now, offline)
                 .into_iter()
-                .chain(delivery::line(config, now, is_readable, metrics))
+                .chain(delivery::line(config, now, readable, metrics))
                 .collect(),
         },
         Group {
             name: "Network",
-            lines: [settings::tls(&config.server), proxies::line(config, now, is_readable, metrics)]
+            lines: [settings::tls(&config.server), proxies::line(config, now, readable, metrics)]
                 .into_iter()
-                .chain(test_numbers::line(config, now, is_readable))
+                .chain(test_numbers::line(config, now, readable))
                 .collect(),
         },
         Group { name: "Database", lines: database },
-        Group { name: "Monitoring", lines: monitoring::lines(config, now, page.as_ref()) },
+        Group { name: "Monitoring", lines: monitoring::lines(config, &place, now, page.as_ref()) },
     ]
 }
 

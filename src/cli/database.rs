@@ -174,9 +174,8 @@ impl DatabaseFile {
     /// What the configuration says of it.
     pub fn options(&self, config: &Config, clock: &dyn Clock) -> OpenOptions {
         let mut options = OpenOptions::new(&self.path, clock.now());
-        options.first_user_id = config.users.first_id;
+        options.first_id = config.users.first();
         options.make = Make::UnlessLost { backup: self.latest_backup() };
-        options.raise_user_ids = config.users.first_id_is_set;
         options
     }
 }

@@ -127,11 +127,7 @@ fn on_a_server(
         DbCommand::Check => {
             let found = postgres::check(settings)?;
             if found.schema < found.known {
-                let problem = format!(
-                    "the schema {schema} of {settings} has version {}, and this freshk needs {}",
-                    found.schema, found.known
-                );
-                return Err(CliError::refused(problem, "run `freshk db migrate`"));
+                return Err(found.older(settings).into());
             }
             if output.json {
                 let answer =

@@ -10,9 +10,9 @@ use crate::config::{Config, dev_secret};
 use crate::domain::{Help, Secret};
 use crate::random::SystemRandom;
 use crate::storage::postgres::{
-    self, CommitWatch, PostgresError, PostgresOptions, PostgresSettings, PostgresStore, Serving,
+    self, PostgresError, PostgresOptions, PostgresSettings, PostgresStore, Serving,
 };
-use crate::storage::{Store, StoreError, StoreResult, View};
+use crate::storage::{CommitWatch, Store, StoreError, StoreResult, View};
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -247,10 +247,5 @@ impl ServeRight {
 
 /// What the configuration says of a server.
 pub fn postgres_options(config: &Config, settings: &PostgresSettings, migrate: bool) -> PostgresOptions {
-    PostgresOptions {
-        settings: settings.clone(),
-        first_user_id: config.users.first_id,
-        raise_user_ids: config.users.first_id_is_set,
-        migrate,
-    }
+    PostgresOptions { settings: settings.clone(), first_id: config.users.first(), migrate }
 }

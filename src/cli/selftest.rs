@@ -137,13 +137,7 @@ impl Calls<'_> {
         expected: u16,
     ) -> Result<Value, CliError> {
         let step = Step { what, method: "GET", path: path.to_owned(), expected };
-        let mut call = self.agent.get(self.address(&step));
-        if let Some(host) = &self.host {
-            call = call.header("host", host);
-        }
-        if let Some(token) = bearer {
-            call = call.header("authorization", format!("Bearer {token}"));
-        }
+        let call = self.with_headers(self.agent.get(self.address(&step)), bearer);
         let watch = Stopwatch::start();
         let answer = call.call();
         self.judge(&step, answer, &watch)
@@ -157,16 +151,25 @@ impl Calls<'_> {
         bearer: Option<&str>,
     ) -> Result<Value, CliError> {
         let step = Step { what, method: "POST", path: format!("{BASE}{path}"), expected: 200 };
-        let mut call = self.agent.post(self.address(&step)).content_type("application/json");
+        let call = self.agent.post(self.address(&step)).content_type("application/json");
+        let call = self.with_headers(call, bearer);
+        let watch = Stopwatch::start();
+        let answer = call.send(body.to_string());
+        self.judge(&step, answer, &watch)
+    }
+
+    fn with_headers<B>(
+        &self,
+        mut call: ureq::RequestBuilder<B>,
+        bearer: Option<&str>,
+    ) -> ureq::RequestBuilder<B> {
         if let Some(host) = &self.host {
             call = call.header("host", host);
         }
         if let Some(token) = bearer {
             call = call.header("authorization", format!("Bearer {token}"));
         }
-        let watch = Stopwatch::start();
-        let answer = call.send(body.to_string());
-        self.judge(&step, answer, &watch)
+        call
     }
 
     fn address(&self, step: &Step) -> String {

@@ -66,7 +66,7 @@ struct Course([u64; PARTS]);
 /// [`CliError`]
 pub fn run(args: StatsArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let admin = AdminContext::open(global, READING)?;
-    let (now, is_reported) = (admin.now(), admin.config.reports_deliveries());
+    let (now, is_reported) = (admin.now(), admin.config.sms.reports_deliveries);
     let hours = |hours| now - Duration::from_hours(hours);
     let mut windows = match args.since {
         Some(since) => {

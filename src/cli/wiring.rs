@@ -1,6 +1,6 @@
-//! The only place that names concrete parts: which database and which sender stand behind their interfaces.
+//! Puts the concrete parts together; the sender is chosen here, the database in `engine`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use poem::endpoint::BoxEndpoint;
@@ -33,6 +33,7 @@ use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
 use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
 use crate::storage::{Locks, Store};
+use crate::sync::lock;
 use crate::tokens::keys::KeySet;
 use crate::tokens::{DeviceTokens, Names, Tokens};
 
@@ -188,13 +189,13 @@ fn readiness(store: &Store, clock: Arc<dyn Clock>) -> Readiness {
         let (store, proven, now) = (store.clone(), proven.clone(), clock.now());
         Box::pin(async move {
             let failed = store.failed_writes();
-            let known = *proven.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = *lock(&proven);
             if known.is_some_and(|(until, before)| now < until && failed == before) {
                 return store.write(Locks::none(), |_| Ok(())).await.is_ok();
             }
             let has_room = store.write(Locks::none(), |tx| tx.probe_writable()).await.is_ok();
             if has_room {
-                *proven.lock().unwrap_or_else(PoisonError::into_inner) = Some((now + ROOM_PROVEN, failed));
+                *lock(&proven) = Some((now + ROOM_PROVEN, failed));
             }
             has_room
         })

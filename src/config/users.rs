@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fault::quoted;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
+use crate::storage::users::FirstId;
 
 /// `[users]`
 #[derive(Clone, Debug)]
@@ -22,13 +23,9 @@ pub struct Users {
 }
 
 impl Users {
-    /// The id of the next new user, where `last` is the highest that was ever given.
-    pub fn next_id(&self, last: Option<i64>) -> i64 {
-        match last {
-            Some(last) if self.first_id_is_set => self.first_id.max(last + 1),
-            Some(last) => last + 1,
-            None => self.first_id,
-        }
+    /// From where new users' ids count.
+    pub fn first(&self) -> FirstId {
+        FirstId { id: self.first_id, raises: self.first_id_is_set }
     }
 
     /// Whether ids from `next` on may be those of a Django project's own users, and nobody has said that they may.

@@ -52,10 +52,7 @@ impl ClientAddress {
                 let [a, b, c, _] = v4.octets();
                 IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
             }
-            IpAddr::V6(v6) => {
-                let [a, b, c, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
-            }
+            IpAddr::V6(v6) => IpAddr::V6(site(v6)),
         }
     }
 
@@ -80,13 +77,13 @@ impl ClientAddress {
 /// one, for whoever holds it makes new ones at will. A phone and an IPv4 address are counted as themselves.
 pub fn refusals_key(subject: &str) -> String {
     let network = subject.strip_suffix("/64").and_then(|address| address.parse::<Ipv6Addr>().ok());
-    network.map_or_else(
-        || subject.to_owned(),
-        |network| {
-            let [a, b, c, ..] = network.segments();
-            format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
-        },
-    )
+    network.map_or_else(|| subject.to_owned(), |network| format!("{}/48", site(network)))
+}
+
+/// The /48 that an address is in.
+fn site(address: Ipv6Addr) -> Ipv6Addr {
+    let [a, b, c, ..] = address.segments();
+    Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)
 }
 
 impl fmt::Display for ClientAddress {

@@ -142,6 +142,33 @@ impl RefusalSummary {
     }
 }
 
+/// The line that sums a window of refusals up. The keys that hash phones are not where it is written: the line of the
+/// window's first refusal has the hash, this one only the masked phone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalLine {
+    /// In which mode, where the quota has one.
+    pub mode: Option<Mode>,
+    /// The masked phone, where one was refused.
+    pub phone: Option<String>,
+    /// The address, where one was refused.
+    pub ip: Option<String>,
+    /// What it says.
+    pub detail: AuditDetail,
+}
+
+impl RefusalLine {
+    /// Of what a quota refused `subject`; `None` where the first refusal, which was told when it happened, was the only one.
+    pub fn of(quota: Quota, subject: &str, counted: i64) -> Option<Self> {
+        let count = u64::try_from(counted).ok().filter(|count| *count > 1)?;
+        Some(Self {
+            mode: quota.mode(),
+            phone: PhoneNumber::parse(subject, 1).ok().map(|phone| phone.masked()),
+            ip: quota.mode().is_none().then(|| subject.to_owned()),
+            detail: AuditDetail::RefusalSummary(RefusalSummary { quota, count }),
+        })
+    }
+}
+
 impl fmt::Display for RefusalSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} refused {} times", self.quota.as_str(), self.count)

@@ -1,8 +1,7 @@
 //! A challenge: one code for one phone, from the intent to send it until it is used or void.
 
-use std::time::Duration;
-
 use crate::domain::code::CodeHash;
+use crate::domain::settled::{SendResult, Settled};
 use crate::domain::{ChallengeId, DeviceId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp};
 
 /// The state of a challenge.
@@ -50,70 +49,6 @@ impl ChallengeState {
     }
 }
 
-/// What a leader's call was answered, for those who asked for a code at the same time and are answered the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendResult {
-    /// The provider has the message.
-    Accepted,
-    /// The provider's answer was lost.
-    Unknown,
-    /// The message was refused; it may not be the next time.
-    Refused,
-    /// The number can receive no SMS.
-    InvalidNumber,
-    /// Nothing is sent to the number's country.
-    CountryNotAllowed,
-    /// The person replied STOP.
-    OptedOut,
-}
-
-impl SendResult {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Accepted,
-        Self::Unknown,
-        Self::Refused,
-        Self::InvalidNumber,
-        Self::CountryNotAllowed,
-        Self::OptedOut,
-    ];
-
-    /// The word in rows.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Unknown => "unknown",
-            Self::Refused => "refused",
-            Self::InvalidNumber => "invalid_number",
-            Self::CountryNotAllowed => "country_not_allowed",
-            Self::OptedOut => "opted_out",
-        }
-    }
-
-    /// Reads the word back.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|result| result.as_str() == word)
-    }
-}
-
-/// What came of the sending of a challenge's code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// When it was written.
-    pub at: Timestamp,
-    /// What the call was answered.
-    pub result: SendResult,
-    /// After how long the call was told to try again, if it was.
-    pub retry_after: Option<Duration>,
-}
-
-impl Settled {
-    /// With no time to try again.
-    pub const fn new(at: Timestamp, result: SendResult) -> Self {
-        Self { at, result, retry_after: None }
-    }
-}
-
 /// What is known before a challenge has its number.
 #[derive(Clone, Debug)]
 pub struct NewChallenge {
@@ -131,6 +66,41 @@ pub struct NewChallenge {
     pub device: Option<(DeviceId, Option<SpendId>)>,
     /// The run of the server whose call sends it.
     pub leader: RunId,
+}
+
+impl NewChallenge {
+    /// The challenge with its number: on its way, and with no guess yet.
+    pub fn sending(self, id: ChallengeId, hash: CodeHash) -> Challenge {
+        let Self { mode, phone, created_at, expires_at, spend, device, leader } = self;
+        Challenge {
+            id,
+            mode,
+            phone,
+            hash,
+            state: ChallengeState::Sending,
+            attempts: 0,
+            created_at,
+            expires_at,
+            spend,
+            device,
+            used: None,
+            leader,
+            settled: None,
+            version: 0,
+        }
+    }
+}
+
+impl Challenge {
+    /// The device that asked for it, if one did.
+    pub fn device_id(&self) -> Option<&DeviceId> {
+        self.device.as_ref().map(|(id, _)| id)
+    }
+
+    /// The unit of that device's quota that it cost.
+    pub fn device_spend(&self) -> Option<SpendId> {
+        self.device.as_ref().and_then(|(_, spend)| *spend)
+    }
 }
 
 /// How a used code was spent: what a repeated verify needs to be recognised.
@@ -181,11 +151,6 @@ impl Challenge {
     /// Whether its code could still be right at `now`, guesses aside.
     pub fn is_alive(&self, now: Timestamp) -> bool {
         !self.state.is_over(self.expires_at, now)
-    }
-
-    /// Whether it has taken all the wrong guesses that it can.
-    pub const fn is_over_tried(&self, max_attempts: u32) -> bool {
-        self.attempts >= max_attempts
     }
 
     /// The provider accepted the SMS.

@@ -68,8 +68,7 @@ impl SessionId {
 
     /// Reads one from a token, a path or a row; `None` unless it has the form of one.
     pub fn parse(text: &str) -> Option<Self> {
-        let good = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        good.then(|| Self(text.to_owned()))
+        is_time_and_chance(text).then(|| Self(text.to_owned()))
     }
 
     /// The same as a number: a key without memory of its own.
@@ -101,8 +100,7 @@ impl DeviceId {
 
     /// Reads one from a token or a row; `None` unless it has the form of one.
     pub fn parse(text: &str) -> Option<Self> {
-        let good = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        good.then(|| Self(text.to_owned()))
+        is_time_and_chance(text).then(|| Self(text.to_owned()))
     }
 
     /// The 32 digits.
@@ -118,6 +116,10 @@ fn time_and_chance(now: Timestamp, chance: [u8; 10]) -> String {
     bytes[..6].copy_from_slice(&millis[2..]);
     bytes[6..].copy_from_slice(&chance);
     data_encoding::HEXLOWER.encode(&bytes)
+}
+
+fn is_time_and_chance(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

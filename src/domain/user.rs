@@ -35,6 +35,22 @@ pub struct User {
 }
 
 impl User {
+    /// One who has just registered: active, and with nothing proven yet.
+    pub fn new(id: UserId, username: String, phone: PhoneNumber, role: &str, joined_at: Timestamp) -> Self {
+        Self {
+            id,
+            username,
+            phone,
+            role: role.to_owned(),
+            is_active: true,
+            phone_verified: false,
+            joined_at,
+            has_foreign_tokens: false,
+            is_testing_only: false,
+            version: 0,
+        }
+    }
+
     /// Whether the username was made from the phone, with a number after it or without.
     pub fn has_derived_name(&self) -> bool {
         self.username.strip_prefix(&username_for(&self.phone)).is_some_and(|rest| {
@@ -87,18 +103,8 @@ mod tests {
     #[test]
     fn a_registration_is_abandoned_when_nothing_is_left_of_it() {
         let at = Timestamp::from_millis;
-        let user = User {
-            id: UserId(1),
-            username: "user_15550000001".into(),
-            phone: PhoneNumber::parse("+15550000001", 10).unwrap(),
-            role: "retailer".into(),
-            is_active: true,
-            phone_verified: false,
-            joined_at: at(0),
-            has_foreign_tokens: false,
-            is_testing_only: false,
-            version: 0,
-        };
+        let phone = PhoneNumber::parse("+15550000001", 10).unwrap();
+        let user = User::new(UserId(1), "user_15550000001".into(), phone, "retailer", at(0));
         let abandoned = Registration { user, has_sessions: false, code_until: Some(at(10)) };
         assert!(abandoned.is_abandoned(at(10)));
         assert!(!abandoned.is_abandoned(at(9)), "a code is on its way");

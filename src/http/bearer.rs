@@ -6,6 +6,7 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use super::header::single;
 use crate::domain::Secret;
 use crate::http::error::{ApiError, ErrorCode};
 
@@ -26,12 +27,8 @@ impl BearerToken {
     }
 
     fn read(headers: &HeaderMap) -> Result<Secret, ErrorCode> {
-        let mut lines = headers.get_all(AUTHORIZATION).iter();
-        let line = lines.next().ok_or(ErrorCode::NotAuthenticated)?;
-        if lines.next().is_some() {
-            return Err(ErrorCode::TokenInvalid);
-        }
-        let line = line.to_str().map_err(|_| ErrorCode::TokenInvalid)?;
+        let line = single(headers, &AUTHORIZATION).map_err(|_| ErrorCode::TokenInvalid)?;
+        let line = line.ok_or(ErrorCode::NotAuthenticated)?;
         let (scheme, token) = line.split_once(' ').unwrap_or((line, ""));
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(ErrorCode::NotAuthenticated);

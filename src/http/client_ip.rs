@@ -59,8 +59,8 @@ impl ClientIp {
         if let Some(header) = self.untrusted_header(peer, headers) {
             self.note(ProxyFault::Untrusted);
             self.metrics.proxy_untrusted(peer.to_canonical(), header, self.seconds());
-            let line = lines_trusting(&self.trusted, peer.to_canonical(), self.header.as_str(), header);
             if self.untrusted.should_log() {
+                let line = lines_trusting(&self.trusted, peer.to_canonical(), self.header.as_str(), header);
                 tracing::warn!(
                     %peer,
                     "a proxy that is not trusted passes requests on, so everyone behind it shares one address and its \

@@ -3,9 +3,9 @@
 use data_encoding::HEXLOWER_PERMISSIVE;
 use poem::http::header::USER_AGENT;
 use poem::http::{HeaderMap, HeaderValue};
-use poem::{Request, RequestBody, Result};
-use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use poem_openapi::registry::MetaSchema;
+
+use super::header::header_parameter;
 
 /// The header by which an app names its device, such as `Asha's Pixel 9`: UTF-8, or percent-encoded UTF-8 where the client
 /// can send no other (`OkHttp` refuses to send anything but ASCII).
@@ -25,29 +25,11 @@ impl DeviceName {
     }
 }
 
-impl<'a> ApiExtractor<'a> for DeviceName {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        let example = Some("Asha's Pixel 9".into());
-        Some(MetaSchemaRef::Inline(Box::new(MetaSchema { example, ..MetaSchema::new("string") })))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<Self::ParamType>,
-    ) -> Result<Self> {
-        Ok(Self(device(request.headers())))
-    }
-}
+header_parameter!(
+    DeviceName,
+    MetaSchema { example: Some("Asha's Pixel 9".into()), ..MetaSchema::new("string") },
+    |headers| Self(device(headers))
+);
 
 /// The first that says something.
 fn device(headers: &HeaderMap) -> Option<String> {

@@ -1,10 +1,11 @@
 //! The `X-Device-Token` header: as it comes with a call, and as it goes with an answer.
 
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
-use poem::{IntoResponse, Request, RequestBody, Response, Result};
-use poem_openapi::registry::{MetaParamIn, MetaResponses, MetaSchema, MetaSchemaRef, Registry};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
+use poem::{IntoResponse, Response};
+use poem_openapi::ApiResponse;
+use poem_openapi::registry::{MetaResponses, MetaSchema, Registry};
 
+use super::header::{header_parameter, single};
 use super::rates::document_header;
 use crate::domain::Secret;
 
@@ -21,37 +22,20 @@ impl DeviceToken {
     }
 
     fn read(headers: &HeaderMap) -> Self {
-        let mut lines = headers.get_all(DEVICE_TOKEN).iter();
-        let (line, another) = (lines.next(), lines.next());
-        let text = line.filter(|_| another.is_none()).and_then(|line| line.to_str().ok());
-        Self(text.map(Secret::new))
+        Self(single(headers, &DEVICE_TOKEN).ok().flatten().map(Secret::new))
     }
 }
 
-impl<'a> ApiExtractor<'a> for DeviceToken {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        let example =
-            Some("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoiZGV2aWNlIn0.c2lnbmF0dXJl".into());
-        Some(MetaSchemaRef::Inline(Box::new(MetaSchema { example, ..MetaSchema::new("string") })))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<Self::ParamType>,
-    ) -> Result<Self> {
-        Ok(Self::read(request.headers()))
-    }
-}
+header_parameter!(
+    DeviceToken,
+    MetaSchema {
+        example: Some(
+            "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoiZGV2aWNlIn0.c2lnbmF0dXJl".into()
+        ),
+        ..MetaSchema::new("string")
+    },
+    Self::read
+);
 
 /// An answer, and with it the token of the caller's device where there is one to give.
 #[derive(Debug)]

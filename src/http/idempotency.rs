@@ -1,12 +1,13 @@
 //! The `Idempotency-Key` header. Taking it never fails, so that the order of faults is the handler's.
 
-use poem::http::HeaderMap;
-use poem::{Request, RequestBody, Result};
-use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use poem::http::{HeaderMap, HeaderName};
+use poem_openapi::registry::MetaSchema;
 
+use super::header::{header_parameter, single};
 use crate::domain::Secret;
 use crate::http::error::ApiError;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A key as it came, if one came. One that cannot be honoured is refused: a client that was not told would believe that
 /// its repetition is safe.
@@ -22,10 +23,12 @@ impl IdempotencyKey {
         self.0
     }
 
-    fn read(headers: &HeaderMap, name: &str) -> Result<Option<Secret>, ApiError> {
-        let mut lines = headers.get_all(name).iter();
-        let Some(line) = lines.next() else { return Ok(None) };
-        let text = line.to_str().ok().filter(|_| lines.next().is_none()).unwrap_or_default();
+    fn read(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
+        let text = match single(headers, &IDEMPOTENCY_KEY) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(None),
+            Err(_) => "",
+        };
         if (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
             Ok(Some(Secret::new(text)))
         } else {
@@ -36,34 +39,16 @@ impl IdempotencyKey {
     }
 }
 
-impl<'a> ApiExtractor<'a> for IdempotencyKey {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        let schema = MetaSchema {
-            min_length: Some(16),
-            max_length: Some(128),
-            example: Some("6f1c2a54-93b7-4c0d-8f57-2f6f5c1f1f2e".into()),
-            ..MetaSchema::new("string")
-        };
-        Some(MetaSchemaRef::Inline(Box::new(schema)))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        options: ExtractParamOptions<Self::ParamType>,
-    ) -> Result<Self> {
-        Ok(Self(Self::read(request.headers(), options.name)))
-    }
-}
+header_parameter!(
+    IdempotencyKey,
+    MetaSchema {
+        min_length: Some(16),
+        max_length: Some(128),
+        example: Some("6f1c2a54-93b7-4c0d-8f57-2f6f5c1f1f2e".into()),
+        ..MetaSchema::new("string")
+    },
+    |headers| Self(Self::read(headers))
+);
 
 #[cfg(test)]
 mod tests {
@@ -75,7 +60,7 @@ mod tests {
         for line in lines {
             headers.append("idempotency-key", HeaderValue::from_bytes(line).unwrap());
         }
-        Ok(IdempotencyKey::read(&headers, "Idempotency-Key")?.map(|key| key.expose().to_owned()))
+        Ok(IdempotencyKey::read(&headers)?.map(|key| key.expose().to_owned()))
     }
 
     #[test]

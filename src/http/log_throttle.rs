@@ -1,11 +1,12 @@
 //! Limits how often a line is logged, so that a flood of requests cannot repeat it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
+use crate::sync::lock;
 
 /// Lets one line through, and then none for a while.
 pub struct LogThrottle {
@@ -23,7 +24,7 @@ impl LogThrottle {
     /// Whether to write the line now; if so, not again for a while.
     pub fn should_log(&self) -> bool {
         let now = self.clock.now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         let is_due = last.is_none_or(|last| now >= last + self.every);
         if is_due {
             *last = Some(now);

@@ -29,7 +29,7 @@ pub enum Reader {
     Checker,
 }
 
-/// The header of every answer here that says which database is served: its device and inode. By it `freshk check` knows
+/// The header of every answer here that says which database is served: a file by its device and inode, `PostgreSQL` by its place. By it `freshk check` knows
 /// its own server from another one on the port.
 pub const DATABASE: &str = "x-freshk-database";
 

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::domain::ClientAddress;
+use crate::sync::lock;
 
 /// Counts by address as the limits count it, an IPv6 /64 as one. Holds no more entries than there are [`Held`].
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ impl Tally {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }
 

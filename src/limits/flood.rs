@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -15,6 +15,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::domain::ClientAddress;
+use crate::sync::{read, write};
 
 /// Addresses remembered at once. An address is forgotten as soon as its bucket is full again, so that a machine which
 /// answers 50,000 requests a second at the default rate holds about a thousand.
@@ -67,22 +68,20 @@ impl<C: Clock + Clone> FloodGuard<C> {
         if buckets.admissions.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             buckets.sweep();
         }
-        let limiter = buckets.limiter.read().unwrap_or_else(PoisonError::into_inner);
+        let limiter = read(&buckets.limiter);
         limiter.check_key(&address.counted()).map_err(|refusal| refusal.wait_time_from(buckets.clock.now()))
     }
 
     /// How many addresses are remembered.
     pub fn remembered(&self) -> usize {
-        self.buckets
-            .as_ref()
-            .map_or(0, |buckets| buckets.limiter.read().unwrap_or_else(PoisonError::into_inner).len())
+        self.buckets.as_ref().map_or(0, |buckets| read(&buckets.limiter).len())
     }
 }
 
 impl<C: Clock + Clone> Buckets<C> {
     fn sweep(&self) {
         {
-            let limiter = self.limiter.read().unwrap_or_else(PoisonError::into_inner);
+            let limiter = read(&self.limiter);
             limiter.retain_recent();
             if limiter.len() < MOST_ADDRESSES {
                 return;
@@ -90,7 +89,7 @@ impl<C: Clock + Clone> Buckets<C> {
         }
         // More addresses than any honest crowd has: memory must stay bounded, so everybody starts afresh. What a
         // flooder gains is one more burst; no quota of the ledger is touched.
-        let mut full = self.limiter.write().unwrap_or_else(PoisonError::into_inner);
+        let mut full = write(&self.limiter);
         if full.len() >= MOST_ADDRESSES {
             *full = limiter(self.quota, &self.clock);
         }

@@ -3,10 +3,11 @@
 //! In memory alone: a restart begins anew, which an attacker does not command.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::domain::Timestamp;
+use crate::sync::lock;
 
 /// Lines of one address in an hour.
 const LINES_OF_AN_ADDRESS: u32 = 20;
@@ -72,7 +73,7 @@ impl AttemptLines {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

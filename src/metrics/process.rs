@@ -1,8 +1,9 @@
 //! Metrics of this process, read from the system, under the names that Prometheus clients use.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::sync::lock;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -30,13 +31,13 @@ pub(super) struct Latest(Arc<Mutex<Process>>);
 
 impl Latest {
     pub(super) fn set(&self, process: Process) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = process;
+        *lock(&self.0) = process;
     }
 }
 
 impl Collector for Latest {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let process = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = *lock(&self.0);
         let mut put = |name, unit: Option<Unit>, help, metric: &dyn EncodeMetric| {
             metric.encode(encoder.encode_descriptor(name, help, unit.as_ref(), metric.metric_type())?)
         };

@@ -1,7 +1,7 @@
 //! The sender of debug mode: a person reads the message where the program runs, and nothing is sent.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use crate::clock::Clock;
 use crate::domain::message::MessageState;
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome, Slot, SmsSender, TextMessage, Unavailable};
+use crate::sync::lock;
 
 /// Writes messages, phone and code in the open, to standard output. For debug mode only; production refuses to start
 /// with it.
@@ -54,7 +55,7 @@ impl Slot for ConsoleSlot {
 impl Console {
     fn print(&self, message: &TextMessage) -> SendOutcome {
         let text = message.body(self.clock.now());
-        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = lock(&self.output);
         // One write, so that lines of the log never fall in between.
         let block = format!("\n--- SMS to {} (debug: not sent) ---\n{text}\n---\n\n", message.to.as_str());
         match output.write_all(block.as_bytes()).and_then(|()| output.flush()) {

@@ -1,7 +1,7 @@
 //! The sender of tests: keeps messages, and does what the test tells it to.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::domain::message::MessageState;
 use crate::sms::{Accepted, SendOutcome, Slot, SmsSender, TextMessage, Unavailable};
+use crate::sync::lock;
 
 /// Keeps every message and, unless told otherwise, accepts it. Clones share one memory.
 #[derive(Clone)]
@@ -117,7 +118,7 @@ impl Memory {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.book)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Nothing here knows what a flow is. No type of postgres-protocol or rustls leaves this room. Nothing is kept in memory: what
 //! another process wrote is seen by the next look.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,13 +13,15 @@ use tokio::task::spawn_blocking;
 
 use crate::clock::Stopwatch;
 use crate::domain::SessionId;
-use crate::storage::{Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
+use crate::storage::{CommitWatch, Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
+use crate::sync::lock;
 
 mod audit;
 mod challenges;
 mod clock;
 mod columns;
 mod connect;
+mod connection;
 mod devices;
 mod exchanges;
 mod fault;
@@ -49,7 +51,6 @@ pub use open::{Checkup, PostgresOptions, check, dev_secret, look};
 pub use open_error::PostgresError;
 pub use serving::Serving;
 pub use settings::{Host, PostgresSettings, SCHEMA, TlsMode, WRITERS, is_schema};
-pub use writer::CommitWatch;
 
 use keys::Taken;
 use queue::Queue;
@@ -126,7 +127,19 @@ impl PostgresStore {
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.threads)
+    }
+
+    /// Has a reader do a task, and waits for its reply.
+    fn ask<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(oneshot::Sender<StoreResult<T>>) -> Task,
+    ) -> BoxFuture<'static, StoreResult<T>> {
+        let (reply, answer) = oneshot::channel();
+        match self.reading.push(reader::Queued::new(task(reply)), Vec::new()) {
+            Ok(()) => answer.map(|answer| answer.unwrap_or(Err(StoreError::Unavailable))).boxed(),
+            Err(fault) => ready(Err(fault)).boxed(),
+        }
     }
 
     fn end(&self) {
@@ -143,21 +156,11 @@ impl Engine for PostgresStore {
     }
 
     fn query(&self, job: ReadJob) -> BoxFuture<'_, StoreResult<()>> {
-        let (reply, answer) = oneshot::channel();
-        let task = reader::Queued::new(Task::Closure(job, reply));
-        match self.reading.push(task, Vec::new()) {
-            Ok(()) => answer.map(|answer| answer.unwrap_or(Err(StoreError::Unavailable))).boxed(),
-            Err(fault) => ready(Err(fault)).boxed(),
-        }
+        self.ask(|reply| Task::Closure(job, reply))
     }
 
     fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>> {
-        let (reply, answer) = oneshot::channel();
-        let task = reader::Queued::new(Task::Principal(session.clone(), reply));
-        match self.reading.push(task, Vec::new()) {
-            Ok(()) => answer.map(|answer| answer.unwrap_or(Err(StoreError::Unavailable))).boxed(),
-            Err(fault) => ready(Err(fault)).boxed(),
-        }
+        self.ask(|reply| Task::Principal(session.clone(), reply))
     }
 
     /// What other processes write is not told, so that they count as having written now and then.

@@ -5,14 +5,15 @@
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::thread::JoinHandle;
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::task::spawn_blocking;
 
 use crate::domain::SessionId;
-use crate::storage::{Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
+use crate::storage::{CommitWatch, Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
+use crate::sync::{read, write};
 
 mod admin;
 mod audit;
@@ -51,7 +52,6 @@ pub use connect::PageLimit;
 pub use lock::{Holder, LockError, ServeLock};
 pub use open::{Make, OpenOptions, trace_of};
 pub use open_error::{BackupError, OpenError};
-pub use writer::CommitWatch;
 
 use cache::PrincipalCache;
 use fault::fault;
@@ -156,7 +156,7 @@ impl SqliteStore {
 impl Engine for SqliteStore {
     fn submit(&self, job: Box<dyn WriteJob>) -> StoreResult<()> {
         self.standing()?;
-        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        let queue = read(&self.queue);
         let queue = queue.as_ref().ok_or(StoreError::Unavailable)?;
         queue.try_send(Queued::new(job, &self.waiting)).map_err(|refused| match refused {
             TrySendError::Full(_) => StoreError::Overloaded,
@@ -207,7 +207,7 @@ impl Engine for SqliteStore {
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             // Without a sender the writer ends when it has answered what is queued.
-            drop(self.queue.write().unwrap_or_else(PoisonError::into_inner).take());
+            drop(write(&self.queue).take());
             if let Some(writer) = self.writer.lock().await.take()
                 && !matches!(spawn_blocking(|| writer.join()).await, Ok(Ok(())))
             {

@@ -1,6 +1,9 @@
 //! What is asked of the users.
 
+use std::borrow::Cow;
+
 use super::error::StoreResult;
+use crate::domain::user::username_for;
 use crate::domain::{PhoneNumber, Registration, Timestamp, User, UserId};
 
 /// A user as another system had it.
@@ -20,6 +23,39 @@ pub struct ImportedUser {
     pub phone_verified: bool,
     /// When the user joined there.
     pub joined_at: Timestamp,
+}
+
+impl ImportedUser {
+    /// The username: its own, or the one of a number that has just registered.
+    pub fn username(&self) -> Cow<'_, str> {
+        self.username.as_deref().map_or_else(|| username_for(&self.phone).into(), Cow::Borrowed)
+    }
+}
+
+/// From where new users' ids count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstId {
+    /// They start here (`users.first_id`), or above the highest ever given.
+    pub id: i64,
+    /// Whether a database that has had users counts on from `id` too, where that is higher.
+    pub raises: bool,
+}
+
+impl FirstId {
+    /// The id of the next new user, where `last` is the highest that was ever given.
+    pub fn next(self, last: Option<UserId>) -> UserId {
+        UserId(match last {
+            Some(UserId(last)) if last > 0 && self.raises => self.id.max(last + 1),
+            Some(UserId(last)) if last > 0 => last + 1,
+            _ => self.id,
+        })
+    }
+
+    /// What the highest id is to be taken for where `last` is it; `None` where ids count on from there.
+    pub fn raise_to(self, last: Option<UserId>) -> Option<UserId> {
+        let before = self.next(last).0.saturating_sub(1);
+        (before > last.map_or(0, |id| id.0)).then_some(UserId(before))
+    }
 }
 
 /// Reads users.

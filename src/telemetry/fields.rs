@@ -66,9 +66,7 @@ impl Fields {
         };
         self.rest.insert(name, value);
     }
-}
 
-impl Fields {
     /// Adds the fields of a span around the event.
     pub(super) fn put_all(&mut self, SpanFields(span): &SpanFields) {
         if !span.message.is_empty() {

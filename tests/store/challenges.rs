@@ -1,6 +1,7 @@
 //! Challenges.
 
-use freshk::domain::challenge::{SendResult, Settled, Use};
+use freshk::domain::challenge::Use;
+use freshk::domain::settled::{SendResult, Settled};
 use freshk::domain::{
     Challenge, ChallengeId, ChallengeState, CodeHash, Mode, NewChallenge, RunId, SpendId, UserId,
 };

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use freshk::storage::Store;
 use freshk::storage::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
 use freshk::storage::sqlite::{OpenOptions, SqliteStore};
+use freshk::storage::users::FirstId;
 use support::{Fixture, START};
 
 /// Has an engine take every test of the contract.
@@ -170,7 +171,7 @@ impl Fixture for Postgres {
         let mut settings = PostgresSettings::parse(&postgres::server().unwrap().url()).unwrap();
         self.schema.name().clone_into(&mut settings.schema);
         settings.writers = 4;
-        let options = PostgresOptions { settings, first_user_id: 1, raise_user_ids: true, migrate: true };
+        let options = PostgresOptions { settings, first_id: FirstId { id: 1, raises: true }, migrate: true };
         Store::new(PostgresStore::open(&options).unwrap())
     }
 }

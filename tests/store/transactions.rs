@@ -8,6 +8,7 @@ use freshk::domain::UserId;
 use freshk::storage::{Locks, StoreError, StoreResult, Tx};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::support::{Bed, Fixture, START, phone, until};
 
@@ -26,6 +27,28 @@ fn gate() -> (Sender<()>, impl FnOnce() + Send + 'static) {
         let _ = gate.recv_timeout(Duration::from_mins(1));
     };
     (open, wait)
+}
+
+/// A write that has begun, and goes on with `act` once the sender is dropped. Until then it has every lock.
+async fn held<F: Fixture>(
+    bed: &Arc<Bed<F>>,
+    act: impl FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
+) -> (Sender<()>, JoinHandle<StoreResult<()>>) {
+    let (open, wait) = gate();
+    let begun = Arc::new(Notify::new());
+    let writing = tokio::spawn({
+        let (bed, begun) = (bed.clone(), begun.clone());
+        async move {
+            bed.try_write(move |tx| {
+                begun.notify_one();
+                wait();
+                act(tx)
+            })
+            .await
+        }
+    });
+    begun.notified().await;
+    (open, writing)
 }
 
 pub(crate) async fn everything_in_one_closure_happens_or_nothing_does<F: Fixture>() {
@@ -129,20 +152,7 @@ pub(crate) async fn what_many_tasks_were_told_is_there_is_there<F: Fixture>() {
 
 pub(crate) async fn s36_a_write_whose_caller_has_gone_is_done<F: Fixture>() {
     let bed = Arc::new(Bed::<F>::new().await);
-    let begun = Arc::new(Notify::new());
-    let (open, wait) = gate();
-    let caller = tokio::spawn({
-        let (bed, begun) = (bed.clone(), begun.clone());
-        async move {
-            bed.try_write(move |tx| {
-                begun.notify_one();
-                wait();
-                join(1)(tx)
-            })
-            .await
-        }
-    });
-    begun.notified().await;
+    let (open, caller) = held(&bed, join(1)).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
     drop(open);
@@ -185,20 +195,7 @@ pub(crate) async fn s32_a_read_that_panics_harms_nobody_else<F: Fixture>() {
 pub(crate) async fn a_full_queue_refuses_at_once_and_loses_nothing_that_it_took<F: Fixture>() {
     const MOST: usize = 100_000;
     let bed = Arc::new(Bed::<F>::new().await);
-    let (open, wait) = gate();
-    let begun = Arc::new(Notify::new());
-    let held = tokio::spawn({
-        let (bed, begun) = (bed.clone(), begun.clone());
-        async move {
-            bed.try_write(move |_| {
-                begun.notify_one();
-                wait();
-                Ok(())
-            })
-            .await
-        }
-    });
-    begun.notified().await;
+    let (open, held) = held(&bed, |_| Ok(())).await;
     // All wait for the lock that the first one has; so many that the queue is full at last. A write is queued, or refused, when
     // it is polled for the first time.
     let mut waiting = Vec::new();
@@ -225,20 +222,7 @@ pub(crate) async fn a_full_queue_refuses_at_once_and_loses_nothing_that_it_took<
 
 pub(crate) async fn closing_writes_what_is_queued_and_refuses_what_comes_later<F: Fixture>() {
     let bed = Arc::new(Bed::<F>::new().await);
-    let (open, wait) = gate();
-    let begun = Arc::new(Notify::new());
-    let queued = tokio::spawn({
-        let (bed, begun) = (bed.clone(), begun.clone());
-        async move {
-            bed.try_write(move |tx| {
-                begun.notify_one();
-                wait();
-                join(1)(tx)
-            })
-            .await
-        }
-    });
-    begun.notified().await;
+    let (open, queued) = held(&bed, join(1)).await;
     let closing = tokio::spawn({
         let bed = bed.clone();
         async move { bed.store.close().await }

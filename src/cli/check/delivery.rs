@@ -28,7 +28,7 @@ const FEW: u64 = 3;
 pub(super) fn line(
     config: &Config,
     now: Timestamp,
-    is_readable: bool,
+    readable: Option<&Place>,
     metrics: Option<&str>,
 ) -> Option<Line> {
     if metrics.is_some_and(|page| value(page, "freshk_sms_breaker_open") == Some(1)) {
@@ -38,16 +38,13 @@ pub(super) fn line(
             "see the log for why it opened (level ERROR, freshk::sms), and status.twilio.com",
         ));
     }
-    if !is_readable {
-        return None;
-    }
-    let found = Place::of(config).look(|view| {
+    let found = readable?.look(|view| {
         Ok((view.messages_before(MessageId(i64::MAX), PAGE)?, view.unsent_since(now - RECENT)?))
     });
     let (messages, unsent) = found.ok()?;
     let messages: Vec<Message> = messages.into_iter().map(|(message, _)| message).collect();
     let silent = match &config.server.public_url {
-        Some(url) if config.reports_deliveries() && is_silent(&messages, now) => Some(url.as_str()),
+        Some(url) if config.sms.reports_deliveries && is_silent(&messages, now) => Some(url.as_str()),
         _ => None,
     };
     Some(judged(&recent(&messages, &unsent, now), silent))

@@ -34,7 +34,12 @@ struct Found {
 }
 
 /// The lines, and whether the database can be read.
-pub(super) fn lines(config: &Config, file: &DatabaseFile, now: Timestamp) -> (Vec<Line>, bool) {
+pub(super) fn lines(
+    config: &Config,
+    file: &DatabaseFile,
+    place: &Place,
+    now: Timestamp,
+) -> (Vec<Line>, bool) {
     let Found { line, is_readable, is_ours } = database(file);
     let mut lines = vec![line];
     let log = file.log_bytes();
@@ -42,7 +47,7 @@ pub(super) fn lines(config: &Config, file: &DatabaseFile, now: Timestamp) -> (Ve
         lines.extend([mode(file), owner(file), wal(log)]);
     }
     if is_readable {
-        lines.push(user_ids(&Place::File(file.clone()), &config.users));
+        lines.push(user_ids(place, &config.users));
     }
     let (path, bytes) = (file.path(), file.bytes().saturating_add(log));
     lines.extend([room::line("free disk", path, bytes), server(file), backup(&config.backup, now)]);
@@ -181,10 +186,10 @@ fn may_write(directory: &Metadata, uid: u32) -> bool {
 pub(super) fn user_ids(place: &Place, users: &Users) -> Line {
     const WHAT: &str = "user ids";
     let last = match place.look(|view| view.last_user_id()) {
-        Ok(last) => last.map(|id| id.0),
+        Ok(last) => last,
         Err(error) => return Line::told(WHAT, &error),
     };
-    let next = users.next_id(last);
+    let next = users.first().next(last).0;
     let found = format!("new users get ids from {next} on");
     if users.may_collide(next) {
         let first = users.first_id;

@@ -42,9 +42,9 @@ pub(super) enum NoPage {
 }
 
 /// Reads the running server's page of metrics.
-pub(super) fn page(config: &Config, offline: bool) -> Option<Page> {
+pub(super) fn page(config: &Config, database: &Place, offline: bool) -> Option<Page> {
     let address = config.ops.listen.filter(|address| ClientAddress::new(address.ip()).is_neighbour())?;
-    (!offline || address.ip().is_loopback()).then(|| read(address, &Place::of(config)))
+    (!offline || address.ip().is_loopback()).then(|| read(address, database))
 }
 
 /// The value of a series on such a page.
@@ -52,14 +52,14 @@ pub(super) fn value(page: &str, series: &str) -> Option<i64> {
     page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
 }
 
-pub(super) fn lines(config: &Config, now: Timestamp, page: Option<&Page>) -> Vec<Line> {
+pub(super) fn lines(config: &Config, database: &Place, now: Timestamp, page: Option<&Page>) -> Vec<Line> {
     let mut lines = vec![logging(config)];
     if let Some(file) = &config.log.file
-        && !Place::of(config).file().is_some_and(|own| disk::is_one(own.path(), file).unwrap_or(true))
+        && !database.file().is_some_and(|own| disk::is_one(own.path(), file).unwrap_or(true))
     {
         lines.push(room::line("log disk", file, 0));
     }
-    lines.extend([errors(config), monitoring(config, now, page)]);
+    lines.extend([errors(config), monitoring(config, database, now, page)]);
     lines
 }
 
@@ -95,7 +95,7 @@ fn errors(config: &Config) -> Line {
     Line::ok(WHAT, "level ERROR in the log; freshk_refusals_total{code=\"internal_error\"} counts")
 }
 
-fn monitoring(config: &Config, now: Timestamp, page: Option<&Page>) -> Line {
+fn monitoring(config: &Config, database: &Place, now: Timestamp, page: Option<&Page>) -> Line {
     const START: &str = "set ops.listen, and let Prometheus read /metrics there, with docs/alerts.yml";
     let Some(address) = config.ops.listen else {
         return match config.sms.provider {
@@ -112,7 +112,7 @@ fn monitoring(config: &Config, now: Timestamp, page: Option<&Page>) -> Line {
     }
     match page {
         None => Line::warn(MONITORING, "not asked", "run `freshk check` without --offline"),
-        Some(Err(NoPage::Silent(error))) => silent(config, address, error),
+        Some(Err(NoPage::Silent(error))) => silent(database, address, error),
         Some(Err(NoPage::Stranger(what))) => Line::warn(
             MONITORING,
             format!("what answers on {address} {what}"),
@@ -147,9 +147,9 @@ fn stranger(served: Option<&str>, database: &Place) -> Option<&'static str> {
     (!is_ours).then_some("is a freshk that serves another database")
 }
 
-fn silent(config: &Config, address: SocketAddr, error: &str) -> Line {
+fn silent(database: &Place, address: SocketAddr, error: &str) -> Line {
     let found = format!("nothing to read on {address}: {error}");
-    let help = match Place::of(config).file().map(DatabaseFile::holder) {
+    let help = match database.file().map(DatabaseFile::holder) {
         Some(Ok(Some(_))) => {
             "restart the server, so that it listens on ops.listen; its log says if it cannot"
         }

@@ -47,7 +47,7 @@ fn encryption(settings: &PostgresSettings) -> Line {
         TlsMode::VerifyFull | TlsMode::VerifyCa => Line::ok(WHAT, "encrypted, and the server proves itself"),
         _ if settings.is_local() => Line::ok(WHAT, "within this machine"),
         TlsMode::Require => {
-            Line::warn(WHAT, "encrypted, but whoever stands between can pose as the server", help)
+            Line::warn(WHAT, "encrypted, but a machine in between can pose as the server", help)
         }
         TlsMode::Prefer | TlsMode::Disable => {
             Line::warn(WHAT, "not encrypted, or only if the server wants it", help)

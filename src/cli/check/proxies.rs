@@ -23,7 +23,7 @@ const OF_LATE: Duration = Duration::from_hours(24);
 /// Fewer calls than this may well come from one and the same machine.
 const CROWD: usize = 10;
 
-pub(super) fn line(config: &Config, now: Timestamp, is_readable: bool, metrics: Option<&str>) -> Line {
+pub(super) fn line(config: &Config, now: Timestamp, readable: Option<&Place>, metrics: Option<&str>) -> Line {
     let server = &config.server;
     if let Some(everybody) = server.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
         return Line::fail(
@@ -38,7 +38,7 @@ pub(super) fn line(config: &Config, now: Timestamp, is_readable: bool, metrics: 
     if let Some(line) = metrics.and_then(|page| seen_by_server(page, now, server)) {
         return line;
     }
-    if is_readable && let Some((count, address)) = shared_address(config, now) {
+    if let Some((count, address)) = readable.and_then(|database| shared_address(database, now)) {
         let help = if trusts(server, address) {
             format!("have the proxy name its client in {}", server.forwarded_header)
         } else {
@@ -50,7 +50,7 @@ pub(super) fn line(config: &Config, now: Timestamp, is_readable: bool, metrics: 
             help,
         );
     }
-    let seen = match (metrics, is_readable) {
+    let seen = match (metrics, readable.is_some()) {
         (Some(_), true) => "; the server and the audit trail show no other",
         (Some(_), false) => "; the server has seen no other",
         (None, true) => "; the audit trail shows no other",
@@ -146,8 +146,8 @@ fn trusts(server: &Server, address: IpAddr) -> bool {
 }
 
 /// How many of the latest events, at most a day old, came from one neighbour, where all of them did.
-fn shared_address(config: &Config, now: Timestamp) -> Option<(usize, IpAddr)> {
-    let page = Place::of(config).look(|view| view.audit_before(&AuditOf::Everybody, i64::MAX, PAGE));
+fn shared_address(database: &Place, now: Timestamp) -> Option<(usize, IpAddr)> {
+    let page = database.look(|view| view.audit_before(&AuditOf::Everybody, i64::MAX, PAGE));
     let is_a_call = |line: &AuditLine| {
         line.at >= now - OF_LATE && line.mode.as_deref() == Some(Mode::Production.as_str())
     };

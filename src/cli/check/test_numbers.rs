@@ -10,12 +10,9 @@ use crate::domain::{TestNumber, Timestamp};
 
 const WHAT: &str = "test numbers";
 
-/// None where the database cannot be read: another line says so.
-pub(super) fn line(config: &Config, now: Timestamp, is_readable: bool) -> Option<Line> {
-    if !is_readable {
-        return None;
-    }
-    let kept = Place::of(config).look(|view| view.test_numbers()).ok()?;
+/// None where no database can be read: another line says so.
+pub(super) fn line(config: &Config, now: Timestamp, readable: Option<&Place>) -> Option<Line> {
+    let kept = readable?.look(|view| view.test_numbers()).ok()?;
     let good: Vec<_> = kept.into_iter().filter(|number| number.is_good(now)).collect();
     Some(judged(config, &good))
 }

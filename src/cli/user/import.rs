@@ -152,8 +152,8 @@ fn rules(admin: &AdminContext) -> Rules {
 impl Import<'_> {
     /// The id that the next new user gets, once the file is imported whose highest id is `highest`.
     fn next_id(&self, highest: Option<i64>) -> Result<i64, CliError> {
-        let last = self.admin.read(|view| view.last_user_id())?.map(|id| id.0);
-        Ok(self.admin.config.users.next_id(last.max(highest)))
+        let last = self.admin.read(|view| view.last_user_id())?;
+        Ok(self.admin.config.users.first().next(last.max(highest.map(UserId))).0)
     }
 
     /// Judges every line, telling of those that are refused as it goes.

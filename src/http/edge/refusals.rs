@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::{ClientAddress, Timestamp};
+use crate::sync::lock;
 
 /// Lines of one address (an IPv6 /64) in a minute; the refusals beyond are counted in one more.
 const LINES: u64 = 20;
@@ -73,7 +74,7 @@ impl Refusals {
     }
 
     fn lock(&self) -> MutexGuard<'_, Minute> {
-        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.minute)
     }
 }
 

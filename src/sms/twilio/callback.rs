@@ -33,13 +33,16 @@ impl Callback<'_> {
 
     /// What it reports; `None` where a field is missing or the status is not known.
     pub fn report(&self) -> Option<DeliveryReport> {
+        let fields = self.fields()?;
+        let field =
+            |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
         let query = self.url.split_once('?').map_or("", |(_, query)| query);
         let message = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "message");
         Some(DeliveryReport {
-            sid: self.field("MessageSid")?,
+            sid: field("MessageSid")?.to_owned(),
             message: message.and_then(|(_, id)| id.parse().ok()).map(MessageId),
-            state: state(&self.field("MessageStatus")?)?,
-            error_code: self.field("ErrorCode").and_then(|code| code.parse().ok()),
+            state: state(field("MessageStatus")?)?,
+            error_code: field("ErrorCode").and_then(|code| code.parse().ok()),
         })
     }
 
@@ -47,15 +50,17 @@ impl Callback<'_> {
         self.content_type.to_ascii_lowercase().starts_with("application/json")
     }
 
-    fn field(&self, name: &str) -> Option<String> {
-        if self.is_json() {
-            let fields: Value = serde_json::from_slice(self.body).ok()?;
-            let field = fields.get(name)?;
-            let number = || field.as_i64().map(|number| number.to_string());
-            return field.as_str().map(str::to_owned).or_else(number);
+    /// Its fields, a number of JSON as its digits; `None` for JSON that is no object.
+    fn fields(&self) -> Option<Vec<(String, String)>> {
+        if !self.is_json() {
+            return Some(form_urlencoded::parse(self.body).into_owned().collect());
         }
-        let mut fields = form_urlencoded::parse(self.body);
-        fields.find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
+        let Value::Object(members) = serde_json::from_slice(self.body).ok()? else { return None };
+        let text = |value: Value| match value {
+            Value::String(text) => Some(text),
+            other => other.as_i64().map(|number| number.to_string()),
+        };
+        Some(members.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Countries to which the account may not send: told to the operator once in a while, not for every person who asks.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::domain::{PhoneNumber, Timestamp};
+use crate::sync::lock;
 
 /// How often one country is told.
 const EVERY: Duration = Duration::from_hours(1);
@@ -16,7 +17,7 @@ pub(super) struct Countries(Mutex<HashMap<String, Timestamp>>);
 impl Countries {
     /// Whether a refusal for the country of `phone` at `now` is the first for an hour.
     pub(super) fn should_tell(&self, phone: &PhoneNumber, now: Timestamp) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.0);
         let last = told.get(phone.calling_code());
         let should = last.is_none_or(|last| now >= *last + EVERY);
         if should {

@@ -1,11 +1,12 @@
 //! The pace of one sender: so many segments a second, for numbers that carriers limit.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
+use crate::sync::lock;
 
 /// A queue without a queue: whoever comes learns when its turn is. Times are counted since 1970, finer than a millisecond.
 pub(super) struct Pace {
@@ -68,7 +69,7 @@ impl Pace {
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.line)
     }
 }
 

@@ -3,14 +3,14 @@
 use super::row::{Row, RowError};
 use postgres_types::ToSql;
 
-use super::columns::count;
-use super::connect::Params;
+use super::connection::Params;
 use super::tx::{PostgresTx, Witness, first};
-use crate::domain::audit::{AuditDetail, AuditEvent, AuditRecord, RefusalSummary};
+use crate::domain::audit::{AuditEvent, AuditRecord, RefusalLine};
 use crate::domain::quota::Quota;
-use crate::domain::{PhoneNumber, Timestamp, UserId};
+use crate::domain::{Timestamp, UserId};
 use crate::storage::StoreResult;
 use crate::storage::audit::{AuditLine, AuditOf, ReadAudit, WriteAudit};
+use crate::storage::columns::count;
 
 const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
      request_id, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
@@ -131,8 +131,7 @@ impl WriteAudit for PostgresTx<'_> {
 }
 
 impl PostgresTx<'_> {
-    /// Sums a window of refusals up. The keys that hash phones are not here: the line of the window's first refusal has
-    /// the hash, this one only the masked phone.
+    /// Sums a window of refusals up, where there was more than one.
     pub(super) fn append_refusals(
         &self,
         at: Timestamp,
@@ -140,12 +139,11 @@ impl PostgresTx<'_> {
         subject: &str,
         counted: i64,
     ) -> StoreResult<()> {
-        let phone = PhoneNumber::parse(subject, 1).ok().map(|phone| phone.masked());
-        let ip = quota.mode().is_none().then_some(subject);
-        let summary = RefusalSummary { quota, count: u64::try_from(counted).unwrap_or_default() };
-        let detail = AuditDetail::RefusalSummary(summary).to_string();
+        let Some(RefusalLine { mode, phone, ip, detail }) = RefusalLine::of(quota, subject, counted) else {
+            return Ok(());
+        };
         let event = AuditEvent::LimitExceeded;
-        self.write_one(INSERT_REFUSALS, &[&at, &event, &quota.mode(), &phone, &ip, &detail])
+        self.write_one(INSERT_REFUSALS, &[&at, &event, &mode, &phone, &ip, &detail.to_string()])
     }
 
     /// Deletes at most `limit` of the lines from before `horizon`, the oldest, and keeps all others from being deleted;

@@ -2,14 +2,16 @@
 
 use super::row::{Row, RowError};
 
-use super::columns::{Number, count, length, millis};
+use super::columns::Number;
 use super::tx::{PostgresTx, Witness, first};
-use crate::domain::challenge::{Settled, Use};
+use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
+use crate::domain::settled::Settled;
 use crate::domain::{
     Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, Timestamp,
 };
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
+use crate::storage::columns::{count, length, millis};
 use crate::storage::{StoreError, StoreResult};
 
 macro_rules! columns {
@@ -99,46 +101,26 @@ impl WriteChallenges for PostgresTx<'_> {
         hash: &dyn Fn(ChallengeId) -> CodeHash,
     ) -> StoreResult<Challenge> {
         let id = self.row(NEXT_ID, &[], first)?.ok_or(StoreError::Broken)?;
-        let NewChallenge { mode, phone, created_at, expires_at, spend, device, leader } = challenge;
-        let state = ChallengeState::Sending;
-        let hash = hash(id);
-        let key = Number(hash.key);
-        let (by, by_spend) =
-            (device.as_ref().map(|(id, _)| id), device.as_ref().and_then(|(_, spend)| *spend));
+        let challenge = challenge.sending(id, hash(id));
         self.write_one(
             INSERT,
             &[
                 &id,
-                &mode,
-                &phone,
-                &key,
-                &hash.tag,
-                &state,
-                &created_at,
-                &expires_at,
-                &spend,
-                &leader,
-                &by,
-                &by_spend,
+                &challenge.mode,
+                &challenge.phone,
+                &Number(challenge.hash.key),
+                &challenge.hash.tag,
+                &challenge.state,
+                &challenge.created_at,
+                &challenge.expires_at,
+                &challenge.spend,
+                &challenge.leader,
+                &challenge.device_id(),
+                &challenge.device_spend(),
             ],
         )?;
-        self.note_witness(Witness::Challenge(id, hash.tag.clone()));
-        Ok(Challenge {
-            id,
-            mode,
-            phone,
-            hash,
-            state,
-            attempts: 0,
-            created_at,
-            expires_at,
-            spend,
-            device,
-            used: None,
-            leader,
-            settled: None,
-            version: 0,
-        })
+        self.note_witness(Witness::Challenge(id, challenge.hash.tag.clone()));
+        Ok(challenge)
     }
 
     fn update_challenge(&mut self, challenge: &mut Challenge) -> StoreResult<()> {

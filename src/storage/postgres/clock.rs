@@ -1,10 +1,10 @@
 //! The one row of `clock`.
 
-use super::columns::{length, millis};
 use super::tx::PostgresTx;
 use crate::domain::clock::StoredClock;
 use crate::storage::StoreResult;
 use crate::storage::clock::{ReadClock, WriteClock};
+use crate::storage::columns::{length, millis};
 
 const READ: &str = "SELECT wall, retention, quiet FROM clock";
 

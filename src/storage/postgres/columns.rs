@@ -1,43 +1,23 @@
 //! How the domain's small types stand in columns. What cannot be read back is an impossible row.
 
 use std::error::Error;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use crate::domain::audit::AuditEvent;
-use crate::domain::challenge::SendResult;
 use crate::domain::message::{MessageState, Unsent};
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
+use crate::domain::settled::SendResult;
 use crate::domain::test_number::Source;
 use crate::domain::{
     ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId, SpendId,
     Timestamp, UserId,
 };
+use crate::storage::columns::Impossible;
 
 type BoxError = Box<dyn Error + Sync + Send>;
-
-/// A word in a row that means nothing to us; it may be somebody's data, so it is not told.
-#[derive(Debug, thiserror::Error)]
-#[error("a row holds a word that means nothing here")]
-struct Impossible;
-
-/// How many rows, as `PostgreSQL` counts.
-pub(super) fn count(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
-}
-
-/// A length of time, in milliseconds.
-pub(super) fn millis(length: Duration) -> i64 {
-    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Milliseconds, as a length of time.
-pub(super) fn length(millis: i64) -> Duration {
-    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
-}
 
 /// A whole number of any width, in a column of eight bytes.
 #[derive(Clone, Copy, Debug)]

@@ -1,28 +1,17 @@
-//! A connection to the server: how it is opened, what it is asked to be, and statements on it.
-//!
-//! Each belongs to one thread, which waits: a closure asks and goes on with the answer, as it does of `SQLite`.
+//! How a connection to the server is opened, and what it is asked to be.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallible_iterator::FallibleIterator as _;
-use postgres_protocol::message::backend::Message;
-use postgres_protocol::message::frontend;
-use postgres_types::{ToSql, Type};
+use postgres_types::ToSql;
 
+use super::connection::{Connection, Params};
 use super::fault::Failure;
-use super::keys::{Keys, Taken};
+use super::keys::Keys;
 use super::login::{NotIn, log_in};
-use super::row::Row;
 use super::settings::PostgresSettings;
 use super::tls::Tls;
 use super::wire::{NoWay, Wire};
-use crate::storage::locks::Hold;
-
-/// What a statement gets.
-pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// How long connecting may take: a server that is not there is told within five seconds.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -72,28 +61,6 @@ pub(super) struct Connector {
     keys: Keys,
 }
 
-/// One connection.
-pub(super) struct Connection {
-    wire: RefCell<Wire>,
-    statements: RefCell<HashMap<&'static str, Arc<Statement>>>,
-    keys: Keys,
-    is_lost: Cell<bool>,
-}
-
-/// A prepared statement.
-struct Statement {
-    name: String,
-    params: Vec<Type>,
-    columns: Arc<[Type]>,
-}
-
-/// What a statement gave.
-#[derive(Default)]
-struct Answer {
-    rows: Vec<Row>,
-    changed: u64,
-}
-
 impl Connector {
     /// As the settings ask.
     ///
@@ -130,259 +97,54 @@ impl Connector {
             NotIn::Failed(failure) => Refused::Server(failure),
             NotIn::Unfit { problem, help } => Refused::Unfit { problem, help: help.to_owned() },
         })?;
-        let connection = Connection {
-            wire: RefCell::new(wire),
-            statements: RefCell::default(),
-            keys: self.keys.clone(),
-            is_lost: Cell::new(false),
-        };
+        let connection = Connection::new(wire, self.keys.clone());
         connection.wait_at_most(PATIENCE).map_err(Refused::Server)?;
-        connection.judge()?;
+        judge(&connection)?;
         Ok(connection)
     }
 }
 
-impl Connection {
-    /// Refuses a server that will not do.
-    fn judge(&self) -> Result<(), Refused> {
-        let setting = |name: &str| -> Result<String, Refused> {
-            let sql = "SELECT current_setting($1)";
-            let rows = self.rows(sql, &[&name]).map_err(Refused::Server)?;
-            let value = rows.first().and_then(|row| row.try_get(0).ok());
-            value.ok_or_else(|| {
-                unfit(format!("the server does not tell its {name}"), "see that it is PostgreSQL")
-            })
-        };
-        let version: i32 = setting("server_version_num")?.parse().unwrap_or_default();
-        if version / 10_000 < OLDEST {
-            let found = setting("server_version")?;
-            let problem = format!("it is PostgreSQL {found}, and FreshK needs {OLDEST} or later");
-            return Err(unfit(problem, "upgrade the server"));
-        }
-        for (name, value) in OPTIONS {
-            if setting(name)? != *value {
-                let problem = format!(
-                    "{name} was asked to be {value} and is not: a pooler stands before the server and drops what a \
-                     session asks for"
-                );
-                return Err(unfit(problem, NO_POOLER));
-            }
-        }
-        let encoding = setting("server_encoding")?;
-        if encoding != "UTF8" {
-            let problem = format!("the database is encoded as {encoding}");
-            return Err(unfit(problem, "make one with the encoding UTF8"));
-        }
-        if setting("synchronous_commit")? == "off" {
-            // What was acknowledged must be durable; a stronger setting than this stays as it is.
-            self.batch("SET synchronous_commit = on").map_err(Refused::Server)?;
-        }
-        Ok(())
+/// Refuses a server that will not do.
+fn judge(connection: &Connection) -> Result<(), Refused> {
+    // One that a server does not know is NULL, so that the version is judged first.
+    const SETTING: &str = "SELECT current_setting($1, true)";
+    const OURS: [&str; 4] = ["server_version_num", "server_version", "server_encoding", "synchronous_commit"];
+    let names: Vec<&str> = OURS.into_iter().chain(OPTIONS.iter().map(|(name, _)| *name)).collect();
+    let params: Vec<[&(dyn ToSql + Sync); 1]> =
+        names.iter().map(|name| -> [&(dyn ToSql + Sync); 1] { [name] }).collect();
+    let params: Vec<Params<'_>> = params.iter().map(|one| &one[..]).collect();
+    let rows = connection.rows_of_all(SETTING, &params).map_err(Refused::Server)?;
+    let setting = |name: &str| -> Result<String, Refused> {
+        let at = names.iter().position(|known| *known == name);
+        let value = at.and_then(|at| rows.get(at)).and_then(|row| row.try_get(0).ok());
+        value
+            .ok_or_else(|| unfit(format!("the server does not tell its {name}"), "see that it is PostgreSQL"))
+    };
+    let version: i32 = setting("server_version_num")?.parse().unwrap_or_default();
+    if version / 10_000 < OLDEST {
+        let found = setting("server_version")?;
+        let problem = format!("it is PostgreSQL {found}, and FreshK needs {OLDEST} or later");
+        return Err(unfit(problem, "upgrade the server"));
     }
-
-    /// How long the server may be silent from now on.
-    pub(super) fn wait_at_most(&self, patience: Duration) -> Result<(), Failure> {
-        self.wire.borrow_mut().wait_at_most(patience).map_err(Failure::Lost)
-    }
-
-    /// What a query gives.
-    pub(super) fn rows(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Failure> {
-        let answers = self.exchange(&[(sql, params)])?;
-        Ok(answers.into_iter().flat_map(|answer| answer.rows).collect())
-    }
-
-    /// How many rows a statement changes.
-    pub(super) fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Failure> {
-        Ok(self.exchange(&[(sql, params)])?.iter().map(|answer| answer.changed).sum())
-    }
-
-    /// What one statement gives with each of several sets of parameters, all sent at once.
-    pub(super) fn rows_of_all(&self, sql: &'static str, params: &[Params<'_>]) -> Result<Vec<Row>, Failure> {
-        let all: Vec<_> = params.iter().map(|params| (sql, *params)).collect();
-        let answers = self.exchange(&all)?;
-        Ok(answers.into_iter().flat_map(|answer| answer.rows).collect())
-    }
-
-    /// Statements without parameters.
-    pub(super) fn batch(&self, sql: &str) -> Result<(), Failure> {
-        self.noting_loss(|wire| {
-            frontend::query(sql, &mut wire.output).map_err(|error| Failure::Value(error.to_string()))?;
-            wire.send()?;
-            until_ready(wire, |_| Ok(()))
-        })
-    }
-
-    /// Begins a transaction and takes its locks, in one exchange. Each lock is a statement of its own: the snapshot of a
-    /// statement is older than a lock that it waits for.
-    pub(super) fn begin(&self, locks: &[Taken]) -> Result<(), Failure> {
-        let users = self.keys.users();
-        let locks: Vec<(&'static str, Vec<&(dyn ToSql + Sync)>)> = locks
-            .iter()
-            .map(|lock| -> (&'static str, Vec<&(dyn ToSql + Sync)>) {
-                match lock {
-                    Taken::Key(key, Hold::Exclusive) => ("SELECT pg_advisory_xact_lock($1)", vec![key]),
-                    Taken::Key(key, Hold::Shared) => ("SELECT pg_advisory_xact_lock_shared($1)", vec![key]),
-                    Taken::UserOf(phone) => (
-                        "SELECT pg_advisory_xact_lock($2 # id) FROM users WHERE phone = $1",
-                        vec![phone, &users],
-                    ),
-                }
-            })
-            .collect();
-        let begin: (&'static str, Params<'_>) = ("BEGIN", &[]);
-        let all: Vec<_> =
-            std::iter::once(begin).chain(locks.iter().map(|(sql, params)| (*sql, &params[..]))).collect();
-        self.exchange(&all).map(drop)
-    }
-
-    /// The numbers of our locks.
-    pub(super) fn keys(&self) -> &Keys {
-        &self.keys
-    }
-
-    /// Whether the connection is known to be gone.
-    pub(super) fn is_closed(&self) -> bool {
-        self.is_lost.get()
-    }
-
-    /// Sends statements, each prepared once on each connection, and gives what they gave. The first that fails keeps those
-    /// after it from running.
-    fn exchange(&self, statements: &[(&'static str, Params<'_>)]) -> Result<Vec<Answer>, Failure> {
-        let prepared: Vec<_> =
-            statements.iter().map(|(sql, _)| self.prepared(sql)).collect::<Result<_, _>>()?;
-        self.noting_loss(|wire| {
-            for (statement, (_, params)) in prepared.iter().zip(statements) {
-                if let Err(failure) = bind(wire, statement, params) {
-                    wire.output.clear();
-                    return Err(failure);
-                }
-            }
-            frontend::sync(&mut wire.output);
-            wire.send()?;
-            let mut answers: Vec<Answer> = Vec::with_capacity(prepared.len());
-            until_ready(wire, |message| {
-                match message {
-                    Message::BindComplete => answers.push(Answer::default()),
-                    Message::DataRow(body) => {
-                        let at = answers.len();
-                        if let (Some(answer), Some(statement)) =
-                            (answers.last_mut(), at.checked_sub(1).and_then(|at| prepared.get(at)))
-                        {
-                            answer.rows.push(Row::new(body, &statement.columns).map_err(Failure::Lost)?);
-                        }
-                    }
-                    Message::CommandComplete(body) => {
-                        let tag = body.tag().map_err(Failure::Lost)?;
-                        let changed = tag.rsplit(' ').next().and_then(|rows| rows.parse().ok());
-                        if let Some(answer) = answers.last_mut() {
-                            answer.changed = changed.unwrap_or_default();
-                        }
-                    }
-                    _ => {}
-                }
-                Ok(())
-            })?;
-            Ok(answers)
-        })
-    }
-
-    /// A statement, prepared once on each connection.
-    fn prepared(&self, sql: &'static str) -> Result<Arc<Statement>, Failure> {
-        if let Some(known) = self.statements.borrow().get(sql) {
-            return Ok(Arc::clone(known));
-        }
-        let name = format!("s{}", self.statements.borrow().len());
-        let statement = self.noting_loss(|wire| {
-            let none = std::iter::empty();
-            frontend::parse(&name, sql, none, &mut wire.output)
-                .and_then(|()| frontend::describe(b'S', &name, &mut wire.output))
-                .map_err(|error| Failure::Value(error.to_string()))?;
-            frontend::sync(&mut wire.output);
-            wire.send()?;
-            let mut statement = Statement { name: name.clone(), params: Vec::new(), columns: Arc::from([]) };
-            until_ready(wire, |message| {
-                match message {
-                    Message::ParameterDescription(body) => {
-                        statement.params =
-                            body.parameters().map(|oid| Ok(of_oid(oid))).collect().map_err(Failure::Lost)?;
-                    }
-                    Message::RowDescription(body) => {
-                        let columns = body.fields().map(|field| Ok(of_oid(field.type_oid())));
-                        statement.columns = columns.collect::<Vec<_>>().map_err(Failure::Lost)?.into();
-                    }
-                    _ => {}
-                }
-                Ok(())
-            })?;
-            Ok(Arc::new(statement))
-        })?;
-        self.statements.borrow_mut().insert(sql, Arc::clone(&statement));
-        Ok(statement)
-    }
-
-    /// Talks to the server, and remembers if the connection breaks: what comes after that is nobody's answer.
-    fn noting_loss<T>(&self, talk: impl FnOnce(&mut Wire) -> Result<T, Failure>) -> Result<T, Failure> {
-        if self.is_lost.get() {
-            return Err(Failure::Lost(std::io::ErrorKind::NotConnected.into()));
-        }
-        let told = talk(&mut self.wire.borrow_mut());
-        if let Err(Failure::Lost(_) | Failure::Silent(_)) = &told {
-            self.is_lost.set(true);
-        }
-        told
-    }
-}
-
-/// Hears everything up to the end of an answer, and gives the first failure in it.
-fn until_ready(wire: &mut Wire, mut hear: impl FnMut(Message) -> Result<(), Failure>) -> Result<(), Failure> {
-    let mut failed = None;
-    loop {
-        match wire.receive()? {
-            Message::ReadyForQuery(_) => return failed.map_or(Ok(()), Err),
-            Message::ErrorResponse(body) => {
-                let failure = Failure::of_answer(&body);
-                // The server says that it goes, and then nothing more.
-                if failure.is_lost() && failure.state().is_some_and(|state| state.starts_with("57P")) {
-                    return Err(Failure::Lost(std::io::Error::other(failure.to_string())));
-                }
-                failed.get_or_insert(failure);
-            }
-            message => hear(message)?,
+    for (name, value) in OPTIONS {
+        if setting(name)? != *value {
+            let problem = format!(
+                "{name} was asked to be {value} and is not: a pooler stands before the server and drops what a \
+                 session asks for"
+            );
+            return Err(unfit(problem, NO_POOLER));
         }
     }
-}
-
-fn bind(wire: &mut Wire, statement: &Statement, params: Params<'_>) -> Result<(), Failure> {
-    const BINARY: i16 = 1;
-    if params.len() != statement.params.len() {
-        return Err(Failure::Value(format!("{} of {} are given", params.len(), statement.params.len())));
+    let encoding = setting("server_encoding")?;
+    if encoding != "UTF8" {
+        let problem = format!("the database is encoded as {encoding}");
+        return Err(unfit(problem, "make one with the encoding UTF8"));
     }
-    frontend::bind(
-        "",
-        &statement.name,
-        [BINARY],
-        params.iter().zip(&statement.params),
-        |(param, ty), out| {
-            param.to_sql_checked(ty, out).map(|is_null| match is_null {
-                postgres_types::IsNull::Yes => postgres_protocol::IsNull::Yes,
-                postgres_types::IsNull::No => postgres_protocol::IsNull::No,
-            })
-        },
-        [BINARY],
-        &mut wire.output,
-    )
-    .map_err(|error| {
-        Failure::Value(match error {
-            frontend::BindError::Conversion(error) => error.to_string(),
-            frontend::BindError::Serialization(error) => error.to_string(),
-        })
-    })?;
-    frontend::execute("", 0, &mut wire.output).map_err(|error| Failure::Value(error.to_string()))
-}
-
-/// Our tables have types that every server knows.
-fn of_oid(oid: u32) -> Type {
-    Type::from_oid(oid).unwrap_or(Type::UNKNOWN)
+    if setting("synchronous_commit")? == "off" {
+        // What was acknowledged must be durable; a stronger setting than this stays as it is.
+        connection.batch("SET synchronous_commit = on").map_err(Refused::Server)?;
+    }
+    Ok(())
 }
 
 fn unfit(problem: String, help: &str) -> Refused {

@@ -17,7 +17,7 @@ pub(super) struct Keys {
 pub(super) enum Taken {
     /// A number, and whether others may have it too.
     Key(i64, Hold),
-    /// The user's number of whoever has the phone, found once the lock of the phone is held.
+    /// The number of the phone's user, found once the lock of the phone is held.
     UserOf(String),
 }
 
@@ -37,7 +37,7 @@ impl Keys {
         self.number("serving", "")
     }
 
-    /// Of whoever deletes what is no longer needed.
+    /// Of maintenance.
     pub(super) fn maintenance(&self) -> i64 {
         self.number("maintenance", "")
     }
@@ -47,26 +47,22 @@ impl Keys {
         self.number("user", "")
     }
 
-    /// Of what one lock of a write covers; none for a user who is yet to be found.
-    pub(super) fn of(&self, lock: &Lock) -> Option<i64> {
-        match lock {
-            Lock::TestNumbers => Some(self.number("test numbers", "")),
-            Lock::Address(address) => Some(self.number("address", address)),
-            Lock::Phone(phone) => Some(self.number("phone", phone.as_str())),
-            Lock::User(id) => Some(self.users() ^ id.0),
-            Lock::UserOf(_) => None,
-            Lock::Session(id) => Some(self.number("session", id.as_str())),
-        }
+    /// A lock of a write, as it is taken.
+    pub(super) fn of(&self, lock: &Lock, hold: Hold) -> Taken {
+        let number = match lock {
+            Lock::TestNumbers => self.number("test numbers", ""),
+            Lock::Address(address) => self.number("address", address),
+            Lock::Phone(phone) => self.number("phone", phone.as_str()),
+            Lock::User(id) => self.users() ^ id.0,
+            Lock::UserOf(phone) => return Taken::UserOf(phone.as_str().to_owned()),
+            Lock::Session(id) => self.number("session", id.as_str()),
+        };
+        Taken::Key(number, hold)
     }
 
     /// The locks of a write, in their order.
     pub(super) fn taken(&self, locks: &Locks) -> Vec<Taken> {
-        let taken = |(lock, hold): (&Lock, Hold)| match (self.of(lock), lock) {
-            (Some(key), _) => Some(Taken::Key(key, hold)),
-            (None, Lock::UserOf(phone)) => Some(Taken::UserOf(phone.as_str().to_owned())),
-            (None, _) => None,
-        };
-        locks.iter().filter_map(taken).collect()
+        locks.iter().map(|(lock, hold)| self.of(lock, hold)).collect()
     }
 
     /// The first eight bytes of a hash over all that tells one lock from another.
@@ -109,7 +105,7 @@ mod tests {
                 Lock::User(UserId(1)),
                 Lock::User(UserId(2)),
             ];
-            let of_locks = locks.iter().filter_map(|lock| keys.of(lock));
+            let of_locks = locks.iter().filter_map(|lock| keys.of(lock, Hold::Exclusive).exclusive());
             let own = [keys.schema(), keys.serving(), keys.maintenance(), keys.users()];
             for number in of_locks.chain(own) {
                 assert!(numbers.insert(number));
@@ -124,7 +120,7 @@ mod tests {
         let keys = Keys::new("freshk");
         let taken = keys.taken(&Locks::none().user_of(&phone).address("203.0.113.7"));
         assert_eq!(taken.len(), 3);
-        assert_eq!(taken[1].exclusive(), keys.of(&Lock::Phone(phone.clone())));
+        assert_eq!(taken[1].exclusive(), keys.of(&Lock::Phone(phone.clone()), Hold::Exclusive).exclusive());
         assert_eq!(taken[2], Taken::UserOf(phone.as_str().to_owned()));
     }
 }

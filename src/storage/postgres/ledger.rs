@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::row::{Row, RowError};
 
-use super::columns::count;
 use super::tx::{PostgresTx, first};
 use crate::domain::quota::Quota;
 use crate::domain::{SpendId, Timestamp};
+use crate::storage::columns::count;
 use crate::storage::ledger::{ReadLedger, Spend, WriteLedger};
 use crate::storage::{StoreError, StoreResult};
 
@@ -80,7 +80,7 @@ impl WriteLedger for PostgresTx<'_> {
     ) -> StoreResult<bool> {
         let refusals = i64::try_from(refusals).unwrap_or(i64::MAX);
         for counted in self.returning(CLOSE, &[&subject, &quota, &at], first)? {
-            self.summarise(at, quota, subject, counted)?;
+            self.append_refusals(at, quota, subject, counted)?;
         }
         let counted = self.returning(COUNT, &[&subject, &quota, &at, &until, &refusals], first::<i64>)?;
         Ok(counted == [refusals])
@@ -105,14 +105,9 @@ impl PostgresTx<'_> {
         };
         let closed = self.returning(CLOSE_SOME, &[&now, &limit], window)?;
         for (subject, quota, counted) in &closed {
-            self.summarise(now, *quota, subject, *counted)?;
+            self.append_refusals(now, *quota, subject, *counted)?;
         }
         Ok(closed.len())
-    }
-
-    /// The first refusal of a window was told when it happened; only more than that is worth another line.
-    fn summarise(&self, at: Timestamp, quota: Quota, subject: &str, counted: i64) -> StoreResult<()> {
-        if counted > 1 { self.append_refusals(at, quota, subject, counted) } else { Ok(()) }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Deleting what is no longer needed, a slice at a time, and trying whether the server takes a row.
 
-use super::columns::count;
 use super::tx::PostgresTx;
 use crate::storage::StoreResult;
+use crate::storage::columns::count;
 use crate::storage::maintenance::{Maintenance, PurgeHorizon};
 
 /// A row of a quota that does not exist.

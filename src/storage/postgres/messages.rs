@@ -2,10 +2,11 @@
 
 use super::row::{Row, RowError};
 
-use super::columns::{Number, count};
+use super::columns::Number;
 use super::tx::{PostgresTx, first};
 use crate::domain::message::{Message, MessageState, Unsent, UnsentCount};
 use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
+use crate::storage::columns::count;
 use crate::storage::messages::{ReadMessages, WriteMessages};
 use crate::storage::{StoreError, StoreResult};
 

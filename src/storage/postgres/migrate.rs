@@ -6,7 +6,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::connect::Connection;
+use super::connection::Connection;
 use super::fault::{Failure, INSUFFICIENT_PRIVILEGE};
 use super::open_error::PostgresError;
 use super::settings::PostgresSettings;
@@ -37,8 +37,6 @@ const TABLES: &str = "SELECT relname = 'freshk_schema' FROM pg_class AS c \
 const REACHED: &str = "SELECT max(version), max(stands) FROM freshk_schema";
 
 const REACH: &str = "INSERT INTO freshk_schema (version, stands) VALUES ($1, $2)";
-
-const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 
 const UNLOCK: &str = "SELECT pg_advisory_unlock($1)";
 
@@ -111,10 +109,8 @@ pub(super) fn look(conn: &Connection, settings: &PostgresSettings) -> Result<Rea
 fn lock(conn: &Connection, settings: &PostgresSettings) -> Result<(), PostgresError> {
     let key = conn.keys().schema();
     for _ in 0..LOOKS {
-        let rows = conn
-            .rows(TRY_LOCK, &[&key])
-            .map_err(|failure| PostgresError::of_statement(settings, &failure))?;
-        if rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+        let locked = conn.try_lock(key).map_err(|failure| PostgresError::of_statement(settings, &failure))?;
+        if locked {
             return Ok(());
         }
         thread::sleep(LOOK_AGAIN);

@@ -2,14 +2,16 @@
 
 use std::thread;
 
-use super::connect::{Connection, Connector};
+use super::connect::Connector;
+use super::connection::Connection;
 use super::fault::Failure;
 use super::migrate::{self, MIGRATIONS};
 use super::open_error::PostgresError;
+use super::reader::BEGIN;
 use super::settings::PostgresSettings;
 use super::tx::{PostgresTx, first};
-use crate::domain::{Secret, UserId};
-use crate::storage::users::{ReadUsers as _, WriteUsers as _};
+use crate::domain::Secret;
+use crate::storage::users::{FirstId, ReadUsers as _, WriteUsers as _};
 use crate::storage::{StoreResult, View};
 
 /// What is opened, and how.
@@ -17,10 +19,8 @@ use crate::storage::{StoreResult, View};
 pub struct PostgresOptions {
     /// Where.
     pub settings: PostgresSettings,
-    /// New users' ids start here (`users.first_id`), or above the highest ever given.
-    pub first_user_id: i64,
-    /// Whether a database that has had users counts on from `first_user_id` too, where that is higher.
-    pub raise_user_ids: bool,
+    /// From where new users' ids count.
+    pub first_id: FirstId,
     /// Whether the schema is made or brought up to date, or refused.
     pub migrate: bool,
 }
@@ -32,6 +32,14 @@ pub struct Checkup {
     pub schema: i64,
     /// The version that this program writes.
     pub known: i64,
+}
+
+impl Checkup {
+    /// Why a schema of an earlier version will not do.
+    pub fn older(&self, settings: &PostgresSettings) -> PostgresError {
+        let (place, schema) = (settings.to_string(), settings.schema.clone());
+        PostgresError::Older { place, schema, found: self.schema, known: self.known }
+    }
 }
 
 /// Puts everything in place, and gives the way to more connections.
@@ -65,8 +73,7 @@ pub fn look<T: Send>(
 ) -> Result<StoreResult<T>, PostgresError> {
     on_a_thread(settings, |conn, _| {
         migrate::run(conn, settings, MIGRATIONS, false)?;
-        conn.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .map_err(|failure| told(settings, &failure))?;
+        conn.batch(BEGIN).map_err(|failure| told(settings, &failure))?;
         Ok(read(&PostgresTx::new(conn)))
     })
 }
@@ -88,15 +95,21 @@ pub fn dev_secret(settings: &PostgresSettings, fresh: Option<&str>) -> Result<Op
     })
 }
 
+/// A connection, and the way to more.
+pub(super) fn connect(settings: &PostgresSettings) -> Result<(Connection, Connector), PostgresError> {
+    let unfit = |reason| PostgresError::Tls { place: settings.to_string(), reason };
+    let connector = Connector::new(settings).map_err(unfit)?;
+    let conn = connector.connect().map_err(|refused| PostgresError::of_connection(settings, refused))?;
+    Ok((conn, connector))
+}
+
 /// On a thread of its own, since a connection waits and the caller may be a task.
 fn on_a_thread<T: Send>(
     settings: &PostgresSettings,
     act: impl FnOnce(&Connection, &Connector) -> Result<T, PostgresError> + Send,
 ) -> Result<T, PostgresError> {
     let act = || {
-        let unfit = |reason| PostgresError::Tls { place: settings.to_string(), reason };
-        let connector = Connector::new(settings).map_err(unfit)?;
-        let conn = connector.connect().map_err(|refused| PostgresError::of_connection(settings, refused))?;
+        let (conn, connector) = connect(settings)?;
         act(&conn, &connector)
     };
     thread::scope(|scope| scope.spawn(act).join()).unwrap_or_else(|_| {
@@ -106,15 +119,11 @@ fn on_a_thread<T: Send>(
 
 /// Raises the number from which users' ids are counted; it never goes back.
 fn start_ids_at(conn: &Connection, options: &PostgresOptions) -> Result<(), Failure> {
-    let before = options.first_user_id.saturating_sub(1);
     let mut tx = PostgresTx::new(conn);
     let Ok(reached) = tx.last_user_id() else { return Ok(()) };
-    let reached = reached.map_or(0, |id| id.0);
-    if reached >= before || (reached > 0 && !options.raise_user_ids) {
-        return Ok(());
-    }
+    let Some(before) = options.first_id.raise_to(reached) else { return Ok(()) };
     conn.batch("BEGIN")?;
-    let raised = tx.raise_user_ids(UserId(before)).and_then(|()| tx.raise_ids());
+    let raised = tx.raise_user_ids(before).and_then(|()| tx.raise_ids());
     conn.batch(if raised.is_ok() { "COMMIT" } else { "ROLLBACK" })
 }
 

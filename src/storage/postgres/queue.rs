@@ -1,11 +1,12 @@
 //! A queue before several threads: what cannot run beside something that runs waits here, and takes no connection.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::storage::{StoreError, StoreResult};
+use crate::sync::lock;
 
-/// What waits, in the order of its coming.
+/// Tasks that wait for a thread, or for one of their keys.
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -13,16 +14,26 @@ pub(super) struct Queue<T> {
 }
 
 struct State<T> {
-    waiting: VecDeque<Waiting<T>>,
-    /// Keys of what runs.
-    busy: HashSet<i64>,
+    /// What may run.
+    ready: VecDeque<Queued<T>>,
+    /// What is behind another in the line of a key, by its number.
+    blocked: HashMap<u64, Blocked<T>>,
+    /// Per key, who wants it in the order of their coming: the first of a line has the key, or waits for another one.
+    lines: HashMap<i64, VecDeque<u64>>,
+    next_number: u64,
     running: usize,
     is_open: bool,
 }
 
-struct Waiting<T> {
+struct Queued<T> {
     task: T,
     keys: Vec<i64>,
+}
+
+struct Blocked<T> {
+    queued: Queued<T>,
+    /// In how many lines it is not the first.
+    behind: usize,
 }
 
 /// A task that runs; its keys are free again when this is dropped.
@@ -34,7 +45,14 @@ pub(super) struct Running<'q, T> {
 impl<T> Queue<T> {
     /// Holds at most `room` tasks.
     pub(super) fn new(room: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), busy: HashSet::new(), running: 0, is_open: true };
+        let state = State {
+            ready: VecDeque::new(),
+            blocked: HashMap::new(),
+            lines: HashMap::new(),
+            next_number: 0,
+            running: 0,
+            is_open: true,
+        };
         Self { state: Mutex::new(state), changed: Condvar::new(), room }
     }
 
@@ -47,11 +65,12 @@ impl<T> Queue<T> {
         if !state.is_open {
             return Err(StoreError::Unavailable);
         }
-        if state.waiting.len() >= self.room {
+        if state.waiting() >= self.room {
             return Err(StoreError::Overloaded);
         }
-        state.waiting.push_back(Waiting { task, keys });
-        self.changed.notify_one();
+        if state.push(task, keys) {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
@@ -59,12 +78,11 @@ impl<T> Queue<T> {
     pub(super) fn take(&self) -> Option<(T, Running<'_, T>)> {
         let mut state = self.state();
         loop {
-            if let Some(Waiting { task, keys }) = state.next() {
-                state.busy.extend(&keys);
+            if let Some(Queued { task, keys }) = state.ready.pop_front() {
                 state.running += 1;
                 return Some((task, Running { queue: self, keys }));
             }
-            if !state.is_open && state.waiting.is_empty() {
+            if !state.is_open && state.waiting() == 0 {
                 return None;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -80,26 +98,56 @@ impl<T> Queue<T> {
     /// How many tasks wait or run.
     pub(super) fn count(&self) -> usize {
         let state = self.state();
-        state.waiting.len() + state.running
+        state.waiting() + state.running
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
 impl<T> State<T> {
-    /// The first whose keys are neither busy nor wanted by one that came before.
-    fn next(&mut self) -> Option<Waiting<T>> {
-        let mut wanted: HashSet<i64> = HashSet::new();
-        let at = self.waiting.iter().position(|waiting| {
-            let free = waiting.keys.iter().all(|key| !self.busy.contains(key) && !wanted.contains(key));
-            if !free {
-                wanted.extend(&waiting.keys);
-            }
-            free
-        })?;
-        self.waiting.remove(at)
+    fn waiting(&self) -> usize {
+        self.ready.len() + self.blocked.len()
+    }
+
+    /// Takes a task in; true if it may run at once.
+    fn push(&mut self, task: T, mut keys: Vec<i64>) -> bool {
+        // One that wanted a key twice would wait for itself.
+        keys.sort_unstable();
+        keys.dedup();
+        let number = self.next_number;
+        self.next_number += 1;
+        let mut behind = 0;
+        for key in &keys {
+            let line = self.lines.entry(*key).or_default();
+            behind += usize::from(!line.is_empty());
+            line.push_back(number);
+        }
+        let queued = Queued { task, keys };
+        if behind == 0 {
+            self.ready.push_back(queued);
+        } else {
+            self.blocked.insert(number, Blocked { queued, behind });
+        }
+        behind == 0
+    }
+
+    /// Frees a key that the first of its line had.
+    fn release(&mut self, key: i64) {
+        let Some(line) = self.lines.get_mut(&key) else { return };
+        line.pop_front();
+        let Some(next) = line.front().copied() else {
+            self.lines.remove(&key);
+            return;
+        };
+        let Some(blocked) = self.blocked.get_mut(&next) else { return };
+        blocked.behind -= 1;
+        if blocked.behind == 0
+            && let Some(Blocked { queued, .. }) = self.blocked.remove(&next)
+        {
+            self.ready.push_back(queued);
+        }
     }
 }
 
@@ -107,7 +155,7 @@ impl<T> Drop for Running<'_, T> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
         for key in &self.keys {
-            state.busy.remove(key);
+            state.release(*key);
         }
         state.running -= 1;
         drop(state);
@@ -135,6 +183,21 @@ mod tests {
         assert_eq!((next, queue.count()), ("b", 2));
         drop(b);
         assert_eq!(queue.take().unwrap().0, "c");
+    }
+
+    #[test]
+    fn one_that_names_a_key_twice_does_not_wait_for_itself() {
+        let queue = Queue::new(10);
+        queue.push("a", vec![7, 7]).unwrap();
+        queue.push("b", vec![7]).unwrap();
+        let (first, a) = queue.take().unwrap();
+        drop(a);
+        assert_eq!((first, queue.take().unwrap().0), ("a", "b"));
+        assert_eq!(
+            (queue.count(), queue.state().lines.len()),
+            (0, 0),
+            "nothing is kept of keys that nobody wants"
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use super::connect::{Connection, Connector};
+use super::connect::Connector;
+use super::connection::Connection;
 use super::fault::{Failure, fault};
 use super::queue::Queue;
 use super::tx::PostgresTx;
@@ -36,7 +37,8 @@ impl Queued {
     }
 }
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Begins a snapshot.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Starts a thread. It ends when the queue is closed and everything in it is answered.
 pub(super) fn start(
@@ -62,8 +64,9 @@ fn read(kept: &mut Option<Connection>, connector: &Connector, task: Task) {
                 let tx = PostgresTx::new(conn);
                 catch_unwind(AssertUnwindSafe(|| job(&tx))).map_err(|_| StoreError::Broken)
             });
-            kept.take_if(|conn| conn.batch("ROLLBACK").is_err());
+            // The answer needs no end of a transaction that only read.
             reply.send(outcome).ok();
+            kept.take_if(|conn| conn.batch("ROLLBACK").is_err());
         }
         Task::Principal(id, reply) => {
             let look = |kept: &mut Option<Connection>| {

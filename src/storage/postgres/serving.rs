@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::connect::{Connection, Connector, Refused};
+use super::connect::{Connector, Refused};
+use super::connection::Connection;
+use super::open;
 use super::open_error::PostgresError;
 use super::settings::PostgresSettings;
-
-const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 
 /// How often the connection is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -73,9 +73,7 @@ impl Drop for Serving {
 }
 
 fn acquire(settings: &PostgresSettings) -> Result<(Connection, Connector), PostgresError> {
-    let unfit = |reason| PostgresError::Tls { place: settings.to_string(), reason };
-    let connector = Connector::new(settings).map_err(unfit)?;
-    let conn = connector.connect().map_err(|refused| PostgresError::of_connection(settings, refused))?;
+    let (conn, connector) = open::connect(settings)?;
     for _ in 0..LOOKS {
         let locked = try_lock(&conn);
         if locked.map_err(|refused| PostgresError::of_connection(settings, refused))? {
@@ -87,8 +85,7 @@ fn acquire(settings: &PostgresSettings) -> Result<(Connection, Connector), Postg
 }
 
 fn try_lock(conn: &Connection) -> Result<bool, Refused> {
-    let rows = conn.rows(TRY_LOCK, &[&conn.keys().serving()]).map_err(Refused::Server)?;
-    Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
+    conn.try_lock(conn.keys().serving()).map_err(Refused::Server)
 }
 
 /// Keeps the connection, and takes the lock again on a new one where it was lost.

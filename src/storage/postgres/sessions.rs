@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::row::{Row, RowError};
 
-use super::columns::{Number, count};
+use super::columns::Number;
 use super::tx::{PostgresTx, Witness, first};
 use super::users::user_from;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
+use crate::storage::columns::count;
 use crate::storage::sessions::{ReadSessions, WriteSessions};
 use crate::storage::{Principal, StoreResult};
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -34,22 +33,15 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let roots = Arc::new(roots(settings.root_certificates.as_deref())?);
         let told = |error: &dyn Error| format!("TLS cannot be set up: {error}");
-        let verifier: Arc<dyn ServerCertVerifier> = match settings.tls {
-            TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => {
-                Arc::new(Unverified(Arc::clone(&provider)))
-            }
-            TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                let whole = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-                    .build()
-                    .map_err(|error| told(&error))?;
-                if settings.tls == TlsMode::VerifyFull { whole } else { Arc::new(AnyName(whole)) }
-            }
-        };
+        let whole = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(|error| told(&error))?;
+        let verifier = Verifier { whole, mode: settings.tls };
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| told(&error))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         Ok(Self(Arc::new(config)))
     }
@@ -86,52 +78,14 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(store)
 }
 
-/// `require` and `prefer`: encryption without a proof of who is at the other end, as libpq has them.
+/// Demands as much of a certificate as libpq does in each mode. That the other end has its key is proven in all of them.
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Verifier {
+    whole: Arc<WebPkiServerVerifier>,
+    mode: TlsMode,
 }
 
-/// `verify-ca`: an authority that is believed has signed the certificate, for whatever name.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -140,12 +94,17 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.0.verify_server_cert(certificate, between, name, ocsp, now) {
-            // The chain is judged before the name.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            judged => judged,
+        let judge = || self.whole.verify_server_cert(certificate, between, name, ocsp, now);
+        match self.mode {
+            TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => Ok(ServerCertVerified::assertion()),
+            TlsMode::VerifyCa => match judge() {
+                // The chain is judged before the name.
+                Err(rustls::Error::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                )) => Ok(ServerCertVerified::assertion()),
+                judged => judged,
+            },
+            TlsMode::VerifyFull => judge(),
         }
     }
 
@@ -155,7 +114,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        self.whole.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -164,10 +123,10 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        self.whole.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.whole.supported_verify_schemes()
     }
 }

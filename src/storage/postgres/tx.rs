@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use postgres_types::FromSqlOwned;
 
-use super::connect::{Connection, Params};
+use super::connection::{Connection, Params};
 use super::fault::{Failure, fault};
 use super::row::{Row, RowError};
 use crate::domain::{ChallengeId, Session, SessionId, Timestamp};

@@ -2,10 +2,11 @@
 
 use super::row::{Row, RowError};
 
-use super::columns::{Number, count};
+use super::columns::Number;
 use super::tx::{PostgresTx, first};
-use crate::domain::user::{username_for, usernames_for};
+use crate::domain::user::usernames_for;
 use crate::domain::{PhoneNumber, Registration, Timestamp, User, UserId};
+use crate::storage::columns::count;
 use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
 use crate::storage::{StoreError, StoreResult};
 
@@ -120,18 +121,7 @@ impl WriteUsers for PostgresTx<'_> {
                 }
             }
             if let Some(id) = inserted {
-                return Ok(User {
-                    id,
-                    username,
-                    phone: phone.clone(),
-                    role: role.to_owned(),
-                    is_active: true,
-                    phone_verified: false,
-                    joined_at,
-                    has_foreign_tokens: false,
-                    is_testing_only: false,
-                    version: 0,
-                });
+                return Ok(User::new(id, username, phone.clone(), role, joined_at));
             }
         }
         Err(StoreError::Broken)
@@ -170,9 +160,8 @@ impl WriteUsers for PostgresTx<'_> {
     }
 
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {
-        let ImportedUser { id, username, phone, role, is_active, phone_verified, joined_at } = user;
-        let derived = username.is_none().then(|| username_for(phone));
-        let username = username.as_ref().or(derived.as_ref());
+        let ImportedUser { id, username: _, phone, role, is_active, phone_verified, joined_at } = user;
+        let username = user.username();
         let written = self.returning(
             IMPORT,
             &[id, &username, phone, role, is_active, phone_verified, joined_at, &at],

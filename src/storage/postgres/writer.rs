@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use tracing::Span;
 
-use super::connect::{Connection, Connector, Refused};
+use super::connect::{Connector, Refused};
+use super::connection::Connection;
 use super::fault::fault;
 use super::keys::Taken;
 use super::queue::Queue;
 use super::tx::{PostgresTx, Witness, first};
 use crate::clock::Stopwatch;
-use crate::storage::{StoreError, StoreResult, WriteJob};
-
-/// Is told of every commit: how many writes it made durable, and how long it took.
-pub type CommitWatch = Box<dyn Fn(usize, Duration) + Send + Sync>;
+use crate::storage::{CommitWatch, StoreError, StoreResult, WriteJob};
 
 /// A write in the queue, with the request that it belongs to: what it logs, a panic included, has that one's name.
 pub(super) struct Queued {

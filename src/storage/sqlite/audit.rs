@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, Row, ToSql, params};
 
-use super::columns::count;
 use super::tx::SqliteTx;
-use crate::domain::audit::{AuditDetail, AuditEvent, AuditRecord, RefusalSummary};
+use crate::domain::audit::{AuditEvent, AuditRecord, RefusalLine};
 use crate::domain::quota::Quota;
-use crate::domain::{PhoneNumber, Timestamp, UserId};
+use crate::domain::{Timestamp, UserId};
 use crate::storage::StoreResult;
 use crate::storage::audit::{AuditLine, AuditOf, ReadAudit, WriteAudit};
+use crate::storage::columns::count;
 
 const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
      request_id, detail) VALUES ";
@@ -121,22 +121,19 @@ fn append(conn: &Connection, records: &[AuditRecord]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Sums a window of refusals up. The keys that hash phones are not here: the line of the window's first refusal has
-/// the hash, this one only the masked phone.
+/// Sums a window of refusals up, where there was more than one.
 pub(super) fn append_refusals(
     conn: &Connection,
     at: Timestamp,
     quota: Quota,
     subject: &str,
-    count: i64,
+    counted: i64,
 ) -> rusqlite::Result<()> {
-    let phone = PhoneNumber::parse(subject, 1).ok().map(|phone| phone.masked());
-    let ip = quota.mode().is_none().then_some(subject);
-    let summary = RefusalSummary { quota, count: u64::try_from(count).unwrap_or_default() };
-    let detail = AuditDetail::RefusalSummary(summary);
-    conn.prepare_cached(INSERT_REFUSALS)?
-        .execute(params![at, AuditEvent::LimitExceeded, quota.mode(), phone, ip, detail])
-        .map(drop)
+    let Some(RefusalLine { mode, phone, ip, detail }) = RefusalLine::of(quota, subject, counted) else {
+        return Ok(());
+    };
+    let values = params![at, AuditEvent::LimitExceeded, mode, phone, ip, detail];
+    conn.prepare_cached(INSERT_REFUSALS)?.execute(values).map(drop)
 }
 
 /// Deletes at most `limit` of the lines from before `horizon`, the oldest, and keeps all others from being deleted; gives

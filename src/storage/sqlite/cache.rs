@@ -7,13 +7,14 @@
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use moka::sync::Cache;
 
 use crate::domain::session::SessionStatus;
 use crate::domain::{Session, SessionId, User, UserId};
 use crate::storage::Principal;
+use crate::sync::lock;
 
 /// Enough that readers and writers of different keys seldom meet, few enough to cost nothing.
 const SHARDS: usize = 64;
@@ -165,7 +166,7 @@ where
     fn epoch(&self, key: &K) -> MutexGuard<'_, u64> {
         let hash = self.hasher.hash_one(key);
         let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        self.epochs[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.epochs[shard])
     }
 }
 

@@ -2,17 +2,18 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::{count, length, millis};
 use super::fault::one_row;
 use super::tx::SqliteTx;
-use crate::domain::challenge::{Settled, Use};
+use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
+use crate::domain::settled::Settled;
 use crate::domain::{
     Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, SessionId, SpendId,
     Timestamp,
 };
 use crate::storage::StoreResult;
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
+use crate::storage::columns::{count, length, millis};
 
 macro_rules! columns {
     () => {
@@ -160,23 +161,7 @@ fn insert(
     hash: &dyn Fn(ChallengeId) -> CodeHash,
 ) -> rusqlite::Result<Challenge> {
     let id = conn.prepare_cached(NEXT_ID)?.query_row([], |row| row.get(0))?;
-    let NewChallenge { mode, phone, created_at, expires_at, spend, device, leader } = new;
-    let challenge = Challenge {
-        id,
-        mode,
-        phone,
-        hash: hash(id),
-        state: ChallengeState::Sending,
-        attempts: 0,
-        created_at,
-        expires_at,
-        spend,
-        device,
-        used: None,
-        leader,
-        settled: None,
-        version: 0,
-    };
+    let challenge = new.sending(id, hash(id));
     conn.prepare_cached(INSERT)?.execute(params![
         challenge.id,
         challenge.mode,
@@ -188,8 +173,8 @@ fn insert(
         challenge.expires_at,
         challenge.spend,
         challenge.leader,
-        challenge.device.as_ref().map(|(id, _)| id),
-        challenge.device.as_ref().and_then(|(_, spend)| *spend)
+        challenge.device_id(),
+        challenge.device_spend()
     ])?;
     Ok(challenge)
 }

@@ -2,11 +2,11 @@
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::columns::{length, millis};
 use super::tx::SqliteTx;
 use crate::domain::clock::StoredClock;
 use crate::storage::StoreResult;
 use crate::storage::clock::{ReadClock, WriteClock};
+use crate::storage::columns::{length, millis};
 
 const READ: &str = "SELECT wall, retention, quiet FROM clock";
 

@@ -5,11 +5,11 @@ use std::ops::Range;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::audit;
-use super::columns::count;
 use super::tx::SqliteTx;
 use crate::domain::quota::Quota;
 use crate::domain::{SpendId, Timestamp};
 use crate::storage::StoreResult;
+use crate::storage::columns::count;
 use crate::storage::ledger::{ReadLedger, Spend, WriteLedger};
 
 pub(super) const SPENT_SINCE: &str =
@@ -111,7 +111,7 @@ fn count_refusals(
     let closed =
         conn.prepare_cached(CLOSE)?.query_row(params![subject, quota, at], |row| row.get(0)).optional()?;
     if let Some(count) = closed {
-        summarise(conn, at, quota, subject, count)?;
+        audit::append_refusals(conn, at, quota, subject, count)?;
     }
     let counted: i64 = conn
         .prepare_cached(COUNT)?
@@ -136,20 +136,9 @@ pub(super) fn close_windows(conn: &Connection, now: Timestamp, limit: i64) -> ru
         .query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (subject, quota, count) in &closed {
-        summarise(conn, now, *quota, subject, *count)?;
+        audit::append_refusals(conn, now, *quota, subject, *count)?;
     }
     Ok(closed.len())
-}
-
-/// The first refusal of a window was told when it happened; only more than that is worth another line.
-fn summarise(
-    conn: &Connection,
-    at: Timestamp,
-    quota: Quota,
-    subject: &str,
-    count: i64,
-) -> rusqlite::Result<()> {
-    if count > 1 { audit::append_refusals(conn, at, quota, subject, count) } else { Ok(()) }
 }
 
 fn spend(row: &Row<'_>) -> rusqlite::Result<Spend> {

@@ -7,13 +7,14 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use super::connect::log_of;
 use crate::domain::Help;
 use crate::files::{self, FileId, Owner, PRIVATE, beside};
+use crate::sync::lock;
 
 /// Held while a process serves, restores, vacuums or migrates a database; given back when dropped, or by the system when
 /// the process ends, however it ends.
@@ -137,7 +138,7 @@ impl ServeLock {
     /// [`LockError::Held`] by a server whose lock file was deleted.
     pub fn serve(&self) -> Result<(), LockError> {
         let failed = |source| failure(&self.path, source);
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         held.log = match lock_of_log(&self.database).map_err(failed)? {
             Some(None) => return Err(LockError::Held { database: self.database.clone(), pid: None }),
             Some(log) => log,
@@ -149,7 +150,7 @@ impl ServeLock {
 
     /// Makes the file anew where somebody deleted it; called now and then while the lock is held.
     pub fn keep(&self) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         if is_at(&held.file, &self.path).unwrap_or(true) {
             held.is_missed = false;
             return;

@@ -1,9 +1,9 @@
 //! Deleting what is no longer needed, a slice at a time, and trying whether the disk has room.
 
-use super::columns::count;
 use super::tx::SqliteTx;
 use super::{audit, challenges, devices, exchanges, ledger, messages, sessions, test_numbers};
 use crate::storage::StoreResult;
+use crate::storage::columns::count;
 use crate::storage::maintenance::{Maintenance, PurgeHorizon};
 
 /// A row that fits into no page, of a quota that does not exist.

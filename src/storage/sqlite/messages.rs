@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::count;
 use super::fault::one_row;
 use super::tx::SqliteTx;
 use crate::domain::message::{Message, MessageState, Unsent, UnsentCount};
 use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
 use crate::storage::StoreResult;
+use crate::storage::columns::count;
 use crate::storage::messages::{ReadMessages, WriteMessages};
 
 macro_rules! columns {

@@ -14,8 +14,9 @@ use super::lock;
 use super::migrate::{self, Migration};
 use super::open_error::{OpenError, file_error, sqlite_error};
 use super::users;
-use crate::domain::{Timestamp, UserId};
+use crate::domain::Timestamp;
 use crate::files::{self, Owner, PRIVATE};
+use crate::storage::users::FirstId;
 
 /// The whole current schema.
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
@@ -37,10 +38,8 @@ pub(super) const KNOWN_VERSION: i64 = match migrate::MIGRATIONS.last() {
 pub struct OpenOptions {
     /// The file; made if it is not there, but its directory is not.
     pub path: PathBuf,
-    /// New users' ids start here (`users.first_id`), or above the highest ever given.
-    pub first_user_id: i64,
-    /// Whether a database that has had users counts on from `first_user_id` too, where that is higher.
-    pub raise_user_ids: bool,
+    /// From where new users' ids count.
+    pub first_id: FirstId,
     /// Whether an older schema is brought up to date, after a backup, or refused. Only who holds the
     /// [`ServeLock`](super::ServeLock) should: a server of an older version would not know the new schema.
     pub migrate: bool,
@@ -61,8 +60,7 @@ impl OpenOptions {
         let path = path.into();
         Self {
             path,
-            first_user_id: 1,
-            raise_user_ids: true,
+            first_id: FirstId { id: 1, raises: true },
             migrate: true,
             make: Make::UnlessLost { backup: None },
             rescues: false,
@@ -283,13 +281,9 @@ fn touch_tables(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Raises the number from which AUTOINCREMENT counts; it never goes back.
 fn start_ids_at(conn: &Connection, options: &OpenOptions) -> rusqlite::Result<()> {
-    let before = options.first_user_id.saturating_sub(1);
-    let reached = users::last_id(conn)?.map_or(0, |id| id.0);
-    if reached >= before || (reached > 0 && !options.raise_user_ids) {
-        return Ok(());
-    }
+    let Some(before) = options.first_id.raise_to(users::last_id(conn)?) else { return Ok(()) };
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    users::raise_ids(&transaction, UserId(before))?;
+    users::raise_ids(&transaction, before)?;
     transaction.commit()
 }
 

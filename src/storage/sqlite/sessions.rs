@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::count;
 use super::fault::one_row;
 use super::tx::SqliteTx;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
 use crate::storage::StoreResult;
+use crate::storage::columns::count;
 use crate::storage::sessions::{ReadSessions, WriteSessions};
 use crate::storage::users::ReadUsers as _;
 

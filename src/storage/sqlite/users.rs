@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::count;
 use super::fault::one_row;
 use super::tx::SqliteTx;
-use crate::domain::user::{username_for, usernames_for};
+use crate::domain::user::usernames_for;
 use crate::domain::{PhoneNumber, Registration, SessionId, Timestamp, User, UserId};
 use crate::storage::StoreResult;
+use crate::storage::columns::count;
 use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
 
 macro_rules! columns {
@@ -118,9 +118,8 @@ impl WriteUsers for SqliteTx<'_> {
     }
 
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {
-        let ImportedUser { id, username, phone, role, is_active, phone_verified, joined_at } = user;
-        let derived = username.is_none().then(|| username_for(phone));
-        let username = username.as_ref().or(derived.as_ref());
+        let ImportedUser { id, username: _, phone, role, is_active, phone_verified, joined_at } = user;
+        let username = user.username();
         let values = params![id, username, phone, role, is_active, phone_verified, joined_at, at];
         self.run(|conn| conn.prepare_cached(IMPORT)?.query_row(values, |row| row.get(0)).optional())
     }
@@ -173,18 +172,7 @@ fn insert(
         let inserted =
             insert.query_row(params![username, phone, role, joined_at], |row| row.get(0)).optional()?;
         if let Some(id) = inserted {
-            return Ok(User {
-                id,
-                username,
-                phone: phone.clone(),
-                role: role.to_owned(),
-                is_active: true,
-                phone_verified: false,
-                joined_at,
-                has_foreign_tokens: false,
-                is_testing_only: false,
-                version: 0,
-            });
+            return Ok(User::new(id, username, phone.clone(), role, joined_at));
         }
         // No name helps where it is the phone that is taken.
         if by_phone(conn, phone)?.is_some() {

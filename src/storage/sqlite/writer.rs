@@ -19,7 +19,7 @@ use super::tx::SqliteTx;
 use super::watch::{FileWatch, Look};
 use crate::clock::Stopwatch;
 use crate::files::{beside, random_name};
-use crate::storage::{StoreError, StoreResult, WriteJob};
+use crate::storage::{CommitWatch, StoreError, StoreResult, WriteJob};
 
 /// A write.
 pub(super) type Job = Box<dyn WriteJob>;
@@ -61,9 +61,6 @@ impl Drop for Waits {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
-
-/// Is told of every commit: how many writes it made durable, and how long it took.
-pub type CommitWatch = Box<dyn Fn(usize, Duration) + Send + Sync>;
 
 /// How long after a copy could not be saved it is tried again.
 const SAVE_AGAIN: Duration = Duration::from_mins(1);

@@ -6,7 +6,6 @@ use std::hash::Hash;
 
 use serde::Serialize;
 
-use crate::domain::user::username_for;
 use crate::domain::{Timestamp, User};
 use crate::storage::users::ImportedUser;
 use crate::storage::{StoreResult, View};
@@ -29,7 +28,7 @@ enum Name {
 impl Seen {
     /// Takes what a line has, or says which line has it already.
     pub(super) fn take(&mut self, user: &ImportedUser, line: u64) -> Result<(), String> {
-        let username = user.username.clone().unwrap_or_else(|| username_for(&user.phone));
+        let username = user.username();
         // A phone has at most 15 digits, of which the first is not zero: the number tells it apart from all others.
         let phone = user.phone.digits().parse().unwrap_or(0);
         let first = |what: &str, line: Option<u64>| match line {
@@ -92,7 +91,7 @@ fn meet_one(view: &dyn View, user: &ImportedUser, now: Timestamp) -> StoreResult
     {
         return Ok(Met::Taken("id belongs to a user already"));
     }
-    let username = user.username.clone().unwrap_or_else(|| username_for(&user.phone));
+    let username = user.username();
     Ok(match view.user_by_username(&username)? {
         Some(_) => Met::Taken("username belongs to a user already"),
         None => Met::Nobody,

@@ -158,7 +158,7 @@ fn a_damaged_file_is_told_of() {
 fn ids_start_where_they_should_and_are_never_reused() {
     let bed = Bed::new();
     let join = |first, number| {
-        let options = OpenOptions { first_user_id: first, ..bed.options() };
+        let options = OpenOptions { first_id: FirstId { id: first, raises: true }, ..bed.options() };
         let (conn, _) = open(&options).unwrap();
         let id = joined(&conn, number);
         conn.execute_batch("DELETE FROM users").unwrap();
@@ -174,14 +174,14 @@ fn ids_start_where_they_should_and_are_never_reused() {
 #[test]
 fn a_database_that_has_had_users_goes_on_counting_unless_it_is_told_otherwise() {
     let bed = Bed::new();
-    let default = |first_user_id| OpenOptions { first_user_id, raise_user_ids: false, ..bed.options() };
+    let default = |id| OpenOptions { first_id: FirstId { id, raises: false }, ..bed.options() };
     let join = |options: &OpenOptions, number| {
         let (conn, _) = open(options).unwrap();
         joined(&conn, number)
     };
     assert_eq!(join(&default(5000), 1), 5000, "nobody was there");
     assert_eq!(join(&default(9000), 2), 5001);
-    let chosen = OpenOptions { first_user_id: 9000, ..bed.options() };
+    let chosen = OpenOptions { first_id: FirstId { id: 9000, raises: true }, ..bed.options() };
     assert_eq!(join(&chosen, 3), 9000);
 }
 
