@@ -28,6 +28,8 @@ mod messages;
 mod needs;
 #[path = "cli/planted.rs"]
 mod planted;
+#[path = "cli/postgresql.rs"]
+mod postgresql;
 #[path = "cli/reader.rs"]
 mod reader;
 #[path = "cli/selftest.rs"]
@@ -46,3 +48,7 @@ mod users;
 #[path = "support/twilio.rs"]
 #[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]
 mod twilio;
+
+#[path = "support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the store, which use the rest")]
+mod postgres;

@@ -66,10 +66,7 @@ pub(super) fn run(
     let told = |failure: Failure| PostgresError::of_statement(settings, &failure);
     let (place, schema) = (settings.to_string(), settings.schema.clone());
     let known = migrations.last().map_or(0, |last| last.version);
-    let reached = look(conn, settings)?;
-    if reached.stands > known {
-        return Err(PostgresError::Newer { place, schema, found: reached.version, known });
-    }
+    let reached = look(conn, settings, known)?;
     if reached.version >= known {
         return Ok(reached);
     }
@@ -86,23 +83,31 @@ pub(super) fn run(
     Ok(reached)
 }
 
-/// What stands in the schema, and whether it is ours.
-pub(super) fn look(conn: &Connection, settings: &PostgresSettings) -> Result<Reached, PostgresError> {
+/// What stands in the schema; refused where it is not ours, or a binary that knows the version `known` does not stand it.
+pub(super) fn look(
+    conn: &Connection,
+    settings: &PostgresSettings,
+    known: i64,
+) -> Result<Reached, PostgresError> {
     let told = |failure: Failure| PostgresError::of_statement(settings, &failure);
     let tables = conn.rows(TABLES, &[&settings.schema]).map_err(told)?;
     if tables.is_empty() {
         return Ok(Reached { version: 0, stands: 0 });
     }
+    let (place, schema) = (settings.to_string(), settings.schema.clone());
     let ours = tables.iter().any(|row| row.try_get(0).unwrap_or(false));
     if !ours {
-        let (place, schema) = (settings.to_string(), settings.schema.clone());
         return Err(PostgresError::Foreign { place, schema });
     }
     let rows = conn.rows(REACHED, &[]).map_err(told)?;
     let number = |at: usize| {
         rows.first().and_then(|row| row.try_get::<Option<i64>>(at).ok().flatten()).unwrap_or_default()
     };
-    Ok(Reached { version: number(0), stands: number(1) })
+    let reached = Reached { version: number(0), stands: number(1) };
+    if reached.stands > known {
+        return Err(PostgresError::Newer { place, schema, found: reached.version, known });
+    }
+    Ok(reached)
 }
 
 /// Tries for the lock, and never waits for it in the server: a statement that waits keeps others from building an index.
@@ -125,8 +130,9 @@ fn change(
     migrations: &[Migration],
 ) -> Result<(), PostgresError> {
     let told = |failure: Failure| PostgresError::of_statement(settings, &failure);
+    let known = migrations.last().map_or(0, |last| last.version);
     // Another process may have been faster.
-    let reached = look(conn, settings)?;
+    let reached = look(conn, settings, known)?;
     if reached.version == 0 {
         create(conn, settings)?;
     }

@@ -12,7 +12,7 @@ use super::settings::PostgresSettings;
 use super::tx::{PostgresTx, first};
 use crate::domain::Secret;
 use crate::storage::users::{FirstId, ReadUsers as _, WriteUsers as _};
-use crate::storage::{StoreResult, View};
+use crate::storage::{StoreError, StoreResult, View};
 
 /// What is opened, and how.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Checkup {
 pub(super) fn open(options: &PostgresOptions) -> Result<Connector, PostgresError> {
     on_a_thread(&options.settings, |conn, connector| {
         migrate::run(conn, &options.settings, MIGRATIONS, options.migrate)?;
-        start_ids_at(conn, options).map_err(|failure| told(&options.settings, &failure))?;
+        start_ids_at(conn, options)?;
         Ok(connector.clone())
     })
 }
@@ -58,7 +58,7 @@ pub(super) fn open(options: &PostgresOptions) -> Result<Connector, PostgresError
 pub fn check(settings: &PostgresSettings) -> Result<Checkup, PostgresError> {
     let known = MIGRATIONS.last().map_or(0, |last| last.version);
     on_a_thread(settings, |conn, _| {
-        let reached = migrate::look(conn, settings)?;
+        let reached = migrate::look(conn, settings, known)?;
         Ok(Checkup { schema: reached.version, known })
     })
 }
@@ -118,13 +118,19 @@ fn on_a_thread<T: Send>(
 }
 
 /// Raises the number from which users' ids are counted; it never goes back.
-fn start_ids_at(conn: &Connection, options: &PostgresOptions) -> Result<(), Failure> {
+fn start_ids_at(conn: &Connection, options: &PostgresOptions) -> Result<(), PostgresError> {
+    let settings = &options.settings;
+    let uncounted = |error: StoreError| PostgresError::Failed {
+        place: settings.to_string(),
+        reason: format!("the ids of users cannot be counted from users.first_id: {error}"),
+    };
     let mut tx = PostgresTx::new(conn);
-    let Ok(reached) = tx.last_user_id() else { return Ok(()) };
+    let reached = tx.last_user_id().map_err(uncounted)?;
     let Some(before) = options.first_id.raise_to(reached) else { return Ok(()) };
-    conn.batch("BEGIN")?;
-    let raised = tx.raise_user_ids(before).and_then(|()| tx.raise_ids());
-    conn.batch(if raised.is_ok() { "COMMIT" } else { "ROLLBACK" })
+    conn.batch("BEGIN").map_err(|failure| told(settings, &failure))?;
+    let raised = tx.raise_user_ids(before).and_then(|()| tx.raise_ids()).map_err(uncounted);
+    let ended = conn.batch(if raised.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    raised.and(ended.map_err(|failure| told(settings, &failure)))
 }
 
 fn told(settings: &PostgresSettings, failure: &Failure) -> PostgresError {
