@@ -82,7 +82,13 @@ impl Auth {
             if let Some(device) = &session.device_id {
                 return tx.device(device);
             }
-            let device = Device::new(new, session.user, times.wall);
+            let mut device = Device::new(new, session.user, times.wall);
+            // As at a login: what a test number has opened ends with it.
+            let user = tx.user(session.user)?;
+            let phone = user.as_ref().map(|user| &user.phone);
+            if let Some(number) = phone.map(|phone| tx.test_number(phone)).transpose()?.flatten() {
+                device = device.bounded(number.until);
+            }
             keep(tx, &device, most)?;
             tx.update_session(&mut Session { device_id: Some(device.id.clone()), ..session })?;
             Ok(Some(device))

@@ -106,7 +106,12 @@ async fn it_ends_and_so_does_what_it_opened() {
     let tokens = app.verify(PHONE, CODE).await.json();
     let (access, old) = (tokens["access"].as_str().unwrap(), tokens["refresh"].as_str().unwrap());
     assert_eq!(app.status(access).await.status, 200);
+    // A session that has no device yet gets one that ends as well.
+    app.execute("DELETE FROM devices");
+    app.execute("UPDATE sessions SET device_id = NULL");
     let next = refresh(&app, old).await.json();
+    let ends = app.clock.wall() + Duration::from_mins(1);
+    assert_eq!(app.count("SELECT expires_at FROM devices"), ends.as_millis());
     app.request(PHONE).await;
     app.clock.advance(Duration::from_mins(1));
 
