@@ -215,7 +215,7 @@ impl Engine {
     pub fn identity(&self) -> String {
         match self {
             Self::Sqlite(store) => store.identity(),
-            Self::Postgres(store) => store.place().to_owned(),
+            Self::Postgres(store) => store.identity().to_owned(),
         }
     }
 }

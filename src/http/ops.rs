@@ -29,8 +29,8 @@ pub enum Reader {
     Checker,
 }
 
-/// The header of every answer here that says which database is served: a file by its device and inode, `PostgreSQL` by its place. By it `freshk check` knows
-/// its own server from another one on the port.
+/// The header of every answer here that says which database is served: a file by its device and inode, `PostgreSQL` by its
+/// place and the schema. By it `freshk check` knows its own server from another one on the port.
 pub const DATABASE: &str = "x-freshk-database";
 
 /// Puts together what the operations listener serves: `/metrics`, `/health/live`, `/health/ready`.

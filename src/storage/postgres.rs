@@ -68,7 +68,7 @@ const READERS: usize = 4;
 
 /// A schema of a `PostgreSQL` database.
 pub struct PostgresStore {
-    place: String,
+    identity: String,
     writing: Arc<Surroundings>,
     reading: Arc<Queue<reader::Queued>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -89,7 +89,7 @@ impl PostgresStore {
             commits: OnceLock::new(),
         });
         let store = Self {
-            place: settings.to_string(),
+            identity: settings.identity(),
             writing: Arc::clone(&writing),
             reading: Arc::new(Queue::new(ROOM)),
             threads: Mutex::default(),
@@ -111,9 +111,9 @@ impl PostgresStore {
         Ok(Arc::new(store))
     }
 
-    /// Where it is: host, port and database.
-    pub fn place(&self) -> &str {
-        &self.place
+    /// Where it is: host, port, database and schema.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Has every commit told to `watch` from now on; only the first call counts.

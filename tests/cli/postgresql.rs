@@ -86,7 +86,7 @@ fn a_schema_of_a_later_version_is_refused_unless_this_one_stands_it() {
 fn a_schema_that_is_not_ours_is_left_alone() {
     let Some(server) = server() else { return };
     let schema = server.schema();
-    server.run(&format!("CREATE SCHEMA {0}; CREATE TABLE {0}.orders (id INT)", schema.name())).unwrap();
+    schema.sql(&format!("CREATE SCHEMA {0}; CREATE TABLE {0}.orders (id INT)", schema.name())).unwrap();
     let place = place(&server.url(), schema.name());
     all_refused(&place, "holds tables that are not FreshK's", "name another one");
     assert_eq!(schema.sql("SELECT to_regclass('users') IS NULL").unwrap(), ["t"]);
@@ -107,7 +107,7 @@ fn an_url_that_leads_nowhere_is_told_without_its_password() {
 /// A role that may use a schema and owns nothing.
 fn guest(server: &'static Server, schema: &Schema) -> String {
     let name = format!("guest_of_{}", schema.name());
-    server.run(&format!("CREATE ROLE {name} LOGIN PASSWORD 'guest'")).unwrap();
+    schema.sql(&format!("CREATE ROLE {name} LOGIN PASSWORD 'guest'")).unwrap();
     server.url_of(&name, "guest", "postgres")
 }
 
@@ -127,8 +127,8 @@ fn ids_of_users_that_cannot_be_raised_keep_a_server_from_starting() {
     let url = guest(server, &schema);
     let name = schema.name();
     let role = format!("guest_of_{name}");
-    server
-        .run(&format!(
+    schema
+        .sql(&format!(
             "GRANT USAGE ON SCHEMA {name} TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA {name} TO {role}; \
              GRANT ALL ON ALL SEQUENCES IN SCHEMA {name} TO {role}"
         ))

@@ -122,12 +122,6 @@ impl Server {
         format!("postgres://{user}:{password}@{socket}/{database}")
     }
 
-    /// Runs statements as the superuser.
-    pub(crate) fn run(&self, sql: &str) -> Result<(), String> {
-        let output = self.psql(sql).unwrap();
-        output.status.success().then_some(()).ok_or_else(|| String::from_utf8(output.stderr).unwrap())
-    }
-
     fn psql(&self, sql: &str) -> io::Result<Output> {
         Command::new(self.programs.join("psql"))
             .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", "postgres", "-c", sql])

@@ -137,7 +137,7 @@ fn read(address: SocketAddr, database: &Place) -> Page {
 fn stranger(served: Option<&str>, database: &Place) -> Option<&'static str> {
     let Some(served) = served else { return Some("is not this freshk") };
     let is_ours = match database {
-        Place::Server(settings) => settings.to_string() == served,
+        Place::Server(settings) => settings.identity() == served,
         Place::File(file) => {
             // Whose database was replaced under it, it is still the server of this configuration.
             let holds = |holder: Holder| holder.served.as_deref() == Some(served);

@@ -168,6 +168,13 @@ impl PostgresSettings {
 }
 
 /// For people and logs: without user and password.
+impl PostgresSettings {
+    /// Names the database and the schema in ASCII, as a header must.
+    pub fn identity(&self) -> String {
+        format!("{self} {}", self.schema).escape_default().to_string()
+    }
+}
+
 impl fmt::Display for PostgresSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
