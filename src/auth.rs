@@ -39,6 +39,7 @@ mod names;
 mod opening;
 pub mod operator;
 mod presenter;
+mod proof;
 mod quota;
 mod recent;
 mod refresh;

@@ -31,6 +31,7 @@ use crate::tokens::{DeviceTokens, Tokens};
 
 mod devices;
 mod exchange;
+mod proof;
 mod refresh;
 mod reports;
 mod request;

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use super::attempt::{Attempt, Attempted, OpenedSession};
 use super::gate::{AddressGate, Call};
+use super::proof::GivenCode;
 use super::quota::WithQuotas;
 use super::{Auth, AuthError, Origin};
-use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::clock::Times;
 use crate::domain::quota::Endpoint;
-use crate::domain::{Code, Mode, PhoneNumber, Secret, Timestamp, User};
+use crate::domain::{Code, Mode, PhoneNumber, Secret, User};
 use crate::random;
-use crate::storage::Locks;
 use crate::tokens::TokenPair;
 
 /// A call of `verify/`, parsed.
@@ -52,33 +51,13 @@ impl Auth {
         let times = self.parts.clock.read();
         // Phones submit codes digit by digit: a part of one is no guess, and costs the address nothing.
         let Some(code) = request.code.take() else {
-            let noted = self.run(self.clone().note_part(request, times.now)).await;
+            let VerifyRequest { mode, phone, origin, .. } = request;
+            let noted = self.run(self.clone().note_part(mode, phone, origin, times.now)).await;
             return WithQuotas::none(Err(noted.map_or_else(|died| died, |()| AuthError::NotACode)));
         };
         let VerifyRequest { mode, ref origin, .. } = request;
         let call = Call { mode, endpoint: Endpoint::Verify, address: origin.address, now: times.now };
         self.gated(call, |auth, gate| auth.check_code(request, code, gate, times)).await
-    }
-
-    /// Writes that what was given can be no code; so many times an hour, since it costs nothing. The answer is the same
-    /// where the line cannot be written.
-    async fn note_part(self: Arc<Self>, request: VerifyRequest, now: Timestamp) {
-        let VerifyRequest { mode, phone, origin, .. } = request;
-        if !self.lines.count(&origin.address.subject(), now) {
-            return;
-        }
-        let written = self.write(Locks::none(), self.actor(now, mode, &phone, &origin), move |tx| {
-            let user = tx.user_by_phone(&phone)?.map(|user| user.id);
-            tx.record(
-                tx.did(AuditEvent::LoginFail)
-                    .detail(AuditDetail::LoginFailure(LoginFailure::NotACode))
-                    .user(user),
-            );
-            Ok(())
-        });
-        if let Err(error) = written.await {
-            tracing::debug!(%error, "that no code was given could not be noted");
-        }
     }
 
     async fn check_code(
@@ -91,20 +70,13 @@ impl Auth {
         let VerifyRequest { mode, phone, idempotency_key, device, device_token, origin, .. } = request;
         // Which codes are good depends on what became of their messages.
         self.settle_late(mode, &phone).await;
-        let caller = origin.address.subject();
         let actor = self.actor(times.now, mode, &phone, &origin);
         let locks = gate.locks().user_of(&phone);
+        let given = GivenCode { mode, phone, code, device_token };
         let attempt = Attempt {
-            mode,
-            phone,
-            code,
+            guess: self.guess(given, gate, &origin, &times),
             idempotency_key,
-            device: self.device_claims(device_token.as_ref(), times.wall),
             new_device: random::device_id(&*self.parts.random, times.now),
-            gate,
-            has_line: self.lines.has_line(&caller, times.now),
-            keys: self.parts.keys.clone(),
-            policy: self.parts.policy.clone(),
             session: self.new_session(device, &origin, times),
         };
         let Attempted { address, login, was_free } =
@@ -112,9 +84,7 @@ impl Auth {
                 Ok(attempted) => attempted,
                 Err(error) => return WithQuotas::none(Err(error.into())),
             };
-        if was_free {
-            self.lines.count(&caller, times.now);
-        }
+        self.count_free(was_free, &origin, times.now);
         self.count(mode, login.as_ref().err());
         let result = login.and_then(|OpenedSession { session, user, is_new_user, device }| {
             let access_jti = random::jti(&*self.parts.random);
