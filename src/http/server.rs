@@ -11,14 +11,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Addr, Endpoint, IntoResponse as _, Response};
+use poem::{Addr, Endpoint, IntoResponse as _, Request, Response};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,7 @@ use crate::domain::Help;
 use crate::http::edge::Abandoned;
 use crate::http::log_throttle::LogThrottle;
 
+mod leaving;
 mod places;
 mod stalls;
 
@@ -216,7 +217,8 @@ impl<E: Endpoint + 'static> Connection<E> {
         let watched = turns.clone();
         let service = service_fn(move |request| {
             let turn = turns.ours();
-            let answer = answer(endpoint.clone(), request, local.clone(), RemoteAddr(Addr::from(peer)));
+            let request = received(request, local.clone(), RemoteAddr(Addr::from(peer)), &turns);
+            let answer = answer(endpoint.clone(), request);
             async move {
                 let answer = answer.await;
                 drop(turn);
@@ -249,15 +251,25 @@ impl<E: Endpoint + 'static> Connection<E> {
     }
 }
 
+/// A request as the endpoint takes it; whether its body was read to the end is noted for the end of the connection.
+fn received(request: hyper::Request<Incoming>, local: LocalAddr, peer: RemoteAddr, turns: &Turns) -> Request {
+    let has_body = !request.body().is_end_stream();
+    turns.set_body_owed(has_body);
+    let mut request = Request::from((request, local, peer, Scheme::HTTP));
+    if has_body {
+        let (body, turns) = (request.take_body(), turns.clone());
+        request.set_body(leaving::watched(body, move || turns.set_body_owed(false)));
+    }
+    request
+}
+
 /// One request; an error drops the connection without an answer.
 async fn answer<E: Endpoint>(
     endpoint: Arc<E>,
-    request: hyper::Request<Incoming>,
-    local: LocalAddr,
-    peer: RemoteAddr,
+    request: Request,
 ) -> Result<hyper::Response<impl hyper::body::Body<Data = hyper::body::Bytes, Error = io::Error>>, Abandoned>
 {
-    let response: Response = match endpoint.call((request, local, peer, Scheme::HTTP).into()).await {
+    let response: Response = match endpoint.call(request).await {
         Ok(answer) => answer.into_response(),
         Err(error) => match error.downcast::<Abandoned>() {
             Ok(abandoned) => return Err(abandoned),

@@ -4,10 +4,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::leaving::Leaving;
 use crate::sync::lock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -28,6 +30,8 @@ pub(super) struct Patience {
 pub(super) struct Turns {
     patience: Patience,
     now: Arc<Mutex<Turn>>,
+    /// Whether the peer has said that a body comes, and nobody has read it to its end.
+    body_owed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -48,7 +52,18 @@ impl Turns {
     /// A connection that has sent nothing yet counts as a head that does not come.
     pub(super) fn new(patience: Patience) -> Self {
         let until = Instant::now() + patience.request;
-        Self { patience, now: Arc::new(Mutex::new(Turn::Peers { until, has_begun: true })) }
+        let now = Arc::new(Mutex::new(Turn::Peers { until, has_begun: true }));
+        Self { patience, now, body_owed: Arc::default() }
+    }
+
+    /// A request came, with a body or without; or its body was read to the end.
+    pub(super) fn set_body_owed(&self, is_owed: bool) {
+        self.body_owed.store(is_owed, Ordering::Relaxed);
+    }
+
+    /// Whether the peer may still be sending the body of the last request.
+    pub(super) fn is_body_owed(&self) -> bool {
+        self.body_owed.load(Ordering::Relaxed)
     }
 
     /// A head is whole.
@@ -103,16 +118,18 @@ impl Drop for Ours {
     }
 }
 
-/// A stream that notes when its peer sends and reads, and bounds how long a write waits for it.
+/// A stream that notes when its peer sends and reads, bounds how long a write waits for it, and at its end reads what the peer
+/// still sends.
 pub(super) struct Bounded<S> {
     stream: S,
     turns: Turns,
     waiting: Option<Pin<Box<Sleep>>>,
+    leaving: Option<Leaving>,
 }
 
 impl<S> Bounded<S> {
     pub(super) const fn new(stream: S, turns: Turns) -> Self {
-        Self { stream, turns, waiting: None }
+        Self { stream, turns, waiting: None, leaving: None }
     }
 
     /// Starts, goes on with or ends the wait of a write.
@@ -143,7 +160,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.bound(cx, written)
@@ -154,7 +171,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let Self { stream, turns, leaving, .. } = &mut *self;
+        if let Some(leaving) = leaving {
+            return leaving.poll_rest(stream, cx);
+        }
+        ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+        if !turns.is_body_owed() {
+            return Poll::Ready(Ok(()));
+        }
+        leaving.insert(Leaving::begin()).poll_rest(stream, cx)
     }
 
     fn poll_write_vectored(

@@ -141,6 +141,42 @@ async fn an_announced_excess_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn a_client_that_still_sends_what_was_refused_reads_its_answer() {
+    const LENGTH: usize = 1 << 20;
+    let server = start(SETTINGS);
+    for (path, status) in [("echo", "413"), ("nowhere", "404")] {
+        let mut stream = server.connect().await;
+        let head = format!(
+            "POST /api/mobile/auth/{path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+             Content-Length: {LENGTH}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        assert!(answer(&mut stream).await.0.starts_with(&format!("HTTP/1.1 {status}")));
+        within(stream.write_all(&vec![b'x'; LENGTH])).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut bytes = Vec::new();
+        assert_eq!(within(stream.read_to_end(&mut bytes)).await.unwrap(), 0, "{path}: closed, and not reset");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_on_and_on_after_a_refusal_is_cut_off() {
+    let server = start(SETTINGS);
+    let mut stream = server.connect().await;
+    let head = format!("{ECHO}Content-Length: {}\r\n\r\n", u64::MAX / 2);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(answer(&mut stream).await.0.starts_with("HTTP/1.1 413"));
+    let sent = within(async {
+        let mut sent = 0;
+        while stream.write_all(&[b'x'; 64 * 1024]).await.is_ok() {
+            sent += 64 * 1024;
+        }
+        sent
+    });
+    assert!(sent.await < 64 << 20, "what is thrown away is bounded");
+}
+
+#[tokio::test]
 async fn head_has_the_length_and_no_body() {
     let server = start(SETTINGS);
     let mut stream = server.connect().await;
