@@ -29,7 +29,18 @@ struct Named {
 /// All layers but the defaults, the lowest first.
 pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<Layer> {
     let mut found = Vec::new();
-    if let Some(file) = config_file(sources)
+    let is_closed = is_closed(&sources.directory);
+    if is_closed {
+        findings.warn(
+            None,
+            format!(
+                "this user may not enter {}, so {FILE} and {ENV_FILE} are not looked for there",
+                sources.directory.display()
+            ),
+            "change to a folder that it may enter, such as the one of the database",
+        );
+    }
+    if let Some(file) = config_file(sources, is_closed)
         && let Some(text) = read(&file, findings)
     {
         let layer = file::layer(&file.name, &text, findings);
@@ -37,10 +48,12 @@ pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<
         found.push(layer);
     }
     let env_file = match &sources.env_file {
-        Some(path) => Named::by("--env-file", path, sources),
-        None => Named::usual(ENV_FILE, sources),
+        Some(path) => Some(Named::by("--env-file", path, sources)),
+        None => (!is_closed).then(|| Named::usual(ENV_FILE, sources)),
     };
-    if let Some(text) = read(&env_file, findings) {
+    if let Some(env_file) = env_file
+        && let Some(text) = read(&env_file, findings)
+    {
         let variables = variables::env_file(&env_file.name, &text, &mut findings.faults);
         let layer = variables::layer(&env_file.name, &variables, &sources.directory, findings);
         warn_of_open_file(&layer, &env_file, findings);
@@ -51,9 +64,15 @@ pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<
     found
 }
 
-/// The file that is named, else the first of the usual ones that is there. Development on a machine that serves too must not
-/// begin with that server's file.
-fn config_file(sources: &Sources) -> Option<Named> {
+/// Whether this user may not even look for a file there. A link that leads to such a place is no such place.
+fn is_closed(directory: &Path) -> bool {
+    let looked = directory.join(FILE).symlink_metadata();
+    looked.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+}
+
+/// The file that is named, else the first of the usual ones that is there; the working directory is passed over where it is
+/// closed. Development on a machine that serves too must not begin with that server's file.
+fn config_file(sources: &Sources, is_closed: bool) -> Option<Named> {
     if let Some(path) = &sources.config {
         return Some(Named::by("--config", path, sources));
     }
@@ -70,7 +89,8 @@ fn config_file(sources: &Sources) -> Option<Named> {
     });
     // A file that may not be looked at is there.
     let is_there = |file: &Named| !file.path.is_dir() && !matches!(file.path.try_exists(), Ok(false));
-    std::iter::once(Named::usual(FILE, sources)).chain(elsewhere).find(is_there)
+    let here = (!is_closed).then(|| Named::usual(FILE, sources));
+    here.into_iter().chain(elsewhere).find(is_there)
 }
 
 impl Named {

@@ -1,6 +1,12 @@
 //! A command needs only the keys that it uses: what is wrong or missing elsewhere does not stop it.
 
-use crate::support::Place;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Answer, Place};
 
 const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";
 
@@ -8,7 +14,7 @@ const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";
 fn place() -> Place {
     let place = Place::new();
     place.good("user create +1234567890 --verified");
-    std::fs::remove_file(place.path("freshk.db.secret")).unwrap();
+    fs::remove_file(place.path("freshk.db.secret")).unwrap();
     place.write("freshk.toml", "[otp]\nttl = \"soon\"\n[users]\nroles = [\"retailer\"]\n");
     place
 }
@@ -40,8 +46,7 @@ fn an_import_needs_the_secret_and_no_twilio() {
     let answer = place.run("user import users.csv");
     assert!(answer.stderr.contains("the configuration has 1 fault:\n\nsecret_key"), "{}", answer.stderr);
     place.write(".env", format!("SECRET_KEY={SECRET}\n"));
-    std::fs::set_permissions(place.path(".env"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
-        .unwrap();
+    fs::set_permissions(place.path(".env"), Permissions::from_mode(0o600)).unwrap();
     place.good("user import users.csv");
 }
 
@@ -59,6 +64,49 @@ fn what_a_command_uses_must_be_good_and_so_must_the_name_of_a_key_that_is_like_i
     faulty("[database\n", "it is not TOML");
     place.write("freshk.toml", "[twilio]\nfrom = \"+15005550006\"\n[webhooks]\nx = 1\n");
     place.good("user list");
+}
+
+/// A command as a user without root's rights to read everything; elsewhere the tests run without them anyway.
+fn without_rights(command: &Command) -> Command {
+    let has_none = fs::read_to_string("/proc/self/status").unwrap().contains("CapEff:\t0000000000000000");
+    if has_none {
+        let mut same = Command::new(command.get_program());
+        same.args(command.get_args());
+        return same;
+    }
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args(["--bounding-set", "-dac_override,-dac_read_search"]);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    wrapped
+}
+
+#[test]
+fn a_folder_that_this_user_may_not_enter_does_not_hide_the_files_that_are_found_elsewhere() {
+    let place = Place::new();
+    let closed = place.path("closed");
+    fs::create_dir(&closed).unwrap();
+    place.write("closed/freshk.toml", "nonsense = 1\n");
+    place.write("closed/.env", "FRESHK_NONSENSE=1\n");
+    fs::create_dir(place.path("credentials")).unwrap();
+    place.write("credentials/freshk.toml", "debug = true\n[otp]\nttl = \"7m\"\n");
+    let run = |line: &str| {
+        let mut command = without_rights(&place.command(line));
+        command.current_dir(&closed).env_clear().stdin(Stdio::null());
+        command.env("CREDENTIALS_DIRECTORY", place.path("credentials"));
+        Answer::of(&command.output().unwrap())
+    };
+    fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
+    let (shown, named) = (run("config show --json"), run("config show --config freshk.toml"));
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    assert!(shown.stderr.contains("may not enter") && shown.stderr.contains(".env"), "{}", shown.stderr);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let settings = shown["settings"].as_array().unwrap();
+    let ttl = settings.iter().find(|setting| setting["key"] == "otp.ttl").unwrap();
+    assert_eq!(ttl["value"], "7m");
+    // One that is named must be read.
+    assert!(named.code == 1 && named.stderr.contains("it cannot be read"), "{}", named.stderr);
 }
 
 #[test]
