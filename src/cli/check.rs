@@ -89,7 +89,7 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
     let readable = is_readable.then_some(&place);
     let metrics = page.as_ref().and_then(|page| page.as_deref().ok());
     vec![
-        Group { name: "Configuration", lines: settings::lines(loaded) },
+        Group { name: "Configuration", lines: settings::lines(loaded, &place) },
         Group {
             name: "Text messages",
             lines: provider::lines(config, now, offline)

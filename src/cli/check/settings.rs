@@ -1,11 +1,12 @@
 //! What the settings alone show.
 
 use super::line::Line;
+use crate::cli::engine::Place;
 use crate::cli::output::counted;
 use crate::config::server::Server;
 use crate::config::{Config, Loaded, Warning, Weakness};
 
-pub(super) fn lines(loaded: &Loaded) -> Vec<Line> {
+pub(super) fn lines(loaded: &Loaded, place: &Place) -> Vec<Line> {
     let warned = |Warning { problem, help, .. }: &Warning| {
         Line::warn("configuration", problem.as_str(), help.as_str())
     };
@@ -14,7 +15,7 @@ pub(super) fn lines(loaded: &Loaded) -> Vec<Line> {
         lines.push(Line::ok("configuration", "no fault"));
     }
     lines.push(debug(&loaded.config));
-    lines.extend(secret(loaded));
+    lines.extend(secret(loaded, place));
     lines.push(limits(&loaded.config));
     lines
 }
@@ -32,9 +33,13 @@ fn debug(config: &Config) -> Line {
 }
 
 /// One that is too short or weak has not come this far; in debug a weak one is a warning of the configuration.
-fn secret(loaded: &Loaded) -> Option<Line> {
+fn secret(loaded: &Loaded, place: &Place) -> Option<Line> {
     let Some(secret) = &loaded.config.secret_key else {
-        return Some(Line::ok("secret", "debug's own, kept beside the database"));
+        let kept = match place {
+            Place::File(_) => "debug's own, kept beside the database",
+            Place::Server(_) => "debug's own, kept in the database",
+        };
+        return Some(Line::ok("secret", kept));
     };
     if Weakness::of(secret.expose()).is_some() {
         return None;
