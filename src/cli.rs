@@ -23,6 +23,7 @@ pub mod db;
 pub mod disk;
 pub mod engine;
 pub mod error;
+pub mod health;
 pub mod http;
 pub mod init;
 pub mod interrupt;
@@ -153,6 +154,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Log in on a running server with a test number, call by call
     Selftest(selftest::SelftestArgs),
+    /// Ask the running server whether it is ready
+    Health(health::HealthArgs),
     /// Back up, check, migrate and restore the database
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -234,6 +237,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Stats(args) => stats::run(*args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),
         Command::Selftest(args) => selftest::run(args, &cli.global, &mut output),
+        Command::Health(args) => health::run(args, &cli.global, &mut output),
         Command::Init(args) => init::run(args, &cli.global, &SystemRandom, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
         Command::Man(args) => man::run(args, &mut output),

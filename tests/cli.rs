@@ -14,6 +14,8 @@ mod databases;
 mod exit_codes;
 #[path = "cli/halfway.rs"]
 mod halfway;
+#[path = "cli/health.rs"]
+mod health;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/import.rs"]

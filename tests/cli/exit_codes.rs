@@ -99,6 +99,9 @@ const LINES: &[(&str, u8, &str)] = &[
     ("init --config", 2, "--config <FILE>"),
     ("init --config other.toml --account-sid AC1", 2, "32 hexadecimal digits"),
     ("init --config mine.toml", 1, "--force"),
+    ("health --listen 127.0.0.1:1", 1, "start the server"),
+    ("health --listen nowhere", 1, "127.0.0.1:8000"),
+    ("health now", 2, "--help"),
     ("check --online", 2, "--help"),
     ("check --offline --config nowhere.toml", 1, "configuration"),
     ("db migrate", 0, ""),
@@ -138,10 +141,11 @@ const LINES: &[(&str, u8, &str)] = &[
 ];
 
 /// What is shown elsewhere, beside a server, with a session, with a key; and what has nothing to fail at.
-const NOT_HERE: [(&str, u8); 8] = [
+const NOT_HERE: [(&str, u8); 9] = [
     ("serve", 0),
     ("check", 0),
     ("selftest", 0),
+    ("health", 0),
     ("session revoke", 0),
     ("key rotate", 0),
     ("config example", 1),
