@@ -18,7 +18,8 @@ CREATE TABLE users (
     foreign_tokens INTEGER NOT NULL DEFAULT 0 CHECK (foreign_tokens IN (0, 1)),
     -- Whether the number was only ever verified in the testing channel, which proves nothing.
     testing_only   INTEGER NOT NULL DEFAULT 0 CHECK (testing_only IN (0, 1)),
-    version        INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
+    version        INTEGER NOT NULL DEFAULT 0, -- how often the row was replaced
+    attributes     TEXT -- a JSON object that tokens may carry members of; none where it is empty
 ) STRICT;
 
 -- Maintenance looks for users who registered here and never verified.

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod algorithm;
 pub mod attempts;
+pub mod attributes;
 pub mod audit;
 pub mod challenge;
 pub mod clock;
@@ -34,6 +35,7 @@ pub mod weak_code;
 pub use address::ClientAddress;
 pub use algorithm::Algorithm;
 pub use attempts::Attempts;
+pub use attributes::Attributes;
 pub use challenge::{Challenge, ChallengeState, NewChallenge};
 pub use code::{Code, CodeHash};
 pub use device::Device;

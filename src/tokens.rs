@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::domain::keys::KeyRing;
 use crate::domain::{NameClaim, Secret, Session, SessionId, Timestamp, User, UserId};
@@ -84,6 +85,8 @@ pub struct Tokens {
     /// Derived from the secret, so that nobody who shares the secret renews sessions that ended here.
     refresh: Signer,
     access_ttl: Duration,
+    /// Names of the users' attributes that access tokens carry.
+    attributes: Vec<String>,
     names: Names,
     required: Required,
     jwks: Option<String>,
@@ -125,6 +128,15 @@ struct Payload {
     aud: Option<String>,
 }
 
+/// What an access token says: attributes have names that the payload does not.
+#[derive(Serialize)]
+struct AccessPayload {
+    #[serde(flatten)]
+    payload: Payload,
+    #[serde(flatten)]
+    attributes: Map<String, Value>,
+}
+
 /// What is asked of every token alike, whoever issued it.
 struct Frame {
     token_type: TokenKind,
@@ -161,7 +173,7 @@ impl Tokens {
     fn signing(access: Signer, ring: &KeyRing, access_ttl: Duration, jwks: Option<String>) -> Self {
         let refresh = Signer::hs256(ring.all().map(|keys| keys.refresh_token_key().as_slice()));
         let (names, required) = (Names::default(), Required::default());
-        Self { access, refresh, access_ttl, names, required, jwks, foreign: None }
+        Self { access, refresh, access_ttl, attributes: Vec::new(), names, required, jwks, foreign: None }
     }
 
     /// Writes `iss` and `aud`. A token that names others is refused; one without them is not until [`Self::require`], so
@@ -169,6 +181,12 @@ impl Tokens {
     #[must_use]
     pub fn naming(self, names: Names) -> Self {
         Self { names, ..self }
+    }
+
+    /// Has access tokens carry the user's attributes of these names, as claims of their own.
+    #[must_use]
+    pub fn carrying(self, attributes: Vec<String>) -> Self {
+        Self { attributes, ..self }
     }
 
     /// What tokens say in `claim`, if anything.
@@ -220,7 +238,10 @@ impl Tokens {
             aud: self.names.audience.clone(),
         };
         let access_expires = (now + self.access_ttl).min(session.refresh_expires_at);
-        let access = self.access.sign(&payload(TokenKind::Access, now, access_expires, access_jti))?;
+        let access = self.access.sign(&AccessPayload {
+            payload: payload(TokenKind::Access, now, access_expires, access_jti),
+            attributes: user.attributes.named(&self.attributes),
+        })?;
         let refresh = self.refresh.sign(&payload(
             TokenKind::Refresh,
             session.issued_at,

@@ -10,7 +10,7 @@ mod graph;
 
 /// Each room with what it may name, beside itself and std. The longest prefix that fits a file decides.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
-    ("domain", &[], &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "thiserror"]),
+    ("domain", &[], &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "thiserror", "serde_json"]),
     ("sync", &[], &[]),
     ("clock", &["domain", "sync"], &["tracing"]),
     ("random", &["domain", "sync"], &["rand", "data_encoding"]),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use freshk::clock::{Clock as _, SystemClock};
 use freshk::domain::clock::Times;
 use freshk::domain::session::{Lifetimes, Login};
-use freshk::domain::{PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
+use freshk::domain::{Attributes, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
 use freshk::tokens::Tokens;
 
 use crate::client::{Connection, Target};
@@ -215,6 +215,7 @@ fn open_session(tx: &rusqlite::Transaction<'_>, n: usize) -> String {
         joined_at: now,
         has_foreign_tokens: false,
         is_testing_only: false,
+        attributes: Attributes::default(),
         version: 0,
     };
     let tokens = Tokens::new(&Secret::new(SECRET), &[], lifetimes.access);

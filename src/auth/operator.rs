@@ -10,7 +10,7 @@ use crate::domain::audit::{Actor, AuditDetail, AuditEvent, OperatorAct};
 use crate::domain::keys::KeyRing;
 use crate::domain::session::EndReason;
 use crate::domain::user::usernames_for;
-use crate::domain::{ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
+use crate::domain::{Attributes, ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
 use crate::storage::{Locks, Store, StoreError, StoreResult, View};
 
@@ -133,6 +133,17 @@ impl Operator<'_, '_> {
         self.tx.update_user(&mut changed)?;
         let act = OperatorAct::Role { from: user.role.clone(), to: role.to_owned() };
         self.note(AuditEvent::RoleChanged, user, act);
+        Ok(changed)
+    }
+
+    /// Notes something else about a user; tokens that carry it have it from the next login or refresh on.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
+    pub fn set_attributes(&mut self, user: &User, attributes: Attributes) -> StoreResult<User> {
+        let mut changed = User { attributes, ..user.clone() };
+        self.tx.update_user(&mut changed)?;
+        self.note(AuditEvent::UserUpdated, user, OperatorAct::Attributes);
         Ok(changed)
     }
 

@@ -17,7 +17,7 @@ use crate::domain::keys::KeyRing;
 use crate::domain::policy::{LimitPolicy, OtpPolicy, Policy, Retention};
 use crate::domain::quota::Endpoint;
 use crate::domain::session::Lifetimes;
-use crate::domain::{ClientAddress, Code, Mode, PhoneNumber, RunId, Secret, User, UserId};
+use crate::domain::{Attributes, ClientAddress, Code, Mode, PhoneNumber, RunId, Secret, User, UserId};
 use crate::metrics::Metrics;
 use crate::random::SeededRandom;
 use crate::sms::memory::MemorySender;
@@ -214,6 +214,7 @@ impl Bed {
             is_active: true,
             phone_verified: true,
             joined_at: self.clock.now(),
+            attributes: Attributes::default(),
         };
         let locks = Locks::none().phone(&user.phone);
         let act = move |operator: &mut Operator<'_, '_>| operator.import(&[user]);

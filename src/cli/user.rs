@@ -74,6 +74,24 @@ A username that was derived from the old number follows; any other stays.")]
         /// The new phone, in international format
         phone: String,
     },
+    /// Note something about a user, for tokens to carry
+    #[command(after_long_help = "\
+Examples:
+  freshk user set-attribute 42 plan gold
+  freshk user set-attribute 42 seats 3
+  freshk user set-attribute 42 plan null      takes it out
+
+VALUE is JSON, or else text: 3 is a number, and '\"3\"' is text. All of a user's attributes have 1 KiB at most. Access \
+tokens carry those that tokens.claims names, from the next login or refresh on; anybody who holds the token reads them.")]
+    SetAttribute {
+        /// An id, a phone or a username
+        user: String,
+        /// The name of the attribute
+        name: String,
+        /// Its value: JSON, or else text; null takes it out
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
     /// Activate a deactivated user
     #[command(after_long_help = "\
 Example:
@@ -165,6 +183,9 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
         UserCommand::Show { user } => list::show(&admin, output, user),
         UserCommand::SetRole { user, role } => change::set_role(&admin, output, user, role),
         UserCommand::SetPhone { user, phone } => change::set_phone(&admin, output, user, phone),
+        UserCommand::SetAttribute { user, name, value } => {
+            change::set_attribute(&admin, output, user, name, value)
+        }
         UserCommand::Activate { user } => change::activate(&admin, output, user),
         UserCommand::Deactivate { user } => change::deactivate(&admin, output, user),
         UserCommand::Logout { user } => change::log_out(&admin, output, user),
@@ -184,5 +205,6 @@ fn document(admin: &AdminContext, user: &User) -> Value {
         "is_active": user.is_active,
         "phone_verified": user.phone_verified,
         "date_joined": when::iso(user.joined_at),
+        "attributes": user.attributes.members(),
     })
 }

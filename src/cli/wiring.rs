@@ -213,7 +213,7 @@ fn tokens(config: &Config, secret: &Secret) -> Result<Tokens, WiringError> {
         }
     };
     let names = Names { issuer: config.tokens.issuer.clone(), audience: config.tokens.audience.clone() };
-    let tokens = tokens.naming(names);
+    let tokens = tokens.naming(names).carrying(config.tokens.claims.clone());
     Ok(if config.tokens.accept_foreign {
         tokens.accepting_foreign(secret, &config.secret_key_fallbacks)
     } else {

@@ -9,7 +9,7 @@ use super::key::{Key, Kind, Section};
 use super::mode;
 use super::reader::Reader;
 use crate::domain::session::Lifetimes;
-use crate::domain::{Algorithm, Secret};
+use crate::domain::{Algorithm, Secret, attributes};
 
 /// `[tokens]`
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Tokens {
     pub max_sessions: usize,
     /// Devices of one user at once; the one whose login is the longest ago goes.
     pub max_devices: usize,
+    /// Names of the users' attributes that access tokens carry.
+    pub claims: Vec<String>,
     /// Whether tokens that simplejwt issued under the secret are good.
     pub accept_foreign: bool,
 }
@@ -115,6 +117,13 @@ static MAX_DEVICES: Key = Key::new(
     "Devices of one user at once that ask for codes and guess by quotas of their own; the one whose login is the longest ago \
      goes.",
 );
+static CLAIMS: Key = Key::new(
+    "tokens.claims",
+    Kind::List("names of attributes, such as plan"),
+    "",
+    "Which of a user's attributes (freshk user set-attribute) access tokens carry, as claims of these names; from the next login \
+     or refresh on.",
+);
 static ACCEPT_FOREIGN: Key = Key::new(
     "tokens.accept_foreign",
     Kind::Switch,
@@ -138,6 +147,7 @@ pub(super) const SECTION: Section = Section {
         &GRACE,
         &MAX_SESSIONS,
         &MAX_DEVICES,
+        &CLAIMS,
         &ACCEPT_FOREIGN,
     ],
 };
@@ -164,8 +174,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
         reuse_grace: reader.duration(&GRACE),
         max_sessions: reader.number(&MAX_SESSIONS),
         max_devices: reader.number(&MAX_DEVICES),
+        claims: reader.list(&CLAIMS, claim),
         accept_foreign: reader.switch(&ACCEPT_FOREIGN),
     }
+}
+
+fn claim(name: &str) -> Result<String, String> {
+    attributes::check_name(name).map_err(|error| format!("{} is {error}", quoted(name)))?;
+    Ok(name.to_owned())
 }
 
 fn name(reader: &mut Reader<'_>, key: &'static Key) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use crate::domain::{PhoneNumber, Timestamp, UserId};
+use crate::domain::{Attributes, PhoneNumber, Timestamp, UserId};
 
 /// One person, known by one phone number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct User {
     pub has_foreign_tokens: bool,
     /// Whether the number was only ever verified in the testing mode, where whoever reads the console has every code.
     pub is_testing_only: bool,
+    /// What the app's own people note about the user.
+    pub attributes: Attributes,
     /// How often the row was replaced since it was written; a replacement of an older version is refused.
     pub version: u32,
 }
@@ -47,6 +49,7 @@ impl User {
             joined_at,
             has_foreign_tokens: false,
             is_testing_only: false,
+            attributes: Attributes::default(),
             version: 0,
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::error::StoreResult;
 use crate::domain::user::username_for;
-use crate::domain::{PhoneNumber, Registration, Timestamp, User, UserId};
+use crate::domain::{Attributes, PhoneNumber, Registration, Timestamp, User, UserId};
 
 /// A user as another system had it.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct ImportedUser {
     pub phone_verified: bool,
     /// When the user joined there.
     pub joined_at: Timestamp,
+    /// What is noted about the user.
+    pub attributes: Attributes,
 }
 
 impl ImportedUser {
@@ -67,6 +69,8 @@ pub trait ReadUsers {
     fn user_by_phone(&self, phone: &PhoneNumber) -> StoreResult<Option<User>>;
     /// The user with this name.
     fn user_by_username(&self, username: &str) -> StoreResult<Option<User>>;
+    /// Whether any user has attributes.
+    fn have_attributes(&self) -> StoreResult<bool>;
     /// Users in the order of their ids.
     fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>>;
     /// The users who registered here before `before` and were never verified, in the order in which they joined, at most `rows`

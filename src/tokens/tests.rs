@@ -1,9 +1,9 @@
 //! S14, S15: what is signed, and what is refused.
 
 use super::*;
-use crate::domain::PhoneNumber;
 use crate::domain::clock::Times;
 use crate::domain::session::{Lifetimes, Login};
+use crate::domain::{Attributes, PhoneNumber};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -32,6 +32,7 @@ fn user() -> User {
         joined_at: now(),
         has_foreign_tokens: false,
         is_testing_only: false,
+        attributes: Attributes::default(),
         version: 0,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use freshk::auth::operator::{self, Operator};
 use freshk::clock::Clock as _;
 use freshk::domain::keys::KeyRing;
-use freshk::domain::{PhoneNumber, Secret, User, UserId};
+use freshk::domain::{Attributes, PhoneNumber, Secret, User, UserId};
 use freshk::storage::users::ImportedUser;
 use freshk::storage::{Locks, StoreResult};
 use reqwest::Method;
@@ -91,6 +91,7 @@ pub(crate) async fn import(app: &App, id: Option<i64>, phone: &str) -> i64 {
         is_active: true,
         phone_verified: true,
         joined_at: app.clock.now(),
+        attributes: Attributes::default(),
     };
     operate(app, move |operator| operator.import(&[user])).await.written[0].1.0
 }

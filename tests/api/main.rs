@@ -13,6 +13,7 @@
 mod addresses;
 mod audit;
 mod callbacks;
+mod claims;
 mod clock;
 mod codes;
 mod concealed;

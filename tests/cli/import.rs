@@ -41,6 +41,40 @@ fn export_gives_the_file_back() {
     assert_eq!((&again["unchanged"], &again["imported"]), (&2500.into(), &0.into()));
 }
 
+#[test]
+fn attributes_come_back_from_both_formats_and_a_file_has_their_column_where_any_user_has_them() {
+    let place = Place::new();
+    place.write(
+        "users.jsonl",
+        "{\"phone_number\":\"+15550000001\",\"attributes\":{\"plan\":\"gold, \\\"old\\\"\",\"seats\":[1,2]}}\n\
+         {\"phone_number\":\"+15550000002\",\"attributes\":{}}\n",
+    );
+    place.good("user import users.jsonl");
+    let (csv, jsonl) = (place.good("user export"), place.good("user export --format jsonl"));
+    assert!(
+        csv.starts_with("id,username,phone_number,role,is_active,phone_verified,date_joined,attributes\r\n")
+    );
+    assert_eq!(jsonl.matches("attributes").count(), 1, "{jsonl}");
+    for (name, file) in [("users.csv", &csv), ("users.jsonl", &jsonl)] {
+        let other = Place::new();
+        other.write(name, file);
+        other.good(&format!("user import {name}"));
+        assert_eq!((&other.good("user export"), &other.good("user export --format jsonl")), (&csv, &jsonl));
+        assert_eq!(other.json(&format!("user import {name}"))["unchanged"], 2);
+    }
+    for (attributes, told) in [
+        ("[]", "attributes is not an object"),
+        ("{\"exp\":1}", "attributes is the name exp is reserved"),
+        ("\"{\"", "attributes is not a JSON object"),
+    ] {
+        let line = format!("{{\"phone_number\":\"+15550000003\",\"attributes\":{attributes}}}\n");
+        place.write("bad.jsonl", line);
+        let answer = place.run("user import bad.jsonl");
+        assert_eq!(answer.code, 1, "{attributes}");
+        assert!(answer.stdout.contains(told), "{attributes}: {}", answer.stdout);
+    }
+}
+
 /// The first user of a Django project is often its superuser, and a token names its user by id.
 #[test]
 fn new_users_get_ids_that_a_django_project_does_not_give() {

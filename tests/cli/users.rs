@@ -1,6 +1,8 @@
 //! Users, without a server.
 
-use crate::support::{PHONE, Place};
+use serde_json::json;
+
+use crate::support::{Answer, PHONE, Place};
 
 fn place_with_two() -> Place {
     let place = Place::new();
@@ -130,4 +132,41 @@ fn every_command_takes_yes_and_no_flag_takes_nothing() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && said.contains("it is empty"), "{flag}: {said}");
     }
+}
+
+#[test]
+fn attributes_are_set_shown_and_taken_out() {
+    let place = place_with_two();
+    let set = |name: &str, value: &str| {
+        let mut command = place.command("user set-attribute 1");
+        Answer::of(&command.args([name, value]).output().unwrap())
+    };
+    for (name, value) in
+        [("plan", "gold"), ("seats", "3"), ("zip", "\"04109\""), ("debt", "-1"), ("beta", "true")]
+    {
+        assert_eq!(set(name, value).code, 0, "{name}");
+    }
+    let shown = &place.json("user show 1")["attributes"];
+    assert_eq!(*shown, json!({ "plan": "gold", "seats": 3, "zip": "04109", "debt": -1, "beta": true }));
+    for name in ["plan", "seats", "zip", "debt"] {
+        assert_eq!(set(name, "null").code, 0, "{name}");
+    }
+    assert!(place.good("user show 1").contains("{\"beta\":true}"));
+    assert_eq!(place.json("user show 2")["attributes"], json!({}));
+    for (name, value, told) in [
+        ("exp", "1", "the name exp is reserved"),
+        ("user_id", "null", "the name user_id is reserved"),
+        ("a b", "1", "visible ASCII"),
+        ("", "1", "a name that is empty"),
+        ("long", &"x".repeat(1024), "1047 bytes of JSON, and a user has 1024 at most"),
+    ] {
+        let answer = set(name, value);
+        assert_eq!(answer.code, 1, "{name}");
+        assert!(answer.stderr.contains(told), "{name}: {}", answer.stderr);
+    }
+    assert_eq!(
+        place.json("user show 1")["attributes"],
+        json!({ "beta": true }),
+        "nothing of that was written"
+    );
 }

@@ -1,7 +1,7 @@
 //! Users.
 
 use freshk::domain::session::EndReason;
-use freshk::domain::{Exchange, PhoneNumber, Registration, User, UserId};
+use freshk::domain::{Attributes, Exchange, PhoneNumber, Registration, User, UserId};
 use freshk::storage::users::ImportedUser;
 
 use crate::support::{Bed, Fixture, START, after, phone, session};
@@ -15,6 +15,7 @@ fn imported(id: Option<i64>, username: Option<&str>, phone: PhoneNumber) -> Impo
         is_active: true,
         phone_verified: true,
         joined_at: START,
+        attributes: Attributes::default(),
     }
 }
 
@@ -24,6 +25,7 @@ pub(crate) async fn users_are_read_as_they_were_written<F: Fixture>() {
     assert_eq!((new.username.as_str(), new.role.as_str()), ("user_15550000001", "retailer"));
     assert_eq!((new.phone.clone(), new.joined_at), (phone(1), START));
     assert!(new.is_active && !new.phone_verified && !new.has_foreign_tokens && !new.is_testing_only);
+    assert!(new.attributes.is_empty() && !bed.read(|view| view.have_attributes()).await);
     let (id, written) = (new.id, new.clone());
     assert_eq!(bed.read(move |view| view.user(id)).await, Some(written));
     let mut changed = User {
@@ -33,11 +35,13 @@ pub(crate) async fn users_are_read_as_they_were_written<F: Fixture>() {
         joined_at: after(1),
         has_foreign_tokens: true,
         is_testing_only: true,
+        attributes: Attributes::parse(r#"{"plan":"gold"}"#).unwrap(),
         ..new
     };
     let changed = bed.write(move |tx| tx.update_user(&mut changed).map(|()| changed)).await;
     assert_eq!(bed.read(|view| view.user_by_phone(&phone(1))).await, Some(changed.clone()));
     assert_eq!(bed.read(|view| view.user_by_username("user_15550000001")).await, Some(changed));
+    assert!(bed.read(|view| view.have_attributes()).await);
     assert_eq!(bed.read(|view| view.user_by_phone(&phone(2))).await, None);
     assert_eq!(bed.read(|view| view.user_by_username("nobody")).await, None);
 }
@@ -58,7 +62,9 @@ pub(crate) async fn only_an_import_that_brings_the_id_makes_foreign_tokens_good<
     let bed = Bed::<F>::new().await;
     let (theirs, ours) = bed
         .write(|tx| {
-            let theirs = tx.import_user(&imported(Some(57), None, phone(1)), START)?;
+            let attributes = Attributes::parse(r#"{"seats":3}"#).unwrap();
+            let with_attributes = ImportedUser { attributes, ..imported(Some(57), None, phone(1)) };
+            let theirs = tx.import_user(&with_attributes, START)?;
             Ok((theirs.unwrap(), tx.import_user(&imported(None, Some("anna"), phone(2)), START)?.unwrap()))
         })
         .await;
@@ -69,6 +75,8 @@ pub(crate) async fn only_an_import_that_brings_the_id_makes_foreign_tokens_good<
         (UserId(57), "user_15550000001", "staff")
     );
     assert!(theirs.has_foreign_tokens && theirs.phone_verified);
+    assert_eq!(theirs.attributes.as_json(), r#"{"seats":3}"#);
+    assert!(ours.attributes.is_empty());
     assert_eq!(ours.username, "anna");
     assert!(!ours.has_foreign_tokens, "the id was given here");
     assert!(!bed.user(3).await.has_foreign_tokens);

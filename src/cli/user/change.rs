@@ -1,6 +1,6 @@
 //! What changes one user.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::document;
 use crate::auth::operator::{Occupied, Operator};
@@ -42,6 +42,28 @@ pub(super) fn set_role(
     let role = known_role(admin, role)?;
     let user = change(admin, name, None, move |operator, user| operator.set_role(&user, &role))?;
     told(admin, output, &user, &format!("{} has the role {}", admin.named(&user), user.role))
+}
+
+pub(super) fn set_attribute(
+    admin: &AdminContext,
+    output: &mut Output,
+    user: &str,
+    name: &str,
+    value: &str,
+) -> Result<(), CliError> {
+    let of: Value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    let set = name.to_owned();
+    let changed = change(admin, user, None, move |operator, user| {
+        Ok(match user.attributes.with(&set, of.clone()) {
+            Ok(attributes) => Ok(operator.set_attributes(&user, attributes)?),
+            Err(error) => Err(error),
+        })
+    })?;
+    let user = changed.map_err(|error| {
+        let help = "choose another name or a shorter value; `freshk user show` shows what is there";
+        CliError::refused(format!("the attributes would be {error}"), help)
+    })?;
+    told(admin, output, &user, &format!("{} has the attributes {}", admin.named(&user), user.attributes))
 }
 
 pub(super) fn activate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {

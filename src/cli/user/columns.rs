@@ -3,12 +3,18 @@
 use serde_json::{Value, json};
 
 use crate::cli::when;
-use crate::domain::{PhoneNumber, Timestamp, User, UserId};
+use crate::domain::{Attributes, PhoneNumber, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
 
 /// The columns of a file, in the order in which `user export` writes them.
-pub(super) const COLUMNS: [&str; 7] =
-    ["id", "username", "phone_number", "role", "is_active", "phone_verified", "date_joined"];
+pub(super) const COLUMNS: [&str; 8] =
+    ["id", "username", "phone_number", "role", "is_active", "phone_verified", "date_joined", ATTRIBUTES];
+
+/// The last column, which a file has where any user has attributes.
+const ATTRIBUTES: &str = "attributes";
+
+/// How many columns a file has where nobody has attributes.
+pub(super) const ALWAYS: usize = COLUMNS.len() - 1;
 
 /// The column that no file can do without.
 pub(super) const REQUIRED: usize = 2;
@@ -19,6 +25,7 @@ pub(super) enum Kind {
     Number,
     Text,
     Switch,
+    Object,
 }
 
 /// What a column holds, by its place.
@@ -26,6 +33,7 @@ pub(super) fn kind(column: usize) -> Kind {
     match COLUMNS[column] {
         "id" => Kind::Number,
         "is_active" | "phone_verified" => Kind::Switch,
+        ATTRIBUTES => Kind::Object,
         _ => Kind::Text,
     }
 }
@@ -50,7 +58,7 @@ pub(super) struct Rules {
 impl Rules {
     /// Reads one line, or says what is wrong with it; the words never quote a phone.
     pub(super) fn judge(&self, texts: Texts) -> Result<ImportedUser, String> {
-        let [id, username, phone, role, is_active, phone_verified, joined] = texts;
+        let [id, username, phone, role, is_active, phone_verified, joined, attributes] = texts;
         let phone = phone.ok_or("phone_number is empty")?;
         let role = role.unwrap_or_else(|| self.default_role.clone());
         if !self.roles.contains(&role) {
@@ -65,6 +73,8 @@ impl Rules {
             is_active: is_active.map_or(Ok(true), |text| read_switch("is_active", &text))?,
             phone_verified: phone_verified.map_or(Ok(false), |text| read_switch("phone_verified", &text))?,
             joined_at: joined.map_or(Ok(self.now), |text| read_instant(&text))?,
+            attributes: attributes
+                .map_or_else(|| Ok(Attributes::default()), |text| read_attributes(&text))?,
         })
     }
 }
@@ -100,6 +110,10 @@ fn read_instant(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp::from_millis(instant.as_millisecond()))
 }
 
+fn read_attributes(text: &str) -> Result<Attributes, String> {
+    Attributes::parse(text).map_err(|error| format!("{ATTRIBUTES} is {error}"))
+}
+
 /// A user as the columns of a line.
 pub(super) fn fields(user: &User) -> [String; COLUMNS.len()] {
     [
@@ -110,12 +124,13 @@ pub(super) fn fields(user: &User) -> [String; COLUMNS.len()] {
         user.is_active.to_string(),
         user.phone_verified.to_string(),
         when::iso(user.joined_at),
+        if user.attributes.is_empty() { String::new() } else { user.attributes.to_string() },
     ]
 }
 
 /// A user as a line of JSON, phone in full.
 pub(super) fn object(user: &User) -> Value {
-    json!({
+    let mut object = json!({
         "id": user.id.0,
         "username": user.username,
         "phone_number": user.phone.as_str(),
@@ -123,5 +138,9 @@ pub(super) fn object(user: &User) -> Value {
         "is_active": user.is_active,
         "phone_verified": user.phone_verified,
         "date_joined": when::iso(user.joined_at),
-    })
+    });
+    if !user.attributes.is_empty() {
+        object[ATTRIBUTES] = user.attributes.members().into();
+    }
+    object
 }

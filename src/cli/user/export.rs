@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::columns::{COLUMNS, fields, object};
+use super::columns::{ALWAYS, COLUMNS, fields, object};
 use super::{Format, FormatArgs};
 use crate::cli::admin::{AdminContext, PAGE};
 use crate::cli::confirm::confirm;
@@ -22,7 +22,8 @@ Examples:
   freshk user export --format jsonl | jq -r .phone_number
 
 The file holds phones in full, and only who runs the command can read it. A file that exists is overwritten after a \
-question, or with --yes. What is exported can be imported: the columns are id, username, phone_number, role, is_active, phone_verified and date_joined.")]
+question, or with --yes. What is exported can be imported: the columns are id, username, phone_number, role, is_active, phone_verified and \
+date_joined, and attributes where any user has them.")]
 pub struct ExportArgs {
     /// The file; standard output without one
     file: Option<PathBuf>,
@@ -83,27 +84,28 @@ fn write_all(
     mut write: impl FnMut(&str) -> Result<bool, CliError>,
 ) -> Result<u64, CliError> {
     let bar = progress::counter("users");
+    let columns = if admin.read(|view| view.have_attributes())? { COLUMNS.len() } else { ALWAYS };
     let mut after = UserId(0);
-    let mut goes_on = format != Format::Csv || write(&(COLUMNS.join(",") + "\r\n"))?;
+    let mut goes_on = format != Format::Csv || write(&(COLUMNS[..columns].join(",") + "\r\n"))?;
     while goes_on {
         let page = admin.read(move |view| view.users_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        goes_on = write(&lines(&page, format)?)?;
+        goes_on = write(&lines(&page, format, columns)?)?;
         bar.inc(page.len() as u64);
     }
     bar.finish_and_clear();
     Ok(bar.position())
 }
 
-fn lines(users: &[User], format: Format) -> Result<String, CliError> {
+fn lines(users: &[User], format: Format, columns: usize) -> Result<String, CliError> {
     if format == Format::Jsonl {
         let objects: Vec<_> = users.iter().map(|user| object(user).to_string()).collect();
         return Ok(objects.join("\n") + "\n");
     }
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     for user in users {
-        writer.write_record(fields(user)).map_err(io::Error::from)?;
+        writer.write_record(&fields(user)[..columns]).map_err(io::Error::from)?;
     }
     let bytes = writer.into_inner().map_err(|error| io::Error::from(error.error().kind()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

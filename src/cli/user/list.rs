@@ -80,7 +80,8 @@ pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Res
         ["joined (UTC)".to_owned(), joined],
         ["sessions".to_owned(), sessions.len().to_string()],
     ];
-    output.table(["user", ""], rows)?;
+    let noted = ["attributes".to_owned(), user.attributes.to_string()];
+    output.table(["user", ""], rows.into_iter().chain((!user.attributes.is_empty()).then_some(noted)))?;
     if !sessions.is_empty() {
         output.text("\n")?;
         session::table(&sessions, output)?;

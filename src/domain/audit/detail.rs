@@ -82,6 +82,8 @@ pub enum OperatorAct {
         /// The one since.
         to: String,
     },
+    /// Noted something else about a user.
+    Attributes,
     /// Activated a user.
     Activated,
     /// Deactivated a user.
@@ -162,6 +164,7 @@ impl fmt::Display for OperatorAct {
         match self {
             Self::Created => f.write_str("created"),
             Self::Role { from, to } => write!(f, "role {from} to {to}"),
+            Self::Attributes => f.write_str("attributes changed"),
             Self::Activated => f.write_str("activated"),
             Self::Deactivated => f.write_str("deactivated"),
             Self::OldPhone => f.write_str("phone changed: the old one"),

@@ -12,8 +12,8 @@ use crate::domain::session::EndReason;
 use crate::domain::settled::SendResult;
 use crate::domain::test_number::Source;
 use crate::domain::{
-    ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId, SpendId,
-    Timestamp, UserId,
+    Attributes, ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId,
+    SpendId, Timestamp, UserId,
 };
 use crate::storage::columns::Impossible;
 
@@ -81,6 +81,24 @@ macro_rules! words {
             accepts!(TEXT);
         }
     )+};
+}
+
+/// Nothing where there are none.
+impl ToSql for Attributes {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        (!self.is_empty()).then(|| self.as_json()).to_sql(ty, out)
+    }
+
+    accepts!(TEXT);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Attributes {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        Ok(Self::from_row(<&str>::from_sql(ty, raw)?))
+    }
+
+    accepts!(TEXT);
 }
 
 integers! {

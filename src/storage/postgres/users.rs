@@ -5,7 +5,7 @@ use super::row::{Row, RowError};
 use super::columns::Number;
 use super::tx::{PostgresTx, first};
 use crate::domain::user::usernames_for;
-use crate::domain::{PhoneNumber, Registration, Timestamp, User, UserId};
+use crate::domain::{Attributes, PhoneNumber, Registration, Timestamp, User, UserId};
 use crate::storage::columns::count;
 use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
 use crate::storage::{StoreError, StoreResult};
@@ -15,7 +15,8 @@ const IDS: u32 = 1000;
 
 macro_rules! columns {
     () => {
-        "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens, testing_only, version"
+        "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens, testing_only, \
+         version, attributes"
     };
 }
 
@@ -24,6 +25,8 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM users WHERE id = $1");
 const BY_PHONE: &str = concat!("SELECT ", columns!(), " FROM users WHERE phone = $1");
 
 const BY_USERNAME: &str = concat!("SELECT ", columns!(), " FROM users WHERE username = $1");
+
+const HAVE_ATTRIBUTES: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE attributes IS NOT NULL)";
 
 const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > $1 ORDER BY id LIMIT $2");
 
@@ -36,11 +39,11 @@ const TAKEN: &str =
 
 const UPDATE: &str = "UPDATE users SET username = $2, phone = $3, role = $4, is_active = $5, \
      phone_verified = $6, joined_at = $7, foreign_tokens = $8, testing_only = $9, \
-     version = version + 1 WHERE id = $1 AND version = $10";
+     attributes = $11, version = version + 1 WHERE id = $1 AND version = $10";
 
 const IMPORT: &str = "INSERT INTO users (id, username, phone, role, is_active, phone_verified, joined_at, \
-     imported_at, foreign_tokens) VALUES (coalesce($1, nextval('users_id_seq')), $2, $3, $4, $5, $6, $7, $8, \
-     $1 IS NOT NULL) ON CONFLICT DO NOTHING RETURNING id";
+     imported_at, foreign_tokens, attributes) VALUES (coalesce($1, nextval('users_id_seq')), $2, $3, $4, $5, $6, $7, $8, \
+     $1 IS NOT NULL, $9) ON CONFLICT DO NOTHING RETURNING id";
 
 const SESSIONS: &str = "SELECT count(*) FROM sessions WHERE user_id = $1";
 
@@ -81,6 +84,10 @@ impl ReadUsers for PostgresTx<'_> {
 
     fn user_by_username(&self, username: &str) -> StoreResult<Option<User>> {
         self.row(BY_USERNAME, &[&username], user)
+    }
+
+    fn have_attributes(&self) -> StoreResult<bool> {
+        Ok(self.row(HAVE_ATTRIBUTES, &[], first)?.unwrap_or_default())
     }
 
     fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
@@ -139,6 +146,7 @@ impl WriteUsers for PostgresTx<'_> {
             has_foreign_tokens,
             is_testing_only,
             version,
+            attributes,
         } = user;
         self.write_one(
             UPDATE,
@@ -153,6 +161,7 @@ impl WriteUsers for PostgresTx<'_> {
                 has_foreign_tokens,
                 is_testing_only,
                 &Number(*version),
+                attributes,
             ],
         )?;
         *version += 1;
@@ -160,11 +169,12 @@ impl WriteUsers for PostgresTx<'_> {
     }
 
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {
-        let ImportedUser { id, username: _, phone, role, is_active, phone_verified, joined_at } = user;
+        let ImportedUser { id, username: _, phone, role, is_active, phone_verified, joined_at, attributes } =
+            user;
         let username = user.username();
         let written = self.returning(
             IMPORT,
-            &[id, &username, phone, role, is_active, phone_verified, joined_at, &at],
+            &[id, &username, phone, role, is_active, phone_verified, joined_at, &at, attributes],
             first::<UserId>,
         )?;
         let written = written.into_iter().next();
@@ -227,6 +237,7 @@ pub(super) fn user_from(row: &Row, from: usize) -> Result<User, RowError> {
         has_foreign_tokens: row.try_get(from + 7)?,
         is_testing_only: row.try_get(from + 8)?,
         version: row.try_get::<Number<u32>>(from + 9)?.0,
+        attributes: row.try_get::<Option<Attributes>>(from + 10)?.unwrap_or_default(),
     })
 }
 
@@ -235,5 +246,5 @@ fn user(row: &Row) -> Result<User, RowError> {
 }
 
 fn registration(row: &Row) -> Result<Registration, RowError> {
-    Ok(Registration { user: user(row)?, has_sessions: row.try_get(10)?, code_until: row.try_get(11)? })
+    Ok(Registration { user: user(row)?, has_sessions: row.try_get(11)?, code_until: row.try_get(12)? })
 }

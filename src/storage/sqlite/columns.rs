@@ -1,6 +1,6 @@
 //! How the domain's small types stand in columns. What cannot be read back is an impossible row.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Null, ToSql, ToSqlOutput, ValueRef};
 
 use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::message::{MessageState, Unsent};
@@ -9,8 +9,8 @@ use crate::domain::session::EndReason;
 use crate::domain::settled::SendResult;
 use crate::domain::test_number::Source;
 use crate::domain::{
-    ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId, SpendId,
-    Timestamp, UserId,
+    Attributes, ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId,
+    SpendId, Timestamp, UserId,
 };
 use crate::storage::columns::Impossible;
 
@@ -62,6 +62,19 @@ words! {
     RunId: |text| Some(RunId::from_row(text));
     Unsent: Unsent::parse;
     PhoneNumber: |text| PhoneNumber::parse(text, 1).ok();
+}
+
+/// Nothing where there are none.
+impl ToSql for Attributes {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(if self.is_empty() { Null.into() } else { self.as_json().into() })
+    }
+}
+
+impl FromSql for Attributes {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(value.as_str_or_null()?.map(Self::from_row).unwrap_or_default())
+    }
 }
 
 impl ToSql for AuditDetail {

@@ -13,7 +13,7 @@ use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
 macro_rules! columns {
     () => {
         "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens, \
-         testing_only, version"
+         testing_only, version, attributes"
     };
 }
 
@@ -23,6 +23,8 @@ pub(super) const BY_PHONE: &str = concat!("SELECT ", columns!(), " FROM users WH
 
 const BY_USERNAME: &str = concat!("SELECT ", columns!(), " FROM users WHERE username = ?1");
 
+const HAVE_ATTRIBUTES: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE attributes IS NOT NULL)";
+
 const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > ?1 ORDER BY id LIMIT ?2");
 
 const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUES (?1, ?2, ?3, ?4) \
@@ -30,10 +32,10 @@ const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUE
 
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
      phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9, \
-     version = version + 1 WHERE id = ?1 AND version = ?10";
+     attributes = ?11, version = version + 1 WHERE id = ?1 AND version = ?10";
 
 const IMPORT: &str = "INSERT INTO users (id, username, phone, role, is_active, phone_verified, joined_at, \
-     imported_at, foreign_tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1 IS NOT NULL) \
+     imported_at, foreign_tokens, attributes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1 IS NOT NULL, ?9) \
      ON CONFLICT DO NOTHING RETURNING id";
 
 const SESSIONS: &str = "SELECT id FROM sessions WHERE user_id = ?1";
@@ -80,6 +82,10 @@ impl ReadUsers for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(BY_USERNAME)?.query_row([username], user).optional())
     }
 
+    fn have_attributes(&self) -> StoreResult<bool> {
+        self.run(|conn| conn.prepare_cached(HAVE_ATTRIBUTES)?.query_row([], |row| row.get(0)))
+    }
+
     fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
         self.run(|conn| conn.prepare_cached(AFTER)?.query_map(params![after, count(rows)], user)?.collect())
     }
@@ -118,9 +124,10 @@ impl WriteUsers for SqliteTx<'_> {
     }
 
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {
-        let ImportedUser { id, username: _, phone, role, is_active, phone_verified, joined_at } = user;
+        let ImportedUser { id, username: _, phone, role, is_active, phone_verified, joined_at, attributes } =
+            user;
         let username = user.username();
-        let values = params![id, username, phone, role, is_active, phone_verified, joined_at, at];
+        let values = params![id, username, phone, role, is_active, phone_verified, joined_at, at, attributes];
         self.run(|conn| conn.prepare_cached(IMPORT)?.query_row(values, |row| row.get(0)).optional())
     }
 
@@ -194,6 +201,7 @@ fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
         has_foreign_tokens,
         is_testing_only,
         version,
+        attributes,
     } = user;
     let changed = conn.prepare_cached(UPDATE)?.execute(params![
         id,
@@ -205,7 +213,8 @@ fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
         joined_at,
         has_foreign_tokens,
         is_testing_only,
-        version
+        version,
+        attributes
     ])?;
     one_row(changed)
 }
@@ -222,9 +231,10 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         has_foreign_tokens: row.get(7)?,
         is_testing_only: row.get(8)?,
         version: row.get(9)?,
+        attributes: row.get(10)?,
     })
 }
 
 fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
-    Ok(Registration { user: user(row)?, has_sessions: row.get(10)?, code_until: row.get(11)? })
+    Ok(Registration { user: user(row)?, has_sessions: row.get(11)?, code_until: row.get(12)? })
 }

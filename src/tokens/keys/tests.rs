@@ -11,7 +11,9 @@ use super::*;
 use crate::domain::clock::Times;
 use crate::domain::keys::KeyRing;
 use crate::domain::session::{Lifetimes, Login};
-use crate::domain::{NameClaim, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
+use crate::domain::{
+    Attributes, NameClaim, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId,
+};
 use crate::tokens::{Names, TokenError, TokenKind, TokenPair, Tokens, Verified};
 
 const ASYMMETRIC: [Algorithm; 3] = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
@@ -53,6 +55,7 @@ fn pair(tokens: &Tokens) -> TokenPair {
         joined_at: now(),
         has_foreign_tokens: false,
         is_testing_only: false,
+        attributes: Attributes::default(),
         version: 0,
     };
     tokens.pair(&session, &user, "a".repeat(32), now()).unwrap()

@@ -98,7 +98,7 @@ fn meet_one(view: &dyn View, user: &ImportedUser, now: Timestamp) -> StoreResult
     })
 }
 
-/// A line that leaves id, name or date open is the same whatever they became.
+/// A line that leaves id, name, date or attributes open is the same whatever they became.
 fn is_same(found: &User, user: &ImportedUser, now: Timestamp) -> bool {
     user.id.is_none_or(|id| id == found.id)
         && user.username.as_ref().is_none_or(|name| *name == found.username)
@@ -106,6 +106,7 @@ fn is_same(found: &User, user: &ImportedUser, now: Timestamp) -> bool {
         && user.is_active == found.is_active
         && user.phone_verified == found.phone_verified
         && (user.joined_at == now || user.joined_at == found.joined_at)
+        && (user.attributes.is_empty() || user.attributes == found.attributes)
 }
 
 /// A line that is refused.

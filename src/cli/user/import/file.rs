@@ -197,6 +197,8 @@ fn members(bytes: &[u8]) -> Result<Texts, String> {
             (Value::Number(number), Kind::Number | Kind::Switch) => Some(number.to_string()),
             (_, Kind::Number) => return Err(format!("{name} is not a number")),
             (_, Kind::Switch) => return Err(format!("{name} is neither true nor false")),
+            (Value::Object(members), Kind::Object) => Some(Value::from(members).to_string()),
+            (_, Kind::Object) => return Err(format!("{name} is not an object")),
             (_, Kind::Text) => return Err(format!("{name} is not text")),
         };
     }

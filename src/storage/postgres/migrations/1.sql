@@ -16,7 +16,8 @@ CREATE TABLE users (
     foreign_tokens BOOLEAN NOT NULL DEFAULT false,
     -- Whether the number was only ever verified in the testing channel, which proves nothing.
     testing_only   BOOLEAN NOT NULL DEFAULT false,
-    version        BIGINT  NOT NULL DEFAULT 0 -- a row that was replaced since it was read is not replaced again
+    version        BIGINT  NOT NULL DEFAULT 0, -- a row that was replaced since it was read is not replaced again
+    attributes     TEXT -- a JSON object that tokens may carry members of; none where it is empty
 );
 
 -- Maintenance looks for users who registered here and never verified.

@@ -36,3 +36,6 @@ CREATE TABLE device_guesses (
 ALTER TABLE sessions ADD COLUMN device_id TEXT;
 ALTER TABLE challenges ADD COLUMN device_id TEXT;
 ALTER TABLE challenges ADD COLUMN device_spend_id INTEGER;
+
+-- What an app's own people note about a user.
+ALTER TABLE users ADD COLUMN attributes TEXT;
