@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::logs;
 use crate::support::{Answer, App, FIRST_ID, PHONE};
@@ -25,23 +25,20 @@ struct Line {
 
 /// The rows beyond the first `known`.
 fn trail(app: &App, known: usize) -> Vec<Line> {
-    let sql = app.sql();
     let query =
         "SELECT event, channel, user_id, phone, ip, session_id, request_id, detail FROM audit ORDER BY id";
-    let mut statement = sql.prepare(query).unwrap();
-    let rows = statement.query_map([], |row| {
-        Ok(Line {
-            event: row.get(0)?,
-            mode: row.get(1)?,
-            user: row.get(2)?,
-            phone: row.get(3)?,
-            ip: row.get(4)?,
-            session: row.get(5)?,
-            request_id: row.get(6)?,
-            detail: row.get(7)?,
-        })
-    });
-    rows.unwrap().skip(known).map(Result::unwrap).collect()
+    let text = |row: &Map<String, Value>, name: &str| row[name].as_str().map(str::to_owned);
+    let line = |row: Map<String, Value>| Line {
+        event: text(&row, "event").unwrap(),
+        mode: text(&row, "channel"),
+        user: row["user_id"].as_i64(),
+        phone: text(&row, "phone"),
+        ip: text(&row, "ip"),
+        session: text(&row, "session_id"),
+        request_id: text(&row, "request_id"),
+        detail: text(&row, "detail"),
+    };
+    app.rows(query).into_iter().skip(known).map(line).collect()
 }
 
 /// Holds that a flow left just these events, each with channel, phone, address and the request's name.
@@ -77,7 +74,7 @@ async fn s35_each_flow_leaves_its_rows() {
 
     let login = app.verify_from(ip, PHONE, &app.code(PHONE)).await;
     let events = ["authn_login_success", "session_created", "authn_token_created"];
-    let session: String = app.sql().query_row("SELECT id FROM sessions", [], |row| row.get(0)).unwrap();
+    let session = app.word("SELECT id FROM sessions");
     for line in told(&app, &mut known, "production", &login, &events) {
         assert_eq!((line.user, line.session.as_ref()), (Some(FIRST_ID), Some(&session)), "{line:?}");
     }
@@ -132,7 +129,7 @@ async fn s35_an_undelivered_sms_is_told_once() {
     let app = App::with(&[("FRESHK_SERVER__PUBLIC_URL", public)]).await;
     app.request(PHONE).await;
     let url = app.twilio.requests()[0].field("StatusCallback").unwrap().to_owned();
-    let sid: String = app.sql().query_row("SELECT sid FROM messages", [], |row| row.get(0)).unwrap();
+    let sid = app.word("SELECT sid FROM messages");
     let params = [("MessageSid", sid.as_str()), ("MessageStatus", "undelivered"), ("ErrorCode", "30003")];
     let SignedCallback { signature, body } = signed_callback(AUTH_TOKEN, &url, &params);
     let mut names = Vec::new();
@@ -153,22 +150,19 @@ async fn s35_an_undelivered_sms_is_told_once() {
 #[tokio::test]
 async fn s35_what_is_rolled_back_leaves_no_row() {
     let app = App::start().await;
-    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON messages BEGIN SELECT raise(ABORT, 'x'); END";
-    app.sql().execute_batch(trigger).unwrap();
+    app.break_all("INSERT ON messages");
     assert_eq!(app.request(PHONE).await.code(), "internal_error");
     for table in ["audit", "spends", "challenges", "users"] {
         assert_eq!(app.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
-    app.sql().execute_batch("DROP TRIGGER broken").unwrap();
+    app.mend();
     app.request(PHONE).await;
     let before = app.count("SELECT count(*) FROM audit");
-    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON audit WHEN new.event = 'session_created'
-        BEGIN SELECT raise(ABORT, 'x'); END";
-    app.sql().execute_batch(trigger).unwrap();
+    app.break_when("INSERT ON audit", Some("new.event = 'session_created'"));
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.code(), "internal_error");
     assert_eq!(app.count("SELECT count(*) FROM audit"), before);
     assert_eq!(app.count("SELECT count(*) FROM sessions"), 0, "no login without its audit");
-    app.sql().execute_batch("DROP TRIGGER broken").unwrap();
+    app.mend();
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200, "the code was not spent");
 }
 
@@ -216,7 +210,7 @@ async fn s35_the_trail_is_append_only() {
         "DELETE FROM audit",
         "DELETE FROM audit WHERE id = 1",
     ] {
-        let refused = app.sql().execute(sql, []).unwrap_err().to_string();
+        let refused = app.refusal(sql);
         assert!(refused.contains("audit trail"), "{sql}: {refused}");
     }
     assert_eq!(app.count("SELECT count(*) FROM audit"), before);

@@ -128,7 +128,7 @@ async fn log_in_for_testing(app: &App) -> Answer {
     let (code, phone) = (Code::parse("135790", 6).unwrap(), PhoneNumber::parse(PHONE, 10).unwrap());
     let keys = KeyRing::new(&Secret::new(SECRET), &[]);
     let hash = code.hash(keys.current(), ChallengeId(id), &phone).tag;
-    app.sql().execute("UPDATE challenges SET code_hmac = ?1 WHERE id = ?2", (hash, id)).unwrap();
+    app.execute(&format!("UPDATE challenges SET code_hmac = {} WHERE id = {id}", app.literal(&hash)));
     app.post("/api/mobile/auth/verify/", &json!({ "phone_number": PHONE, "otp": "135790" })).await
 }
 
@@ -147,8 +147,8 @@ async fn a_testing_login_opens_no_user_who_was_verified_in_production() {
     // One who was verified elsewhere and imported is no user of the testing mode either.
     let app = App::with(&DEBUG).await;
     let import = "INSERT INTO users (username, phone, role, phone_verified, joined_at, imported_at)
-                  VALUES ('asha', '+1234567890', 'retailer', 1, 0, 0)";
-    app.sql().execute_batch(import).unwrap();
+                  VALUES ('asha', '+1234567890', 'retailer', true, 0, 0)";
+    app.execute(import);
     assert_eq!(log_in_for_testing(&app).await.code(), "account_disabled");
 }
 

@@ -22,7 +22,7 @@ async fn start() -> App {
     app.log_in(KNOWN).await;
     app.log_in(DEACTIVATED).await;
     app.request(UNVERIFIED).await;
-    app.sql().execute("UPDATE users SET is_active = 0 WHERE phone = ?1", [DEACTIVATED]).unwrap();
+    app.execute(&format!("UPDATE users SET is_active = false WHERE phone = '{DEACTIVATED}'"));
     app.clock.advance(std::time::Duration::from_hours(1));
     app
 }

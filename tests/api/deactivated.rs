@@ -162,7 +162,7 @@ async fn s17_a_deleted_user_gets_no_code_and_does_not_come_back() {
     let login = app.log_in(PHONE).await;
     let access = login["access"].as_str().unwrap();
     assert_eq!(app.status(access).await.status, 200);
-    app.sql().execute_batch("PRAGMA foreign_keys = ON; DELETE FROM users").unwrap();
+    app.execute("DELETE FROM users");
     assert_eq!(app.resend(access).await.verdict(), (401, "token_invalid".to_owned()));
     assert_eq!((app.twilio.requests().len(), app.spent("user")), (1, 1));
     assert_eq!(app.count("SELECT count(*) FROM users"), 0);

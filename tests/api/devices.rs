@@ -222,7 +222,7 @@ async fn a_refresh_gives_a_token_where_the_session_has_none_and_again_where_its_
     let login = log_in(&app, PHONE, None).await;
     let refreshed = refresh(&app, token(&login.json(), "refresh")).await;
     assert_eq!(refreshed.header(HEADER), "", "it has one");
-    app.sql().execute_batch("DELETE FROM devices; UPDATE sessions SET device_id = NULL").unwrap();
+    app.batch("DELETE FROM devices; UPDATE sessions SET device_id = NULL");
     let current = refreshed.json();
     let first = refresh(&app, token(&current, "refresh")).await;
     assert_eq!(devices(&app), [id(first.header(HEADER))]);
@@ -342,13 +342,11 @@ async fn a_device_of_the_testing_mode_ends_with_the_first_proof_in_production() 
     const ASK: &str = "/api/mobile/auth/request/";
     let app = app_with(&[("DEBUG", "true"), ("FRESHK_SMS__PROVIDER", "twilio")]).await;
     call(&app, ASK, None, &json!({ "phone_number": PHONE })).await;
-    app.sql()
-        .execute_batch(&format!(
-            "UPDATE users SET phone_verified = 1, testing_only = 1;
+    app.batch(&format!(
+        "UPDATE users SET phone_verified = true, testing_only = true;
              INSERT INTO devices VALUES ('{}', {FIRST_ID}, 0, 9999999999999)",
-            "a".repeat(32)
-        ))
-        .unwrap();
+        "a".repeat(32)
+    ));
     let owner = device(&app, PHONE).await;
     assert_eq!(devices(&app), [id(&owner)]);
 }

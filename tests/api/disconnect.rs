@@ -114,15 +114,14 @@ async fn verify_and_go(app: &App, otp: &str, headers: &str) {
 
 /// Sends a request whose client leaves while it waits for the writer, which another process holds up.
 async fn wait_and_go(app: &App, whole: &str) {
-    let sql = app.sql();
-    sql.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let writing = app.hold_up();
     let mut stream = TcpStream::connect(app.address()).unwrap();
     stream.write_all(whole.as_bytes()).unwrap();
     taken_in(app).await;
     stream.shutdown(Shutdown::Both).unwrap();
     drop(stream);
     taken_in(app).await;
-    sql.execute_batch("COMMIT").unwrap();
+    drop(writing);
 }
 
 #[tokio::test]

@@ -228,8 +228,7 @@ async fn of_limits_and_machines(rows: &mut Vec<Row>) {
     assert_eq!(hanging.await.unwrap().code(), "sms_delivery_failed");
 
     app.twilio.always(twilio::Answer::Accepted);
-    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON challenges BEGIN SELECT raise(ABORT, 'x'); END";
-    app.sql().execute_batch(trigger).unwrap();
+    app.break_all("INSERT ON challenges");
     let broken = provoke(|| request("203.0.113.5", "+19990000006")).await;
     let sentence = "Something went wrong on our side. Please try again later.";
     rows.push(row(ErrorCode::InternalError, (500, "internal_error"), sentence, &[], broken));

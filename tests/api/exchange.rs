@@ -223,8 +223,7 @@ async fn s8_the_row_of_an_exchange_holds_no_token_and_stays_until_the_token_expi
     let app = app().await;
     let theirs = foreign(&app, "refresh", 57, 1);
     let first = pair(&app, &theirs).await;
-    let mut dump = std::fs::read(app.database()).unwrap();
-    dump.extend(std::fs::read(format!("{}-wal", app.database().display())).unwrap());
+    let dump = app.stored();
     let signature = theirs.rsplit('.').next().unwrap();
     assert!(!dump.windows(signature.len()).any(|part| part == signature.as_bytes()));
 

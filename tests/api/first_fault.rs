@@ -70,7 +70,7 @@ async fn the_address_quota_then_disabled_then_the_days_failures_then_the_users_q
     for n in 0..5 {
         app.request(&format!("+1999000000{n}")).await;
     }
-    let disable = |on: i32| app.sql().execute("UPDATE users SET is_active = ?1", [1 - on]).unwrap();
+    let disable = |on: i32| app.execute(&format!("UPDATE users SET is_active = {}", on == 0));
     disable(1);
     assert_eq!(app.request(PHONE).await.code(), "rate_limited", "address, disabled");
     assert_eq!(app.request_from("203.0.113.1", PHONE).await.code(), "account_disabled");
@@ -91,7 +91,7 @@ async fn the_address_quota_then_disabled_then_the_days_failures_then_the_users_q
     let access = login["access"].as_str().unwrap();
     let resent = Answer::of(app.build(Method::POST, RESEND).bearer_auth(access)).await;
     assert_eq!(resent.code(), "account_disabled", "disabled, failures on resend");
-    app.sql().execute_batch("DELETE FROM challenges; DELETE FROM users").unwrap();
+    app.batch("DELETE FROM challenges; DELETE FROM users");
     assert_eq!(app.verify(PHONE, "123456").await.code(), "user_not_found", "no user, failures");
 }
 

@@ -18,6 +18,7 @@ mod clock;
 mod codes;
 mod concealed;
 mod cors;
+mod database;
 mod deactivated;
 mod devices;
 mod disconnect;

@@ -82,9 +82,10 @@ async fn a_new_user_has_the_default_role_and_keeps_it() {
 #[tokio::test]
 async fn a_username_that_is_taken_gets_a_number() {
     let app = App::start().await;
-    let imported = "INSERT INTO users (username, phone, role, joined_at) VALUES (?1, ?2, 'retailer', 0)";
-    app.sql().execute(imported, ["user_1234567890", "+19990000001"]).unwrap();
-    app.sql().execute(imported, ["user_1234567890_2", "+19990000002"]).unwrap();
+    app.execute(
+        "INSERT INTO users (username, phone, role, joined_at) VALUES
+         ('user_1234567890', '+19990000001', 'retailer', 0), ('user_1234567890_2', '+19990000002', 'retailer', 0)",
+    );
     let login = app.log_in(PHONE).await;
     assert_eq!(login["user"]["username"], "user_1234567890_3");
     assert_eq!(app.log_in("+19990000001").await["user"]["username"], "user_1234567890");

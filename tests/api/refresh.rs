@@ -474,8 +474,7 @@ async fn s16_a_dump_of_the_database_holds_no_token() {
     let app = app().await;
     let login = app.log_in(PHONE).await;
     let next = pair(&app, token(&login, "refresh")).await;
-    let mut dump = std::fs::read(app.database()).unwrap();
-    dump.extend(std::fs::read(format!("{}-wal", app.database().display())).unwrap());
+    let dump = app.stored();
     for pair in [&login, &next] {
         for name in ["access", "refresh"] {
             let signature = token(pair, name).rsplit('.').next().unwrap();

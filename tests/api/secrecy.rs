@@ -1,7 +1,5 @@
 //! S8, S34: what must not be found in logs and files, however one searches.
 
-use std::path::Path;
-
 use freshk::domain::keys::DerivedKeys;
 use freshk::domain::{ChallengeId, Code, PhoneNumber, Secret};
 use hmac::{Hmac, KeyInit as _, Mac};
@@ -16,20 +14,6 @@ use crate::twilio::{self, AUTH_TOKEN};
 const ONE: &str = "+19175550123";
 const OTHER: &str = "+447700900456";
 const EVIL: &str = "x\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}\u{1b}[2J\u{85}\u{2028}";
-
-/// Every file of the database, read from outside.
-fn files(app: &App) -> Vec<u8> {
-    let directory = app.database().parent().map(Path::to_owned).unwrap();
-    let mut bytes = Vec::new();
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
-        bytes.extend(std::fs::read(&path).unwrap());
-    }
-    assert!(names.iter().any(|name| name == "test.db") && names.iter().any(|name| name == "test.db-wal"));
-    bytes
-}
 
 fn holds(bytes: &[u8], needle: &str) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
@@ -78,7 +62,7 @@ async fn s34_neither_logs_nor_files_hold_a_secret() {
             secrets.extend([token.to_owned(), token.rsplit_once('.').unwrap().1.to_owned()]);
         }
     }
-    let (text, bytes) = (log.text(), files(&app));
+    let (text, bytes) = (log.text(), app.stored());
     assert!(log.records().len() > 50, "the log was heard");
     assert!(holds(&bytes, ONE), "the files were read");
     for secret in &secrets {
@@ -138,9 +122,10 @@ async fn s34_no_input_begins_a_new_record() {
 async fn s8_the_database_alone_tells_no_code() {
     let app = App::start().await;
     app.request(ONE).await;
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    let query = "SELECT id, key_number, code_hmac FROM challenges";
-    let (id, number, stored): (i64, i64, Vec<u8>) = app.sql().query_row(query, [], read).unwrap();
+    let (id, number) =
+        (app.count("SELECT id FROM challenges"), app.count("SELECT key_number FROM challenges"));
+    let stored = app.word(&format!("SELECT {} FROM challenges", app.hexadecimal("code_hmac")));
+    let stored = data_encoding::HEXLOWER_PERMISSIVE.decode(stored.as_bytes()).unwrap();
     let phone = PhoneNumber::parse(ONE, 10).unwrap();
 
     // The construction, to the byte: with the key the code is found.
@@ -164,5 +149,5 @@ async fn s8_the_database_alone_tells_no_code() {
         assert_ne!(plain.clone().chain_update(&digits).finalize().as_slice(), stored);
         assert_ne!(Sha256::digest(&digits).as_slice(), stored);
     }
-    assert!(!holds(&files(&app), &app.code(ONE)), "nor does it lie there in plain");
+    assert!(!holds(&app.stored(), &app.code(ONE)), "nor does it lie there in plain");
 }

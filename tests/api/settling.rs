@@ -7,15 +7,11 @@ use crate::twilio::Answer as Twilio;
 
 /// Puts the rows back to where they were between write#1 and write#2, as a crash leaves them.
 fn as_a_crash_leaves_it(app: &App) {
-    let sql = app.sql();
-    sql.execute("DELETE FROM users", []).unwrap();
-    sql.execute("UPDATE messages SET state = 'intended', sid = NULL", []).unwrap();
-    let changed = sql
-        .execute(
-            "UPDATE challenges SET state = 'sending', settled_at = NULL, result = NULL WHERE state = 'live'",
-            [],
-        )
-        .unwrap();
+    app.execute("DELETE FROM users");
+    app.execute("UPDATE messages SET state = 'intended', sid = NULL");
+    let changed = app.execute(
+        "UPDATE challenges SET state = 'sending', settled_at = NULL, result = NULL WHERE state = 'live'",
+    );
     assert_eq!(changed, 1);
 }
 
@@ -97,10 +93,8 @@ async fn a_restart_settles_the_message_of_a_used_code() {
     let mut app = App::start().await;
     app.log_in(PHONE).await;
     app.stop().await;
-    let sql = app.sql();
-    sql.execute("UPDATE messages SET state = 'intended', sid = NULL", []).unwrap();
-    sql.execute("UPDATE challenges SET settled_at = NULL, result = NULL", []).unwrap();
-    drop(sql);
+    app.execute("UPDATE messages SET state = 'intended', sid = NULL");
+    app.execute("UPDATE challenges SET settled_at = NULL, result = NULL");
     app.boot().await;
     assert_eq!(app.words("SELECT state || ' ' || result FROM challenges"), ["used unknown"]);
     assert_eq!(app.words("SELECT state FROM messages"), ["unknown"]);
@@ -150,16 +144,6 @@ async fn an_unknown_send_is_settled_before_the_next_start_has_anything_to_do() {
     assert_eq!(app.words("SELECT state FROM challenges"), ["unknown"]);
 }
 
-/// Lets write#2 fail until [`mend`].
-fn break_settling(app: &App) {
-    let trigger = "CREATE TRIGGER broken BEFORE UPDATE ON messages BEGIN SELECT raise(ABORT, 'x'); END";
-    app.sql().execute_batch(trigger).unwrap();
-}
-
-fn mend(app: &App) {
-    app.sql().execute_batch("DROP TRIGGER broken").unwrap();
-}
-
 const MESSAGES: &str = "SELECT state FROM messages ORDER BY id";
 const SMS_LINES: &str = "SELECT event FROM audit WHERE event LIKE 'sms%' ORDER BY id";
 
@@ -172,10 +156,10 @@ async fn where_settling_failed_the_next_request_settles_and_leads() {
     ] {
         let app = App::start().await;
         app.twilio.script(vec![answer.clone()]);
-        break_settling(&app);
+        app.break_all("UPDATE ON messages");
         assert_eq!(app.request(PHONE).await.status, status, "{answer:?}");
         assert_eq!(app.words("SELECT state FROM challenges"), ["sending"], "{answer:?}");
-        mend(&app);
+        app.mend();
         let (one, other) = tokio::join!(app.request(PHONE), app.request(PHONE));
         assert_eq!((one.status, other.status), (200, 200), "{answer:?}: {}", one.text);
         assert_eq!(app.words("SELECT state FROM challenges ORDER BY id"), ["void", "live"], "{answer:?}");
@@ -189,13 +173,13 @@ async fn where_settling_failed_the_next_request_settles_and_leads() {
 #[tokio::test]
 async fn while_settling_goes_on_failing_the_next_request_leads_all_the_same() {
     let app = App::start().await;
-    break_settling(&app);
+    app.break_all("UPDATE ON messages");
     for sent in 1..=3 {
         assert_eq!(app.request(PHONE).await.status, 200);
         assert_eq!(app.twilio.requests().len(), sent);
     }
     assert_eq!(app.words("SELECT state FROM challenges"), ["sending"; 3]);
-    mend(&app);
+    app.mend();
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
     assert_eq!(app.words("SELECT state FROM challenges ORDER BY id"), ["void", "void", "used"]);
     assert_eq!(app.words(MESSAGES), ["queued"; 3]);
@@ -206,9 +190,9 @@ async fn s4_where_settling_failed_verify_knows_that_the_newer_sms_was_accepted()
     let app = App::start().await;
     app.request(PHONE).await;
     let older = app.code(PHONE);
-    break_settling(&app);
+    app.break_all("UPDATE ON messages");
     assert_eq!(app.request(PHONE).await.status, 200);
-    mend(&app);
+    app.mend();
     assert_eq!(app.verify(PHONE, &older).await.code(), "invalid_otp");
     assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.status, 200);
 }
@@ -216,9 +200,9 @@ async fn s4_where_settling_failed_verify_knows_that_the_newer_sms_was_accepted()
 #[tokio::test]
 async fn where_settling_failed_maintenance_writes_what_is_known() {
     let app = App::start().await;
-    break_settling(&app);
+    app.break_all("UPDATE ON messages");
     app.request(PHONE).await;
-    mend(&app);
+    app.mend();
     // Past Twilio's deadline, so that all but what is known would be taken for lost.
     app.clock.advance(Duration::from_mins(1));
     app.service().auth.maintain().await.unwrap();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::database::is_postgres;
 use crate::postgres;
 use crate::twilio::{ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, NUMBER};
 
@@ -41,8 +41,8 @@ pub(crate) struct App {
     /// How large the database may grow.
     pub(crate) disk: PageLimit,
     environment: BTreeMap<String, String>,
-    dir: tempfile::TempDir,
-    schema: Option<postgres::Schema>,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) schema: Option<postgres::Schema>,
     seed: u64,
     running: Option<Running>,
 }
@@ -84,8 +84,7 @@ impl App {
     /// Starts before a given Twilio.
     pub(crate) async fn on(twilio: FakeTwilio, variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let schema = (std::env::var("TEST_ENGINE").as_deref() == Ok("postgres"))
-            .then(|| postgres::server().expect("PostgreSQL is installed").schema());
+        let schema = is_postgres().then(|| postgres::server().expect("PostgreSQL is installed").schema());
         let database = match &schema {
             Some(_) => postgres::server().unwrap().url(),
             None => format!("sqlite://{}", dir.path().join("test.db").display()),
@@ -200,61 +199,6 @@ impl App {
         let mut response = self.running.as_ref().unwrap().operations.call(request).await.unwrap();
         let media_type = response.content_type().unwrap_or_default().to_owned();
         (response.status().as_u16(), media_type, response.take_body().into_string().await.unwrap())
-    }
-
-    pub(crate) fn database(&self) -> PathBuf {
-        self.dir.path().join("test.db")
-    }
-
-    /// The schema, where the tests run on `PostgreSQL`.
-    fn schema(&self) -> Option<&postgres::Schema> {
-        self.schema.as_ref()
-    }
-
-    /// Runs a statement as another process would; gives how many rows it changed.
-    pub(crate) fn execute(&self, sql: &str) -> usize {
-        match self.schema() {
-            Some(schema) => schema.execute(sql),
-            None => self.sql().execute(sql, []).unwrap(),
-        }
-    }
-
-    /// A second process's look at the database; of tests that are about `SQLite`.
-    pub(crate) fn sql(&self) -> rusqlite::Connection {
-        assert!(self.schema().is_none(), "this test is about SQLite");
-        let connection = rusqlite::Connection::open(self.database()).unwrap();
-        connection.busy_timeout(Duration::from_secs(10)).unwrap();
-        connection
-    }
-
-    /// One number from the database.
-    pub(crate) fn count(&self, query: &str) -> i64 {
-        match self.schema() {
-            Some(schema) => schema.words(query)[0].parse().unwrap(),
-            None => self.sql().query_row(query, [], |row| row.get(0)).unwrap(),
-        }
-    }
-
-    /// One column of the database, as text; an absent value is empty.
-    pub(crate) fn words(&self, query: &str) -> Vec<String> {
-        if let Some(schema) = self.schema() {
-            return schema.words(query);
-        }
-        let connection = self.sql();
-        let mut statement = connection.prepare(query).unwrap();
-        let word = |row: &rusqlite::Row<'_>| {
-            Ok(match row.get::<_, rusqlite::types::Value>(0)? {
-                rusqlite::types::Value::Integer(number) => number.to_string(),
-                rusqlite::types::Value::Text(text) => text,
-                _ => String::new(),
-            })
-        };
-        statement.query_map([], word).unwrap().map(Result::unwrap).collect()
-    }
-
-    /// How much of a quota is spent, over all its subjects.
-    pub(crate) fn spent(&self, quota: &str) -> i64 {
-        self.count(&format!("SELECT count(*) FROM spends WHERE quota = '{quota}'"))
     }
 
     /// Waits until the fake Twilio was sent so many messages.

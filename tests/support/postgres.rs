@@ -6,8 +6,8 @@
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -123,11 +123,14 @@ impl Server {
     }
 
     fn psql(&self, sql: &str) -> io::Result<Output> {
-        Command::new(self.programs.join("psql"))
-            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", "postgres", "-c", sql])
-            .args([Path::new("-h"), &self.socket])
-            .env("PGPASSWORD", PASSWORD)
-            .output()
+        self.client("psql").args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql]).output()
+    }
+
+    /// A program of `PostgreSQL` that talks to the server.
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.args(["-U", USER, "-d", "postgres", "-h"]).arg(&self.socket).env("PGPASSWORD", PASSWORD);
+        command
     }
 }
 
@@ -152,6 +155,21 @@ impl Schema {
             _ => word,
         };
         words.into_iter().map(as_sqlite).collect()
+    }
+
+    /// A session in it, which takes statements on its standard input and gives what they give.
+    pub(crate) fn session(&self) -> Child {
+        let mut client = self.server.client("psql");
+        client.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]);
+        client.env("PGOPTIONS", format!("-c search_path={}", self.name));
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// All that it holds, as `pg_dump` writes it.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        let output = self.server.client("pg_dump").arg(format!("--schema={}", self.name)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
     }
 
     /// Runs statements in it; what they give, a line each, or what the server says against them.
