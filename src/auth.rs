@@ -28,6 +28,7 @@ mod audited;
 mod code_request;
 mod delivery;
 mod devices;
+mod elsewhere;
 mod ending;
 mod error;
 mod exchange;
@@ -145,6 +146,11 @@ impl Auth {
             names_since: names::NamesSince::default(),
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// This run of the server.
+    pub fn run_id(&self) -> &RunId {
+        &self.parts.run
     }
 
     /// The numbers that the flows obey.

@@ -30,6 +30,7 @@ pub mod interrupt;
 pub mod key;
 pub mod limit;
 pub mod man;
+mod node;
 pub mod openapi;
 pub mod otp;
 pub mod output;

@@ -2,7 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "this is the place that the ban on direct calls points to")]
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::Timestamp;
@@ -127,27 +128,66 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug)]
 pub struct SystemHands {
     begun: Instant,
+    correction: Correction,
+}
+
+/// How a machine's wall clock is corrected by a database's, which all that serve it share.
+#[derive(Clone, Debug, Default)]
+pub struct Correction {
+    /// Milliseconds to add.
+    by: Arc<AtomicI64>,
+}
+
+impl Correction {
+    /// Goes by the time that `ask` gives, which is taken to be of the middle of the asking; gives how far this machine's was
+    /// off. A difference within the time that the asking took is none.
+    ///
+    /// # Errors
+    /// That of `ask`; the correction stays.
+    pub fn follow<E>(&self, ask: impl FnOnce() -> Result<Timestamp, E>) -> Result<Duration, E> {
+        let (asked, begun) = (wall(), Instant::now());
+        let theirs = ask()?;
+        let took = begun.elapsed();
+        let ours = asked + took / 2;
+        let by = theirs.as_millis() - ours.as_millis();
+        let changed = (by - self.by.load(Ordering::Relaxed)).unsigned_abs();
+        if u128::from(changed) > took.as_millis() / 2 + 1 {
+            self.by.store(by, Ordering::Relaxed);
+        }
+        Ok(Duration::from_millis(by.unsigned_abs()))
+    }
+
+    fn apply(&self, wall: Timestamp) -> Timestamp {
+        Timestamp::from_millis(wall.as_millis().saturating_add(self.by.load(Ordering::Relaxed)))
+    }
 }
 
 impl Hands for SystemHands {
     fn read(&self) -> Reading {
         let mut monotonic = self.begun.elapsed();
         for _ in 0..ATTEMPTS {
-            let wall = wall();
+            let wall = self.correction.apply(wall());
             let after = self.begun.elapsed();
             if after.saturating_sub(monotonic) < AT_ONCE {
                 return Reading { monotonic, wall };
             }
             monotonic = after;
         }
-        Reading { monotonic, wall: wall() }
+        Reading { monotonic, wall: self.correction.apply(wall()) }
     }
 }
 
 impl SystemClock {
     /// Starts at the wall's time.
     pub fn new() -> Self {
-        Self::over(SystemHands { begun: Instant::now() })
+        Self::over(SystemHands { begun: Instant::now(), correction: Correction::default() })
+    }
+}
+
+impl SystemClock {
+    /// What corrects it.
+    pub fn correction(&self) -> Correction {
+        self.hands.correction.clone()
     }
 }
 
@@ -252,6 +292,18 @@ mod tests {
         assert_eq!(clock.read().doubt, None);
         clock.start(Some(stored));
         assert!(clock.read().doubt.is_some());
+    }
+
+    #[test]
+    fn a_corrected_clock_goes_by_the_others_time_and_keeps_it_where_that_cannot_be_asked() {
+        let clock = SystemClock::new();
+        let correction = clock.correction();
+        let ahead = wall() + Duration::from_mins(2);
+        let off = correction.follow(|| Ok::<_, ()>(ahead)).unwrap();
+        assert!(off > Duration::from_secs(119) && off <= Duration::from_mins(2));
+        assert!(clock.wall() >= ahead && clock.wall() < ahead + Duration::from_mins(1));
+        assert_eq!(correction.follow(|| Err(7)), Err(7));
+        assert!(clock.wall() >= ahead);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod ids;
 pub mod keys;
 pub mod message;
 pub mod mode;
+pub mod node;
 pub mod phone;
 pub mod policy;
 pub mod quota;

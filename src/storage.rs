@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod locks;
 pub mod maintenance;
 pub mod messages;
+pub mod nodes;
 pub mod postgres;
 pub mod sessions;
 pub mod sqlite;

@@ -32,6 +32,8 @@ pub(super) struct CodeIntent {
     /// What the message costs in segments, or why there is no place at the sender.
     pub(super) segments: Result<u32, Unavailable>,
     pub(super) overlap: Overlap,
+    /// When the call came in.
+    pub(super) arrived: Timestamp,
     /// A challenge that was made before this and does not say what came of its sending has lost its flow.
     pub(super) sending_since: Timestamp,
     /// Challenges that do not say what came of their sending although this process knows.
@@ -55,8 +57,10 @@ pub(super) struct Decided {
 
 /// What is to be done now.
 pub(super) enum Intent {
-    /// Another request for this phone is in flight.
+    /// Another request for this phone is in flight in this process.
     Follow(ChallengeId),
+    /// Or in another one; once it has settled the answer is this where the message was accepted.
+    FollowElsewhere(ChallengeId, Sent),
     /// A test number: its code is known, nothing is sent, all is done.
     Test(ChallengeId, Sent),
     /// A message is to be sent. Without one nothing is sent, and the answer is as if one were: for a deactivated user or a test
@@ -124,7 +128,11 @@ impl CodeIntent {
         let balance = Balance::read(tx, Quota::User(*mode), &subject, &limits)?;
         decided.user = balance.state();
         if let Some(newest) = newest.as_ref().filter(|newest| self.is_in_flight(newest)) {
-            return Ok(Intent::Follow(newest.id));
+            return Ok(if newest.leader == self.run {
+                Intent::Follow(newest.id)
+            } else {
+                Intent::FollowElsewhere(newest.id, self.sent(user.as_ref()))
+            });
         }
         let (spend, segments) = self.spend_users_unit(tx, decided, &balance, newest.as_ref())?;
         let hash = |id| self.hash(id, withheld.as_ref());
@@ -151,12 +159,17 @@ impl CodeIntent {
     }
 
     /// Whether the phone's newest challenge is of a request that is under way, whoever leads it and whatever has become of the
-    /// code; or was when this one came, as this process knows of those that it leads.
+    /// code; or was when this one came, as this process knows of those that it leads and the rows tell of others.
     fn is_in_flight(&self, newest: &Challenge) -> bool {
         let is_sending = newest.settled.is_none()
             && newest.created_at > self.sending_since
             && !self.unsettled.contains(&newest.id);
-        is_sending || (newest.leader == self.run && self.overlap.holds(newest.id))
+        let was_sending = if newest.leader == self.run {
+            self.overlap.holds(newest.id)
+        } else {
+            newest.settled.is_some_and(|settled| settled.at > self.arrived)
+        };
+        is_sending || was_sending
     }
 
     /// Opens the challenge of a test number: it buys no SMS, so it costs no unit and needs no place at the sender.

@@ -12,7 +12,7 @@ use crate::domain::message::MessageState;
 use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
 use crate::domain::settled::{SendResult, Settled};
-use crate::domain::{Challenge, Registration, Timestamp};
+use crate::domain::{Challenge, Registration, RunId, Timestamp};
 use crate::storage::{Locks, PurgeHorizon, StoreResult, Tx};
 
 /// Rows that one slice touches.
@@ -31,8 +31,10 @@ impl Auth {
         let stored = self.parts.store.read(|view| view.clock()).await?;
         self.parts.clock.start(stored);
         self.note_names().await?;
-        // All of them, even those of a clock that ran ahead.
-        self.settle_before(Timestamp::from_millis(i64::MAX)).await
+        // All of them, even those of a clock that ran ahead; what a living node leads, it settles itself.
+        let nodes = self.parts.store.read(|view| view.nodes()).await?;
+        let living = nodes.into_iter().map(|node| node.run).collect();
+        self.settle_before(Timestamp::from_millis(i64::MAX), living).await
     }
 
     /// One round of maintenance.
@@ -44,7 +46,7 @@ impl Auth {
         let longest = self.parts.production.deadline().max(self.parts.testing.deadline());
         // What is known is better than what is assumed.
         self.settle_all_late().await;
-        self.settle_before(times.now - longest).await?;
+        self.settle_before(times.now - longest, Vec::new()).await?;
         self.count_refusals(times.now).await?;
         self.count_attempts(times.now).await?;
         self.require_names(times.retention);
@@ -127,10 +129,12 @@ impl Auth {
 
     /// Gives challenges that lost their flow an unknown fate: the SMS may arrive, so the code stays good and its user
     /// exists.
-    async fn settle_before(&self, before: Timestamp) -> Result<(), AuthError> {
+    async fn settle_before(&self, before: Timestamp, spared: Vec<RunId>) -> Result<(), AuthError> {
         let now = self.parts.clock.now();
         loop {
-            let left = self.parts.store.read(move |view| view.unsettled_before(before, SLICE)).await?;
+            let spared = spared.clone();
+            let read = self.parts.store.read(move |view| view.unsettled_before(before, &spared, SLICE));
+            let left = read.await?;
             if left.is_empty() {
                 return Ok(());
             }

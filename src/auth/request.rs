@@ -45,6 +45,7 @@ impl Auth {
             code: random::code(&*self.parts.random, policy.otp.length),
             segments: slot.as_ref().map(|_| segments).map_err(|unavailable| *unavailable),
             overlap: participant.overlap,
+            arrived: now,
             sending_since: now - patience,
             unsettled: self.settle_late(request.mode, &request.phone).await,
             run: self.parts.run.clone(),
@@ -61,6 +62,10 @@ impl Auth {
             Ok(Intent::Follow(challenge)) => {
                 drop(slot);
                 participant.follow(challenge, patience).await
+            }
+            Ok(Intent::FollowElsewhere(challenge, sent)) => {
+                drop(slot);
+                self.follow_elsewhere(challenge, sent, patience).await
             }
             // Whoever finds its challenge once the number is a test number no longer must not wait for it.
             Ok(Intent::Test(challenge, sent)) => participant.lead(challenge, async { Ok(sent) }).await,

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::CliError;
-use super::database::{DatabaseFile, LockError, OpenError, ServeLock, SqliteStore};
-use crate::clock::Clock;
+use super::database::{DatabaseFile, OpenError, ServeLock, SqliteStore};
+use crate::clock::{Clock, Correction};
 use crate::config::database::DatabaseUrl;
 use crate::config::{Config, dev_secret};
+use crate::domain::node::Node;
 use crate::domain::{Help, Secret};
 use crate::random::SystemRandom;
 use crate::storage::postgres::{
-    self, PostgresError, PostgresOptions, PostgresSettings, PostgresStore, Serving,
+    self, Membership, PostgresError, PostgresOptions, PostgresSettings, PostgresStore,
 };
 use crate::storage::{CommitWatch, Store, StoreError, StoreResult, View};
 
@@ -30,14 +31,6 @@ pub enum Engine {
     Sqlite(Arc<SqliteStore>),
     /// A schema on a server.
     Postgres(Arc<PostgresStore>),
-}
-
-/// The right to serve a database; given back when dropped.
-pub enum ServeRight {
-    /// A lock on a file beside the database.
-    File(Arc<ServeLock>),
-    /// A lock in the database.
-    Server(Serving),
 }
 
 /// Why a database cannot be looked at.
@@ -97,15 +90,26 @@ impl Place {
         self.file().is_none_or(|file| !matches!(file.holder(), Ok(None)))
     }
 
-    /// Takes the right to serve it, or says who has it.
+    /// Takes the right to serve it, or says who has it. A server's database is served by several.
     ///
     /// # Errors
     /// [`CliError`]
-    pub fn lock(&self) -> Result<ServeRight, CliError> {
-        match self {
-            Self::File(file) => Ok(ServeRight::File(Arc::new(file.lock()?))),
-            Self::Server(settings) => Ok(ServeRight::Server(Serving::acquire(settings)?)),
-        }
+    pub fn lock(&self) -> Result<Option<Arc<ServeLock>>, CliError> {
+        Ok(match self {
+            Self::File(file) => Some(Arc::new(file.lock()?)),
+            Self::Server(_) => None,
+        })
+    }
+
+    /// Enters among those that serve it; `clock` goes by the database's from now on.
+    ///
+    /// # Errors
+    /// [`CliError`]
+    pub fn enter(&self, node: Node, clock: Correction) -> Result<Option<Membership>, CliError> {
+        Ok(match self {
+            Self::File(_) => None,
+            Self::Server(settings) => Some(Membership::enter(settings, node, clock)?),
+        })
     }
 
     /// Reads something of it, without a server's caches or locks.
@@ -229,19 +233,6 @@ impl From<Arc<SqliteStore>> for Engine {
 impl From<Arc<PostgresStore>> for Engine {
     fn from(store: Arc<PostgresStore>) -> Self {
         Self::Postgres(store)
-    }
-}
-
-impl ServeRight {
-    /// Notes that the database is open now.
-    ///
-    /// # Errors
-    /// [`LockError`]
-    pub fn serve(&self) -> Result<(), LockError> {
-        match self {
-            Self::File(lock) => lock.serve(),
-            Self::Server(_) => Ok(()),
-        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::engine::{Engine, Place, ServeRight};
+use super::database::ServeLock;
+use super::engine::{Engine, Place};
+use super::node;
 use super::output::Output;
 use super::sms::test_number;
 use super::wiring::{self, Service};
@@ -13,12 +15,13 @@ use crate::auth::operator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
-use crate::config::{Config, Needs};
+use crate::config::{Config, Loaded, Needs, Setting};
 use crate::domain::Secret;
 use crate::domain::audit::AuditEvent;
 use crate::domain::keys::KeyRing;
 use crate::http::server::{self, ServerSettings};
 use crate::random::{Random, SystemRandom};
+use crate::storage::postgres::Membership;
 use crate::storage::{Locks, Store};
 use crate::telemetry::{self, LogFile};
 
@@ -58,12 +61,12 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let mut sources = global.sources()?;
     sources.listen.clone_from(&args.listen);
     sources.dev = args.dev;
-    let config = super::load(&sources, Needs::Everything)?.config;
+    let Loaded { config, settings, .. } = super::load(&sources, Needs::Everything)?;
     let format = match config.log.format {
         LogFormat::Pretty => telemetry::Format::Pretty,
         LogFormat::Json => telemetry::Format::Json,
     };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock = Arc::new(SystemClock::new());
     let file = config.log.file.as_deref().map(|path| {
         let clock = Arc::clone(&clock);
         LogFile { path, keep: config.log.keep, now: Arc::new(move || clock.now()) }
@@ -71,28 +74,39 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     // What waits for the disk is written when this is dropped, at the very end.
     let _logging = telemetry::init(&config.log.level, format, file)?;
     // Held until the process ends.
-    let right = Arc::new(Place::of(&config).lock()?);
+    let lock = Place::of(&config).lock()?;
     let engine = Engine::open(&config, &*clock)?;
-    right.serve()?;
+    if let Some(lock) = &lock {
+        lock.serve()?;
+    }
     let secret = super::secret(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(READING_THREADS + sending_threads(&config))
         .build()
         .map_err(CliError::Runtime)?;
-    let outcome = runtime.block_on(serve(&config, &secret, (engine, Arc::clone(&right)), clock, output));
+    let begun = Begun { engine, lock: lock.clone(), clock };
+    let outcome = runtime.block_on(serve((&config, &settings), &secret, begun, output));
     // A thread that still waits for Twilio must not delay the end.
     runtime.shutdown_background();
     outcome
 }
 
+/// What there is once the database is open.
+struct Begun {
+    engine: Engine,
+    lock: Option<Arc<ServeLock>>,
+    clock: Arc<SystemClock>,
+}
+
 async fn serve(
-    config: &Config,
+    (config, configured): (&Config, &[Setting]),
     secret: &Secret,
-    (engine, right): (Engine, Arc<ServeRight>),
-    clock: Arc<dyn Clock>,
+    Begun { engine, lock, clock }: Begun,
     output: &mut Output,
 ) -> Result<(), CliError> {
+    let correction = clock.correction();
+    let clock: Arc<dyn Clock> = clock;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let stop = Stop::on_signals().map_err(CliError::Runtime)?;
     let settings = settings(config);
@@ -100,6 +114,10 @@ async fn serve(
         wiring::build(config, secret, engine, clock.clone(), random)?;
     let listener = server::bind(config.server.listen)?;
     let operations = Operations::start(config, operations, clock.clone())?;
+    let own = node::of((config, configured), secret, auth.run_id().clone(), clock.now());
+    // Left once nothing is written any more.
+    let membership = Place::of(config).enter(own.clone(), correction)?;
+    node::compare(&own, membership.as_ref().map_or(&[], Membership::others));
     auth.settle_after_restart().await.map_err(CliError::Database)?;
     test_numbers(config, secret, &store, &*clock).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
@@ -116,7 +134,7 @@ async fn serve(
     }
     let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
     let backing_up = tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics));
-    let locking = tokio::spawn(background::keep_right(right, stop.asked.clone()));
+    let locking = lock.map(|lock| tokio::spawn(background::keep_lock(lock)));
     let manager = Arc::new(ServiceManager::of_environment());
     let watched = tokio::spawn(background::report(manager.clone(), store.clone(), stop.asked.clone()));
     manager.ready();
@@ -131,7 +149,9 @@ async fn serve(
     }
     watched.abort();
     backing_up.abort();
-    locking.abort();
+    if let Some(locking) = locking {
+        locking.abort();
+    }
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
         tracing::warn!(%error, "the shutdown could not be written to the audit trail");
     }
@@ -140,6 +160,7 @@ async fn serve(
     }
     operations.stop().await;
     store.close().await;
+    drop(membership);
     tracing::info!("stopped");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::error::StoreResult;
 use crate::domain::code::CodeHash;
-use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, Timestamp};
+use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, RunId, Timestamp};
 
 /// Reads challenges.
 #[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
@@ -18,8 +18,14 @@ pub trait ReadChallenges {
     ) -> StoreResult<Option<Challenge>>;
     /// One challenge.
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>>;
-    /// Challenges that were created before `before` and do not say what came of their sending, oldest first, at most `limit`.
-    fn unsettled_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>>;
+    /// Challenges that were created before `before` and do not say what came of their sending, oldest first, at most `limit`;
+    /// without those that one of the `spared` runs leads.
+    fn unsettled_before(
+        &self,
+        before: Timestamp,
+        spared: &[RunId],
+        limit: usize,
+    ) -> StoreResult<Vec<Challenge>>;
     /// Challenges with ids below `before`, the newest first, at most `rows`.
     fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>>;
 }

@@ -29,14 +29,15 @@ mod keys;
 mod ledger;
 mod login;
 mod maintenance;
+mod membership;
 mod messages;
 mod migrate;
+mod nodes;
 mod open;
 mod open_error;
 mod queue;
 mod reader;
 mod row;
-mod serving;
 mod sessions;
 mod settings;
 mod test_numbers;
@@ -47,9 +48,9 @@ mod users;
 mod wire;
 mod writer;
 
+pub use membership::Membership;
 pub use open::{Checkup, PostgresOptions, check, dev_secret, look};
 pub use open_error::PostgresError;
-pub use serving::Serving;
 pub use settings::{Host, PostgresSettings, SCHEMA, TlsMode, WRITERS, is_schema};
 
 use keys::Taken;

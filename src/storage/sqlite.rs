@@ -32,6 +32,7 @@ mod lock;
 mod maintenance;
 mod messages;
 mod migrate;
+mod nodes;
 mod open;
 mod open_error;
 mod reader;

@@ -8,6 +8,7 @@ use super::exchanges::{ReadExchanges, WriteExchanges};
 use super::ledger::{ReadLedger, WriteLedger};
 use super::maintenance::Maintenance;
 use super::messages::{ReadMessages, WriteMessages};
+use super::nodes::ReadNodes;
 use super::sessions::{ReadSessions, WriteSessions};
 use super::test_numbers::{ReadTestNumbers, WriteTestNumbers};
 use super::token_names::{ReadTokenNames, WriteTokenNames};
@@ -22,6 +23,7 @@ pub trait View:
     + ReadExchanges
     + ReadLedger
     + ReadMessages
+    + ReadNodes
     + ReadTestNumbers
     + ReadTokenNames
     + ReadClock
@@ -37,6 +39,7 @@ impl<T> View for T where
         + ReadExchanges
         + ReadLedger
         + ReadMessages
+        + ReadNodes
         + ReadTestNumbers
         + ReadTokenNames
         + ReadClock

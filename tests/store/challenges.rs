@@ -80,11 +80,15 @@ pub(crate) async fn those_that_are_not_settled_are_found_oldest_first<F: Fixture
     })
     .await;
     let ages = |limit| {
-        let found = bed.read(move |view| view.unsettled_before(after(40), limit));
+        let found = bed.read(move |view| view.unsettled_before(after(40), &[], limit));
         async { found.await.iter().map(|found| (found.created_at, found.spend)).collect::<Vec<_>>() }
     };
     assert_eq!(ages(10).await, [(after(10), Some(SpendId(4))), (after(30), Some(SpendId(4)))]);
     assert_eq!(ages(1).await, [(after(10), Some(SpendId(4)))]);
+    let spared = [RunId::new([9; 8]), RunId::new([7; 8])];
+    assert!(bed.read(move |view| view.unsettled_before(after(40), &spared, 10)).await.is_empty());
+    let others = [RunId::new([9; 8])];
+    assert_eq!(bed.read(move |view| view.unsettled_before(after(40), &others, 10)).await.len(), 2);
 }
 
 pub(crate) async fn challenges_are_paged_from_the_newest<F: Fixture>() {

@@ -1,16 +1,21 @@
 //! The database where `PostgreSQL` keeps it: whether it can be used; its disk, its backups and its health are its own
 //! operator's.
 
+use std::collections::BTreeSet;
+
 use super::files::user_ids;
 use super::line::Line;
 use crate::cli::engine::Place;
-use crate::config::Config;
+use crate::cli::node::hashes;
+use crate::cli::output::counted;
+use crate::config::Loaded;
+use crate::domain::node::Node;
 use crate::storage::postgres::{self, PostgresSettings, TlsMode};
 
 const DATABASE: &str = "database";
 
 /// The lines, and whether the database can be read.
-pub(super) fn lines(config: &Config, settings: &PostgresSettings, place: &Place) -> (Vec<Line>, bool) {
+pub(super) fn lines(loaded: &Loaded, settings: &PostgresSettings, place: &Place) -> (Vec<Line>, bool) {
     let mut lines = Vec::new();
     let stands = match postgres::check(settings) {
         Err(error) => {
@@ -33,10 +38,42 @@ pub(super) fn lines(config: &Config, settings: &PostgresSettings, place: &Place)
         }
     };
     if stands {
-        lines.push(user_ids(place, &config.users));
+        lines.extend([user_ids(place, &loaded.config.users), nodes(loaded, place)]);
     }
     lines.extend([encryption(settings), backups(settings)]);
     (lines, stands)
+}
+
+/// The servers that live: all must have the settings of this configuration, or the same call is answered in two ways.
+fn nodes(loaded: &Loaded, place: &Place) -> Line {
+    const WHAT: &str = "servers";
+    let nodes = match place.look(|view| view.nodes()) {
+        Ok(nodes) => nodes,
+        Err(error) => return Line::told(WHAT, &error),
+    };
+    let Some(first) = nodes.first() else {
+        return Line::warn(WHAT, "none is running", "systemctl start freshk, or `freshk serve`");
+    };
+    let own = Node { settings: hashes(&loaded.settings), ..first.clone() };
+    for node in &nodes {
+        let keys = own.differs_in(node);
+        if !keys.is_empty() {
+            let told = format!(
+                "the one on {} has other values than this configuration for {}",
+                node.host,
+                keys.join(", ")
+            );
+            return Line::fail(WHAT, told, "give all of them the same configuration, and restart them");
+        }
+    }
+    let told = format!("{} running, with these settings", counted(nodes.len(), "server"));
+    if nodes.iter().all(|node| node.version == first.version) {
+        Line::ok(WHAT, told)
+    } else {
+        let versions: BTreeSet<_> = nodes.iter().map(|node| node.version.as_str()).collect();
+        let versions = versions.into_iter().collect::<Vec<_>>().join(" and ");
+        Line::warn(WHAT, format!("{told}, of the versions {versions}"), "finish the upgrade")
+    }
 }
 
 /// A password and people's numbers go over this connection.

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::systemd::ServiceManager;
 use crate::auth::Auth;
 use crate::cli::backups;
-use crate::cli::engine::{Place, ServeRight};
+use crate::cli::database::ServeLock;
+use crate::cli::engine::Place;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Help as _;
@@ -77,22 +78,13 @@ pub(super) async fn report(manager: Arc<ServiceManager>, store: Store, stop: Can
     }
 }
 
-/// Keeps the right to serve: makes the lock's file anew where somebody deletes it, or stops the server where another one
-/// took the database over.
-pub(super) async fn keep_right(right: Arc<ServeRight>, stop: CancellationToken) {
-    match &*right {
-        ServeRight::File(lock) => {
-            let mut rounds = every(LOCK_ROUND);
-            loop {
-                rounds.tick().await;
-                let kept = Arc::clone(lock);
-                drop(spawn_blocking(move || kept.keep()).await);
-            }
-        }
-        ServeRight::Server(serving) => {
-            serving.lost().await;
-            stop.cancel();
-        }
+/// Keeps the right to serve: makes the lock's file anew where somebody deletes it.
+pub(super) async fn keep_lock(lock: Arc<ServeLock>) {
+    let mut rounds = every(LOCK_ROUND);
+    loop {
+        rounds.tick().await;
+        let kept = Arc::clone(&lock);
+        drop(spawn_blocking(move || kept.keep()).await);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
 use crate::domain::settled::Settled;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, Timestamp,
+    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, RunId, Timestamp,
 };
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 use crate::storage::columns::{count, length, millis};
@@ -38,7 +38,8 @@ const NEWEST_OF_SIDE: &str = concat!(
 const UNSETTLED: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM challenges WHERE settled_at IS NULL AND created_at < $1 ORDER BY created_at, id LIMIT $2"
+    " FROM challenges WHERE settled_at IS NULL AND created_at < $1 AND leader <> ALL ($3) \
+     ORDER BY created_at, id LIMIT $2"
 );
 
 const BEFORE: &str =
@@ -85,8 +86,14 @@ impl ReadChallenges for PostgresTx<'_> {
         self.row(BY_ID, &[&id], challenge)
     }
 
-    fn unsettled_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>> {
-        self.rows(UNSETTLED, &[&before, &count(limit)], challenge)
+    fn unsettled_before(
+        &self,
+        before: Timestamp,
+        spared: &[RunId],
+        limit: usize,
+    ) -> StoreResult<Vec<Challenge>> {
+        let spared: Vec<_> = spared.iter().map(RunId::as_str).collect();
+        self.rows(UNSETTLED, &[&before, &count(limit), &spared], challenge)
     }
 
     fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>> {

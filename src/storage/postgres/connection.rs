@@ -87,6 +87,11 @@ impl Connection {
         Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
     }
 
+    /// Gives a lock back.
+    pub(super) fn unlock(&self, key: i64) -> Result<(), Failure> {
+        self.rows("SELECT pg_advisory_unlock($1)", &[&key]).map(drop)
+    }
+
     /// Begins a transaction and takes its locks, in one exchange. Each lock is a statement of its own: the snapshot of a
     /// statement is older than a lock that it waits for.
     pub(super) fn begin(&self, locks: &[Taken]) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::RunId;
 use crate::storage::Locks;
 use crate::storage::locks::{Hold, Lock};
 
@@ -32,9 +33,14 @@ impl Keys {
         self.number("schema", "")
     }
 
-    /// Of the server that serves the database.
-    pub(super) fn serving(&self) -> i64 {
-        self.number("serving", "")
+    /// Of a node, for as long as it lives.
+    pub(super) fn node(&self, run: &RunId) -> i64 {
+        self.number("node", run.as_str())
+    }
+
+    /// Of the nodes, while one enters.
+    pub(super) fn entrance(&self) -> i64 {
+        self.number("entrance", "")
     }
 
     /// Of maintenance.
@@ -106,7 +112,7 @@ mod tests {
                 Lock::User(UserId(2)),
             ];
             let of_locks = locks.iter().filter_map(|lock| keys.of(lock, Hold::Exclusive).exclusive());
-            let own = [keys.schema(), keys.serving(), keys.maintenance(), keys.users()];
+            let own = [keys.schema(), keys.entrance(), keys.maintenance(), keys.users()];
             for number in of_locks.chain(own) {
                 assert!(numbers.insert(number));
             }

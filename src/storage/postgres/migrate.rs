@@ -38,8 +38,6 @@ const REACHED: &str = "SELECT max(version), max(stands) FROM freshk_schema";
 
 const REACH: &str = "INSERT INTO freshk_schema (version, stands) VALUES ($1, $2)";
 
-const UNLOCK: &str = "SELECT pg_advisory_unlock($1)";
-
 /// How long another process may change the schema, and how often that is asked.
 const LOOKS: u32 = 150;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -73,12 +71,12 @@ pub(super) fn run(
     if !may_change {
         return Err(PostgresError::Older { place, schema, found: reached.version, known });
     }
-    lock(conn, settings)?;
     let key = conn.keys().schema();
+    lock(conn, settings, key)?;
     // A step on large tables takes its time.
     conn.wait_at_most(STEP).map_err(told)?;
     let changed = change(conn, settings, migrations);
-    let unlocked = conn.rows(UNLOCK, &[&key]).map(drop).map_err(told);
+    let unlocked = conn.unlock(key).map_err(told);
     changed.and(unlocked)?;
     Ok(reached)
 }
@@ -111,8 +109,7 @@ pub(super) fn look(
 }
 
 /// Tries for the lock, and never waits for it in the server: a statement that waits keeps others from building an index.
-fn lock(conn: &Connection, settings: &PostgresSettings) -> Result<(), PostgresError> {
-    let key = conn.keys().schema();
+pub(super) fn lock(conn: &Connection, settings: &PostgresSettings, key: i64) -> Result<(), PostgresError> {
     for _ in 0..LOOKS {
         let locked = conn.try_lock(key).map_err(|failure| PostgresError::of_statement(settings, &failure))?;
         if locked {

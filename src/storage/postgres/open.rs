@@ -133,6 +133,6 @@ fn start_ids_at(conn: &Connection, options: &PostgresOptions) -> Result<(), Post
     raised.and(ended.map_err(|failure| told(settings, &failure)))
 }
 
-fn told(settings: &PostgresSettings, failure: &Failure) -> PostgresError {
+pub(super) fn told(settings: &PostgresSettings, failure: &Failure) -> PostgresError {
     PostgresError::of_statement(settings, failure)
 }

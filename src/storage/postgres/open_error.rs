@@ -98,13 +98,13 @@ pub enum PostgresError {
         /// The schema.
         schema: String,
     },
-    /// Another server serves it.
-    #[error("another freshk server serves the schema {schema} of {place}")]
-    Served {
+    /// Another server with other secrets serves it.
+    #[error("secret_key: the server on {host} serves {place} with none of this one's keys")]
+    OtherKeys {
         /// Host, port and database.
         place: String,
-        /// The schema.
-        schema: String,
+        /// The machine of the other server.
+        host: String,
     },
     /// A statement failed.
     #[error("{place} cannot be used: {reason}")]
@@ -133,7 +133,11 @@ impl Help for PostgresError {
             Self::Newer { .. } => "install the version that wrote it, or a later one".to_owned(),
             Self::Older { .. } => "run `freshk db migrate`".to_owned(),
             Self::Migrating { .. } => "wait until it is done, and try again".to_owned(),
-            Self::Served { .. } => "stop it first: so far one server at a time serves a database".to_owned(),
+            Self::OtherKeys { .. } => {
+                "give both the same secret_key; while it changes, each has the other's in \
+                                       secret_key_fallbacks"
+                    .to_owned()
+            }
             Self::Failed { .. } => "look at the log of the server".to_owned(),
         }
     }

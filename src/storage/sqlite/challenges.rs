@@ -8,8 +8,8 @@ use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
 use crate::domain::settled::Settled;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, SessionId, SpendId,
-    Timestamp,
+    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, RunId, SessionId,
+    SpendId, Timestamp,
 };
 use crate::storage::StoreResult;
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
@@ -39,7 +39,8 @@ pub(super) const NEWEST_OF_SIDE: &str = concat!(
 pub(super) const UNSETTLED: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM challenges WHERE settled_at IS NULL AND created_at < ?1 ORDER BY created_at, id LIMIT ?2"
+    " FROM challenges WHERE settled_at IS NULL AND created_at < ?1 \
+     AND leader NOT IN (SELECT value FROM json_each(?3)) ORDER BY created_at, id LIMIT ?2"
 );
 
 const BEFORE: &str =
@@ -92,8 +93,14 @@ impl ReadChallenges for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(BY_ID)?.query_row([id], challenge).optional())
     }
 
-    fn unsettled_before(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<Challenge>> {
-        let of = params![before, count(limit)];
+    fn unsettled_before(
+        &self,
+        before: Timestamp,
+        spared: &[RunId],
+        limit: usize,
+    ) -> StoreResult<Vec<Challenge>> {
+        let spared: Vec<_> = spared.iter().map(|run| format!("\"{}\"", run.as_str())).collect();
+        let of = params![before, count(limit), format!("[{}]", spared.join(","))];
         self.run(|conn| conn.prepare_cached(UNSETTLED)?.query_map(of, challenge)?.collect())
     }
 

@@ -197,6 +197,17 @@ CREATE TABLE token_names (
     since BIGINT NOT NULL -- by the retention time of the clock
 );
 
+-- Servers. One lives for as long as a connection of its holds the advisory lock of its number.
+CREATE TABLE nodes (
+    run        TEXT   COLLATE "C" PRIMARY KEY,
+    lock       BIGINT NOT NULL,
+    host       TEXT   NOT NULL,
+    version    TEXT   NOT NULL,
+    started_at BIGINT NOT NULL,
+    keys       TEXT   NOT NULL, -- the numbers of its secrets, which are derived from them
+    settings   TEXT   NOT NULL -- a hash of each setting that all nodes must have alike
+);
+
 -- The clock, as the server that serves the database has it; stored each minute.
 CREATE TABLE clock (
     id        BIGINT PRIMARY KEY CHECK (id = 1),

@@ -1,0 +1,69 @@
+//! Nodes that come, go and differ.
+
+use crate::process::Place;
+use crate::{Cluster, PHONE, place};
+
+const LIVING: &str = "SELECT count(*) FROM nodes JOIN pg_locks ON locktype = 'advisory'
+    AND classid::bigint = (nodes.lock >> 32 & 4294967295) AND objid::bigint = (nodes.lock & 4294967295)";
+
+const STATES: &str = "SELECT state FROM challenges ORDER BY id";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_leaves_alone_what_a_living_one_sends_and_settles_what_a_dead_one_sent() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    cluster.twilio.hold();
+    let (call, begin) = (cluster.request(&cluster.nodes[0], "198.51.100.1", PHONE), async {
+        cluster.until("the SMS", || cluster.twilio.requests().len() == 1).await;
+        let newcomer = cluster.place.start();
+        assert_eq!(cluster.schema.words(STATES), ["sending"], "it is on its way");
+        cluster.twilio.release();
+        newcomer
+    });
+    let ((status, _), newcomer) = tokio::join!(call, begin);
+    assert_eq!((status, cluster.schema.words(STATES)), (200, vec!["live".to_owned()]));
+    newcomer.stop();
+
+    cluster.twilio.hold();
+    let dying = cluster.nodes.remove(0);
+    let url = dying.url("/api/mobile/auth/production/request/");
+    let call = cluster.client.post(url).json(&serde_json::json!({ "phone_number": PHONE }));
+    let call = tokio::spawn(call.send());
+    cluster.until("the SMS", || cluster.twilio.requests().len() == 2).await;
+    dying.kill();
+    assert!(call.await.unwrap().is_err());
+    // Its connections end with it, which the database notices.
+    cluster.until("the database to notice", || cluster.count(LIVING) == 2).await;
+    let newcomer = cluster.place.start();
+    assert_eq!(cluster.schema.words(STATES), ["live", "unknown"]);
+    cluster.twilio.release();
+    let code = cluster.code();
+    assert_eq!(cluster.verify(&newcomer, "198.51.100.1", &code).await.0, 200, "the SMS arrived");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_other_keys_is_refused_and_one_that_shares_a_key_is_not() {
+    const NEW: &str = "another secret for tests of more than thirty-two bytes";
+    let Some(cluster) = Cluster::start() else { return };
+    let stranger = with(&cluster).with("SECRET_KEY", NEW);
+    stranger.refused().assert_says(&["none of this one's keys", "secret_key_fallbacks"]);
+    let rotating = with(&cluster).with("SECRET_KEY", NEW).with("SECRET_KEY_FALLBACKS", crate::SECRET);
+    rotating.start().stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_other_settings_is_told_of_by_their_keys() {
+    let Some(cluster) = Cluster::start() else { return };
+    let other = with(&cluster).with("FRESHK_OTP__TTL", "5m").with("FRESHK_LIMITS__IP", "7").start();
+    let log = other.stderr.text();
+    let warned = log.lines().find(|line| line.contains("has other settings")).unwrap();
+    assert!(warned.contains("limits.ip, otp.ttl") && warned.contains("WARN"), "{warned}");
+    let checked = cluster.place.tool("check --offline").output().unwrap();
+    let text = String::from_utf8(checked.stdout).unwrap();
+    assert!(text.contains("limits.ip, otp.ttl"), "{text}");
+    other.stop();
+}
+
+/// The same place once more.
+fn with(cluster: &Cluster) -> Place {
+    place(&cluster.twilio, &cluster.schema)
+}
