@@ -31,7 +31,7 @@ CREATE TABLE challenges (
     channel     TEXT    NOT NULL CHECK (channel IN ('production', 'testing')),
     phone       TEXT    NOT NULL,
     key_number  INTEGER NOT NULL, -- which secret's key made the HMAC
-    code_hmac   BLOB    NOT NULL, -- HMAC-SHA-256(key, id || phone || 0 || code)
+    code_hmac   BLOB    NOT NULL, -- HMAC-SHA-256(key, id || phone || 0 || code); of a change, "change" || user before the code
     state       TEXT    NOT NULL CHECK (state IN ('sending', 'live', 'unknown', 'used', 'void')),
     attempts    INTEGER NOT NULL DEFAULT 0, -- wrong guesses
     created_at  INTEGER NOT NULL,
@@ -39,6 +39,7 @@ CREATE TABLE challenges (
     spend_id    INTEGER, -- the unit of the phone's quota that it cost
     device_id   TEXT, -- the device that asked for it; none where the call had no token of one
     device_spend_id INTEGER, -- the unit of that device's quota that it cost
+    change_of   INTEGER REFERENCES users (id) ON DELETE CASCADE, -- the user who wants the number; none for a login
     used_at     INTEGER,
     session_id  TEXT, -- the session that its use opened
     idempotency BLOB, -- HMAC of the Idempotency-Key that came with its use
@@ -52,6 +53,7 @@ CREATE TABLE challenges (
 
 CREATE INDEX challenges_phone ON challenges (phone, channel, id);
 CREATE INDEX challenges_unsettled ON challenges (created_at) WHERE settled_at IS NULL;
+CREATE INDEX challenges_change ON challenges (change_of) WHERE change_of IS NOT NULL;
 
 -- One login on one device. The jti is worthless without the signing key.
 CREATE TABLE sessions (
@@ -131,6 +133,19 @@ CREATE TABLE device_guesses (
     count        INTEGER NOT NULL,
     PRIMARY KEY (challenge_id, device_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Changes of number that wait: the new number is proven, the one before was told, with a code that takes it back.
+CREATE TABLE phone_changes (
+    user_id       INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    phone         TEXT    NOT NULL UNIQUE, -- the new number
+    effective_at  INTEGER NOT NULL, -- when it is done, by the retention time of the clock
+    session_id    TEXT, -- the session that asked for it, and outlives it
+    key_number    INTEGER NOT NULL,
+    cancel_hmac   BLOB    NOT NULL, -- HMAC-SHA-256(key, user_id || phone || 0 || "cancel" || effective_at || code)
+    wrong_cancels INTEGER NOT NULL DEFAULT 0 -- wrong codes that were given to take it back
+) STRICT;
+
+CREATE INDEX phone_changes_due ON phone_changes (effective_at, user_id);
 
 -- The ledger of quotas: a sliding-window log, one row per unit spent.
 CREATE TABLE spends (

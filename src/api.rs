@@ -3,6 +3,7 @@
 
 mod date_time;
 mod flows;
+pub mod number;
 pub mod otp;
 mod schemas;
 pub mod sessions;
@@ -10,10 +11,10 @@ pub mod testing;
 pub mod webhook;
 
 /// What is served to apps in production, and described by `openapi.yaml`.
-pub type ProductionApi = (otp::OtpApi, sessions::SessionsApi);
+pub type ProductionApi = (otp::OtpApi, sessions::SessionsApi, number::NumberApi);
 
 /// What is served to apps in debug: the testing mode besides.
-pub type DebugApi = (otp::OtpApi, sessions::SessionsApi, testing::TestingApi);
+pub type DebugApi = (otp::OtpApi, sessions::SessionsApi, number::NumberApi, testing::TestingApi);
 
 /// What providers call, described by `/openapi-callbacks.json`.
 pub type CallbacksApi = webhook::WebhookApi;

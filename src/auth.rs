@@ -25,6 +25,7 @@ use crate::tokens::{DeviceTokens, Tokens};
 
 mod attempt;
 mod audited;
+mod change_phone;
 mod code_request;
 mod delivery;
 mod devices;
@@ -37,13 +38,16 @@ mod intent;
 mod lookup;
 mod maintenance;
 mod names;
+mod notice;
 mod opening;
 pub mod operator;
+mod phone_change;
 mod presenter;
 mod proof;
 mod quota;
 mod recent;
 mod refresh;
+mod renumber;
 mod repetition;
 mod request;
 mod resend;
@@ -57,8 +61,10 @@ mod unsettled;
 mod verify;
 
 pub use audited::AuditedTx;
+pub use change_phone::{NewPhone, PhoneCodes, PhoneProof};
 pub use code_request::CodeRequest;
 pub use error::AuthError;
+pub use phone_change::CancelRequest;
 pub use presenter::TOKEN_REUSES;
 pub use quota::{QuotaState, WithQuotas};
 pub use refresh::RefreshedTokens;
@@ -99,6 +105,8 @@ pub struct Auth {
     parts: Parts,
     /// What a message costs in segments: every code has as many digits.
     segments: u32,
+    /// The text that tells a number of a change that will replace it.
+    notice: Template,
     refusals: RefusalCache,
     lines: AttemptLines,
     in_flight: Arc<single_flight::SingleFlight>,
@@ -134,9 +142,11 @@ impl Auth {
     pub fn new(parts: Parts) -> Arc<Self> {
         let Policy { otp, .. } = &*parts.policy;
         let segments = parts.text.segments(otp.length, otp.ttl);
+        let notice = Template::phone_change(parts.policy.phone_change_delay);
         Arc::new(Self {
             parts,
             segments,
+            notice,
             refusals: RefusalCache::new(),
             lines: AttemptLines::default(),
             in_flight: Arc::default(),

@@ -214,6 +214,7 @@ impl Config {
             default_role: self.users.default_role.clone(),
             min_digits: self.phone.min_digits,
             conceal_accounts: self.privacy.conceal_accounts,
+            phone_change_delay: self.users.phone_change_delay,
             retention: Retention { audit: self.audit.retention, unverified: self.users.unverified_retention },
         }
     }

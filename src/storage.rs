@@ -30,6 +30,7 @@ pub mod locks;
 pub mod maintenance;
 pub mod messages;
 pub mod nodes;
+pub mod phone_changes;
 pub mod postgres;
 pub mod sessions;
 pub mod sqlite;

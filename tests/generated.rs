@@ -148,5 +148,5 @@ fn callbacks_have_a_document_of_their_own() {
     let (_, status) = operations(&callbacks)[0];
     assert_eq!(status["security"][0]["TwilioSignature"], serde_json::json!([]));
     let tags = |document: &Value| document["tags"].as_array().unwrap().len();
-    assert_eq!((tags(&api), tags(&callbacks)), (3, 1), "no tag without an operation");
+    assert_eq!((tags(&api), tags(&callbacks)), (4, 1), "no tag without an operation");
 }

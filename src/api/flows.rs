@@ -23,6 +23,10 @@ impl From<AuthError> for ApiError {
             AuthError::CountryNotAllowed => ErrorCode::CountryNotAllowed.into(),
             AuthError::InvalidOtp => ErrorCode::InvalidOtp.into(),
             AuthError::NotACode => Self::not_a_code(),
+            AuthError::OwnNumber => Self::bad_request("This is your phone number already."),
+            AuthError::TestAccount => Self::bad_request("The number of a test account cannot be changed."),
+            AuthError::PhoneInUse => ErrorCode::PhoneInUse.into(),
+            AuthError::NoPhoneChange => Self::not_found("No change of number is waiting."),
             AuthError::UserNotFound => ErrorCode::UserNotFound.into(),
             AuthError::AccountDisabled => ErrorCode::AccountDisabled.into(),
             AuthError::TokenInvalid => ErrorCode::TokenInvalid.into(),
@@ -52,7 +56,7 @@ pub(super) fn rates(quotas: &[QuotaState]) -> RateHeaders {
     let rate = |state: &QuotaState| Rate {
         name: match state.quota {
             Quota::Ip(_) | Quota::IpShared => "otp-ip",
-            Quota::User(_) | Quota::Failures(_) | Quota::Refunds(_) => "otp-user",
+            Quota::User(_) | Quota::Failures(_) | Quota::Refunds(_) | Quota::PhoneChanges => "otp-user",
         },
         quota: state.limit.units,
         window: state.limit.window,

@@ -15,7 +15,7 @@ use crate::api::schemas::{
 };
 use crate::auth::{Auth, Authenticated, CodeRequest, LoggedIn, Sent, VerifyRequest};
 use crate::domain::quota::Endpoint;
-use crate::domain::{Code, Mode};
+use crate::domain::{Code, Mode, Purpose};
 use crate::http::bearer::BearerToken;
 use crate::http::body::{Fields, JsonBody};
 use crate::http::caller::Caller;
@@ -34,6 +34,8 @@ pub(super) enum Group {
     Testing,
     /// Tokens, sessions and devices.
     Sessions,
+    /// The bearer's own account.
+    Account,
     /// Called by the provider of SMS.
     Provider,
 }
@@ -217,6 +219,7 @@ impl Flow {
         let phone = phone(body?.required_string("phone_number")?, self.auth.policy().min_digits)?;
         let request = CodeRequest {
             mode,
+            purpose: Purpose::Login,
             endpoint: Endpoint::Request,
             phone,
             proven: None,

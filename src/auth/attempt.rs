@@ -4,6 +4,7 @@ use super::audited::AuditedTx;
 use super::ending::end;
 use super::error::{FlowError, commit_refusal};
 use super::opening::{NewSession, OpenedBy};
+use super::phone_change::{cancel, cancel_others};
 use super::proof::{Guess, Judging, Match};
 use super::quota::QuotaState;
 use super::repetition::{Repeatable, Repetition, mac};
@@ -11,6 +12,7 @@ use super::settle::ensure_user;
 use super::{AuthError, devices};
 use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
+use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
 use crate::domain::{Challenge, Device, DeviceId, Mode, Secret, Session, User, UserId};
 use crate::storage::{StoreError, StoreResult};
@@ -75,7 +77,7 @@ impl LoggingIn<'_, '_> {
         let Guess { gate, policy, .. } = &self.attempt.guess;
         gate.spend(self.judging.tx, address)?;
         let latest = self.judging.latest()?;
-        if self.judging.user.is_none() && live_codes(&latest, self.judging.tx.at()).is_empty() {
+        if self.judging.user.is_none() && !self.has_live_code(&latest)? {
             self.judging.note_failure(LoginFailure::UnknownNumber, false);
             let answer =
                 if policy.conceal_accounts { AuthError::InvalidOtp } else { AuthError::UserNotFound };
@@ -89,6 +91,12 @@ impl LoggingIn<'_, '_> {
             }
             _ => self.log_in(&given),
         }
+    }
+
+    /// Whether any code of the number may be given, though perhaps not here.
+    fn has_live_code(&self, latest: &[Challenge]) -> StoreResult<bool> {
+        let (Guess { mode, phone, .. }, tx) = (&self.attempt.guess, &*self.judging.tx);
+        Ok(!live_codes(latest, tx.at()).is_empty() || tx.has_live_code(*mode, phone, tx.at())?)
     }
 
     /// The login that this call repeats, if it has the `Idempotency-Key` of one.
@@ -138,6 +146,10 @@ impl LoggingIn<'_, '_> {
         let user = self.verify(user)?;
         let device = self.keep_device(user.id, given.by)?;
         let tx = &mut *self.judging.tx;
+        if guess.mode == Mode::Production {
+            cancel(tx, user.id, Cancelled::Login)?;
+            cancel_others(tx, user.id, &guess.phone)?;
+        }
         let mut success = tx.did(AuditEvent::LoginSuccess).user(user.id).session(&new.id);
         success.detail = given.by.detail();
         tx.record(success);

@@ -1,14 +1,16 @@
-//! What a call of `request/` or `resend/` asks for.
+//! What a call of `request/`, `resend/` or `account/phone/` asks for.
 
 use super::Origin;
 use crate::domain::quota::Endpoint;
-use crate::domain::{Mode, PhoneNumber, Secret, UserId};
+use crate::domain::{Mode, PhoneNumber, Purpose, Secret, UserId};
 
-/// A call of `request/` or `resend/`, parsed.
+/// A call for a code, parsed.
 #[derive(Clone, Debug)]
 pub struct CodeRequest {
     /// Production or testing.
     pub mode: Mode,
+    /// What the code is for.
+    pub purpose: Purpose,
     /// The endpoint whose quota it costs.
     pub endpoint: Endpoint,
     /// Whom the code goes to.

@@ -75,14 +75,16 @@ fn advance(
         ..message
     };
     tx.update_message(&mut message)?;
+    // The notice of a change of number goes to the number before, and carries no code of the challenge.
+    let carries_code = message.to == challenge.phone;
     if report.state.is_lost() {
         // A unit that has returned by itself is not given back: that would cost the phone one of its day's refunds.
-        if now < challenge.created_at + policy.limits.window_of(Quota::User(challenge.mode)) {
+        if carries_code && now < challenge.created_at + policy.limits.window_of(Quota::User(challenge.mode)) {
             refund(tx, &challenge)?;
         }
         let line = tx.did(AuditEvent::SmsUndelivered);
         tx.record(line.detail(AuditDetail::Report(report.state, report.error_code)));
-    } else if challenge.state == ChallengeState::Unknown {
+    } else if carries_code && challenge.state == ChallengeState::Unknown {
         accept(tx, challenge, policy.otp.live_codes)?;
     }
     Ok(())

@@ -21,6 +21,18 @@ pub enum AuthError {
     /// What was given can be no code: the answer is that to a wrong one, and it costs nothing.
     #[error("not a code")]
     NotACode,
+    /// The number is the bearer's own already.
+    #[error("the number is the bearer's own")]
+    OwnNumber,
+    /// The bearer's number is a test number: whoever knows its code could take the account along.
+    #[error("the bearer's number is a test number")]
+    TestAccount,
+    /// The number is another account's; told only to who has proven it.
+    #[error("the number is in use")]
+    PhoneInUse,
+    /// No change of number of this user waits.
+    #[error("no change of number waits")]
+    NoPhoneChange,
     /// Neither a user nor a live code.
     #[error("no user with this number")]
     UserNotFound,

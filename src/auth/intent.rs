@@ -16,8 +16,8 @@ use crate::domain::message::Unsent;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Code, CodeHash, Device, MessageId, NewChallenge, RunId, SpendId,
-    TestNumber, Timestamp, User,
+    Challenge, ChallengeId, ChallengeState, Code, CodeHash, Device, MessageId, NewChallenge, Purpose, RunId,
+    SpendId, TestNumber, Timestamp, User,
 };
 use crate::sms::Unavailable;
 use crate::storage::StoreResult;
@@ -81,7 +81,8 @@ impl Auth {
         actor: Arc<Actor>,
         intent: Arc<CodeIntent>,
     ) -> StoreResult<(Decided, Result<Intent, AuthError>)> {
-        let locks = intent.gate.locks().phone(&intent.request.phone);
+        let CodeRequest { phone, purpose, .. } = &intent.request;
+        let locks = intent.gate.locks().phone(phone).users(purpose.change_of().as_ref());
         let write = self.write(locks, actor, move |tx| {
             let mut decided = Decided::default();
             let intent = commit_refusal(intent.decide(tx, &mut decided))?;
@@ -96,23 +97,48 @@ impl Auth {
 }
 
 impl CodeIntent {
-    /// Whether the caller must learn nothing of the number's account: one who has proven it may.
-    pub(super) fn conceals(&self) -> bool {
+    /// Whether the caller must learn nothing of the number's past: one who has proven it may.
+    pub(super) fn conceals_past(&self) -> bool {
         self.policy.conceal_accounts && self.request.proven.is_none()
+    }
+
+    /// Whether the caller must not learn that nothing is sent.
+    fn conceals(&self) -> bool {
+        self.conceals_past() && self.request.purpose == Purpose::Login
+    }
+
+    /// Whom the code is for, if anybody. A token was read with what memory knew: its user may be gone or have another number by
+    /// now.
+    fn account(&self, tx: &AuditedTx<'_>) -> Result<Option<User>, FlowError> {
+        let CodeRequest { phone, purpose, proven, .. } = &self.request;
+        match purpose {
+            Purpose::Login => {
+                let user = tx.user_by_phone(phone)?;
+                if proven.is_some_and(|bearer| user.as_ref().is_none_or(|user| user.id != bearer)) {
+                    return Err(AuthError::TokenInvalid.into());
+                }
+                Ok(user)
+            }
+            // Whose the number is now is nothing for who wants it.
+            Purpose::PhoneChange(bearer) => match tx.user(*bearer)? {
+                None => Err(AuthError::TokenInvalid.into()),
+                Some(user) if user.phone == *phone => Err(AuthError::OwnNumber.into()),
+                user => Ok(user),
+            },
+        }
     }
 
     /// First fault wins, in the order of the contract.
     fn decide(&self, tx: &mut AuditedTx<'_>, decided: &mut Decided) -> Result<Intent, FlowError> {
-        let CodeRequest { mode, phone, proven, .. } = &self.request;
-        let user = tx.user_by_phone(phone)?;
-        // The token was read with what memory knew: its user may be gone or have another number by now.
-        if proven.is_some_and(|bearer| user.as_ref().is_none_or(|user| user.id != bearer)) {
-            return Err(AuthError::TokenInvalid.into());
-        }
+        let CodeRequest { mode, phone, purpose, .. } = &self.request;
+        let user = self.account(tx)?;
         self.gate.spend(tx, &mut decided.address)?;
         let is_disabled = user.as_ref().is_some_and(|user| !user.is_active);
         if is_disabled && !self.conceals() {
             return Err(AuthError::AccountDisabled.into());
+        }
+        if *purpose != Purpose::Login {
+            self.refuse_test_numbers(tx, user.as_ref())?;
         }
         let subject = devices::subject(self.device.as_ref(), phone);
         let limits = [self.policy.otp.failures()];
@@ -123,7 +149,7 @@ impl CodeIntent {
             Some(number) => return Ok(self.open_for_test(tx, user.as_ref(), &number)?),
             None => None,
         };
-        let newest = tx.newest_challenge(*mode, phone, self.device.is_some())?;
+        let newest = tx.newest_challenge(*mode, phone, *purpose, self.device.is_some())?;
         let limits = self.policy.limits.codes();
         let balance = Balance::read(tx, Quota::User(*mode), &subject, &limits)?;
         decided.user = balance.state();
@@ -134,7 +160,16 @@ impl CodeIntent {
                 Intent::FollowElsewhere(newest.id, self.sent(user.as_ref()))
             });
         }
+        let wants = purpose.change_of().map(|user| user.to_string());
+        let wants = wants.as_deref().map(|user| Balance::read(tx, Quota::PhoneChanges, user, &limits));
+        let wants = wants.transpose()?;
+        if let Some(own) = &wants {
+            own.left(tx)?;
+        }
         let (spend, segments) = self.spend_users_unit(tx, decided, &balance, newest.as_ref())?;
+        if let Some(own) = &wants {
+            own.spend(tx)?;
+        }
         let hash = |id| self.hash(id, withheld.as_ref());
         let new = match &self.device {
             None => NewChallenge { spend, ..self.challenge(tx.at()) },
@@ -153,9 +188,23 @@ impl CodeIntent {
         let line = tx.did(AuditEvent::CodeRequested).user(user.as_ref().map(|user| user.id));
         tx.record(match withheld {
             Some(Withheld::TestNumber(_)) => line.detail(AuditDetail::TestNumber),
+            None if *purpose != Purpose::Login => line.detail(AuditDetail::PhoneChange),
             Some(Withheld::Deactivated) | None => line,
         });
         Ok(Intent::Lead(challenge.id, message, self.sent(user.as_ref())))
+    }
+
+    /// A test number gets no text message, and nobody takes its account along who knows its code.
+    fn refuse_test_numbers(&self, tx: &AuditedTx<'_>, user: Option<&User>) -> Result<(), FlowError> {
+        let CodeRequest { mode, phone, .. } = &self.request;
+        if good_test_number(&**tx, *mode, phone, tx.at())?.is_some() {
+            return Err(AuthError::InvalidPhone.into());
+        }
+        let Some(user) = user else { return Ok(()) };
+        match good_test_number(&**tx, *mode, &user.phone, tx.at())? {
+            Some(_) => Err(AuthError::TestAccount.into()),
+            None => Ok(()),
+        }
     }
 
     /// Whether the phone's newest challenge is of a request that is under way, whoever leads it and whatever has become of the
@@ -196,7 +245,7 @@ impl CodeIntent {
         match withheld {
             Some(Withheld::TestNumber(number)) => number.hash.clone(),
             Some(Withheld::Deactivated) | None => {
-                self.code.hash(self.keys.current(), id, &self.request.phone)
+                self.code.hash(self.keys.current(), self.request.purpose.bind(id, &self.request.phone))
             }
         }
     }
@@ -204,6 +253,7 @@ impl CodeIntent {
     fn challenge(&self, now: Timestamp) -> NewChallenge {
         NewChallenge {
             mode: self.request.mode,
+            purpose: self.request.purpose,
             phone: self.request.phone.clone(),
             created_at: now,
             expires_at: now + self.policy.otp.ttl,

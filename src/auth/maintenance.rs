@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::audited::AuditedTx;
-use super::settle::{ensure_user, lose};
+use super::settle::{lose, user_of};
 use super::{Auth, AuthError};
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
@@ -57,6 +57,7 @@ impl Auth {
             tx.purge(&horizon, SLICE)
         };
         while self.parts.store.write(Locks::none(), purge).await? {}
+        self.complete_all_due(times).await?;
         self.forget_unverified(horizon.now).await?;
         let sessions = self.parts.store.read(move |view| view.count_live_sessions(times.wall)).await?;
         self.parts.metrics.set_live_sessions(sessions);
@@ -198,7 +199,7 @@ impl Auth {
 }
 
 fn settle(tx: &mut AuditedTx<'_>, challenge: Challenge, policy: &Policy) -> StoreResult<()> {
-    let user = ensure_user(tx, &challenge.phone, &policy.default_role)?;
+    let user = user_of(tx, &challenge.phone, challenge.purpose, &policy.default_role)?;
     let messages = tx.messages_of(challenge.id)?;
     let settled = Settled::new(tx.at(), SendResult::Unknown);
     let fate = lose(tx, challenge, policy.otp.live_codes, settled)?;
@@ -208,6 +209,6 @@ fn settle(tx: &mut AuditedTx<'_>, challenge: Challenge, policy: &Policy) -> Stor
         message.updated_at = tx.at();
         tx.update_message(&mut message)?;
     }
-    tx.record(fate.line(tx, "its flow ended".to_owned()).user(user.id));
+    tx.record(fate.line(tx, "its flow ended".to_owned()).user(user));
     Ok(())
 }

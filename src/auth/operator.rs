@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::audited::{self, AuditedTx};
 use super::devices;
 use super::ending::end_by;
+use super::phone_change::cancel;
+use super::renumber::renumber;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, OperatorAct};
 use crate::domain::keys::KeyRing;
+use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
-use crate::domain::user::usernames_for;
 use crate::domain::{Attributes, ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
 use crate::storage::{Locks, Store, StoreError, StoreResult, View};
@@ -168,6 +170,7 @@ impl Operator<'_, '_> {
         self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, OperatorAct::Deactivated);
         let ended = self.end_all(user, EndReason::Deactivated)?;
+        cancel(self.tx, user.id, Cancelled::Deactivated)?;
         devices::end_all(self.tx, user.id, None)?;
         Ok((changed, ended))
     }
@@ -186,18 +189,23 @@ impl Operator<'_, '_> {
         {
             return Ok(Err(occupied));
         }
-        let mut changed = User { phone: phone.clone(), ..user.clone() };
-        if user.has_derived_name() && user.phone != *phone {
-            changed.username = free_name(self.view(), phone)?;
-        }
-        self.tx.update_user(&mut changed)?;
+        let changed = if user.phone == *phone { user.clone() } else { renumber(self.tx, user, phone)? };
         self.note(AuditEvent::UserUpdated, user, OperatorAct::OldPhone);
         self.note(AuditEvent::UserUpdated, &changed, OperatorAct::NewPhone);
-        if user.phone != *phone {
-            devices::end_all(self.tx, user.id, None)?;
-        }
         let ended = self.log_out(&changed)?;
         Ok(Ok((changed, ended)))
+    }
+
+    /// Takes back the change of number of a user that waits; false where none does.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing remains of the act.
+    pub fn cancel_phone_change(&mut self, user: &User) -> StoreResult<bool> {
+        let is_cancelled = self.tx.delete_phone_change(user.id)?;
+        if is_cancelled {
+            self.note(AuditEvent::PhoneChangeCancelled, user, OperatorAct::PhoneChangeCancelled);
+        }
+        Ok(is_cancelled)
     }
 
     /// Ends a user's live sessions and says how many there were; foreign tokens are worthless from now on.
@@ -253,7 +261,7 @@ impl Operator<'_, '_> {
             self.forget(&number)?;
             self.tx.flush()?;
         }
-        let (mut spends, _) = self.reset_devices(user.id)?;
+        let (mut spends, _) = self.reset_own(user.id)?;
         let sessions = self.tx.delete_user(user.id)?.ok_or(StoreError::Broken)?;
         let hashes: Vec<_> = self.keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
         let challenges = self.tx.delete_challenges_of(&user.phone)?;
@@ -264,9 +272,9 @@ impl Operator<'_, '_> {
         Ok(Erased { sessions, challenges, spends, audit })
     }
 
-    /// Gives the devices of a user all their quotas back; gives the units and the windows of refusals forgotten.
-    fn reset_devices(&mut self, user: UserId) -> StoreResult<(usize, usize)> {
-        let (mut units, mut refusals) = (0, 0);
+    /// Gives a user and its devices all their quotas back; gives the units and the windows of refusals forgotten.
+    fn reset_own(&mut self, user: UserId) -> StoreResult<(usize, usize)> {
+        let (mut units, mut refusals) = self.tx.reset_limits(&user.to_string())?;
         for device in self.tx.devices_of(user)? {
             let reset = self.tx.reset_limits(&device.id.subject())?;
             units += reset.0;
@@ -287,7 +295,7 @@ impl Operator<'_, '_> {
     ) -> StoreResult<(usize, usize)> {
         let (mut units, mut refusals) = self.tx.reset_limits(subject)?;
         if let Some(user) = phone.map(|phone| self.tx.user_by_phone(phone)).transpose()?.flatten() {
-            let reset = self.reset_devices(user.id)?;
+            let reset = self.reset_own(user.id)?;
             units += reset.0;
             refusals += reset.1;
         }
@@ -370,14 +378,4 @@ impl Operator<'_, '_> {
         let hash = self.keys.current().audit_hash(phone);
         Arc::new(Actor::system(self.tx.at()).with_phone(phone, hash))
     }
-}
-
-/// The first of the phone's names that nobody has.
-fn free_name(view: &dyn View, phone: &PhoneNumber) -> StoreResult<String> {
-    for name in usernames_for(phone) {
-        if view.user_by_username(&name)?.is_none() {
-            return Ok(name);
-        }
-    }
-    Err(StoreError::Broken)
 }

@@ -20,7 +20,8 @@ use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeState, Code, Device, Mode, PhoneNumber, Secret, TestNumber, Timestamp, User, UserId,
+    Challenge, ChallengeId, ChallengeState, Code, Device, Mode, PhoneNumber, Purpose, Secret, TestNumber,
+    Timestamp, User, UserId,
 };
 use crate::storage::{Locks, StoreResult};
 use crate::tokens::DeviceClaims;
@@ -28,6 +29,8 @@ use crate::tokens::DeviceClaims;
 /// A code as it came with a call.
 pub(super) struct GivenCode {
     pub(super) mode: Mode,
+    /// What it is given for.
+    pub(super) purpose: Purpose,
     /// The number that it is given for.
     pub(super) phone: PhoneNumber,
     pub(super) code: Code,
@@ -38,6 +41,7 @@ pub(super) struct GivenCode {
 /// A code that was given for a number, and what it is judged by; drawn and derived before the write.
 pub(super) struct Guess {
     pub(super) mode: Mode,
+    pub(super) purpose: Purpose,
     pub(super) phone: PhoneNumber,
     pub(super) code: Code,
     /// What the token of the caller's device says, if a good one came along.
@@ -57,7 +61,7 @@ pub(super) struct Guess {
 pub(super) struct Judging<'a, 't> {
     pub(super) guess: &'a Guess,
     pub(super) tx: &'a mut AuditedTx<'t>,
-    /// The user who has the number.
+    /// The user who has the number, or who wants it where the code is for that.
     pub(super) user: Option<User>,
     /// The device that the call comes from, whose quotas judge it.
     pub(super) device: Option<Device>,
@@ -88,9 +92,10 @@ impl Auth {
         origin: &Origin,
         times: &Times,
     ) -> Guess {
-        let GivenCode { mode, phone, code, device_token } = given;
+        let GivenCode { mode, purpose, phone, code, device_token } = given;
         Guess {
             mode,
+            purpose,
             phone,
             code,
             device: self.device_claims(device_token.as_ref(), times.wall),
@@ -140,7 +145,7 @@ impl Guess {
     /// How the code proves the number for a challenge, if it does.
     fn proof(&self, challenge: &Challenge, test: Option<&TestNumber>) -> Option<OpenedBy> {
         let code = &self.code;
-        if challenge.hash.matches(code, &self.keys, challenge.id, &self.phone) {
+        if challenge.hash.matches(code, &self.keys, challenge.binding()) {
             return Some(OpenedBy::Code);
         }
         let test = test.filter(|test| test.matches(code, &self.keys))?;
@@ -149,16 +154,20 @@ impl Guess {
 }
 
 impl<'a, 't> Judging<'a, 't> {
-    /// Reads whose number it is, and which device the call comes from.
+    /// Reads for whom the code is, and which device the call comes from.
     pub(super) fn begin(guess: &'a Guess, tx: &'a mut AuditedTx<'t>) -> StoreResult<Self> {
-        let user = tx.user_by_phone(&guess.phone)?;
+        let user = match guess.purpose {
+            Purpose::Login => tx.user_by_phone(&guess.phone)?,
+            Purpose::PhoneChange(user) => tx.user(user)?,
+        };
         let device = devices::find(&**tx, guess.device.as_ref(), user.as_ref(), guess.live_at)?;
         Ok(Self { guess, tx, user, device, was_free: false })
     }
 
-    /// The number's latest challenges, newest first.
+    /// The number's latest challenges for the purpose, newest first.
     pub(super) fn latest(&self) -> StoreResult<Vec<Challenge>> {
-        self.tx.challenges(self.guess.mode, &self.guess.phone, LATEST)
+        let Guess { mode, phone, purpose, .. } = self.guess;
+        self.tx.challenges(*mode, phone, *purpose, LATEST)
     }
 
     /// Judges the code against those of the latest challenges that may be given, and against that of `used`, which a repeated
@@ -168,7 +177,10 @@ impl<'a, 't> Judging<'a, 't> {
         latest: &'c [Challenge],
         used: Option<&'c Challenge>,
     ) -> Result<Match<'c>, FlowError> {
-        let test = good_test_number(&**self.tx, self.guess.mode, &self.guess.phone, self.tx.at())?;
+        let test = match self.guess.purpose {
+            Purpose::Login => good_test_number(&**self.tx, self.guess.mode, &self.guess.phone, self.tx.at())?,
+            Purpose::PhoneChange(_) => None,
+        };
         let left = self.guesses_left()?;
         // A guess costs a unit of the day for each code that it is tried against: on the last one the newest is tried
         // alone (S6).
@@ -191,7 +203,6 @@ impl<'a, 't> Judging<'a, 't> {
         Err(AuthError::InvalidOtp.into())
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "the flows of the account take it"))]
     /// Takes the code as the proof that `bearer`, whose token is good, has the number: judged as `verify/` judges it, whichever of
     /// `resend/` and `request/` sent it. Nothing is used up yet, so that two proofs can be consumed together or neither.
     pub(super) fn prove(&mut self, bearer: UserId) -> Result<Proof, FlowError> {
@@ -313,8 +324,12 @@ impl Match<'_> {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the flows of the account take it"))]
 impl Proof {
+    /// The challenge whose code was given.
+    pub(super) const fn challenge_id(&self) -> ChallengeId {
+        self.challenge.id
+    }
+
     /// Uses the code up; the number's other codes are void.
     pub(super) fn consume(self, tx: &mut AuditedTx<'_>) -> StoreResult<()> {
         let used = Use { at: tx.at(), session: None, idempotency: None };

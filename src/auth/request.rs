@@ -1,4 +1,4 @@
-//! Asking for a code: intent, send, settle. No transaction is open while the SMS is under way.
+//! Asking for a code, whatever for: intent, send, settle. No transaction is open while the SMS is under way.
 
 use std::sync::Arc;
 
@@ -6,13 +6,14 @@ use super::gate::{AddressGate, Call};
 use super::intent::{CodeIntent, Intent};
 use super::quota::WithQuotas;
 use super::settle::Settlement;
+use super::single_flight::Flight;
 use super::{Auth, CodeRequest, Sent};
 use crate::domain::clock::Times;
 use crate::random;
 use crate::sms::TextMessage;
 
 impl Auth {
-    /// Sends a code, for `request/`.
+    /// Sends a code.
     pub async fn request(self: &Arc<Self>, request: CodeRequest) -> WithQuotas<Sent> {
         self.parts.metrics.code_requested(request.mode.as_str());
         let times = self.parts.clock.read();
@@ -37,7 +38,9 @@ impl Auth {
         let (sender, policy) = (self.sender(request.mode), self.policy());
         let segments = self.segments;
         let (slot, patience) = (sender.reserve(segments), sender.deadline());
-        let participant = self.in_flight.join(request.mode, &request.phone, device.is_some());
+        let CodeRequest { mode, purpose, ref phone, .. } = request;
+        let flight = Flight { mode, phone: phone.clone(), purpose, by_device: device.is_some() };
+        let participant = self.in_flight.join(flight);
         let actor = Arc::new(self.actor(now, request.mode, &request.phone, &request.origin));
         let intent = Arc::new(CodeIntent {
             gate,
@@ -90,7 +93,7 @@ impl Auth {
                 participant.lead(challenge, leading).await
             }
         };
-        let conceals = intent.conceals();
+        let conceals = intent.conceals_past();
         let user = decided.user.filter(|_| intent.request.proven.is_some());
         WithQuotas {
             quotas: decided.address.into_iter().chain(user).collect(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::quota::WithQuotas;
 use super::{Auth, Authenticated, CodeRequest, Origin, Sent};
 use crate::domain::quota::Endpoint;
-use crate::domain::{Mode, Secret};
+use crate::domain::{Mode, Purpose, Secret};
 
 impl Auth {
     /// Sends a code to the bearer's own number; `device_token` is that of the caller's device, if one came along.
@@ -17,6 +17,7 @@ impl Auth {
     ) -> WithQuotas<Sent> {
         self.request(CodeRequest {
             mode: Mode::Production,
+            purpose: Purpose::Login,
             endpoint: Endpoint::Resend,
             phone: bearer.user.phone.clone(),
             proven: Some(bearer.user.id),

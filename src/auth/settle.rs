@@ -11,7 +11,9 @@ use crate::domain::message::{Message, MessageState};
 use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
 use crate::domain::settled::{SendResult, Settled};
-use crate::domain::{Challenge, ChallengeId, MessageId, Mode, PhoneNumber, SpendId, Timestamp, User};
+use crate::domain::{
+    Challenge, ChallengeId, MessageId, Mode, PhoneNumber, Purpose, SpendId, Timestamp, User, UserId,
+};
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
 use crate::storage::{StoreError, StoreResult};
 
@@ -87,21 +89,23 @@ impl Settlement {
         match outcome {
             Outcome::Withheld(outcome) => self.write_withheld(tx, challenge, outcome, settled)?,
             Outcome::Sent(SendOutcome::Accepted(accepted)) => {
+                let purpose = challenge.purpose;
                 accept(tx, challenge, live_codes)?;
-                let user = self.ensure_user(tx)?;
-                self.note_accepted(tx, accepted)?;
-                tx.record(tx.did(AuditEvent::SmsSent).user(user.id));
+                let user = self.ensure_user(tx, purpose)?;
+                note_accepted(tx, self.message, accepted)?;
+                tx.record(tx.did(AuditEvent::SmsSent).user(user));
             }
             Outcome::Sent(SendOutcome::Unknown(failure)) => {
+                let purpose = challenge.purpose;
                 let fate = lose(tx, challenge, live_codes, settled)?;
-                let user = self.ensure_user(tx)?;
-                self.note_failed(tx, MessageState::Unknown, &failure)?;
-                tx.record(fate.line(tx, failure.detail).user(user.id));
+                let user = self.ensure_user(tx, purpose)?;
+                note_failed(tx, self.message, MessageState::Unknown, &failure)?;
+                tx.record(fate.line(tx, failure.detail).user(user));
             }
             Outcome::Sent(SendOutcome::Refused(failure)) => {
                 refund(tx, &challenge)?;
                 tx.update_challenge(&mut challenge.failed(settled))?;
-                self.note_failed(tx, MessageState::Failed, &failure)?;
+                note_failed(tx, self.message, MessageState::Failed, &failure)?;
                 tx.record(tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail)));
             }
         }
@@ -121,6 +125,7 @@ impl Settlement {
         outcome: ExpectedOutcome,
         settled: Settled,
     ) -> StoreResult<()> {
+        let purpose = challenge.purpose;
         match outcome {
             ExpectedOutcome::Accepted => accept(tx, challenge, self.policy.otp.live_codes)?,
             ExpectedOutcome::Unknown => tx.update_challenge(&mut challenge.lost(settled))?,
@@ -129,7 +134,7 @@ impl Settlement {
                 return tx.update_challenge(&mut challenge.failed(settled));
             }
         }
-        self.ensure_user(tx).map(drop)
+        self.ensure_user(tx, purpose).map(drop)
     }
 
     /// Whether the challenge says what became of its message, or is gone.
@@ -137,43 +142,57 @@ impl Settlement {
         Ok(tx.challenge(self.challenge)?.is_none_or(|challenge| challenge.settled.is_some()))
     }
 
-    fn ensure_user(&self, tx: &mut AuditedTx<'_>) -> StoreResult<User> {
-        ensure_user(tx, &self.phone, &self.policy.default_role)
+    fn ensure_user(&self, tx: &mut AuditedTx<'_>, purpose: Purpose) -> StoreResult<UserId> {
+        user_of(tx, &self.phone, purpose, &self.policy.default_role)
     }
+}
 
-    /// A status callback may have come first: its state is kept.
-    fn note_accepted(&self, tx: &mut AuditedTx<'_>, accepted: Accepted) -> StoreResult<()> {
-        self.update_message(tx, |message| {
-            message.sid = message.sid.take().or(accepted.sid);
-            message.segments = accepted.segments.unwrap_or(message.segments);
-            if message.state.advances_to(accepted.state) {
-                message.state = accepted.state;
-            }
-        })
-    }
+/// Notes that the provider has a message. A status callback may have come first: its state is kept.
+pub(super) fn note_accepted(
+    tx: &mut AuditedTx<'_>,
+    message: Option<MessageId>,
+    accepted: Accepted,
+) -> StoreResult<()> {
+    update_message(tx, message, |message| {
+        message.sid = message.sid.take().or(accepted.sid);
+        message.segments = accepted.segments.unwrap_or(message.segments);
+        if message.state.advances_to(accepted.state) {
+            message.state = accepted.state;
+        }
+    })
+}
 
-    fn note_failed(&self, tx: &mut AuditedTx<'_>, state: MessageState, failure: &Failure) -> StoreResult<()> {
-        self.update_message(tx, |message| {
-            if message.state.advances_to(state) {
-                message.state = state;
-                message.error_code = failure.code;
-            }
-        })
-    }
+/// Notes that a message was not sent, or perhaps not.
+pub(super) fn note_failed(
+    tx: &mut AuditedTx<'_>,
+    message: Option<MessageId>,
+    state: MessageState,
+    failure: &Failure,
+) -> StoreResult<()> {
+    update_message(tx, message, |message| {
+        if message.state.advances_to(state) {
+            message.state = state;
+            message.error_code = failure.code;
+        }
+    })
+}
 
-    fn update_message(&self, tx: &mut AuditedTx<'_>, change: impl FnOnce(&mut Message)) -> StoreResult<()> {
-        let Some(id) = self.message else { return Ok(()) };
-        let mut message = tx.message(id)?.ok_or(StoreError::Broken)?;
-        change(&mut message);
-        message.updated_at = tx.at();
-        tx.update_message(&mut message)
-    }
+fn update_message(
+    tx: &mut AuditedTx<'_>,
+    message: Option<MessageId>,
+    change: impl FnOnce(&mut Message),
+) -> StoreResult<()> {
+    let Some(id) = message else { return Ok(()) };
+    let mut message = tx.message(id)?.ok_or(StoreError::Broken)?;
+    change(&mut message);
+    message.updated_at = tx.at();
+    tx.update_message(&mut message)
 }
 
 /// The SMS is accepted: the code is live, and those older than the newest `live_codes` are void.
 pub(super) fn accept(tx: &mut AuditedTx<'_>, challenge: Challenge, live_codes: usize) -> StoreResult<()> {
     let older: Vec<_> = tx
-        .challenges(challenge.mode, &challenge.phone, LATEST)?
+        .challenges(challenge.mode, &challenge.phone, challenge.purpose, LATEST)?
         .into_iter()
         .filter(|other| other.id < challenge.id && other.state.is_open())
         .skip(live_codes.saturating_sub(1))
@@ -210,8 +229,11 @@ pub(super) fn lose(
     live_codes: usize,
     settled: Settled,
 ) -> StoreResult<Fate> {
-    let is_reported = |state: MessageState| MessageState::Unknown.advances_to(state) && !state.is_lost();
-    if tx.messages_of(challenge.id)?.iter().any(|message| is_reported(message.state)) {
+    let is_reported = |message: &Message| {
+        let state = message.state;
+        message.to == challenge.phone && MessageState::Unknown.advances_to(state) && !state.is_lost()
+    };
+    if tx.messages_of(challenge.id)?.iter().any(is_reported) {
         accept(tx, challenge, live_codes)?;
         return Ok(Fate::Reported);
     }
@@ -228,6 +250,20 @@ pub(super) fn ensure_user(tx: &mut AuditedTx<'_>, phone: &PhoneNumber, role: &st
     let user = tx.insert_user(phone, role, at)?;
     tx.record(tx.did(AuditEvent::UserCreated).user(user.id));
     Ok(user)
+}
+
+/// Whom a code is for that may have gone out to a phone: the user of the phone, written if it is new, or the one who wants the
+/// phone.
+pub(super) fn user_of(
+    tx: &mut AuditedTx<'_>,
+    phone: &PhoneNumber,
+    purpose: Purpose,
+    role: &str,
+) -> StoreResult<UserId> {
+    match purpose {
+        Purpose::Login => Ok(ensure_user(tx, phone, role)?.id),
+        Purpose::PhoneChange(user) => Ok(user),
+    }
 }
 
 /// Gives back the units that a code cost whose SMS did not arrive; only so often a day, or failures would be free.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::AuthError;
-use crate::domain::{ChallengeId, Mode, PhoneNumber};
+use crate::domain::{ChallengeId, Mode, PhoneNumber, Purpose};
 use crate::sync::lock;
 
 /// A code is on its way.
@@ -24,14 +24,22 @@ pub struct Sent {
     pub expires_in: Duration,
 }
 
-/// Calls with the token of a device and calls without one never share a flight.
-type Key = (Mode, PhoneNumber, bool);
+/// What requests have in common that share a flight: those for another purpose never do, nor do calls with the token of a device
+/// and calls without one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Flight {
+    pub(super) mode: Mode,
+    pub(super) phone: PhoneNumber,
+    pub(super) purpose: Purpose,
+    pub(super) by_device: bool,
+}
+
 type Answer = Result<Sent, AuthError>;
 
 /// The phones with requests in flight.
 #[derive(Default)]
 pub(super) struct SingleFlight {
-    groups: Mutex<HashMap<Key, Weak<Group>>>,
+    groups: Mutex<HashMap<Flight, Weak<Group>>>,
     /// The latest challenge that this process has led; numbers ascend.
     latest: AtomicI64,
 }
@@ -46,7 +54,7 @@ struct Group {
 /// One request's place in the group of its phone.
 pub(super) struct Participant {
     requests: Arc<SingleFlight>,
-    key: Key,
+    key: Flight,
     group: Option<Arc<Group>>,
     /// Which challenges this request follows.
     pub(super) overlap: Overlap,
@@ -72,8 +80,7 @@ impl SingleFlight {
     }
 
     /// Joins the group of a phone, before the database is asked.
-    pub(super) fn join(self: &Arc<Self>, mode: Mode, phone: &PhoneNumber, by_device: bool) -> Participant {
-        let key = (mode, phone.clone(), by_device);
+    pub(super) fn join(self: &Arc<Self>, key: Flight) -> Participant {
         let mut groups = self.lock();
         let group = groups.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
             let before = ChallengeId(self.latest.load(Ordering::SeqCst));
@@ -86,7 +93,7 @@ impl SingleFlight {
         Participant { requests: self.clone(), key, group: Some(group), overlap }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Group>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Flight, Weak<Group>>> {
         lock(&self.groups)
     }
 }
@@ -135,7 +142,26 @@ mod tests {
     use super::*;
 
     fn join(requests: &Arc<SingleFlight>) -> Participant {
-        requests.join(Mode::Production, &PhoneNumber::parse("+1234567890", 10).unwrap(), false)
+        requests.join(flight())
+    }
+
+    fn flight() -> Flight {
+        Flight {
+            mode: Mode::Production,
+            phone: PhoneNumber::parse("+1234567890", 10).unwrap(),
+            purpose: Purpose::Login,
+            by_device: false,
+        }
+    }
+
+    #[test]
+    fn s4_requests_for_different_purposes_share_no_group() {
+        let requests = Arc::<SingleFlight>::default();
+        let change = Flight { purpose: Purpose::PhoneChange(crate::domain::UserId(1)), ..flight() };
+        let (login, change) = (join(&requests), requests.join(change));
+        assert_eq!(requests.lock().len(), 2);
+        drop((login, change));
+        assert!(requests.lock().is_empty());
     }
 
     #[tokio::test]

@@ -17,7 +17,9 @@ use crate::domain::keys::KeyRing;
 use crate::domain::policy::{LimitPolicy, OtpPolicy, Policy, Retention};
 use crate::domain::quota::Endpoint;
 use crate::domain::session::Lifetimes;
-use crate::domain::{Attributes, ClientAddress, Code, Mode, PhoneNumber, RunId, Secret, User, UserId};
+use crate::domain::{
+    Attributes, ClientAddress, Code, Mode, PhoneNumber, Purpose, RunId, Secret, User, UserId,
+};
 use crate::metrics::Metrics;
 use crate::random::SeededRandom;
 use crate::sms::memory::MemorySender;
@@ -99,6 +101,7 @@ fn policy() -> Policy {
         default_role: "retailer".to_owned(),
         min_digits: 10,
         conceal_accounts: false,
+        phone_change_delay: day,
         retention: Retention { audit: 90 * day, unverified: 7 * day },
     }
 }
@@ -225,6 +228,7 @@ impl Bed {
 fn code_request(number: u32) -> CodeRequest {
     CodeRequest {
         mode: Mode::Production,
+        purpose: Purpose::Login,
         endpoint: Endpoint::Request,
         phone: phone(number),
         proven: None,

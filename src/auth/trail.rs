@@ -62,6 +62,9 @@ fn log(record: &AuditRecord) {
         | AuditEvent::SmsUndelivered
         | AuditEvent::TokenRevoked
         | AuditEvent::UserUpdated
+        | AuditEvent::PhoneChangePending
+        | AuditEvent::PhoneChangeCancelled
+        | AuditEvent::PhoneChanged
         | AuditEvent::RoleChanged
         | AuditEvent::UserDeleted
         | AuditEvent::UsersImported
@@ -94,6 +97,9 @@ fn sentence(event: AuditEvent) -> &'static str {
         AuditEvent::SessionCreated => "a session began",
         AuditEvent::UserCreated => "a user was created",
         AuditEvent::UserUpdated => "a user was changed",
+        AuditEvent::PhoneChangePending => "a change of number waits",
+        AuditEvent::PhoneChangeCancelled => "a change of number was cancelled",
+        AuditEvent::PhoneChanged => "a user has another number",
         AuditEvent::RoleChanged => "a user has another role",
         AuditEvent::UserDeleted => "a user was deleted",
         AuditEvent::UsersImported => "users were imported",

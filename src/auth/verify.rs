@@ -9,7 +9,7 @@ use super::quota::WithQuotas;
 use super::{Auth, AuthError, Origin};
 use crate::domain::clock::Times;
 use crate::domain::quota::Endpoint;
-use crate::domain::{Code, Mode, PhoneNumber, Secret, User};
+use crate::domain::{Code, Mode, PhoneNumber, Purpose, Secret, User};
 use crate::random;
 use crate::tokens::TokenPair;
 
@@ -70,9 +70,12 @@ impl Auth {
         let VerifyRequest { mode, phone, idempotency_key, device, device_token, origin, .. } = request;
         // Which codes are good depends on what became of their messages.
         self.settle_late(mode, &phone).await;
+        if let Err(error) = self.complete_due(None, &phone, &times).await {
+            return WithQuotas::none(Err(error.into()));
+        }
         let actor = self.actor(times.now, mode, &phone, &origin);
         let locks = gate.locks().user_of(&phone);
-        let given = GivenCode { mode, phone, code, device_token };
+        let given = GivenCode { mode, purpose: Purpose::Login, phone, code, device_token };
         let attempt = Attempt {
             guess: self.guess(given, gate, &origin, &times),
             idempotency_key,

@@ -123,7 +123,12 @@ impl Key {
     }
 
     fn has(&self, quota: Quota) -> bool {
-        matches!(self, Self::Address(_)) == matches!(quota, Quota::Ip(_) | Quota::IpShared)
+        match quota {
+            Quota::Ip(_) | Quota::IpShared => matches!(self, Self::Address(_)),
+            Quota::User(_) | Quota::Failures(_) | Quota::Refunds(_) => matches!(self, Self::Phone(_)),
+            // It is the user's.
+            Quota::PhoneChanges => false,
+        }
     }
 }
 
@@ -188,7 +193,7 @@ fn limits_of(admin: &AdminContext, quota: Quota, subject: &str) -> Vec<Limit> {
                 .into_iter()
                 .collect()
         }
-        Quota::User(_) => policy.codes().to_vec(),
+        Quota::User(_) | Quota::PhoneChanges => policy.codes().to_vec(),
         Quota::Failures(_) => vec![admin.config.otp.failures()],
         Quota::Refunds(_) => vec![REFUNDS],
     };

@@ -74,6 +74,16 @@ A username that was derived from the old number follows; any other stays.")]
         /// The new phone, in international format
         phone: String,
     },
+    /// Take back a user's change of number that waits
+    #[command(after_long_help = "\
+Example:
+  freshk user cancel-phone-change 42
+
+`freshk user show` tells of a change that waits. The number stays as it is; a session that asked for the change goes on.")]
+    CancelPhoneChange {
+        /// An id, a phone or a username
+        user: String,
+    },
     /// Note something about a user, for tokens to carry
     #[command(after_long_help = "\
 Examples:
@@ -183,6 +193,7 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
         UserCommand::Show { user } => list::show(&admin, output, user),
         UserCommand::SetRole { user, role } => change::set_role(&admin, output, user, role),
         UserCommand::SetPhone { user, phone } => change::set_phone(&admin, output, user, phone),
+        UserCommand::CancelPhoneChange { user } => change::cancel_phone_change(&admin, output, user),
         UserCommand::SetAttribute { user, name, value } => {
             change::set_attribute(&admin, output, user, name, value)
         }

@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::error::WiringError;
 use super::{backups, disk, process};
 use crate::api;
+use crate::api::number::NumberApi;
 use crate::api::otp::OtpApi;
 use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
@@ -251,14 +252,14 @@ fn endpoint(
         callback: CALLBACK_PATH.trim_end_matches('/').to_owned(),
     };
     let otp = OtpApi::new(auth.clone());
-    let sessions = SessionsApi::new(auth.clone());
+    let (sessions, number) = (SessionsApi::new(auth.clone()), NumberApi::new(auth.clone()));
     let webhook = WebhookApi::new(auth.clone(), callbacks, clock);
     // Outside debug the testing endpoints do not exist.
     Ok(if config.debug {
-        let api: api::DebugApi = (otp, sessions, TestingApi::new(auth.clone()));
+        let api: api::DebugApi = (otp, sessions, number, TestingApi::new(auth.clone()));
         http::assemble(api, webhook, parts, settings).boxed()
     } else {
-        let api: api::ProductionApi = (otp, sessions);
+        let api: api::ProductionApi = (otp, sessions, number);
         http::assemble(api, webhook, parts, settings).boxed()
     })
 }

@@ -20,6 +20,8 @@ pub struct Users {
     pub first_id_is_set: bool,
     /// How long a user who never verified is kept.
     pub unverified_retention: Duration,
+    /// How long a change of number waits that the number before has not proven.
+    pub phone_change_delay: Duration,
 }
 
 impl Users {
@@ -75,6 +77,12 @@ static UNVERIFIED: Key = Key::new(
     "7d",
     "How long a user who registered here and never verified is kept.",
 );
+static PHONE_CHANGE_DELAY: Key = Key::new(
+    "users.phone_change_delay",
+    Kind::Duration { min: "1h", max: "30d" },
+    "24h",
+    "How long a change of number waits whose user has proven the new number alone: the old one is told, and can take it back.",
+);
 static MIN_DIGITS: Key = Key::new(
     "phone.min_digits",
     Kind::Number { min: 7, max: 15 },
@@ -89,8 +97,11 @@ static CONCEAL: Key = Key::new(
      gets the same answer as a wrong code.",
 );
 
-pub(super) const SECTION: Section =
-    Section { name: "users", doc: "Who logs in.", keys: &[&DEFAULT_ROLE, &ROLES, &FIRST_ID, &UNVERIFIED] };
+pub(super) const SECTION: Section = Section {
+    name: "users",
+    doc: "Who logs in.",
+    keys: &[&DEFAULT_ROLE, &ROLES, &FIRST_ID, &UNVERIFIED, &PHONE_CHANGE_DELAY],
+};
 pub(super) const PHONE_SECTION: Section =
     Section { name: "phone", doc: "Phone numbers.", keys: &[&MIN_DIGITS] };
 pub(super) const PRIVACY_SECTION: Section =
@@ -113,6 +124,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Users {
         first_id: reader.number(&FIRST_ID),
         first_id_is_set: reader.is_set(&FIRST_ID),
         unverified_retention: reader.duration(&UNVERIFIED),
+        phone_change_delay: reader.duration(&PHONE_CHANGE_DELAY),
     }
 }
 

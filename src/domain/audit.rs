@@ -51,6 +51,12 @@ events! {
     UserCreated = "user_created",
     /// The operator changed a user: activated, deactivated, gave another phone.
     UserUpdated = "user_updated",
+    /// A user has proven a new number, and the change waits.
+    PhoneChangePending = "user_phone_change_pending",
+    /// A change of number that waited will not be done.
+    PhoneChangeCancelled = "user_phone_change_cancelled",
+    /// A user has another number: a line for each of the two.
+    PhoneChanged = "user_phone_changed",
     /// The operator gave a user another role.
     RoleChanged = "authz_change",
     /// The operator deleted a user.
@@ -104,6 +110,8 @@ pub enum LoginFailure {
     VerifiedInProduction,
     /// The phone has made all its wrong guesses of the day; this one was not compared.
     DaySpent,
+    /// A code that does not take the change of number back.
+    WrongCancelCode,
 }
 
 impl LoginFailure {
@@ -121,6 +129,7 @@ impl LoginFailure {
             Self::Disabled => "disabled",
             Self::VerifiedInProduction => "verified in production",
             Self::DaySpent => "day spent",
+            Self::WrongCancelCode => "wrong cancel code",
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::domain::code::CodeHash;
 use crate::domain::settled::{SendResult, Settled};
-use crate::domain::{ChallengeId, DeviceId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp};
+use crate::domain::{
+    Binding, ChallengeId, DeviceId, Mode, PhoneNumber, Purpose, RunId, SessionId, SpendId, Timestamp,
+};
 
 /// The state of a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ impl ChallengeState {
 pub struct NewChallenge {
     /// Production or testing.
     pub mode: Mode,
+    /// What the code is for.
+    pub purpose: Purpose,
     /// Who is to prove the number.
     pub phone: PhoneNumber,
     /// When the intent was written.
@@ -71,10 +75,11 @@ pub struct NewChallenge {
 impl NewChallenge {
     /// The challenge with its number: on its way, and with no guess yet.
     pub fn sending(self, id: ChallengeId, hash: CodeHash) -> Challenge {
-        let Self { mode, phone, created_at, expires_at, spend, device, leader } = self;
+        let Self { mode, purpose, phone, created_at, expires_at, spend, device, leader } = self;
         Challenge {
             id,
             mode,
+            purpose,
             phone,
             hash,
             state: ChallengeState::Sending,
@@ -92,6 +97,11 @@ impl NewChallenge {
 }
 
 impl Challenge {
+    /// What its code is bound to.
+    pub fn binding(&self) -> Binding<'_> {
+        self.purpose.bind(self.id, &self.phone)
+    }
+
     /// The device that asked for it, if one did.
     pub fn device_id(&self) -> Option<&DeviceId> {
         self.device.as_ref().map(|(id, _)| id)
@@ -121,6 +131,8 @@ pub struct Challenge {
     pub id: ChallengeId,
     /// Production or testing; a code of one is nothing in the other.
     pub mode: Mode,
+    /// What the code is for; it is nothing for another purpose.
+    pub purpose: Purpose,
     /// The number to prove.
     pub phone: PhoneNumber,
     /// The code, hashed.
@@ -225,6 +237,7 @@ mod tests {
         Challenge {
             id: ChallengeId(1),
             mode: Mode::Production,
+            purpose: Purpose::Login,
             phone: PhoneNumber::parse("+1234567890", 10).unwrap(),
             hash: CodeHash { key: 0, tag: vec![] },
             state: ChallengeState::Sending,

@@ -8,19 +8,30 @@ use subtle::ConstantTimeEq;
 
 use crate::domain::digits::{ascii_digit, is_invisible};
 use crate::domain::keys::{DerivedKeys, KeyRing};
-use crate::domain::{ChallengeId, PhoneNumber};
+use crate::domain::{ChallengeId, PhoneNumber, Timestamp, UserId};
 
 /// A code as the person sees it: ASCII digits, leading zeros kept (NIST SP 800-63B §3.1.3.2). Never stored, never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Code(String);
 
-/// HMAC-SHA-256 over challenge, phone and code, with the number of its key: worthless without the secret.
+/// HMAC-SHA-256 over a code and what it is bound to, with the number of its key: worthless without the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CodeHash {
     /// Which of the key ring's keys made it.
     pub key: u32,
     /// The 32 bytes of the tag.
     pub tag: Vec<u8>,
+}
+
+/// What a code is bound to: it is right there and nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub enum Binding<'p> {
+    /// One challenge of a number, to log in.
+    Login(ChallengeId, &'p PhoneNumber),
+    /// One challenge of a number, to give the number to this user.
+    PhoneChange(ChallengeId, &'p PhoneNumber, UserId),
+    /// This user's change to a number, which is done at this instant: to take it back.
+    CancelChange(UserId, &'p PhoneNumber, Timestamp),
 }
 
 impl Code {
@@ -49,28 +60,40 @@ impl Code {
         &self.0
     }
 
-    /// Hashes the code of one challenge under the current key.
-    pub fn hash(&self, keys: &DerivedKeys, challenge: ChallengeId, phone: &PhoneNumber) -> CodeHash {
-        CodeHash {
-            key: keys.number(),
-            tag: self.mac(keys, challenge, phone).finalize().into_bytes().to_vec(),
-        }
+    /// Hashes the code, bound to what it is good for, under one key.
+    pub fn hash(&self, keys: &DerivedKeys, binding: Binding<'_>) -> CodeHash {
+        CodeHash { key: keys.number(), tag: self.mac(keys, binding).finalize().into_bytes().to_vec() }
     }
 
-    fn mac(&self, keys: &DerivedKeys, challenge: ChallengeId, phone: &PhoneNumber) -> Hmac<Sha256> {
-        keys.code_mac()
-            .chain_update(challenge.0.to_be_bytes())
-            .chain_update(phone.as_str())
-            .chain_update([0])
-            .chain_update(&self.0)
+    /// No two bindings hash the same bytes: after the first zero byte a login has digits, the others have their word.
+    fn mac(&self, keys: &DerivedKeys, binding: Binding<'_>) -> Hmac<Sha256> {
+        let mac = keys.code_mac();
+        let bound = match binding {
+            Binding::Login(challenge, phone) => {
+                mac.chain_update(challenge.0.to_be_bytes()).chain_update(phone.as_str()).chain_update([0])
+            }
+            Binding::PhoneChange(challenge, phone, user) => mac
+                .chain_update(challenge.0.to_be_bytes())
+                .chain_update(phone.as_str())
+                .chain_update([0])
+                .chain_update("change")
+                .chain_update(user.0.to_be_bytes()),
+            Binding::CancelChange(user, phone, at) => mac
+                .chain_update(user.0.to_be_bytes())
+                .chain_update(phone.as_str())
+                .chain_update([0])
+                .chain_update("cancel")
+                .chain_update(at.as_millis().to_be_bytes()),
+        };
+        bound.chain_update(&self.0)
     }
 }
 
 impl CodeHash {
     /// Whether `code` is the one behind this hash, in constant time; `false` if its key is no longer configured.
-    pub fn matches(&self, code: &Code, keys: &KeyRing, challenge: ChallengeId, phone: &PhoneNumber) -> bool {
+    pub fn matches(&self, code: &Code, keys: &KeyRing, binding: Binding<'_>) -> bool {
         keys.numbered(self.key).is_some_and(|keys| {
-            let tag = code.mac(keys, challenge, phone).finalize().into_bytes();
+            let tag = code.mac(keys, binding).finalize().into_bytes();
             tag.as_slice().ct_eq(&self.tag).into()
         })
     }
@@ -143,19 +166,39 @@ mod tests {
 
     #[test]
     fn a_hash_belongs_to_one_code_one_challenge_one_phone_one_key() {
-        let (code, id) = (Code::from_number(123_456, 6), ChallengeId(7));
-        let hash = code.hash(ring("a").current(), id, &phone());
-        assert!(hash.matches(&code, &ring("a"), id, &phone()));
-        assert!(!hash.matches(&Code::from_number(123_457, 6), &ring("a"), id, &phone()));
-        assert!(!hash.matches(&code, &ring("a"), ChallengeId(8), &phone()));
-        assert!(!hash.matches(&code, &ring("a"), id, &PhoneNumber::parse("+1234567891", 10).unwrap()));
-        assert!(!hash.matches(&code, &ring("b"), id, &phone()));
+        let (code, id, phone) = (Code::from_number(123_456, 6), ChallengeId(7), phone());
+        let (login, other) = (Binding::Login(id, &phone), PhoneNumber::parse("+1234567891", 10).unwrap());
+        let hash = code.hash(ring("a").current(), login);
+        assert!(hash.matches(&code, &ring("a"), login));
+        assert!(!hash.matches(&Code::from_number(123_457, 6), &ring("a"), login));
+        assert!(!hash.matches(&code, &ring("a"), Binding::Login(ChallengeId(8), &phone)));
+        assert!(!hash.matches(&code, &ring("a"), Binding::Login(id, &other)));
+        assert!(!hash.matches(&code, &ring("b"), login));
+    }
+
+    #[test]
+    fn s4_a_hash_belongs_to_one_purpose_and_one_user() {
+        let (code, phone, keys) = (Code::from_number(123_456, 6), phone(), ring("a"));
+        let at = Timestamp::from_millis;
+        let bindings = [
+            Binding::Login(ChallengeId(7), &phone),
+            Binding::PhoneChange(ChallengeId(7), &phone, UserId(1)),
+            Binding::PhoneChange(ChallengeId(7), &phone, UserId(2)),
+            Binding::CancelChange(UserId(7), &phone, at(1)),
+            Binding::CancelChange(UserId(7), &phone, at(2)),
+        ];
+        for (n, one) in bindings.iter().enumerate() {
+            let hash = code.hash(keys.current(), *one);
+            for (m, other) in bindings.iter().enumerate() {
+                assert_eq!(hash.matches(&code, &keys, *other), n == m, "{one:?} {other:?}");
+            }
+        }
     }
 
     #[test]
     fn s34_neither_form_prints_itself() {
         let code = Code::from_number(123_456, 6);
-        let hash = code.hash(ring("a").current(), ChallengeId(1), &phone());
+        let hash = code.hash(ring("a").current(), Binding::Login(ChallengeId(1), &phone()));
         assert!(!format!("{code:?}{hash:?}").contains("123456"));
         assert_eq!(format!("{hash:?}"), "CodeHash(…)");
     }

@@ -29,6 +29,8 @@ pub struct Policy {
     pub min_digits: usize,
     /// Whether known and unknown numbers must look alike.
     pub conceal_accounts: bool,
+    /// How long a change of number waits that the number before has not proven.
+    pub phone_change_delay: Duration,
     /// How long maintenance keeps what is no longer needed.
     pub retention: Retention,
 }
@@ -94,13 +96,13 @@ impl LimitPolicy {
     pub const fn window_of(&self, quota: Quota) -> Duration {
         match quota {
             // No window is longer than a day.
-            Quota::User(_) if self.user_per_day > 0 => DAY,
-            Quota::Ip(_) | Quota::IpShared | Quota::User(_) => self.window,
+            Quota::User(_) | Quota::PhoneChanges if self.user_per_day > 0 => DAY,
+            Quota::Ip(_) | Quota::IpShared | Quota::User(_) | Quota::PhoneChanges => self.window,
             Quota::Failures(_) | Quota::Refunds(_) => DAY,
         }
     }
 
-    /// How many codes a phone may have, or a device: in a window, and in a day.
+    /// How many codes a phone may have, or a device, and a user for changes of number: in a window, and in a day.
     pub const fn codes(&self) -> [Limit; 2] {
         [Limit { units: self.user, window: self.window }, Limit { units: self.user_per_day, window: DAY }]
     }

@@ -13,6 +13,12 @@ pub enum Endpoint {
     Verify,
     /// `resend/`
     Resend,
+    /// `account/phone/`
+    Phone,
+    /// `account/phone/verify/`
+    PhoneVerify,
+    /// `account/phone/`, to take a change back with its cancel code.
+    PhoneCancel,
 }
 
 /// One kind of limit; its name is the key in the ledger, in `limit show` and in the logs.
@@ -20,7 +26,7 @@ pub enum Endpoint {
 pub enum Quota {
     /// Calls of one endpoint by one address.
     Ip(Endpoint),
-    /// Calls of all three by one address (`limits.ip_scope = "shared"`).
+    /// Calls of all of them by one address (`limits.ip_scope = "shared"`).
     IpShared,
     /// Codes sent to one phone, `request/` and `resend/` together.
     User(Mode),
@@ -28,14 +34,19 @@ pub enum Quota {
     Failures(Mode),
     /// Units of [`Quota::User`] given back to one phone in a day.
     Refunds(Mode),
+    /// Codes that one user asked for to change the number; the subject is the user's id.
+    PhoneChanges,
 }
 
 impl Quota {
     /// Every kind, for lists and for reading names back.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Ip(Endpoint::Request),
         Self::Ip(Endpoint::Verify),
         Self::Ip(Endpoint::Resend),
+        Self::Ip(Endpoint::Phone),
+        Self::Ip(Endpoint::PhoneVerify),
+        Self::Ip(Endpoint::PhoneCancel),
         Self::IpShared,
         Self::User(Mode::Production),
         Self::User(Mode::Testing),
@@ -43,6 +54,7 @@ impl Quota {
         Self::Failures(Mode::Testing),
         Self::Refunds(Mode::Production),
         Self::Refunds(Mode::Testing),
+        Self::PhoneChanges,
     ];
 
     /// The stable name.
@@ -51,6 +63,9 @@ impl Quota {
             Self::Ip(Endpoint::Request) => "ip:request",
             Self::Ip(Endpoint::Verify) => "ip:verify",
             Self::Ip(Endpoint::Resend) => "ip:resend",
+            Self::Ip(Endpoint::Phone) => "ip:account_phone",
+            Self::Ip(Endpoint::PhoneVerify) => "ip:account_phone_verify",
+            Self::Ip(Endpoint::PhoneCancel) => "ip:account_phone_cancel",
             Self::IpShared => "ip",
             Self::User(Mode::Production) => "user",
             Self::User(Mode::Testing) => "user:testing",
@@ -58,6 +73,7 @@ impl Quota {
             Self::Failures(Mode::Testing) => "failures:testing",
             Self::Refunds(Mode::Production) => "refunds",
             Self::Refunds(Mode::Testing) => "refunds:testing",
+            Self::PhoneChanges => "phone_changes",
         }
     }
 
@@ -66,6 +82,7 @@ impl Quota {
         match self {
             Self::Ip(_) | Self::IpShared => None,
             Self::User(mode) | Self::Failures(mode) | Self::Refunds(mode) => Some(mode),
+            Self::PhoneChanges => Some(Mode::Production),
         }
     }
 

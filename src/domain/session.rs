@@ -101,6 +101,8 @@ pub enum EndReason {
     Deactivated,
     /// Its user was only verified in the testing mode, and is now verified in production.
     VerifiedInProduction,
+    /// Its user has another number since.
+    PhoneChanged,
 }
 
 impl EndReason {
@@ -113,6 +115,7 @@ impl EndReason {
             Self::Revoked => "revoked",
             Self::Deactivated => "deactivated",
             Self::VerifiedInProduction => "verified in production",
+            Self::PhoneChanged => "number changed",
         }
     }
 
@@ -125,6 +128,7 @@ impl EndReason {
             Self::Revoked,
             Self::Deactivated,
             Self::VerifiedInProduction,
+            Self::PhoneChanged,
         ];
         all.into_iter().find(|reason| reason.as_str() == word)
     }

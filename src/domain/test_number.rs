@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::keys::{DerivedKeys, KeyRing};
-use crate::domain::{ChallengeId, Code, CodeHash, PhoneNumber, Timestamp, WeakCode, weak_code};
+use crate::domain::{Binding, ChallengeId, Code, CodeHash, PhoneNumber, Timestamp, WeakCode, weak_code};
 
 /// How many there may be at once: the code of each is written down somewhere.
 pub const MAX_TEST_NUMBERS: usize = 10;
@@ -85,7 +85,7 @@ impl NewTestNumber {
     pub fn kept(&self, keys: &DerivedKeys, source: Source) -> TestNumber {
         TestNumber {
             phone: self.phone.clone(),
-            hash: self.code.hash(keys, NO_CHALLENGE, &self.phone),
+            hash: self.code.hash(keys, Binding::Login(NO_CHALLENGE, &self.phone)),
             until: self.until,
             source,
         }
@@ -105,7 +105,7 @@ impl TestNumber {
 
     /// Whether `code` is its code, in constant time; never once its key is no longer configured.
     pub fn matches(&self, code: &Code, keys: &KeyRing) -> bool {
-        self.hash.matches(code, keys, NO_CHALLENGE, &self.phone)
+        self.hash.matches(code, keys, Binding::Login(NO_CHALLENGE, &self.phone))
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
             (PhoneNumber::parse("+15005550006", 10).unwrap(), Code::parse("123456", 6).unwrap());
         let refused = NewTestNumber::new(phone.clone(), code.clone(), Timestamp::from_millis(START), false);
         assert_eq!(refused.err(), Some(WeakCode::EqualSteps));
-        let hash = code.hash(ring("a").current(), NO_CHALLENGE, &phone);
+        let hash = code.hash(ring("a").current(), Binding::Login(NO_CHALLENGE, &phone));
         let until = Timestamp::from_millis(START);
         let older = TestNumber { phone, hash, until, source: Source::Command };
         assert!(older.is_guessable(&ring("a"), 6));

@@ -84,6 +84,12 @@ impl Registration {
         let has_code = code_until.is_some_and(|until| now < until);
         !user.phone_verified && user.is_active && !has_sessions && !has_code
     }
+
+    /// Whether the row makes way for a user who has proven the number: nobody ever logged in with it, and the operator did not shut
+    /// it out.
+    pub const fn makes_way(&self) -> bool {
+        !self.user.phone_verified && self.user.is_active && !self.has_sessions
+    }
 }
 
 /// The username of a number that has just registered: `user_` and its digits.
@@ -120,6 +126,18 @@ mod tests {
         assert!(!of(|other| other.has_sessions = true));
         assert!(!of(|other| other.user.phone_verified = true));
         assert!(!of(|other| other.user.is_active = false));
+    }
+
+    #[test]
+    fn a_registration_that_nobody_logged_in_with_makes_way() {
+        let phone = PhoneNumber::parse("+15550000001", 10).unwrap();
+        let at = Timestamp::from_millis;
+        let user = User::new(UserId(1), "user_15550000001".into(), phone, "retailer", at(0));
+        let registration = Registration { user, has_sessions: false, code_until: Some(at(10)) };
+        assert!(registration.makes_way(), "a code on its way logs in whoever has the number then");
+        let shut_out = User { is_active: false, ..registration.user.clone() };
+        assert!(!Registration { user: shut_out, ..registration.clone() }.makes_way());
+        assert!(!Registration { has_sessions: true, ..registration }.makes_way());
     }
 
     #[test]

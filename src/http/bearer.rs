@@ -78,6 +78,49 @@ impl<'a> ApiExtractor<'a> for BearerToken {
     }
 }
 
+/// The same where an operation also answers without a token.
+#[derive(Debug)]
+pub struct OptionalBearerToken(BearerToken);
+
+impl OptionalBearerToken {
+    /// Whether anything came that claims to be a token.
+    pub const fn is_there(&self) -> bool {
+        !matches!(self.0.0, Err(ErrorCode::NotAuthenticated))
+    }
+
+    /// The token, where one is needed after all.
+    pub const fn required(&self) -> &BearerToken {
+        &self.0
+    }
+}
+
+impl<'a> ApiExtractor<'a> for OptionalBearerToken {
+    const TYPES: &'static [ApiExtractorType] = BearerToken::TYPES;
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        BearerToken::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        BearerToken::security_schemes()
+    }
+
+    fn has_security_fallback() -> bool {
+        true
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<Self::ParamType>,
+    ) -> Result<Self> {
+        BearerToken::from_request(request, body, options).await.map(Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,6 +39,7 @@ pub struct Fields(HashMap<String, Field>);
 enum Field {
     Text(String),
     Object(HashMap<String, Field>),
+    Null,
     Other,
 }
 
@@ -51,7 +52,7 @@ impl Fields {
             std::str::from_utf8(bytes).map_err(|_| ApiError::bad_request("The body is not valid UTF-8."))?;
         match serde_json::from_str(text) {
             Ok(Field::Object(fields)) => Ok(Self(fields)),
-            Ok(Field::Text(_) | Field::Other) => {
+            Ok(Field::Text(_) | Field::Null | Field::Other) => {
                 Err(ApiError::bad_request("The body must be a JSON object."))
             }
             // The one rule that JSON does not have: no field twice.
@@ -67,11 +68,27 @@ impl Fields {
     pub fn required_string(&self, name: &str) -> Result<&str, ApiError> {
         match self.0.get(name) {
             Some(Field::Text(text)) => Ok(text),
-            Some(Field::Object(_) | Field::Other) => {
+            Some(Field::Object(_) | Field::Null | Field::Other) => {
                 Err(ApiError::bad_request(format!("The field {name} must be a string.")))
             }
             None => Err(ApiError::bad_request(format!("The field {name} is missing."))),
         }
+    }
+
+    /// The string in the field `name`; none where it is missing or null.
+    ///
+    /// # Errors
+    /// `bad_request` where it is anything else.
+    pub fn optional_string(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        match self.0.get(name) {
+            None | Some(Field::Null) => Ok(None),
+            Some(_) => self.required_string(name).map(Some),
+        }
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -117,7 +134,7 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<Field, E> {
-        Ok(Field::Other)
+        Ok(Field::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Field, A::Error> {
@@ -214,6 +231,15 @@ mod tests {
             let fields = Fields::read(format!("{{\"otp\":{value}}}").as_bytes()).unwrap();
             assert_eq!(fields.required_string("otp"), no_string, "{value}");
         }
+    }
+
+    #[test]
+    fn s11_an_optional_field_may_be_missing_or_null_but_not_wrong() {
+        let fields = Fields::read(br#"{"a":null,"b":"text","c":7}"#).unwrap();
+        assert_eq!(fields.optional_string("a"), Ok(None));
+        assert_eq!(fields.optional_string("b"), Ok(Some("text")));
+        assert_eq!(fields.optional_string("c"), Err(ApiError::bad_request("The field c must be a string.")));
+        assert_eq!(fields.optional_string("d"), Ok(None));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub enum ErrorCode {
     HostNotAllowed,
     /// The number has neither a user nor a live code.
     UserNotFound,
+    /// The number is another account's.
+    PhoneInUse,
     /// There is nothing at this path.
     NotFound,
     /// The path is known, the method is not.
@@ -82,7 +84,7 @@ struct Row {
 
 impl ErrorCode {
     /// Every failure, for what is counted and for the description of the API.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidPhoneNumber,
         Self::InvalidOtp,
         Self::BadRequest,
@@ -95,6 +97,7 @@ impl ErrorCode {
         Self::BadSignature,
         Self::HostNotAllowed,
         Self::UserNotFound,
+        Self::PhoneInUse,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::PayloadTooLarge,
@@ -154,6 +157,9 @@ impl ErrorCode {
             }
             Self::UserNotFound => {
                 (StatusCode::NOT_FOUND, "user_not_found", "No user found with this phone number", false)
+            }
+            Self::PhoneInUse => {
+                (StatusCode::CONFLICT, "phone_in_use", "This number belongs to another account.", false)
             }
             Self::NotFound => {
                 (StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.", false)
@@ -272,6 +278,11 @@ impl ApiError {
     /// 400: what is wrong, in plain words.
     pub fn bad_request(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self { sentence: sentence.into(), ..Self::new(ErrorCode::BadRequest) }
+    }
+
+    /// 404: what is not there, in plain words.
+    pub fn not_found(sentence: &'static str) -> Self {
+        Self { sentence: Cow::Borrowed(sentence), ..Self::new(ErrorCode::NotFound) }
     }
 
     /// 405: `allow` is the list for the header of that name.

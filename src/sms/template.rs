@@ -92,6 +92,16 @@ impl Template {
         Ok(template)
     }
 
+    /// The text that tells a number that it will be replaced after `delay`, with the code that takes the change back.
+    pub fn phone_change(delay: Duration) -> Self {
+        let hours = delay.as_secs().div_ceil(3600);
+        let unit = if hours == 1 { "hour" } else { "hours" };
+        let begin =
+            format!("Your account gets another phone number in {hours} {unit}. If this was not you, enter ");
+        let end = " in the app to keep this number.";
+        Self([Piece::Text(begin), Piece::Code, Piece::Text(end.to_owned())].into())
+    }
+
     /// Writes the text. For a life of one minute the word `minutes` right after its number becomes `minute`.
     pub fn render(&self, code: &Code, minutes: u64) -> String {
         self.fill(code.digits(), minutes)
@@ -180,6 +190,20 @@ mod tests {
         );
         assert_eq!(Template::parse(DEFAULT), Ok(Template::default()));
         assert_eq!(Template::default().segments(6, Duration::from_mins(10)), 1);
+    }
+
+    #[test]
+    fn the_notice_of_a_change_of_number_has_its_code_first_and_costs_one_segment() {
+        let of = |hours| Template::phone_change(Duration::from_hours(hours)).fill("001234567", 1);
+        assert_eq!(
+            of(24),
+            "Your account gets another phone number in 24 hours. If this was not you, enter 001234567 in the app to keep \
+             this number."
+        );
+        assert!(of(1).contains(" in 1 hour. "));
+        for hours in [1, 24, 720] {
+            assert_eq!(segments::measure(&of(hours)).segments, 1);
+        }
     }
 
     #[test]

@@ -2,20 +2,29 @@
 
 use super::error::StoreResult;
 use crate::domain::code::CodeHash;
-use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, RunId, Timestamp};
+use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, Purpose, RunId, Timestamp};
 
 /// Reads challenges.
 #[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadChallenges {
-    /// The newest challenges of a phone in a mode, newest first, at most `limit`.
-    fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>>;
-    /// The newest challenge of a phone in a mode that a device asked for, or that none did.
+    /// The newest challenges of a phone in a mode and for a purpose, newest first, at most `limit`.
+    fn challenges(
+        &self,
+        mode: Mode,
+        phone: &PhoneNumber,
+        purpose: Purpose,
+        limit: usize,
+    ) -> StoreResult<Vec<Challenge>>;
+    /// The newest challenge of a phone in a mode and for a purpose that a device asked for, or that none did.
     fn newest_challenge(
         &self,
         mode: Mode,
         phone: &PhoneNumber,
+        purpose: Purpose,
         by_device: bool,
     ) -> StoreResult<Option<Challenge>>;
+    /// Whether a phone has a code in a mode, for whatever purpose, that may be given at `at`.
+    fn has_live_code(&self, mode: Mode, phone: &PhoneNumber, at: Timestamp) -> StoreResult<bool>;
     /// One challenge.
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>>;
     /// Challenges that were created before `before` and do not say what came of their sending, oldest first, at most `limit`;

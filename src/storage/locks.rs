@@ -20,7 +20,7 @@ pub enum Lock {
     Address(String),
     /// The challenges, messages and quotas of one phone and of its user's devices, in both modes, and whether it has a user.
     Phone(PhoneNumber),
-    /// A user and all its sessions and exchanges.
+    /// A user with its sessions, exchanges and change of number, and what it spends under its id.
     User(UserId),
     /// The same of whoever has a phone; found once the lock of the phone is held. Never beside [`Lock::User`]: nobody knows
     /// which of the two comes first.
@@ -96,6 +96,12 @@ impl Locks {
         self.with(Lock::User(user), Hold::Shared).with(Lock::Session(session.clone()), Hold::Exclusive)
     }
 
+    /// And those of `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        other.0.into_iter().fold(self, |locks, (lock, hold)| locks.with(lock, hold))
+    }
+
     /// All of them, in the order in which they are taken.
     pub fn iter(&self) -> impl Iterator<Item = (&Lock, Hold)> {
         self.0.iter().map(|(lock, hold)| (lock, *hold))
@@ -116,6 +122,7 @@ impl Locks {
         self.0.keys().any(|lock| match lock {
             Lock::Address(address) => quota.mode().is_none() && address == subject,
             Lock::Phone(phone) => quota.mode().is_some() && (phone.as_str() == subject || is_device(subject)),
+            Lock::User(user) => quota == Quota::PhoneChanges && user.to_string() == subject,
             _ => false,
         })
     }
@@ -191,6 +198,9 @@ mod tests {
         let (ip, user) = (Quota::Ip(Endpoint::Verify), Quota::User(Mode::Testing));
         assert!(locks.cover_quota(ip, "203.0.113.7") && locks.cover_quota(user, phone(1).as_str()));
         assert!(!locks.cover_quota(ip, "203.0.113.8") && !locks.cover_quota(user, phone(2).as_str()));
+        let changes = Quota::PhoneChanges;
+        assert!(Locks::none().user(UserId(7)).cover_quota(changes, "7"));
+        assert!(!Locks::none().user(UserId(7)).cover_quota(changes, "8"));
         assert!(!locks.cover_quota(ip, phone(1).as_str()) && !locks.cover_quota(user, "203.0.113.7"));
         assert!(locks.cover_user(UserId(3), &phone(1)) && !locks.cover_user(UserId(3), &phone(2)));
     }

@@ -35,6 +35,7 @@ mod migrate;
 mod nodes;
 mod open;
 mod open_error;
+mod phone_changes;
 mod reader;
 mod sessions;
 mod test_numbers;

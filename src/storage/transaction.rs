@@ -9,6 +9,7 @@ use super::ledger::{ReadLedger, WriteLedger};
 use super::maintenance::Maintenance;
 use super::messages::{ReadMessages, WriteMessages};
 use super::nodes::ReadNodes;
+use super::phone_changes::{ReadPhoneChanges, WritePhoneChanges};
 use super::sessions::{ReadSessions, WriteSessions};
 use super::test_numbers::{ReadTestNumbers, WriteTestNumbers};
 use super::token_names::{ReadTokenNames, WriteTokenNames};
@@ -24,6 +25,7 @@ pub trait View:
     + ReadLedger
     + ReadMessages
     + ReadNodes
+    + ReadPhoneChanges
     + ReadTestNumbers
     + ReadTokenNames
     + ReadClock
@@ -40,6 +42,7 @@ impl<T> View for T where
         + ReadLedger
         + ReadMessages
         + ReadNodes
+        + ReadPhoneChanges
         + ReadTestNumbers
         + ReadTokenNames
         + ReadClock
@@ -57,6 +60,7 @@ pub trait Tx:
     + WriteExchanges
     + WriteLedger
     + WriteMessages
+    + WritePhoneChanges
     + WriteTestNumbers
     + WriteTokenNames
     + WriteClock
@@ -74,6 +78,7 @@ impl<T> Tx for T where
         + WriteExchanges
         + WriteLedger
         + WriteMessages
+        + WritePhoneChanges
         + WriteTestNumbers
         + WriteTokenNames
         + WriteClock

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshk::domain::keys::KeyRing;
-use freshk::domain::{ChallengeId, Code, PhoneNumber, Secret};
+use freshk::domain::{Binding, ChallengeId, Code, PhoneNumber, Secret};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -127,7 +127,7 @@ async fn log_in_for_testing(app: &App) -> Answer {
     let id = app.count("SELECT max(id) FROM challenges WHERE channel = 'testing'");
     let (code, phone) = (Code::parse("135790", 6).unwrap(), PhoneNumber::parse(PHONE, 10).unwrap());
     let keys = KeyRing::new(&Secret::new(SECRET), &[]);
-    let hash = code.hash(keys.current(), ChallengeId(id), &phone).tag;
+    let hash = code.hash(keys.current(), Binding::Login(ChallengeId(id), &phone)).tag;
     app.execute(&format!("UPDATE challenges SET code_hmac = {} WHERE id = {id}", app.literal(&hash)));
     app.post("/api/mobile/auth/verify/", &json!({ "phone_number": PHONE, "otp": "135790" })).await
 }

@@ -35,6 +35,7 @@ mod lines;
 mod logs;
 mod metrics;
 mod names;
+mod number;
 mod options;
 mod refresh;
 mod repeated_verify;

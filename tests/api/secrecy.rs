@@ -1,7 +1,7 @@
 //! S8, S34: what must not be found in logs and files, however one searches.
 
 use freshk::domain::keys::DerivedKeys;
-use freshk::domain::{ChallengeId, Code, PhoneNumber, Secret};
+use freshk::domain::{Binding, ChallengeId, Code, PhoneNumber, Secret};
 use hmac::{Hmac, KeyInit as _, Mac};
 use reqwest::Method;
 use serde_json::json;
@@ -131,7 +131,7 @@ async fn s8_the_database_alone_tells_no_code() {
     // The construction, to the byte: with the key the code is found.
     let right = Code::parse(&app.code(ONE), 6).unwrap();
     let keys = DerivedKeys::derive(&Secret::new(SECRET));
-    assert_eq!(right.hash(&keys, ChallengeId(id), &phone).tag, stored);
+    assert_eq!(right.hash(&keys, Binding::Login(ChallengeId(id), &phone)).tag, stored);
     let fill = |mac: Hmac<Sha256>| mac.chain_update(id.to_be_bytes()).chain_update(ONE).chain_update([0]);
     let tag = fill(keys.code_mac()).chain_update(right.digits()).finalize().into_bytes();
     assert_eq!(tag.as_slice(), stored, "what the attacker tries is the real thing but for its key");

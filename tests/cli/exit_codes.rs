@@ -30,6 +30,9 @@ const LINES: &[(&str, u8, &str)] = &[
     ("user set-phone 1", 2, "<PHONE>"),
     ("user set-phone 1 nonsense", 2, "such as +1234567890"),
     ("user set-phone 1 +1234567899", 1, "`freshk user show`"),
+    ("user cancel-phone-change", 2, "<USER>"),
+    ("user cancel-phone-change 1", 1, "`freshk user show`"),
+    ("user cancel-phone-change nobody", 1, "`freshk user list"),
     ("user deactivate 1", 0, ""),
     ("user deactivate", 2, "<USER>"),
     ("user deactivate nobody", 1, "`freshk user list"),
@@ -141,13 +144,14 @@ const LINES: &[(&str, u8, &str)] = &[
 ];
 
 /// What is shown elsewhere, beside a server, with a session, with a key; and what has nothing to fail at.
-const NOT_HERE: [(&str, u8); 9] = [
+const NOT_HERE: [(&str, u8); 10] = [
     ("serve", 0),
     ("check", 0),
     ("selftest", 0),
     ("health", 0),
     ("session revoke", 0),
     ("key rotate", 0),
+    ("user cancel-phone-change", 0),
     ("config example", 1),
     ("openapi", 1),
     ("completions", 1),

@@ -79,6 +79,30 @@ fn every_act_leaves_its_line_in_the_trail() {
     insta::assert_json_snapshot!(lines);
 }
 
+#[test]
+fn a_change_of_number_that_waits_is_shown_and_taken_back() {
+    let place = place_with_two();
+    let none = place.run("user cancel-phone-change 1");
+    assert_eq!(none.code, 1);
+    assert!(none.stderr.contains("no change of number of"), "{}", none.stderr);
+    let database = rusqlite::Connection::open(place.path("freshk.db")).unwrap();
+    database
+        .execute_batch(
+            "INSERT INTO phone_changes (user_id, phone, effective_at, key_number, cancel_hmac)
+         VALUES (1, '+1234567899', 1800000000000, 0, x'00')",
+        )
+        .unwrap();
+    let waiting =
+        serde_json::json!({ "phone_number": "+12****7899", "effective_at": "2027-01-15T08:00:00.000Z" });
+    assert_eq!(place.json("user show 1")["phone_change"], waiting);
+    let shown = place.good("user show 1");
+    assert!(shown.contains("to +12****7899 at 2027-01-15 08:00:00"), "{shown}");
+    assert!(place.good("user cancel-phone-change 1").contains("keeps its number"));
+    assert_eq!(place.json("user show 1")["phone_change"], serde_json::Value::Null);
+    let line = place.json("audit list --event user_phone_change_cancelled")["lines"][0].clone();
+    assert_eq!(line["detail"], "operator: change of number taken back");
+}
+
 /// What stays is the line of the audit trail, without the phone.
 #[test]
 fn a_deleted_user_leaves_no_phone_behind() {

@@ -3,7 +3,7 @@
 use freshk::domain::challenge::Use;
 use freshk::domain::settled::{SendResult, Settled};
 use freshk::domain::{
-    Challenge, ChallengeId, ChallengeState, CodeHash, Mode, NewChallenge, RunId, SpendId, UserId,
+    Challenge, ChallengeId, ChallengeState, CodeHash, Mode, NewChallenge, Purpose, RunId, SpendId, UserId,
 };
 
 use crate::support::{Bed, Fixture, START, after, new_challenge, phone, session, some_hash};
@@ -28,12 +28,12 @@ pub(crate) async fn challenges_are_read_as_they_were_written_newest_first<F: Fix
             ])
         })
         .await;
-    let found = bed.read(|view| view.challenges(PRODUCTION, &phone(1), 5)).await;
+    let found = bed.read(|view| view.challenges(PRODUCTION, &phone(1), Purpose::Login, 5)).await;
     assert_eq!(ids(&found), [last, first]);
     assert_eq!(found[0].hash, hash(last), "the hash holds the number of the row");
     assert_eq!((found[0].state, found[0].attempts), (ChallengeState::Sending, 0));
     assert_eq!((found[0].leader.clone(), found[0].settled), (RunId::new([7; 8]), None));
-    assert_eq!(bed.read(|view| view.challenges(PRODUCTION, &phone(1), 1)).await.len(), 1);
+    assert_eq!(bed.read(|view| view.challenges(PRODUCTION, &phone(1), Purpose::Login, 1)).await.len(), 1);
 
     let used = Use { at: after(9), session: Some(session(1, UserId(1)).id), idempotency: Some(vec![3; 32]) };
     let mut challenge = found.into_iter().next().unwrap().guessed_wrong().consumed(used.clone());
@@ -124,7 +124,7 @@ pub(crate) async fn codes_that_are_over_are_deleted_a_page_at_a_time<F: Fixture>
     let (deleted, next) = purge(ChallengeId(0)).await;
     assert_eq!((deleted, next), (2, Some(issued[2])), "one has expired and one is void");
     assert_eq!(purge(issued[2]).await, (0, None), "the last one is too young");
-    let left = bed.read(|view| view.challenges(PRODUCTION, &phone(1), 9)).await;
+    let left = bed.read(|view| view.challenges(PRODUCTION, &phone(1), Purpose::Login, 9)).await;
     assert_eq!(ids(&left), [issued[3], issued[0]]);
 }
 

@@ -14,6 +14,7 @@ mod devices;
 mod ledger;
 mod maintenance;
 mod messages;
+mod phone_changes;
 mod sessions;
 mod small;
 mod support;
@@ -77,6 +78,12 @@ macro_rules! contract {
                     messages_are_read_as_they_were_written
                     messages_are_paged_from_the_newest_with_whether_the_code_was_used
                     codes_that_found_no_sender_are_counted_by_the_minute
+                }
+                phone_changes {
+                    changes_are_read_as_they_were_written_and_replaced_by_their_user
+                    changes_that_are_due_are_paged_in_the_order_in_which_they_became_due
+                    what_belongs_to_a_change_goes_with_its_user
+                    s4_codes_are_told_apart_by_their_purpose
                 }
                 audit {
                     lines_are_read_as_they_were_written_in_both_directions

@@ -5,7 +5,8 @@ use std::time::Duration;
 use freshk::domain::clock::Times;
 use freshk::domain::session::{Lifetimes, Login};
 use freshk::domain::{
-    Challenge, CodeHash, Mode, NewChallenge, PhoneNumber, RunId, Session, SessionId, Timestamp, User, UserId,
+    Challenge, CodeHash, Mode, NewChallenge, PhoneNumber, Purpose, RunId, Session, SessionId, Timestamp,
+    User, UserId,
 };
 use freshk::storage::{Locks, Store, StoreError, StoreResult, Tx, View};
 
@@ -109,6 +110,7 @@ pub(crate) fn session(chance: u8, user: UserId) -> Session {
 pub(crate) fn new_challenge(mode: Mode, number: u32) -> NewChallenge {
     NewChallenge {
         mode,
+        purpose: Purpose::Login,
         phone: phone(number),
         created_at: START,
         expires_at: after(600),

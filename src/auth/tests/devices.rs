@@ -82,7 +82,10 @@ async fn a_login_that_brings_its_device_renews_it_and_another_begins_one() {
     let devices = bed.read(move |view| view.devices_of(user)).await;
     assert_eq!(devices.len(), 3);
     ask(&bed, Some(&renewed)).await.unwrap();
-    let by_device = bed.read(|view| view.newest_challenge(Mode::Production, &phone(1), true)).await.unwrap();
+    let by_device = bed
+        .read(|view| view.newest_challenge(Mode::Production, &phone(1), Purpose::Login, true))
+        .await
+        .unwrap();
     assert!(by_device.created_at < bed.clock.now(), "the one whose login is the longest ago has ended");
 }
 
@@ -94,10 +97,18 @@ async fn a_token_of_another_user_and_one_of_a_user_who_is_gone_are_ignored() {
         bed.ask(request).await.result.unwrap();
     };
     ask(2).await;
-    assert!(bed.read(|view| view.newest_challenge(Mode::Production, &phone(2), true)).await.is_none());
+    assert!(
+        bed.read(|view| view.newest_challenge(Mode::Production, &phone(2), Purpose::Login, true))
+            .await
+            .is_none()
+    );
     bed.operate(1, |operator, user| operator.delete(user)).await;
     ask(1).await;
-    assert!(bed.read(|view| view.newest_challenge(Mode::Production, &phone(1), true)).await.is_none());
+    assert!(
+        bed.read(|view| view.newest_challenge(Mode::Production, &phone(1), Purpose::Login, true))
+            .await
+            .is_none()
+    );
 }
 
 #[tokio::test]

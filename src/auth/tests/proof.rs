@@ -23,7 +23,7 @@ async fn prove_on(
     let (times, origin, phone) = (bed.clock.read(), origin(ADDRESS), phone(number));
     let (endpoint, mode) = (Endpoint::Verify, Mode::Production);
     let call = Call { mode, endpoint, address: origin.address, now: times.now };
-    let given = GivenCode { mode, phone, code: code.clone(), device_token };
+    let given = GivenCode { mode, purpose: Purpose::Login, phone, code: code.clone(), device_token };
     let proven = bed.auth.gated(call, |auth, gate| async move {
         let locks = Locks::none().user_of(&given.phone);
         let actor = auth.actor(times.now, mode, &given.phone, &origin);

@@ -125,7 +125,7 @@ async fn a_newer_code_voids_the_older_one_once_it_is_accepted() {
     bed.request(1).await.result.unwrap_err();
     bed.request(1).await.result.unwrap();
     let states: Vec<_> = bed
-        .read(|view| view.challenges(Mode::Production, &phone(1), 9))
+        .read(|view| view.challenges(Mode::Production, &phone(1), Purpose::Login, 9))
         .await
         .iter()
         .map(|challenge| challenge.state)
@@ -205,12 +205,12 @@ async fn what_lost_its_flow_is_of_unknown_fate_after_a_restart() {
     });
     bed.sms.arrived(1).await;
     bed.auth.settle_after_restart().await.unwrap();
-    let newest = bed.read(|view| view.challenges(Mode::Production, &phone(1), 1)).await;
+    let newest = bed.read(|view| view.challenges(Mode::Production, &phone(1), Purpose::Login, 1)).await;
     assert_eq!(newest[0].state, ChallengeState::Unknown);
     assert!(bed.user(1).await.is_some());
     bed.verify(1, &bed.code()).await.result.unwrap();
     bed.sms.release();
     asking.await.unwrap().result.unwrap();
-    let newest = bed.read(|view| view.challenges(Mode::Production, &phone(1), 1)).await;
+    let newest = bed.read(|view| view.challenges(Mode::Production, &phone(1), Purpose::Login, 1)).await;
     assert_eq!(newest[0].state, ChallengeState::Used, "a late answer revives nothing");
 }

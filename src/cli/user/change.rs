@@ -102,6 +102,24 @@ pub(super) fn set_phone(
     told(admin, output, &user, &text)
 }
 
+pub(super) fn cancel_phone_change(
+    admin: &AdminContext,
+    output: &mut Output,
+    name: &str,
+) -> Result<(), CliError> {
+    let (user, is_cancelled) = change(admin, name, None, |operator, user| {
+        let is_cancelled = operator.cancel_phone_change(&user)?;
+        Ok((user, is_cancelled))
+    })?;
+    if !is_cancelled {
+        return Err(CliError::refused(
+            format!("no change of number of {} waits", admin.named(&user)),
+            "`freshk user show` shows the number; `freshk user set-phone` changes it",
+        ));
+    }
+    told(admin, output, &user, &format!("{} keeps its number: the change is taken back", admin.named(&user)))
+}
+
 pub(super) fn log_out(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
     let (user, ended) = change(admin, name, None, |operator, user| {
         let ended = operator.log_out(&user)?;

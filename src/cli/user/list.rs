@@ -1,7 +1,7 @@
 //! `freshk user list` and `show`.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::document;
 use crate::cli::admin::{AdminContext, PAGE};
@@ -62,15 +62,19 @@ pub(super) fn run(args: &ListArgs, admin: &AdminContext, output: &mut Output) ->
 pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
     let user = admin.user(name)?;
     let (id, now) = (user.id, admin.now());
-    let sessions = admin.read(move |view| view.live_sessions(id, now))?;
+    let (sessions, change) =
+        admin.read(move |view| Ok((view.live_sessions(id, now)?, view.phone_change(id)?)))?;
     if output.json {
         let sessions: Vec<_> = sessions.iter().map(session::document).collect();
         let mut shown = document(admin, &user);
         shown["sessions"] = sessions.into();
+        shown["phone_change"] = change.map_or(Value::Null, |change| {
+            json!({ "phone_number": admin.shown(&change.phone), "effective_at": when::iso(change.effective_at) })
+        });
         return Ok(output.json(&shown)?);
     }
     let [id, username, phone, role, active, verified, joined] = row(admin, &user);
-    let rows = [
+    let mut rows = vec![
         ["id".to_owned(), id],
         ["username".to_owned(), username],
         ["phone".to_owned(), phone],
@@ -80,8 +84,14 @@ pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Res
         ["joined (UTC)".to_owned(), joined],
         ["sessions".to_owned(), sessions.len().to_string()],
     ];
-    let noted = ["attributes".to_owned(), user.attributes.to_string()];
-    output.table(["user", ""], rows.into_iter().chain((!user.attributes.is_empty()).then_some(noted)))?;
+    if !user.attributes.is_empty() {
+        rows.push(["attributes".to_owned(), user.attributes.to_string()]);
+    }
+    if let Some(change) = change {
+        let what = format!("to {} at {}", admin.shown(&change.phone), when::short(change.effective_at));
+        rows.push(["number changes (UTC)".to_owned(), what]);
+    }
+    output.table(["user", ""], rows)?;
     if !sessions.is_empty() {
         output.text("\n")?;
         session::table(&sessions, output)?;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{LoginFailure, RefusalSummary};
 use crate::domain::message::{MessageState, Unsent};
+use crate::domain::phone_change::Cancelled;
 use crate::domain::quota::Quota;
 use crate::domain::session::{EndReason, Evidence};
 use crate::domain::test_number::Source;
@@ -19,6 +20,14 @@ pub enum AuditDetail {
     CodeOverTried,
     /// A phone has made its last wrong guess of the day.
     DaySpent,
+    /// The code is for a change of number.
+    PhoneChange,
+    /// A change of number; the line has the number before.
+    OldPhone,
+    /// The same; the line has the new one.
+    NewPhone,
+    /// Why a change of number will not be done.
+    PhoneChangeCancelled(Cancelled),
     /// A test number made it possible.
     TestNumber,
     /// A session was opened by a foreign refresh token.
@@ -92,6 +101,8 @@ pub enum OperatorAct {
     OldPhone,
     /// The same; the line has the new one.
     NewPhone,
+    /// Took a change of number back.
+    PhoneChangeCancelled,
     /// Made a user's foreign tokens worthless.
     ForeignRevoked,
     /// Deleted a user.
@@ -129,6 +140,10 @@ impl fmt::Display for AuditDetail {
             Self::MoreAttempts(count) => write!(f, "{count} more"),
             Self::CodeOverTried => f.write_str("code"),
             Self::DaySpent => f.write_str("day"),
+            Self::PhoneChange => f.write_str("change of number"),
+            Self::OldPhone => f.write_str("the old number"),
+            Self::NewPhone => f.write_str("the new number"),
+            Self::PhoneChangeCancelled(why) => f.write_str(why.as_str()),
             Self::TestNumber => f.write_str("test number"),
             Self::Exchanged => f.write_str("exchanged a foreign refresh token"),
             Self::RepeatedVerify => f.write_str("repeated verify"),
@@ -169,6 +184,7 @@ impl fmt::Display for OperatorAct {
             Self::Deactivated => f.write_str("deactivated"),
             Self::OldPhone => f.write_str("phone changed: the old one"),
             Self::NewPhone => f.write_str("phone changed: the new one"),
+            Self::PhoneChangeCancelled => f.write_str("change of number taken back"),
             Self::ForeignRevoked => f.write_str("foreign tokens revoked"),
             Self::Deleted => f.write_str("deleted"),
             Self::UnitsReturned(units) => write!(f, "{units} units given back"),

@@ -136,6 +136,7 @@ fn description(status: u16, codes: &[ErrorCode]) -> String {
         401 => "The token is missing, not valid or expired",
         403 => "The caller is known and may not",
         404 => "There is no such thing",
+        409 => "The request conflicts with what is there",
         413 => "The body is too large",
         415 => "The body is not of a type that is read here",
         429 => "A limit is spent",

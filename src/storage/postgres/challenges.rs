@@ -8,7 +8,8 @@ use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
 use crate::domain::settled::Settled;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, RunId, Timestamp,
+    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, Purpose, RunId,
+    Timestamp,
 };
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 use crate::storage::columns::{count, length, millis};
@@ -17,7 +18,7 @@ use crate::storage::{StoreError, StoreResult};
 macro_rules! columns {
     () => {
         "id, channel, phone, key_number, code_hmac, state, attempts, created_at, expires_at, spend_id, used_at, \
-         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id"
+         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id, change_of"
     };
 }
 
@@ -26,14 +27,18 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE id = 
 const NEWEST: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM challenges WHERE phone = $1 AND channel = $2 ORDER BY id DESC LIMIT $3"
+    " FROM challenges WHERE phone = $1 AND channel = $2 AND change_of IS NOT DISTINCT FROM $3 ORDER BY id DESC LIMIT $4"
 );
 
 const NEWEST_OF_SIDE: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM challenges WHERE phone = $1 AND channel = $2 AND (device_id IS NOT NULL) = $3 ORDER BY id DESC LIMIT 1"
+    " FROM challenges WHERE phone = $1 AND channel = $2 AND change_of IS NOT DISTINCT FROM $3 AND (device_id IS NOT NULL) = $4 \
+     ORDER BY id DESC LIMIT 1"
 );
+
+const HAS_LIVE: &str = "SELECT EXISTS (SELECT 1 FROM challenges WHERE phone = $1 AND channel = $2 \
+     AND state IN ('sending', 'live', 'unknown') AND expires_at > $3)";
 
 const UNSETTLED: &str = concat!(
     "SELECT ",
@@ -52,8 +57,8 @@ const AGES: &str =
 const NEXT_ID: &str = "SELECT nextval('challenges_id_seq')";
 
 const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
-     expires_at, spend_id, leader, device_id, device_spend_id) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+     expires_at, spend_id, leader, device_id, device_spend_id, change_of) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 /// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that
 /// a slice stays a slice; messages go with their challenge.
@@ -69,17 +74,28 @@ const UPDATE: &str = "UPDATE challenges SET state = $2, attempts = $3, used_at =
      WHERE id = $1 AND version = $10";
 
 impl ReadChallenges for PostgresTx<'_> {
-    fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>> {
-        self.rows(NEWEST, &[phone, &mode, &count(limit)], challenge)
+    fn challenges(
+        &self,
+        mode: Mode,
+        phone: &PhoneNumber,
+        purpose: Purpose,
+        limit: usize,
+    ) -> StoreResult<Vec<Challenge>> {
+        self.rows(NEWEST, &[phone, &mode, &purpose.change_of(), &count(limit)], challenge)
     }
 
     fn newest_challenge(
         &self,
         mode: Mode,
         phone: &PhoneNumber,
+        purpose: Purpose,
         by_device: bool,
     ) -> StoreResult<Option<Challenge>> {
-        self.row(NEWEST_OF_SIDE, &[phone, &mode, &by_device], challenge)
+        self.row(NEWEST_OF_SIDE, &[phone, &mode, &purpose.change_of(), &by_device], challenge)
+    }
+
+    fn has_live_code(&self, mode: Mode, phone: &PhoneNumber, at: Timestamp) -> StoreResult<bool> {
+        Ok(self.row(HAS_LIVE, &[phone, &mode, &at], first)?.unwrap_or_default())
     }
 
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>> {
@@ -124,6 +140,7 @@ impl WriteChallenges for PostgresTx<'_> {
                 &challenge.leader,
                 &challenge.device_id(),
                 &challenge.device_spend(),
+                &challenge.purpose.change_of(),
             ],
         )?;
         self.note_witness(Witness::Challenge(id, challenge.hash.tag.clone()));
@@ -210,6 +227,7 @@ fn challenge(row: &Row) -> Result<Challenge, RowError> {
     Ok(Challenge {
         id: row.try_get(0)?,
         mode: row.try_get(1)?,
+        purpose: Purpose::of(row.try_get(20)?),
         phone: row.try_get(2)?,
         hash: CodeHash { key: key.0, tag: row.try_get(4)? },
         state: row.try_get(5)?,

@@ -8,8 +8,8 @@ use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
 use crate::domain::settled::Settled;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, RunId, SessionId,
-    SpendId, Timestamp,
+    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, Purpose, RunId,
+    SessionId, SpendId, Timestamp,
 };
 use crate::storage::StoreResult;
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
@@ -18,7 +18,7 @@ use crate::storage::columns::{count, length, millis};
 macro_rules! columns {
     () => {
         "id, channel, phone, key_number, code_hmac, state, attempts, created_at, expires_at, spend_id, used_at, \
-         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id"
+         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id, change_of"
     };
 }
 
@@ -27,14 +27,18 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE id = 
 pub(super) const NEWEST: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM challenges WHERE phone = ?1 AND channel = ?2 ORDER BY id DESC LIMIT ?3"
+    " FROM challenges WHERE phone = ?1 AND channel = ?2 AND change_of IS ?3 ORDER BY id DESC LIMIT ?4"
 );
 
 pub(super) const NEWEST_OF_SIDE: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM challenges WHERE phone = ?1 AND channel = ?2 AND (device_id IS NOT NULL) = ?3 ORDER BY id DESC LIMIT 1"
+    " FROM challenges WHERE phone = ?1 AND channel = ?2 AND change_of IS ?3 AND (device_id IS NOT NULL) = ?4 \
+     ORDER BY id DESC LIMIT 1"
 );
+
+pub(super) const HAS_LIVE: &str = "SELECT 1 FROM challenges WHERE phone = ?1 AND channel = ?2 \
+     AND state IN ('sending', 'live', 'unknown') AND expires_at > ?3 LIMIT 1";
 
 pub(super) const UNSETTLED: &str = concat!(
     "SELECT ",
@@ -57,8 +61,8 @@ const NEXT_ID: &str = "SELECT 1 + max(ifnull((SELECT seq FROM sqlite_sequence WH
      ifnull((SELECT max(id) FROM challenges), 0))";
 
 const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
-     expires_at, spend_id, leader, device_id, device_spend_id) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+     expires_at, spend_id, leader, device_id, device_spend_id, change_of) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 /// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that
 /// a slice stays a slice; messages go with their challenge.
@@ -74,8 +78,14 @@ const UPDATE: &str = "UPDATE challenges SET state = ?2, attempts = ?3, used_at =
      version = version + 1 WHERE id = ?1 AND version = ?10";
 
 impl ReadChallenges for SqliteTx<'_> {
-    fn challenges(&self, mode: Mode, phone: &PhoneNumber, limit: usize) -> StoreResult<Vec<Challenge>> {
-        let of = params![phone, mode, count(limit)];
+    fn challenges(
+        &self,
+        mode: Mode,
+        phone: &PhoneNumber,
+        purpose: Purpose,
+        limit: usize,
+    ) -> StoreResult<Vec<Challenge>> {
+        let of = params![phone, mode, purpose.change_of(), count(limit)];
         self.run(|conn| conn.prepare_cached(NEWEST)?.query_map(of, challenge)?.collect())
     }
 
@@ -83,10 +93,16 @@ impl ReadChallenges for SqliteTx<'_> {
         &self,
         mode: Mode,
         phone: &PhoneNumber,
+        purpose: Purpose,
         by_device: bool,
     ) -> StoreResult<Option<Challenge>> {
-        let of = params![phone, mode, by_device];
+        let of = params![phone, mode, purpose.change_of(), by_device];
         self.run(|conn| conn.prepare_cached(NEWEST_OF_SIDE)?.query_row(of, challenge).optional())
+    }
+
+    fn has_live_code(&self, mode: Mode, phone: &PhoneNumber, at: Timestamp) -> StoreResult<bool> {
+        let of = params![phone, mode, at];
+        self.run(|conn| conn.prepare_cached(HAS_LIVE)?.exists(of))
     }
 
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>> {
@@ -181,7 +197,8 @@ fn insert(
         challenge.spend,
         challenge.leader,
         challenge.device_id(),
-        challenge.device_spend()
+        challenge.device_spend(),
+        challenge.purpose.change_of()
     ])?;
     Ok(challenge)
 }
@@ -207,6 +224,7 @@ fn challenge(row: &Row<'_>) -> rusqlite::Result<Challenge> {
     Ok(Challenge {
         id: row.get(0)?,
         mode: row.get(1)?,
+        purpose: Purpose::of(row.get(20)?),
         phone: row.get(2)?,
         hash: CodeHash { key: row.get(3)?, tag: row.get(4)? },
         state: row.get(5)?,

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use freshk::domain::keys::KeyRing;
-use freshk::domain::{ChallengeId, Code, PhoneNumber, Secret};
+use freshk::domain::{Binding, ChallengeId, Code, PhoneNumber, Secret};
 
 use super::set_up::{SECRET, SetUp, now};
 
@@ -90,7 +90,7 @@ fn a_test_number_whose_code_would_be_guessed_fails() {
     let keep = |code: &str| {
         let phone = PhoneNumber::parse("+15005550006", 10).unwrap();
         let ring = KeyRing::new(&Secret::new(SECRET), &[]);
-        let hash = Code::parse(code, 6).unwrap().hash(ring.current(), ChallengeId(0), &phone);
+        let hash = Code::parse(code, 6).unwrap().hash(ring.current(), Binding::Login(ChallengeId(0), &phone));
         let until = now() + std::time::Duration::from_hours(24);
         set_up
             .place

@@ -29,7 +29,7 @@ CREATE TABLE challenges (
     channel     TEXT   NOT NULL CHECK (channel IN ('production', 'testing')),
     phone       TEXT   COLLATE "C" NOT NULL,
     key_number  BIGINT NOT NULL, -- which secret's key made the HMAC
-    code_hmac   BYTEA  NOT NULL, -- HMAC-SHA-256(key, id || phone || 0 || code)
+    code_hmac   BYTEA  NOT NULL, -- HMAC-SHA-256(key, id || phone || 0 || code); of a change, "change" || user before the code
     state       TEXT   NOT NULL CHECK (state IN ('sending', 'live', 'unknown', 'used', 'void')),
     attempts    BIGINT NOT NULL DEFAULT 0, -- wrong guesses
     created_at  BIGINT NOT NULL,
@@ -45,11 +45,13 @@ CREATE TABLE challenges (
     retry_after BIGINT, -- milliseconds
     version     BIGINT NOT NULL DEFAULT 0,
     device_id   TEXT, -- the device that asked for it; none where the call had no token of one
-    device_spend_id BIGINT -- the unit of that device's quota that it cost
+    device_spend_id BIGINT, -- the unit of that device's quota that it cost
+    change_of   BIGINT REFERENCES users (id) ON DELETE CASCADE -- the user who wants the number; none for a login
 );
 
 CREATE INDEX challenges_phone ON challenges (phone, channel, id);
 CREATE INDEX challenges_unsettled ON challenges (created_at) WHERE settled_at IS NULL;
+CREATE INDEX challenges_change ON challenges (change_of) WHERE change_of IS NOT NULL;
 
 -- One login on one device. The jti is worthless without the signing key.
 CREATE TABLE sessions (
@@ -129,6 +131,19 @@ CREATE TABLE device_guesses (
     count        BIGINT NOT NULL,
     PRIMARY KEY (challenge_id, device_id)
 );
+
+-- Changes of number that wait: the new number is proven, the one before was told, with a code that takes it back.
+CREATE TABLE phone_changes (
+    user_id       BIGINT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    phone         TEXT   COLLATE "C" NOT NULL UNIQUE, -- the new number
+    effective_at  BIGINT NOT NULL, -- when it is done, by the retention time of the clock
+    session_id    TEXT, -- the session that asked for it, and outlives it
+    key_number    BIGINT NOT NULL,
+    cancel_hmac   BYTEA  NOT NULL, -- HMAC-SHA-256(key, user_id || phone || 0 || "cancel" || effective_at || code)
+    wrong_cancels BIGINT NOT NULL DEFAULT 0 -- wrong codes that were given to take it back
+);
+
+CREATE INDEX phone_changes_due ON phone_changes (effective_at, user_id);
 
 -- The ledger of quotas: a sliding-window log, one row per unit spent.
 CREATE TABLE spends (

@@ -39,3 +39,17 @@ ALTER TABLE challenges ADD COLUMN device_spend_id INTEGER;
 
 -- What an app's own people note about a user.
 ALTER TABLE users ADD COLUMN attributes TEXT;
+
+-- A code for a change of number is bound to the user who wants the number; a change that is not proven by both numbers waits.
+ALTER TABLE challenges ADD COLUMN change_of INTEGER REFERENCES users (id) ON DELETE CASCADE;
+CREATE INDEX challenges_change ON challenges (change_of) WHERE change_of IS NOT NULL;
+CREATE TABLE phone_changes (
+    user_id       INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    phone         TEXT    NOT NULL UNIQUE,
+    effective_at  INTEGER NOT NULL,
+    session_id    TEXT,
+    key_number    INTEGER NOT NULL,
+    cancel_hmac   BLOB    NOT NULL,
+    wrong_cancels INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX phone_changes_due ON phone_changes (effective_at, user_id);

@@ -1,8 +1,11 @@
 use rusqlite::StatementStatus;
 
 use super::*;
+use crate::domain::Purpose;
 use crate::storage::sqlite::tx::SqliteTx;
-use crate::storage::sqlite::{challenges, devices, exchanges, ledger, messages, sessions, users};
+use crate::storage::sqlite::{
+    challenges, devices, exchanges, ledger, messages, phone_changes, sessions, users,
+};
 
 /// How `SQLite` would go about a statement, a step a line.
 fn plan(conn: &Connection, sql: &str) -> String {
@@ -27,6 +30,12 @@ fn every_frequent_query_goes_by_an_index() {
             challenges::NEWEST_OF_SIDE,
             "SEARCH challenges USING INDEX challenges_phone (phone=? AND channel=?)",
         ),
+        (
+            phone_changes::TO_PHONE,
+            "SEARCH phone_changes USING INDEX sqlite_autoindex_phone_changes_1 (phone=?)",
+        ),
+        (phone_changes::DUE, "SEARCH phone_changes USING INDEX phone_changes_due"),
+        (challenges::HAS_LIVE, "SEARCH challenges USING INDEX challenges_phone (phone=? AND channel=?)"),
         (devices::OF_USER, "SEARCH devices USING INDEX devices_user (user_id=?)"),
         (devices::PURGE, "SEARCH devices USING COVERING INDEX devices_over (expires_at<?)"),
         (challenges::UNSETTLED, "SEARCH challenges USING INDEX challenges_unsettled (created_at<?)"),
@@ -57,7 +66,7 @@ fn a_statement_is_planned_once() {
     let conn = bed.transaction();
     let tx: &dyn Tx = &SqliteTx::new(&conn);
     for number in 0..10 {
-        tx.challenges(Mode::Production, &phone(number), 2).unwrap();
+        tx.challenges(Mode::Production, &phone(number), Purpose::Login, 2).unwrap();
     }
     let newest = conn.prepare_cached(challenges::NEWEST).unwrap();
     assert_eq!(newest.get_status(StatementStatus::Run), 10);

@@ -1,0 +1,59 @@
+//! The text message that tells a number of a change that will replace it.
+
+use super::Auth;
+use super::settle::{Outcome, note_accepted, note_failed};
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
+use crate::domain::message::MessageState;
+use crate::domain::{Code, MessageId, Mode, PhoneNumber, Timestamp, UserId};
+use crate::sms::{SendOutcome, TextMessage};
+use crate::storage::Locks;
+
+/// A notice that is to be sent; its message is written already.
+pub(super) struct Notice {
+    pub(super) message: MessageId,
+    /// The number before.
+    pub(super) to: PhoneNumber,
+    pub(super) user: UserId,
+    /// What takes the change back.
+    pub(super) code: Code,
+    /// When the change is done.
+    pub(super) expires_at: Timestamp,
+}
+
+impl Auth {
+    /// Sends a notice and notes what became of it. A failure stops nothing: the change waits all the same, and a login with the
+    /// number before ends it.
+    pub(super) async fn send_notice(&self, notice: Notice, actor: Actor) {
+        let Notice { message, to, user, code, expires_at } = notice;
+        let segments = self.notice.segments(self.policy().otp.length, self.policy().phone_change_delay);
+        let slot = self.sender(Mode::Production).reserve(segments);
+        let text = TextMessage { id: message, to: to.clone(), code, text: self.notice.clone(), expires_at };
+        let Outcome::Sent(outcome) = self.send(slot, Some(text), &to).await else { return };
+        let state = outcome.state();
+        let actor = Actor { at: self.parts.clock.now(), ..actor };
+        let noted = self.write(Locks::none().phone(&to), actor, move |tx| {
+            let line = match outcome {
+                SendOutcome::Accepted(accepted) => {
+                    note_accepted(tx, Some(message), accepted)?;
+                    tx.did(AuditEvent::SmsSent).detail(AuditDetail::PhoneChange)
+                }
+                SendOutcome::Unknown(failure) => {
+                    note_failed(tx, Some(message), MessageState::Unknown, &failure)?;
+                    tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsUnknown(failure.detail))
+                }
+                SendOutcome::Refused(failure) => {
+                    note_failed(tx, Some(message), MessageState::Failed, &failure)?;
+                    tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail))
+                }
+            };
+            tx.record(line.user(user));
+            Ok(())
+        });
+        match noted.await {
+            Ok(()) => self.parts.metrics.message_reached(state.as_str()),
+            Err(error) => {
+                tracing::error!(%error, message_id = message.0, "what became of a notice could not be written");
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Giving a user another number: what the user's own change and the operator's have in common.
+
+use super::audited::AuditedTx;
+use super::devices;
+use crate::domain::user::usernames_for;
+use crate::domain::{PhoneNumber, User};
+use crate::storage::{StoreError, StoreResult, View};
+
+/// Gives a user another number, and a name to fit if the old one was made from the old number. The devices end, and so does a
+/// change of number that waits.
+pub(super) fn renumber(tx: &mut AuditedTx<'_>, user: &User, phone: &PhoneNumber) -> StoreResult<User> {
+    let mut changed = User { phone: phone.clone(), ..user.clone() };
+    if user.has_derived_name() {
+        changed.username = free_name(&**tx, phone)?;
+    }
+    tx.delete_phone_change(user.id)?;
+    tx.update_user(&mut changed)?;
+    devices::end_all(tx, user.id, None)?;
+    Ok(changed)
+}
+
+/// The first of the phone's names that nobody has.
+fn free_name(view: &dyn View, phone: &PhoneNumber) -> StoreResult<String> {
+    for name in usernames_for(phone) {
+        if view.user_by_username(&name)?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(StoreError::Broken)
+}

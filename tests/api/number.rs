@@ -1,0 +1,600 @@
+//! Changing one's own number: who gets it, when, and who can take it back.
+
+use std::time::Duration;
+
+use freshk::clock::Clock as _;
+use freshk::domain::{Code, NewTestNumber, PhoneNumber, UserId};
+use futures_util::future::join;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::foreign::{operate, pair, token};
+use crate::support::{Answer, App, FIRST_ID, PHONE, VERIFY};
+
+const ASK: &str = "/api/mobile/auth/account/phone/";
+const PROVE: &str = "/api/mobile/auth/account/phone/verify/";
+const NEW: &str = "+1234567899";
+const OTHER: &str = "+1987654321";
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Addresses are not what is looked at here.
+async fn app() -> App {
+    App::with(&[("FRESHK_LIMITS__IP", "0"), ("FRESHK_LIMITS__FLOOD_PER_SECOND", "0")]).await
+}
+
+fn access(login: &Value) -> &str {
+    token(login, "access")
+}
+
+async fn call(app: &App, method: Method, path: &str, login: Option<&Value>, body: &Value) -> Answer {
+    let call = app.build(method, path).json(body);
+    Answer::of(match login {
+        Some(login) => call.bearer_auth(access(login)),
+        None => call,
+    })
+    .await
+}
+
+async fn ask(app: &App, login: &Value, phone: &str) -> Answer {
+    call(app, Method::POST, ASK, Some(login), &json!({ "phone_number": phone })).await
+}
+
+async fn prove(app: &App, login: &Value, phone: &str, otp: &str, current: Option<&str>) -> Answer {
+    let body = json!({ "phone_number": phone, "otp": otp, "current_otp": current });
+    call(app, Method::POST, PROVE, Some(login), &body).await
+}
+
+/// Takes a change back with a code.
+async fn cancel(app: &App, phone: &str, code: &str) -> Answer {
+    call(app, Method::DELETE, ASK, None, &json!({ "phone_number": phone, "cancel_code": code })).await
+}
+
+/// Takes a change back as the bearer.
+async fn keep(app: &App, login: &Value) -> Answer {
+    app.bearer(Method::DELETE, ASK, access(login)).await
+}
+
+/// Proves the new number alone: the change waits.
+async fn begin(app: &App, login: &Value, phone: &str) -> Value {
+    let asked = ask(app, login, phone).await;
+    assert_eq!(asked.status, 200, "{}", asked.text);
+    let proven = prove(app, login, phone, &app.code(phone), None).await;
+    assert_eq!(proven.status, 200, "{}", proven.text);
+    proven.json()
+}
+
+/// Proves both numbers.
+async fn change(app: &App, login: &Value, phone: &str) -> Answer {
+    assert_eq!(ask(app, login, phone).await.status, 200);
+    let new = app.code(phone);
+    assert_eq!(app.resend(access(login)).await.status, 200);
+    let current = app.status(access(login)).await.json()["user"]["phone_number"].as_str().unwrap().to_owned();
+    prove(app, login, phone, &new, Some(&app.code(&current))).await
+}
+
+/// The number of each user.
+fn numbers(app: &App) -> Vec<String> {
+    app.words("SELECT phone FROM users ORDER BY id")
+}
+
+fn pending(app: &App) -> Vec<String> {
+    app.words("SELECT phone FROM phone_changes ORDER BY user_id")
+}
+
+fn cancelled(app: &App) -> Vec<String> {
+    app.words("SELECT detail FROM audit WHERE event = 'user_phone_change_cancelled' ORDER BY id")
+}
+
+fn messages(app: &App) -> usize {
+    app.twilio.requests().len()
+}
+
+async fn maintain(app: &App) {
+    app.service().auth.maintain().await.unwrap();
+}
+
+#[tokio::test]
+async fn with_both_numbers_proven_the_change_is_at_once_and_all_other_sessions_end() {
+    let app = app().await;
+    let (other, login) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+    app.clock.advance(HOUR);
+    let login = pair(&app, token(&login, "refresh")).await;
+    let before = messages(&app);
+    let changed = change(&app, &login, NEW).await;
+    assert_eq!(
+        (changed.status, changed.json()),
+        (200, json!({ "message": "Phone number changed", "phone_number": NEW, "effective_at": null }))
+    );
+    assert_eq!(messages(&app), before + 2, "the number before needs no notice");
+    let status = app.status(access(&login)).await;
+    let user =
+        json!({ "id": FIRST_ID, "username": "user_1234567899", "phone_number": NEW, "role": "retailer" });
+    assert_eq!((status.status, &status.json()["user"]), (200, &user));
+    let refreshed = crate::foreign::refresh(&app, token(&other, "refresh")).await;
+    assert_eq!(refreshed.verdict(), (401, "token_invalid".to_owned()));
+    assert_eq!(app.count("SELECT count(*) FROM devices"), 0);
+    let told = "SELECT detail FROM audit WHERE event = 'user_phone_changed' ORDER BY id";
+    assert_eq!(app.words(told), ["the old number", "the new number"]);
+    assert_eq!(
+        app.words("SELECT DISTINCT end_reason FROM sessions WHERE ended_at IS NOT NULL"),
+        ["number changed"]
+    );
+    // Both codes are used up, and the number before is free.
+    let again = prove(&app, &login, NEW, &app.code(NEW), None).await;
+    assert_eq!(again.code(), "bad_request");
+    let fresh = app.log_in(PHONE).await;
+    assert_eq!(fresh["user"]["id"], FIRST_ID + 1);
+    assert_eq!(app.log_in(NEW).await["user"]["id"], FIRST_ID);
+}
+
+#[tokio::test]
+async fn without_proof_of_the_number_before_it_is_told_and_the_change_waits_a_day() {
+    let app = app().await;
+    let (other, login) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+    let before = messages(&app);
+    let answer = begin(&app, &login, NEW).await;
+    let at = app.clock.now() + DAY;
+    let expected = json!({
+        "message": "The phone number will change; the current one has been told",
+        "phone_number": NEW,
+        "effective_at": jiff::Timestamp::from_second(at.as_secs()).unwrap().to_string(),
+    });
+    assert_eq!(answer, expected);
+    let sent = app.twilio.requests();
+    assert_eq!(sent.len(), before + 2);
+    let notice = sent.last().unwrap();
+    assert_eq!(notice.field("To"), Some(PHONE));
+    let text = notice.field("Body").unwrap();
+    assert!(text.starts_with("Your account gets another phone number in 24 hours."), "{text}");
+    app.twilio.assert_conforming();
+    app.clock.advance(DAY - Duration::from_secs(1));
+    maintain(&app).await;
+    assert_eq!(numbers(&app), [PHONE]);
+    let other = pair(&app, token(&other, "refresh")).await;
+    app.clock.advance(Duration::from_secs(1));
+    maintain(&app).await;
+    assert_eq!((numbers(&app), pending(&app)), (vec![NEW.to_owned()], vec![]));
+    assert_eq!(app.status(access(&other)).await.code(), "token_invalid", "all but the one that asked");
+    let login = pair(&app, token(&login, "refresh")).await;
+    assert_eq!(app.status(access(&login)).await.json()["user"]["phone_number"], NEW);
+}
+
+#[tokio::test]
+async fn a_change_that_is_due_is_done_by_the_next_act_that_meets_it() {
+    for acts in ["new", "old", "cancel", "keep", "ask"] {
+        let app = app().await;
+        let (stays, login) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+        begin(&app, &login, NEW).await;
+        let code = app.code(PHONE);
+        app.clock.advance(DAY - Duration::from_mins(5));
+        let stays = pair(&app, token(&stays, "refresh")).await;
+        let login = pair(&app, token(&login, "refresh")).await;
+        app.request(PHONE).await;
+        app.request(NEW).await;
+        app.clock.advance(Duration::from_mins(5));
+        match acts {
+            "new" => assert_eq!(app.verify(NEW, &app.code(NEW)).await.json()["user"]["id"], FIRST_ID),
+            "old" => assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.json()["user"]["id"], FIRST_ID + 2),
+            "cancel" => {
+                assert_eq!(cancel(&app, PHONE, &code).await.verdict(), (400, "invalid_otp".to_owned()))
+            }
+            "keep" => assert_eq!(keep(&app, &login).await.verdict(), (404, "not_found".to_owned())),
+            _ => assert_eq!(ask(&app, &login, NEW).await.verdict(), (400, "bad_request".to_owned())),
+        }
+        assert_eq!(app.count(&format!("SELECT id FROM users WHERE phone = '{NEW}'")), FIRST_ID, "{acts}");
+        assert_eq!(app.status(access(&stays)).await.code(), "token_invalid", "{acts}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_reads_the_notice_takes_the_change_back_without_a_session() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    let code = app.code(PHONE);
+    assert_eq!(
+        cancel(&app, NEW, &code).await.verdict(),
+        (400, "invalid_otp".to_owned()),
+        "the number before"
+    );
+    let taken_back = cancel(&app, PHONE, &code).await;
+    assert_eq!((taken_back.status, taken_back.json()), (200, json!({ "message": "Phone number kept" })));
+    assert_eq!(cancel(&app, PHONE, &code).await.verdict(), (400, "invalid_otp".to_owned()), "once");
+    app.clock.advance(2 * DAY);
+    maintain(&app).await;
+    assert_eq!((numbers(&app), pending(&app)), (vec![PHONE.to_owned()], vec![]));
+    assert_eq!(cancelled(&app), ["by the cancel code"]);
+}
+
+#[tokio::test]
+async fn any_session_of_the_user_takes_the_change_back_and_a_login_with_the_number_before_does() {
+    let app = app().await;
+    let (other, login) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+    begin(&app, &login, NEW).await;
+    let kept = keep(&app, &other).await;
+    assert_eq!((kept.status, kept.json()), (200, json!({ "message": "Phone number kept" })));
+    let none = keep(&app, &other).await;
+    assert_eq!(
+        (none.verdict(), &none.json()["error"]),
+        ((404, "not_found".to_owned()), &json!("No change of number is waiting."))
+    );
+    app.clock.advance(HOUR);
+    let login = pair(&app, token(&login, "refresh")).await;
+    begin(&app, &login, NEW).await;
+    app.log_in(PHONE).await;
+    assert_eq!(pending(&app), [""; 0]);
+    assert_eq!(cancelled(&app), ["by the user", "login with the old number"]);
+}
+
+#[tokio::test]
+async fn the_fifth_wrong_cancel_code_ends_the_change_so_that_nobody_spends_the_owners_guesses() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    let (right, wrong) = (app.code(PHONE), app.wrong_code(PHONE));
+    for guess in ["", "12345", "abcdef"] {
+        assert_eq!(cancel(&app, PHONE, guess).await.verdict(), (400, "invalid_otp".to_owned()), "no guess");
+    }
+    for left in [1, 1, 1, 1, 0] {
+        let refused = cancel(&app, PHONE, &wrong).await;
+        assert_eq!(refused.verdict(), (400, "invalid_otp".to_owned()));
+        assert_eq!(pending(&app).len(), left);
+    }
+    // S10: whatever is wrong.
+    let after = cancel(&app, PHONE, &right).await.body_without_request_id();
+    let unknown = cancel(&app, OTHER, &right).await.body_without_request_id();
+    assert_eq!(after, unknown);
+    assert_eq!(cancelled(&app), ["too many wrong cancel codes"]);
+}
+
+#[tokio::test]
+async fn s4_a_code_for_a_change_opens_nothing_else_and_no_other_code_is_good_for_it() {
+    let app = app().await;
+    let (mine, others) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
+    ask(&app, &mine, NEW).await;
+    let code = app.code(NEW);
+    assert_eq!(app.verify(NEW, &code).await.verdict(), (400, "invalid_otp".to_owned()));
+    assert_eq!(prove(&app, &others, NEW, &code, None).await.verdict(), (400, "invalid_otp".to_owned()));
+    assert_eq!(numbers(&app), [PHONE, OTHER], "no user is made for a number that is asked for");
+    app.request(NEW).await;
+    let login_code = app.code(NEW);
+    assert_eq!(prove(&app, &mine, NEW, &login_code, None).await.verdict(), (400, "invalid_otp".to_owned()));
+    // Neither voids the other.
+    assert_eq!(prove(&app, &mine, NEW, &code, None).await.status, 200);
+    assert_eq!(app.verify(NEW, &login_code).await.json()["user"]["id"], FIRST_ID + 2);
+    // A code for a change to a number does not prove it as the current one.
+    let app = self::app().await;
+    let (mine, others) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
+    ask(&app, &others, PHONE).await;
+    let theirs = app.code(PHONE);
+    ask(&app, &mine, NEW).await;
+    let refused = prove(&app, &mine, NEW, &app.code(NEW), Some(&theirs)).await;
+    assert_eq!(refused.verdict(), (400, "invalid_otp".to_owned()));
+}
+
+#[tokio::test]
+async fn a_code_for_a_change_and_a_login_code_never_share_a_flight() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    app.twilio.hold();
+    let release = async {
+        app.sending(3).await;
+        app.twilio.release();
+    };
+    let ((asked, requested), ()) = join(join(ask(&app, &login, NEW), app.request(NEW)), release).await;
+    assert_eq!((asked.status, requested.status, messages(&app)), (200, 200, 3));
+    // Two calls for one purpose do.
+    app.twilio.hold();
+    let release = async {
+        app.sending(4).await;
+        tokio::task::yield_now().await;
+        app.twilio.release();
+    };
+    let ((one, two), ()) = join(join(ask(&app, &login, OTHER), ask(&app, &login, OTHER)), release).await;
+    assert_eq!((one.status, two.status, messages(&app)), (200, 200, 4));
+}
+
+#[tokio::test]
+async fn that_a_number_is_somebodys_is_told_only_to_who_has_proven_it() {
+    let app = app().await;
+    let (mine, _) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
+    let (free, used) = (ask(&app, &mine, NEW).await, ask(&app, &mine, OTHER).await);
+    assert_eq!((free.status, free.json()), (used.status, used.json()));
+    assert_eq!(free.json(), json!({ "message": "Verification code sent successfully", "expires_in": 600 }));
+    assert_eq!(prove(&app, &mine, OTHER, &app.wrong_code(OTHER), None).await.code(), "invalid_otp");
+    let refused = prove(&app, &mine, OTHER, &app.code(OTHER), None).await;
+    assert_eq!(refused.verdict(), (409, "phone_in_use".to_owned()));
+    assert_eq!(refused.json()["error"], "This number belongs to another account.");
+    assert_eq!((numbers(&app), pending(&app)), (vec![PHONE.to_owned(), OTHER.to_owned()], vec![]));
+}
+
+#[tokio::test]
+async fn a_registration_that_nobody_logged_in_with_makes_way() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    app.request(NEW).await;
+    let login_code = app.code(NEW);
+    assert_eq!(change(&app, &login, NEW).await.status, 200);
+    assert_eq!(numbers(&app), [NEW]);
+    assert_eq!(app.words("SELECT username FROM users"), ["user_1234567899"]);
+    assert_eq!(
+        app.verify(NEW, &login_code).await.json()["user"]["id"],
+        FIRST_ID,
+        "who has the number has the account"
+    );
+}
+
+#[tokio::test]
+async fn whoever_proves_the_number_first_has_it() {
+    let app = app().await;
+    let (mine, others) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
+    begin(&app, &mine, NEW).await;
+    begin(&app, &others, NEW).await;
+    assert_eq!(app.words("SELECT user_id FROM phone_changes"), [(FIRST_ID + 1).to_string()]);
+    app.log_in(NEW).await;
+    assert_eq!(pending(&app), [""; 0]);
+    assert_eq!(cancelled(&app), ["the number is somebody else's"; 2]);
+    // A number that was given away meanwhile is not taken from anybody.
+    let app = self::app().await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    operate(&app, |operator| {
+        operator.create(&PhoneNumber::parse(NEW, 10).unwrap(), "retailer", true).map(drop)
+    })
+    .await;
+    app.clock.advance(DAY);
+    maintain(&app).await;
+    assert_eq!((numbers(&app), pending(&app)), (vec![PHONE.to_owned(), NEW.to_owned()], vec![]));
+    assert_eq!(cancelled(&app), ["the number is somebody else's"]);
+}
+
+#[tokio::test]
+async fn the_newer_of_two_changes_replaces_the_other() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    let first = app.code(PHONE);
+    begin(&app, &login, OTHER).await;
+    assert_eq!(pending(&app), [OTHER]);
+    assert_eq!(cancel(&app, PHONE, &first).await.code(), "invalid_otp");
+    assert_eq!(cancelled(&app), ["replaced by a later change"]);
+    assert_eq!(cancel(&app, PHONE, &app.code(PHONE)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_code_of_either_number_is_a_wrong_guess_at_that_number_and_neither_is_used_up() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    ask(&app, &login, NEW).await;
+    app.resend(access(&login)).await;
+    let (new, current) = (app.code(NEW), app.code(PHONE));
+    let (wrong_new, wrong_current) = (app.wrong_code(NEW), app.wrong_code(PHONE));
+    let attempts = || {
+        ["challenges WHERE change_of IS NOT NULL", "challenges WHERE change_of IS NULL AND state = 'live'"]
+            .map(|of| app.count(&format!("SELECT attempts FROM {of}")))
+    };
+    for (new, current, expected) in
+        [(&new, &wrong_current, [0, 1]), (&wrong_new, &current, [1, 1]), (&wrong_new, &wrong_current, [2, 2])]
+    {
+        assert_eq!(prove(&app, &login, NEW, new, Some(current)).await.code(), "invalid_otp");
+        assert_eq!(attempts(), expected);
+    }
+    assert_eq!(app.spent("failures"), 4);
+    for part in ["", "12345"] {
+        assert_eq!(prove(&app, &login, NEW, &new, Some(part)).await.code(), "invalid_otp", "no guess");
+    }
+    assert_eq!(attempts(), [2, 2]);
+    assert_eq!(prove(&app, &login, NEW, &new, Some(&current)).await.status, 200);
+    assert_eq!(
+        app.count("SELECT count(*) FROM challenges WHERE state = 'used'"),
+        3,
+        "that of the login, and both"
+    );
+}
+
+#[tokio::test]
+async fn s5_a_code_for_a_change_takes_five_guesses() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    ask(&app, &login, NEW).await;
+    for _ in 0..5 {
+        assert_eq!(prove(&app, &login, NEW, &app.wrong_code(NEW), None).await.code(), "invalid_otp");
+    }
+    assert_eq!(prove(&app, &login, NEW, &app.code(NEW), None).await.code(), "invalid_otp", "over-tried");
+    assert_eq!((app.spent("failures"), pending(&app).len()), (5, 0));
+}
+
+#[tokio::test]
+async fn ones_own_number_a_test_number_and_what_is_no_number_are_refused_and_nothing_is_sent() {
+    let app = app().await;
+    let (number, code) = (PhoneNumber::parse(OTHER, 10).unwrap(), Code::parse("604927", 6).unwrap());
+    let test = NewTestNumber::new(number, code, app.clock.now() + DAY, false).unwrap();
+    operate(&app, move |operator| operator.add_test_number(&test)).await.unwrap();
+    let login = app.log_in(PHONE).await;
+    let before = messages(&app);
+    for (phone, verdict) in [
+        (PHONE, (400, "bad_request")),
+        (OTHER, (400, "invalid_phone_number")),
+        ("1234567899", (400, "invalid_phone_number")),
+    ] {
+        let refused = ask(&app, &login, phone).await.verdict();
+        assert_eq!(refused, (verdict.0, verdict.1.to_owned()), "{phone}");
+    }
+    assert_eq!(prove(&app, &login, PHONE, "123456", None).await.code(), "bad_request");
+    assert_eq!(messages(&app), before);
+    // Whoever knows the code of a test number could take its account along.
+    assert_eq!(app.request(OTHER).await.status, 200);
+    let reviewer = app.verify(OTHER, "604927").await.json();
+    assert_eq!(ask(&app, &reviewer, NEW).await.code(), "bad_request");
+    assert_eq!(messages(&app), before);
+}
+
+#[tokio::test]
+async fn s19_asking_costs_the_address_the_user_and_the_new_number_as_request_does() {
+    let app = App::with(&[("FRESHK_LIMITS__USER", "0"), ("FRESHK_LIMITS__USER_PER_DAY", "0")]).await;
+    let login = app.log_in(PHONE).await;
+    for left in (0..5).rev() {
+        let asked = ask(&app, &login, NEW).await;
+        assert_eq!(asked.header("ratelimit"), format!("\"otp-ip\";r={left};t=3600"), "{}", asked.text);
+    }
+    assert_eq!(ask(&app, &login, NEW).await.verdict(), (429, "rate_limited".to_owned()));
+    assert_eq!(prove(&app, &login, NEW, &app.code(NEW), None).await.status, 200, "a quota of its own");
+    assert_eq!(app.spent("ip:account_phone"), 5);
+
+    let app = self::app().await;
+    let (login, others) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
+    for last in 1..=3 {
+        assert_eq!(ask(&app, &login, &format!("+155500000{last:02}")).await.status, 200);
+    }
+    let refused = ask(&app, &login, NEW).await;
+    assert_eq!(
+        (refused.verdict(), refused.header("retry-after")),
+        ((429, "rate_limited".to_owned()), "3600")
+    );
+    for _ in 0..3 {
+        assert_eq!(app.request(NEW).await.status, 200);
+    }
+    assert_eq!(ask(&app, &others, NEW).await.verdict(), (429, "rate_limited".to_owned()), "the number's own");
+    assert_eq!(
+        app.words("SELECT count(*) FROM spends WHERE quota = 'phone_changes' GROUP BY subject"),
+        ["3"]
+    );
+    let (mut day, mut login) = (3, login);
+    for _ in 0..5 {
+        app.clock.advance(HOUR);
+        login = pair(&app, token(&login, "refresh")).await;
+        while ask(&app, &login, &format!("+155500000{day:02}")).await.status == 200 {
+            day += 1;
+        }
+    }
+    assert_eq!(day, 10);
+}
+
+#[tokio::test]
+async fn a_code_that_was_not_sent_gives_the_number_its_unit_back_and_makes_no_user() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    let refused = crate::twilio::Answer::Error { http: 400, code: 21610, message: "STOP" };
+    app.twilio.script(vec![refused]);
+    assert_eq!(ask(&app, &login, NEW).await.code(), "sms_delivery_failed");
+    assert_eq!((app.spent("user"), numbers(&app)), (1, vec![PHONE.to_owned()]));
+    app.twilio.script(vec![crate::twilio::Answer::Html { http: 500 }]);
+    assert_eq!(ask(&app, &login, NEW).await.code(), "sms_delivery_failed");
+    assert_eq!(numbers(&app), [PHONE], "nor does one whose fate is unknown");
+    assert_eq!(prove(&app, &login, NEW, &app.code(NEW), None).await.status, 200, "it is good all the same");
+}
+
+#[tokio::test]
+async fn a_notice_that_fails_stops_nothing_and_gives_nothing_back() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    ask(&app, &login, NEW).await;
+    app.twilio.script(vec![crate::twilio::Answer::Error { http: 400, code: 21610, message: "STOP" }]);
+    assert_eq!(prove(&app, &login, NEW, &app.code(NEW), None).await.status, 200);
+    assert_eq!(pending(&app), [NEW]);
+    assert_eq!((app.spent("user"), app.spent("refunds")), (2, 0));
+    let states = "SELECT state FROM messages ORDER BY id";
+    assert_eq!(app.words(states), ["queued", "queued", "failed"]);
+}
+
+#[tokio::test]
+async fn s17_a_change_ends_with_its_users_deactivation_and_deletion() {
+    for way in ["deactivate", "set-phone", "cancel", "delete"] {
+        let app = app().await;
+        let login = app.log_in(PHONE).await;
+        begin(&app, &login, NEW).await;
+        operate(&app, move |operator| {
+            let user = operator.view().user(UserId(FIRST_ID))?.unwrap();
+            match way {
+                "deactivate" => operator.deactivate(&user).map(drop),
+                "set-phone" => operator.set_phone(&user, &PhoneNumber::parse(OTHER, 10).unwrap()).map(drop),
+                "cancel" => operator.cancel_phone_change(&user).map(drop),
+                _ => operator.delete(&user).map(drop),
+            }
+        })
+        .await;
+        assert_eq!(pending(&app), [""; 0], "{way}");
+        let status = if way == "deactivate" { 403 } else { 401 };
+        if way != "cancel" {
+            assert_eq!(ask(&app, &login, NEW).await.status, status, "{way}");
+            assert_eq!(prove(&app, &login, NEW, "123456", None).await.status, status, "{way}");
+            assert_eq!(keep(&app, &login).await.status, status, "{way}");
+        }
+        if way == "delete" {
+            assert_eq!(app.count("SELECT count(*) FROM challenges"), 0, "codes for its changes, too");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s39_a_clock_that_leaps_brings_no_change_forward() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    app.clock.leap_ahead(32 * DAY);
+    maintain(&app).await;
+    app.verify(NEW, "123456").await;
+    assert_eq!((numbers(&app), pending(&app)), (vec![PHONE.to_owned()], vec![NEW.to_owned()]));
+}
+
+#[tokio::test]
+async fn what_is_missing_or_wrong_is_named() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    let nothing = json!({});
+    let nobody = |method, path| call(&app, method, path, None, &nothing);
+    for (method, path) in [(Method::POST, ASK), (Method::POST, PROVE), (Method::DELETE, ASK)] {
+        assert_eq!(nobody(method, path).await.verdict(), (401, "not_authenticated".to_owned()));
+    }
+    assert_eq!(
+        Answer::of(app.build(Method::DELETE, ASK)).await.verdict(),
+        (401, "not_authenticated".to_owned())
+    );
+    assert_eq!(app.bearer(Method::DELETE, ASK, "a.b.c").await.verdict(), (401, "token_invalid".to_owned()));
+    for (method, path, body, words) in [
+        (Method::POST, ASK, json!({}), "The field phone_number is missing."),
+        (Method::POST, PROVE, json!({ "phone_number": NEW }), "The field otp is missing."),
+        (
+            Method::POST,
+            PROVE,
+            json!({ "phone_number": NEW, "otp": "1", "current_otp": 7 }),
+            "The field current_otp must be a string.",
+        ),
+    ] {
+        let refused = call(&app, method, path, Some(&login), &body).await;
+        assert_eq!((refused.status, refused.json()["error"].as_str()), (400, Some(words)));
+    }
+    let refused = call(&app, Method::DELETE, ASK, None, &json!({ "phone_number": PHONE })).await;
+    assert_eq!(
+        (refused.status, refused.json()["error"].as_str()),
+        (400, Some("The field cancel_code is missing."))
+    );
+}
+
+#[tokio::test]
+async fn s3_of_many_proofs_at_once_one_changes_the_number() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    ask(&app, &login, NEW).await;
+    app.resend(access(&login)).await;
+    let (new, current) = (app.code(NEW), app.code(PHONE));
+    let calls = (0..8).map(|_| prove(&app, &login, NEW, &new, Some(&current)));
+    let answers = futures_util::future::join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+    assert_eq!(numbers(&app), [NEW]);
+}
+
+#[tokio::test]
+async fn a_repeated_login_and_a_device_of_the_number_before_open_nothing_after_a_change() {
+    let app = app().await;
+    app.request(PHONE).await;
+    let body = json!({ "phone_number": PHONE, "otp": app.code(PHONE) });
+    let verify = async || {
+        Answer::of(app.build(Method::POST, VERIFY).header("idempotency-key", "k".repeat(16)).json(&body))
+            .await
+    };
+    let login = verify().await.json();
+    assert_eq!(change(&app, &login, NEW).await.status, 200);
+    assert_ne!(verify().await.status, 200, "the code was used by another account");
+}
