@@ -64,7 +64,7 @@ impl NumberApi {
         caller: Caller,
         body: JsonBody<PhoneChangeRequest>,
     ) -> Result<Limited<OtpResentResponse>, OperationError<AskingChange>> {
-        let bearer = self.flow.authenticate_active(&token).await?;
+        let bearer = self.flow.authenticate(&token).await?;
         let fields = body.fields()?;
         let new = phone(fields.required_string("phone_number")?, self.flow.auth.policy().min_digits)?;
         let outcome = self.flow.auth.ask_phone_change(&bearer, new, origin(&caller)).await;
@@ -96,7 +96,7 @@ impl NumberApi {
         device_token: DeviceToken,
         body: JsonBody<PhoneVerifyRequest>,
     ) -> Result<Limited<PhoneChangeResponse>, OperationError<ProvingNumber>> {
-        let bearer = self.flow.authenticate_active(&token).await?;
+        let bearer = self.flow.authenticate(&token).await?;
         let policy = self.flow.auth.policy();
         let fields = body.fields()?;
         let given = fields.required_string("phone_number")?;

@@ -89,9 +89,6 @@ impl Auth {
         phone: PhoneNumber,
         origin: Origin,
     ) -> WithQuotas<Sent> {
-        if bearer.user.phone == phone {
-            return WithQuotas::none(Err(AuthError::OwnNumber));
-        }
         let times = self.parts.clock.read();
         if let Err(error) = self.complete_due(Some(bearer.user.id), &phone, &times).await {
             return WithQuotas::none(Err(error.into()));
@@ -115,9 +112,6 @@ impl Auth {
         bearer: Authenticated,
         mut proof: PhoneProof,
     ) -> WithQuotas<NewPhone> {
-        if bearer.user.phone == proof.phone {
-            return WithQuotas::none(Err(AuthError::OwnNumber));
-        }
         let times = self.parts.clock.read();
         let Some(codes) = proof.codes.take() else {
             let PhoneProof { phone, origin, .. } = proof;
@@ -227,7 +221,10 @@ impl NumberChange {
     fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Option<Judged>> {
         let Some(user) = self.parties.locked(&**tx)? else { return Ok(None) };
         let (mut address, mut was_free) = (None, false);
-        let spent = self.new.gate.spend(tx, &mut address);
+        // It is said of the body, so that it costs nothing.
+        let is_own = user.phone == self.new.phone;
+        let spent =
+            if is_own { Err(AuthError::OwnNumber.into()) } else { self.new.gate.spend(tx, &mut address) };
         let applied = spent.and_then(|()| self.decide(tx, &user, &mut was_free));
         Ok(Some(Judged { address, was_free, result: commit_refusal(applied)? }))
     }
@@ -288,9 +285,6 @@ impl NumberChange {
         }
         if !is_live {
             return Err(AuthError::TokenInvalid.into());
-        }
-        if user.phone == self.new.phone {
-            return Err(AuthError::OwnNumber.into());
         }
         match good_test_number(&**tx, Mode::Production, &user.phone, tx.at())? {
             Some(_) => Err(AuthError::TestAccount.into()),
