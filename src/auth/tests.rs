@@ -37,6 +37,7 @@ mod proof;
 mod refresh;
 mod reports;
 mod request;
+mod schedules;
 mod sessions;
 mod verify;
 

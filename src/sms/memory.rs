@@ -47,6 +47,11 @@ impl MemorySender {
         self.0.book().messages.clone()
     }
 
+    /// The latest message of which this is so.
+    pub fn latest(&self, is_so: impl Fn(&TextMessage) -> bool) -> Option<TextMessage> {
+        self.0.book().messages.iter().rev().find(|message| is_so(message)).cloned()
+    }
+
     /// Gives the coming sends these outcomes, one each; after them it accepts again.
     pub fn script(&self, outcomes: impl IntoIterator<Item = SendOutcome>) {
         self.0.book().outcomes.extend(outcomes);
