@@ -4,6 +4,7 @@
 //! [`Random`]; a flow that writes runs in a task of its own, so that a phone that hangs up cancels nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
@@ -11,17 +12,14 @@ use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::domain::audit::Actor;
-use crate::domain::keys::KeyRing;
-use crate::domain::policy::Policy;
 use crate::domain::{ClientAddress, Mode, PhoneNumber, RunId, Timestamp};
 use crate::limits::lines::AttemptLines;
 use crate::limits::refusals::RefusalCache;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::sms::SmsSender;
-use crate::sms::template::Template;
 use crate::storage::Store;
-use crate::tokens::{DeviceTokens, Tokens};
+use crate::sync::Live;
 
 mod attempt;
 mod audited;
@@ -53,6 +51,7 @@ mod request;
 mod resend;
 mod sending;
 mod sessions;
+mod settings;
 mod settle;
 mod single_flight;
 mod status;
@@ -68,6 +67,7 @@ pub use phone_change::CancelRequest;
 pub use presenter::TOKEN_REUSES;
 pub use quota::{QuotaState, WithQuotas};
 pub use refresh::RefreshedTokens;
+pub use settings::Settings;
 pub use single_flight::Sent;
 pub use status::Authenticated;
 pub use verify::{LoggedIn, VerifyRequest};
@@ -80,22 +80,12 @@ pub struct Parts {
     pub production: Arc<dyn SmsSender>,
     /// Who shows the testing mode's codes.
     pub testing: Arc<dyn SmsSender>,
-    /// Signs and reads tokens.
-    pub tokens: Tokens,
-    /// Signs and reads the tokens of devices.
-    pub devices: DeviceTokens,
-    /// Hash codes, and phones for the audit trail.
-    pub keys: Arc<KeyRing>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
-    /// The text of a message.
-    pub text: Template,
     /// This run of the server.
     pub run: RunId,
-    /// The numbers to obey.
-    pub policy: Arc<Policy>,
     /// Counts.
     pub metrics: Metrics,
 }
@@ -103,10 +93,9 @@ pub struct Parts {
 /// The flows.
 pub struct Auth {
     parts: Parts,
-    /// What a message costs in segments: every code has as many digits.
-    segments: u32,
-    /// The text that tells a number of a change that will replace it.
-    notice: Template,
+    settings: Live<Settings>,
+    /// How often those were replaced.
+    adoptions: AtomicU64,
     refusals: RefusalCache,
     lines: AttemptLines,
     in_flight: Arc<single_flight::SingleFlight>,
@@ -139,14 +128,11 @@ impl Origin {
 
 impl Auth {
     /// Puts the flows together.
-    pub fn new(parts: Parts) -> Arc<Self> {
-        let Policy { otp, .. } = &*parts.policy;
-        let segments = parts.text.segments(otp.length, otp.ttl);
-        let notice = Template::phone_change(parts.policy.phone_change_delay);
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             parts,
-            segments,
-            notice,
+            settings: Live::new(settings),
+            adoptions: AtomicU64::new(0),
             refusals: RefusalCache::new(),
             lines: AttemptLines::default(),
             in_flight: Arc::default(),
@@ -161,11 +147,6 @@ impl Auth {
     /// This run of the server.
     pub fn run_id(&self) -> &RunId {
         &self.parts.run
-    }
-
-    /// The numbers that the flows obey.
-    pub fn policy(&self) -> &Policy {
-        &self.parts.policy
     }
 
     /// Waits for the flows under way, at most `timeout`; true if none is left.
@@ -196,7 +177,7 @@ impl Auth {
     }
 
     fn actor(&self, now: Timestamp, mode: Mode, phone: &PhoneNumber, origin: &Origin) -> Actor {
-        origin.actor(now).in_mode(mode).with_phone(phone, self.parts.keys.current().audit_hash(phone))
+        origin.actor(now).in_mode(mode).with_phone(phone, self.settings().keys.current().audit_hash(phone))
     }
 }
 

@@ -123,6 +123,15 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
 }
 
+impl Loaded {
+    /// The names of the keys that are set to something else here.
+    pub fn differs_from<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'static str> + 'a {
+        // Both have every key, in the order of the table.
+        let both = self.settings.iter().zip(&other.settings);
+        both.filter(|(ours, theirs)| ours.exact != theirs.exact).map(|(ours, _)| ours.key.name)
+    }
+}
+
 impl Config {
     /// Reads all layers and judges all keys.
     ///

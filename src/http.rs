@@ -30,6 +30,7 @@ pub use caller::{Caller, RequestId};
 pub use client_ip::ClientIp;
 pub use edge::{EdgeParts, EdgeSettings, assemble};
 pub use error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
+pub use jwks::Jwks;
 pub use rates::{Limited, Rate, RateHeaders};
 
 #[cfg(test)]

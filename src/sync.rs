@@ -1,7 +1,7 @@
-//! Locks that a panic does not take away from everybody else: what they guard is whole after each single change, so that the one who
+//! Locks, and what is replaced under them. Locks that a panic does not take away from everybody else: what they guard is whole after each single change, so that the one who
 //! comes after one that panicked goes on with what is there.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Locks, also after a panic.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -16,6 +16,26 @@ pub(crate) fn read<T: ?Sized>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 /// Locks for writing, also after a panic.
 pub(crate) fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A value that is replaced as a whole while others use it; each of them goes on with the one that it has taken.
+pub(crate) struct Live<T>(RwLock<Arc<T>>);
+
+impl<T> Live<T> {
+    /// The first value.
+    pub(crate) fn new(value: T) -> Self {
+        Self(RwLock::new(Arc::new(value)))
+    }
+
+    /// The value now.
+    pub(crate) fn get(&self) -> Arc<T> {
+        read(&self.0).clone()
+    }
+
+    /// Replaces it.
+    pub(crate) fn set(&self, value: T) {
+        *write(&self.0) = Arc::new(value);
+    }
 }
 
 #[cfg(test)]

@@ -13,15 +13,15 @@ use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::{Map, Value};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::domain::Help;
 
@@ -85,6 +85,36 @@ impl Help for InitError {
 #[derive(Debug)]
 pub struct Logging {
     _file: Option<WorkerGuard>,
+    /// What is logged, to be changed while the program runs.
+    pub filter: Filter,
+}
+
+/// What is logged, to be changed while the program runs.
+#[derive(Clone, Debug)]
+pub struct Filter(reload::Handle<Targets, Registry>);
+
+/// Another filter, known to be good and not yet in force.
+pub struct NewFilter {
+    filter: Filter,
+    targets: Targets,
+}
+
+impl Filter {
+    /// Reads another one, to put it in force.
+    ///
+    /// # Errors
+    /// [`InitError::Filter`]
+    pub fn read(&self, filter: &str) -> Result<NewFilter, InitError> {
+        Ok(NewFilter { filter: self.clone(), targets: targets(filter)? })
+    }
+}
+
+impl NewFilter {
+    /// Logs by it from now on.
+    pub fn set(self) {
+        // It fails where there is no subscriber any more, and so no log.
+        drop(self.filter.0.reload(self.targets));
+    }
 }
 
 /// Sends the logs of the whole process to standard error, and to files where that is asked for; panics included, since what
@@ -98,12 +128,13 @@ pub fn init(filter: &str, format: Format, file: Option<LogFile<'_>>) -> Result<L
     } else {
         BoxMakeWriter::new(io::stderr)
     };
-    let subscriber = subscriber(filter, format, wants_colours(&io::stderr()), stderr)?;
+    let (filter, targets) = reload::Layer::new(targets(filter)?);
+    let subscriber = filtered(filter, lines(format, wants_colours(&io::stderr()), stderr));
     let (writer, guard) = file.map(file::open).transpose()?.unzip();
     let lines = writer.map(|writer| lines(format, false, writer));
     subscriber.with(lines).try_init().map_err(|_| InitError::Twice)?;
     panic::set_hook(Box::new(log_panic));
-    Ok(Logging { _file: guard })
+    Ok(Logging { _file: guard, filter: Filter(targets) })
 }
 
 /// Whether what is written there may be coloured: on a terminal, unless `NO_COLOR` is set.
@@ -134,10 +165,21 @@ pub fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    Ok(filtered(targets(filter)?, lines(format, colours, writer)))
+}
+
+fn targets(filter: &str) -> Result<Targets, InitError> {
     let targets: Targets = filter.parse().map_err(|_| InitError::Filter(filter.to_owned()))?;
     // At trace the HTTP client dumps what it writes, credentials and code included.
-    let targets = targets.with_target("ureq", LevelFilter::OFF);
-    Ok(tracing_subscriber::registry().with(targets).with(KeepFields).with(lines(format, colours, writer)))
+    Ok(targets.with_target("ureq", LevelFilter::OFF))
+}
+
+fn filtered<F, L>(filter: F, lines: L) -> impl Subscriber + for<'s> LookupSpan<'s> + Send + Sync + 'static
+where
+    F: Layer<Registry> + Send + Sync + 'static,
+    L: Layer<Layered<KeepFields, Layered<F, Registry>>> + Send + Sync + 'static,
+{
+    tracing_subscriber::registry().with(filter).with(KeepFields).with(lines)
 }
 
 fn lines<S, W>(format: Format, colours: bool, writer: W) -> impl Layer<S> + Send + Sync + 'static

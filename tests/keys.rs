@@ -61,7 +61,7 @@ fn rotate_puts_a_new_key_first_and_replaces_the_file_as_a_whole() {
         let first = fs::read_to_string(&path).unwrap();
         let rotated = run(dir.path(), &["key", "rotate"], &environment);
         assert!(rotated.status.success(), "{}", text(&rotated.stderr));
-        assert!(text(&rotated.stdout).contains("restart freshk"));
+        assert!(text(&rotated.stdout).contains("reload freshk"));
         let second = fs::read_to_string(&path).unwrap();
         assert_eq!(second.matches("BEGIN PRIVATE KEY").count(), 1);
         assert_eq!(second.matches("BEGIN PUBLIC KEY").count(), 1);

@@ -202,7 +202,6 @@ impl Auth {
             code,
             device_token: device_token.clone(),
         });
-        let policy = self.policy();
         NumberChange {
             bearer: bearer.clone(),
             new: self.guess(new, gate.clone(), origin, &times),
@@ -210,7 +209,7 @@ impl Auth {
             current_actor: self.actor(times.now, mode, &parties.user.phone, origin),
             parties,
             cancel_code,
-            segments: self.notice.segments(policy.otp.length, policy.phone_change_delay),
+            segments: self.settings().notice().1,
             times,
         }
     }

@@ -24,8 +24,7 @@ impl Auth {
         request_id: String,
     ) -> Result<(), AuthError> {
         let (state, error_code) = (report.state, report.error_code);
-        let (now, keys, policy) =
-            (self.parts.clock.now(), self.parts.keys.clone(), self.parts.policy.clone());
+        let (now, settings) = (self.parts.clock.now(), self.settings());
         let of = report.clone();
         let Some(to) = self.parts.store.read(move |view| Ok(find(view, &of)?.map(|found| found.to))).await?
         else {
@@ -33,9 +32,10 @@ impl Auth {
         };
         let moved = self.write(Locks::none().phone(&to), Actor::system(now), move |tx| {
             let Some(message) = find(&**tx, &report)? else { return Ok(false) };
-            let actor = Actor::system(now).with_phone(&message.to, keys.current().audit_hash(&message.to));
+            let actor =
+                Actor::system(now).with_phone(&message.to, settings.keys.current().audit_hash(&message.to));
             tx.set_actor(Actor { request_id: Some(request_id), ..actor });
-            advance(tx, &report, message, &policy)?;
+            advance(tx, &report, message, &settings.policy)?;
             Ok(true)
         });
         if moved.await? {

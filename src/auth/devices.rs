@@ -14,7 +14,7 @@ use crate::tokens::DeviceClaims;
 impl Auth {
     /// What the token of a device says that came with a call; nothing where it is not good.
     pub(super) fn device_claims(&self, token: Option<&Secret>, wall: Timestamp) -> Option<DeviceClaims> {
-        self.parts.devices.read(token?, wall)
+        self.settings().devices.read(token?, wall)
     }
 
     /// The device that a call with this token comes from, if it is live and its user has the number.
@@ -35,7 +35,7 @@ impl Auth {
 
     /// The token of a device, for the answer.
     pub(super) fn device_token(&self, device: &Device) -> Option<Secret> {
-        self.parts.devices.sign(device)
+        self.settings().devices.sign(device)
     }
 
     /// The token of a refreshed session's device, where the app cannot have it: the session gets one if it never had one, and

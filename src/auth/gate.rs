@@ -41,10 +41,10 @@ impl Auth {
         F: Future<Output = WithQuotas<T>> + Send + 'static,
     {
         // Before the ledger is asked: a refusal that another process takes back meanwhile is not remembered.
-        let foreign_writes = self.parts.store.foreign_writes();
+        let doubts = self.doubts();
         let (gate, now) = (Arc::new(self.gate(call)), call.now);
         if let AddressGate(Some(AddressQuota { quota, limit, subject })) = &*gate
-            && let Some(wait) = self.refusals.refuse(*quota, subject, now, foreign_writes)
+            && let Some(wait) = self.refusals.refuse(*quota, subject, now, doubts)
         {
             let quotas = vec![QuotaState::refused(*quota, *limit, wait)];
             return WithQuotas { quotas, result: Err(AuthError::RateLimited(wait)) };
@@ -54,7 +54,7 @@ impl Auth {
             let answer = flow.await;
             if let (Some(address), Some(refused)) = (&gate.0, gate.refusal(&answer.quotas)) {
                 let until = now + refused.reset;
-                auth.refusals.remember(address.quota, address.subject.clone(), until, foreign_writes);
+                auth.refusals.remember(address.quota, address.subject.clone(), until, doubts);
             }
             answer
         });

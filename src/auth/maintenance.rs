@@ -140,7 +140,8 @@ impl Auth {
                 return Ok(());
             }
             let locks = Locks::none().phones(left.iter().map(|challenge| &challenge.phone));
-            let (keys, policy) = (self.parts.keys.clone(), self.parts.policy.clone());
+            let settings = self.settings();
+            let (keys, policy) = (settings.keys.clone(), settings.policy.clone());
             let settled = self.write(locks, Actor::system(now), move |tx| {
                 for found in left {
                     // Its flow may have come to its end since it was read.

@@ -15,7 +15,7 @@ impl Auth {
     /// Notes at the start which names tokens have from now on.
     pub(super) async fn note_names(&self) -> Result<(), AuthError> {
         let at = self.parts.clock.read().retention;
-        let name = |claim| (claim, self.parts.tokens.name(claim).map(str::to_owned));
+        let name = |claim| (claim, self.settings().tokens.name(claim).map(str::to_owned));
         let names = NameClaim::ALL.map(name);
         let since = self.parts.store.write(Locks::none(), move |tx| since(tx, names, at)).await?;
         drop(self.names_since.0.set(since));
@@ -28,7 +28,7 @@ impl Auth {
     pub(super) fn require_names(&self, at: Timestamp) {
         let lifetime: Duration = self.policy().lifetimes.refresh;
         for (claim, since) in self.names_since.0.get().into_iter().flatten() {
-            self.parts.tokens.require(*claim, at >= *since + lifetime);
+            self.settings().tokens.require(*claim, at >= *since + lifetime);
         }
     }
 }

@@ -25,9 +25,9 @@ impl Auth {
     /// number before ends it.
     pub(super) async fn send_notice(&self, notice: Notice, actor: Actor) {
         let Notice { message, to, user, code, expires_at } = notice;
-        let segments = self.notice.segments(self.policy().otp.length, self.policy().phone_change_delay);
+        let (text, segments) = self.settings().notice();
         let slot = self.sender(Mode::Production).reserve(segments);
-        let text = TextMessage { id: message, to: to.clone(), code, text: self.notice.clone(), expires_at };
+        let text = TextMessage { id: message, to: to.clone(), code, text, expires_at };
         let Outcome::Sent(outcome) = self.send(slot, Some(text), &to).await else { return };
         let state = outcome.state();
         let actor = Actor { at: self.parts.clock.now(), ..actor };

@@ -60,7 +60,7 @@ impl Auth {
             device,
             ip: origin.address.to_string(),
             times,
-            policy: self.parts.policy.clone(),
+            policy: self.policy(),
         }
     }
 }

@@ -183,7 +183,7 @@ impl Auth {
                 return WithQuotas::none(Err(error.into()));
             }
             let actor = auth.actor(times.now, Mode::Production, &phone, &origin);
-            let (locks, keys) = (gate.locks().user_of(&phone), auth.parts.keys.clone());
+            let (locks, keys) = (gate.locks().user_of(&phone), auth.settings().keys.clone());
             let written = auth.write(locks, actor, move |tx| {
                 let mut address = None;
                 let spent = gate.spend(tx, &mut address);
@@ -250,7 +250,7 @@ impl Auth {
             let (user, phone) = (change.user, change.phone.clone());
             let parties = self.parts.store.read(move |view| Parties::read(view, user, &phone)).await?;
             let Some(parties) = parties else { return Ok(()) };
-            let (change, keys) = (change.clone(), self.parts.keys.clone());
+            let (change, keys) = (change.clone(), self.settings().keys.clone());
             let hash = keys.current().audit_hash(&change.phone);
             let actor = Actor::system(times.now).in_mode(Mode::Production).with_phone(&change.phone, hash);
             let written =

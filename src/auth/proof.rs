@@ -93,6 +93,7 @@ impl Auth {
         times: &Times,
     ) -> Guess {
         let GivenCode { mode, purpose, phone, code, device_token } = given;
+        let settings = self.settings();
         Guess {
             mode,
             purpose,
@@ -102,8 +103,8 @@ impl Auth {
             live_at: times.earlier(),
             gate,
             has_line: self.lines.has_line(&origin.address.subject(), times.now),
-            keys: self.parts.keys.clone(),
-            policy: self.parts.policy.clone(),
+            keys: settings.keys.clone(),
+            policy: settings.policy.clone(),
         }
     }
 

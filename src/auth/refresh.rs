@@ -41,7 +41,7 @@ impl Auth {
         origin: Origin,
     ) -> Result<RefreshedTokens, AuthError> {
         let times = self.parts.clock.read();
-        let refreshed = match self.parts.tokens.verify(token, TokenKind::Refresh, times.wall) {
+        let refreshed = match self.settings().tokens.verify(token, TokenKind::Refresh, times.wall) {
             Ok(verified) => self.run(self.clone().answer(verified, device, origin, times)).await?,
             Err(error) => Err(error.into()),
         };
@@ -60,7 +60,7 @@ impl Auth {
         times: Times,
     ) -> Result<RefreshedTokens, AuthError> {
         let random = &*self.parts.random;
-        let (actor, policy) = (origin.actor(times.now), self.parts.policy.clone());
+        let (actor, policy) = (origin.actor(times.now), self.policy());
         let presenter = Presenter { address: origin.address, times, grace: policy.reuse_grace };
         let Refreshed { answer, reuse } = match verified {
             Verified::Own(claims) => {
@@ -80,7 +80,7 @@ impl Auth {
         }
         let Answer { session, user, is_repeated } = answer?;
         let access_jti = random::jti(random);
-        let pair = self.parts.tokens.pair(&session, &user, access_jti, times.wall);
+        let pair = self.settings().tokens.pair(&session, &user, access_jti, times.wall);
         let device_token = self.token_for_refreshed(&session, is_repeated, &origin, times).await;
         Ok(RefreshedTokens { pair: pair.ok_or(AuthError::Internal)?, device_token })
     }

@@ -35,8 +35,8 @@ impl Auth {
             Ok(device) => device,
             Err(error) => return WithQuotas::none(Err(error.into())),
         };
-        let (sender, policy) = (self.sender(request.mode), self.policy());
-        let segments = self.segments;
+        let (sender, settings) = (self.sender(request.mode), self.settings());
+        let segments = settings.segments();
         let (slot, patience) = (sender.reserve(segments), sender.deadline());
         let CodeRequest { mode, purpose, ref phone, .. } = request;
         let flight = Flight { mode, phone: phone.clone(), purpose, by_device: device.is_some() };
@@ -45,15 +45,15 @@ impl Auth {
         let intent = Arc::new(CodeIntent {
             gate,
             device,
-            code: random::code(&*self.parts.random, policy.otp.length),
+            code: random::code(&*self.parts.random, settings.policy.otp.length),
             segments: slot.as_ref().map(|_| segments).map_err(|unavailable| *unavailable),
             overlap: participant.overlap,
             arrived: now,
             sending_since: now - patience,
             unsettled: self.settle_late(request.mode, &request.phone).await,
             run: self.parts.run.clone(),
-            keys: self.parts.keys.clone(),
-            policy: self.parts.policy.clone(),
+            keys: settings.keys.clone(),
+            policy: settings.policy.clone(),
             request,
         });
         let (decided, next) = match self.intend(actor.clone(), intent.clone()).await {
@@ -78,7 +78,7 @@ impl Auth {
                     id,
                     to: phone.clone(),
                     code: intent.code.clone(),
-                    text: self.parts.text.clone(),
+                    text: settings.text.clone(),
                     expires_at: now + sent.expires_in,
                 };
                 let sending = self.send(slot, message.map(sms), phone);

@@ -67,8 +67,10 @@ impl Auth {
     /// asks here wants to let the bearer in.
     pub async fn check_token(&self, token: &str) -> Result<(), AuthError> {
         let times = self.parts.clock.read();
-        let verified = match self.parts.tokens.verify(token, TokenKind::Access, times.wall) {
-            Err(TokenError::Invalid) => self.parts.tokens.verify(token, TokenKind::Refresh, times.wall)?,
+        let verified = match self.settings().tokens.verify(token, TokenKind::Access, times.wall) {
+            Err(TokenError::Invalid) => {
+                self.settings().tokens.verify(token, TokenKind::Refresh, times.wall)?
+            }
             other => other?,
         };
         let at = times.earlier();
@@ -90,7 +92,7 @@ impl Auth {
     pub async fn log_out(self: &Arc<Self>, token: &str, origin: Origin) -> Result<(), AuthError> {
         // One that has expired by a wall clock that leaped ends its session too: that would come back with the clock.
         let at = self.parts.clock.read().earlier();
-        let verified = self.parts.tokens.verify(token, TokenKind::Refresh, at)?;
+        let verified = self.settings().tokens.verify(token, TokenKind::Refresh, at)?;
         let locks = match &verified {
             Verified::Own(claims) => Locks::none().session(claims.user, &claims.session),
             Verified::Foreign(claims) => Locks::none().user(claims.user),

@@ -25,7 +25,7 @@ impl Auth {
     /// session included; [`AuthError::Unavailable`] without a database.
     pub async fn authenticate(self: &Arc<Self>, token: &str) -> Result<Authenticated, AuthError> {
         let times = self.parts.clock.read();
-        let claims = match self.parts.tokens.verify(token, TokenKind::Access, times.wall)? {
+        let claims = match self.settings().tokens.verify(token, TokenKind::Access, times.wall)? {
             Verified::Own(claims) => claims,
             Verified::Foreign(claims) => {
                 let user = self.parts.store.read(move |view| holder(view, claims.user)).await?;

@@ -10,7 +10,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::operator::{self, Operator};
-use super::{Auth, Authenticated, CodeRequest, LoggedIn, Origin, Parts, Sent, VerifyRequest, WithQuotas};
+use super::{
+    Auth, Authenticated, CodeRequest, LoggedIn, Origin, Parts, Sent, Settings, VerifyRequest, WithQuotas,
+};
 use crate::clock::{Clock as _, ManualClock};
 use crate::domain::audit::AuditEvent;
 use crate::domain::keys::KeyRing;
@@ -76,6 +78,16 @@ fn lost() -> SendOutcome {
     })
 }
 
+fn settings(secret: &Secret, keys: &Arc<KeyRing>, policy: Policy) -> Settings {
+    Settings {
+        tokens: Tokens::new(secret, &[], policy.lifetimes.access).accepting_foreign(secret, &[]),
+        devices: DeviceTokens::new(keys),
+        keys: keys.clone(),
+        text: Template::default(),
+        policy: Arc::new(policy),
+    }
+}
+
 fn policy() -> Policy {
     let day = Duration::from_hours(24);
     Policy {
@@ -125,20 +137,16 @@ impl Bed {
         let keys = Arc::new(KeyRing::new(&secret, &[]));
         let mut policy = policy();
         change(&mut policy);
-        let auth = Auth::new(Parts {
+        let parts = Parts {
             store: store.clone(),
             production: Arc::new(sms.clone()),
             testing: Arc::new(sms.clone()),
-            tokens: Tokens::new(&secret, &[], policy.lifetimes.access).accepting_foreign(&secret, &[]),
-            devices: DeviceTokens::new(&keys),
-            keys: keys.clone(),
             clock: clock.clone(),
             random: Arc::new(SeededRandom::new(1)),
-            text: Template::default(),
             run: RunId::new([1; 8]),
-            policy: Arc::new(policy),
             metrics: Metrics::new(),
-        });
+        };
+        let auth = Auth::new(parts, settings(&secret, &keys, policy));
         auth.settle_after_restart().await.unwrap();
         Self { auth, store, clock, sms, keys, _dir: dir }
     }

@@ -91,7 +91,7 @@ impl Auth {
         self.count(mode, login.as_ref().err());
         let result = login.and_then(|OpenedSession { session, user, is_new_user, device }| {
             let access_jti = random::jti(&*self.parts.random);
-            let tokens = self.parts.tokens.pair(&session, &user, access_jti, times.wall);
+            let tokens = self.settings().tokens.pair(&session, &user, access_jti, times.wall);
             let device_token = device.and_then(|device| self.device_token(&device));
             Ok(LoggedIn { tokens: tokens.ok_or(AuthError::Internal)?, user, is_new_user, device_token })
         });

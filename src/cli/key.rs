@@ -119,8 +119,9 @@ fn rotate(global: &Global, output: &mut Output) -> Result<(), CliError> {
     } else {
         output.text(&format!(
             "a new {} key is first in {}; those after it only verify\n\
-             next: restart freshk, so that it signs with the new key. After {ttl} (tokens.refresh_ttl) every token of\n\
-             the old ones has expired, and their PUBLIC KEY blocks can be deleted from the file.\n",
+             next: reload freshk (systemctl reload freshk, or SIGHUP), so that it signs with the new key.\n\
+             After {ttl} (tokens.refresh_ttl) every token of the old ones has expired, and their PUBLIC KEY\n\
+             blocks can be deleted from the file.\n",
             algorithm.as_str(),
             path.display()
         ))?;

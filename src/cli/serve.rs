@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::database::ServeLock;
 use super::engine::{Engine, Place};
@@ -15,7 +16,7 @@ use crate::auth::operator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
-use crate::config::{Config, Loaded, Needs, Setting};
+use crate::config::{Config, Loaded, Needs, Sources};
 use crate::domain::Secret;
 use crate::domain::audit::AuditEvent;
 use crate::domain::keys::KeyRing;
@@ -23,15 +24,17 @@ use crate::http::server::{self, ServerSettings};
 use crate::random::{Random, SystemRandom};
 use crate::storage::postgres::Membership;
 use crate::storage::{Locks, Store};
-use crate::telemetry::{self, LogFile};
+use crate::telemetry::{self, Filter, LogFile};
 
 mod background;
 mod descriptors;
 mod operations;
+mod reload;
 mod stop;
 mod systemd;
 
 use operations::Operations;
+use reload::Reload;
 use stop::Stop;
 use systemd::ServiceManager;
 
@@ -61,7 +64,8 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let mut sources = global.sources()?;
     sources.listen.clone_from(&args.listen);
     sources.dev = args.dev;
-    let Loaded { config, settings, .. } = super::load(&sources, Needs::Everything)?;
+    let loaded = super::load(&sources, Needs::Everything)?;
+    let config = &loaded.config;
     let format = match config.log.format {
         LogFormat::Pretty => telemetry::Format::Pretty,
         LogFormat::Json => telemetry::Format::Json,
@@ -72,24 +76,33 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         LogFile { path, keep: config.log.keep, now: Arc::new(move || clock.now()) }
     });
     // What waits for the disk is written when this is dropped, at the very end.
-    let _logging = telemetry::init(&config.log.level, format, file)?;
+    let logging = telemetry::init(&config.log.level, format, file)?;
     // Held until the process ends.
-    let lock = Place::of(&config).lock()?;
-    let engine = Engine::open(&config, &*clock)?;
+    let lock = Place::of(config).lock()?;
+    let engine = Engine::open(config, &*clock)?;
     if let Some(lock) = &lock {
         lock.serve()?;
     }
-    let secret = super::secret(&config)?;
+    let secret = super::secret(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(READING_THREADS + sending_threads(&config))
+        .max_blocking_threads(READING_THREADS + sending_threads(config))
         .build()
         .map_err(CliError::Runtime)?;
+    let start = Start { sources, loaded, secret, filter: logging.filter.clone() };
     let begun = Begun { engine, lock: lock.clone(), clock };
-    let outcome = runtime.block_on(serve((&config, &settings), &secret, begun, output));
+    let outcome = runtime.block_on(serve(start, begun, output));
     // A thread that still waits for Twilio must not delay the end.
     runtime.shutdown_background();
     outcome
+}
+
+/// What a server starts with, and a reload reads again.
+struct Start {
+    sources: Sources,
+    loaded: Loaded,
+    secret: Secret,
+    filter: Filter,
 }
 
 /// What there is once the database is open.
@@ -100,26 +113,27 @@ struct Begun {
 }
 
 async fn serve(
-    (config, configured): (&Config, &[Setting]),
-    secret: &Secret,
+    Start { sources, loaded, secret, filter }: Start,
     Begun { engine, lock, clock }: Begun,
     output: &mut Output,
 ) -> Result<(), CliError> {
+    let config = &loaded.config;
     let correction = clock.correction();
     let clock: Arc<dyn Clock> = clock;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let stop = Stop::on_signals().map_err(CliError::Runtime)?;
+    let hangup = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
     let settings = settings(config);
-    let Service { auth, store, endpoint, operations, metrics } =
-        wiring::build(config, secret, engine, clock.clone(), random)?;
+    let Service { auth, store, endpoint, operations, metrics, flood } =
+        wiring::build(config, &secret, engine, clock.clone(), random)?;
     let listener = server::bind(config.server.listen)?;
     let operations = Operations::start(config, operations, clock.clone())?;
-    let own = node::of((config, configured), secret, auth.run_id().clone(), clock.now());
+    let own = node::of((config, &loaded.settings), &secret, auth.run_id().clone(), clock.now());
     // Left once nothing is written any more.
     let membership = Place::of(config).enter(own.clone(), correction)?;
     node::compare(&own, membership.as_ref().map_or(&[], Membership::others));
     auth.settle_after_restart().await.map_err(CliError::Database)?;
-    test_numbers(config, secret, &store, &*clock).await?;
+    test_numbers(config, &secret, &store, &*clock).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
     let address = listener.local_addr().map_err(CliError::Runtime)?;
     tracing::info!(%address, database = %config.database.url, "serving");
@@ -138,6 +152,21 @@ async fn serve(
     let manager = Arc::new(ServiceManager::of_environment());
     let watched = tokio::spawn(background::report(manager.clone(), store.clone(), stop.asked.clone()));
     manager.ready();
+    let reload = Reload {
+        sources,
+        started: loaded.clone(),
+        current: loaded,
+        secret,
+        filter,
+        auth: auth.clone(),
+        store: store.clone(),
+        flood,
+        clock: clock.clone(),
+        manager,
+        node: own,
+        announcer: membership.as_ref().map(|membership| Box::new(membership.announcer()) as _),
+    };
+    let reloading = tokio::spawn(reload.at_each(hangup, stop.asked.clone()));
     let patience = settings.shutdown_timeout;
     let drained = async {
         server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
@@ -148,6 +177,7 @@ async fn serve(
         tracing::warn!("some requests did not finish in time; the next start settles what they left");
     }
     watched.abort();
+    reloading.abort();
     backing_up.abort();
     if let Some(locking) = locking {
         locking.abort();

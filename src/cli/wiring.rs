@@ -26,7 +26,7 @@ use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
 use crate::http::health::Readiness;
 use crate::http::server::ServerSettings;
-use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, ops};
+use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, Jwks, ops};
 use crate::limits::flood::FloodGuard;
 use crate::metrics::Metrics;
 use crate::random::{self, Random};
@@ -34,7 +34,7 @@ use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
 use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
 use crate::storage::{Locks, Store};
-use crate::sync::lock;
+use crate::sync::{Live, lock};
 use crate::tokens::keys::KeySet;
 use crate::tokens::{DeviceTokens, Names, Tokens};
 
@@ -50,6 +50,8 @@ pub struct Service {
     pub operations: BoxEndpoint<'static, Response>,
     /// What is counted.
     pub metrics: Metrics,
+    /// The guard against floods, which a reload replaces.
+    pub(super) flood: Arc<Live<FloodGuard>>,
 }
 
 /// The sender of production codes, as configured; in debug they are shown on standard error.
@@ -90,24 +92,16 @@ pub fn build(
     let counted = metrics.clone();
     engine.watch_commits(Box::new(move |writes, took| counted.committed(writes, took)));
     let store = engine.store();
-    let fallbacks = &config.secret_key_fallbacks;
-    let tokens = tokens(config, secret)?;
-    let jwks = tokens.jwks().map(str::to_owned);
-    let keys = Arc::new(KeyRing::new(secret, fallbacks));
-    let auth = Auth::new(Parts {
+    let parts = Parts {
         store: store.clone(),
         production,
         testing: console,
-        tokens,
-        devices: DeviceTokens::new(&keys),
-        keys,
         clock: clock.clone(),
         random: random.clone(),
         run: random::run_id(&*random),
-        text: config.sms.template.clone(),
-        policy: Arc::new(config.policy()),
         metrics: metrics.clone(),
-    });
+    };
+    let auth = Auth::new(parts, settings(config, secret)?);
     let database = engine.identity();
     let readiness = readiness(&store, clock.clone());
     let operations = ops::endpoint(
@@ -116,9 +110,28 @@ pub fn build(
         random.clone(),
         &database,
     );
-    let surroundings = Surroundings { readiness, clock, random, metrics: metrics.clone(), jwks };
+    let flood = Arc::new(Live::new(flood(config)));
+    let surroundings =
+        Surroundings { readiness, clock, random, metrics: metrics.clone(), flood: flood.clone() };
     let endpoint = endpoint(config, &auth, callbacks, surroundings)?;
-    Ok(Service { auth, store, endpoint, operations, metrics })
+    Ok(Service { auth, store, endpoint, operations, metrics, flood })
+}
+
+/// What the flows go by, at the start and after each reload.
+pub(super) fn settings(config: &Config, secret: &Secret) -> Result<auth::Settings, WiringError> {
+    let keys = Arc::new(KeyRing::new(secret, &config.secret_key_fallbacks));
+    Ok(auth::Settings {
+        tokens: tokens(config, secret)?,
+        devices: DeviceTokens::new(&keys),
+        keys,
+        text: config.sms.template.clone(),
+        policy: Arc::new(config.policy()),
+    })
+}
+
+/// The guard against floods, at the start and after each reload.
+pub(super) fn flood(config: &Config) -> FloodGuard {
+    FloodGuard::new(config.limits.flood_per_second, config.limits.flood_burst)
 }
 
 /// Tells whether the provider's breaker is open.
@@ -174,7 +187,7 @@ struct Surroundings {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     metrics: Metrics,
-    jwks: Option<String>,
+    flood: Arc<Live<FloodGuard>>,
 }
 
 /// How long the disk counts as having room once that was shown, unless a write fails meanwhile.
@@ -228,17 +241,18 @@ fn endpoint(
     callbacks: CallbackReader,
     surroundings: Surroundings,
 ) -> Result<BoxEndpoint<'static, Response>, WiringError> {
-    let Surroundings { readiness, clock, random, metrics, jwks } = surroundings;
+    let Surroundings { readiness, clock, random, metrics, flood } = surroundings;
     let server = &config.server;
     let header: HeaderName = server.forwarded_header.parse().map_err(|_| WiringError::ForwardedHeader)?;
-    let flood = FloodGuard::new(config.limits.flood_per_second, config.limits.flood_burst);
+    let signing = auth.clone();
+    let keys: Jwks = Arc::new(move || signing.settings().tokens.jwks().unwrap_or_default().to_owned());
     let parts = EdgeParts {
         random,
         clock: clock.clone(),
-        flood: Arc::new(move |address| flood.admit(address).err()),
+        flood: Arc::new(move |address| flood.get().admit(address).err()),
         client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock.clone(), metrics.clone()),
         readiness,
-        jwks,
+        jwks: auth.settings().tokens.jwks().map(|_| keys),
         metrics,
     };
     let settings = EdgeSettings {

@@ -4,6 +4,7 @@ use super::database;
 use super::key::{Key, Kind};
 use super::keys::{self, SECTIONS};
 use super::values::Values;
+use crate::domain::Secret;
 
 /// What a key is set to and where that came from; a secret is masked.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Setting {
     pub value: Option<String>,
     /// A file's name, `environment`, an env file's name, a flag or `default`; variables follow in parentheses.
     pub origin: String,
+    /// The value as it stands, secrets included, to be compared.
+    pub(super) exact: Secret,
 }
 
 const MASK: &str = "********";
@@ -29,9 +32,11 @@ pub(super) fn settings(values: &Values) -> Vec<Setting> {
                     url if key.name == database::URL.name => database::masked(&url),
                     text => text,
                 };
-                Setting { key, value: Some(shown), origin }
+                Setting { key, value: Some(shown), origin, exact: Secret::new(raw.as_text()) }
             }
-            None => Setting { key, value: None, origin: "default".to_owned() },
+            None => {
+                Setting { key, value: None, origin: "default".to_owned(), exact: Secret::new(String::new()) }
+            }
         })
         .collect()
 }

@@ -21,6 +21,7 @@ use crate::http::caller::RequestId;
 use crate::http::client_ip::ClientIp;
 use crate::http::error::{ApiError, ErrorCode, Form};
 use crate::http::health::Readiness;
+use crate::http::jwks::Jwks;
 use crate::http::tally::Tally;
 use crate::metrics::{Metrics, RouteMeter};
 use crate::random::Random;
@@ -80,7 +81,7 @@ pub struct EdgeParts {
     /// Answers `/health/ready`.
     pub readiness: Readiness,
     /// The public keys of tokens, where they are signed asymmetrically: served at `/.well-known/jwks.json`.
-    pub jwks: Option<String>,
+    pub jwks: Option<Jwks>,
     /// Counts.
     pub metrics: Metrics,
 }

@@ -10,6 +10,7 @@ mod lost;
 mod open_files;
 mod panics;
 mod refusals;
+mod reload;
 mod systemd;
 
 #[path = "../support/process.rs"]

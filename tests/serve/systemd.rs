@@ -36,6 +36,25 @@ fn the_service_manager_learns_that_the_server_is_ready_alive_and_stopping() {
 }
 
 #[test]
+fn the_service_manager_learns_when_a_reload_begins_and_ends() {
+    let place = Place::dev();
+    let name = place.path().join("notify");
+    let manager = UnixDatagram::bind(&name).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let place = place.with("NOTIFY_SOCKET", name.to_str().unwrap());
+    let server = Server::start(place.command());
+    assert_eq!(told(&manager, &[]), "READY=1");
+    // One whose configuration is broken by now is still ready.
+    for toml in ["", "nonsense"] {
+        std::fs::write(place.path().join("freshk.toml"), toml).unwrap();
+        server.signal("HUP");
+        assert_eq!([told(&manager, &[]), told(&manager, &[])], ["RELOADING=1", "READY=1"]);
+    }
+    server.stop();
+    assert_eq!(told(&manager, &[]), "STOPPING=1");
+}
+
+#[test]
 fn a_watchdog_of_another_process_and_a_missing_socket_change_nothing() {
     let place = Place::dev().with("NOTIFY_SOCKET", "/nonexistent/notify").with("WATCHDOG_USEC", "1000000");
     let place = place.with("WATCHDOG_PID", "1");

@@ -15,16 +15,12 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// The first SIGTERM or SIGINT asks, the second ends at once. SIGHUP, SIGUSR1 and SIGUSR2, which would end a program that
-    /// says nothing of them, are ignored: whoever sends one means "read your files again" or "go on".
+    /// The first SIGTERM or SIGINT asks, the second ends at once. SIGUSR1 and SIGUSR2, which would end a program that says
+    /// nothing of them, are ignored.
     pub(super) fn on_signals() -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let ignored = [
-            (SignalKind::hangup(), "SIGHUP"),
-            (SignalKind::user_defined1(), "SIGUSR1"),
-            (SignalKind::user_defined2(), "SIGUSR2"),
-        ];
+        let ignored = [(SignalKind::user_defined1(), "SIGUSR1"), (SignalKind::user_defined2(), "SIGUSR2")];
         for (kind, name) in ignored {
             let mut ignored = signal(kind)?;
             tokio::spawn(async move {

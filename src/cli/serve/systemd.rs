@@ -40,6 +40,11 @@ impl ServiceManager {
         self.tell("READY=1");
     }
 
+    /// The server reads its configuration again; [`Self::ready`] ends that.
+    pub(super) fn reloading(&self) {
+        self.tell("RELOADING=1");
+    }
+
     /// The server no longer takes connections.
     pub(super) fn stopping(&self) {
         self.tell("STOPPING=1");

@@ -13,7 +13,8 @@ use poem_openapi::{OpenApi, OpenApiService};
 use super::EdgeSettings;
 use crate::http::error::ApiError;
 use crate::http::health::Readiness;
-use crate::http::{docs, health, jwks};
+use crate::http::jwks::{self, Jwks};
+use crate::http::{docs, health};
 use crate::metrics::{Metrics, RouteMeter};
 
 /// All that can be reached.
@@ -48,7 +49,7 @@ impl Routes {
     pub(super) fn new<T: OpenApi + 'static, C: OpenApi + 'static>(
         (api, callbacks): (T, C),
         readiness: Readiness,
-        jwks: Option<String>,
+        jwks: Option<Jwks>,
         metrics: &Metrics,
         settings: &EdgeSettings,
     ) -> Self {

@@ -35,7 +35,7 @@ fn edge_with(flood: FloodGuard, readiness: Readiness) -> impl Endpoint<Output = 
         flood,
         client_ip,
         readiness,
-        jwks: Some(KEYS.to_owned()),
+        jwks: Some(Arc::new(|| KEYS.to_owned())),
         metrics,
     };
     assemble(Demo::default(), (), parts, settings())

@@ -27,10 +27,17 @@ const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigi
 
 /// A node among those that serve a database; it leaves when this is dropped.
 pub struct Membership {
-    /// Dropped to end the thread.
-    end: Option<Sender<()>>,
+    changes: Sender<Change>,
     holder: Option<JoinHandle<()>>,
     others: Vec<Node>,
+}
+
+/// What the thread of a membership is told.
+enum Change {
+    /// The node is like this now.
+    Node(Box<Node>),
+    /// It leaves.
+    End,
 }
 
 impl Membership {
@@ -40,7 +47,7 @@ impl Membership {
     /// [`PostgresError::OtherKeys`] where a live node has none of this one's keys, or why the database cannot be used.
     pub fn enter(settings: &PostgresSettings, node: Node, clock: Correction) -> Result<Self, PostgresError> {
         let (told, outcome) = channel();
-        let (end, ended) = channel();
+        let (sender, changes) = channel();
         let failed = |reason: String| PostgresError::Failed { place: settings.to_string(), reason };
         let own = settings.clone();
         let holder = thread::Builder::new()
@@ -48,13 +55,20 @@ impl Membership {
             .spawn(move || match enter(&own, &node, &clock) {
                 Ok((conn, connector, others)) => {
                     drop(told.send(Ok(others)));
-                    hold(conn, &connector, &node, &clock, &ended);
+                    hold((conn, &connector), node, &clock, &changes);
                 }
                 Err(error) => drop(told.send(Err(error))),
             })
             .map_err(|error| failed(error.to_string()))?;
         let others = outcome.recv().map_err(|_| failed("a thread ended".to_owned()))??;
-        Ok(Self { end: Some(end), holder: Some(holder), others })
+        Ok(Self { changes: sender, holder: Some(holder), others })
+    }
+
+    /// Tells the other nodes how this one is from then on; later where the database cannot be reached.
+    pub fn announcer(&self) -> impl Fn(Node) + Send + Sync + 'static {
+        let changes = self.changes.clone();
+        // The thread lives as long as this does.
+        move |node| drop(changes.send(Change::Node(Box::new(node))))
     }
 
     /// The nodes that lived when this one entered.
@@ -65,7 +79,7 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        drop(self.end.take());
+        drop(self.changes.send(Change::End));
         if let Some(holder) = self.holder.take() {
             drop(holder.join());
         }
@@ -96,10 +110,24 @@ fn enter(
 
 /// Keeps the connection, and enters again on a new one where it was lost. Another node's keys are not looked at then: they
 /// were when it began.
-fn hold(conn: Connection, connector: &Connector, node: &Node, clock: &Correction, ended: &Receiver<()>) {
+fn hold(
+    (conn, connector): (Connection, &Connector),
+    mut node: Node,
+    clock: &Correction,
+    changes: &Receiver<Change>,
+) {
     let mut is_off = false;
     let mut held = Some(conn);
-    while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+    loop {
+        match changes.recv_timeout(LOOK) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Change::Node(changed)) => {
+                node = *changed;
+                // Where that fails the connection is made anew, and the node enters as it is now.
+                held = held.filter(|conn| nodes::enter(conn, &node, conn.keys().node(&node.run)).is_ok());
+            }
+            Ok(Change::End) | Err(RecvTimeoutError::Disconnected) => break,
+        }
         if let Some(Ok(by)) = held.as_ref().map(|conn| follow(conn, clock)) {
             if (by > OFF) != is_off {
                 is_off = by > OFF;
@@ -109,7 +137,7 @@ fn hold(conn: Connection, connector: &Connector, node: &Node, clock: &Correction
         }
         held = connector.connect().ok().filter(|conn| {
             let lock = conn.keys().node(&node.run);
-            conn.try_lock(lock).and_then(|_| nodes::enter(conn, node, lock)).is_ok()
+            conn.try_lock(lock).and_then(|_| nodes::enter(conn, &node, lock)).is_ok()
         });
         if held.is_some() {
             tracing::info!("the database is back");

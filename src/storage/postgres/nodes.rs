@@ -19,7 +19,8 @@ const LIVE: &str = "SELECT run, host, version, started_at, keys, settings FROM n
      ORDER BY started_at, run";
 
 const ENTER: &str = "INSERT INTO nodes (run, lock, host, version, started_at, keys, settings) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (run) DO NOTHING";
+     VALUES ($1, $2, $3, $4, $5, $6, $7) \
+     ON CONFLICT (run) DO UPDATE SET lock = excluded.lock, keys = excluded.keys, settings = excluded.settings";
 
 const LEAVE: &str = "DELETE FROM nodes WHERE run = $1";
 
