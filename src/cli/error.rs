@@ -45,6 +45,9 @@ pub enum CliError {
     /// The listener for phones cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// What the service manager passed on is not one port.
+    #[error("{problem}", problem = .0.problem)]
+    Passed(Advice),
     /// The listener for operators cannot be opened.
     #[error("ops.listen: cannot listen on {0}: {1}")]
     Operations(SocketAddr, #[source] io::Error),
@@ -120,7 +123,7 @@ impl CliError {
     pub const fn exit_code(&self, command: &Command) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Config(_) | Self::Wiring(_) | Self::TestNumber(_)
+            Self::Config(_) | Self::Wiring(_) | Self::TestNumber(_) | Self::Passed(_)
                 if matches!(command, Command::Serve(_)) =>
             {
                 78
@@ -142,7 +145,9 @@ impl Help for CliError {
             Self::Database(_) => {
                 "the log above has the cause; where the disk is full, free some room and start again".into()
             }
-            Self::Usage(advice) | Self::Refused(advice) | Self::TestNumber(advice) => advice.help.clone(),
+            Self::Usage(advice) | Self::Refused(advice) | Self::TestNumber(advice) | Self::Passed(advice) => {
+                advice.help.clone()
+            }
             Self::Bind(error) => error.help(),
             Self::Operations(..) => "choose another address, or off".into(),
             Self::Telemetry(error) => error.help(),

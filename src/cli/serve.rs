@@ -26,6 +26,7 @@ use crate::storage::postgres::Membership;
 use crate::storage::{Locks, Store};
 use crate::telemetry::{self, Filter, LogFile};
 
+mod activation;
 mod background;
 mod descriptors;
 mod operations;
@@ -33,6 +34,7 @@ mod reload;
 mod stop;
 mod systemd;
 
+use activation::Passed;
 use operations::Operations;
 use reload::Reload;
 use stop::Stop;
@@ -64,6 +66,11 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let mut sources = global.sources()?;
     sources.listen.clone_from(&args.listen);
     sources.dev = args.dev;
+    let passed = Passed::take()?;
+    if let Some(passed) = &passed {
+        // What is judged is where it does listen.
+        sources.listen = Some(passed.address.to_string());
+    }
     let loaded = super::load(&sources, Needs::Everything)?;
     let config = &loaded.config;
     let format = match config.log.format {
@@ -89,7 +96,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         .max_blocking_threads(READING_THREADS + sending_threads(config))
         .build()
         .map_err(CliError::Runtime)?;
-    let start = Start { sources, loaded, secret, filter: logging.filter.clone() };
+    let start = Start { sources, loaded, secret, passed, filter: logging.filter.clone() };
     let begun = Begun { engine, lock: lock.clone(), clock };
     let outcome = runtime.block_on(serve(start, begun, output));
     // A thread that still waits for Twilio must not delay the end.
@@ -102,6 +109,7 @@ struct Start {
     sources: Sources,
     loaded: Loaded,
     secret: Secret,
+    passed: Option<Passed>,
     filter: Filter,
 }
 
@@ -113,7 +121,7 @@ struct Begun {
 }
 
 async fn serve(
-    Start { sources, loaded, secret, filter }: Start,
+    Start { sources, loaded, secret, passed, filter }: Start,
     Begun { engine, lock, clock }: Begun,
     output: &mut Output,
 ) -> Result<(), CliError> {
@@ -126,7 +134,10 @@ async fn serve(
     let settings = settings(config);
     let Service { auth, store, endpoint, operations, metrics, flood } =
         wiring::build(config, &secret, engine, clock.clone(), random)?;
-    let listener = server::bind(config.server.listen)?;
+    let listener = match passed {
+        Some(passed) => passed.listen()?,
+        None => server::bind(config.server.listen)?,
+    };
     let operations = Operations::start(config, operations, clock.clone())?;
     let own = node::of((config, &loaded.settings), &secret, auth.run_id().clone(), clock.now());
     // Left once nothing is written any more.

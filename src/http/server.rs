@@ -45,6 +45,9 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// once, after a restart; the system takes the lower of this and `net.core.somaxconn`, which is 4,096 unless changed.
 const BACKLOG: u32 = 65_535;
 
+/// How long a connection that has not asked for anything yet has to do so once the server stops.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Minimum time between two log lines about the same problem.
 const QUIET: Duration = Duration::from_mins(1);
 
@@ -231,10 +234,15 @@ impl<E: Endpoint + 'static> Connection<E> {
             .max_buf_size(HEAD_LIMIT)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
+        let drain = async {
+            self.drain.cancelled().await;
+            // Who has just connected is about to ask, and would take a connection that is closed for a server that is gone.
+            drop(tokio::time::timeout(FIRST_REQUEST, watched.asked()).await);
+        };
         let outcome = tokio::select! {
             outcome = watched.hold(connection.as_mut()) => outcome,
             () = self.abort.cancelled() => return,
-            () = self.drain.cancelled() => {
+            () = drain => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     outcome = watched.hold(connection.as_mut()) => outcome,

@@ -1,6 +1,7 @@
 //! The real binary as an operator meets it: `serve`, its faults at the start, its end, and what outlives it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod activation;
 mod dev;
 mod end;
 mod foreign;

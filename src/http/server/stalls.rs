@@ -13,6 +13,7 @@ use super::leaving::Leaving;
 use crate::sync::lock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
 
 /// How long a peer is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Turns {
     now: Arc<Mutex<Turn>>,
     /// Whether the peer has said that a body comes, and nobody has read it to its end.
     body_owed: Arc<AtomicBool>,
+    /// Cancelled by the first request.
+    asked: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Turns {
     pub(super) fn new(patience: Patience) -> Self {
         let until = Instant::now() + patience.request;
         let now = Arc::new(Mutex::new(Turn::Peers { until, has_begun: true }));
-        Self { patience, now, body_owed: Arc::default() }
+        Self { patience, now, body_owed: Arc::default(), asked: CancellationToken::new() }
     }
 
     /// A request came, with a body or without; or its body was read to the end.
@@ -69,7 +72,13 @@ impl Turns {
     /// A head is whole.
     pub(super) fn ours(&self) -> Ours {
         *self.lock() = Turn::Ours;
+        self.asked.cancel();
         Ours(self.clone())
+    }
+
+    /// Waits for the first request.
+    pub(super) async fn asked(&self) {
+        self.asked.cancelled().await;
     }
 
     /// Drives a connection; `None` where the peer has let its time pass.

@@ -359,6 +359,23 @@ async fn s32_shutdown_lets_requests_finish_and_closes_the_idle() {
 }
 
 #[tokio::test]
+async fn s32_shutdown_answers_the_first_request_of_a_connection_that_was_just_made() {
+    let server = start(SETTINGS);
+    let (mut asks, mut rests) = (server.connect().await, server.connect().await);
+    // Both are accepted once a later one is served.
+    let mut later = server.connect().await;
+    later.write_all(LIVE).await.unwrap();
+    answer(&mut later).await;
+    server.stop.send(()).unwrap();
+    assert_eq!(rest(&mut later).await, b"", "it has begun to stop");
+    asks.write_all(LIVE).await.unwrap();
+    assert!(answer(&mut asks).await.0.starts_with("HTTP/1.1 200"));
+    assert_eq!(rest(&mut asks).await, b"");
+    assert_eq!(rest(&mut rests).await, b"");
+    within(server.served).await.unwrap();
+}
+
+#[tokio::test]
 async fn s32_shutdown_cuts_off_what_does_not_finish() {
     let server = start(ServerSettings { shutdown_timeout: Duration::from_millis(50), ..SETTINGS });
     let mut busy = server.connect().await;
