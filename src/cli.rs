@@ -186,6 +186,7 @@ impl Global {
             database: self.database.clone(),
             listen: None,
             dev: false,
+            no_limits: false,
             environment: environment(),
             directory: std::env::current_dir().map_err(CliError::Directory)?,
             system_file: PathBuf::from(SYSTEM_FILE),

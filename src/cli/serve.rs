@@ -1,5 +1,6 @@
 //! `freshk serve`: the server.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use clap::Args;
@@ -28,6 +29,7 @@ use crate::telemetry::{self, Filter, LogFile};
 
 mod activation;
 mod background;
+mod banner;
 mod descriptors;
 mod operations;
 mod reload;
@@ -45,6 +47,7 @@ use systemd::ServiceManager;
 #[command(after_long_help = "\
 Examples:
   freshk serve --dev                       try it out: codes on the console
+  freshk serve --dev --lan --no-limits     with a phone on the same network, again and again
   freshk serve --listen 127.0.0.1:9000     behind a proxy, on another port")]
 pub struct ServeArgs {
     /// The address and port to listen on [default: server.listen]
@@ -53,7 +56,16 @@ pub struct ServeArgs {
     /// Development: debug on, everything else at its default unless set
     #[arg(long)]
     pub dev: bool,
+    /// With --dev: to be reached from the same network, too, by a phone
+    #[arg(long, requires = "dev")]
+    pub lan: bool,
+    /// With --dev: without limits, unless Twilio sends
+    #[arg(long, requires = "dev")]
+    pub no_limits: bool,
 }
+
+/// Of the configuration, the port that `--lan` opens to the network.
+const LISTEN: Needs = Needs::Only(&[&["server.listen"]]);
 
 /// Threads that read the database, beside those that send messages.
 const READING_THREADS: usize = 16;
@@ -66,6 +78,11 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let mut sources = global.sources()?;
     sources.listen.clone_from(&args.listen);
     sources.dev = args.dev;
+    sources.no_limits = args.no_limits;
+    if args.lan {
+        let port = Config::load_for(&sources, LISTEN)?.config.server.listen.port();
+        sources.listen = Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).to_string());
+    }
     let passed = Passed::take()?;
     if let Some(passed) = &passed {
         // What is judged is where it does listen.
@@ -73,6 +90,12 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     }
     let loaded = super::load(&sources, Needs::Everything)?;
     let config = &loaded.config;
+    if args.no_limits && matches!(config.sms.provider, Provider::Twilio(_)) {
+        return Err(CliError::usage(
+            "--no-limits: Twilio sends, and every call could buy a message",
+            "leave it out, or set sms.provider to console",
+        ));
+    }
     let format = match config.log.format {
         LogFormat::Pretty => telemetry::Format::Pretty,
         LogFormat::Json => telemetry::Format::Json,
@@ -155,7 +178,7 @@ async fn serve(
         );
     }
     if config.debug {
-        output.text(&banner(config, &address.to_string()))?;
+        output.text(&banner::text(config, address))?;
     }
     let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
     let backing_up = tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics));
@@ -273,20 +296,4 @@ fn sending_threads(config: &Config) -> usize {
         Provider::Console => 0,
         Provider::Twilio(twilio) => twilio.max_in_flight,
     }
-}
-
-fn banner(config: &Config, address: &str) -> String {
-    let codes = match config.sms.provider {
-        Provider::Console => "printed here, never sent",
-        Provider::Twilio(_) => "sent by Twilio; those of the testing endpoints are printed here",
-    };
-    let docs = if config.docs.enabled { format!("http://{address}/docs") } else { "off".to_owned() };
-    format!(
-        "\n  FreshK, in debug: not for production\n\n  \
-         API       http://{address}/api/mobile/auth/\n  \
-         docs      {docs}\n  \
-         database  {}\n  \
-         codes     {codes}\n\n",
-        config.database.url
-    )
 }

@@ -8,7 +8,7 @@ use super::sources::Sources;
 use super::value::{self, Raw};
 use super::values::{Layer, Values};
 use super::variables::{CONFIG_VARIABLE, ENVIRONMENT};
-use super::{database, file, keys, mode, server, top, variables};
+use super::{database, file, keys, limits, mode, otp, server, top, variables};
 
 /// The name of the configuration file where nobody names one.
 const FILE: &str = "freshk.toml";
@@ -149,6 +149,11 @@ fn flags(sources: &Sources) -> Layer {
     }
     if let Some(address) = &sources.listen {
         layer.set(&server::LISTEN, Raw::Text(address.clone()), "--listen");
+    }
+    if sources.no_limits {
+        for (key, value) in limits::OFF.into_iter().chain([otp::MOST_FAILURES]) {
+            layer.set(key, Raw::Text(value.to_owned()), "--no-limits");
+        }
     }
     if sources.dev {
         layer.set(&top::DEBUG, Raw::Text("true".to_owned()), "--dev");

@@ -74,6 +74,10 @@ pub(super) const SECTION: Section = Section {
     keys: &[&IP, &USER, &USER_PER_DAY, &WINDOW, &IP_SCOPE, &FLOOD_PER_SECOND, &FLOOD_BURST, &NETWORKS],
 };
 
+/// What turns each limit off.
+pub(super) const OFF: [(&Key, &str); 4] =
+    [(&IP, "0"), (&USER, "0"), (&USER_PER_DAY, "0"), (&FLOOD_PER_SECOND, "0")];
+
 pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
     Limits {
         policy: LimitPolicy {

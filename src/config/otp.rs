@@ -43,6 +43,9 @@ static LIVE_CODES: Key = Key::new(
     "How many codes of one phone may be good at once: with 2, a late SMS still works after the next was sent.",
 );
 
+/// As many wrong guesses as a phone may ever have.
+pub(super) const MOST_FAILURES: (&Key, &str) = (&MAX_FAILURES, "1000");
+
 pub(super) const SECTION: Section = Section {
     name: "otp",
     doc: "Codes.",

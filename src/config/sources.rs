@@ -16,6 +16,8 @@ pub struct Sources {
     pub listen: Option<String>,
     /// `--dev`: debug, whatever the other layers say.
     pub dev: bool,
+    /// `--no-limits`: no quota and no flood guard, whatever the other layers say.
+    pub no_limits: bool,
     /// The environment.
     pub environment: BTreeMap<String, String>,
     /// What relative names of files are relative to.

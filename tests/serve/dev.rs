@@ -1,13 +1,14 @@
 //! `serve --dev`, as the README begins: the guide's own curl lines, the code read from the console.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::process::{Place, Server};
+use crate::twilio::FakeTwilio;
 use crate::{PHONE, REQUEST, STATUS, VERIFY, answer, client, post};
 
 /// The guide's lines, to the letter.
@@ -112,6 +113,69 @@ fn the_banner_says_where_the_api_the_docs_and_the_database_are() {
     ] {
         assert!(banner.contains(&words), "{words:?} is missing from:\n{banner}");
     }
+}
+
+/// Six codes for one phone, where production has three an hour.
+async fn six_codes(server: &Server) -> Vec<u16> {
+    let mut verdicts = Vec::new();
+    for _ in 0..6 {
+        verdicts.push(post(server, "", REQUEST, &json!({ "phone_number": PHONE })).await.0);
+    }
+    verdicts
+}
+
+#[tokio::test]
+async fn the_limits_are_those_of_production_unless_a_flag_turns_them_off_and_the_banner_tells_both() {
+    let place = Place::dev();
+    let mut server = place.start();
+    let banner = server.eventually("the banner", |server| {
+        Some(server.stdout.text()).filter(|text| text.contains("limits "))
+    });
+    assert!(banner.contains("limits    5 calls per address and 3 codes per phone in 1h\n"), "{banner}");
+    assert!(banner.contains("--no-limits") && banner.contains("--lan"), "{banner}");
+    assert!(banner.lines().all(|line| line.chars().count() <= 80), "{banner}");
+    assert_eq!(six_codes(&server).await, [200, 200, 200, 429, 429, 429]);
+
+    let place = Place::dev().argument("--no-limits").with("FRESHK_LIMITS__IP", "5");
+    let mut server = place.start();
+    let banner = server.eventually("the banner", |server| {
+        Some(server.stdout.text()).filter(|text| text.contains("limits "))
+    });
+    assert!(banner.contains("limits    off: "), "{banner}");
+    assert_eq!(six_codes(&server).await, [200; 6]);
+}
+
+#[test]
+fn nothing_but_development_on_the_console_is_without_limits() {
+    let twilio = FakeTwilio::start();
+    Place::production(&twilio).argument("--no-limits").refused().assert_usage(&["--dev"]);
+    Place::production(&twilio).argument("--lan").refused().assert_usage(&["--dev"]);
+    let place = Place::production(&twilio).argument("--dev").argument("--no-limits");
+    place
+        .with("FRESHK_SMS__PROVIDER", "twilio")
+        .refused()
+        .assert_usage(&["could buy a message", "leave it out"]);
+}
+
+#[tokio::test]
+async fn a_phone_on_the_same_network_is_let_in_where_a_flag_asks_for_it() {
+    let place = Place::dev().argument("--lan");
+    // The address in the log is the loopback one where the banner shows it.
+    let mut command = place.command();
+    command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let api = lines.find(|line| line.contains("API ")).unwrap();
+    let port: u16 = api.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap();
+    // 127.0.0.2 is another address of this machine.
+    let answer = client().get(format!("http://127.0.0.2:{port}/health/live")).send().await;
+    let phones: Vec<_> = lines.take(3).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(answer.unwrap().status(), 200);
+    let emulator = format!("an Android emulator: http://10.0.2.2:{port}");
+    assert!(phones.iter().any(|line| line.contains(&emulator)), "{phones:?}");
+    assert!(!phones.iter().any(|line| line.contains("--lan")), "{phones:?}");
 }
 
 #[tokio::test]

@@ -245,6 +245,16 @@ impl Ended {
     /// Exit code 1, and a message that holds all of `words`.
     pub(crate) fn assert_says(&self, words: &[&str]) {
         assert!(matches!(self.code, Some(1 | 78)), "{self:?}");
+        self.assert_holds(words);
+    }
+
+    /// Exit code 2, and a message that holds all of `words`.
+    pub(crate) fn assert_usage(&self, words: &[&str]) {
+        assert_eq!(self.code, Some(2), "{self:?}");
+        self.assert_holds(words);
+    }
+
+    fn assert_holds(&self, words: &[&str]) {
         for word in words {
             assert!(self.stderr.contains(word), "{word:?} is missing from:\n{}", self.stderr);
         }
