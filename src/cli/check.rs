@@ -21,7 +21,7 @@ mod provider;
 mod proxies;
 mod room;
 mod settings;
-mod systemd;
+pub(super) mod systemd;
 mod test_numbers;
 
 /// What is looked at.

@@ -53,6 +53,14 @@ impl Terminal {
         }
     }
 
+    /// Waits until the program shows something after what was taken before; gives all until its end.
+    fn take(&mut self, text: &str) -> String {
+        self.wait_for(text);
+        let end = self.shown.find(text).unwrap() + text.len();
+        let rest = self.shown.split_off(end);
+        std::mem::replace(&mut self.shown, rest)
+    }
+
     fn answer(&mut self, line: &str) {
         self.screen.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
@@ -248,4 +256,42 @@ fn init_asks_for_what_no_flag_says() {
     ] {
         assert!(shown.contains(told), "{told}: {shown}");
     }
+}
+
+#[test]
+fn init_asks_again_after_each_kind_of_wrong_answer() {
+    let place = Place::new();
+    let mut terminal = Terminal::run(place.command("init --systemd --config mine.toml"));
+    let mut shown = String::new();
+    for (question, answers) in [
+        (
+            "Twilio's Account SID",
+            vec![("SK0123456789abcdef0123456789abcdef", "32 hexadecimal digits"), ("", "")],
+        ),
+        ("Twilio's Auth Token", vec![("\"quoted\"", "between quotation marks"), ("a token", "")]),
+        ("The number that sends", vec![("15005550006", "is no sender"), ("+15005550006", "")]),
+        (
+            "The URL of this server",
+            vec![
+                ("ftp://api.example.com", "http:// or https://"),
+                ("https://somebody@api.example.com", "a user in it"),
+                ("https://api.example.com/?x", "write an absolute URL"),
+                ("https://api.example.com", ""),
+            ],
+        ),
+        ("The name of your app", vec![("{x}", "is no placeholder"), ("\u{2014}", "GSM-7"), ("Example", "")]),
+        ("The proxy with TLS", vec![("apache", "neither caddy nor nginx"), ("NGINX", "")]),
+    ] {
+        for (answer, refusal) in answers {
+            shown += &terminal.take(question);
+            terminal.answer(answer);
+            shown += &terminal.take(refusal);
+        }
+    }
+    let (code, rest) = terminal.end();
+    shown += &rest;
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("Written: mine.toml, freshk.service, freshk.nginx."), "{shown}");
+    assert!(!shown.contains("a token") && !shown.contains("quoted"), "{shown}");
+    assert!(place.read("freshk.nginx").contains("server_name api.example.com;"));
 }

@@ -1,6 +1,6 @@
-//! What systemd makes when it starts the unit, and is not there before.
+//! The unit that is installed: what systemd makes when it starts it, and is not there before.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The unit's name.
 const UNIT: &str = "freshk.service";
@@ -16,9 +16,14 @@ const DIRECTIVES: [(&str, &str); 4] = [
     ("RuntimeDirectory", "/run"),
 ];
 
+/// Where the unit is installed, if it is.
+pub(in crate::cli) fn installed_unit() -> Option<PathBuf> {
+    UNITS.iter().map(|dir| Path::new(dir).join(UNIT)).find(|unit| unit.is_file())
+}
+
 /// The installed unit that makes this directory, or one above it, when it starts.
 pub(super) fn makes(directory: &Path) -> Option<&'static str> {
-    let unit = UNITS.iter().find_map(|dir| std::fs::read_to_string(Path::new(dir).join(UNIT)).ok())?;
+    let unit = std::fs::read_to_string(installed_unit()?).ok()?;
     (unit_makes(&unit, directory)).then_some(UNIT)
 }
 

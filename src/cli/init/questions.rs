@@ -3,9 +3,11 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
+use clap::ValueEnum as _;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::InitArgs;
+use super::deployment::Proxy;
 use crate::cli::error::Advice;
 use crate::cli::{CliError, output};
 use crate::config::{Config, Needs, Sources};
@@ -19,6 +21,8 @@ pub(super) struct Answers {
     pub(super) phone_number: String,
     pub(super) public_url: String,
     pub(super) brand: String,
+    /// With `--systemd` alone.
+    pub(super) proxy: String,
 }
 
 /// One question.
@@ -26,10 +30,16 @@ struct Question {
     words: &'static str,
     /// The flag that answers it.
     flag: &'static str,
-    /// The variable of the key that it is about; empty for the brand.
-    variable: &'static str,
-    needs: Needs,
+    judge: Judge,
     is_secret: bool,
+}
+
+/// What an answer must be.
+enum Judge {
+    /// The value of a key, which this variable sets.
+    Key(&'static str, Needs),
+    Brand,
+    Proxy,
 }
 
 /// What the text says where no brand is given.
@@ -38,36 +48,38 @@ const DEFAULT_BRAND: &str = "FreshK";
 const ACCOUNT_SID: Question = Question {
     words: "Twilio's Account SID, AC…",
     flag: "--account-sid",
-    variable: "TWILIO_ACCOUNT_SID",
-    needs: Needs::Only(&[&["twilio.account_sid"]]),
+    judge: Judge::Key("TWILIO_ACCOUNT_SID", Needs::Only(&[&["twilio.account_sid"]])),
     is_secret: false,
 };
 const AUTH_TOKEN: Question = Question {
     words: "Twilio's Auth Token; it is not shown as you type",
     flag: "TWILIO_AUTH_TOKEN",
-    variable: "TWILIO_AUTH_TOKEN",
-    needs: Needs::Only(&[&["twilio.auth_token"]]),
+    judge: Judge::Key("TWILIO_AUTH_TOKEN", Needs::Only(&[&["twilio.auth_token"]])),
     is_secret: true,
 };
 const PHONE_NUMBER: Question = Question {
     words: "The number that sends, such as +15005550006",
     flag: "--phone-number",
-    variable: "TWILIO_PHONE_NUMBER",
-    needs: Needs::Only(&[&["twilio.phone_number"]]),
+    judge: Judge::Key("TWILIO_PHONE_NUMBER", Needs::Only(&[&["twilio.phone_number"]])),
     is_secret: false,
 };
 const PUBLIC_URL: Question = Question {
     words: "The URL of this server, such as https://api.example.com",
     flag: "--public-url",
-    variable: "FRESHK_SERVER__PUBLIC_URL",
-    needs: Needs::Only(&[&["server.public_url"]]),
+    judge: Judge::Key("FRESHK_SERVER__PUBLIC_URL", Needs::Only(&[&["server.public_url"]])),
     is_secret: false,
 };
 const BRAND: Question = Question {
     words: "The name of your app, as the text message has it",
     flag: "--brand",
-    variable: "",
-    needs: Needs::Only(&[]),
+    judge: Judge::Brand,
+    is_secret: false,
+};
+
+const PROXY: Question = Question {
+    words: "The proxy with TLS on this machine: caddy, which gets its certificate by itself, or nginx",
+    flag: "--proxy",
+    judge: Judge::Proxy,
     is_secret: false,
 };
 
@@ -75,6 +87,11 @@ impl Answers {
     /// The text of the message with the brand in it; `None` for the default.
     pub(super) fn template(&self) -> Option<String> {
         (!self.brand.is_empty()).then(|| branded(&self.brand))
+    }
+
+    /// The proxy; Caddy where nobody has named one.
+    pub(super) fn proxy(&self) -> Proxy {
+        Proxy::from_str(&self.proxy, true).unwrap_or(Proxy::Caddy)
     }
 }
 
@@ -102,6 +119,11 @@ impl<'a> Questions<'a> {
             phone_number: self.answer(self.args.phone_number.as_deref(), &PHONE_NUMBER)?,
             public_url: self.answer(self.args.public_url.as_deref(), &PUBLIC_URL)?,
             brand: self.answer(self.args.brand.as_deref(), &BRAND)?,
+            proxy: if self.args.systemd {
+                self.answer(self.args.proxy.map(Proxy::name), &PROXY)?
+            } else {
+                String::new()
+            },
         })
     }
 
@@ -143,16 +165,24 @@ impl Question {
         if answer.is_empty() {
             return None;
         }
-        if self.variable.is_empty() {
-            let error = Template::parse(&branded(answer)).err()?;
-            return Some(Advice::new(error.to_string(), error.help()));
-        }
+        let (variable, needs) = match &self.judge {
+            Judge::Key(variable, needs) => (*variable, *needs),
+            Judge::Brand => {
+                let error = Template::parse(&branded(answer)).err()?;
+                return Some(Advice::new(error.to_string(), error.help()));
+            }
+            Judge::Proxy => {
+                let is_known = Proxy::from_str(answer, true).is_ok();
+                return (!is_known)
+                    .then(|| Advice::new("that is neither caddy nor nginx", "write one of the two"));
+            }
+        };
         let sources = Sources {
-            environment: [(self.variable.to_owned(), answer.to_owned())].into(),
+            environment: [(variable.to_owned(), answer.to_owned())].into(),
             directory: PathBuf::from("/nonexistent"),
             ..Sources::default()
         };
-        let fault = Config::load_for(&sources, self.needs).err()?.0.into_iter().next()?;
+        let fault = Config::load_for(&sources, needs).err()?.0.into_iter().next()?;
         Some(Advice::new(fault.problem, fault.help))
     }
 }
@@ -197,6 +227,7 @@ mod tests {
             (&PHONE_NUMBER, "+15005550006", "15005550006"),
             (&PUBLIC_URL, "https://api.example.com", "api.example.com"),
             (&BRAND, "Example & Sons", "Exämplé’s {x}"),
+            (&PROXY, "Caddy", "apache"),
         ] {
             assert_eq!(question.judge(good), None, "{good}");
             let advice = question.judge(bad).unwrap();
