@@ -19,11 +19,14 @@ CREATE TABLE users (
     -- Whether the number was only ever verified in the testing channel, which proves nothing.
     testing_only   INTEGER NOT NULL DEFAULT 0 CHECK (testing_only IN (0, 1)),
     version        INTEGER NOT NULL DEFAULT 0, -- how often the row was replaced
-    attributes     TEXT -- a JSON object that tokens may carry members of; none where it is empty
+    attributes     TEXT, -- a JSON object that tokens may carry members of; none where it is empty
+    deletes_at     INTEGER -- when maintenance deletes a user who asked for it
 ) STRICT;
 
 -- Maintenance looks for users who registered here and never verified.
 CREATE INDEX users_unverified ON users (joined_at) WHERE phone_verified = 0 AND imported_at IS NULL;
+
+CREATE INDEX users_to_delete ON users (deletes_at) WHERE deletes_at IS NOT NULL;
 
 -- One code for one phone; only its HMAC is here, under a key that is not.
 CREATE TABLE challenges (
@@ -151,7 +154,7 @@ CREATE INDEX phone_changes_due ON phone_changes (effective_at, user_id);
 CREATE TABLE spends (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     quota   TEXT    NOT NULL,
-    subject TEXT    NOT NULL, -- an address (IPv6 by /64), a phone or a device
+    subject TEXT    NOT NULL, -- an address (IPv6 by /64), a phone, a device, or the hash of a phone whose user was deleted
     at      INTEGER NOT NULL
 ) STRICT;
 
@@ -238,6 +241,8 @@ CREATE TABLE audit (
 ) STRICT;
 
 CREATE INDEX audit_phone ON audit (phone_hash) WHERE phone_hash IS NOT NULL;
+-- Erasing a person finds the lines that sum refusals up.
+CREATE INDEX audit_masked ON audit (phone) WHERE phone IS NOT NULL AND phone_hash IS NULL;
 CREATE INDEX audit_user ON audit (user_id) WHERE user_id IS NOT NULL;
 
 -- Append-only: a row goes only by retention, which names its horizon here first, within the same transaction.

@@ -224,7 +224,11 @@ impl Config {
             min_digits: self.phone.min_digits,
             conceal_accounts: self.privacy.conceal_accounts,
             phone_change_delay: self.users.phone_change_delay,
-            retention: Retention { audit: self.audit.retention, unverified: self.users.unverified_retention },
+            retention: Retention {
+                audit: self.audit.retention,
+                unverified: self.users.unverified_retention,
+                deletion_grace: self.users.deletion_grace,
+            },
         }
     }
 }

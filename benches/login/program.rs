@@ -216,6 +216,7 @@ fn open_session(tx: &rusqlite::Transaction<'_>, n: usize) -> String {
         has_foreign_tokens: false,
         is_testing_only: false,
         attributes: Attributes::default(),
+        deletes_at: None,
         version: 0,
     };
     let tokens = Tokens::new(&Secret::new(SECRET), &[], lifetimes.access);

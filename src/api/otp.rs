@@ -268,7 +268,11 @@ impl Flow {
     }
 }
 
-fn render_login(LoggedIn { tokens, user, is_new_user, .. }: LoggedIn, concealed: bool) -> LoginResponse {
+fn render_login(login: LoggedIn, concealed: bool) -> LoginResponse {
+    let LoggedIn { tokens, user, is_new_user, is_restored, .. } = login;
     let tokens = TokenPair { access: tokens.access, refresh: tokens.refresh };
-    LoginResponse::new(tokens, user.into(), concealed.then_some(is_new_user))
+    let mut answer = LoginResponse::new(tokens, user.into());
+    answer.is_new_user = concealed.then_some(is_new_user);
+    answer.restored = is_restored.then_some(true);
+    answer
 }

@@ -145,20 +145,23 @@ pub(super) struct LoginResponse {
     /// Whether the number was never verified before; only where accounts are concealed before that.
     #[oai(skip_serializing_if_is_none)]
     pub(super) is_new_user: Option<bool>,
+    /// Whether the account was to be deleted until this login; only where it was.
+    #[oai(skip_serializing_if_is_none)]
+    pub(super) restored: Option<bool>,
     /// `Authentication successful`
     message: String,
 }
 
 impl LoginResponse {
-    pub(super) fn new(tokens: TokenPair, user: LoginUser, is_new_user: Option<bool>) -> Self {
+    pub(super) fn new(tokens: TokenPair, user: LoginUser) -> Self {
         let TokenPair { access, refresh } = tokens;
-        Self { refresh, access, user, is_new_user, message: VERIFIED.to_owned() }
+        Self { refresh, access, user, is_new_user: None, restored: None, message: VERIFIED.to_owned() }
     }
 }
 
 impl Example for LoginResponse {
     fn example() -> Self {
-        Self::new(TokenPair::example(), LoginUser::example(), None)
+        Self::new(TokenPair::example(), LoginUser::example())
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct OpenedSession {
     pub(super) session: Session,
     pub(super) user: User,
     pub(super) is_new_user: bool,
+    /// Whether the account was to be deleted until this login.
+    pub(super) is_restored: bool,
     /// The device on which it was opened, unless that has ended.
     pub(super) device: Option<Device>,
 }
@@ -123,7 +125,7 @@ impl LoggingIn<'_, '_> {
         let line = tx.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
         tx.record(line.detail(AuditDetail::RepeatedVerify));
         let device = session.device_id.as_ref().map(|id| tx.device(id)).transpose()?.flatten();
-        Ok(OpenedSession { session, user, is_new_user: false, device })
+        Ok(OpenedSession { session, user, is_new_user: false, is_restored: false, device })
     }
 
     /// Consumes the code and opens a session; a user who may not log in spends the code and gets none.
@@ -142,7 +144,7 @@ impl LoggingIn<'_, '_> {
             self.judging.note_failure(failure, true);
             return Err(AuthError::AccountDisabled.into());
         }
-        let is_new_user = !user.phone_verified;
+        let (is_new_user, is_restored) = (!user.phone_verified, user.deletes_at.is_some());
         let user = self.verify(user)?;
         let device = self.keep_device(user.id, given.by)?;
         let tx = &mut *self.judging.tx;
@@ -154,7 +156,7 @@ impl LoggingIn<'_, '_> {
         success.detail = given.by.detail();
         tx.record(success);
         let session = new.open(tx, user.id, given.by, Some(device.id.clone()))?;
-        Ok(OpenedSession { session, user, is_new_user, device: Some(device) })
+        Ok(OpenedSession { session, user, is_new_user, is_restored, device: Some(device) })
     }
 
     /// Renews the device that the login comes from, or begins one. What a test number opens ends when that does.
@@ -172,22 +174,27 @@ impl LoggingIn<'_, '_> {
         Ok(device)
     }
 
-    /// Notes that the user has proven the number. What was opened by codes of the testing mode before ends with the first
+    /// Notes that the user has proven the number, which restores an account that is to be deleted. What was opened by codes of the testing mode before ends with the first
     /// proof in production: whoever read the console need not be the person with the phone.
     fn verify(&mut self, user: User) -> StoreResult<User> {
         let is_testing_only = self.attempt.guess.mode == Mode::Testing;
-        if user.phone_verified && user.is_testing_only == is_testing_only {
+        let is_known = user.phone_verified && user.is_testing_only == is_testing_only;
+        if is_known && user.deletes_at.is_none() {
             return Ok(user);
         }
         let tx = &mut *self.judging.tx;
-        if user.is_testing_only {
+        if user.is_testing_only && !is_testing_only {
             for session in tx.live_sessions(user.id, self.attempt.guess.live_at)? {
                 end(tx, session, EndReason::VerifiedInProduction)?;
             }
             devices::end_all(tx, user.id, None)?;
             self.judging.device = None;
         }
-        let mut user = User { phone_verified: true, is_testing_only, ..user };
+        if user.deletes_at.is_some() {
+            let line = tx.did(AuditEvent::UserRestored).user(user.id);
+            tx.record(line.detail(AuditDetail::ByOwner));
+        }
+        let mut user = User { phone_verified: true, is_testing_only, deletes_at: None, ..user };
         self.judging.tx.update_user(&mut user)?;
         Ok(user)
     }

@@ -7,6 +7,7 @@ use super::settle::{accept, refund};
 use super::{Auth, AuthError};
 use crate::domain::ChallengeState;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
+use crate::domain::keys::KeyRing;
 use crate::domain::message::{DeliveryReport, Message};
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
@@ -35,7 +36,7 @@ impl Auth {
             let actor =
                 Actor::system(now).with_phone(&message.to, settings.keys.current().audit_hash(&message.to));
             tx.set_actor(Actor { request_id: Some(request_id), ..actor });
-            advance(tx, &report, message, &settings.policy)?;
+            advance(tx, &report, message, (&settings.keys, &settings.policy))?;
             Ok(true)
         });
         if moved.await? {
@@ -62,7 +63,7 @@ fn advance(
     tx: &mut AuditedTx<'_>,
     report: &DeliveryReport,
     message: Message,
-    policy: &Policy,
+    (keys, policy): (&KeyRing, &Policy),
 ) -> StoreResult<()> {
     let now = tx.at();
     let challenge = tx.challenge(message.challenge)?.ok_or(StoreError::Broken)?;
@@ -80,7 +81,7 @@ fn advance(
     if report.state.is_lost() {
         // A unit that has returned by itself is not given back: that would cost the phone one of its day's refunds.
         if carries_code && now < challenge.created_at + policy.limits.window_of(Quota::User(challenge.mode)) {
-            refund(tx, &challenge)?;
+            refund(tx, &challenge, keys)?;
         }
         let line = tx.did(AuditEvent::SmsUndelivered);
         tx.record(line.detail(AuditDetail::Report(report.state, report.error_code)));

@@ -1,11 +1,11 @@
 //! Devices on which somebody has logged in. A call that brings the token of one is judged by that device's own quotas, so that
 //! strangers who spend those of the number lock nobody out; what a device spends counts for the number, too.
 
-use std::borrow::Cow;
-
 use super::audited::AuditedTx;
+use super::quota::Subject;
 use super::{Auth, Origin};
 use crate::domain::clock::Times;
+use crate::domain::keys::KeyRing;
 use crate::domain::{Challenge, Device, DeviceId, PhoneNumber, Secret, Session, Timestamp, User, UserId};
 use crate::random;
 use crate::storage::{Locks, StoreResult, View};
@@ -132,9 +132,9 @@ pub(super) fn end_all(tx: &mut AuditedTx<'_>, user: UserId, spared: Option<&Devi
     Ok(())
 }
 
-/// The key of the quotas that judge a call: a device's own, or else those of the phone.
-pub(super) fn subject<'p>(device: Option<&Device>, phone: &'p PhoneNumber) -> Cow<'p, str> {
-    device.map_or(Cow::Borrowed(phone.as_str()), |device| Cow::Owned(device.id.subject()))
+/// Whose quotas judge a call: a device's own, or else those of the phone.
+pub(super) fn subject<'p>(device: Option<&Device>, phone: &'p PhoneNumber, keys: &KeyRing) -> Subject<'p> {
+    device.map_or_else(|| Subject::phone(phone, keys), |device| Subject::device(&device.id))
 }
 
 /// How many wrong guesses a challenge has taken from the side of the caller: from that device, or from whoever has none.

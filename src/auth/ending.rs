@@ -37,10 +37,15 @@ pub(super) fn end_one(
     session.map_or(Ok(false), |session| end(tx, session, EndReason::Logout).map(|()| true))
 }
 
-/// Ends all that `user` could still come with.
-pub(super) fn end_all(tx: &mut AuditedTx<'_>, user: UserId, live_at: Timestamp) -> StoreResult<()> {
+/// Ends all that `user` could still come with, for `reason`.
+pub(super) fn end_all(
+    tx: &mut AuditedTx<'_>,
+    user: UserId,
+    live_at: Timestamp,
+    reason: EndReason,
+) -> StoreResult<()> {
     for session in tx.live_sessions(user, live_at)? {
-        end(tx, session, EndReason::Logout)?;
+        end(tx, session, reason)?;
     }
     if let Some(user) = holder(&**tx, user)? {
         tx.record(tx.did(AuditEvent::TokenRevoked).user(user.id).detail(AuditDetail::ForeignTokens));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::audited::AuditedTx;
 use super::error::FlowError;
-use super::quota::{QuotaState, Spent, WithQuotas, refuse, spend};
+use super::quota::{QuotaState, Spent, Subject, WithQuotas, refuse, spend};
 use super::{Auth, AuthError};
 use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{ClientAddress, Mode, Timestamp};
@@ -87,7 +87,7 @@ impl AddressGate {
         state: &mut Option<QuotaState>,
     ) -> Result<(), FlowError> {
         let Some(AddressQuota { quota, limit, subject }) = &self.0 else { return Ok(()) };
-        match spend(tx, *quota, subject, std::slice::from_ref(limit))? {
+        match spend(tx, *quota, &Subject::plain(subject), std::slice::from_ref(limit))? {
             Spent::Off => Ok(()),
             Spent::Unit(_, spent) => {
                 *state = Some(spent);

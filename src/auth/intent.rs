@@ -6,7 +6,7 @@ use super::audited::AuditedTx;
 use super::error::{FlowError, commit_refusal};
 use super::gate::AddressGate;
 use super::lookup::good_test_number;
-use super::quota::{self, Balance, QuotaState, Spent};
+use super::quota::{self, Balance, QuotaState, Spent, Subject};
 use super::settle::{accept, ensure_user};
 use super::single_flight::Overlap;
 use super::{Auth, AuthError, CodeRequest, Sent, devices};
@@ -140,7 +140,7 @@ impl CodeIntent {
         if *purpose != Purpose::Login {
             self.refuse_test_numbers(tx, user.as_ref())?;
         }
-        let subject = devices::subject(self.device.as_ref(), phone);
+        let subject = devices::subject(self.device.as_ref(), phone, &self.keys);
         let limits = [self.policy.otp.failures()];
         Balance::read(tx, Quota::Failures(*mode), &subject, &limits)?.left(tx)?;
         let withheld = match good_test_number(&**tx, self.request.mode, &self.request.phone, tx.at())? {
@@ -161,7 +161,8 @@ impl CodeIntent {
             });
         }
         let wants = purpose.change_of().map(|user| user.to_string());
-        let wants = wants.as_deref().map(|user| Balance::read(tx, Quota::PhoneChanges, user, &limits));
+        let wants = wants.as_deref().map(Subject::plain);
+        let wants = wants.as_ref().map(|user| Balance::read(tx, Quota::PhoneChanges, user, &limits));
         let wants = wants.transpose()?;
         if let Some(own) = &wants {
             own.left(tx)?;

@@ -59,6 +59,7 @@ impl Auth {
         while self.parts.store.write(Locks::none(), purge).await? {}
         self.complete_all_due(times).await?;
         self.forget_unverified(horizon.now).await?;
+        self.delete_due(horizon.now).await?;
         let sessions = self.parts.store.read(move |view| view.count_live_sessions(times.wall)).await?;
         self.parts.metrics.set_live_sessions(sessions);
         Ok(())

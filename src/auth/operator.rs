@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::audited::{self, AuditedTx};
 use super::devices;
 use super::ending::end_by;
+use super::erasure::{Erased, erase, reset_own};
 use super::phone_change::cancel;
 use super::renumber::renumber;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, OperatorAct};
@@ -14,7 +15,7 @@ use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
 use crate::domain::{Attributes, ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
-use crate::storage::{Locks, Store, StoreError, StoreResult, View};
+use crate::storage::{Locks, Store, StoreResult, View};
 
 mod test_numbers;
 
@@ -45,19 +46,6 @@ pub struct Imported {
     pub taken: Vec<usize>,
 }
 
-/// What was deleted with a user.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Erased {
-    /// Sessions.
-    pub sessions: usize,
-    /// Codes, and with them their messages.
-    pub challenges: usize,
-    /// Units in the ledger.
-    pub spends: usize,
-    /// Lines of the audit trail that no longer name the phone.
-    pub audit: usize,
-}
-
 /// Finds a user by id, phone or username, in this order.
 ///
 /// # Errors
@@ -81,7 +69,7 @@ pub fn find_user(view: &dyn View, name: &str, min_digits: usize) -> StoreResult<
 /// phones for it, and `locks` cover what the act reads and then replaces.
 ///
 /// # Errors
-/// Any [`StoreError`], as [`Store::write`].
+/// Any [`StoreError`](crate::storage::StoreError), as [`Store::write`].
 pub async fn act<T, F>(
     store: &Store,
     locks: Locks,
@@ -106,7 +94,7 @@ impl Operator<'_, '_> {
     /// Writes a user.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn create(
         &mut self,
         phone: &PhoneNumber,
@@ -129,7 +117,7 @@ impl Operator<'_, '_> {
     /// Gives a user another role.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn set_role(&mut self, user: &User, role: &str) -> StoreResult<User> {
         let mut changed = User { role: role.to_owned(), ..user.clone() };
         self.tx.update_user(&mut changed)?;
@@ -141,7 +129,7 @@ impl Operator<'_, '_> {
     /// Notes something else about a user; tokens that carry it have it from the next login or refresh on.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn set_attributes(&mut self, user: &User, attributes: Attributes) -> StoreResult<User> {
         let mut changed = User { attributes, ..user.clone() };
         self.tx.update_user(&mut changed)?;
@@ -153,7 +141,7 @@ impl Operator<'_, '_> {
     /// worthless from now on; until now they were refused because the account is disabled.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn activate(&mut self, user: &User) -> StoreResult<User> {
         let mut changed = User { is_active: true, ..user.clone() };
         self.tx.update_user(&mut changed)?;
@@ -164,7 +152,7 @@ impl Operator<'_, '_> {
     /// Lets a user log in no longer, ends the live sessions for good and says how many there were.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn deactivate(&mut self, user: &User) -> StoreResult<(User, usize)> {
         let mut changed = User { is_active: false, ..user.clone() };
         self.tx.update_user(&mut changed)?;
@@ -178,7 +166,7 @@ impl Operator<'_, '_> {
     /// Gives a user another phone, and a name to fit if the old one was made from the old phone; ends the sessions.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn set_phone(
         &mut self,
         user: &User,
@@ -199,7 +187,7 @@ impl Operator<'_, '_> {
     /// Takes back the change of number of a user that waits; false where none does.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn cancel_phone_change(&mut self, user: &User) -> StoreResult<bool> {
         let is_cancelled = self.tx.delete_phone_change(user.id)?;
         if is_cancelled {
@@ -211,7 +199,7 @@ impl Operator<'_, '_> {
     /// Ends a user's live sessions and says how many there were; foreign tokens are worthless from now on.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn log_out(&mut self, user: &User) -> StoreResult<usize> {
         let ended = self.end_all(user, EndReason::Revoked)?;
         self.revoke_foreign(user)?;
@@ -221,7 +209,7 @@ impl Operator<'_, '_> {
     /// Ends one session.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn revoke(&mut self, session: Session) -> StoreResult<()> {
         self.end(session, EndReason::Revoked)
     }
@@ -254,48 +242,45 @@ impl Operator<'_, '_> {
     /// Deletes a user and whatever identifies the person; the audit lines stay, without the phone.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn delete(&mut self, user: &User) -> StoreResult<Erased> {
-        // Its line is written before the lines are cleared, so that it is too.
         if let Some(number) = self.tx.test_number(&user.phone)? {
             self.forget(&number)?;
-            self.tx.flush()?;
         }
-        let (mut spends, _) = self.reset_own(user.id)?;
-        let sessions = self.tx.delete_user(user.id)?.ok_or(StoreError::Broken)?;
-        let hashes: Vec<_> = self.keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
-        let challenges = self.tx.delete_challenges_of(&user.phone)?;
-        spends += self.tx.reset_limits(user.phone.as_str())?.0;
-        let audit = self.tx.forget_phone(user.id, &hashes)?;
+        let erased = erase(self.tx, user, self.keys)?;
         let line = self.tx.did(AuditEvent::UserDeleted).user(user.id);
         self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::Deleted)));
-        Ok(Erased { sessions, challenges, spends, audit })
+        Ok(erased)
     }
 
-    /// Gives a user and its devices all their quotas back; gives the units and the windows of refusals forgotten.
-    fn reset_own(&mut self, user: UserId) -> StoreResult<(usize, usize)> {
-        let (mut units, mut refusals) = self.tx.reset_limits(&user.to_string())?;
-        for device in self.tx.devices_of(user)? {
-            let reset = self.tx.reset_limits(&device.id.subject())?;
-            units += reset.0;
-            refusals += reset.1;
-        }
-        Ok((units, refusals))
+    /// Keeps a user who is to be deleted; the sessions that have ended stay so.
+    ///
+    /// # Errors
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
+    pub fn restore(&mut self, user: &User) -> StoreResult<User> {
+        let mut changed = User { deletes_at: None, ..user.clone() };
+        self.tx.update_user(&mut changed)?;
+        self.note(AuditEvent::UserRestored, user, OperatorAct::Restored);
+        Ok(changed)
     }
 
     /// Gives an address, or a phone and the devices of its user, all quotas back; gives the units and the windows of refusals
     /// forgotten.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn reset_limits(
         &mut self,
         subject: &str,
         phone: Option<&PhoneNumber>,
     ) -> StoreResult<(usize, usize)> {
         let (mut units, mut refusals) = self.tx.reset_limits(subject)?;
+        // What was spent before an earlier user of the phone was deleted.
+        for subject in phone.iter().flat_map(|phone| self.keys.all().map(|keys| keys.erased_subject(phone))) {
+            units += self.tx.reset_limits(&subject)?.0;
+        }
         if let Some(user) = phone.map(|phone| self.tx.user_by_phone(phone)).transpose()?.flatten() {
-            let reset = self.reset_own(user.id)?;
+            let reset = reset_own(self.tx, user.id)?;
             units += reset.0;
             refusals += reset.1;
         }
@@ -312,7 +297,7 @@ impl Operator<'_, '_> {
     /// where to go on.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn purge_codes(
         &mut self,
         before: Timestamp,
@@ -331,7 +316,7 @@ impl Operator<'_, '_> {
     /// Writes one slice of users from elsewhere.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn import(&mut self, users: &[ImportedUser]) -> StoreResult<Imported> {
         let (mut imported, at) = (Imported::default(), self.tx.at());
         for (place, user) in users.iter().enumerate() {
@@ -352,7 +337,7 @@ impl Operator<'_, '_> {
     /// Takes one slice of an import back.
     ///
     /// # Errors
-    /// Any [`StoreError`]; then nothing remains of the act.
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn undo_import(&mut self, users: &[UserId]) -> StoreResult<()> {
         for user in users {
             self.tx.delete_user(*user)?;

@@ -204,12 +204,18 @@ impl<'a, 't> Judging<'a, 't> {
         Err(AuthError::InvalidOtp.into())
     }
 
+    /// The user who has the number, if it is the `bearer` of the call.
+    pub(super) fn bearer(&self, bearer: UserId) -> Result<&User, FlowError> {
+        // The token was read with what memory knew: its user may be gone or have another number by now.
+        let user = self.user.as_ref().filter(|user| user.id == bearer);
+        Ok(user.ok_or(AuthError::TokenInvalid)?)
+    }
+
     /// Takes the code as the proof that `bearer`, whose token is good, has the number: judged as `verify/` judges it, whichever of
     /// `resend/` and `request/` sent it. Nothing is used up yet, so that two proofs can be consumed together or neither.
     pub(super) fn prove(&mut self, bearer: UserId) -> Result<Proof, FlowError> {
-        // The token was read with what memory knew: its user may be gone or have another number by now.
-        if self.user.as_ref().is_none_or(|user| user.id != bearer) {
-            return Err(AuthError::TokenInvalid.into());
+        if !self.bearer(bearer)?.is_active {
+            return Err(AuthError::AccountDisabled.into());
         }
         let latest = self.latest()?;
         let challenge = self.judge(&latest, None)?.challenge.clone();
@@ -243,9 +249,9 @@ impl<'a, 't> Judging<'a, 't> {
 
     /// How many wrong guesses the day of the number, or of the device, still has.
     fn guesses_left(&mut self) -> Result<usize, FlowError> {
-        let Guess { mode, phone, policy, .. } = self.guess;
+        let Guess { mode, phone, keys, policy, .. } = self.guess;
         let limits = [policy.otp.failures()];
-        let subject = devices::subject(self.device.as_ref(), phone);
+        let subject = devices::subject(self.device.as_ref(), phone, keys);
         let day = Balance::read(self.tx, Quota::Failures(*mode), &subject, &limits)?;
         let left = day.left(self.tx);
         if let Err(FlowError::Refused(_)) = left {
@@ -278,7 +284,7 @@ impl<'a, 't> Judging<'a, 't> {
         if tried.is_empty() {
             return Ok(());
         }
-        let Guess { mode, phone, policy, .. } = self.guess;
+        let Guess { mode, phone, keys, policy, .. } = self.guess;
         let now = self.tx.at();
         let mut over_tried = false;
         let counts = |challenge: &&Challenge| {
@@ -287,7 +293,7 @@ impl<'a, 't> Judging<'a, 't> {
         for challenge in latest.iter().filter(counts) {
             over_tried |= self.count_guess(challenge)? == policy.otp.max_attempts;
         }
-        let subject = devices::subject(self.device.as_ref(), phone);
+        let subject = devices::subject(self.device.as_ref(), phone, keys);
         let (quota, limits) = (Quota::Failures(*mode), [policy.otp.failures()]);
         let mut day = Spent::Off;
         for _ in tried {

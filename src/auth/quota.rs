@@ -1,14 +1,16 @@
 //! Checking and spending quotas inside the transaction of the act that they limit.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::AuthError;
 use super::audited::AuditedTx;
 use super::error::FlowError;
-use crate::domain::SpendId;
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{AuditDetail, AuditEvent};
+use crate::domain::keys::KeyRing;
 use crate::domain::quota::{Limit, Quota};
+use crate::domain::{DeviceId, PhoneNumber, SpendId};
 use crate::limits::window::{self, LimitDecision};
 use crate::storage::StoreResult;
 
@@ -34,6 +36,14 @@ pub struct QuotaState {
     pub reset: Duration,
     /// Whether it was this quota that refused.
     pub refused: bool,
+}
+
+/// Whose units are judged.
+pub(super) struct Subject<'p> {
+    /// The key under which they are spent.
+    own: Cow<'p, str>,
+    /// Those of the same phone before its user was deleted, one for each secret that may have hashed it.
+    erased: Vec<String>,
 }
 
 /// A quota of one subject as the ledger has it, read once: to look at, or to spend from.
@@ -77,22 +87,52 @@ impl<T> WithQuotas<T> {
     }
 }
 
+impl<'p> Subject<'p> {
+    /// An address, or a user by its id.
+    pub(super) fn plain(key: &'p str) -> Self {
+        Self { own: Cow::Borrowed(key), erased: Vec::new() }
+    }
+
+    /// A device.
+    pub(super) fn device(device: &DeviceId) -> Self {
+        Self { own: Cow::Owned(device.subject()), erased: Vec::new() }
+    }
+
+    /// A phone; deleting its user and registering again gives nothing back.
+    pub(super) fn phone(phone: &'p PhoneNumber, keys: &KeyRing) -> Self {
+        let erased = keys.all().map(|keys| keys.erased_subject(phone)).collect();
+        Self { own: Cow::Borrowed(phone.as_str()), erased }
+    }
+
+    /// The key under which units are spent.
+    pub(super) fn own(&self) -> &str {
+        &self.own
+    }
+
+    fn all(&self) -> Vec<&str> {
+        std::iter::once(&*self.own).chain(self.erased.iter().map(String::as_str)).collect()
+    }
+}
+
 impl<'s> Balance<'s> {
     /// Reads what `subject` has spent. Units in the future (a clock that stepped back across a restart) count as spent now,
     /// and move to now in the ledger too, so that the wait in the answer is true.
     pub(super) fn read(
         tx: &mut AuditedTx<'_>,
         quota: Quota,
-        subject: &'s str,
+        subject: &'s Subject<'_>,
         limits: &[Limit],
     ) -> StoreResult<Self> {
-        let now = tx.at();
+        let (now, keys) = (tx.at(), subject.all());
+        let subject = &*subject.own;
         let Some(since) = window::horizon(limits, now) else {
             return Ok(Self { quota, subject, decision: None });
         };
-        let mut spent = tx.spends(quota, subject, since)?;
+        let mut spent = tx.spends(quota, &keys, since)?;
         if spent.last().is_some_and(|latest| *latest > now) {
-            tx.clamp_future_spends(quota, subject, now)?;
+            for key in keys {
+                tx.clamp_future_spends(quota, key, now)?;
+            }
             for at in &mut spent {
                 *at = (*at).min(now);
             }
@@ -148,7 +188,7 @@ pub(super) fn count(
 pub(super) fn spend(
     tx: &mut AuditedTx<'_>,
     quota: Quota,
-    subject: &str,
+    subject: &Subject<'_>,
     limits: &[Limit],
 ) -> StoreResult<Spent> {
     Balance::read(tx, quota, subject, limits)?.spend(tx)

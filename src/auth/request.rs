@@ -82,8 +82,8 @@ impl Auth {
                     expires_at: now + sent.expires_in,
                 };
                 let sending = self.send(slot, message.map(sms), phone);
-                let policy = intent.policy.clone();
-                let settlement = Settlement { challenge, actor, phone: phone.clone(), message, policy };
+                let (keys, policy) = (intent.keys.clone(), intent.policy.clone());
+                let settlement = Settlement { challenge, actor, phone: phone.clone(), message, keys, policy };
                 let leading = async {
                     let outcome = sending.await;
                     let result = outcome.refusal().map_or(Ok(sent), Err);

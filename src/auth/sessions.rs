@@ -124,7 +124,7 @@ impl Auth {
             if let Some(device) = devices::find(&**tx, claims.as_ref(), Some(&user), live_at)? {
                 devices::end_all(tx, user.id, Some(&device.id))?;
             }
-            end_all(tx, user.id, live_at)
+            end_all(tx, user.id, live_at, EndReason::Logout)
         });
         ended.await
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::AuthError;
 use super::audited::AuditedTx;
-use super::quota::{Spent, spend};
+use super::quota::{Spent, Subject, spend};
 use super::recent::ExpectedOutcome;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
+use crate::domain::keys::KeyRing;
 use crate::domain::message::{Message, MessageState};
 use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
@@ -79,12 +80,14 @@ pub(super) struct Settlement {
     pub(super) phone: PhoneNumber,
     /// `None` where nothing is sent.
     pub(super) message: Option<MessageId>,
+    pub(super) keys: Arc<KeyRing>,
     pub(super) policy: Arc<Policy>,
 }
 
 impl Settlement {
     pub(super) fn write(&self, tx: &mut AuditedTx<'_>, outcome: Outcome) -> StoreResult<()> {
-        let challenge = tx.challenge(self.challenge)?.ok_or(StoreError::Broken)?;
+        // Its user may have been deleted while the message was under way: then nothing is left to write about.
+        let Some(challenge) = tx.challenge(self.challenge)? else { return Ok(()) };
         let (live_codes, settled) = (self.policy.otp.live_codes, outcome.settled(tx.at()));
         match outcome {
             Outcome::Withheld(outcome) => self.write_withheld(tx, challenge, outcome, settled)?,
@@ -103,7 +106,7 @@ impl Settlement {
                 tx.record(fate.line(tx, failure.detail).user(user));
             }
             Outcome::Sent(SendOutcome::Refused(failure)) => {
-                refund(tx, &challenge)?;
+                refund(tx, &challenge, &self.keys)?;
                 tx.update_challenge(&mut challenge.failed(settled))?;
                 note_failed(tx, self.message, MessageState::Failed, &failure)?;
                 tx.record(tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail)));
@@ -130,7 +133,7 @@ impl Settlement {
             ExpectedOutcome::Accepted => accept(tx, challenge, self.policy.otp.live_codes)?,
             ExpectedOutcome::Unknown => tx.update_challenge(&mut challenge.lost(settled))?,
             ExpectedOutcome::Refused | ExpectedOutcome::CountryNotAllowed => {
-                refund(tx, &challenge)?;
+                refund(tx, &challenge, &self.keys)?;
                 return tx.update_challenge(&mut challenge.failed(settled));
             }
         }
@@ -267,18 +270,23 @@ pub(super) fn user_of(
 }
 
 /// Gives back the units that a code cost whose SMS did not arrive; only so often a day, or failures would be free.
-pub(super) fn refund(tx: &mut AuditedTx<'_>, challenge: &Challenge) -> StoreResult<()> {
-    give_back(tx, challenge.mode, challenge.phone.as_str(), challenge.spend)?;
+pub(super) fn refund(tx: &mut AuditedTx<'_>, challenge: &Challenge, keys: &KeyRing) -> StoreResult<()> {
+    give_back(tx, challenge.mode, &Subject::phone(&challenge.phone, keys), challenge.spend)?;
     match &challenge.device {
-        Some((device, unit)) => give_back(tx, challenge.mode, &device.subject(), *unit),
+        Some((device, unit)) => give_back(tx, challenge.mode, &Subject::device(device), *unit),
         None => Ok(()),
     }
 }
 
-fn give_back(tx: &mut AuditedTx<'_>, mode: Mode, subject: &str, unit: Option<SpendId>) -> StoreResult<()> {
+fn give_back(
+    tx: &mut AuditedTx<'_>,
+    mode: Mode,
+    subject: &Subject<'_>,
+    unit: Option<SpendId>,
+) -> StoreResult<()> {
     let Some(unit) = unit else { return Ok(()) };
     match spend(tx, Quota::Refunds(mode), subject, &[REFUNDS])? {
-        Spent::Unit(..) => tx.unspend(Quota::User(mode), subject, unit),
+        Spent::Unit(..) => tx.unspend(Quota::User(mode), subject.own(), unit),
         Spent::Off | Spent::Refused(_) => Ok(()),
     }
 }

@@ -115,7 +115,7 @@ fn policy() -> Policy {
         min_digits: 10,
         conceal_accounts: false,
         phone_change_delay: day,
-        retention: Retention { audit: 90 * day, unverified: 7 * day },
+        retention: Retention { audit: 90 * day, unverified: 7 * day, deletion_grace: Duration::ZERO },
     }
 }
 

@@ -66,6 +66,8 @@ fn log(record: &AuditRecord) {
         | AuditEvent::PhoneChangeCancelled
         | AuditEvent::PhoneChanged
         | AuditEvent::RoleChanged
+        | AuditEvent::DeletionRequested
+        | AuditEvent::UserRestored
         | AuditEvent::UserDeleted
         | AuditEvent::UsersImported
         | AuditEvent::LimitReset
@@ -101,6 +103,8 @@ fn sentence(event: AuditEvent) -> &'static str {
         AuditEvent::PhoneChangeCancelled => "a change of number was cancelled",
         AuditEvent::PhoneChanged => "a user has another number",
         AuditEvent::RoleChanged => "a user has another role",
+        AuditEvent::DeletionRequested => "a user asked for the deletion of the account",
+        AuditEvent::UserRestored => "a user who was to be deleted stays",
         AuditEvent::UserDeleted => "a user was deleted",
         AuditEvent::UsersImported => "users were imported",
         AuditEvent::LimitReset => "a limit was reset",

@@ -41,6 +41,8 @@ pub struct LoggedIn {
     pub user: User,
     /// Whether the number had never been verified before.
     pub is_new_user: bool,
+    /// Whether the account was to be deleted until this login.
+    pub is_restored: bool,
     /// The token of the device that has logged in.
     pub device_token: Option<Secret>,
 }
@@ -89,11 +91,17 @@ impl Auth {
             };
         self.count_free(was_free, &origin, times.now);
         self.count(mode, login.as_ref().err());
-        let result = login.and_then(|OpenedSession { session, user, is_new_user, device }| {
+        let result = login.and_then(|OpenedSession { session, user, is_new_user, is_restored, device }| {
             let access_jti = random::jti(&*self.parts.random);
             let tokens = self.settings().tokens.pair(&session, &user, access_jti, times.wall);
             let device_token = device.and_then(|device| self.device_token(&device));
-            Ok(LoggedIn { tokens: tokens.ok_or(AuthError::Internal)?, user, is_new_user, device_token })
+            Ok(LoggedIn {
+                tokens: tokens.ok_or(AuthError::Internal)?,
+                user,
+                is_new_user,
+                is_restored,
+                device_token,
+            })
         });
         WithQuotas { quotas: address.into_iter().collect(), result }
     }

@@ -24,10 +24,10 @@ Examples:
   freshk limit show 203.0.113.7
   freshk limit show --json | jq '.limits[] | .key'
 
-QUOTA is ip:request, ip:verify, ip:resend or ip (calls of an address), user (codes sent to a phone, in a window and \
+QUOTA is ip:request, ip:verify, ip:resend, ip:account_delete or ip (calls of an address), user (codes sent to a phone, in a window and \
 in a day), failures (wrong guesses for a phone in a day) or refunds (units given back to a phone in a day, because an \
-SMS failed). A key such as device:0f3a… is a device on which somebody has logged in: it has quotas of its own. RESET is \
-when the next unit returns.")]
+SMS failed). A key such as device:0f3a… is a device on which somebody has logged in: it has quotas of its own. A key such as erased:0f3a… \
+is a phone whose user was deleted; what it has spent counts on for whoever registers it. RESET is when the next unit returns.")]
     Show {
         /// An address or a phone
         key: Option<String>,
@@ -142,7 +142,7 @@ fn of_key(admin: &AdminContext, key: &Key) -> Result<Vec<Row>, CliError> {
         .collect();
     admin.read(move |view| {
         let row = |(quota, limit): (Quota, Limit)| {
-            let spent = view.spends(quota, &subject, now - limit.window)?;
+            let spent = view.spends(quota, &[&subject], now - limit.window)?;
             Ok(Row::new(quota, subject.clone(), limit, &spent, now))
         };
         quotas.into_iter().map(row).collect()

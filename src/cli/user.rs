@@ -130,15 +130,27 @@ Tokens that Django issued before the move (tokens.accept_foreign) are refused fo
         /// An id, a phone or a username
         user: String,
     },
+    /// Keep a user who is to be deleted
+    #[command(after_long_help = "\
+Example:
+  freshk user restore 42
+
+A user who deleted the account is deleted when users.deletion_grace is over; until then `freshk user show` says so. The \
+sessions have ended: the user logs in again.")]
+    Restore {
+        /// An id, a phone or a username
+        user: String,
+    },
     /// Delete a user and all that identifies the person
     #[command(after_long_help = "\
 Examples:
   freshk user delete 42
   freshk user delete +1234567890 --yes
 
-Deleted are the user, its sessions, codes, messages and quotas, and the phone in the audit trail. Kept are, \
-until audit.retention ends, the lines of the audit trail, with the user's id and the addresses they came from, and \
-log files and backups that were written before.")]
+Deleted are the user, its sessions, codes and messages, and the phone in the audit trail. Kept are, until \
+audit.retention ends, the lines of the audit trail, with the user's id and the addresses they came from; for a day at most, \
+the units that the phone has spent of its quotas, under a keyed hash; and log files and backups that were written \
+before. A user who was to be deleted later is deleted now.")]
     Delete {
         /// An id, a phone or a username
         user: String,
@@ -200,6 +212,7 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
         UserCommand::Activate { user } => change::activate(&admin, output, user),
         UserCommand::Deactivate { user } => change::deactivate(&admin, output, user),
         UserCommand::Logout { user } => change::log_out(&admin, output, user),
+        UserCommand::Restore { user } => change::restore(&admin, output, user),
         UserCommand::Delete { user } => change::delete(&admin, output, user, global.yes),
         UserCommand::Export(args) => export::run(args, &admin, global.yes, output),
         UserCommand::Import(_) | UserCommand::Create { .. } => Ok(()),
@@ -217,5 +230,6 @@ fn document(admin: &AdminContext, user: &User) -> Value {
         "phone_verified": user.phone_verified,
         "date_joined": when::iso(user.joined_at),
         "attributes": user.attributes.members(),
+        "deletes_at": user.deletes_at.map(when::iso),
     })
 }

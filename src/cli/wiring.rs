@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::error::WiringError;
 use super::{backups, disk, process};
 use crate::api;
+use crate::api::account::AccountApi;
 use crate::api::number::NumberApi;
 use crate::api::otp::OtpApi;
 use crate::api::sessions::SessionsApi;
@@ -267,13 +268,14 @@ fn endpoint(
     };
     let otp = OtpApi::new(auth.clone());
     let (sessions, number) = (SessionsApi::new(auth.clone()), NumberApi::new(auth.clone()));
+    let account = AccountApi::new(auth.clone());
     let webhook = WebhookApi::new(auth.clone(), callbacks, clock);
     // Outside debug the testing endpoints do not exist.
     Ok(if config.debug {
-        let api: api::DebugApi = (otp, sessions, number, TestingApi::new(auth.clone()));
+        let api: api::DebugApi = (otp, sessions, number, account, TestingApi::new(auth.clone()));
         http::assemble(api, webhook, parts, settings).boxed()
     } else {
-        let api: api::ProductionApi = (otp, sessions, number);
+        let api: api::ProductionApi = (otp, sessions, number, account);
         http::assemble(api, webhook, parts, settings).boxed()
     })
 }

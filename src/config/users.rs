@@ -22,6 +22,8 @@ pub struct Users {
     pub unverified_retention: Duration,
     /// How long a change of number waits that the number before has not proven.
     pub phone_change_delay: Duration,
+    /// How long a user who asked for deletion can come back.
+    pub deletion_grace: Duration,
 }
 
 impl Users {
@@ -83,6 +85,12 @@ static PHONE_CHANGE_DELAY: Key = Key::new(
     "24h",
     "How long a change of number waits whose user has proven the new number alone: the old one is told, and can take it back.",
 );
+static DELETION_GRACE: Key = Key::new(
+    "users.deletion_grace",
+    Kind::Duration { min: "0s", max: "30d" },
+    "0s",
+    "How long a user who deletes the account can come back: until then a login restores it. 0 deletes at once.",
+);
 static MIN_DIGITS: Key = Key::new(
     "phone.min_digits",
     Kind::Number { min: 7, max: 15 },
@@ -100,7 +108,7 @@ static CONCEAL: Key = Key::new(
 pub(super) const SECTION: Section = Section {
     name: "users",
     doc: "Who logs in.",
-    keys: &[&DEFAULT_ROLE, &ROLES, &FIRST_ID, &UNVERIFIED, &PHONE_CHANGE_DELAY],
+    keys: &[&DEFAULT_ROLE, &ROLES, &FIRST_ID, &UNVERIFIED, &PHONE_CHANGE_DELAY, &DELETION_GRACE],
 };
 pub(super) const PHONE_SECTION: Section =
     Section { name: "phone", doc: "Phone numbers.", keys: &[&MIN_DIGITS] };
@@ -125,6 +133,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Users {
         first_id_is_set: reader.is_set(&FIRST_ID),
         unverified_retention: reader.duration(&UNVERIFIED),
         phone_change_delay: reader.duration(&PHONE_CHANGE_DELAY),
+        deletion_grace: reader.duration(&DELETION_GRACE),
     }
 }
 

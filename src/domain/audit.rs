@@ -59,7 +59,11 @@ events! {
     PhoneChanged = "user_phone_changed",
     /// The operator gave a user another role.
     RoleChanged = "authz_change",
-    /// The operator deleted a user.
+    /// A user is to be deleted when the grace is over; all sessions have ended.
+    DeletionRequested = "user_deletion_requested",
+    /// A user who was to be deleted stays.
+    UserRestored = "user_restored",
+    /// A user was deleted.
     UserDeleted = "user_deleted",
     /// The operator brought users from elsewhere, or took back what was begun.
     UsersImported = "users_imported",

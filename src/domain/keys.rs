@@ -2,11 +2,15 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::domain::{PhoneNumber, Secret};
+
+/// What the ledger calls the quotas of a phone by whose user was deleted, before the hash.
+const ERASED: &str = "erased:";
 
 /// The keys derived from one `SECRET_KEY` (HKDF-SHA-256, RFC 5869): the secret itself signs access tokens, as Django's
 /// does, and nothing else.
@@ -17,6 +21,7 @@ pub struct DerivedKeys {
     audit: [u8; 32],
     refresh_token: [u8; 32],
     device_token: [u8; 32],
+    erased: [u8; 32],
 }
 
 /// Current keys first, then those of `SECRET_KEY_FALLBACKS`: what was hashed before a rollover is still recognised.
@@ -36,6 +41,7 @@ impl DerivedKeys {
             audit: expand(&hkdf, "freshk audit phone v1"),
             refresh_token: expand(&hkdf, "freshk refresh token v1"),
             device_token: expand(&hkdf, "freshk device token v1"),
+            erased: expand(&hkdf, "freshk erased phone v1"),
         }
     }
 
@@ -62,10 +68,13 @@ impl DerivedKeys {
 
     /// The hash by which audit rows of one phone are found without naming it.
     pub fn audit_hash(&self, phone: &PhoneNumber) -> [u8; 16] {
-        let tag = keyed(&self.audit).chain_update(phone.as_str()).finalize().into_bytes();
-        let mut short = [0; 16];
-        short.copy_from_slice(&tag[..16]);
-        short
+        short_hash(&self.audit, phone)
+    }
+
+    /// The key in the ledger under which units count that a phone spent before its user was deleted. The audit trail has
+    /// another hash: nothing there leads to it.
+    pub fn erased_subject(&self, phone: &PhoneNumber) -> String {
+        format!("{ERASED}{}", HEXLOWER.encode(&short_hash(&self.erased, phone)))
     }
 }
 
@@ -100,6 +109,18 @@ impl KeyRing {
     }
 }
 
+/// Whether a key of the ledger is that of a phone whose user was deleted.
+pub fn is_erased(subject: &str) -> bool {
+    subject.starts_with(ERASED)
+}
+
+fn short_hash(key: &[u8; 32], phone: &PhoneNumber) -> [u8; 16] {
+    let tag = keyed(key).chain_update(phone.as_str()).finalize().into_bytes();
+    let mut short = [0; 16];
+    short.copy_from_slice(&tag[..16]);
+    short
+}
+
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
 fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
@@ -130,8 +151,9 @@ mod tests {
     #[test]
     fn each_purpose_has_a_key_of_its_own() {
         let secret = Secret::new("k".repeat(32));
-        let DerivedKeys { code, audit, refresh_token, device_token, .. } = DerivedKeys::derive(&secret);
-        let keys = [code, audit, refresh_token, device_token, [b'k'; 32]];
+        let DerivedKeys { code, audit, refresh_token, device_token, erased, .. } =
+            DerivedKeys::derive(&secret);
+        let keys = [code, audit, refresh_token, device_token, erased, [b'k'; 32]];
         for (n, key) in keys.iter().enumerate() {
             assert!(!keys[..n].contains(key), "{n}");
         }

@@ -42,6 +42,8 @@ pub enum Cancelled {
     NumberTaken,
     /// The user was deactivated.
     Deactivated,
+    /// The user asked for the deletion of the account.
+    Deletion,
 }
 
 impl Cancelled {
@@ -55,6 +57,7 @@ impl Cancelled {
             Self::Replaced => "replaced by a later change",
             Self::NumberTaken => "the number is somebody else's",
             Self::Deactivated => "deactivated",
+            Self::Deletion => "the account is to be deleted",
         }
     }
 }

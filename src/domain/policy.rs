@@ -63,7 +63,7 @@ pub struct LimitPolicy {
     pub user_per_day: u32,
     /// The sliding window of the calls and of the codes.
     pub window: Duration,
-    /// Whether the three endpoints share one quota per address.
+    /// Whether the endpoints share one quota per address.
     pub ip_shared: bool,
     /// Networks with a number of their own.
     pub networks: Vec<(IpNet, u32)>,
@@ -76,6 +76,8 @@ pub struct Retention {
     pub audit: Duration,
     /// Users who never verified.
     pub unverified: Duration,
+    /// Users who asked for their deletion.
+    pub deletion_grace: Duration,
 }
 
 impl LimitPolicy {

@@ -19,6 +19,8 @@ pub enum Endpoint {
     PhoneVerify,
     /// `account/phone/`, to take a change back with its cancel code.
     PhoneCancel,
+    /// `account/delete/`
+    AccountDelete,
 }
 
 /// One kind of limit; its name is the key in the ledger, in `limit show` and in the logs.
@@ -40,13 +42,14 @@ pub enum Quota {
 
 impl Quota {
     /// Every kind, for lists and for reading names back.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ip(Endpoint::Request),
         Self::Ip(Endpoint::Verify),
         Self::Ip(Endpoint::Resend),
         Self::Ip(Endpoint::Phone),
         Self::Ip(Endpoint::PhoneVerify),
         Self::Ip(Endpoint::PhoneCancel),
+        Self::Ip(Endpoint::AccountDelete),
         Self::IpShared,
         Self::User(Mode::Production),
         Self::User(Mode::Testing),
@@ -66,6 +69,7 @@ impl Quota {
             Self::Ip(Endpoint::Phone) => "ip:account_phone",
             Self::Ip(Endpoint::PhoneVerify) => "ip:account_phone_verify",
             Self::Ip(Endpoint::PhoneCancel) => "ip:account_phone_cancel",
+            Self::Ip(Endpoint::AccountDelete) => "ip:account_delete",
             Self::IpShared => "ip",
             Self::User(Mode::Production) => "user",
             Self::User(Mode::Testing) => "user:testing",

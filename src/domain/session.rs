@@ -103,6 +103,8 @@ pub enum EndReason {
     VerifiedInProduction,
     /// Its user has another number since.
     PhoneChanged,
+    /// Its user asked for the deletion of the account; a login that restores it does not bring it back.
+    Deletion,
 }
 
 impl EndReason {
@@ -116,6 +118,7 @@ impl EndReason {
             Self::Deactivated => "deactivated",
             Self::VerifiedInProduction => "verified in production",
             Self::PhoneChanged => "number changed",
+            Self::Deletion => "deletion",
         }
     }
 
@@ -129,6 +132,7 @@ impl EndReason {
             Self::Deactivated,
             Self::VerifiedInProduction,
             Self::PhoneChanged,
+            Self::Deletion,
         ];
         all.into_iter().find(|reason| reason.as_str() == word)
     }

@@ -32,6 +32,8 @@ pub struct User {
     pub is_testing_only: bool,
     /// What the app's own people note about the user.
     pub attributes: Attributes,
+    /// When maintenance deletes the user, who asked for it; until then a login restores the account.
+    pub deletes_at: Option<Timestamp>,
     /// How often the row was replaced since it was written; a replacement of an older version is refused.
     pub version: u32,
 }
@@ -50,6 +52,7 @@ impl User {
             has_foreign_tokens: false,
             is_testing_only: false,
             attributes: Attributes::default(),
+            deletes_at: None,
             version: 0,
         }
     }

@@ -56,9 +56,10 @@ pub trait WriteAudit: ReadAudit {
     /// # Errors
     /// Those of the database alone.
     fn audit(&mut self, records: &[AuditRecord]) -> StoreResult<()>;
-    /// Takes the phone out of the lines of `user` and of those under `hashes`; gives how many lines those were.
+    /// Takes the phone out of the lines of `user`, of those under `hashes`, and of those without a hash that sum refusals up and
+    /// have it `masked`, be it this phone or another that is masked alike; gives how many lines those were.
     ///
     /// # Errors
     /// Those of the database alone.
-    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize>;
+    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: &str) -> StoreResult<usize>;
 }

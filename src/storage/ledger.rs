@@ -13,7 +13,7 @@ pub struct Spend {
     pub id: SpendId,
     /// Of which quota.
     pub quota: Quota,
-    /// By whom: an address or a phone.
+    /// By whom: an address, a phone or a device, or a phone whose user was deleted since, hashed.
     pub subject: String,
     /// When.
     pub at: Timestamp,
@@ -22,9 +22,9 @@ pub struct Spend {
 /// Reads the ledger.
 #[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadLedger {
-    /// When the units of `quota` that `subject` spent after `since` were spent, oldest first; instants in the future
+    /// When the units of `quota` that `subjects` spent after `since` were spent, oldest first; instants in the future
     /// included.
-    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>>;
+    fn spends(&self, quota: Quota, subjects: &[&str], since: Timestamp) -> StoreResult<Vec<Timestamp>>;
     /// Units of all subjects, in the order of spending, at most `rows`.
     fn spends_after(&self, after: SpendId, rows: usize) -> StoreResult<Vec<Spend>>;
     /// Refusals since `since` that are counted, but not yet told by a line of the audit trail.
@@ -60,6 +60,11 @@ pub trait WriteLedger: ReadLedger {
         window: Range<Timestamp>,
         refusals: u64,
     ) -> StoreResult<bool>;
+    /// Has what `subject` has spent count as spent by `heir`, and forgets the refusals of both; gives how many units those are.
+    ///
+    /// # Errors
+    /// Those of the database alone.
+    fn bequeath(&mut self, subject: &str, heir: &str) -> StoreResult<usize>;
     /// Deletes what a subject has spent and was refused; gives how many units and windows of refusals those were.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::device::is_device;
+use crate::domain::keys::is_erased;
 use crate::domain::quota::Quota;
 use crate::domain::{PhoneNumber, Session, SessionId, UserId};
 
@@ -121,7 +122,10 @@ impl Locks {
     pub fn cover_quota(&self, quota: Quota, subject: &str) -> bool {
         self.0.keys().any(|lock| match lock {
             Lock::Address(address) => quota.mode().is_none() && address == subject,
-            Lock::Phone(phone) => quota.mode().is_some() && (phone.as_str() == subject || is_device(subject)),
+            Lock::Phone(phone) => {
+                let is_its_own = phone.as_str() == subject || is_device(subject) || is_erased(subject);
+                quota.mode().is_some() && is_its_own
+            }
             Lock::User(user) => quota == Quota::PhoneChanges && user.to_string() == subject,
             _ => false,
         })

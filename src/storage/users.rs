@@ -83,6 +83,8 @@ pub trait ReadUsers {
     ) -> StoreResult<Vec<Registration>>;
     /// One of them.
     fn registration(&self, id: UserId) -> StoreResult<Option<Registration>>;
+    /// The users who are to be deleted at `due` or earlier, the longest due first, at most `rows`.
+    fn users_to_delete(&self, due: Timestamp, rows: usize) -> StoreResult<Vec<User>>;
     /// The highest id that a user was ever given, or that is kept from being given: new ones are above it.
     fn last_user_id(&self) -> StoreResult<Option<UserId>>;
 }

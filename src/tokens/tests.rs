@@ -33,6 +33,7 @@ fn user() -> User {
         has_foreign_tokens: false,
         is_testing_only: false,
         attributes: Attributes::default(),
+        deletes_at: None,
         version: 0,
     }
 }

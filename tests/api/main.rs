@@ -20,6 +20,7 @@ mod concealed;
 mod cors;
 mod database;
 mod deactivated;
+mod deletion;
 mod devices;
 mod disconnect;
 mod errors;

@@ -42,6 +42,8 @@ const LINES: &[(&str, u8, &str)] = &[
     ("user logout 1", 0, ""),
     ("user logout", 2, "<USER>"),
     ("user logout nobody", 1, "`freshk user list"),
+    ("user restore 1", 1, "is not to be deleted"),
+    ("user restore", 2, "<USER>"),
     ("user delete 2", 2, "add --yes"),
     ("user delete nobody", 1, "`freshk user list"),
     ("user delete 2 --yes", 0, ""),
@@ -144,12 +146,13 @@ const LINES: &[(&str, u8, &str)] = &[
 ];
 
 /// What is shown elsewhere, beside a server, with a session, with a key; and what has nothing to fail at.
-const NOT_HERE: [(&str, u8); 10] = [
+const NOT_HERE: [(&str, u8); 11] = [
     ("serve", 0),
     ("check", 0),
     ("selftest", 0),
     ("health", 0),
     ("session revoke", 0),
+    ("user restore", 0),
     ("key rotate", 0),
     ("user cancel-phone-change", 0),
     ("config example", 1),

@@ -194,3 +194,32 @@ fn attributes_are_set_shown_and_taken_out() {
         "nothing of that was written"
     );
 }
+
+#[test]
+fn a_user_who_is_to_be_deleted_is_shown_restored_and_left_out_of_an_export() {
+    let place = place_with_two();
+    let restored = place.run("user restore 1");
+    assert_eq!(restored.code, 1);
+    assert!(restored.stderr.contains("user 1 (+12****7890) is not to be deleted"), "{}", restored.stderr);
+    let conn = rusqlite::Connection::open(place.path("freshk.db")).unwrap();
+    conn.execute("UPDATE users SET deletes_at = 1767225600000 WHERE id = 1", []).unwrap();
+    let shown = place.good("user show 1");
+    assert!(shown.contains("to be deleted (UTC)") && shown.contains("2026-01-01 00:00:00"), "{shown}");
+    assert_eq!(place.json("user show 1")["deletes_at"], "2026-01-01T00:00:00.000Z");
+    let exported = place.run("user export");
+    assert!(
+        !exported.stdout.contains(PHONE) && exported.stdout.contains("+15551234567"),
+        "{}",
+        exported.stdout
+    );
+    assert!(exported.stderr.contains("1 user left out who asked for deletion"), "{}", exported.stderr);
+    assert_eq!(place.good("user restore +1234567890"), "user 1 (+12****7890) stays\n");
+    assert_eq!(place.json("user show 1")["deletes_at"], serde_json::Value::Null);
+    assert!(!place.good("user show 1").contains("to be deleted"));
+    assert!(place.run("user export").stdout.contains(PHONE));
+    let last = place.json("audit list --limit 1")["lines"][0].clone();
+    assert_eq!((&last["event"], &last["detail"]), (&"user_restored".into(), &"operator: restored".into()));
+    conn.execute("UPDATE users SET deletes_at = 1767225600000 WHERE id = 1", []).unwrap();
+    place.good("user delete 1 --yes");
+    assert_eq!(place.run("user show 1").code, 1, "at once");
+}

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use freshk::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use freshk::domain::{Mode, Timestamp, UserId};
+use freshk::storage::PurgeHorizon;
 use freshk::storage::audit::{AuditLine, AuditOf};
 
+use crate::ledger::USER;
+use crate::maintenance::horizon;
 use crate::support::{ADDRESS, Bed, Fixture, START, after, phone, session};
 
 fn actor(at: Timestamp) -> Arc<Actor> {
@@ -83,9 +86,28 @@ pub(crate) async fn s35_erasure_takes_the_phone_out_of_a_users_lines<F: Fixture>
     let bed = Bed::<F>::new().await;
     let records = vec![whole(), actor(after(1)).did(AuditEvent::CodeRequested), bare(2).user(UserId(3))];
     bed.write(move |tx| tx.audit(&records)).await;
-    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[[7; 16], [8; 16]])).await, 2);
+    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[[7; 16], [8; 16]], "+15*****0001")).await, 2);
     assert_eq!(bed.read(|view| view.audit_after(&AuditOf::Phone([7; 16]), 0, 9)).await.len(), 0);
     let left = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 9)).await;
     assert_eq!((left.len(), left.iter().all(|line| line.phone.is_none())), (3, true));
     assert_eq!(left[0].detail.as_deref(), Some("test number"), "the rest of a line stays");
+}
+
+pub(crate) async fn s35_erasure_takes_the_phone_out_of_lines_that_sum_refusals_up<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    bed.write(|tx| {
+        for number in [1, 2] {
+            tx.count_refusals(USER, phone(number).as_str(), START..after(60), 3)?;
+        }
+        tx.purge(&PurgeHorizon { audit: START, ..horizon(after(60)) }, 9)
+    })
+    .await;
+    let masked = |line: &AuditLine| line.phone.clone();
+    let phones = || async {
+        let lines = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 9)).await;
+        lines.iter().map(masked).collect::<Vec<_>>()
+    };
+    assert_eq!(phones().await, [Some("+15*****0001".to_owned()), Some("+15*****0002".to_owned())]);
+    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[], "+15*****0001")).await, 1);
+    assert_eq!(phones().await, [None, Some("+15*****0002".to_owned())]);
 }

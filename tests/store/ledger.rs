@@ -23,7 +23,7 @@ pub(crate) async fn s19_spends_are_kept_by_subject_and_quota_and_given_back<F: F
             Ok(late)
         })
         .await;
-    let spent = |since: Timestamp| bed.read(move |view| view.spends(IP, ADDRESS, since));
+    let spent = |since: Timestamp| bed.read(move |view| view.spends(IP, &[ADDRESS], since));
     assert_eq!(spent(START).await, [after(10), after(50)]);
     assert_eq!(spent(after(10)).await, [after(50)], "since means after");
     bed.write(|tx| tx.clamp_future_spends(IP, ADDRESS, after(30))).await;
@@ -106,7 +106,33 @@ pub(crate) async fn a_reset_gives_one_subject_all_its_units_back<F: Fixture>() {
     .await;
     assert_eq!(bed.write(|tx| tx.reset_limits(ADDRESS)).await, (2, 1));
     assert_eq!(bed.write(|tx| tx.reset_limits(ADDRESS)).await, (0, 0));
-    assert_eq!(bed.read(|view| view.spends(IP, ADDRESS, START)).await, []);
-    assert_eq!(bed.read(|view| view.spends(IP, OTHER, START)).await, [after(1)]);
+    assert_eq!(bed.read(|view| view.spends(IP, &[ADDRESS], START)).await, []);
+    assert_eq!(bed.read(|view| view.spends(IP, &[OTHER], START)).await, [after(1)]);
     assert!(bed.write(|tx| tx.count_refusals(IP, ADDRESS, after(2)..after(60), 1)).await);
+}
+
+pub(crate) async fn what_a_subject_has_spent_counts_for_its_heir_and_is_read_with_it<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    const HEIR: &str = "erased:00112233445566778899aabbccddeeff";
+    bed.write(|tx| {
+        tx.spend(USER, phone(1).as_str(), after(5))?;
+        tx.spend(USER, phone(1).as_str(), after(1))?;
+        tx.spend(USER, phone(2).as_str(), after(2))?;
+        tx.count_refusals(USER, phone(1).as_str(), after(1)..after(60), 3).map(drop)
+    })
+    .await;
+    assert_eq!(bed.write(|tx| tx.bequeath(phone(1).as_str(), HEIR)).await, 2);
+    assert_eq!(bed.write(|tx| tx.bequeath(phone(1).as_str(), HEIR)).await, 0);
+    bed.write(|tx| tx.spend(USER, phone(1).as_str(), after(3))).await;
+    let spent = |subjects: &'static [&'static str]| bed.read(move |view| view.spends(USER, subjects, START));
+    assert_eq!(spent(&[HEIR]).await, [after(1), after(5)]);
+    assert_eq!(spent(&["+15550000001", HEIR]).await, [after(1), after(3), after(5)]);
+    assert_eq!(spent(&[]).await, []);
+    // They are one budget, so a clock that stepped back moves both.
+    bed.write(|tx| tx.clamp_future_spends(USER, HEIR, after(2))).await;
+    assert_eq!(spent(&["+15550000001", HEIR]).await, [after(1), after(2), after(3)]);
+    assert_eq!(bed.read(|view| view.untold_refusals(START)).await, 0, "a window of refusals names the phone");
+    bed.write(|tx| tx.spend(USER, phone(1).as_str(), after(4))).await;
+    assert_eq!(bed.write(|tx| tx.bequeath(phone(1).as_str(), HEIR)).await, 2, "a second time");
+    assert_eq!(spent(&[HEIR]).await.len(), 4);
 }

@@ -45,6 +45,7 @@ macro_rules! contract {
                     registrations_are_those_who_joined_here_and_never_verified_in_the_order_of_joining
                     a_registration_says_what_belongs_to_it
                     a_user_is_deleted_with_its_sessions_and_exchanges
+                    users_who_are_to_be_deleted_are_found_the_longest_due_first
                 }
                 challenges {
                     challenges_are_read_as_they_were_written_newest_first
@@ -73,6 +74,7 @@ macro_rules! contract {
                     units_are_paged_in_the_order_of_spending
                     s35_the_first_refusal_of_a_window_is_told_and_the_rest_are_summed_up
                     a_reset_gives_one_subject_all_its_units_back
+                    what_a_subject_has_spent_counts_for_its_heir_and_is_read_with_it
                 }
                 messages {
                     messages_are_read_as_they_were_written
@@ -89,6 +91,7 @@ macro_rules! contract {
                     lines_are_read_as_they_were_written_in_both_directions
                     lines_are_found_by_user_and_by_phone
                     s35_erasure_takes_the_phone_out_of_a_users_lines
+                    s35_erasure_takes_the_phone_out_of_lines_that_sum_refusals_up
                 }
                 small {
                     exchanges_are_read_as_they_were_written_once

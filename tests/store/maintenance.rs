@@ -68,7 +68,7 @@ pub(crate) async fn a_spend_is_kept_as_long_as_its_own_quota_looks_back<F: Fixtu
     let mut hour = horizon(START - Duration::from_hours(1));
     hour.spends = Quota::ALL.map(|quota| (quota, if quota == IP { after(6) } else { START - DAY }));
     purge(&bed, hour, 5).await;
-    assert_eq!(bed.read(|view| view.spends(IP, ADDRESS, START)).await, [after(7), after(8), after(9)]);
+    assert_eq!(bed.read(|view| view.spends(IP, &[ADDRESS], START)).await, [after(7), after(8), after(9)]);
     assert_eq!(bed.read(|view| view.spends_after(SpendId(0), 99)).await.len(), 13);
 }
 

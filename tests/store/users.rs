@@ -199,3 +199,18 @@ pub(crate) async fn a_user_is_deleted_with_its_sessions_and_exchanges<F: Fixture
     let left = bed.read(|view| Ok((view.sessions_after(None, 9)?, view.exchange("a")?))).await;
     assert_eq!(left, (vec![session(3, other)], None));
 }
+
+pub(crate) async fn users_who_are_to_be_deleted_are_found_the_longest_due_first<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let mut users = Vec::new();
+    for (number, due) in [(1, Some(9)), (2, Some(3)), (3, None), (4, Some(3)), (5, Some(10))] {
+        let mut user = User { deletes_at: due.map(after), ..bed.user(number).await };
+        users.push(bed.write(move |tx| tx.update_user(&mut user).map(|()| user)).await);
+    }
+    let due = |rows| bed.read(move |view| view.users_to_delete(after(9), rows));
+    assert_eq!(due(9).await, [users[1].clone(), users[3].clone(), users[0].clone()]);
+    assert_eq!(due(1).await, [users[1].clone()]);
+    let mut restored = User { deletes_at: None, ..users[1].clone() };
+    bed.write(move |tx| tx.update_user(&mut restored)).await;
+    assert_eq!(due(1).await, [users[3].clone()]);
+}

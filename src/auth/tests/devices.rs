@@ -33,7 +33,7 @@ async fn strangers_spend_the_phones_units_and_the_device_has_its_own() {
     assert!(matches!(ask(&bed, Some(&token)).await, Err(AuthError::RateLimited(_))));
     let spent = bed.read(|view| {
         let since = crate::domain::Timestamp::from_millis(0);
-        view.spends(Quota::User(Mode::Production), phone(1).as_str(), since)
+        view.spends(Quota::User(Mode::Production), &[phone(1).as_str()], since)
     });
     assert_eq!(spent.await.len(), 7, "the login's, three of strangers, and those of the device count, too");
 }

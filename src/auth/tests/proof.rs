@@ -101,7 +101,7 @@ async fn a_device_proves_by_its_own_guesses() {
     prove_on(&bed, login.user.id, 1, &bed.code(), login.device_token.clone()).await.unwrap();
     let since = login.user.joined_at;
     let failures =
-        move |view: &dyn View| view.spends(Quota::Failures(Mode::Production), phone(1).as_str(), since);
+        move |view: &dyn View| view.spends(Quota::Failures(Mode::Production), &[phone(1).as_str()], since);
     assert_eq!(bed.read(failures).await.len(), 5);
 }
 

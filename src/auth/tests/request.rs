@@ -108,7 +108,7 @@ async fn two_requests_at_once_become_one_message_and_one_unit() {
     assert_eq!(one.result, other.result);
     assert_eq!(bed.sms.messages().len(), 1);
     let spent =
-        bed.read(|view| view.spends(Quota::User(Mode::Production), phone(1).as_str(), bed_start())).await;
+        bed.read(|view| view.spends(Quota::User(Mode::Production), &[phone(1).as_str()], bed_start())).await;
     assert_eq!(spent.len(), 1);
 }
 

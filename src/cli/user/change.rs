@@ -71,6 +71,20 @@ pub(super) fn activate(admin: &AdminContext, output: &mut Output, name: &str) ->
     told(admin, output, &user, &format!("{} is activated", admin.named(&user)))
 }
 
+pub(super) fn restore(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
+    let restored = change(admin, name, None, |operator, user| match user.deletes_at {
+        Some(_) => operator.restore(&user).map(Ok),
+        None => Ok(Err(user)),
+    })?;
+    match restored {
+        Ok(user) => told(admin, output, &user, &format!("{} stays", admin.named(&user))),
+        Err(user) => Err(CliError::refused(
+            format!("{} is not to be deleted", admin.named(&user)),
+            "nothing is left to do",
+        )),
+    }
+}
+
 pub(super) fn deactivate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
     let (user, ended) = change(admin, name, None, |operator, user| operator.deactivate(&user))?;
     let text = format!("{} is deactivated: {} ended", admin.named(&user), counted(ended, "session"));
@@ -145,24 +159,27 @@ pub(super) fn delete(
     confirm(&format!("{} will be deleted, with all that identifies the person.", admin.named(&user)), yes)?;
     let id = user.id.to_string();
     let erased = change(admin, &id, None, |operator, user| operator.delete(&user))?;
+    // The write-ahead log of a server's database holds the user until it is emptied.
+    admin.checkpoint()?;
     if output.json {
         return Ok(output.json(&json!({
             "id": user.id.0,
             "sessions": erased.sessions,
             "codes": erased.challenges,
-            "spends": erased.spends,
+            "spends_kept": erased.spends,
             "audit_lines_cleared": erased.audit,
         }))?);
     }
     Ok(output.text(&format!(
-        "{} is deleted, with {}, {} and their messages, and {} of quotas; the phone is removed from {}\n\
-         kept: those lines, with the id {} and addresses, until audit.retention ends; logs and backups written before\n",
+        "{} is deleted, with {}, {} and their messages; the phone is removed from {}\n\
+         kept: those lines, with the id {} and addresses, until audit.retention ends; {} of spent quotas under a keyed hash, for \
+         a day at most; logs and backups written before\n",
         admin.named(&user),
         counted(erased.sessions, "session"),
         counted(erased.challenges, "code"),
-        counted(erased.spends, "unit"),
         counted(erased.audit, "audit line"),
-        user.id
+        user.id,
+        counted(erased.spends, "unit"),
     ))?)
 }
 

@@ -22,8 +22,8 @@ Examples:
   freshk user export --format jsonl | jq -r .phone_number
 
 The file holds phones in full, and only who runs the command can read it. A file that exists is overwritten after a \
-question, or with --yes. What is exported can be imported: the columns are id, username, phone_number, role, is_active, phone_verified and \
-date_joined, and attributes where any user has them.")]
+question, or with --yes. A user who has asked for deletion is left out. What is exported can be imported: the columns are id, \
+username, phone_number, role, is_active, phone_verified and date_joined, and attributes where any user has them.")]
 pub struct ExportArgs {
     /// The file; standard output without one
     file: Option<PathBuf>,
@@ -85,16 +85,26 @@ fn write_all(
 ) -> Result<u64, CliError> {
     let bar = progress::counter("users");
     let columns = if admin.read(|view| view.have_attributes())? { COLUMNS.len() } else { ALWAYS };
-    let mut after = UserId(0);
+    let (mut after, mut left_out) = (UserId(0), 0);
     let mut goes_on = format != Format::Csv || write(&(COLUMNS[..columns].join(",") + "\r\n"))?;
     while goes_on {
         let page = admin.read(move |view| view.users_after(after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        goes_on = write(&lines(&page, format, columns)?)?;
-        bar.inc(page.len() as u64);
+        // Whoever imports the file knows nothing of a deletion that is to come.
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            page.into_iter().partition(|user| user.deletes_at.is_some());
+        left_out += leaving.len();
+        goes_on = staying.is_empty() || write(&lines(&staying, format, columns)?)?;
+        bar.inc(staying.len() as u64);
     }
     bar.finish_and_clear();
+    if left_out > 0 {
+        let users = output::counted(left_out, "user");
+        output::note(&format!(
+            "{users} left out who asked for deletion: `freshk user show` says when it is done"
+        ));
+    }
     Ok(bar.position())
 }
 

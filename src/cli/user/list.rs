@@ -91,6 +91,9 @@ pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Res
         let what = format!("to {} at {}", admin.shown(&change.phone), when::short(change.effective_at));
         rows.push(["number changes (UTC)".to_owned(), what]);
     }
+    if let Some(at) = user.deletes_at {
+        rows.push(["to be deleted (UTC)".to_owned(), when::short(at)]);
+    }
     output.table(["user", ""], rows)?;
     if !sessions.is_empty() {
         output.text("\n")?;

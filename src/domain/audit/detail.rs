@@ -75,6 +75,10 @@ pub enum AuditDetail {
     SmsReported(String),
     /// What a report said of a message.
     Report(MessageState, Option<i64>),
+    /// A user did it to the own account, and proved the number.
+    ByOwner,
+    /// The time was over in which a login restores the account.
+    GraceOver,
     /// What the operator did.
     Operator(OperatorAct),
 }
@@ -107,6 +111,8 @@ pub enum OperatorAct {
     ForeignRevoked,
     /// Deleted a user.
     Deleted,
+    /// Kept a user who was to be deleted.
+    Restored,
     /// Gave units of quotas back.
     UnitsReturned(usize),
     /// Deleted codes.
@@ -169,6 +175,8 @@ impl fmt::Display for AuditDetail {
             Self::SmsReported(how) => write!(f, "reported: {how}"),
             Self::Report(state, None) => f.write_str(state.as_str()),
             Self::Report(state, Some(code)) => write!(f, "{} {code}", state.as_str()),
+            Self::ByOwner => f.write_str("by its owner"),
+            Self::GraceOver => f.write_str("the grace is over"),
             Self::Operator(act) => write!(f, "operator: {act}"),
         }
     }
@@ -187,6 +195,7 @@ impl fmt::Display for OperatorAct {
             Self::PhoneChangeCancelled => f.write_str("change of number taken back"),
             Self::ForeignRevoked => f.write_str("foreign tokens revoked"),
             Self::Deleted => f.write_str("deleted"),
+            Self::Restored => f.write_str("restored"),
             Self::UnitsReturned(units) => write!(f, "{units} units given back"),
             Self::CodesDeleted(codes) => write!(f, "{codes} codes deleted"),
             Self::Imported(users) => write!(f, "{users} users"),

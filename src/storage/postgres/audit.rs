@@ -31,6 +31,9 @@ const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHER
 
 const FORGET_PHONE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE phone_hash = $1";
 
+/// Lines that sum refusals up.
+const FORGET_MASKED: &str = "UPDATE audit SET phone = NULL WHERE phone = $1 AND phone_hash IS NULL";
+
 macro_rules! lines {
     ($condition:literal, $order:literal) => {
         concat!(
@@ -121,8 +124,9 @@ impl WriteAudit for PostgresTx<'_> {
         Ok(())
     }
 
-    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize> {
+    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: &str) -> StoreResult<usize> {
         let mut forgotten = self.write(FORGET_USER, &[&user])?;
+        forgotten += self.write(FORGET_MASKED, &[&masked])?;
         for hash in hashes {
             forgotten += self.write(FORGET_PHONE, &[&&hash[..]])?;
         }

@@ -11,7 +11,8 @@ use crate::storage::columns::count;
 use crate::storage::ledger::{ReadLedger, Spend, WriteLedger};
 use crate::storage::{StoreError, StoreResult};
 
-const SPENT_SINCE: &str = "SELECT at FROM spends WHERE subject = $1 AND quota = $2 AND at > $3 ORDER BY at";
+const SPENT_SINCE: &str =
+    "SELECT at FROM spends WHERE subject = ANY($1) AND quota = $2 AND at > $3 ORDER BY at";
 
 const SPEND: &str = "INSERT INTO spends (quota, subject, at) VALUES ($1, $2, $3) RETURNING id";
 
@@ -24,6 +25,8 @@ const PURGE: &str = "DELETE FROM spends WHERE id IN \
      (SELECT id FROM spends WHERE quota = $1 AND at <= $2 ORDER BY at LIMIT $3)";
 
 const AFTER: &str = "SELECT id, quota, subject, at FROM spends WHERE id > $1 ORDER BY id LIMIT $2";
+
+const BEQUEATH: &str = "UPDATE spends SET subject = $2 WHERE subject = $1";
 
 const RESET: &str = "DELETE FROM spends WHERE subject = $1";
 
@@ -43,8 +46,8 @@ const CLOSE_SOME: &str = "DELETE FROM refusals WHERE (subject, quota) IN \
      RETURNING subject, quota, count";
 
 impl ReadLedger for PostgresTx<'_> {
-    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>> {
-        self.rows(SPENT_SINCE, &[&subject, &quota, &since], first)
+    fn spends(&self, quota: Quota, subjects: &[&str], since: Timestamp) -> StoreResult<Vec<Timestamp>> {
+        self.rows(SPENT_SINCE, &[&subjects, &quota, &since], first)
     }
 
     fn spends_after(&self, after: SpendId, rows: usize) -> StoreResult<Vec<Spend>> {
@@ -84,6 +87,13 @@ impl WriteLedger for PostgresTx<'_> {
         }
         let counted = self.returning(COUNT, &[&subject, &quota, &at, &until, &refusals], first::<i64>)?;
         Ok(counted == [refusals])
+    }
+
+    fn bequeath(&mut self, subject: &str, heir: &str) -> StoreResult<usize> {
+        for forgotten in [subject, heir] {
+            self.write(RESET_REFUSALS, &[&forgotten])?;
+        }
+        self.write(BEQUEATH, &[&subject, &heir])
     }
 
     fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)> {

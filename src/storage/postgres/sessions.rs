@@ -26,7 +26,8 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id = $1
 const PRINCIPAL: &str = "SELECT s.id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
      created_at, expires_at, last_used_at, ended_at, end_reason, device, ip, shared_key_until, repeated_elsewhere, \
      replays_told_at, replays_untold, s.version, device_id, u.id, username, phone, role, is_active, phone_verified, joined_at, \
-     foreign_tokens, testing_only, u.version, attributes FROM sessions AS s JOIN users AS u ON u.id = user_id WHERE s.id = $1";
+     foreign_tokens, testing_only, u.version, attributes, u.deletes_at FROM sessions AS s JOIN users AS u ON u.id = user_id \
+     WHERE s.id = $1";
 
 const LIVE: &str = concat!(
     "SELECT ",

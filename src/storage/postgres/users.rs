@@ -16,7 +16,7 @@ const IDS: u32 = 1000;
 macro_rules! columns {
     () => {
         "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens, testing_only, \
-         version, attributes"
+         version, attributes, deletes_at"
     };
 }
 
@@ -39,7 +39,7 @@ const TAKEN: &str =
 
 const UPDATE: &str = "UPDATE users SET username = $2, phone = $3, role = $4, is_active = $5, \
      phone_verified = $6, joined_at = $7, foreign_tokens = $8, testing_only = $9, \
-     attributes = $11, version = version + 1 WHERE id = $1 AND version = $10";
+     deletes_at = $10, attributes = $12, version = version + 1 WHERE id = $1 AND version = $11";
 
 const IMPORT: &str = "INSERT INTO users (id, username, phone, role, is_active, phone_verified, joined_at, \
      imported_at, foreign_tokens, attributes) VALUES (coalesce($1, nextval('users_id_seq')), $2, $3, $4, $5, $6, $7, $8, \
@@ -69,6 +69,9 @@ const REGISTRATIONS: &str =
     registrations!("(joined_at, id) > ($1, $2) AND joined_at < $3 ORDER BY joined_at, id LIMIT $4");
 
 const REGISTRATION: &str = registrations!("id = $1");
+
+const TO_DELETE: &str =
+    concat!("SELECT ", columns!(), " FROM users WHERE deletes_at <= $1 ORDER BY deletes_at, id LIMIT $2");
 
 /// The highest id that was ever given, or is kept from being given.
 const LAST_ID: &str = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM users_id_seq";
@@ -108,6 +111,10 @@ impl ReadUsers for PostgresTx<'_> {
         self.row(REGISTRATION, &[&id], registration)
     }
 
+    fn users_to_delete(&self, due: Timestamp, rows: usize) -> StoreResult<Vec<User>> {
+        self.rows(TO_DELETE, &[&due, &count(rows)], user)
+    }
+
     fn last_user_id(&self) -> StoreResult<Option<UserId>> {
         let given = self.row(LAST_ID, &[], first::<i64>)?.unwrap_or_default().max(self.imported());
         Ok((given > 0).then_some(UserId(given)))
@@ -145,6 +152,7 @@ impl WriteUsers for PostgresTx<'_> {
             joined_at,
             has_foreign_tokens,
             is_testing_only,
+            deletes_at,
             version,
             attributes,
         } = user;
@@ -160,6 +168,7 @@ impl WriteUsers for PostgresTx<'_> {
                 joined_at,
                 has_foreign_tokens,
                 is_testing_only,
+                deletes_at,
                 &Number(*version),
                 attributes,
             ],
@@ -238,6 +247,7 @@ pub(super) fn user_from(row: &Row, from: usize) -> Result<User, RowError> {
         is_testing_only: row.try_get(from + 8)?,
         version: row.try_get::<Number<u32>>(from + 9)?.0,
         attributes: row.try_get::<Option<Attributes>>(from + 10)?.unwrap_or_default(),
+        deletes_at: row.try_get(from + 11)?,
     })
 }
 
@@ -246,5 +256,5 @@ fn user(row: &Row) -> Result<User, RowError> {
 }
 
 fn registration(row: &Row) -> Result<Registration, RowError> {
-    Ok(Registration { user: user(row)?, has_sessions: row.try_get(11)?, code_until: row.try_get(12)? })
+    Ok(Registration { user: user(row)?, has_sessions: row.try_get(12)?, code_until: row.try_get(13)? })
 }

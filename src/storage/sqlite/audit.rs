@@ -35,6 +35,10 @@ const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHER
 
 const FORGET_PHONE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE phone_hash = ?1";
 
+/// Lines that sum refusals up.
+pub(super) const FORGET_MASKED: &str =
+    "UPDATE audit SET phone = NULL WHERE phone = ?1 AND phone_hash IS NULL";
+
 macro_rules! lines {
     ($condition:literal, $order:literal) => {
         concat!(
@@ -80,9 +84,11 @@ impl WriteAudit for SqliteTx<'_> {
         self.run(|conn| append(conn, records))
     }
 
-    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]]) -> StoreResult<usize> {
+    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: &str) -> StoreResult<usize> {
+        self.touched().is_erasure = true;
         self.run(|conn| {
             let mut forgotten = conn.prepare_cached(FORGET_USER)?.execute([user])?;
+            forgotten += conn.prepare_cached(FORGET_MASKED)?.execute([masked])?;
             for hash in hashes {
                 forgotten += conn.prepare_cached(FORGET_PHONE)?.execute([hash])?;
             }

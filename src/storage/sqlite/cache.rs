@@ -26,6 +26,8 @@ pub(super) struct Touched {
     pub(super) users: Vec<UserId>,
     /// Sessions.
     pub(super) sessions: Vec<SessionId>,
+    /// Whether a person was erased, whom the write-ahead log still holds.
+    pub(super) is_erasure: bool,
 }
 
 /// Sessions and users by their ids.

@@ -62,6 +62,8 @@ pub(super) fn prepare(conn: &Connection, role: Role, busy: Duration) -> rusqlite
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;
+    // What is deleted is overwritten, the pages that become free included: the file of a person who was deleted holds nothing.
+    conn.pragma_update(None, "secure_delete", true)?;
     // Mapped pages count as resident, and a file of a million users is larger than all else together.
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "cache_size", -role.cache_kib())?;

@@ -27,6 +27,8 @@ pub(super) const PURGE: &str = "DELETE FROM spends WHERE id IN \
 
 const AFTER: &str = "SELECT id, quota, subject, at FROM spends WHERE id > ?1 ORDER BY id LIMIT ?2";
 
+const BEQUEATH: &str = "UPDATE spends SET subject = ?2 WHERE subject = ?1";
+
 const RESET: &str = "DELETE FROM spends WHERE subject = ?1";
 
 const RESET_REFUSALS: &str = "DELETE FROM refusals WHERE subject = ?1";
@@ -45,9 +47,18 @@ pub(super) const CLOSE_ALL: &str = "DELETE FROM refusals WHERE (subject, quota) 
      RETURNING subject, quota, count";
 
 impl ReadLedger for SqliteTx<'_> {
-    fn spends(&self, quota: Quota, subject: &str, since: Timestamp) -> StoreResult<Vec<Timestamp>> {
-        let of = params![subject, quota, since];
-        self.run(|conn| conn.prepare_cached(SPENT_SINCE)?.query_map(of, |row| row.get(0))?.collect())
+    fn spends(&self, quota: Quota, subjects: &[&str], since: Timestamp) -> StoreResult<Vec<Timestamp>> {
+        self.run(|conn| {
+            let mut spent: Vec<Timestamp> = Vec::new();
+            for subject in subjects {
+                let of = params![subject, quota, since];
+                for at in conn.prepare_cached(SPENT_SINCE)?.query_map(of, |row| row.get(0))? {
+                    spent.push(at?);
+                }
+            }
+            spent.sort_unstable();
+            Ok(spent)
+        })
     }
 
     fn spends_after(&self, after: SpendId, rows: usize) -> StoreResult<Vec<Spend>> {
@@ -89,6 +100,15 @@ impl WriteLedger for SqliteTx<'_> {
     ) -> StoreResult<bool> {
         let refusals = i64::try_from(refusals).unwrap_or(i64::MAX);
         self.run(|conn| count_refusals(conn, quota, subject, window, refusals))
+    }
+
+    fn bequeath(&mut self, subject: &str, heir: &str) -> StoreResult<usize> {
+        self.run(|conn| {
+            for forgotten in [subject, heir] {
+                conn.prepare_cached(RESET_REFUSALS)?.execute([forgotten])?;
+            }
+            conn.prepare_cached(BEQUEATH)?.execute([subject, heir])
+        })
     }
 
     fn reset_limits(&mut self, subject: &str) -> StoreResult<(usize, usize)> {

@@ -13,7 +13,7 @@ use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
 macro_rules! columns {
     () => {
         "id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens, \
-         testing_only, version, attributes"
+         testing_only, version, attributes, deletes_at"
     };
 }
 
@@ -32,7 +32,7 @@ const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUE
 
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
      phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9, \
-     attributes = ?11, version = version + 1 WHERE id = ?1 AND version = ?10";
+     deletes_at = ?10, attributes = ?12, version = version + 1 WHERE id = ?1 AND version = ?11";
 
 const IMPORT: &str = "INSERT INTO users (id, username, phone, role, is_active, phone_verified, joined_at, \
      imported_at, foreign_tokens, attributes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1 IS NOT NULL, ?9) \
@@ -62,6 +62,9 @@ pub(super) const REGISTRATIONS: &str =
     registrations!("(joined_at, id) > (?1, ?2) AND joined_at < ?3 ORDER BY joined_at, id LIMIT ?4");
 
 const REGISTRATION: &str = registrations!("id = ?1");
+
+pub(super) const TO_DELETE: &str =
+    concat!("SELECT ", columns!(), " FROM users WHERE deletes_at <= ?1 ORDER BY deletes_at, id LIMIT ?2");
 
 const RAISE: &str = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'users'";
 
@@ -103,6 +106,11 @@ impl ReadUsers for SqliteTx<'_> {
 
     fn registration(&self, id: UserId) -> StoreResult<Option<Registration>> {
         self.run(|conn| conn.prepare_cached(REGISTRATION)?.query_row([id], registration).optional())
+    }
+
+    fn users_to_delete(&self, due: Timestamp, rows: usize) -> StoreResult<Vec<User>> {
+        let of = params![due, count(rows)];
+        self.run(|conn| conn.prepare_cached(TO_DELETE)?.query_map(of, user)?.collect())
     }
 
     fn last_user_id(&self) -> StoreResult<Option<UserId>> {
@@ -200,6 +208,7 @@ fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
         joined_at,
         has_foreign_tokens,
         is_testing_only,
+        deletes_at,
         version,
         attributes,
     } = user;
@@ -213,6 +222,7 @@ fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
         joined_at,
         has_foreign_tokens,
         is_testing_only,
+        deletes_at,
         version,
         attributes
     ])?;
@@ -232,9 +242,10 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         is_testing_only: row.get(8)?,
         version: row.get(9)?,
         attributes: row.get(10)?,
+        deletes_at: row.get(11)?,
     })
 }
 
 fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
-    Ok(Registration { user: user(row)?, has_sessions: row.get(11)?, code_until: row.get(12)? })
+    Ok(Registration { user: user(row)?, has_sessions: row.get(12)?, code_until: row.get(13)? })
 }

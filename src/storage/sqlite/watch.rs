@@ -18,6 +18,8 @@ pub(super) struct FileWatch {
     owner: Owner,
     noted: Vec<(PathBuf, FileId)>,
     is_lost: AtomicBool,
+    /// Whether the write-ahead log may hold somebody who was erased.
+    holds_erased: AtomicBool,
 }
 
 /// What a look found.
@@ -41,7 +43,13 @@ impl FileWatch {
             }
         }
         let owner = Owner::beside(path)?;
-        Ok(Self { path: path.to_owned(), owner, noted, is_lost: AtomicBool::new(false) })
+        Ok(Self {
+            path: path.to_owned(),
+            owner,
+            noted,
+            is_lost: AtomicBool::default(),
+            holds_erased: AtomicBool::default(),
+        })
     }
 
     /// Where the database was opened.
@@ -62,6 +70,16 @@ impl FileWatch {
     /// Whether the last look found that a file is gone or replaced.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::SeqCst)
+    }
+
+    /// Notes that somebody was erased whom the write-ahead log may still hold.
+    pub(super) fn note_erasure(&self) {
+        self.holds_erased.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether that was noted since this was asked last.
+    pub(super) fn take_erasure(&self) -> bool {
+        self.holds_erased.swap(false, Ordering::SeqCst)
     }
 
     /// Looks at the paths.

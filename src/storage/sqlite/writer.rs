@@ -105,6 +105,10 @@ pub(super) fn start(
     conn: Connection,
     Surroundings { files, rescues, bounds, cache, page_limit, commits }: Surroundings,
 ) -> std::io::Result<(SyncSender<Queued>, JoinHandle<()>)> {
+    // An earlier run may have erased somebody and died before it emptied the log.
+    if !matches!(empty_log(&conn), Ok(true)) {
+        files.note_erasure();
+    }
     let (sender, jobs) = sync_channel(bounds.queue);
     let rescue = if rescues { Rescue::Due(None) } else { Rescue::NotMine };
     let mut writer = Writer { conn, files, rescue, jobs, bounds, cache, page_limit, commits, version: None };
@@ -114,6 +118,15 @@ pub(super) fn start(
         writer.run(|writer, wait| writer.jobs.recv_timeout(wait));
     })?;
     Ok((sender, thread))
+}
+
+/// Empties the log unless somebody uses it: nobody waits for that.
+fn empty_log(conn: &Connection) -> rusqlite::Result<bool> {
+    let busy: u32 = conn.query_row("PRAGMA busy_timeout", [], |row| row.get(0))?;
+    conn.busy_timeout(Duration::ZERO)?;
+    let emptied = checkpoint::truncate(conn);
+    conn.busy_timeout(Duration::from_millis(busy.into()))?;
+    emptied
 }
 
 impl Writer {
@@ -234,7 +247,11 @@ impl Writer {
             if let Some(watch) = self.commits.get() {
                 watch(ran.len(), stopwatch.elapsed());
             }
-            self.cache.forget(&tx.into_touched());
+            let touched = tx.into_touched();
+            if touched.is_erasure {
+                self.files.note_erasure();
+            }
+            self.cache.forget(&touched);
         }
         for (job, outcome) in ran {
             answer(job, outcome.and(committed));

@@ -56,6 +56,7 @@ fn pair(tokens: &Tokens) -> TokenPair {
         has_foreign_tokens: false,
         is_testing_only: false,
         attributes: Attributes::default(),
+        deletes_at: None,
         version: 0,
     };
     tokens.pair(&session, &user, "a".repeat(32), now()).unwrap()

@@ -53,3 +53,8 @@ CREATE TABLE phone_changes (
     wrong_cancels INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX phone_changes_due ON phone_changes (effective_at, user_id);
+
+-- Users who asked for their deletion, until it is done; and what erasing a person looks for.
+ALTER TABLE users ADD COLUMN deletes_at INTEGER;
+CREATE INDEX users_to_delete ON users (deletes_at) WHERE deletes_at IS NOT NULL;
+CREATE INDEX audit_masked ON audit (phone) WHERE phone IS NOT NULL AND phone_hash IS NULL;

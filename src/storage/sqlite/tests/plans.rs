@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::Purpose;
 use crate::storage::sqlite::tx::SqliteTx;
 use crate::storage::sqlite::{
-    challenges, devices, exchanges, ledger, messages, phone_changes, sessions, users,
+    audit, challenges, devices, exchanges, ledger, messages, phone_changes, sessions, users,
 };
 
 /// How `SQLite` would go about a statement, a step a line.
@@ -52,6 +52,8 @@ fn every_frequent_query_goes_by_an_index() {
         (sessions::PURGE, "SEARCH sessions USING COVERING INDEX sessions_over (<expr><?)"),
         (sessions::PURGE_ROTATIONS, "SEARCH rotations USING COVERING INDEX rotations_at (rotated_at<?)"),
         (exchanges::PURGE, "SEARCH exchanges USING COVERING INDEX exchanges_over (expires_at<?)"),
+        (users::TO_DELETE, "SEARCH users USING INDEX users_to_delete (deletes_at<?)"),
+        (audit::FORGET_MASKED, "SEARCH audit USING INDEX audit_masked (phone=?)"),
         (users::REGISTRATIONS, "SEARCH users USING INDEX users_unverified (joined_at>? AND joined_at<?)"),
     ] {
         let plan = plan(&conn, sql);

@@ -1,0 +1,48 @@
+//! Taking a person out of the database: what is left names nobody.
+
+use super::audited::AuditedTx;
+use crate::domain::audit::Actor;
+use crate::domain::keys::KeyRing;
+use crate::domain::{User, UserId};
+use crate::storage::{StoreError, StoreResult};
+
+/// What was deleted with a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Sessions.
+    pub sessions: usize,
+    /// Codes, and with them their messages.
+    pub challenges: usize,
+    /// Units in the ledger that count under a hash of the phone until their window is over.
+    pub spends: usize,
+    /// Lines of the audit trail that no longer name the phone.
+    pub audit: usize,
+}
+
+/// Deletes a user and whatever identifies the person. The audit lines stay, without the phone; so do spent units, under a
+/// keyed hash of it, for a new user of the number meets them: deleting an account buys no message. Who acts has no phone
+/// from here on.
+pub(super) fn erase(tx: &mut AuditedTx<'_>, user: &User, keys: &KeyRing) -> StoreResult<Erased> {
+    // The lines of so far are written first, so that they are cleared too.
+    tx.flush()?;
+    reset_own(tx, user.id)?;
+    let sessions = tx.delete_user(user.id)?.ok_or(StoreError::Broken)?;
+    let challenges = tx.delete_challenges_of(&user.phone)?;
+    let spends = tx.bequeath(user.phone.as_str(), &keys.current().erased_subject(&user.phone))?;
+    let hashes: Vec<_> = keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
+    let audit = tx.forget_phone(user.id, &hashes, &user.phone.masked())?;
+    let nameless = Actor { phone: None, ..Actor::clone(tx.actor()) };
+    tx.set_actor(nameless);
+    Ok(Erased { sessions, challenges, spends, audit })
+}
+
+/// Gives a user and its devices all their quotas back; gives the units and the windows of refusals forgotten.
+pub(super) fn reset_own(tx: &mut AuditedTx<'_>, user: UserId) -> StoreResult<(usize, usize)> {
+    let (mut units, mut refusals) = tx.reset_limits(&user.to_string())?;
+    for device in tx.devices_of(user)? {
+        let reset = tx.reset_limits(&device.id.subject())?;
+        units += reset.0;
+        refusals += reset.1;
+    }
+    Ok((units, refusals))
+}
