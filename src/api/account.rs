@@ -1,10 +1,10 @@
-//! The bearer's own account: deletion.
+//! The bearer's own account: deletion, and all that is kept about it.
 
 use std::sync::Arc;
 
 use poem_openapi::OpenApi;
 
-use crate::api::account_schemas::{DeletionRequest, DeletionResponse};
+use crate::api::account_schemas::{DeletionRequest, DeletionResponse, ExportResponse};
 use crate::api::flows::{origin, rates};
 use crate::api::otp::{Flow, Group, documented_errors};
 use crate::auth::Auth;
@@ -21,6 +21,11 @@ documented_errors!(
     Deleting: NotAuthenticated, TokenInvalid, TokenExpired, InvalidOtp, AccountDisabled, RateLimited, Overloaded,
         Unavailable;
         READS_BODY, LIMITED
+);
+
+documented_errors!(
+    /// What an export can fail with.
+    Exporting: NotAuthenticated, TokenInvalid, TokenExpired, AccountDisabled, RateLimited, Overloaded, Unavailable; LIMITED
 );
 
 /// The bearer's own account.
@@ -61,6 +66,24 @@ impl AccountApi {
         let rates = rates(&outcome.quotas);
         match outcome.result {
             Ok(deletes_at) => Ok(Limited::new(DeletionResponse::new(deletes_at), rates)),
+            Err(error) => Err(ApiError::from(error).with_rates(rates).into()),
+        }
+    }
+    /// Get all that is kept about the bearer
+    ///
+    /// The user, its sessions and devices, the messages with codes for its number, and its lines of the audit trail, with the
+    /// addresses that they came from. Once an hour.
+    #[oai(path = "/account/export/", method = "get", tag = "Group::Account", operation_id = "exportAccount")]
+    async fn export(
+        &self,
+        token: BearerToken,
+        caller: Caller,
+    ) -> Result<Limited<ExportResponse>, OperationError<Exporting>> {
+        let bearer = self.flow.authenticate(&token).await?;
+        let outcome = self.flow.auth.export(&bearer, origin(&caller)).await;
+        let rates = rates(&outcome.quotas);
+        match outcome.result {
+            Ok(export) => Ok(Limited::new(export.into(), rates)),
             Err(error) => Err(ApiError::from(error).with_rates(rates).into()),
         }
     }

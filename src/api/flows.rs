@@ -57,6 +57,7 @@ pub(super) fn rates(quotas: &[QuotaState]) -> RateHeaders {
         name: match state.quota {
             Quota::Ip(_) | Quota::IpShared => "otp-ip",
             Quota::User(_) | Quota::Failures(_) | Quota::Refunds(_) | Quota::PhoneChanges => "otp-user",
+            Quota::Export => "export",
         },
         quota: state.limit.units,
         window: state.limit.window,

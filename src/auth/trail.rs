@@ -66,6 +66,7 @@ fn log(record: &AuditRecord) {
         | AuditEvent::PhoneChangeCancelled
         | AuditEvent::PhoneChanged
         | AuditEvent::RoleChanged
+        | AuditEvent::Exported
         | AuditEvent::DeletionRequested
         | AuditEvent::UserRestored
         | AuditEvent::UserDeleted
@@ -103,6 +104,7 @@ fn sentence(event: AuditEvent) -> &'static str {
         AuditEvent::PhoneChangeCancelled => "a change of number was cancelled",
         AuditEvent::PhoneChanged => "a user has another number",
         AuditEvent::RoleChanged => "a user has another role",
+        AuditEvent::Exported => "a user was given all that is kept about the account",
         AuditEvent::DeletionRequested => "a user asked for the deletion of the account",
         AuditEvent::UserRestored => "a user who was to be deleted stays",
         AuditEvent::UserDeleted => "a user was deleted",

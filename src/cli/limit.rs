@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::admin::{AdminContext, LIMITS, LIMITS_WRITING, PAGE};
 use super::output::{Output, counted};
 use super::{CliError, Global, when};
-use crate::domain::quota::{DAY, Endpoint, Limit, Quota, REFUNDS};
+use crate::domain::quota::{DAY, EXPORTS, Endpoint, Limit, Quota, REFUNDS};
 use crate::domain::{ClientAddress, Mode, PhoneNumber, SpendId, Timestamp};
 use crate::limits::window::{self, LimitDecision};
 use crate::storage::Locks;
@@ -25,8 +25,8 @@ Examples:
   freshk limit show --json | jq '.limits[] | .key'
 
 QUOTA is ip:request, ip:verify, ip:resend, ip:account_delete or ip (calls of an address), user (codes sent to a phone, in a window and \
-in a day), failures (wrong guesses for a phone in a day) or refunds (units given back to a phone in a day, because an \
-SMS failed). A key such as device:0f3a… is a device on which somebody has logged in: it has quotas of its own. A key such as erased:0f3a… \
+in a day), failures (wrong guesses for a phone in a day), refunds (units given back to a phone in a day, because an \
+SMS failed) or export (exports of a user, whose id is the key). A key such as device:0f3a… is a device on which somebody has logged in: it has quotas of its own. A key such as erased:0f3a… \
 is a phone whose user was deleted; what it has spent counts on for whoever registers it. RESET is when the next unit returns.")]
     Show {
         /// An address or a phone
@@ -127,7 +127,7 @@ impl Key {
             Quota::Ip(_) | Quota::IpShared => matches!(self, Self::Address(_)),
             Quota::User(_) | Quota::Failures(_) | Quota::Refunds(_) => matches!(self, Self::Phone(_)),
             // It is the user's.
-            Quota::PhoneChanges => false,
+            Quota::PhoneChanges | Quota::Export => false,
         }
     }
 }
@@ -196,6 +196,7 @@ fn limits_of(admin: &AdminContext, quota: Quota, subject: &str) -> Vec<Limit> {
         Quota::User(_) | Quota::PhoneChanges => policy.codes().to_vec(),
         Quota::Failures(_) => vec![admin.config.otp.failures()],
         Quota::Refunds(_) => vec![REFUNDS],
+        Quota::Export => vec![EXPORTS],
     };
     let is_there = admin.config.debug || !is_testing(quota);
     limits.retain(|limit| limit.units > 0 && is_there);

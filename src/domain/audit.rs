@@ -59,6 +59,8 @@ events! {
     PhoneChanged = "user_phone_changed",
     /// The operator gave a user another role.
     RoleChanged = "authz_change",
+    /// A user was given all that is kept about the account.
+    Exported = "user_exported",
     /// A user is to be deleted when the grace is over; all sessions have ended.
     DeletionRequested = "user_deletion_requested",
     /// A user who was to be deleted stays.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::domain::quota::{DAY, Endpoint, Limit, Quota};
+use crate::domain::quota::{DAY, EXPORTS, Endpoint, Limit, Quota};
 use crate::domain::session::Lifetimes;
 
 /// Everything that the flows must obey.
@@ -101,6 +101,7 @@ impl LimitPolicy {
             Quota::User(_) | Quota::PhoneChanges if self.user_per_day > 0 => DAY,
             Quota::Ip(_) | Quota::IpShared | Quota::User(_) | Quota::PhoneChanges => self.window,
             Quota::Failures(_) | Quota::Refunds(_) => DAY,
+            Quota::Export => EXPORTS.window,
         }
     }
 

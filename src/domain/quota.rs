@@ -38,11 +38,13 @@ pub enum Quota {
     Refunds(Mode),
     /// Codes that one user asked for to change the number; the subject is the user's id.
     PhoneChanges,
+    /// Exports of one user; the subject is the user's id.
+    Export,
 }
 
 impl Quota {
     /// Every kind, for lists and for reading names back.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ip(Endpoint::Request),
         Self::Ip(Endpoint::Verify),
         Self::Ip(Endpoint::Resend),
@@ -58,6 +60,7 @@ impl Quota {
         Self::Refunds(Mode::Production),
         Self::Refunds(Mode::Testing),
         Self::PhoneChanges,
+        Self::Export,
     ];
 
     /// The stable name.
@@ -78,6 +81,7 @@ impl Quota {
             Self::Refunds(Mode::Production) => "refunds",
             Self::Refunds(Mode::Testing) => "refunds:testing",
             Self::PhoneChanges => "phone_changes",
+            Self::Export => "export",
         }
     }
 
@@ -86,7 +90,7 @@ impl Quota {
         match self {
             Self::Ip(_) | Self::IpShared => None,
             Self::User(mode) | Self::Failures(mode) | Self::Refunds(mode) => Some(mode),
-            Self::PhoneChanges => Some(Mode::Production),
+            Self::PhoneChanges | Self::Export => Some(Mode::Production),
         }
     }
 
@@ -110,6 +114,9 @@ pub const DAY: Duration = Duration::from_hours(24);
 
 /// How often a day one phone gets a unit back for an SMS that failed.
 pub const REFUNDS: Limit = Limit { units: 3, window: DAY };
+
+/// How often a user may export what is kept about the account.
+pub const EXPORTS: Limit = Limit { units: 1, window: Duration::from_hours(1) };
 
 #[cfg(test)]
 mod tests {

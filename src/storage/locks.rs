@@ -126,7 +126,9 @@ impl Locks {
                 let is_its_own = phone.as_str() == subject || is_device(subject) || is_erased(subject);
                 quota.mode().is_some() && is_its_own
             }
-            Lock::User(user) => quota == Quota::PhoneChanges && user.to_string() == subject,
+            Lock::User(user) => {
+                matches!(quota, Quota::PhoneChanges | Quota::Export) && user.to_string() == subject
+            }
             _ => false,
         })
     }
@@ -202,10 +204,11 @@ mod tests {
         let (ip, user) = (Quota::Ip(Endpoint::Verify), Quota::User(Mode::Testing));
         assert!(locks.cover_quota(ip, "203.0.113.7") && locks.cover_quota(user, phone(1).as_str()));
         assert!(!locks.cover_quota(ip, "203.0.113.8") && !locks.cover_quota(user, phone(2).as_str()));
-        let changes = Quota::PhoneChanges;
-        assert!(Locks::none().user(UserId(7)).cover_quota(changes, "7"));
-        assert!(!Locks::none().user(UserId(7)).cover_quota(changes, "8"));
         assert!(!locks.cover_quota(ip, phone(1).as_str()) && !locks.cover_quota(user, "203.0.113.7"));
         assert!(locks.cover_user(UserId(3), &phone(1)) && !locks.cover_user(UserId(3), &phone(2)));
+        let locks = Locks::none().user(UserId(7));
+        for quota in [Quota::PhoneChanges, Quota::Export] {
+            assert!(locks.cover_quota(quota, "7") && !locks.cover_quota(quota, "8"));
+        }
     }
 }

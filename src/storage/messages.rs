@@ -13,6 +13,8 @@ pub trait ReadMessages {
     fn message(&self, id: MessageId) -> StoreResult<Option<Message>>;
     /// The messages that carry a challenge's code, the oldest first.
     fn messages_of(&self, challenge: ChallengeId) -> StoreResult<Vec<Message>>;
+    /// The latest messages with codes for a phone, the newest first, at most `rows`.
+    fn messages_to(&self, phone: &PhoneNumber, rows: usize) -> StoreResult<Vec<Message>>;
     /// Messages with ids below `before`, the newest first, at most `rows`; each with whether its code was used.
     fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>>;
     /// How often codes found no sender since `since`, by minute and reason, the oldest first.

@@ -10,6 +10,8 @@ pub trait ReadSessions {
     fn session(&self, id: &SessionId) -> StoreResult<Option<Session>>;
     /// The sessions of a user that have not ended and whose refresh token is good at `now`, oldest first.
     fn live_sessions(&self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
+    /// The latest sessions of a user, ended or not, the newest first, at most `rows`.
+    fn sessions_of(&self, user: UserId, rows: usize) -> StoreResult<Vec<Session>>;
     /// How many sessions, of all users, have not ended and can still be refreshed at `now`.
     fn count_live_sessions(&self, now: Timestamp) -> StoreResult<u64>;
     /// When a generation of a session was rotated away, while that is still known.

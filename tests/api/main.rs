@@ -25,6 +25,7 @@ mod devices;
 mod disconnect;
 mod errors;
 mod exchange;
+mod export;
 mod first_fault;
 mod foreign;
 mod guide;

@@ -68,6 +68,7 @@ macro_rules! contract {
                     rotations_are_known_until_they_are_forgotten
                     sessions_are_paged_in_the_order_of_their_ids
                     a_session_has_a_user
+                    the_latest_sessions_of_a_user_are_found_ended_or_not
                 }
                 ledger {
                     s19_spends_are_kept_by_subject_and_quota_and_given_back
@@ -78,6 +79,7 @@ macro_rules! contract {
                 }
                 messages {
                     messages_are_read_as_they_were_written
+                    the_latest_messages_to_a_phone_are_found
                     messages_are_paged_from_the_newest_with_whether_the_code_was_used
                     codes_that_found_no_sender_are_counted_by_the_minute
                 }

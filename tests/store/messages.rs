@@ -77,3 +77,19 @@ pub(crate) async fn codes_that_found_no_sender_are_counted_by_the_minute<F: Fixt
     assert_eq!(counted(after(30)).await, [first[0], first[1], second], "a minute is told as a whole");
     assert_eq!(counted(after(60)).await, [second]);
 }
+
+pub(crate) async fn the_latest_messages_to_a_phone_are_found<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let mut ids = Vec::new();
+    for number in [1, 2, 1] {
+        let challenge = bed.challenge(number).await.id;
+        ids.push(bed.write(move |tx| tx.insert_message(challenge, &phone(number), 1, START)).await);
+    }
+    let bed = &bed;
+    let to = |rows| async move {
+        let found = bed.read(move |view| view.messages_to(&phone(1), rows)).await;
+        found.into_iter().map(|message| message.id).collect::<Vec<_>>()
+    };
+    assert_eq!(to(9).await, [ids[2], ids[0]]);
+    assert_eq!(to(1).await, [ids[2]]);
+}

@@ -159,3 +159,16 @@ pub(crate) async fn a_session_has_a_user<F: Fixture>() {
     bed.write(move |tx| tx.insert_session(&session(1, user))).await;
     bed.broken(move |tx| tx.insert_session(&session(1, user))).await;
 }
+
+pub(crate) async fn the_latest_sessions_of_a_user_are_found_ended_or_not<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let (user, other) = (bed.user(1).await.id, bed.user(2).await.id);
+    let ended = session(3, user).ended(after(1), EndReason::Logout);
+    let sessions = [session(1, user), session(2, other), ended];
+    let written = sessions.clone();
+    bed.write(move |tx| written.iter().try_for_each(|session| tx.insert_session(session))).await;
+    let of = |rows| bed.read(move |view| view.sessions_of(user, rows));
+    let [first, _, ended] = sessions;
+    assert_eq!(of(9).await, [ended.clone(), first]);
+    assert_eq!(of(1).await, [ended]);
+}

@@ -35,6 +35,12 @@ const LIVE: &str = concat!(
     " FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND refresh_expires_at > $2 ORDER BY created_at, id"
 );
 
+const OF_USER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM sessions WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2"
+);
+
 const AFTER: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id > $1 ORDER BY id LIMIT $2");
 
 const ROTATED_AT: &str = "SELECT rotated_at FROM rotations WHERE session_id = $1 AND generation = $2";
@@ -86,6 +92,10 @@ impl ReadSessions for PostgresTx<'_> {
 
     fn live_sessions(&self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>> {
         self.rows(LIVE, &[&user, &now], session)
+    }
+
+    fn sessions_of(&self, user: UserId, rows: usize) -> StoreResult<Vec<Session>> {
+        self.rows(OF_USER, &[&user, &count(rows)], session)
     }
 
     fn count_live_sessions(&self, now: Timestamp) -> StoreResult<u64> {

@@ -27,6 +27,10 @@ const BEFORE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_co
      m.version, c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
      WHERE m.id < ?1 ORDER BY m.id DESC LIMIT ?2";
 
+const TO_PHONE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, \
+     m.version FROM challenges AS c JOIN messages AS m ON m.challenge_id = c.id \
+     WHERE c.phone = ?1 ORDER BY m.id DESC LIMIT ?2";
+
 const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
 
@@ -53,6 +57,11 @@ impl ReadMessages for SqliteTx<'_> {
 
     fn messages_of(&self, challenge: ChallengeId) -> StoreResult<Vec<Message>> {
         self.run(|conn| conn.prepare_cached(BY_CHALLENGE)?.query_map([challenge], message)?.collect())
+    }
+
+    fn messages_to(&self, phone: &PhoneNumber, rows: usize) -> StoreResult<Vec<Message>> {
+        let of = params![phone, count(rows)];
+        self.run(|conn| conn.prepare_cached(TO_PHONE)?.query_map(of, message)?.collect())
     }
 
     fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>> {

@@ -26,6 +26,12 @@ pub(super) const LIVE: &str = concat!(
     " FROM sessions WHERE user_id = ?1 AND ended_at IS NULL AND refresh_expires_at > ?2 ORDER BY created_at, id"
 );
 
+pub(super) const OF_USER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM sessions WHERE user_id = ?1 ORDER BY created_at DESC, id DESC LIMIT ?2"
+);
+
 const AFTER: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2");
 
 const ROTATED_AT: &str = "SELECT rotated_at FROM rotations WHERE session_id = ?1 AND generation = ?2";
@@ -81,6 +87,11 @@ impl ReadSessions for SqliteTx<'_> {
 
     fn live_sessions(&self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>> {
         self.run(|conn| conn.prepare_cached(LIVE)?.query_map(params![user, now], session)?.collect())
+    }
+
+    fn sessions_of(&self, user: UserId, rows: usize) -> StoreResult<Vec<Session>> {
+        let of = params![user, count(rows)];
+        self.run(|conn| conn.prepare_cached(OF_USER)?.query_map(of, session)?.collect())
     }
 
     fn count_live_sessions(&self, now: Timestamp) -> StoreResult<u64> {

@@ -46,6 +46,7 @@ fn every_frequent_query_goes_by_an_index() {
         (ledger::CLAMP, "SEARCH spends USING INDEX spends_subject (subject=? AND quota=? AND at>?)"),
         (ledger::CLOSE_ALL, "SEARCH refusals USING COVERING INDEX refusals_until (until<?)"),
         (messages::BY_SID, "SEARCH messages USING INDEX messages_sid (sid=?)"),
+        (sessions::OF_USER, "SEARCH sessions USING INDEX sessions_user (user_id=?)"),
         (sessions::BY_ID, "SEARCH sessions USING PRIMARY KEY (id=?)"),
         (ledger::PURGE, "SEARCH spends USING COVERING INDEX spends_at (quota=? AND at<?)"),
         (sessions::COUNT_LIVE, "SEARCH sessions USING COVERING INDEX sessions_over (<expr>>?)"),
