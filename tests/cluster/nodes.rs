@@ -63,6 +63,30 @@ async fn a_node_with_other_settings_is_told_of_by_their_keys() {
     other.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_has_taken_over_at_a_reload_is_what_the_others_know_of_it() {
+    const KINDS: &str = "SELECT count(DISTINCT settings) FROM nodes";
+    let Some(cluster) = Cluster::start() else { return };
+    let other = with(&cluster);
+    let node = other.start();
+    assert_eq!(cluster.count(KINDS), 1);
+    // The second key needs a restart, and is not in force.
+    let toml = "[limits]\nip = 7\n[tokens]\nissuer = \"other\"\n";
+    for (toml, kinds) in
+        [("[limits]\nip = 7\n", 2), ("", 1), ("[tokens]\nissuer = \"other\"\n", 1), (toml, 2)]
+    {
+        std::fs::write(other.path().join("freshk.toml"), toml).unwrap();
+        let before = node.stderr.text().len();
+        node.signal("HUP");
+        cluster.until("the reload", || node.stderr.text()[before..].contains("was reloaded")).await;
+        cluster.until("the others to know", || cluster.count(KINDS) == kinds).await;
+    }
+    let checked = cluster.place.tool("check --offline").output().unwrap();
+    let text = String::from_utf8(checked.stdout).unwrap();
+    assert!(text.contains("limits.ip") && !text.contains("tokens.issuer"), "{text}");
+    node.stop();
+}
+
 /// The same place once more.
 fn with(cluster: &Cluster) -> Place {
     place(&cluster.twilio, &cluster.schema)
