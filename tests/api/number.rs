@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::foreign::{operate, pair, token};
-use crate::support::{Answer, App, FIRST_ID, PHONE, VERIFY};
+use crate::support::{Answer, App, FIRST_ID, PHONE, VERIFY, until};
 
 const ASK: &str = "/api/mobile/auth/account/phone/";
 const PROVE: &str = "/api/mobile/auth/account/phone/verify/";
@@ -275,7 +275,7 @@ async fn s4_a_code_for_a_change_opens_nothing_else_and_no_other_code_is_good_for
 
 #[tokio::test]
 async fn a_code_for_a_change_and_a_login_code_never_share_a_flight() {
-    let app = app().await;
+    let app = App::start().await;
     let login = app.log_in(PHONE).await;
     app.twilio.hold();
     let release = async {
@@ -287,8 +287,7 @@ async fn a_code_for_a_change_and_a_login_code_never_share_a_flight() {
     // Two calls for one purpose do.
     app.twilio.hold();
     let release = async {
-        app.sending(4).await;
-        tokio::task::yield_now().await;
+        until(|| async { app.spent("ip:account_phone") == 3 }).await;
         app.twilio.release();
     };
     let ((one, two), ()) = join(join(ask(&app, &login, OTHER), ask(&app, &login, OTHER)), release).await;
