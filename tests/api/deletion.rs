@@ -395,6 +395,36 @@ async fn a_user_who_is_deleted_while_a_message_is_under_way_does_not_come_back()
     assert_eq!(users(&app) + app.count("SELECT count(*) FROM challenges"), 0);
 }
 
+/// A thief with a stolen session has asked for a change to a number of its own; the owner deletes the account.
+#[tokio::test]
+async fn a_change_of_number_that_waits_ends_with_the_account_and_never_restores_it() {
+    const NEW: &str = "+1987654321";
+    for (grace, left) in [("7d", 1), ("0s", 0)] {
+        let app = app_with(&[("FRESHK_USERS__DELETION_GRACE", grace)]).await;
+        let access = access(&app.log_in(PHONE).await);
+        let call = async |path: &str, body: Value| {
+            Answer::of(app.build(Method::POST, path).bearer_auth(&access).json(&body)).await
+        };
+        let ask = "/api/mobile/auth/account/phone/";
+        assert_eq!(call(ask, json!({ "phone_number": NEW })).await.status, 200);
+        let body = json!({ "phone_number": NEW, "otp": app.code(NEW) });
+        assert_eq!(call("/api/mobile/auth/account/phone/verify/", body).await.status, 200);
+        assert_eq!(call(ask, json!({ "phone_number": "+1987654322" })).await.status, 200, "a code is out");
+        assert_eq!(app.count("SELECT count(*) FROM phone_changes"), 1);
+        delete_with_code(&app, &access).await;
+        assert_eq!(app.count("SELECT count(*) FROM phone_changes"), 0);
+        app.clock.advance(2 * DAY);
+        app.service().auth.maintain().await.unwrap();
+        assert_eq!(
+            (users(&app), app.count("SELECT count(*) FROM users WHERE deletes_at IS NOT NULL")),
+            (left, left)
+        );
+        assert_eq!(app.request(NEW).await.json()["is_new_user"], true, "it is nobody's");
+        let login = app.verify(NEW, &app.code(NEW)).await.json();
+        assert_eq!((login.get("restored"), &login["user"]["id"]), (None, &json!(FIRST_ID + 1)));
+    }
+}
+
 #[tokio::test]
 async fn where_accounts_are_concealed_it_is_the_same() {
     let app = app_with(&[("FRESHK_PRIVACY__CONCEAL_ACCOUNTS", "true")]).await;
