@@ -217,6 +217,55 @@ CREATE TABLE token_names (
     since INTEGER NOT NULL -- by the retention time of the clock
 ) STRICT, WITHOUT ROWID;
 
+-- What happened to users, for the webhooks; written in the transaction of the act, where a webhook is told of it.
+CREATE TABLE events (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT, -- ascends as things happened
+    name    TEXT    NOT NULL UNIQUE, -- the webhook-id
+    kind    TEXT    NOT NULL,
+    at      INTEGER NOT NULL,
+    user_id INTEGER, -- whom it concerns, also when that user is gone; none where nobody knows
+    data    TEXT -- what is told, as JSON; none where the user's id is all that is told, or left
+) STRICT;
+
+CREATE INDEX events_user ON events (user_id, id) WHERE user_id IS NOT NULL;
+
+-- How each event stands with each webhook that is told of it.
+CREATE TABLE deliveries (
+    event_id   INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    webhook    TEXT    NOT NULL,
+    queue      INTEGER NOT NULL, -- the user's id, or the event's made negative
+    state      TEXT    NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'dropped')),
+    since      INTEGER NOT NULL, -- it waits since then
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    answer     TEXT, -- what came of the last attempt
+    settled_at INTEGER, -- when it was delivered or dropped
+    PRIMARY KEY (event_id, webhook)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX deliveries_queue ON deliveries (webhook, queue, event_id) WHERE state = 'waiting';
+CREATE INDEX deliveries_since ON deliveries (webhook, since, event_id) WHERE state = 'waiting';
+-- Maintenance looks for those that are over.
+CREATE INDEX deliveries_over ON deliveries (settled_at) WHERE state <> 'waiting';
+
+-- The queues in which events wait: for each webhook those of one user, of which the first is tried.
+CREATE TABLE delivery_queues (
+    webhook  TEXT    NOT NULL,
+    queue    INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, -- at its first event
+    due_at   INTEGER NOT NULL,
+    tried_at INTEGER, -- when its first event was last tried
+    PRIMARY KEY (webhook, queue)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX delivery_queues_due ON delivery_queues (webhook, due_at);
+CREATE INDEX delivery_queues_tried ON delivery_queues (webhook, tried_at) WHERE tried_at IS NOT NULL;
+
+-- Webhooks that answered that they are gone.
+CREATE TABLE webhooks_off (
+    name  TEXT    PRIMARY KEY,
+    since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- The clock, as the server that serves the database has it; stored each minute.
 CREATE TABLE clock (
     id        INTEGER PRIMARY KEY CHECK (id = 1),

@@ -24,10 +24,13 @@ refused = "+15005550004"
 
 
 class Twilio(http.server.BaseHTTPRequestHandler):
-    """Accepts each message and keeps its code; one number has replied STOP."""
+    """Accepts each message and keeps its code; one number has replied STOP. Takes events, too."""
 
     def do_POST(self):
-        fields = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.path == "/events/":
+            return self.answer(200, {})
+        fields = urllib.parse.parse_qs(body)
         phone = fields["To"][0]
         if phone == refused:
             return self.answer(400, {"code": 21610, "message": "unsubscribed", "status": 400})

@@ -35,6 +35,7 @@ mod error;
 mod exchange;
 mod export;
 mod gate;
+mod happened;
 mod intent;
 mod lookup;
 mod maintenance;
@@ -42,6 +43,7 @@ mod names;
 mod notice;
 mod opening;
 pub mod operator;
+mod outbox;
 mod phone_change;
 mod presenter;
 mod proof;
@@ -68,6 +70,7 @@ pub use code_request::CodeRequest;
 pub use erasure::Erased;
 pub use error::AuthError;
 pub use export::{AccountEvent, AccountExport};
+pub use outbox::Outbox;
 pub use phone_change::CancelRequest;
 pub use presenter::TOKEN_REUSES;
 pub use quota::{QuotaState, WithQuotas};
@@ -93,6 +96,8 @@ pub struct Parts {
     pub run: RunId,
     /// Counts.
     pub metrics: Metrics,
+    /// Who is told of what.
+    pub outbox: Outbox,
 }
 
 /// The flows.

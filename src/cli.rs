@@ -23,6 +23,7 @@ pub mod db;
 pub mod disk;
 pub mod engine;
 pub mod error;
+pub mod event;
 pub mod health;
 pub mod http;
 pub mod init;
@@ -43,6 +44,7 @@ pub mod sms;
 pub mod stats;
 mod table;
 pub mod user;
+pub mod webhook;
 pub mod when;
 pub mod wiring;
 
@@ -144,6 +146,12 @@ pub enum Command {
     /// List messages, send a test message, manage test numbers
     #[command(subcommand)]
     Sms(sms::SmsCommand),
+    /// List events, and send them to the webhooks again
+    #[command(subcommand)]
+    Event(event::EventCommand),
+    /// List, test and switch on the webhooks that events go to
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Read the audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -235,6 +243,8 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Otp(command) => otp::run(command, &cli.global, &mut output),
         Command::Limit(command) => limit::run(command, &cli.global, &mut output),
         Command::Sms(command) => sms::run(command, &cli.global, &mut output),
+        Command::Event(command) => event::run(command, &cli.global, &mut output),
+        Command::Webhook(command) => webhook::run(command, &cli.global, &mut output),
         Command::Audit(command) => audit::run(command, &cli.global, &mut output),
         Command::Stats(args) => stats::run(*args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),

@@ -3,12 +3,13 @@
 //! All that is wrong is told at once, with what to do, and no fault ever shows a secret. Nothing here reads the
 //! environment of the process: that is an argument, as everything else is.
 
-use crate::domain::Secret;
 use crate::domain::policy::{OtpPolicy, Policy, Retention};
+use crate::domain::{Secret, Webhook};
 
 pub mod backup;
 pub mod database;
 pub mod dev_secret;
+pub mod events;
 mod exposure;
 pub mod fault;
 mod file;
@@ -45,6 +46,7 @@ pub use sources::Sources;
 
 use backup::Backup;
 use database::Database;
+use events::Events;
 use fault::Findings;
 use limits::Limits;
 use log::{Audit, Log};
@@ -85,6 +87,10 @@ pub struct Config {
     pub phone: Phone,
     /// `[privacy]`
     pub privacy: Privacy,
+    /// `[events]`
+    pub events: Events,
+    /// `[[webhooks]]`
+    pub webhooks: Vec<Webhook>,
     /// `[sms]` and `[twilio]`; the console where they are faulty and were not asked for.
     pub sms: Sms,
     /// `[log]`
@@ -183,6 +189,8 @@ impl Config {
         let users = users::read(reader);
         let phone = users::read_phone(reader);
         let privacy = users::read_privacy(reader);
+        let events = events::read(reader);
+        let webhooks = events::read_webhooks(reader);
         let digits = Digits { code: otp.length, phone: phone.min_digits };
         let sms = sms::read(reader, digits, server.public_url.as_ref());
         exposure::check(reader, &server, &sms);
@@ -204,6 +212,8 @@ impl Config {
             users,
             phone,
             privacy,
+            events,
+            webhooks,
             sms,
             log,
             audit,
@@ -225,6 +235,7 @@ impl Config {
             conceal_accounts: self.privacy.conceal_accounts,
             phone_change_delay: self.users.phone_change_delay,
             retention: Retention {
+                events: self.events.retention,
                 audit: self.audit.retention,
                 unverified: self.users.unverified_retention,
                 deletion_grace: self.users.deletion_grace,

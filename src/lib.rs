@@ -5,10 +5,12 @@
 //! - [`api`]: the endpoints, for phones; [`cli`]: the command line, for the operator
 //! - [`http`]: the server and what every endpoint needs; knows nothing of logins
 //! - [`auth`]: the flows (request, verify, resend, status, maintenance)
+//! - [`events`]: takes to the webhooks what the flows have written for them
 //! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
 //! - [`files`]: how files are written beside others; `sync`: locks that survive a panic
+//! - `outgoing`: how calls to other programs are made
 //! - [`metrics`]: what the operator's monitoring reads; [`telemetry`]: the log
 //! - [`config`]: every key, validated before anything starts
 
@@ -18,10 +20,12 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod events;
 pub mod files;
 pub mod http;
 pub mod limits;
 pub mod metrics;
+mod outgoing;
 pub mod random;
 pub mod sms;
 pub mod storage;

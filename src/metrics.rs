@@ -19,7 +19,7 @@ pub use process::Process;
 
 use families::{
     Answered, Authentication, Families, Forwarding, InChannel, InState, OfCode, OfFault, OfKind, OfRoute,
-    Reason, SmsError,
+    OfWebhook, Reason, SmsError,
 };
 
 /// The name of the metric: when a monitoring system last read the metrics.
@@ -182,6 +182,43 @@ impl Metrics {
         latest.get_or_create(&labels).set(at);
     }
 
+    /// Begins to count for these webhooks.
+    pub fn begin_webhooks<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let events = &self.0.events;
+        for name in names {
+            let label = OfWebhook { webhook: name.to_owned() };
+            for counter in [&events.delivered, &events.failed, &events.dropped] {
+                drop(counter.get_or_create(&label));
+            }
+            self.set_events_waiting(name, 0, Duration::ZERO);
+            self.set_webhook_off(name, false);
+        }
+    }
+
+    /// An event was tried, and the webhook has taken it or not.
+    pub fn event_tried(&self, webhook: &str, is_delivered: bool) {
+        let events = &self.0.events;
+        let counter = if is_delivered { &events.delivered } else { &events.failed };
+        counter.get_or_create(&OfWebhook { webhook: webhook.to_owned() }).inc();
+    }
+
+    /// So many events were dropped that a webhook has not taken.
+    pub fn events_dropped(&self, webhook: &str, dropped: u64) {
+        self.0.events.dropped.get_or_create(&OfWebhook { webhook: webhook.to_owned() }).inc_by(dropped);
+    }
+
+    /// How many events wait for a webhook, and for how long the oldest has.
+    pub fn set_events_waiting(&self, webhook: &str, waiting: u64, oldest: Duration) {
+        let label = OfWebhook { webhook: webhook.to_owned() };
+        self.0.events.waiting.get_or_create(&label).set(waiting);
+        self.0.events.oldest.get_or_create(&label).set(oldest.as_secs_f64());
+    }
+
+    /// Whether a webhook is switched off.
+    pub fn set_webhook_off(&self, webhook: &str, is_off: bool) {
+        self.0.events.off.get_or_create(&OfWebhook { webhook: webhook.to_owned() }).set(u64::from(is_off));
+    }
+
     /// A commit made `writes` durable.
     pub fn committed(&self, writes: usize, took: Duration) {
         self.0.storage.batch.observe(f64::from(u32::try_from(writes).unwrap_or(u32::MAX)));
@@ -286,6 +323,7 @@ mod tests {
         metrics.message_failed(Some(30_003));
         metrics.token_reused("ended");
         metrics.segments_bought(2);
+        metrics.begin_webhooks(["shop"]);
         metrics.set_process(Process { open_files: Some(17), ..Process::default() });
         let page = metrics.clone().render(Format::OpenMetrics);
         for line in [

@@ -69,6 +69,11 @@ pub fn jti(random: &dyn Random) -> String {
     data_encoding::HEXLOWER.encode(&drawn::<16>(random))
 }
 
+/// What the events of one write are named by.
+pub fn event_chance(random: &dyn Random) -> [u8; 16] {
+    drawn(random)
+}
+
 /// Names a run of a server.
 pub fn run_id(random: &dyn Random) -> RunId {
     RunId::new(drawn(random))

@@ -24,6 +24,7 @@ pub mod clock;
 mod columns;
 pub mod devices;
 mod error;
+pub mod events;
 pub mod exchanges;
 pub mod ledger;
 pub mod locks;

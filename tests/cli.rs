@@ -10,6 +10,8 @@
 mod beside;
 #[path = "cli/databases.rs"]
 mod databases;
+#[path = "cli/events.rs"]
+mod events;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
 #[path = "cli/halfway.rs"]
@@ -47,6 +49,9 @@ mod trail;
 #[path = "cli/users.rs"]
 mod users;
 
+#[path = "support/sink.rs"]
+#[expect(dead_code, reason = "other suites use the rest")]
+mod sink;
 #[path = "support/twilio.rs"]
 #[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]
 mod twilio;

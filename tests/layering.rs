@@ -10,7 +10,11 @@ mod graph;
 
 /// Each room with what it may name, beside itself and std. The longest prefix that fits a file decides.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
-    ("domain", &[], &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "thiserror", "serde_json"]),
+    (
+        "domain",
+        &[],
+        &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "jiff", "serde_json", "thiserror"],
+    ),
     ("sync", &[], &[]),
     ("clock", &["domain", "sync"], &["tracing"]),
     ("random", &["domain", "sync"], &["rand", "data_encoding"]),
@@ -55,10 +59,9 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("sms", &["domain", "clock", "sync"], &["futures_util", "thiserror", "tokio"]),
     (
         "sms/twilio",
-        &["domain", "sms", "clock", "sync"],
+        &["domain", "sms", "clock", "outgoing", "sync"],
         &[
             "ureq",
-            "rustls",
             "futures_util",
             "tokio",
             "tracing",
@@ -73,6 +76,9 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "data_encoding",
         ],
     ),
+    ("outgoing", &[], &["ureq", "rustls"]),
+    ("events", &["domain", "storage", "clock", "metrics"], &["tokio", "tokio_util", "tracing"]),
+    ("events/http", &["domain", "events", "outgoing"], &["ureq"]),
     (
         "tokens",
         &["domain"],

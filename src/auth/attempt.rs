@@ -9,12 +9,12 @@ use super::proof::{Guess, Judging, Match};
 use super::quota::QuotaState;
 use super::repetition::{Repeatable, Repetition, mac};
 use super::settle::ensure_user;
-use super::{AuthError, devices};
+use super::{AuthError, devices, happened};
 use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
 use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
-use crate::domain::{Challenge, Device, DeviceId, Mode, Secret, Session, User, UserId};
+use crate::domain::{Challenge, Device, DeviceId, EventKind, Mode, Secret, Session, User, UserId};
 use crate::storage::{StoreError, StoreResult};
 
 /// Everything that the write needs, drawn and derived beforehand.
@@ -194,8 +194,13 @@ impl LoggingIn<'_, '_> {
             let line = tx.did(AuditEvent::UserRestored).user(user.id);
             tx.record(line.detail(AuditDetail::ByOwner));
         }
-        let mut user = User { phone_verified: true, is_testing_only, deletes_at: None, ..user };
-        self.judging.tx.update_user(&mut user)?;
-        Ok(user)
+        let mut changed = User { phone_verified: true, is_testing_only, deletes_at: None, ..user.clone() };
+        let tx = &mut *self.judging.tx;
+        tx.update_user(&mut changed)?;
+        // That a deletion waited was told to nobody.
+        if !is_known {
+            happened::to_user(tx, EventKind::UserVerified, &user, &changed)?;
+        }
+        Ok(changed)
     }
 }

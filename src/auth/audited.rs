@@ -4,9 +4,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::Auth;
+use super::outbox::{Events, Outbox};
 use super::trail::Trail;
-use crate::domain::Timestamp;
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord};
+use crate::domain::event::About;
+use crate::domain::{EventKind, Timestamp};
 use crate::storage::{Locks, Store, StoreResult, Tx};
 
 /// An open transaction, who acts in it, and the lines about what was done. They are written together when the act has ended,
@@ -15,11 +17,12 @@ pub struct AuditedTx<'t> {
     tx: &'t mut dyn Tx,
     actor: Arc<Actor>,
     trail: Trail,
+    events: Events,
 }
 
 impl<'t> AuditedTx<'t> {
-    fn new(tx: &'t mut dyn Tx, actor: Arc<Actor>) -> Self {
-        Self { tx, actor, trail: Trail::default() }
+    fn new(tx: &'t mut dyn Tx, actor: Arc<Actor>, events: Events) -> Self {
+        Self { tx, actor, trail: Trail::default(), events }
     }
 
     /// The instant of the act.
@@ -52,6 +55,16 @@ impl<'t> AuditedTx<'t> {
         self.trail.only_log(record);
     }
 
+    /// Whether a webhook is told of this.
+    pub(super) fn tells(&self, kind: EventKind) -> bool {
+        self.events.wants(kind)
+    }
+
+    /// Writes an event for the webhooks that are told of this.
+    pub(super) fn tell(&mut self, kind: EventKind, about: About<'_>) -> StoreResult<()> {
+        self.events.write(self.tx, self.actor.at, kind, about)
+    }
+
     /// Writes the lines of so far: an act that changes lines already written wants them to be there.
     pub(super) fn flush(&mut self) -> StoreResult<()> {
         self.tx.audit(self.trail.take_unwritten())
@@ -73,23 +86,33 @@ impl DerefMut for AuditedTx<'_> {
 }
 
 /// Runs `act` in a transaction in which `actor` acts, and logs its lines once they are durable; `locks` cover what it reads and
-/// then replaces.
+/// then replaces, `outbox` says whom its events are for.
 ///
 /// # Errors
 /// Any [`StoreError`](crate::storage::StoreError), as [`Store::write`].
-pub(super) async fn write<T, F>(store: &Store, locks: Locks, actor: Arc<Actor>, act: F) -> StoreResult<T>
+pub(super) async fn write<T, F>(
+    store: &Store,
+    outbox: &Outbox,
+    locks: Locks,
+    actor: Arc<Actor>,
+    act: F,
+) -> StoreResult<T>
 where
     T: Send + 'static,
     F: FnOnce(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
 {
+    let events = outbox.begin();
     let written = store.write(locks, move |tx| {
-        let mut audited = AuditedTx::new(tx, actor);
+        let mut audited = AuditedTx::new(tx, actor, events);
         let done = act(&mut audited)?;
         audited.flush()?;
-        Ok((done, audited.trail))
+        Ok((done, audited.trail, audited.events.count()))
     });
-    let (done, trail) = written.await?;
+    let (done, trail, events) = written.await?;
     trail.log();
+    if events > 0 {
+        outbox.note_written();
+    }
     Ok(done)
 }
 
@@ -105,6 +128,6 @@ impl Auth {
         T: Send + 'static,
         F: FnOnce(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
     {
-        write(&self.parts.store, locks, actor.into(), act).await
+        write(&self.parts.store, &self.parts.outbox, locks, actor.into(), act).await
     }
 }

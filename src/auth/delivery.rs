@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::audited::AuditedTx;
 use super::settle::{accept, refund};
-use super::{Auth, AuthError};
+use super::{Auth, AuthError, happened};
 use crate::domain::ChallengeState;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::keys::KeyRing;
@@ -85,6 +85,7 @@ fn advance(
         }
         let line = tx.did(AuditEvent::SmsUndelivered);
         tx.record(line.detail(AuditDetail::Report(report.state, report.error_code)));
+        happened::undelivered(tx, &message)?;
     } else if carries_code && challenge.state == ChallengeState::Unknown {
         accept(tx, challenge, policy.otp.live_codes)?;
     }

@@ -1,10 +1,11 @@
 //! The end of sessions: each leaves its line in the audit trail.
 
 use super::audited::AuditedTx;
+use super::happened;
 use super::lookup::{holder, live_session};
 use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::session::EndReason;
-use crate::domain::{Session, SessionId, Timestamp, User, UserId};
+use crate::domain::{EventKind, Session, SessionId, Timestamp, User, UserId};
 use crate::storage::StoreResult;
 
 /// Ends a session for `reason`.
@@ -23,7 +24,9 @@ pub(super) fn end_by(
     let line = tx.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
     tx.record(line.detail(detail));
     let at = tx.at();
-    tx.update_session(&mut session.ended(at, reason))
+    let mut session = session.ended(at, reason);
+    tx.update_session(&mut session)?;
+    happened::to_session(tx, EventKind::SessionEnded, &session)
 }
 
 /// Ends a session of `user` that is live at `live_at`; false where there is none of this name.

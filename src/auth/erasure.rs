@@ -1,6 +1,7 @@
 //! Taking a person out of the database: what is left names nobody.
 
 use super::audited::AuditedTx;
+use super::happened;
 use crate::domain::audit::Actor;
 use crate::domain::keys::KeyRing;
 use crate::domain::{User, UserId};
@@ -31,6 +32,7 @@ pub(super) fn erase(tx: &mut AuditedTx<'_>, user: &User, keys: &KeyRing) -> Stor
     let spends = tx.bequeath(user.phone.as_str(), &keys.current().erased_subject(&user.phone))?;
     let hashes: Vec<_> = keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
     let audit = tx.forget_phone(user.id, &hashes, &user.phone.masked())?;
+    happened::deleted(tx, user)?;
     let nameless = Actor { phone: None, ..Actor::clone(tx.actor()) };
     tx.set_actor(nameless);
     Ok(Erased { sessions, challenges, spends, audit })

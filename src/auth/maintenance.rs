@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::audited::AuditedTx;
 use super::settle::{lose, user_of};
-use super::{Auth, AuthError};
+use super::{Auth, AuthError, happened};
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
@@ -173,11 +173,13 @@ impl Auth {
             if ids.is_empty() {
                 continue;
             }
-            let delete = self.parts.store.write(Locks::none().phones(&phones).users(&ids), move |tx| {
+            let locks = Locks::none().phones(&phones).users(&ids);
+            let delete = self.write(locks, Actor::system(self.parts.clock.now()), move |tx| {
                 for id in ids {
                     // Somebody may have asked for a code since it was read.
-                    if tx.registration(id)?.is_some_and(|found| found.is_abandoned(now)) {
+                    if let Some(found) = tx.registration(id)?.filter(|found| found.is_abandoned(now)) {
                         tx.delete_user(id)?;
+                        happened::deleted(tx, &found.user)?;
                     }
                 }
                 Ok(())
@@ -195,6 +197,7 @@ impl Auth {
             spends: Quota::ALL.map(|quota| (quota, over - policy.limits.window_of(quota))),
             challenges: over - CHALLENGES_KEPT.max(policy.otp.ttl),
             sessions: over - DAY,
+            events: over - policy.retention.events,
             audit: over - policy.retention.audit,
         }
     }

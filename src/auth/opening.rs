@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::audited::AuditedTx;
 use super::ending::end;
-use super::{Auth, Origin};
+use super::{Auth, Origin, happened};
 use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::clock::Times;
 use crate::domain::policy::Policy;
 use crate::domain::session::{EndReason, Login};
-use crate::domain::{DeviceId, Session, SessionId, Timestamp, UserId};
+use crate::domain::{DeviceId, EventKind, Session, SessionId, Timestamp, UserId};
 use crate::random;
 use crate::storage::StoreResult;
 
@@ -88,6 +88,7 @@ impl NewSession {
             line.detail = by.detail();
             tx.record(line);
         }
+        happened::to_session(tx, EventKind::SessionCreated, &session)?;
         Ok(session)
     }
 

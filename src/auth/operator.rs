@@ -4,21 +4,23 @@
 use std::sync::Arc;
 
 use super::audited::{self, AuditedTx};
-use super::devices;
 use super::ending::end_by;
 use super::erasure::{Erased, erase, reset_own};
 use super::phone_change::cancel;
 use super::renumber::renumber;
+use super::{devices, happened};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, OperatorAct};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
-use crate::domain::{Attributes, ChallengeId, PhoneNumber, Session, Timestamp, User, UserId};
+use crate::domain::{Attributes, ChallengeId, EventKind, PhoneNumber, Session, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
 use crate::storage::{Locks, Store, StoreResult, View};
 
+mod means;
 mod test_numbers;
 
+pub use means::Means;
 pub use test_numbers::TestNumberRefusal;
 
 /// The operator, in an open transaction.
@@ -65,24 +67,19 @@ pub fn find_user(view: &dyn View, name: &str, min_digits: usize) -> StoreResult<
     view.user_by_username(name)
 }
 
-/// Has the operator act at `at`, in one transaction, and logs the lines of the audit trail once they are durable; `keys` hash
-/// phones for it, and `locks` cover what the act reads and then replaces.
+/// Has the operator act at `at`, in one transaction, and logs the lines of the audit trail once they are durable; `locks` cover
+/// what the act reads and then replaces.
 ///
 /// # Errors
 /// Any [`StoreError`](crate::storage::StoreError), as [`Store::write`].
-pub async fn act<T, F>(
-    store: &Store,
-    locks: Locks,
-    at: Timestamp,
-    keys: Arc<KeyRing>,
-    act: F,
-) -> StoreResult<T>
+pub async fn act<T, F>(store: &Store, locks: Locks, at: Timestamp, means: Means, act: F) -> StoreResult<T>
 where
     T: Send + 'static,
     F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
 {
     let actor = Arc::new(Actor::system(at));
-    audited::write(store, locks, actor, move |tx| act(&mut Operator { tx, keys: &keys })).await
+    let Means { keys, outbox } = means;
+    audited::write(store, &outbox, locks, actor, move |tx| act(&mut Operator { tx, keys: &keys })).await
 }
 
 impl Operator<'_, '_> {
@@ -106,11 +103,11 @@ impl Operator<'_, '_> {
         }
         let at = self.tx.at();
         let mut user = self.tx.insert_user(phone, role, at)?;
-        if verified {
-            user.phone_verified = true;
-            self.tx.update_user(&mut user)?;
-        }
+        user.phone_verified = verified;
+        // Replaced in any case: the row is not as a registration writes it, so that its event is not written again.
+        self.tx.update_user(&mut user)?;
         self.note(AuditEvent::UserCreated, &user, OperatorAct::Created);
+        happened::created(self.tx, &user)?;
         Ok(Ok(user))
     }
 
@@ -123,6 +120,7 @@ impl Operator<'_, '_> {
         self.tx.update_user(&mut changed)?;
         let act = OperatorAct::Role { from: user.role.clone(), to: role.to_owned() };
         self.note(AuditEvent::RoleChanged, user, act);
+        happened::to_user(self.tx, EventKind::UserUpdated, user, &changed)?;
         Ok(changed)
     }
 
@@ -134,6 +132,7 @@ impl Operator<'_, '_> {
         let mut changed = User { attributes, ..user.clone() };
         self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, OperatorAct::Attributes);
+        happened::to_user(self.tx, EventKind::UserUpdated, user, &changed)?;
         Ok(changed)
     }
 
@@ -146,6 +145,7 @@ impl Operator<'_, '_> {
         let mut changed = User { is_active: true, ..user.clone() };
         self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, OperatorAct::Activated);
+        happened::to_user(self.tx, EventKind::UserActivated, user, &changed)?;
         if user.is_active { Ok(changed) } else { self.revoke_foreign(&changed) }
     }
 
@@ -157,6 +157,7 @@ impl Operator<'_, '_> {
         let mut changed = User { is_active: false, ..user.clone() };
         self.tx.update_user(&mut changed)?;
         self.note(AuditEvent::UserUpdated, user, OperatorAct::Deactivated);
+        happened::to_user(self.tx, EventKind::UserDeactivated, user, &changed)?;
         let ended = self.end_all(user, EndReason::Deactivated)?;
         cancel(self.tx, user.id, Cancelled::Deactivated)?;
         devices::end_all(self.tx, user.id, None)?;
@@ -325,7 +326,10 @@ impl Operator<'_, '_> {
                 continue;
             }
             match self.tx.import_user(user, at)? {
-                Some(id) => imported.written.push((place, id)),
+                Some(id) => {
+                    happened::imported(self.tx, id)?;
+                    imported.written.push((place, id));
+                }
                 None => imported.taken.push(place),
             }
         }
@@ -339,8 +343,11 @@ impl Operator<'_, '_> {
     /// # Errors
     /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn undo_import(&mut self, users: &[UserId]) -> StoreResult<()> {
-        for user in users {
-            self.tx.delete_user(*user)?;
+        for id in users {
+            if let Some(user) = self.tx.user(*id)? {
+                self.tx.delete_user(*id)?;
+                happened::deleted(self.tx, &user)?;
+            }
         }
         let line = self.tx.did(AuditEvent::UsersImported);
         self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::ImportUndone(users.len()))));

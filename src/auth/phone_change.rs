@@ -9,7 +9,7 @@ use super::gate::Call;
 use super::lookup::good_test_number;
 use super::quota::WithQuotas;
 use super::renumber::renumber;
-use super::{Auth, AuthError, Authenticated, Origin};
+use super::{Auth, AuthError, Authenticated, Origin, happened};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::clock::Times;
 use crate::domain::keys::KeyRing;
@@ -94,6 +94,7 @@ impl Renumbering<'_> {
     pub(super) fn carry_out(&self, tx: &mut AuditedTx<'_>, user: &User) -> StoreResult<User> {
         if let Some(holder) = tx.user_by_phone(self.phone)? {
             tx.delete_user(holder.id)?;
+            happened::deleted(tx, &holder)?;
         }
         cancel_others(tx, user.id, self.phone)?;
         // A foreign token that asked has no session that could be spared.

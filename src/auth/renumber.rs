@@ -1,9 +1,9 @@
 //! Giving a user another number: what the user's own change and the operator's have in common.
 
 use super::audited::AuditedTx;
-use super::devices;
+use super::{devices, happened};
 use crate::domain::user::usernames_for;
-use crate::domain::{PhoneNumber, User};
+use crate::domain::{EventKind, PhoneNumber, User};
 use crate::storage::{StoreError, StoreResult, View};
 
 /// Gives a user another number, and a name to fit if the old one was made from the old number. The devices end, and so does a
@@ -15,6 +15,7 @@ pub(super) fn renumber(tx: &mut AuditedTx<'_>, user: &User, phone: &PhoneNumber)
     }
     tx.delete_phone_change(user.id)?;
     tx.update_user(&mut changed)?;
+    happened::to_user(tx, EventKind::UserPhoneChanged, user, &changed)?;
     devices::end_all(tx, user.id, None)?;
     Ok(changed)
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::operator::{self, Operator};
+use super::operator::{self, Means, Operator};
 use super::{
-    Auth, Authenticated, CodeRequest, LoggedIn, Origin, Parts, Sent, Settings, VerifyRequest, WithQuotas,
+    Auth, Authenticated, CodeRequest, LoggedIn, Origin, Outbox, Parts, Sent, Settings, VerifyRequest,
+    WithQuotas,
 };
 use crate::clock::{Clock as _, ManualClock};
 use crate::domain::audit::AuditEvent;
@@ -19,8 +20,9 @@ use crate::domain::keys::KeyRing;
 use crate::domain::policy::{LimitPolicy, OtpPolicy, Policy, Retention};
 use crate::domain::quota::Endpoint;
 use crate::domain::session::Lifetimes;
+use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::domain::{
-    Attributes, ClientAddress, Code, Mode, PhoneNumber, Purpose, RunId, Secret, User, UserId,
+    Attributes, ClientAddress, Code, Mode, PhoneNumber, Purpose, RunId, Secret, User, UserId, Webhook,
 };
 use crate::metrics::Metrics;
 use crate::random::SeededRandom;
@@ -54,7 +56,7 @@ struct Bed {
     store: Store,
     clock: Arc<ManualClock>,
     sms: MemorySender,
-    keys: Arc<KeyRing>,
+    means: Means,
     _dir: TempDir,
 }
 
@@ -88,6 +90,13 @@ fn settings(secret: &Secret, keys: &Arc<KeyRing>, policy: Policy) -> Settings {
     }
 }
 
+/// One that is told of everything.
+fn webhooks() -> [Webhook; 1] {
+    let url = WebhookUrl::parse("https://api.example.com/freshk/").unwrap();
+    let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    [Webhook { name: "shop".to_owned(), url, secret, kinds: None }]
+}
+
 fn policy() -> Policy {
     let day = Duration::from_hours(24);
     Policy {
@@ -115,7 +124,12 @@ fn policy() -> Policy {
         min_digits: 10,
         conceal_accounts: false,
         phone_change_delay: day,
-        retention: Retention { audit: 90 * day, unverified: 7 * day, deletion_grace: Duration::ZERO },
+        retention: Retention {
+            events: 7 * day,
+            audit: 90 * day,
+            unverified: 7 * day,
+            deletion_grace: Duration::ZERO,
+        },
     }
 }
 
@@ -137,18 +151,22 @@ impl Bed {
         let keys = Arc::new(KeyRing::new(&secret, &[]));
         let mut policy = policy();
         change(&mut policy);
+        let random = Arc::new(SeededRandom::new(1));
+        let outbox = Outbox::new(&webhooks(), random.clone());
         let parts = Parts {
             store: store.clone(),
             production: Arc::new(sms.clone()),
             testing: Arc::new(sms.clone()),
             clock: clock.clone(),
-            random: Arc::new(SeededRandom::new(1)),
+            random,
             run: RunId::new([1; 8]),
             metrics: Metrics::new(),
+            outbox: outbox.clone(),
         };
         let auth = Auth::new(parts, settings(&secret, &keys, policy));
+        let means = Means { keys, outbox };
         auth.settle_after_restart().await.unwrap();
-        Self { auth, store, clock, sms, keys, _dir: dir }
+        Self { auth, store, clock, sms, means, _dir: dir }
     }
 
     async fn ask(&self, request: CodeRequest) -> WithQuotas<Sent> {
@@ -210,9 +228,9 @@ impl Bed {
     {
         let user = self.user(number).await.unwrap();
         let locks = Locks::none().phone(&user.phone).user(user.id);
-        let acted = operator::act(&self.store, locks, self.clock.now(), self.keys.clone(), move |operator| {
-            act(operator, &user)
-        });
+        let means = self.means.clone();
+        let acted =
+            operator::act(&self.store, locks, self.clock.now(), means, move |operator| act(operator, &user));
         acted.await.unwrap()
     }
 
@@ -230,7 +248,7 @@ impl Bed {
         };
         let locks = Locks::none().phone(&user.phone);
         let act = move |operator: &mut Operator<'_, '_>| operator.import(&[user]);
-        operator::act(&self.store, locks, self.clock.now(), self.keys.clone(), act).await.unwrap();
+        operator::act(&self.store, locks, self.clock.now(), self.means.clone(), act).await.unwrap();
     }
 }
 

@@ -6,13 +6,15 @@ use tokio::runtime::Runtime;
 
 use super::engine::{Engine, Place};
 use super::{CliError, Global};
-use crate::auth::operator::{self, Operator, find_user};
+use crate::auth::Outbox;
+use crate::auth::operator::{self, Means, Operator, find_user};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Faults, Needs, Sources};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone::mask_name;
 use crate::domain::{PhoneNumber, Timestamp, User, UserId};
-use crate::storage::{Locks, Store, StoreResult, View};
+use crate::random::SystemRandom;
+use crate::storage::{Locks, Store, StoreResult, Tx, View};
 use crate::telemetry;
 
 /// Rows of a page: a page is read in a few milliseconds.
@@ -21,6 +23,9 @@ pub const PAGE: usize = 1000;
 /// What opening the database and finding a user takes.
 const DATABASE: &[&str] = &["database", "backup.dir", "users", "phone"];
 
+/// What every act of the operator takes: the webhooks are told of it.
+const WEBHOOKS: &[&str] = &["webhooks"];
+
 /// What hashing phones and codes takes.
 const SECRETS: &[&str] = &["secret_key", "secret_key_fallbacks"];
 
@@ -28,16 +33,20 @@ const SECRETS: &[&str] = &["secret_key", "secret_key_fallbacks"];
 pub const READING: Needs = Needs::Only(&[DATABASE]);
 
 /// What a command that writes uses: the audit trail has the hashes of phones.
-pub const WRITING: Needs = Needs::Only(&[DATABASE, SECRETS]);
+pub const WRITING: Needs = Needs::Only(&[DATABASE, SECRETS, WEBHOOKS]);
+
+/// What a command about events uses.
+pub const EVENTS: Needs = Needs::Only(&[DATABASE, WEBHOOKS]);
 
 /// What a command that judges quotas uses.
 pub const LIMITS: Needs = Needs::Only(&[DATABASE, &["limits", "otp"]]);
 
 /// What a command that resets quotas or deletes codes uses.
-pub const LIMITS_WRITING: Needs = Needs::Only(&[DATABASE, SECRETS, &["limits", "otp"]]);
+pub const LIMITS_WRITING: Needs = Needs::Only(&[DATABASE, SECRETS, WEBHOOKS, &["limits", "otp"]]);
 
 /// What a command that sends a message uses.
-pub const SENDING: Needs = Needs::Only(&[DATABASE, SECRETS, &["otp", "sms", "twilio", "server.public_url"]]);
+pub const SENDING: Needs =
+    Needs::Only(&[DATABASE, SECRETS, WEBHOOKS, &["otp", "sms", "twilio", "server.public_url"]]);
 
 /// An open database with its configuration.
 pub struct AdminContext {
@@ -48,6 +57,7 @@ pub struct AdminContext {
     /// Whether phones are shown in full.
     pub show_phones: bool,
     keys: Option<Arc<KeyRing>>,
+    outbox: Outbox,
     store: Store,
     runtime: Runtime,
 }
@@ -88,7 +98,8 @@ impl AdminContext {
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
-        Ok(Self { config, clock, show_phones: global.show_phones, keys, store, runtime })
+        let outbox = Outbox::new(&config.webhooks, Arc::new(SystemRandom));
+        Ok(Self { config, clock, show_phones: global.show_phones, keys, outbox, store, runtime })
     }
 
     /// What hashes phones and codes.
@@ -115,8 +126,8 @@ impl AdminContext {
         T: Send + 'static,
         F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
     {
-        let keys = self.keys()?.clone();
-        Ok(self.runtime.block_on(operator::act(&self.store, locks, self.now(), keys, act))?)
+        let means = Means { keys: self.keys()?.clone(), outbox: self.outbox.clone() };
+        Ok(self.runtime.block_on(operator::act(&self.store, locks, self.now(), means, act))?)
     }
 
     /// Reads on a snapshot that ends with the closure.
@@ -131,12 +142,24 @@ impl AdminContext {
         Ok(self.runtime.block_on(self.store.read(closure))?)
     }
 
+    /// Writes what is no act of the operator's on a user: it leaves no line in the audit trail.
+    ///
+    /// # Errors
+    /// [`CliError::Storage`]
+    pub fn write<T, F>(&self, locks: Locks, closure: F) -> Result<T, CliError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
+    {
+        Ok(self.runtime.block_on(self.store.write(locks, closure))?)
+    }
+
     /// Gives new users ids above `id` from now on.
     ///
     /// # Errors
     /// [`CliError::Storage`]
     pub fn raise_user_ids(&self, id: UserId) -> Result<(), CliError> {
-        Ok(self.runtime.block_on(self.store.write(Locks::none(), move |tx| tx.raise_user_ids(id)))?)
+        self.write(Locks::none(), move |tx| tx.raise_user_ids(id))
     }
 
     /// Moves the write-ahead log into the database, which makes room in it.

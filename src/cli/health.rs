@@ -10,7 +10,7 @@ use super::http::{self, ANSWER_CAP};
 use super::output::Output;
 use super::{CliError, Global};
 use crate::config::Needs;
-use crate::sms::twilio::words;
+use crate::outgoing::words;
 
 /// Ask the running server whether it is ready
 #[derive(Args, Debug)]

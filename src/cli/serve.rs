@@ -13,7 +13,8 @@ use super::output::Output;
 use super::sms::test_number;
 use super::wiring::{self, Service};
 use super::{CliError, Global, when};
-use crate::auth::operator;
+use crate::auth::Outbox;
+use crate::auth::operator::{self, Means};
 use crate::clock::{Clock, SystemClock};
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
@@ -21,6 +22,7 @@ use crate::config::{Config, Loaded, Needs, Sources};
 use crate::domain::Secret;
 use crate::domain::audit::AuditEvent;
 use crate::domain::keys::KeyRing;
+use crate::domain::webhook::IN_FLIGHT;
 use crate::http::server::{self, ServerSettings};
 use crate::random::{Random, SystemRandom};
 use crate::storage::postgres::Membership;
@@ -116,7 +118,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let secret = super::secret(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(READING_THREADS + sending_threads(config))
+        .max_blocking_threads(READING_THREADS + sending_threads(config) + IN_FLIGHT * config.webhooks.len())
         .build()
         .map_err(CliError::Runtime)?;
     let start = Start { sources, loaded, secret, passed, filter: logging.filter.clone() };
@@ -155,7 +157,7 @@ async fn serve(
     let stop = Stop::on_signals().map_err(CliError::Runtime)?;
     let hangup = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
     let settings = settings(config);
-    let Service { auth, store, endpoint, operations, metrics, flood } =
+    let Service { auth, store, endpoint, operations, metrics, flood, outbox, dispatcher } =
         wiring::build(config, &secret, engine, clock.clone(), random)?;
     let listener = match passed {
         Some(passed) => passed.listen()?,
@@ -167,7 +169,7 @@ async fn serve(
     let membership = Place::of(config).enter(own.clone(), correction)?;
     node::compare(&own, membership.as_ref().map_or(&[], Membership::others));
     auth.settle_after_restart().await.map_err(CliError::Database)?;
-    test_numbers(config, &secret, &store, &*clock).await?;
+    test_numbers(config, &secret, &outbox, (&store, &*clock)).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
     let address = listener.local_addr().map_err(CliError::Runtime)?;
     tracing::info!(%address, database = %config.database.url, "serving");
@@ -183,6 +185,7 @@ async fn serve(
     let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
     let backing_up = tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics));
     let locking = lock.map(|lock| tokio::spawn(background::keep_lock(lock)));
+    let dispatching = tokio::spawn(dispatcher.run(stop.asked.clone()));
     let manager = Arc::new(ServiceManager::of_environment());
     let watched = tokio::spawn(background::report(manager.clone(), store.clone(), stop.asked.clone()));
     manager.ready();
@@ -195,6 +198,7 @@ async fn serve(
         auth: auth.clone(),
         store: store.clone(),
         flood,
+        outbox,
         clock: clock.clone(),
         manager,
         node: own,
@@ -205,7 +209,7 @@ async fn serve(
     let drained = async {
         server::serve(listener, endpoint, settings, clock, stop.asked.cancelled()).await;
         // A checkpoint under way would keep the writer from leaving an empty log behind.
-        auth.finish(patience).await && maintenance.await.is_ok()
+        auth.finish(patience).await && maintenance.await.is_ok() && dispatching.await.is_ok()
     };
     if !stop.in_time(patience, drained).await {
         tracing::warn!("some requests did not finish in time; the next start settles what they left");
@@ -233,11 +237,12 @@ async fn serve(
 async fn test_numbers(
     config: &Config,
     secret: &Secret,
-    store: &Store,
-    clock: &dyn Clock,
+    outbox: &Outbox,
+    (store, clock): (&Store, &dyn Clock),
 ) -> Result<(), CliError> {
     let now = clock.now();
     let keys = Arc::new(KeyRing::new(secret, &config.secret_key_fallbacks));
+    let means = Means { keys: keys.clone(), outbox: outbox.clone() };
     let configured = config.sms.test_numbers.clone();
     for ended in configured.iter().filter(|number| number.until <= now) {
         tracing::warn!(
@@ -250,9 +255,8 @@ async fn test_numbers(
         .test_numbers()
         .phones(configured.iter().map(|new| &new.phone))
         .phones(kept.iter().map(|number| &number.phone));
-    let adopted = operator::act(store, locks, now, keys.clone(), move |operator| {
-        operator.adopt_test_numbers(&configured)
-    });
+    let adopted =
+        operator::act(store, locks, now, means, move |operator| operator.adopt_test_numbers(&configured));
     let numbers = adopted.await?.map_err(|(phone, refusal)| {
         CliError::TestNumber(test_number::reason(
             refusal,

@@ -44,8 +44,7 @@ impl When {
 
 /// ISO 8601 in UTC, to the millisecond: `2026-01-31T12:00:00.000Z`.
 pub fn iso(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.as_millis())
-        .map_or_else(|_| at.as_millis().to_string(), |instant| format!("{instant:.3}"))
+    at.iso()
 }
 
 /// For people, in UTC and to the second: `2026-01-31 12:00:00`; the column or the sentence says that it is UTC.

@@ -17,7 +17,7 @@ use crate::api::otp::OtpApi;
 use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
 use crate::api::webhook::{BadSignature, Callback, CallbackReader, WebhookApi};
-use crate::auth::{self, Auth, Parts};
+use crate::auth::{self, Auth, Outbox, Parts};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sms::Provider;
@@ -25,6 +25,8 @@ use crate::config::tokens::Signing;
 use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
+use crate::events::http::HttpTransport;
+use crate::events::{self, Dispatcher, Transport};
 use crate::http::health::Readiness;
 use crate::http::server::ServerSettings;
 use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, Jwks, ops};
@@ -53,6 +55,15 @@ pub struct Service {
     pub metrics: Metrics,
     /// The guard against floods, which a reload replaces.
     pub(super) flood: Arc<Live<FloodGuard>>,
+    /// Who is told of what.
+    pub outbox: Outbox,
+    /// What takes events to the webhooks.
+    pub dispatcher: Dispatcher,
+}
+
+/// What posts to webhooks.
+pub fn transport() -> Arc<dyn Transport> {
+    Arc::new(HttpTransport::new())
 }
 
 /// The sender of production codes, as configured; in debug they are shown on standard error.
@@ -93,14 +104,29 @@ pub fn build(
     let counted = metrics.clone();
     engine.watch_commits(Box::new(move |writes, took| counted.committed(writes, took)));
     let store = engine.store();
+    let run = random::run_id(&*random);
+    let outbox = Outbox::new(&config.webhooks, random.clone());
+    let dispatcher = Dispatcher::new(
+        events::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            transport: transport(),
+            metrics: metrics.clone(),
+            run: run.clone(),
+        },
+        &config.webhooks,
+        config.events.max_waiting,
+        outbox.watch(),
+    );
     let parts = Parts {
         store: store.clone(),
         production,
         testing: console,
         clock: clock.clone(),
         random: random.clone(),
-        run: random::run_id(&*random),
+        run,
         metrics: metrics.clone(),
+        outbox: outbox.clone(),
     };
     let auth = Auth::new(parts, settings(config, secret)?);
     let database = engine.identity();
@@ -115,7 +141,7 @@ pub fn build(
     let surroundings =
         Surroundings { readiness, clock, random, metrics: metrics.clone(), flood: flood.clone() };
     let endpoint = endpoint(config, &auth, callbacks, surroundings)?;
-    Ok(Service { auth, store, endpoint, operations, metrics, flood })
+    Ok(Service { auth, store, endpoint, operations, metrics, flood, outbox, dispatcher })
 }
 
 /// What the flows go by, at the start and after each reload.

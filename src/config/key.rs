@@ -55,6 +55,8 @@ pub enum Kind {
     Networks,
     /// Tables, each a test number.
     TestNumbers,
+    /// Tables, each a webhook.
+    Webhooks,
 }
 
 /// The keys that stand together.
@@ -131,6 +133,13 @@ impl Kind {
             Self::Networks => {
                 "networks with a number each: { \"100.64.0.0/10\" = 50 } in the file, 100.64.0.0/10=50,… in the \
                  environment"
+                    .to_owned()
+            }
+            Self::Webhooks => {
+                "a [[webhooks]] for each, with name = \"shop\", url = \"https://api.example.com/freshk/webhook/\", \
+                 secret = \"whsec_ and 24 to 64 random bytes in base64\" (for example with: echo whsec_$(openssl rand \
+                 -base64 32)) and perhaps events = [\"user.created\", \"user.deleted\"]; in the environment \
+                 name|url|secret,…, perhaps with |user.created+user.deleted after one"
                     .to_owned()
             }
             Self::TestNumbers => {

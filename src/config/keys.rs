@@ -3,7 +3,7 @@
 
 use super::fault::Fault;
 use super::key::{Key, Section};
-use super::{backup, database, limits, log, otp, server, sms, tokens, top, twilio, users};
+use super::{backup, database, events, limits, log, otp, server, sms, tokens, top, twilio, users};
 
 /// Every section, in the order of the example.
 pub const SECTIONS: &[Section] = &[
@@ -18,6 +18,7 @@ pub const SECTIONS: &[Section] = &[
     users::SECTION,
     users::PHONE_SECTION,
     users::PRIVACY_SECTION,
+    events::SECTION,
     sms::SECTION,
     twilio::SECTION,
     log::SECTION,

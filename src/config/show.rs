@@ -110,7 +110,7 @@ impl Key {
                 format!("[{}]", items.join(", "))
             }
             Kind::Networks => "{}".to_owned(),
-            Kind::TestNumbers => "[]".to_owned(),
+            Kind::TestNumbers | Kind::Webhooks => "[]".to_owned(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::sms::twilio::{Credentials, Sender};
 
+mod events;
 mod secrets;
 
 const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";

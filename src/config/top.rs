@@ -1,5 +1,6 @@
 //! The keys above the first section.
 
+use super::events::WEBHOOKS;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::secrets::Purpose;
@@ -41,8 +42,11 @@ static FALLBACKS: Key = Key::new(
 .secret()
 .guide("SECRET_KEY_FALLBACKS");
 
-pub(super) const SECTION: Section =
-    Section { name: "", doc: "Above the first section.", keys: &[&DEBUG, &SECRET_KEY, &FALLBACKS] };
+pub(super) const SECTION: Section = Section {
+    name: "",
+    doc: "Above the first section.",
+    keys: &[&DEBUG, &SECRET_KEY, &FALLBACKS, &WEBHOOKS],
+};
 
 /// The secret, and those before it. In debug the secret may be absent: see [`super::dev_secret`].
 pub(super) fn read(reader: &mut Reader<'_>) -> (Option<Secret>, Vec<Secret>) {

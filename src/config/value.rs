@@ -24,7 +24,8 @@ pub(super) enum Raw {
 }
 
 impl Raw {
-    /// Takes a value of a TOML file; nested arrays and tables become text that no key takes.
+    /// Takes a value of a TOML file; nested arrays and tables become text that no key takes, but for arrays of texts, which
+    /// stand between brackets.
     pub(super) fn new(value: &Value) -> Self {
         match value {
             Value::Array(items) => items
@@ -123,7 +124,10 @@ fn text(value: &Value) -> String {
         Value::Float(number) => number.to_string(),
         Value::Boolean(switch) => switch.to_string(),
         Value::Datetime(instant) => instant.to_string(),
-        Value::Array(_) => "[…]".to_owned(),
+        Value::Array(items) => {
+            let texts: Option<Vec<_>> = items.iter().map(Value::as_str).collect();
+            texts.map_or_else(|| "[…]".to_owned(), |texts| format!("[{}]", texts.join(",")))
+        }
         Value::Table(_) => "{…}".to_owned(),
     }
 }

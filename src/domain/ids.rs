@@ -34,6 +34,10 @@ row_id!(
     /// One unit spent in the quota ledger.
     SpendId
 );
+row_id!(
+    /// An event; those of one user ascend in the order in which they happened.
+    EventNumber
+);
 
 /// One run of a server, from its start to its end: 16 hexadecimal digits, drawn at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -72,6 +72,8 @@ pub struct LimitPolicy {
 /// How long rows are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
+    /// Events that every webhook has taken, or that were dropped.
+    pub events: Duration,
     /// Audit rows.
     pub audit: Duration,
     /// Users who never verified.

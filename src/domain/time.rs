@@ -29,6 +29,12 @@ impl Timestamp {
         self.as_secs().div_euclid(86_400)
     }
 
+    /// ISO 8601 in UTC, to the millisecond: `2026-01-31T12:00:00.000Z`.
+    pub fn iso(self) -> String {
+        jiff::Timestamp::from_millisecond(self.0)
+            .map_or_else(|_| self.0.to_string(), |instant| format!("{instant:.3}"))
+    }
+
     /// How long until `later`; zero if that has passed.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))

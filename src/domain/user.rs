@@ -57,6 +57,11 @@ impl User {
         }
     }
 
+    /// Whether the row is as the registration wrote it: nobody has proven the number, and no event tells of the user yet.
+    pub fn is_new(&self) -> bool {
+        self.version == 0 && !self.phone_verified
+    }
+
     /// Whether the username was made from the phone, with a number after it or without.
     pub fn has_derived_name(&self) -> bool {
         self.username.strip_prefix(&username_for(&self.phone)).is_some_and(|rest| {

@@ -46,6 +46,7 @@ labels! {
     OfKind { kind: &'static str }
     OfFault { fault: &'static str }
     Forwarding { peer: String, header: String }
+    OfWebhook { webhook: String }
     Build { version: &'static str }
 }
 
@@ -57,6 +58,7 @@ pub(super) struct Families {
     pub(super) http: Http,
     pub(super) sms: Sms,
     pub(super) storage: Storage,
+    pub(super) events: Events,
     pub(super) clock_offset: Fractional,
     pub(super) scraped: Whole,
     pub(super) process: Latest,
@@ -107,6 +109,17 @@ pub(super) struct Storage {
     pub(super) backup_failures: Counter,
 }
 
+/// Of events on their way to webhooks.
+#[derive(Debug)]
+pub(super) struct Events {
+    pub(super) waiting: Family<OfWebhook, Whole>,
+    pub(super) oldest: Family<OfWebhook, Fractional>,
+    pub(super) delivered: Family<OfWebhook, Counter>,
+    pub(super) failed: Family<OfWebhook, Counter>,
+    pub(super) dropped: Family<OfWebhook, Counter>,
+    pub(super) off: Family<OfWebhook, Whole>,
+}
+
 /// Enters metrics into a registry.
 struct Book<'a>(&'a mut Registry);
 
@@ -134,6 +147,7 @@ impl Families {
         let mut book = Book(registry.sub_registry_with_prefix("freshk"));
         let (logins, http) = (Logins::enter(&mut book), Http::enter(&mut book));
         let (sms, storage) = (Sms::enter(&mut book), Storage::enter(&mut book));
+        let events = Events::enter(&mut book);
         let clock_offset = book.in_unit(
             "clock_offset",
             Unit::Seconds,
@@ -148,7 +162,7 @@ impl Families {
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         let process = Latest::default();
         registry.sub_registry_with_prefix("process").register_collector(Box::new(process.clone()));
-        Self { registry, logins, http, sms, storage, clock_offset, scraped, process }
+        Self { registry, logins, http, sms, storage, events, clock_offset, scraped, process }
     }
 }
 
@@ -268,6 +282,26 @@ impl Storage {
                 backup_age,
             ),
             backup_failures: book.of("backup_failures", "Backups that were due and could not be made"),
+        }
+    }
+}
+
+impl Events {
+    fn enter(book: &mut Book<'_>) -> Self {
+        Self {
+            waiting: book.of("events_waiting", "Events that wait for a webhook"),
+            oldest: book.in_unit(
+                "events_oldest",
+                Unit::Seconds,
+                "For how long the oldest event has waited for a webhook; 0 where none waits",
+            ),
+            delivered: book.of("events_delivered", "Events that a webhook has taken"),
+            failed: book.of("event_failures", "Attempts to deliver an event that a webhook did not take"),
+            dropped: book.of(
+                "events_dropped",
+                "Events that no webhook has taken within five days, or that were more than may wait",
+            ),
+            off: book.of("webhook_off", "1 while a webhook is switched off because it answered 410"),
         }
     }
 }

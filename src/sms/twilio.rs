@@ -21,7 +21,6 @@ mod settings;
 pub mod signature;
 mod slot;
 
-pub use client::words;
 pub use settings::{CALLBACK_PATH, Credentials, Sender, Sid, TwilioSettings};
 
 use breaker::Breaker;

@@ -15,6 +15,8 @@ pub struct PurgeHorizon {
     pub challenges: Timestamp,
     /// Sessions that ended or expired, devices that expired, and foreign refresh tokens that were exchanged and have expired.
     pub sessions: Timestamp,
+    /// Events that every webhook has taken, or that were dropped.
+    pub events: Timestamp,
     /// Audit rows.
     pub audit: Timestamp,
 }

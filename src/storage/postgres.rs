@@ -23,6 +23,7 @@ mod columns;
 mod connect;
 mod connection;
 mod devices;
+mod events;
 mod exchanges;
 mod fault;
 mod keys;

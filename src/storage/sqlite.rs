@@ -25,6 +25,7 @@ mod clock;
 mod columns;
 mod connect;
 mod devices;
+mod events;
 mod exchanges;
 mod fault;
 mod ledger;

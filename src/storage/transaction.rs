@@ -4,6 +4,7 @@ use super::audit::{ReadAudit, WriteAudit};
 use super::challenges::{ReadChallenges, WriteChallenges};
 use super::clock::{ReadClock, WriteClock};
 use super::devices::{ReadDevices, WriteDevices};
+use super::events::{ReadEvents, WriteEvents};
 use super::exchanges::{ReadExchanges, WriteExchanges};
 use super::ledger::{ReadLedger, WriteLedger};
 use super::maintenance::Maintenance;
@@ -22,6 +23,7 @@ pub trait View:
     + ReadSessions
     + ReadDevices
     + ReadExchanges
+    + ReadEvents
     + ReadLedger
     + ReadMessages
     + ReadNodes
@@ -39,6 +41,7 @@ impl<T> View for T where
         + ReadSessions
         + ReadDevices
         + ReadExchanges
+        + ReadEvents
         + ReadLedger
         + ReadMessages
         + ReadNodes
@@ -58,6 +61,7 @@ pub trait Tx:
     + WriteSessions
     + WriteDevices
     + WriteExchanges
+    + WriteEvents
     + WriteLedger
     + WriteMessages
     + WritePhoneChanges
@@ -76,6 +80,7 @@ impl<T> Tx for T where
         + WriteSessions
         + WriteDevices
         + WriteExchanges
+        + WriteEvents
         + WriteLedger
         + WriteMessages
         + WritePhoneChanges

@@ -19,7 +19,7 @@ async fn start() -> App {
     with(&[]).await
 }
 
-async fn with(variables: &[(&str, &str)]) -> App {
+pub(crate) async fn with(variables: &[(&str, &str)]) -> App {
     let public = [("FRESHK_SERVER__PUBLIC_URL", PUBLIC)];
     App::with(&[&public, variables].concat()).await
 }
@@ -36,7 +36,7 @@ async fn report_to(app: &App, path: &str, params: &[(&str, &str)]) -> Answer {
 }
 
 /// A signed report of a message by Twilio's name for it.
-async fn report(app: &App, sid: &str, status: &str, error_code: &str) {
+pub(crate) async fn report(app: &App, sid: &str, status: &str, error_code: &str) {
     let params = [("MessageSid", sid), ("MessageStatus", status), ("ErrorCode", error_code), ("To", PHONE)];
     let answer = report_to(app, PATH, &params).await;
     assert_eq!((answer.status, answer.text.as_str()), (204, ""), "{status}");
@@ -51,7 +51,7 @@ async fn report_to_callback(app: &App, sid: &str, status: &str) {
     assert_eq!(answer.status, 204, "{}", answer.text);
 }
 
-fn sid(app: &App) -> String {
+pub(crate) fn sid(app: &App) -> String {
     app.words("SELECT sid FROM messages ORDER BY id DESC LIMIT 1").remove(0)
 }
 

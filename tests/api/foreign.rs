@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshk::auth::operator::{self, Operator};
+use freshk::auth::operator::{self, Means, Operator};
 use freshk::clock::Clock as _;
 use freshk::domain::keys::KeyRing;
 use freshk::domain::{Attributes, PhoneNumber, Secret, User, UserId};
@@ -49,7 +49,8 @@ where
     let users = (1..100).chain(FIRST_ID..FIRST_ID + 9).map(UserId).collect::<Vec<_>>();
     let phone = PhoneNumber::parse(PHONE, 10).unwrap();
     let locks = Locks::none().test_numbers().phone(&phone).users(&users);
-    operator::act(&app.service().store, locks, app.clock.now(), keys, act).await.unwrap()
+    let means = Means { keys, outbox: app.service().outbox };
+    operator::act(&app.service().store, locks, app.clock.now(), means, act).await.unwrap()
 }
 
 async fn on_user<T, F>(app: &App, act: F) -> T
@@ -60,7 +61,7 @@ where
     on(app, 57, act).await
 }
 
-async fn on<T, F>(app: &App, user: i64, act: F) -> T
+pub(crate) async fn on<T, F>(app: &App, user: i64, act: F) -> T
 where
     T: Send + 'static,
     F: FnOnce(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,

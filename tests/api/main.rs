@@ -24,6 +24,7 @@ mod deletion;
 mod devices;
 mod disconnect;
 mod errors;
+mod events;
 mod exchange;
 mod export;
 mod first_fault;
@@ -54,6 +55,8 @@ mod twilio_faults;
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/sink.rs"]
+mod sink;
 #[path = "../support/twilio.rs"]
 #[expect(dead_code, reason = "shared with the tests of the adapter, which use the rest")]
 mod twilio;

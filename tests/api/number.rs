@@ -56,7 +56,7 @@ async fn keep(app: &App, login: &Value) -> Answer {
 }
 
 /// Proves the new number alone: the change waits.
-async fn begin(app: &App, login: &Value, phone: &str) -> Value {
+pub(crate) async fn begin(app: &App, login: &Value, phone: &str) -> Value {
     let asked = ask(app, login, phone).await;
     assert_eq!(asked.status, 200, "{}", asked.text);
     let proven = prove(app, login, phone, &app.code(phone), None).await;
@@ -65,7 +65,7 @@ async fn begin(app: &App, login: &Value, phone: &str) -> Value {
 }
 
 /// Proves both numbers.
-async fn change(app: &App, login: &Value, phone: &str) -> Answer {
+pub(crate) async fn change(app: &App, login: &Value, phone: &str) -> Answer {
     assert_eq!(ask(app, login, phone).await.status, 200);
     let new = app.code(phone);
     assert_eq!(app.resend(access(login)).await.status, 200);

@@ -10,6 +10,8 @@ use freshk::cli::engine::Engine;
 use freshk::cli::wiring::{self, Service};
 use freshk::clock::{Clock, ManualClock};
 use freshk::config::{Config, Sources};
+use freshk::domain::Timestamp;
+use freshk::events::Dispatcher;
 use freshk::http::server;
 use freshk::random::SeededRandom;
 use freshk::storage::sqlite::{PageLimit, SqliteStore};
@@ -51,6 +53,7 @@ struct Running {
     address: SocketAddr,
     service: Parts,
     operations: poem::endpoint::BoxEndpoint<'static, poem::Response>,
+    dispatcher: Option<Dispatcher>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
 }
@@ -60,6 +63,7 @@ struct Running {
 pub(crate) struct Parts {
     pub(crate) auth: Arc<freshk::auth::Auth>,
     pub(crate) store: freshk::storage::Store,
+    pub(crate) outbox: freshk::auth::Outbox,
 }
 
 /// An answer, read whole.
@@ -160,7 +164,7 @@ impl App {
         let secret = config.secret_key.clone().unwrap_or_else(|| freshk::domain::Secret::new(SECRET));
         self.seed += 1;
         let random = Arc::new(SeededRandom::new(self.seed));
-        let Service { auth, store, endpoint, operations, .. } =
+        let Service { auth, store, endpoint, operations, outbox, dispatcher, .. } =
             wiring::build(&config, &secret, engine, clock.clone(), random).unwrap();
         auth.settle_after_restart().await.unwrap();
         let listener = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -170,7 +174,9 @@ impl App {
         let server = tokio::spawn(server::serve(listener, endpoint, settings, clock, async move {
             let _ = stopped.await;
         }));
-        self.running = Some(Running { address, service: Parts { auth, store }, operations, stop, server });
+        let service = Parts { auth, store, outbox };
+        self.running =
+            Some(Running { address, service, operations, dispatcher: Some(dispatcher), stop, server });
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -179,6 +185,24 @@ impl App {
 
     pub(crate) fn service(&self) -> Parts {
         self.running.as_ref().unwrap().service.clone()
+    }
+
+    /// Takes events to the webhooks, as long as one is due.
+    pub(crate) async fn deliver(&mut self) {
+        self.dispatcher().drain().await.unwrap();
+    }
+
+    pub(crate) fn dispatcher(&mut self) -> &mut Dispatcher {
+        self.running.as_mut().unwrap().dispatcher.as_mut().unwrap()
+    }
+
+    /// For a test that has it run beside the server.
+    pub(crate) fn take_dispatcher(&mut self) -> Dispatcher {
+        self.running.as_mut().unwrap().dispatcher.take().unwrap()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// What the operations listener answers to a GET.

@@ -95,6 +95,19 @@ const LINES: &[(&str, u8, &str)] = &[
     ("sms test-number remove +15005550006", 1, "`freshk sms test-number list`"),
     ("selftest nowhere --phone +15005550006 --code 604927", 2, "https://api.your-domain.com"),
     ("selftest http://127.0.0.1:1 --phone +15005550006 --code 604927", 1, "check that the server runs"),
+    ("event list --since 2h", 0, ""),
+    ("event list --since yesterday", 2, "write a duration such as 90m, 2h or 7d"),
+    ("event list --user nobody", 1, "`freshk user list"),
+    ("event replay --since 2h", 0, ""),
+    ("event replay", 2, "--since <TIME>"),
+    ("event replay --since 2h --webhook shop", 1, "[[webhooks]]"),
+    ("webhook list", 0, ""),
+    ("webhook list all", 2, "--help"),
+    ("webhook list --database sqlite://nowhere.db", 1, "`freshk serve` makes it"),
+    ("webhook test", 2, "<NAME>"),
+    ("webhook test shop", 1, "[[webhooks]]"),
+    ("webhook enable", 2, "<NAME>"),
+    ("webhook enable shop", 1, "[[webhooks]]"),
     ("audit list --since 2h", 0, ""),
     ("audit list --since yesterday", 2, "write a duration such as 90m, 2h or 7d"),
     ("audit list --event nothing", 2, "authn_login_fail"),
@@ -149,13 +162,15 @@ const LINES: &[(&str, u8, &str)] = &[
 ];
 
 /// What is shown elsewhere, beside a server, with a session, with a key; and what has nothing to fail at.
-const NOT_HERE: [(&str, u8); 11] = [
+const NOT_HERE: [(&str, u8); 13] = [
     ("serve", 0),
     ("check", 0),
     ("selftest", 0),
     ("health", 0),
     ("session revoke", 0),
     ("user restore", 0),
+    ("webhook test", 0),
+    ("webhook enable", 0),
     ("key rotate", 0),
     ("user cancel-phone-change", 0),
     ("config example", 1),

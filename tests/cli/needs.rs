@@ -62,7 +62,7 @@ fn what_a_command_uses_must_be_good_and_so_must_the_name_of_a_key_that_is_like_i
     faulty("[database]\nurl = \"mysql://x\"\n", "database.url");
     faulty("[databse]\nurl = \"sqlite://freshk.db\"\n", "did you mean database.url?");
     faulty("[database\n", "it is not TOML");
-    place.write("freshk.toml", "[twilio]\nfrom = \"+15005550006\"\n[webhooks]\nx = 1\n");
+    place.write("freshk.toml", "[twilio]\nfrom = \"+15005550006\"\n[elsewhere]\nx = 1\n");
     place.good("user list");
 }
 

@@ -8,6 +8,7 @@
 
 mod codes;
 mod ends;
+mod events;
 mod nodes;
 
 #[path = "../support/postgres.rs"]
@@ -17,6 +18,10 @@ mod postgres;
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "shared with the crash test, which uses the rest")]
 mod process;
+
+#[path = "../support/sink.rs"]
+#[expect(dead_code, reason = "other suites use the rest")]
+mod sink;
 
 #[path = "../support/twilio.rs"]
 #[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]
@@ -49,9 +54,15 @@ struct Cluster {
 impl Cluster {
     /// Starts three; `None` where there is no `PostgreSQL`.
     fn start() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    /// The same, with these variables.
+    fn with(variables: &[(&str, &str)]) -> Option<Self> {
         let server = postgres::server()?;
         let (twilio, schema) = (FakeTwilio::start(), server.schema());
         let place = place(&twilio, &schema);
+        let place = variables.iter().fold(place, |place, (name, value)| place.with(name, value));
         let nodes = (0..3).map(|_| place.start()).collect();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         Some(Self { twilio, schema, place, nodes, client, turn: AtomicUsize::new(0) })

@@ -11,6 +11,7 @@ mod audit;
 mod cache;
 mod challenges;
 mod devices;
+mod events;
 mod ledger;
 mod maintenance;
 mod messages;
@@ -59,6 +60,16 @@ macro_rules! contract {
                     devices_are_read_as_they_were_written_the_first_issued_first
                     devices_go_with_their_user_and_are_purged_when_they_have_expired
                     guesses_are_counted_for_each_device_and_challenge
+                }
+                events {
+                    events_are_read_as_they_were_written_newest_first
+                    the_first_of_each_queue_is_due_and_the_next_after_it
+                    a_failed_event_waits_and_can_be_found_by_when_it_was_tried
+                    an_event_is_replayed_in_its_place_also_for_a_webhook_that_never_had_it
+                    the_oldest_are_dropped_and_their_queues_go_on
+                    of_a_scrubbed_user_nothing_but_the_id_is_left
+                    a_webhook_is_switched_off_and_on
+                    an_event_is_purged_once_every_webhook_has_had_it_for_long
                 }
                 sessions {
                     sessions_are_read_as_they_were_written

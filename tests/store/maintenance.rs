@@ -13,7 +13,7 @@ use crate::support::{ADDRESS, Bed, Fixture, START, after, new_challenge, phone, 
 /// All that is older than `now`.
 pub(crate) fn horizon(now: Timestamp) -> PurgeHorizon {
     let spends = Quota::ALL.map(|quota| (quota, now - Duration::from_millis(1)));
-    PurgeHorizon { now, spends, challenges: now, sessions: now, audit: now }
+    PurgeHorizon { now, spends, challenges: now, sessions: now, events: now, audit: now }
 }
 
 /// Deletes in slices of this length until nothing more is to be deleted.

@@ -12,6 +12,12 @@ FRESHK = os.environ.get("FRESHK")
 pytestmark = [plain_users, pytest.mark.skipif(FRESHK is None, reason="FRESHK does not name the binary")]
 
 SECRET = "a secret that Django and FreshK share, 32 bytes and more"
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+WEBHOOK_URL = """
+from django.urls import include
+
+urlpatterns += [path("freshk/", include("freshk_django.urls"))]
+"""
 MEMBER, STRANGER = "+491701234567", "+491709999999"
 OWN_NAMES = ["--phone-field=first_name", "--all-verified"]
 
@@ -60,10 +66,39 @@ def test_a_login_at_freshk_opens_the_projects_views(tmp_path, monkeypatch):
     assert users.split()[-1] == "2"
 
 
+def test_events_of_freshk_reach_the_project(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", SECRET)
+    project = Project(tmp_path)
+    project.append("urls.py", URLS + WEBHOOK_URL)
+    project.append("settings.py", f"SECRET_KEY = {SECRET!r}\nFRESHK = {{'WEBHOOK_SECRETS': [{WEBHOOK_SECRET!r}]}}\n")
+    project.manage("migrate")
+    django = f"127.0.0.1:{free_port()}"
+    freshk = FreshK(tmp_path, webhook=f"http://{django}/freshk/webhook/")
+    runserver = project.command("runserver", "--noreload", django)
+    account = "from freshk_django.models import FreshKAccount as A; print(A.objects.values_list({}).first())"
+    with (
+        serving([*freshk.base, "serve", "--dev", "--listen", freshk.address], freshk.url("/health/live"),
+                freshk.printed, env=freshk.environment, cwd=tmp_path),
+        serving(runserver, f"http://{django}/me/", tmp_path / "django.log"),
+    ):  # fmt: skip
+        assert "took the message: 204" in freshk.command("webhook", "test", "shop")
+        login = freshk.log_in(STRANGER)
+        me = f"http://{django}/me/"
+        assert request(me, token=login["access"])[0] == 200
+        told = account.format("'phone_number', 'phone_verified', 'version'")
+        assert until(lambda: f"('{STRANGER}', True, 1)" in project.manage("shell", "-c", told))
+        # Long before its token expires.
+        freshk.command("user", "deactivate", STRANGER)
+        assert until(lambda: request(me, token=login["access"])[0] == 401)
+        freshk.command("user", "delete", STRANGER, "--yes")
+        forgotten = account.format("'phone_number', 'user'")
+        assert until(lambda: "(None, None)" in project.manage("shell", "-c", forgotten))
+
+
 class FreshK:
     """A FreshK with a database of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, webhook=None):
         self.base = [FRESHK]
         self.address = f"127.0.0.1:{free_port()}"
         self.printed = folder / "freshk.log"
@@ -76,6 +111,8 @@ class FreshK:
             "FRESHK_OPS__LISTEN": "off",
             "FRESHK_USERS__FIRST_ID": "1000000001",
         }
+        if webhook:
+            self.environment["FRESHK_WEBHOOKS"] = f"shop|{webhook}|{WEBHOOK_SECRET}"
 
     def url(self, path):
         return f"http://{self.address}{path}"

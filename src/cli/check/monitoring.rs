@@ -18,7 +18,7 @@ use crate::domain::time::humanize_wait;
 use crate::domain::{ClientAddress, Timestamp};
 use crate::http::ops::{CHECKER, DATABASE};
 use crate::metrics::LAST_SCRAPE;
-use crate::sms::twilio::words;
+use crate::outgoing::words;
 
 const MONITORING: &str = "monitoring";
 

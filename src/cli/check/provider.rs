@@ -7,7 +7,8 @@ use crate::cli::http::{self, ANSWER_CAP};
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::domain::Timestamp;
-use crate::sms::twilio::{Credentials, Sender, TwilioSettings, words};
+use crate::outgoing::words;
+use crate::sms::twilio::{Credentials, Sender, TwilioSettings};
 
 const TWILIO: &str = "Twilio";
 const CLOCK: &str = "clock";

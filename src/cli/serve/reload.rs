@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::systemd::ServiceManager;
 use super::test_numbers;
-use crate::auth::Auth;
+use crate::auth::{Auth, Outbox};
 use crate::cli::{CliError, node, wiring};
 use crate::clock::Clock;
 use crate::config::tokens::Signing;
@@ -43,6 +43,7 @@ pub(super) const RELOADED: Needs = Needs::Only(&[&[
     "privacy",
     "sms.template",
     "sms.test_numbers",
+    "events.retention",
     "log.level",
     "audit",
 ]]);
@@ -61,6 +62,7 @@ pub(super) struct Reload {
     pub(super) auth: Arc<Auth>,
     pub(super) store: Store,
     pub(super) flood: Arc<Live<FloodGuard>>,
+    pub(super) outbox: Outbox,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) manager: Arc<ServiceManager>,
     /// This server, as the other nodes of its database know it.
@@ -114,7 +116,7 @@ impl Reload {
         self.refuse_a_lost_secret(&next.config, &secret)?;
         let settings = wiring::settings(&next.config, &secret)?;
         let filter = self.filter.read(&next.config.log.level)?;
-        test_numbers(&next.config, &secret, &self.store, &*self.clock).await?;
+        test_numbers(&next.config, &secret, &self.outbox, (&self.store, &*self.clock)).await?;
 
         filter.set();
         self.flood.set(wiring::flood(&next.config));

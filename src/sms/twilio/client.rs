@@ -1,14 +1,13 @@
 //! One POST to Twilio over ureq, and whether it can have been processed.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, HeaderValue, Response, header};
-use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::{Agent, Body, SendBody};
 
 use super::settings::TwilioSettings;
+use crate::outgoing::{self, words};
 
 /// More than any answer of Twilio's; the rest of a longer one is not read.
 const ANSWER_CAP: u64 = 64 * 1024;
@@ -62,26 +61,14 @@ pub(super) struct Client {
 impl Client {
     /// Prepares the agent; nothing is connected.
     pub(super) fn new(settings: &TwilioSettings) -> Self {
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
+        let agent = outgoing::settings(settings.connect_timeout, settings.timeout)
             .https_only(settings.base_url.is_https())
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .timeout_resolve(Some(settings.connect_timeout))
-            .timeout_connect(Some(settings.connect_timeout))
-            .timeout_global(Some(settings.timeout))
             .max_response_header_size(HEAD_CAP)
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .max_idle_age(MAX_IDLE)
             .max_idle_connections(settings.max_in_flight)
             .max_idle_connections_per_host(settings.max_in_flight)
-            .user_agent(concat!("freshk/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .build()
             .new_agent();
@@ -149,19 +136,6 @@ fn authorization(settings: &TwilioSettings) -> HeaderValue {
     // Keeps it out of everybody's `Debug`.
     value.set_sensitive(true);
     value
-}
-
-/// The error of a call in words of ours: nothing that the other side wrote gets into logs and rows this way.
-pub fn words(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::Timeout(phase) => format!("timed out ({phase})"),
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => "TLS failed".to_owned(),
-        // rustls reports what it finds wrong with a peer in this dress.
-        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => "TLS failed".to_owned(),
-        ureq::Error::Io(error) => format!("connection failed ({})", error.kind()),
-        ureq::Error::HostNotFound => "host not found".to_owned(),
-        _ => "the answer was no HTTP".to_owned(),
-    }
 }
 
 /// Writes `application/x-www-form-urlencoded` (WHATWG URL §5.2).

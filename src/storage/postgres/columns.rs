@@ -12,10 +12,11 @@ use crate::domain::session::EndReason;
 use crate::domain::settled::SendResult;
 use crate::domain::test_number::Source;
 use crate::domain::{
-    Attributes, ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId,
-    SpendId, Timestamp, UserId,
+    Attributes, ChallengeId, ChallengeState, DeviceId, EventId, EventKind, EventNumber, MessageId, Mode,
+    PhoneNumber, RunId, SessionId, SpendId, Timestamp, UserId,
 };
 use crate::storage::columns::Impossible;
+use crate::storage::events::{DeliveryState, QueueId};
 
 type BoxError = Box<dyn Error + Sync + Send>;
 
@@ -106,6 +107,8 @@ integers! {
     ChallengeId: Self, |id: &Self| id.0;
     MessageId: Self, |id: &Self| id.0;
     SpendId: Self, |id: &Self| id.0;
+    EventNumber: Self, |number: &Self| number.0;
+    QueueId: Self, |queue: &Self| queue.0;
     Timestamp: Self::from_millis, |at: &Self| at.as_millis();
 }
 
@@ -113,8 +116,11 @@ words! {
     AuditEvent: AuditEvent::parse;
     ChallengeState: ChallengeState::parse;
     Mode: Mode::parse;
+    DeliveryState: DeliveryState::parse;
     DeviceId: DeviceId::parse;
     EndReason: EndReason::parse;
+    EventId: EventId::parse;
+    EventKind: EventKind::parse;
     MessageState: MessageState::parse;
     Quota: Quota::parse;
     RunId: |text| Some(RunId::from_row(text));

@@ -35,6 +35,7 @@ impl Maintenance for PostgresTx<'_> {
         more |= self.purge_rotations(horizon.sessions, limit)? == rows;
         more |= self.purge_exchanges(horizon.sessions, limit)? == rows;
         more |= self.purge_devices(horizon.sessions, limit)? == rows;
+        more |= self.purge_events(horizon.events, limit)? == rows;
         Ok(more)
     }
 

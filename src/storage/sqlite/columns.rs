@@ -9,10 +9,11 @@ use crate::domain::session::EndReason;
 use crate::domain::settled::SendResult;
 use crate::domain::test_number::Source;
 use crate::domain::{
-    Attributes, ChallengeId, ChallengeState, DeviceId, MessageId, Mode, PhoneNumber, RunId, SessionId,
-    SpendId, Timestamp, UserId,
+    Attributes, ChallengeId, ChallengeState, DeviceId, EventId, EventKind, EventNumber, MessageId, Mode,
+    PhoneNumber, RunId, SessionId, SpendId, Timestamp, UserId,
 };
 use crate::storage::columns::Impossible;
+use crate::storage::events::{DeliveryState, QueueId};
 
 macro_rules! integers {
     ($($id:ident)+) => {$(
@@ -46,7 +47,7 @@ macro_rules! words {
     )+};
 }
 
-integers! { UserId ChallengeId MessageId SpendId }
+integers! { UserId ChallengeId MessageId SpendId EventNumber QueueId }
 
 words! {
     AuditEvent: AuditEvent::parse;
@@ -55,7 +56,10 @@ words! {
     EndReason: EndReason::parse;
     MessageState: MessageState::parse;
     Quota: Quota::parse;
+    DeliveryState: DeliveryState::parse;
     DeviceId: DeviceId::parse;
+    EventId: EventId::parse;
+    EventKind: EventKind::parse;
     SessionId: SessionId::parse;
     SendResult: SendResult::parse;
     Source: Source::parse;

@@ -1,7 +1,7 @@
 //! Deleting what is no longer needed, a slice at a time, and trying whether the disk has room.
 
 use super::tx::SqliteTx;
-use super::{audit, challenges, devices, exchanges, ledger, messages, sessions, test_numbers};
+use super::{audit, challenges, devices, events, exchanges, ledger, messages, sessions, test_numbers};
 use crate::storage::StoreResult;
 use crate::storage::columns::count;
 use crate::storage::maintenance::{Maintenance, PurgeHorizon};
@@ -35,6 +35,7 @@ impl Maintenance for SqliteTx<'_> {
             more |= sessions::purge_rotations(conn, horizon.sessions, limit)? == rows;
             more |= exchanges::purge(conn, horizon.sessions, limit)? == rows;
             more |= devices::purge(conn, horizon.sessions, limit)? == rows;
+            more |= events::purge(conn, horizon.events, limit)? == rows;
             Ok((more, ended))
         })?;
         self.touched().sessions.extend(ended);

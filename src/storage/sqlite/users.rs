@@ -34,8 +34,9 @@ const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_
      phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9, \
      deletes_at = ?10, attributes = ?12, version = version + 1 WHERE id = ?1 AND version = ?11";
 
+/// Of version 1: the row is not as a registration writes it.
 const IMPORT: &str = "INSERT INTO users (id, username, phone, role, is_active, phone_verified, joined_at, \
-     imported_at, foreign_tokens, attributes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1 IS NOT NULL, ?9) \
+     imported_at, foreign_tokens, attributes, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1 IS NOT NULL, ?9, 1) \
      ON CONFLICT DO NOTHING RETURNING id";
 
 const SESSIONS: &str = "SELECT id FROM sessions WHERE user_id = ?1";

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::Purpose;
 use crate::storage::sqlite::tx::SqliteTx;
 use crate::storage::sqlite::{
-    audit, challenges, devices, exchanges, ledger, messages, phone_changes, sessions, users,
+    audit, challenges, devices, events, exchanges, ledger, messages, phone_changes, sessions, users,
 };
 
 /// How `SQLite` would go about a statement, a step a line.
@@ -55,6 +55,14 @@ fn every_frequent_query_goes_by_an_index() {
         (exchanges::PURGE, "SEARCH exchanges USING COVERING INDEX exchanges_over (expires_at<?)"),
         (users::TO_DELETE, "SEARCH users USING INDEX users_to_delete (deletes_at<?)"),
         (audit::FORGET_MASKED, "SEARCH audit USING INDEX audit_masked (phone=?)"),
+        (events::DUE, "SEARCH q USING INDEX delivery_queues_due (webhook=? AND due_at<?)"),
+        (events::DUE, "SEARCH d USING COVERING INDEX deliveries_queue (webhook=? AND queue=?)"),
+        (events::FAILED, "SEARCH q USING INDEX delivery_queues_tried (webhook=? AND tried_at<?)"),
+        (events::NEXT, "SEARCH delivery_queues USING COVERING INDEX delivery_queues_due (webhook=?)"),
+        (events::BEFORE_OF, "SEARCH events USING INDEX events_user (user_id=? AND id<?)"),
+        (events::OLDEST, "SEARCH deliveries USING INDEX deliveries_since (webhook=? AND since<?)"),
+        (events::SCRUB, "SEARCH events USING INDEX events_user (user_id=?)"),
+        (events::PURGE, "SEARCH deliveries USING COVERING INDEX deliveries_over (settled_at<?)"),
         (users::REGISTRATIONS, "SEARCH users USING INDEX users_unverified (joined_at>? AND joined_at<?)"),
     ] {
         let plan = plan(&conn, sql);

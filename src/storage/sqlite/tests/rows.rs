@@ -40,6 +40,7 @@ fn s35_the_trail_is_append_only_save_for_retention_and_erasure() {
         spends: Quota::ALL.map(|quota| (quota, START)),
         challenges: START,
         sessions: START,
+        events: START,
         audit: after(50),
     };
     assert!(tx.purge(&horizon, 10).is_ok_and(|more| !more));

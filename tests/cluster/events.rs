@@ -1,0 +1,33 @@
+//! Events over several nodes: one of them sends, and another one goes on where it ends.
+
+use serde_json::json;
+
+use crate::Cluster;
+use crate::sink::{Received, Sink};
+
+const KINDS: [&str; 3] = ["user.created", "user.verified", "session.created"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_is_sent_by_one_node_and_by_another_when_that_has_ended() {
+    let sink = Sink::start();
+    let Some(mut cluster) = Cluster::with(&[("FRESHK_WEBHOOKS", &sink.webhook("shop", ""))]) else { return };
+    let received = || sink.requests().iter().map(Received::kind).collect::<Vec<_>>();
+    cluster.log_in().await;
+    cluster.until("the events of a login", || received().len() >= 3).await;
+    assert_eq!(received(), KINDS);
+    // The oldest, which sends.
+    cluster.nodes.remove(0).kill();
+    cluster.place.run("user set-role +1234567890 retailer");
+    cluster.log_in().await;
+    cluster.until("another node to send", || received().len() >= 5).await;
+    assert_eq!(received()[3..], ["user.updated", "session.created"]);
+    cluster
+        .until("them to be noted", || {
+            cluster.count("SELECT count(*) FROM deliveries WHERE state = 'delivered'") == 5
+        })
+        .await;
+    let ids: std::collections::BTreeSet<_> =
+        sink.requests().iter().map(|received| received.header("webhook-id").to_owned()).collect();
+    assert_eq!((ids.len(), sink.requests().len()), (5, 5), "each once");
+    assert_eq!(sink.requests()[4].json()["data"]["user"]["phone_number"], json!(crate::PHONE));
+}
