@@ -53,6 +53,16 @@ pub struct NewPhone {
     pub effective_at: Option<Timestamp>,
 }
 
+/// A proof while it is taken.
+struct Proving {
+    bearer: Authenticated,
+    proof: PhoneProof,
+    codes: PhoneCodes,
+    gate: Arc<AddressGate>,
+    cancel_code: Code,
+    times: Times,
+}
+
 /// Everything that the write needs, drawn and derived beforehand.
 struct NumberChange {
     bearer: Authenticated,
@@ -121,7 +131,9 @@ impl Auth {
         let address = proof.origin.address;
         let call = Call { mode: Mode::Production, endpoint: Endpoint::PhoneVerify, address, now: times.now };
         self.gated(call, |auth, gate| async move {
-            match auth.take_proof(bearer, proof, codes, gate, times).await {
+            let cancel_code = random::code(&*auth.parts.random, auth.policy().otp.length);
+            let proving = Proving { bearer, proof, codes, gate, cancel_code, times };
+            match auth.take_proof(&proving).await {
                 Ok(answer) => answer,
                 Err(error) => WithQuotas::none(Err(error.into())),
             }
@@ -129,34 +141,21 @@ impl Auth {
         .await
     }
 
-    async fn take_proof(
-        &self,
-        bearer: Authenticated,
-        proof: PhoneProof,
-        codes: PhoneCodes,
-        gate: Arc<AddressGate>,
-        times: Times,
-    ) -> StoreResult<WithQuotas<NewPhone>> {
-        let PhoneProof { phone, origin, .. } = &proof;
+    async fn take_proof(&self, proving: &Proving) -> StoreResult<WithQuotas<NewPhone>> {
+        let Proving { bearer, proof, times, .. } = proving;
+        let PhoneProof { phone, origin, .. } = proof;
         // Which codes are good depends on what became of their messages.
         self.settle_late(Mode::Production, phone).await;
         self.settle_late(Mode::Production, &bearer.user.phone).await;
-        self.complete_due(Some(bearer.user.id), phone, &times).await?;
-        let cancel_code = random::code(&*self.parts.random, self.policy().otp.length);
+        self.complete_due(Some(bearer.user.id), phone, times).await?;
         for _ in 0..TRIES {
             let (user, wanted) = (bearer.user.id, phone.clone());
             let parties = self.parts.store.read(move |view| Parties::read(view, user, &wanted)).await?;
             let Some(parties) = parties else { return Ok(WithQuotas::none(Err(AuthError::TokenInvalid))) };
-            let change = self.number_change(
-                &bearer,
-                parties,
-                &proof,
-                &codes,
-                (gate.clone(), cancel_code.clone(), times),
-            );
+            let change = self.number_change(proving, parties);
             let old = change.parties.user.clone();
             let actor = self.actor(times.now, Mode::Production, phone, origin);
-            let locks = gate.locks().and(change.parties.locks());
+            let locks = proving.gate.locks().and(change.parties.locks());
             let current_actor = change.current_actor.clone();
             let Some(judged) = self.write(locks, actor, move |tx| change.write(tx)).await? else { continue };
             let Judged { address, was_free, result } = judged;
@@ -165,7 +164,7 @@ impl Auth {
                 Ok(Applied { effective_at, notice }) => {
                     if let (Some(message), Some(_)) = (notice, effective_at) {
                         let expires_at = times.now + self.policy().phone_change_delay;
-                        let code = cancel_code;
+                        let code = proving.cancel_code.clone();
                         let notice = Notice { message, to: old.phone, user: old.id, code, expires_at };
                         self.send_notice(notice, current_actor).await;
                     }
@@ -178,14 +177,8 @@ impl Auth {
         Err(StoreError::Overloaded)
     }
 
-    fn number_change(
-        &self,
-        bearer: &Authenticated,
-        parties: Parties,
-        proof: &PhoneProof,
-        codes: &PhoneCodes,
-        (gate, cancel_code, times): (Arc<AddressGate>, Code, Times),
-    ) -> NumberChange {
+    fn number_change(&self, proving: &Proving, parties: Parties) -> NumberChange {
+        let Proving { bearer, proof, codes, gate, cancel_code, times } = proving;
         let PhoneProof { phone, device_token, origin, .. } = proof;
         let mode = Mode::Production;
         let new = GivenCode {
@@ -204,13 +197,13 @@ impl Auth {
         });
         NumberChange {
             bearer: bearer.clone(),
-            new: self.guess(new, gate.clone(), origin, &times),
-            current: current.map(|current| self.guess(current, gate, origin, &times)),
+            new: self.guess(new, gate.clone(), origin, times),
+            current: current.map(|current| self.guess(current, gate.clone(), origin, times)),
             current_actor: self.actor(times.now, mode, &parties.user.phone, origin),
             parties,
-            cancel_code,
+            cancel_code: cancel_code.clone(),
             segments: self.settings().notice().1,
-            times,
+            times: *times,
         }
     }
 }

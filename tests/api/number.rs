@@ -13,6 +13,7 @@ use crate::support::{Answer, App, FIRST_ID, PHONE, VERIFY, until};
 
 const ASK: &str = "/api/mobile/auth/account/phone/";
 const PROVE: &str = "/api/mobile/auth/account/phone/verify/";
+const DELETE: &str = "/api/mobile/auth/account/delete/";
 const NEW: &str = "+1234567899";
 const OTHER: &str = "+1987654321";
 const HOUR: Duration = Duration::from_hours(1);
@@ -148,7 +149,7 @@ async fn without_proof_of_the_number_before_it_is_told_and_the_change_waits_a_da
     let text = notice.field("Body").unwrap();
     assert!(text.starts_with("Your account gets another phone number in 24 hours."), "{text}");
     app.twilio.assert_conforming();
-    app.clock.advance(DAY - Duration::from_secs(1));
+    app.clock.advance(Duration::from_secs(24 * 3600 - 1));
     maintain(&app).await;
     assert_eq!(numbers(&app), [PHONE]);
     let other = pair(&app, token(&other, "refresh")).await;
@@ -167,7 +168,7 @@ async fn a_change_that_is_due_is_done_by_the_next_act_that_meets_it() {
         let (stays, login) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
         begin(&app, &login, NEW).await;
         let code = app.code(PHONE);
-        app.clock.advance(DAY - Duration::from_mins(5));
+        app.clock.advance(Duration::from_mins(24 * 60 - 5));
         let stays = pair(&app, token(&stays, "refresh")).await;
         let login = pair(&app, token(&login, "refresh")).await;
         app.request(PHONE).await;
@@ -177,7 +178,7 @@ async fn a_change_that_is_due_is_done_by_the_next_act_that_meets_it() {
             "new" => assert_eq!(app.verify(NEW, &app.code(NEW)).await.json()["user"]["id"], FIRST_ID),
             "old" => assert_eq!(app.verify(PHONE, &app.code(PHONE)).await.json()["user"]["id"], FIRST_ID + 2),
             "cancel" => {
-                assert_eq!(cancel(&app, PHONE, &code).await.verdict(), (400, "invalid_otp".to_owned()))
+                assert_eq!(cancel(&app, PHONE, &code).await.verdict(), (400, "invalid_otp".to_owned()));
             }
             "keep" => assert_eq!(keep(&app, &login).await.verdict(), (404, "not_found".to_owned())),
             _ => assert_eq!(ask(&app, &login, NEW).await.verdict(), (400, "bad_request".to_owned())),
@@ -270,6 +271,9 @@ async fn s4_a_code_for_a_change_opens_nothing_else_and_no_other_code_is_good_for
     let theirs = app.code(PHONE);
     ask(&app, &mine, NEW).await;
     let refused = prove(&app, &mine, NEW, &app.code(NEW), Some(&theirs)).await;
+    assert_eq!(refused.verdict(), (400, "invalid_otp".to_owned()));
+    // Nor does it delete an account.
+    let refused = call(&app, Method::POST, DELETE, Some(&mine), &json!({ "otp": theirs })).await;
     assert_eq!(refused.verdict(), (400, "invalid_otp".to_owned()));
 }
 

@@ -411,7 +411,7 @@ impl World {
             return self.explain(bed, &[(one, outcome)]);
         }
         self.prepare(bed, &other).await;
-        let (first, second) = join(self.act(bed, &one), self.act(bed, &other)).await;
+        let (first, second) = Box::pin(join(self.act(bed, &one), self.act(bed, &other))).await;
         self.explain(bed, &[(one, first), (other, second)]);
     }
 
@@ -475,7 +475,7 @@ async fn no_schedule_links_a_number_to_the_wrong_account_and_who_reads_the_notic
             bed.clock.advance([SECOND, 60 * SECOND, HOUR, 11 * HOUR][pace.below(4) as usize]);
         }
         for world in &mut worlds {
-            world.step(&bed).await;
+            Box::pin(world.step(&bed)).await;
             world.answer(&bed).await;
         }
         bed.clock.advance(2 * DAY);
