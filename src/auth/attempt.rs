@@ -134,8 +134,8 @@ impl LoggingIn<'_, '_> {
         let barred = self.judging.user.as_ref().and_then(|user| self.attempt.bars(user));
         let idempotency = idempotency_key.as_ref().and_then(|key| mac(key, &guess.keys, given.challenge));
         let session = barred.is_none().then(|| new.id.clone());
-        let used = Use { at: self.judging.tx.at(), session, idempotency };
-        given.consume(self.judging.tx, used)?;
+        let at = self.judging.tx.at();
+        given.consume(self.judging.tx, Use { at, session, idempotency })?;
         let user = match self.judging.user.clone() {
             Some(user) => user,
             None => ensure_user(self.judging.tx, &guess.phone, &guess.policy.default_role)?,

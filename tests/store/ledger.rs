@@ -112,8 +112,8 @@ pub(crate) async fn a_reset_gives_one_subject_all_its_units_back<F: Fixture>() {
 }
 
 pub(crate) async fn what_a_subject_has_spent_counts_for_its_heir_and_is_read_with_it<F: Fixture>() {
-    let bed = Bed::<F>::new().await;
     const HEIR: &str = "erased:00112233445566778899aabbccddeeff";
+    let bed = Bed::<F>::new().await;
     bed.write(|tx| {
         tx.spend(USER, phone(1).as_str(), after(5))?;
         tx.spend(USER, phone(1).as_str(), after(1))?;

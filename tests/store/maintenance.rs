@@ -17,7 +17,8 @@ pub(crate) fn horizon(now: Timestamp) -> PurgeHorizon {
 }
 
 /// Deletes in slices of this length until nothing more is to be deleted.
-async fn purge<F: Fixture>(bed: &Bed<F>, horizon: PurgeHorizon, rows: usize) {
+async fn purge<F: Fixture>(bed: &Bed<F>, horizon: &PurgeHorizon, rows: usize) {
+    let horizon = *horizon;
     for _ in 0..100 {
         if !bed.write(move |tx| tx.purge(&horizon, rows)).await {
             return;
@@ -49,7 +50,7 @@ pub(crate) async fn purging_takes_slices_and_only_what_is_old<F: Fixture>() {
     };
     assert!(bed.write(|tx| tx.purge(&horizon(after(7)), 5)).await);
     assert_eq!(left().await, (5, 5, 5), "a slice is a slice");
-    purge(&bed, horizon(after(7)), 5).await;
+    purge(&bed, &horizon(after(7)), 5).await;
     assert_eq!(left().await, (3, 3, 3));
 }
 
@@ -67,7 +68,7 @@ pub(crate) async fn a_spend_is_kept_as_long_as_its_own_quota_looks_back<F: Fixtu
     .await;
     let mut hour = horizon(START - Duration::from_hours(1));
     hour.spends = Quota::ALL.map(|quota| (quota, if quota == IP { after(6) } else { START - DAY }));
-    purge(&bed, hour, 5).await;
+    purge(&bed, &hour, 5).await;
     assert_eq!(bed.read(|view| view.spends(IP, &[ADDRESS], START)).await, [after(7), after(8), after(9)]);
     assert_eq!(bed.read(|view| view.spends_after(SpendId(0), 99)).await.len(), 13);
 }
@@ -89,10 +90,10 @@ pub(crate) async fn sessions_go_when_they_are_over_with_their_rotations<F: Fixtu
             Ok(view.sessions_after(None, 9)?.into_iter().map(|session| session.id).collect::<Vec<_>>())
         })
     };
-    purge(&bed, horizon(after(10)), 2).await;
+    purge(&bed, &horizon(after(10)), 2).await;
     assert_eq!(left().await, [open, shut_out], "whoever was shut out is told so until the token expires");
     assert_eq!(bed.read(move |view| view.rotated_at(&ended, 0)).await, None);
-    purge(&bed, horizon(START + 2 * DAY), 2).await;
+    purge(&bed, &horizon(START + 2 * DAY), 2).await;
     assert_eq!(left().await, []);
 }
 
@@ -126,7 +127,7 @@ pub(crate) async fn an_exchanged_token_is_remembered_until_it_has_expired<F: Fix
     };
     assert!(bed.write(|tx| tx.purge(&horizon(after(7)), 5)).await);
     assert_eq!(left().await.len(), 5, "a slice is a slice");
-    purge(&bed, horizon(after(7)), 5).await;
+    purge(&bed, &horizon(after(7)), 5).await;
     assert_eq!(left().await, ["7", "8", "9"], "whatever became of its session");
 }
 
