@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::foreign::{operate, refresh, token};
+use crate::sink::Sink;
 use crate::support::{Answer, App, FIRST_ID, PHONE, REQUEST, SECRET};
 use crate::twilio;
 
@@ -426,6 +427,30 @@ async fn a_change_of_number_that_waits_ends_with_the_account_and_never_restores_
 }
 
 #[tokio::test]
+async fn webhooks_are_told_when_it_is_done_with_the_id_alone() {
+    let sink = Sink::start();
+    let webhook = sink.webhook("shop", "");
+    let mut app = app_with(&[("FRESHK_USERS__DELETION_GRACE", "7d"), ("FRESHK_WEBHOOKS", &webhook)]).await;
+    let login = app.log_in(PHONE).await;
+    app.deliver().await;
+    assert_eq!(sink.take_kinds(), ["user.created", "user.verified", "session.created"]);
+    delete_with_code(&app, &access(&login)).await;
+    app.deliver().await;
+    assert_eq!(sink.take_kinds(), ["session.ended"]);
+    app.clock.advance(HOUR);
+    let restored = app.log_in(PHONE).await;
+    delete_with_code(&app, &access(&restored)).await;
+    app.clock.advance(7 * DAY);
+    app.service().auth.maintain().await.unwrap();
+    app.deliver().await;
+    let told = sink.requests();
+    assert_eq!(sink.take_kinds(), ["session.created", "session.ended", "user.deleted"]);
+    for received in told.iter().rev().take(3) {
+        assert_eq!(received.json()["data"]["user"], json!({ "id": FIRST_ID }), "also what waited");
+    }
+}
+
+#[tokio::test]
 async fn where_accounts_are_concealed_it_is_the_same() {
     let app = app_with(&[("FRESHK_PRIVACY__CONCEAL_ACCOUNTS", "true")]).await;
     let access = access(&app.log_in(PHONE).await);
@@ -482,7 +507,10 @@ async fn neighbours(app: &App, numbers: std::ops::Range<u32>) {
 #[tokio::test]
 async fn after_deletion_a_byte_search_finds_neither_digits_nor_masked_form_nor_hash() {
     for grace in ["0s", "1d"] {
-        let app = app_with(&[("FRESHK_USERS__DELETION_GRACE", grace)]).await;
+        let sink = Sink::start();
+        let webhook = sink.webhook("shop", "");
+        let mut app =
+            app_with(&[("FRESHK_USERS__DELETION_GRACE", grace), ("FRESHK_WEBHOOKS", &webhook)]).await;
         let phone = PhoneNumber::parse("+19175550123", 10).unwrap();
         // Neighbours on the same pages; what splits these leaves copies.
         neighbours(&app, 0..500).await;
@@ -490,6 +518,8 @@ async fn after_deletion_a_byte_search_finds_neither_digits_nor_masked_form_nor_h
         assert_eq!(app.verify(number, "123456").await.code(), "user_not_found");
         let login = app.log_in(number).await;
         let mut access = access(&login);
+        app.deliver().await;
+        assert!(!sink.take_kinds().is_empty(), "some is delivered, and kept for a while");
         app.verify(number, &app.wrong_code(number)).await;
         app.twilio.script(vec![twilio::Answer::Error { http: 400, code: 21_614, message: number }]);
         app.resend(&access).await;
@@ -511,6 +541,7 @@ async fn after_deletion_a_byte_search_finds_neither_digits_nor_masked_form_nor_h
             app.service().auth.maintain().await.unwrap();
         }
         assert_eq!(users(&app), 1000);
+        assert!(app.count("SELECT count(*) FROM deliveries WHERE state = 'waiting'") > 0);
         assert_eq!(traces(&app, &phone).await, [""; 0], "{grace}");
         let erased = "SELECT count(*) FROM spends WHERE subject LIKE 'erased:%'";
         assert_eq!(app.count(erased) > 0, grace == "0s", "by the day their windows are over");
