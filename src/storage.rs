@@ -30,6 +30,7 @@ pub mod ledger;
 pub mod locks;
 pub mod maintenance;
 pub mod messages;
+pub mod moving;
 pub mod nodes;
 pub mod phone_changes;
 pub mod postgres;

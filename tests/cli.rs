@@ -28,6 +28,8 @@ mod import_lines;
 mod json;
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/moving.rs"]
+mod moving;
 #[path = "cli/needs.rs"]
 mod needs;
 #[path = "cli/planted.rs"]

@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &["domain", "sync"], &["tracing"]),
     ("random", &["domain", "sync"], &["rand", "data_encoding"]),
     ("files", &["random"], &["rustix", "data_encoding"]),
-    ("storage", &["domain"], &["futures_util", "tokio", "thiserror"]),
+    ("storage", &["domain"], &["futures_util", "tokio", "thiserror", "serde_json"]),
     (
         "storage/sqlite",
         &["domain", "storage", "clock", "files", "sync"],
@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "jiff",
             "sha2",
             "data_encoding",
+            "serde_json",
         ],
     ),
     (
@@ -43,6 +44,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &[
             "postgres_protocol",
             "postgres_types",
+            "serde_json",
             "fallible_iterator",
             "rustls",
             "webpki_roots",

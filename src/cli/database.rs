@@ -13,8 +13,8 @@ use crate::storage::sqlite::{self, Make, OpenOptions};
 use crate::storage::{StoreResult, View};
 
 pub use crate::storage::sqlite::{
-    BackupError, Checkup, Holder, LockError, OpenError, RestoreError, Restored, ServeLock, SqliteStore,
-    back_up, check_backup, checksum_of,
+    BackupError, Checkup, Holder, LockError, MovingFile, OpenError, RestoreError, Restored, ServeLock,
+    SqliteStore, back_up, check_backup, checksum_of,
 };
 
 /// What lies beside the file, and is its owner's to write.

@@ -15,6 +15,8 @@ use crate::config::{Config, Needs};
 use crate::domain::Help as _;
 use crate::storage::postgres::{self, PostgresSettings, PostgresStore};
 
+mod moving;
+
 /// What can be done with the database.
 #[derive(Debug, Subcommand)]
 pub enum DbCommand {
@@ -71,6 +73,19 @@ Example:
 Refused while a server runs; needs as much free disk as the database has. Seldom worth it: the room of deleted \
 rows is used again.")]
     Vacuum,
+    /// Move everything into an empty database of the other kind
+    #[command(after_long_help = "\
+Examples:
+  freshk db move postgres://freshk:password@db.example/app
+  freshk db move sqlite:///var/lib/freshk/freshk.db
+
+From the SQLite file into PostgreSQL, or back. File and schema are made; sessions stay alive, for the secrets stay the \
+same. Every row is compared with what was written, and the old database is left as it is. Refused while a server runs.")]
+    Move {
+        /// Where to
+        #[arg(value_name = "URL", value_parser = super::not_empty)]
+        url: String,
+    },
 }
 
 /// What these commands use.
@@ -82,6 +97,9 @@ const DATABASE: Needs = Needs::Only(&[&["database", "backup", "users.first_id"]]
 /// Each with what to do next.
 pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let config = super::load(&global.sources()?, DATABASE)?.config;
+    if let DbCommand::Move { url } = command {
+        return moving::run(url, &config, global, output);
+    }
     let database = match Place::of(&config) {
         Place::File(file) => file,
         Place::Server(settings) => return on_a_server(command, &config, &settings, output),
@@ -99,6 +117,7 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         DbCommand::Backup { file } => backup(&config, &database, file.as_deref(), output),
         DbCommand::Restore { file } => restore(&database, file, global.yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
+        DbCommand::Move { .. } => Ok(()),
     }
 }
 
@@ -149,6 +168,7 @@ fn on_a_server(
             "stop the server, and run `pg_restore --clean --if-exists --schema={schema} {schema}.dump`, or have its host do it"
         ),
         DbCommand::Vacuum => "leave it to PostgreSQL (autovacuum)".to_owned(),
+        DbCommand::Move { .. } => return Ok(()),
     };
     Err(CliError::refused(format!("the database is PostgreSQL, at {settings}"), help))
 }

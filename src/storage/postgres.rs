@@ -33,6 +33,7 @@ mod maintenance;
 mod membership;
 mod messages;
 mod migrate;
+mod moving;
 mod nodes;
 mod open;
 mod open_error;
@@ -51,6 +52,7 @@ mod wire;
 mod writer;
 
 pub use membership::Membership;
+pub use moving::MovingSchema;
 pub use open::{Checkup, PostgresOptions, check, dev_secret, look};
 pub use open_error::PostgresError;
 pub use settings::{Host, PostgresSettings, SCHEMA, TlsMode, WRITERS, is_schema};

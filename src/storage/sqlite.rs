@@ -33,6 +33,7 @@ mod lock;
 mod maintenance;
 mod messages;
 mod migrate;
+mod moving;
 mod nodes;
 mod open;
 mod open_error;
@@ -53,6 +54,7 @@ pub use admin::{Checkup, RestoreError, Restored, back_up, check, check_backup, l
 pub use backup::{checksum_of, verify};
 pub use connect::PageLimit;
 pub use lock::{Holder, LockError, ServeLock};
+pub use moving::MovingFile;
 pub use open::{Make, OpenOptions, trace_of};
 pub use open_error::{BackupError, OpenError};
 

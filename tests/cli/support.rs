@@ -167,10 +167,20 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Stops it in good order, so that nobody takes it for a living one.
+    pub(crate) fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -s TERM \"$0\"", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        // It may have been stopped.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

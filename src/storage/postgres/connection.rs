@@ -24,7 +24,7 @@ pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// One connection.
 pub(super) struct Connection {
     wire: RefCell<Wire>,
-    statements: RefCell<HashMap<&'static str, Arc<Statement>>>,
+    statements: RefCell<HashMap<Box<str>, Arc<Statement>>>,
     keys: Keys,
     is_lost: Cell<bool>,
 }
@@ -55,18 +55,18 @@ impl Connection {
     }
 
     /// What a query gives.
-    pub(super) fn rows(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Failure> {
+    pub(super) fn rows(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Failure> {
         let answers = self.exchange(&[(sql, params)])?;
         Ok(answers.into_iter().flat_map(|answer| answer.rows).collect())
     }
 
     /// How many rows a statement changes.
-    pub(super) fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Failure> {
+    pub(super) fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, Failure> {
         Ok(self.exchange(&[(sql, params)])?.iter().map(|answer| answer.changed).sum())
     }
 
     /// What one statement gives with each of several sets of parameters, all sent at once.
-    pub(super) fn rows_of_all(&self, sql: &'static str, params: &[Params<'_>]) -> Result<Vec<Row>, Failure> {
+    pub(super) fn rows_of_all(&self, sql: &str, params: &[Params<'_>]) -> Result<Vec<Row>, Failure> {
         let all: Vec<_> = params.iter().map(|params| (sql, *params)).collect();
         let answers = self.exchange(&all)?;
         Ok(answers.into_iter().flat_map(|answer| answer.rows).collect())
@@ -96,9 +96,9 @@ impl Connection {
     /// statement is older than a lock that it waits for.
     pub(super) fn begin(&self, locks: &[Taken]) -> Result<(), Failure> {
         let users = self.keys.users();
-        let locks: Vec<(&'static str, Vec<&(dyn ToSql + Sync)>)> = locks
+        let locks: Vec<(&str, Vec<&(dyn ToSql + Sync)>)> = locks
             .iter()
-            .map(|lock| -> (&'static str, Vec<&(dyn ToSql + Sync)>) {
+            .map(|lock| -> (&str, Vec<&(dyn ToSql + Sync)>) {
                 match lock {
                     Taken::Key(key, Hold::Exclusive) => ("SELECT pg_advisory_xact_lock($1)", vec![key]),
                     Taken::Key(key, Hold::Shared) => ("SELECT pg_advisory_xact_lock_shared($1)", vec![key]),
@@ -109,7 +109,7 @@ impl Connection {
                 }
             })
             .collect();
-        let begin: (&'static str, Params<'_>) = ("BEGIN", &[]);
+        let begin: (&str, Params<'_>) = ("BEGIN", &[]);
         let all: Vec<_> =
             std::iter::once(begin).chain(locks.iter().map(|(sql, params)| (*sql, &params[..]))).collect();
         self.exchange(&all).map(drop)
@@ -127,7 +127,7 @@ impl Connection {
 
     /// Sends statements, each prepared once on each connection, and gives what they gave. The first that fails keeps those
     /// after it from running.
-    fn exchange(&self, statements: &[(&'static str, Params<'_>)]) -> Result<Vec<Answer>, Failure> {
+    fn exchange(&self, statements: &[(&str, Params<'_>)]) -> Result<Vec<Answer>, Failure> {
         let prepared: Vec<_> =
             statements.iter().map(|(sql, _)| self.prepared(sql)).collect::<Result<_, _>>()?;
         self.noting_loss(|wire| {
@@ -167,7 +167,7 @@ impl Connection {
     }
 
     /// A statement, prepared once on each connection.
-    fn prepared(&self, sql: &'static str) -> Result<Arc<Statement>, Failure> {
+    fn prepared(&self, sql: &str) -> Result<Arc<Statement>, Failure> {
         if let Some(known) = self.statements.borrow().get(sql) {
             return Ok(Arc::clone(known));
         }
@@ -196,7 +196,7 @@ impl Connection {
             })?;
             Ok(Arc::new(statement))
         })?;
-        self.statements.borrow_mut().insert(sql, Arc::clone(&statement));
+        self.statements.borrow_mut().insert(sql.into(), Arc::clone(&statement));
         Ok(statement)
     }
 

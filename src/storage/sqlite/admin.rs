@@ -20,7 +20,7 @@ use crate::files::{Draft, Owner, beside, free_name, sync_directory};
 use crate::storage::{StoreResult, View};
 
 /// How long another process may hold the database before it counts as in use.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// What a look through the file found.
 #[derive(Clone, Debug)]
@@ -132,13 +132,19 @@ pub fn check_backup(path: &Path) -> Result<bool, OpenError> {
 /// [`OpenError`] where it cannot be read, is not ours, or has another schema than this version writes.
 pub fn look<T>(database: &Path, read: impl FnOnce(&dyn View) -> StoreResult<T>) -> Result<T, OpenError> {
     let conn = read_only(database)?;
-    let found = ours(&conn, database)?;
-    if found < open::KNOWN_VERSION {
-        return Err(OpenError::Older { path: database.to_owned(), found, known: open::KNOWN_VERSION });
-    }
+    our_latest(&conn, database)?;
     let snapshot = conn.unchecked_transaction().map_err(|error| sqlite_error(database, &error))?;
     read(&SqliteTx::new(&snapshot))
         .map_err(|fault| OpenError::Failed { path: database.to_owned(), reason: fault.to_string() })
+}
+
+/// Refuses a database that is not ours, or has another schema than this version writes.
+pub(super) fn our_latest(conn: &Connection, database: &Path) -> Result<(), OpenError> {
+    let found = ours(conn, database)?;
+    if found < open::KNOWN_VERSION {
+        return Err(OpenError::Older { path: database.to_owned(), found, known: open::KNOWN_VERSION });
+    }
+    Ok(())
 }
 
 /// Rewrites a database without what deleted rows left.
