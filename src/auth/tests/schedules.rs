@@ -355,7 +355,10 @@ impl World {
         }
         let told = self.models[0].links[&self.alice];
         let is_hers = HOLDERS[told] == Person::Alice;
-        let is_alarming = self.models[0].waiting.get(&self.alice).is_some_and(|waiting| waiting.by == by);
+        // She reads it whichever order explains the moment.
+        let of_thief = |waiting: &Waiting| waiting.by == by;
+        let is_alarming =
+            self.models.iter().any(|model| model.waiting.get(&self.alice).is_some_and(of_thief));
         if by == Person::Thief && is_hers && is_alarming {
             self.alarms.push(told);
         }
