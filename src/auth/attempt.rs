@@ -174,9 +174,8 @@ impl LoggingIn<'_, '_> {
         Ok(device)
     }
 
-    /// Notes that the user has proven the number, which restores an account that is to be deleted. What was opened by codes of
-    /// the testing mode before ends with the first proof in production: whoever read the console need not be the person with
-    /// the phone.
+    /// Notes that the user has proven the number, which restores an account that is to be deleted. What was opened by codes of the testing mode before ends with the first
+    /// proof in production: whoever read the console need not be the person with the phone.
     fn verify(&mut self, user: User) -> StoreResult<User> {
         let is_testing_only = self.attempt.guess.mode == Mode::Testing;
         let is_known = user.phone_verified && user.is_testing_only == is_testing_only;

@@ -152,7 +152,7 @@ impl Bed {
         let mut policy = policy();
         change(&mut policy);
         let random = Arc::new(SeededRandom::new(1));
-        let outbox = Outbox::new(&webhooks(), random.clone());
+        let outbox = Outbox::new(&webhooks(), Arc::new(SeededRandom::new(2)));
         let parts = Parts {
             store: store.clone(),
             production: Arc::new(sms.clone()),

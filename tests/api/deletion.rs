@@ -34,7 +34,7 @@ async fn app_with_grace() -> App {
     app_with(&[("FRESHK_USERS__DELETION_GRACE", "7d")]).await
 }
 
-fn access(login: &Value) -> String {
+pub(crate) fn access(login: &Value) -> String {
     token(login, "access").to_owned()
 }
 
@@ -48,7 +48,7 @@ async fn delete_on(app: &App, access: &str, otp: &str, device: &str) -> Answer {
 }
 
 /// Asks for a code and deletes with it.
-async fn delete_with_code(app: &App, access: &str) -> Answer {
+pub(crate) async fn delete_with_code(app: &App, access: &str) -> Answer {
     assert_eq!(app.resend(access).await.status, 200);
     let answer = delete(app, access, &app.code(PHONE)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);

@@ -8,11 +8,10 @@ use freshk::storage::Locks;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::callbacks;
 use crate::foreign::{activate, deactivate, import, on, operate};
-use crate::number;
 use crate::sink::{Received, Reply, Sink, WEBHOOK_SECRET};
 use crate::support::{App, FIRST_ID, PHONE, until};
+use crate::{callbacks, deletion, number};
 
 const OTHER: &str = "+1234567899";
 const WEBHOOKS: &str = "FRESHK_WEBHOOKS";
@@ -351,6 +350,31 @@ async fn of_a_deleted_user_the_id_alone_is_told_also_in_what_waits() {
     for received in &requests {
         assert_eq!(received.json()["data"], json!({ "user": { "id": FIRST_ID } }));
     }
+}
+
+#[tokio::test]
+async fn a_deletion_by_its_owner_is_told_when_it_is_done_and_its_restoring_is_not() {
+    let sink = Sink::start();
+    let webhook = sink.webhook("shop", "user.created+user.updated+user.verified+user.deleted");
+    let variables = [(WEBHOOKS, webhook.as_str()), ("FRESHK_USERS__DELETION_GRACE", "7d")];
+    let mut app = App::with(&variables).await;
+    let login = app.log_in(PHONE).await;
+    deletion::delete_with_code(&app, &deletion::access(&login)).await;
+    app.clock.advance(Duration::from_hours(1));
+    let login = app.log_in(PHONE).await;
+    assert_eq!(login["restored"], true);
+    app.deliver().await;
+    assert_eq!(sink.take_kinds(), ["user.created", "user.verified"]);
+    app.clock.advance(Duration::from_hours(1));
+    let login = crate::foreign::pair(&app, login["refresh"].as_str().unwrap()).await;
+    deletion::delete_with_code(&app, &deletion::access(&login)).await;
+    app.clock.advance(Duration::from_hours(7 * 24));
+    app.service().auth.maintain().await.unwrap();
+    app.deliver().await;
+    let requests = sink.requests();
+    assert_eq!(sink.take_kinds(), ["user.deleted"]);
+    assert_eq!(requests[0].json()["data"], json!({ "user": { "id": FIRST_ID } }));
+    assert_eq!(app.count("SELECT count(*) FROM events WHERE data IS NOT NULL"), 0);
 }
 
 #[tokio::test]
