@@ -6,7 +6,7 @@ use std::fs;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Setting};
-use crate::domain::keys::KeyRing;
+use crate::domain::keys::{DerivedKeys, KeyRing};
 use crate::domain::node::Node;
 use crate::domain::{RunId, Secret, Timestamp};
 
@@ -28,7 +28,7 @@ pub(super) fn of(
         host: host(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at,
-        keys: KeyRing::new(secret, &config.secret_key_fallbacks).all().map(|keys| keys.number()).collect(),
+        keys: KeyRing::new(secret, &config.secret_key_fallbacks).all().map(DerivedKeys::number).collect(),
         settings: hashes(settings),
     }
 }

@@ -79,7 +79,7 @@ async fn a_running_server_sends_what_commands_write_and_replays_it() {
     place.good("user set-role +1234567890 staff");
     until(async || sink.requests().len() == 4).await;
     assert_eq!(
-        sink.requests().iter().map(|received| received.kind()).collect::<Vec<_>>(),
+        sink.requests().iter().map(Received::kind).collect::<Vec<_>>(),
         ["user.created", "user.verified", "session.created", "user.updated"]
     );
     assert_eq!(place.good("event replay --since 1h"), "4 events to be sent to shop again\n");

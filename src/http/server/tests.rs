@@ -168,7 +168,7 @@ async fn a_client_that_sends_on_and_on_after_a_refusal_is_cut_off() {
     assert!(answer(&mut stream).await.0.starts_with("HTTP/1.1 413"));
     let sent = within(async {
         let mut sent = 0;
-        while stream.write_all(&[b'x'; 64 * 1024]).await.is_ok() {
+        while stream.write_all(&vec![b'x'; 64 * 1024]).await.is_ok() {
             sent += 64 * 1024;
         }
         sent

@@ -121,8 +121,8 @@ fn hold(
     loop {
         match changes.recv_timeout(LOOK) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(Change::Node(changed)) => {
-                node = *changed;
+            Ok(Change::Node(now)) => {
+                node = *now;
                 // Where that fails the connection is made anew, and the node enters as it is now.
                 held = held.filter(|conn| nodes::enter(conn, &node, conn.keys().node(&node.run)).is_ok());
             }
