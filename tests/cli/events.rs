@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::sink::{Reply, Sink};
+use crate::sink::{Received, Reply, Sink};
 use crate::support::{PHONE, Place, until};
 
 fn place(sink: &Sink) -> Place {

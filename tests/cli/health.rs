@@ -16,8 +16,8 @@ fn listening(address: &str) -> Place {
 
 #[tokio::test]
 async fn a_server_that_serves_is_ready_and_one_that_ended_is_not() {
-    let served = Place::new();
-    let server = served.serve();
+    let home = Place::new();
+    let server = home.serve();
     let address = server.url().strip_prefix("http://").unwrap();
     let url = format!("{}/health/ready", server.url());
     let place = listening(address);

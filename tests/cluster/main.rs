@@ -64,7 +64,7 @@ impl Cluster {
         let place = place(&twilio, &schema);
         let place = variables.iter().fold(place, |place, (name, value)| place.with(name, value));
         let nodes = (0..3).map(|_| place.start()).collect();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
         Some(Self { twilio, schema, place, nodes, client, turn: AtomicUsize::new(0) })
     }
 
