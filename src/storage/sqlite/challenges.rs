@@ -43,8 +43,7 @@ pub(super) const HAS_LIVE: &str = "SELECT 1 FROM challenges WHERE phone = ?1 AND
 pub(super) const UNSETTLED: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM challenges WHERE settled_at IS NULL AND created_at < ?1 \
-     AND leader NOT IN (SELECT value FROM json_each(?3)) ORDER BY created_at, id LIMIT ?2"
+    " FROM challenges WHERE settled_at IS NULL AND created_at < ?1 ORDER BY created_at, id"
 );
 
 const BEFORE: &str =
@@ -115,9 +114,13 @@ impl ReadChallenges for SqliteTx<'_> {
         spared: &[RunId],
         limit: usize,
     ) -> StoreResult<Vec<Challenge>> {
-        let spared: Vec<_> = spared.iter().map(|run| format!("\"{}\"", run.as_str())).collect();
-        let of = params![before, count(limit), format!("[{}]", spared.join(","))];
-        self.run(|conn| conn.prepare_cached(UNSETTLED)?.query_map(of, challenge)?.collect())
+        let is_left = |found: &rusqlite::Result<Challenge>| {
+            found.as_ref().map_or(true, |challenge| !spared.contains(&challenge.leader))
+        };
+        self.run(|conn| {
+            let mut statement = conn.prepare_cached(UNSETTLED)?;
+            statement.query_map([before], challenge)?.filter(is_left).take(limit).collect()
+        })
     }
 
     fn challenges_before(&self, before: ChallengeId, rows: usize) -> StoreResult<Vec<Challenge>> {
