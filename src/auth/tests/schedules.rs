@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use futures_util::future::{join, join_all};
 
 use super::*;
-use crate::auth::{AuthError, CancelRequest, PhoneCodes, PhoneProof};
-use crate::domain::phone_change::CANCEL_GUESSES;
-use crate::domain::{SessionId, Timestamp};
+use crate::auth::{CancelRequest, PhoneCodes, PhoneProof};
+use crate::domain::SessionId;
 use crate::random::Random as _;
+use model::{Act, HOLDERS, Model, Outcome, Person, Waiting};
+
+mod model;
 
 /// So many where `TEST_SCHEDULES` names no other number.
 const SCHEDULES: u32 = 1000;
@@ -17,171 +19,6 @@ const SCHEDULES: u32 = 1000;
 const TOGETHER: u32 = 50;
 const STEPS: u32 = 12;
 const DAY: Duration = Duration::from_hours(24);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Person {
-    Alice,
-    Bob,
-    Thief,
-}
-
-/// Who reads the messages to each number.
-const HOLDERS: [Person; 5] = [Person::Alice, Person::Alice, Person::Bob, Person::Bob, Person::Thief];
-
-#[derive(Clone, Debug)]
-enum Act {
-    LogIn { number: usize },
-    Prove { session: usize, number: usize, current: bool, by: Person },
-    Cancel { number: usize, code: Code },
-    Keep { session: usize },
-}
-
-#[derive(Clone, Debug)]
-enum Outcome {
-    LoggedIn(UserId, SessionId),
-    Waits(Timestamp),
-    Changed,
-    TakenBack,
-    Refused(AuthError),
-}
-
-/// A change that waits.
-#[derive(Clone, Debug)]
-struct Waiting {
-    number: usize,
-    at: Timestamp,
-    session: SessionId,
-    code: Option<Code>,
-    wrong: u32,
-    by: Person,
-}
-
-/// What must be so.
-#[derive(Clone, Debug, Default)]
-struct Model {
-    /// The number of each account.
-    links: BTreeMap<UserId, usize>,
-    waiting: BTreeMap<UserId, Waiting>,
-    /// Sessions with their account, and whether they live.
-    sessions: Vec<(SessionId, UserId, bool)>,
-    /// When codes were sent that are not used up: to log in, and to change an account's number.
-    logins: BTreeMap<usize, Timestamp>,
-    changes: BTreeMap<(UserId, usize), Timestamp>,
-}
-
-impl Model {
-    fn holder(&self, number: usize) -> Option<UserId> {
-        self.links.iter().find(|(_, linked)| **linked == number).map(|(user, _)| *user)
-    }
-
-    /// What is due is done, met or not.
-    fn pass(&mut self, now: Timestamp) {
-        let mut due: Vec<_> = self.waiting.iter().filter(|(_, waiting)| waiting.at <= now).collect();
-        due.sort_by_key(|(user, waiting)| (waiting.at, **user));
-        for (user, Waiting { number, session, .. }) in
-            due.into_iter().map(|(user, waiting)| (*user, waiting.clone())).collect::<Vec<_>>()
-        {
-            self.waiting.remove(&user);
-            if self.holder(number).is_none() {
-                self.give(user, number, &session);
-            }
-        }
-    }
-
-    fn give(&mut self, user: UserId, number: usize, spared: &SessionId) {
-        self.links.insert(user, number);
-        self.prove(user, number);
-        for (id, of, live) in &mut self.sessions {
-            *live &= *of != user || id == spared;
-        }
-    }
-
-    /// Nobody else's change to a number goes on that somebody has proven.
-    fn prove(&mut self, user: UserId, number: usize) {
-        self.waiting.retain(|of, waiting| *of == user || waiting.number != number);
-    }
-
-    /// Whether an act can have had this outcome, and what follows from it.
-    fn takes(&mut self, act: &Act, outcome: &Outcome, now: Timestamp) -> bool {
-        let is_good =
-            |sent: Option<&Timestamp>| sent.is_some_and(|sent| now < *sent + Duration::from_mins(10));
-        self.pass(now);
-        match (act, outcome) {
-            (Act::LogIn { number }, Outcome::LoggedIn(user, session)) => {
-                let linked = self.holder(*number);
-                if !is_good(self.logins.get(number))
-                    || linked.map_or(self.links.contains_key(user), |linked| linked != *user)
-                {
-                    return false;
-                }
-                self.logins.remove(number);
-                self.links.insert(*user, *number);
-                self.waiting.remove(user);
-                self.prove(*user, *number);
-                self.sessions.push((session.clone(), *user, true));
-                true
-            }
-            (Act::LogIn { number }, Outcome::Refused(error)) => {
-                !is_good(self.logins.get(number))
-                    && matches!(error, AuthError::InvalidOtp | AuthError::UserNotFound)
-            }
-            (Act::Prove { session, number, current, by }, outcome) => {
-                let (session, user, live) = self.sessions[*session].clone();
-                let own = self.links[&user];
-                let is_right = is_good(self.changes.get(&(user, *number)))
-                    && (!current || is_good(self.logins.get(&own)));
-                let is_taken = self.holder(*number).is_some_and(|holder| holder != user);
-                match outcome {
-                    Outcome::Refused(AuthError::OwnNumber) => own == *number,
-                    Outcome::Refused(AuthError::TokenInvalid) => !live,
-                    Outcome::Refused(AuthError::InvalidOtp) => live && own != *number && !is_right,
-                    Outcome::Refused(AuthError::PhoneInUse) => live && is_right && is_taken,
-                    _ if !live || own == *number || !is_right || is_taken => false,
-                    Outcome::Changed if *current => {
-                        self.changes.remove(&(user, *number));
-                        self.logins.remove(&own);
-                        self.waiting.remove(&user);
-                        self.give(user, *number, &session);
-                        true
-                    }
-                    Outcome::Waits(at) if !*current => {
-                        self.changes.remove(&(user, *number));
-                        self.prove(user, *number);
-                        let (number, at, by) = (*number, *at, *by);
-                        self.waiting.insert(user, Waiting { number, at, session, code: None, wrong: 0, by });
-                        at == now + DAY
-                    }
-                    _ => false,
-                }
-            }
-            (Act::Cancel { number, code }, outcome) => {
-                let user = self.holder(*number);
-                let waiting = user.and_then(|user| self.waiting.get_mut(&user));
-                let is_right = waiting.as_ref().is_some_and(|waiting| waiting.code.as_ref() == Some(code));
-                if let Some(waiting) = waiting {
-                    waiting.wrong += 1;
-                    if is_right || waiting.wrong == CANCEL_GUESSES {
-                        self.waiting.retain(|of, _| Some(*of) != user);
-                    }
-                }
-                match outcome {
-                    Outcome::TakenBack => is_right,
-                    Outcome::Refused(error) => !is_right && *error == AuthError::InvalidOtp,
-                    _ => false,
-                }
-            }
-            (Act::Keep { session }, outcome) => {
-                let taken_back = self.waiting.remove(&self.sessions[*session].1).is_some();
-                match outcome {
-                    Outcome::TakenBack => taken_back,
-                    Outcome::Refused(error) => !taken_back && *error == AuthError::NoPhoneChange,
-                    _ => false,
-                }
-            }
-            (Act::LogIn { .. }, _) => false,
-        }
-    }
-}
 
 /// One schedule.
 struct World {
