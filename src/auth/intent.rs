@@ -20,7 +20,7 @@ use crate::domain::{
     SpendId, TestNumber, Timestamp, User,
 };
 use crate::sms::Unavailable;
-use crate::storage::StoreResult;
+use crate::storage::{StoreResult, View};
 
 /// Everything that the write needs, drawn and derived beforehand.
 pub(super) struct CodeIntent {
@@ -153,7 +153,9 @@ impl CodeIntent {
         let limits = self.policy.limits.codes();
         let balance = Balance::read(tx, Quota::User(*mode), &subject, &limits)?;
         decided.user = balance.state();
-        if let Some(newest) = newest.as_ref().filter(|newest| self.is_in_flight(newest)) {
+        if let Some(newest) = &newest
+            && self.is_in_flight(&**tx, newest)?
+        {
             return Ok(if newest.leader == self.run {
                 Intent::Follow(newest.id)
             } else {
@@ -210,16 +212,16 @@ impl CodeIntent {
 
     /// Whether the phone's newest challenge is of a request that is under way, whoever leads it and whatever has become of the
     /// code; or was when this one came, as this process knows of those that it leads and the rows tell of others.
-    fn is_in_flight(&self, newest: &Challenge) -> bool {
+    fn is_in_flight(&self, view: &dyn View, newest: &Challenge) -> StoreResult<bool> {
         let is_sending = newest.settled.is_none()
             && newest.created_at > self.sending_since
             && !self.unsettled.contains(&newest.id);
-        let was_sending = if newest.leader == self.run {
-            self.overlap.holds(newest.id)
-        } else {
-            newest.settled.is_some_and(|settled| settled.at > self.arrived)
-        };
-        is_sending || was_sending
+        if is_sending || newest.leader == self.run {
+            return Ok(is_sending || self.overlap.holds(newest.id));
+        }
+        // An ended run may have gone by a clock that was ahead of this one's.
+        let is_later = newest.settled.is_some_and(|settled| settled.at > self.arrived);
+        Ok(is_later && view.nodes()?.iter().any(|node| node.run == newest.leader))
     }
 
     /// Opens the challenge of a test number: it buys no SMS, so it costs no unit and needs no place at the sender.

@@ -131,6 +131,8 @@ const LINES: &[(&str, u8, &str)] = &[
     ("db check", 0, ""),
     ("db check now", 2, "--help"),
     ("db check --database sqlite://nowhere.db", 1, "`freshk serve` makes it"),
+    ("db move", 2, "<URL>"),
+    ("db move sqlite://copy.db", 1, "freshk db backup"),
     ("db backup copy.db", 0, ""),
     ("db backup", 2, "set backup.dir"),
     ("db backup copy.db", 1, "name a file that does not exist"),
@@ -162,7 +164,8 @@ const LINES: &[(&str, u8, &str)] = &[
 ];
 
 /// What is shown elsewhere, beside a server, with a session, with a key; and what has nothing to fail at.
-const NOT_HERE: [(&str, u8); 13] = [
+const NOT_HERE: [(&str, u8); 14] = [
+    ("db move", 0),
     ("serve", 0),
     ("check", 0),
     ("selftest", 0),
