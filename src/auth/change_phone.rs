@@ -250,7 +250,8 @@ impl NumberChange {
             return Ok(Applied { effective_at: None, notice: None });
         }
         cancel_others(tx, user.id, renumbering.phone)?;
-        let effective_at = self.times.retention + self.new.policy.phone_change_delay;
+        // After a stop the retention time lags, and catches up faster than time passes.
+        let effective_at = self.times.retention.max(self.times.now) + self.new.policy.phone_change_delay;
         let binding = Binding::CancelChange(user.id, renumbering.phone, effective_at);
         tx.keep_phone_change(&PhoneChange {
             user: user.id,

@@ -12,11 +12,20 @@ use crate::domain::message::MessageState;
 use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
 use crate::domain::settled::{SendResult, Settled};
-use crate::domain::{Challenge, Registration, RunId, Timestamp};
+use crate::domain::{Challenge, Registration, Timestamp};
 use crate::storage::{Locks, PurgeHorizon, StoreResult, Tx};
 
 /// Rows that one slice touches.
 const SLICE: usize = 200;
+
+/// Which challenges are not settled although they could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spared {
+    /// None.
+    None,
+    /// Those that a living node leads.
+    OfTheLiving,
+}
 
 /// How long used and void challenges, and what became of their messages, can still be looked at.
 const CHALLENGES_KEPT: Duration = Duration::from_hours(7 * 24);
@@ -32,9 +41,7 @@ impl Auth {
         self.parts.clock.start(stored);
         self.note_names().await?;
         // All of them, even those of a clock that ran ahead; what a living node leads, it settles itself.
-        let nodes = self.parts.store.read(|view| view.nodes()).await?;
-        let living = nodes.into_iter().map(|node| node.run).collect();
-        self.settle_before(Timestamp::from_millis(i64::MAX), living).await
+        self.settle_before(Timestamp::from_millis(i64::MAX), Spared::OfTheLiving).await
     }
 
     /// One round of maintenance.
@@ -46,7 +53,7 @@ impl Auth {
         let longest = self.parts.production.deadline().max(self.parts.testing.deadline());
         // What is known is better than what is assumed.
         self.settle_all_late().await;
-        self.settle_before(times.now - longest, Vec::new()).await?;
+        self.settle_before(times.now - longest, Spared::None).await?;
         self.count_refusals(times.now).await?;
         self.count_attempts(times.now).await?;
         self.require_names(times.retention);
@@ -131,11 +138,15 @@ impl Auth {
 
     /// Gives challenges that lost their flow an unknown fate: the SMS may arrive, so the code stays good and its user
     /// exists.
-    async fn settle_before(&self, before: Timestamp, spared: Vec<RunId>) -> Result<(), AuthError> {
+    async fn settle_before(&self, before: Timestamp, spared: Spared) -> Result<(), AuthError> {
         let now = self.parts.clock.now();
         loop {
-            let spared = spared.clone();
-            let read = self.parts.store.read(move |view| view.unsettled_before(before, &spared, SLICE));
+            // On one snapshot: a node has entered before it leads anything.
+            let read = self.parts.store.read(move |view| {
+                let living = if spared == Spared::OfTheLiving { view.nodes()? } else { Vec::new() };
+                let living: Vec<_> = living.into_iter().map(|node| node.run).collect();
+                view.unsettled_before(before, &living, SLICE)
+            });
             let left = read.await?;
             if left.is_empty() {
                 return Ok(());
@@ -205,7 +216,9 @@ impl Auth {
 
 fn settle(tx: &mut AuditedTx<'_>, challenge: Challenge, policy: &Policy) -> StoreResult<()> {
     let user = user_of(tx, &challenge.phone, challenge.purpose, &policy.default_role)?;
-    let messages = tx.messages_of(challenge.id)?;
+    // A notice to the number before belongs to the challenge as well, and its phone is not locked here.
+    let mut messages = tx.messages_of(challenge.id)?;
+    messages.retain(|message| message.to == challenge.phone);
     let settled = Settled::new(tx.at(), SendResult::Unknown);
     let fate = lose(tx, challenge, policy.otp.live_codes, settled)?;
     let silent = messages.into_iter().filter(|message| message.state.advances_to(MessageState::Unknown));

@@ -95,7 +95,6 @@ impl Renumbering<'_> {
         if let Some(holder) = tx.user_by_phone(self.phone)? {
             tx.delete_user(holder.id)?;
             happened::deleted(tx, &holder)?;
-            happened::deleted(tx, &holder)?;
         }
         cancel_others(tx, user.id, self.phone)?;
         // A foreign token that asked has no session that could be spared.

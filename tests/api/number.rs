@@ -18,6 +18,7 @@ const NEW: &str = "+1234567899";
 const OTHER: &str = "+1987654321";
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Addresses are not what is looked at here.
 async fn app() -> App {
@@ -539,6 +540,31 @@ async fn s39_a_clock_that_leaps_brings_no_change_forward() {
     maintain(&app).await;
     app.verify(NEW, "123456").await;
     assert_eq!((numbers(&app), pending(&app)), (vec![PHONE.to_owned()], vec![NEW.to_owned()]));
+}
+
+#[tokio::test]
+async fn after_a_long_stop_a_change_waits_a_whole_day_all_the_same() {
+    let mut app = app().await;
+    app.stop().await;
+    app.clock.advance(30 * 60 * MINUTE);
+    app.boot().await;
+    // The clock is believed by then, and the retention time is a day behind it.
+    for _ in 0..11 {
+        app.clock.advance(MINUTE);
+        maintain(&app).await;
+    }
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    for _ in 0..23 * 6 {
+        app.clock.advance(10 * MINUTE);
+        maintain(&app).await;
+    }
+    assert_eq!((numbers(&app), pending(&app)), (vec![PHONE.to_owned()], vec![NEW.to_owned()]));
+    for _ in 0..2 * 6 {
+        app.clock.advance(10 * MINUTE);
+        maintain(&app).await;
+    }
+    assert_eq!((numbers(&app), pending(&app)), (vec![NEW.to_owned()], Vec::new()));
 }
 
 #[tokio::test]

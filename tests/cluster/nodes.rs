@@ -1,6 +1,8 @@
 //! Nodes that come, go and differ.
 
-use crate::process::Place;
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use crate::process::{Place, Server};
 use crate::{Cluster, PHONE, place};
 
 const LIVING: &str = "SELECT count(*) FROM nodes JOIN pg_locks ON locktype = 'advisory'
@@ -85,6 +87,32 @@ async fn what_a_node_has_taken_over_at_a_reload_is_what_the_others_know_of_it() 
     let text = String::from_utf8(checked.stdout).unwrap();
     assert!(text.contains("limits.ip") && !text.contains("tokens.issuer"), "{text}");
     node.stop();
+}
+
+/// The server still takes the connection before for alive where the network was cut: it has the lock for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_connection_was_lost_lives_again_as_soon_as_its_lock_is_free() {
+    const HELD: &str = "locktype = 'advisory' AND granted AND classid::bigint = (SELECT lock >> 32 & 4294967295 FROM nodes
+        ORDER BY started_at LIMIT 1) AND objid::bigint = (SELECT lock & 4294967295 FROM nodes ORDER BY started_at LIMIT 1)";
+    let Some(mut cluster) = Cluster::start() else { return };
+    let lock = cluster.schema.words("SELECT lock FROM nodes ORDER BY started_at LIMIT 1").remove(0);
+    let mut session = cluster.schema.session();
+    let (mut input, output) = (session.stdin.take().unwrap(), session.stdout.take().unwrap());
+    writeln!(input, "SELECT pg_advisory_lock({lock}); SELECT 'held';").unwrap();
+    let waits =
+        || cluster.count("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") > 0;
+    cluster.until("the other session to wait", waits).await;
+    cluster.schema.sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {HELD}")).unwrap();
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "held"));
+    let log = |node: &mut Server| node.stderr.text().contains("the database is back").then_some(());
+    cluster.nodes[0].eventually("the node to come back", log);
+    assert_eq!(cluster.count(LIVING), 3, "the row has a lock, though it is another's");
+    drop(input);
+    session.wait().unwrap();
+    cluster
+        .until("its own lock", || cluster.count(&format!("SELECT count(*) FROM pg_locks WHERE {HELD}")) == 1)
+        .await;
 }
 
 /// The same place once more.

@@ -39,6 +39,7 @@ pub(super) const RELOADED: Needs = Needs::Only(&[&[
     "users.default_role",
     "users.unverified_retention",
     "users.phone_change_delay",
+    "users.deletion_grace",
     "phone",
     "privacy",
     "sms.template",
@@ -114,6 +115,7 @@ impl Reload {
             tracing::warn!(help = warning.help, "{}", warning.problem);
         }
         self.refuse_a_lost_secret(&next.config, &secret)?;
+        self.compare(&next, &secret).await?;
         let settings = wiring::settings(&next.config, &secret)?;
         let filter = self.filter.read(&next.config.log.level)?;
         test_numbers(&next.config, &secret, &self.outbox, (&self.store, &*self.clock)).await?;
@@ -138,14 +140,35 @@ impl Reload {
         ))
     }
 
+    /// Refuses keys of which a living node has none, as a start does, and warns of settings in which one differs.
+    async fn compare(&self, next: &Loaded, secret: &Secret) -> Result<(), CliError> {
+        let own = self.as_of(next, secret);
+        let mut nodes = self.store.read(|view| view.nodes()).await?;
+        nodes.retain(|node| node.run != own.run);
+        if let Some(stranger) = nodes.iter().find(|node| !node.shares_a_key_with(&own)) {
+            return Err(CliError::refused(
+                format!("the server on {} would have none of this one's keys", stranger.host),
+                "keep the secret before in secret_key_fallbacks until all servers have the new one",
+            ));
+        }
+        node::compare(&own, &nodes);
+        Ok(())
+    }
+
     /// Tells the other nodes what is in force here now.
     fn announce(&self, next: &Loaded, secret: &Secret) {
-        let Some(announce) = &self.announcer else { return };
+        if let Some(announce) = &self.announcer {
+            announce(self.as_of(next, secret));
+        }
+    }
+
+    /// This node with what is in force once `next` is.
+    fn as_of(&self, next: &Loaded, secret: &Secret) -> Node {
         let both = next.settings.iter().zip(&self.started.settings);
         let in_force = both.map(|(new, old)| if RELOADED.cover(new.key.name) { new } else { old }.clone());
         let settings: Vec<Setting> = in_force.collect();
         let (run, started_at) = (self.node.run.clone(), self.node.started_at);
-        announce(node::of((&next.config, &settings), secret, run, started_at));
+        node::of((&next.config, &settings), secret, run, started_at)
     }
 
     fn report(&self, next: &Loaded) {

@@ -23,6 +23,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A clock that is off by more is told of.
 const OFF: Duration = Duration::from_secs(1);
 
+/// A machine that is gone, or a process that is halted, gives its lock back within some ten seconds, where the server knows
+/// how. A socket of this machine has no need of the first three.
+const PROMPT: &str = "SELECT set_config(name, CASE name WHEN 'tcp_keepalives_idle' THEN '4' \
+     WHEN 'tcp_keepalives_interval' THEN '2' WHEN 'tcp_keepalives_count' THEN '3' ELSE '10s' END, false) \
+     FROM pg_settings WHERE name IN \
+     ('tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'idle_session_timeout')";
+
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// A node among those that serve a database; it leaves when this is dropped.
@@ -93,7 +100,7 @@ fn enter(
 ) -> Result<(Connection, Connector, Vec<Node>), PostgresError> {
     let failed = |failure: Failure| told(settings, &failure);
     let (conn, connector) = open::connect(settings)?;
-    follow(&conn, clock).map_err(failed)?;
+    conn.rows(PROMPT, &[]).and_then(|_| follow(&conn, clock)).map_err(failed)?;
     // One after the other, so that of two that begin at once one sees the other.
     let entrance = conn.keys().entrance();
     migrate::lock(&conn, settings, entrance)?;
@@ -102,8 +109,7 @@ fn enter(
         let (place, host) = (settings.to_string(), stranger.host.clone());
         return Err(PostgresError::OtherKeys { place, host });
     }
-    let lock = conn.keys().node(&node.run);
-    conn.try_lock(lock).and_then(|_| nodes::enter(&conn, node, lock)).map_err(failed)?;
+    live(&conn, node).map_err(failed)?;
     conn.unlock(entrance).map_err(failed)?;
     Ok((conn, connector, others))
 }
@@ -118,6 +124,8 @@ fn hold(
 ) {
     let mut is_off = false;
     let mut held = Some(conn);
+    // Where the connection was lost, the server may not know yet that the one before is gone, which has the lock.
+    let mut lives = true;
     loop {
         match changes.recv_timeout(LOOK) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -133,19 +141,30 @@ fn hold(
                 is_off = by > OFF;
                 tell(is_off, by);
             }
+            if !lives {
+                lives = held.as_ref().is_some_and(|conn| live(conn, &node).unwrap_or(false));
+            }
             continue;
         }
-        held = connector.connect().ok().filter(|conn| {
-            let lock = conn.keys().node(&node.run);
-            conn.try_lock(lock).and_then(|_| nodes::enter(conn, &node, lock)).is_ok()
-        });
-        if held.is_some() {
+        held = connector.connect().ok().filter(|conn| conn.rows(PROMPT, &[]).is_ok());
+        if let Some(conn) = &held {
+            lives = live(conn, &node).unwrap_or(false);
             tracing::info!("the database is back");
         }
     }
     if let Some(conn) = held {
         drop(nodes::leave(&conn, &node.run));
     }
+}
+
+/// Takes the lock of a node and writes its row; false while another connection has the lock.
+fn live(conn: &Connection, node: &Node) -> Result<bool, Failure> {
+    let lock = conn.keys().node(&node.run);
+    let is_locked = conn.try_lock(lock)?;
+    if is_locked {
+        nodes::enter(conn, node, lock)?;
+    }
+    Ok(is_locked)
 }
 
 /// Asks for the database's time; gives by how much this machine's is off.

@@ -1,5 +1,7 @@
 //! A schema as a place to move from or to. Rows travel as JSON, which the server reads and writes itself.
 
+use std::time::Duration;
+
 use postgres_types::ToSql;
 use serde_json::Value;
 
@@ -13,7 +15,12 @@ use super::{migrate, nodes};
 use crate::domain::node::Node;
 use crate::storage::moving::{MoveError, Row, Rows, Table};
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+/// A large table takes longer than any write of a server may.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; \
+     SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// No statement takes longer.
+const PATIENCE: Duration = Duration::from_hours(24);
 
 const COLUMNS: &str = "SELECT column_name::text, data_type::text FROM information_schema.columns \
      WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position";
@@ -32,10 +39,12 @@ impl MovingSchema {
         let (conn, _) = open::connect(settings)?;
         migrate::run(&conn, settings, migrate::MIGRATIONS, false)?;
         let failed = |failure: Failure| told(settings, &failure);
+        // Kept until the connection ends, so that no server enters meanwhile.
+        migrate::lock(&conn, settings, conn.keys().entrance())?;
         if let Some(node) = nodes::live(&conn).map_err(failed)?.into_iter().next() {
             return Ok(Err(node));
         }
-        conn.batch(BEGIN).map_err(failed)?;
+        begin(&conn).map_err(failed)?;
         Ok(Ok(Self(conn)))
     }
 
@@ -46,7 +55,7 @@ impl MovingSchema {
     pub fn write(options: &PostgresOptions) -> Result<Self, PostgresError> {
         let (conn, _) = open::connect(&options.settings)?;
         migrate::run(&conn, &options.settings, migrate::MIGRATIONS, true)?;
-        conn.batch(BEGIN).map_err(|failure| told(&options.settings, &failure))?;
+        begin(&conn).map_err(|failure| told(&options.settings, &failure))?;
         Ok(Self(conn))
     }
 
@@ -161,6 +170,11 @@ impl Rows for MovingSchema {
     fn commit(self: Box<Self>) -> Result<(), MoveError> {
         self.0.batch("COMMIT").map_err(failed)
     }
+}
+
+fn begin(conn: &Connection) -> Result<(), Failure> {
+    conn.wait_at_most(PATIENCE)?;
+    conn.batch(BEGIN)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]
