@@ -4,6 +4,7 @@ use super::audited::AuditedTx;
 use super::happened;
 use super::lookup::{holder, live_session};
 use crate::domain::audit::{AuditDetail, AuditEvent};
+use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
 use crate::domain::{EventKind, Session, SessionId, Timestamp, User, UserId};
 use crate::storage::StoreResult;
@@ -20,6 +21,9 @@ pub(super) fn end_by(
     reason: EndReason,
     by_operator: bool,
 ) -> StoreResult<()> {
+    if matches!(reason, EndReason::Reuse | EndReason::Revoked) {
+        cancel_change_of(tx, &session)?;
+    }
     let detail = AuditDetail::Ended { reason, by_operator, unlisted: session.replays_untold };
     let line = tx.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
     tx.record(line.detail(detail));
@@ -36,8 +40,22 @@ pub(super) fn end_one(
     user: UserId,
     live_at: Timestamp,
 ) -> StoreResult<bool> {
-    let session = live_session(&**tx, id, user, live_at)?;
-    session.map_or(Ok(false), |session| end(tx, session, EndReason::Logout).map(|()| true))
+    let Some(session) = live_session(&**tx, id, user, live_at)? else { return Ok(false) };
+    cancel_change_of(tx, &session)?;
+    end(tx, session, EndReason::Logout).map(|()| true)
+}
+
+/// Ends the change of number that a session asked for, where that session ends because it may be a thief's: nobody else would
+/// be left to take it back. Who only logs out keeps the change.
+fn cancel_change_of(tx: &mut AuditedTx<'_>, session: &Session) -> StoreResult<()> {
+    let change = tx.phone_change(session.user)?;
+    if change.is_some_and(|change| change.session.as_ref() == Some(&session.id))
+        && tx.delete_phone_change(session.user)?
+    {
+        let line = tx.did(AuditEvent::PhoneChangeCancelled).user(session.user);
+        tx.record(line.detail(AuditDetail::PhoneChangeCancelled(Cancelled::SessionEnded)));
+    }
+    Ok(())
 }
 
 /// Ends all that `user` could still come with, for `reason`.
@@ -48,6 +66,7 @@ pub(super) fn end_all(
     reason: EndReason,
 ) -> StoreResult<()> {
     for session in tx.live_sessions(user, live_at)? {
+        cancel_change_of(tx, &session)?;
         end(tx, session, reason)?;
     }
     if let Some(user) = holder(&**tx, user)? {

@@ -44,6 +44,8 @@ pub enum Cancelled {
     Deactivated,
     /// The user asked for the deletion of the account.
     Deletion,
+    /// The session that asked for it was ended from elsewhere, or presented a token outside the rules.
+    SessionEnded,
 }
 
 impl Cancelled {
@@ -58,6 +60,7 @@ impl Cancelled {
             Self::NumberTaken => "the number is somebody else's",
             Self::Deactivated => "deactivated",
             Self::Deletion => "the account is to be deleted",
+            Self::SessionEnded => "the session that asked was ended",
         }
     }
 }

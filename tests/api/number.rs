@@ -532,6 +532,45 @@ async fn s17_a_change_ends_with_its_users_deactivation_and_deletion() {
 }
 
 #[tokio::test]
+async fn a_change_ends_with_its_session_where_that_is_ended_from_elsewhere_and_outlives_a_logout() {
+    for way in ["operator", "another session", "everywhere", "logout"] {
+        let app = app().await;
+        let (owner, thief) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+        begin(&app, &thief, NEW).await;
+        match way {
+            "operator" => drop(
+                operate(&app, |operator| {
+                    let user =
+                        operator.view().user_by_phone(&PhoneNumber::parse(PHONE, 10).unwrap())?.unwrap();
+                    operator.log_out(&user)
+                })
+                .await,
+            ),
+            "another session" => {
+                let sid = crate::tokens::claims(&app, access(&thief))["sid"].as_str().unwrap().to_owned();
+                let path = format!("/api/mobile/auth/sessions/{sid}/");
+                assert_eq!(app.bearer(Method::DELETE, &path, access(&owner)).await.status, 200, "{way}");
+            }
+            "everywhere" => {
+                let all = app.bearer(Method::POST, "/api/mobile/auth/logout/all/", access(&owner)).await;
+                assert_eq!(all.status, 200, "{way}");
+            }
+            _ => {
+                let body = json!({ "refresh": token(&thief, "refresh") });
+                assert_eq!(app.post("/api/mobile/auth/logout/", &body).await.status, 200, "{way}");
+            }
+        }
+        let (left, told): (&[&str], &[&str]) =
+            if way == "logout" { (&[NEW], &[]) } else { (&[], &["the session that asked was ended"]) };
+        assert_eq!((pending(&app), cancelled(&app)), (owned(left), owned(told)), "{way}");
+    }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[tokio::test]
 async fn s39_a_clock_that_leaps_brings_no_change_forward() {
     let app = app().await;
     let login = app.log_in(PHONE).await;
