@@ -100,7 +100,8 @@ struct ExportedSession {
     id: String,
     /// What the client called itself.
     device: String,
-    /// The device that it belongs to; null where it has none.
+    /// The device that it belongs to; absent where it has none.
+    #[oai(skip_serializing_if_is_none)]
     device_id: Option<String>,
     /// The address of the login or of the last refresh.
     ip: String,
@@ -110,9 +111,11 @@ struct ExportedSession {
     last_used_at: DateTime,
     /// When it ends unless it is refreshed.
     expires_at: DateTime,
-    /// When it ended; null while it has not.
+    /// When it ended; absent while it has not.
+    #[oai(skip_serializing_if_is_none)]
     ended_at: Option<DateTime>,
     /// Why it ended, in a word or two.
+    #[oai(skip_serializing_if_is_none)]
     end_reason: Option<String>,
 }
 
@@ -145,13 +148,17 @@ struct ExportedEvent {
     at: DateTime,
     /// What, in a stable word.
     event: String,
-    /// The address that it came from; null where it came from none.
+    /// The address that it came from; absent where it came from none.
+    #[oai(skip_serializing_if_is_none)]
     ip: Option<String>,
     /// The session that it concerns.
+    #[oai(skip_serializing_if_is_none)]
     session_id: Option<String>,
     /// The `X-Request-Id` of the call that did it.
+    #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
     /// More, in a few words.
+    #[oai(skip_serializing_if_is_none)]
     detail: Option<String>,
 }
 
