@@ -11,12 +11,20 @@ use crate::domain::{RunId, Timestamp};
 use crate::storage::StoreResult;
 use crate::storage::nodes::ReadNodes;
 
-/// `pg_locks` shows a number in two halves.
-const LIVE: &str = "SELECT run, host, version, started_at, keys, settings FROM nodes AS node WHERE EXISTS (\
-     SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
-     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-     AND classid::bigint = (node.lock >> 32 & 4294967295) AND objid::bigint = (node.lock & 4294967295)) \
-     ORDER BY started_at, run";
+/// Whether a node lives; `pg_locks` shows a number in two halves.
+macro_rules! lives {
+    () => {
+        "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND classid::bigint = (node.lock >> 32 & 4294967295) AND objid::bigint = (node.lock & 4294967295))"
+    };
+}
+
+const LIVE: &str = concat!(
+    "SELECT run, host, version, started_at, keys, settings FROM nodes AS node WHERE ",
+    lives!(),
+    " ORDER BY started_at, run"
+);
 
 const ENTER: &str = "INSERT INTO nodes (run, lock, host, version, started_at, keys, settings) \
      VALUES ($1, $2, $3, $4, $5, $6, $7) \
@@ -25,10 +33,7 @@ const ENTER: &str = "INSERT INTO nodes (run, lock, host, version, started_at, ke
 const LEAVE: &str = "DELETE FROM nodes WHERE run = $1";
 
 /// Rows of nodes that ended without leaving; one that has only lost its connection enters again.
-const FORGET: &str = "DELETE FROM nodes AS node WHERE NOT EXISTS (\
-     SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
-     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-     AND classid::bigint = (node.lock >> 32 & 4294967295) AND objid::bigint = (node.lock & 4294967295))";
+const FORGET: &str = concat!("DELETE FROM nodes AS node WHERE NOT ", lives!());
 
 impl ReadNodes for PostgresTx<'_> {
     fn nodes(&self) -> StoreResult<Vec<Node>> {
