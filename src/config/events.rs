@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::fault::quoted;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
-use super::value::Raw;
 use crate::domain::webhook::{MAX_WEBHOOKS, WebhookSecret, WebhookUrl};
 use crate::domain::{EventKind, Webhook};
 
@@ -58,14 +57,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Events {
 
 /// All webhooks; each that is wrong is told.
 pub(super) fn read_webhooks(reader: &mut Reader<'_>) -> Vec<Webhook> {
-    let Some((raw, origin)) = reader.raw(&WEBHOOKS) else { return Vec::new() };
-    let rows = match rows(&raw) {
-        Ok(rows) => rows,
-        Err(problem) => {
-            reader.bad(&WEBHOOKS, &origin, problem);
-            return Vec::new();
-        }
-    };
+    let (rows, origin) = reader.rows(&WEBHOOKS, Row::from_table, Row::from_text);
     let mut webhooks: Vec<Webhook> = Vec::new();
     for row in rows {
         match row.and_then(Row::judge) {
@@ -81,14 +73,6 @@ pub(super) fn read_webhooks(reader: &mut Reader<'_>) -> Vec<Webhook> {
         reader.bad(&WEBHOOKS, &origin, problem);
     }
     webhooks
-}
-
-fn rows(raw: &Raw) -> Result<Vec<Result<Row, String>>, String> {
-    Ok(match raw {
-        Raw::Tables(tables) => tables.iter().map(|fields| Row::from_table(fields)).collect(),
-        Raw::Table(fields) => vec![Row::from_table(fields)],
-        Raw::Text(_) | Raw::Items(_) => raw.items()?.iter().map(|item| Row::from_text(item)).collect(),
-    })
 }
 
 impl Row {

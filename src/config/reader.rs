@@ -9,6 +9,9 @@ use super::key::{Key, Kind};
 use super::value::{self, Raw};
 use super::values::Values;
 
+/// The fields of a table, by their names.
+type Fields = [(String, String)];
+
 /// Reads keys one by one. A faulty key gives its default, so that reading goes on and every fault is found.
 pub(super) struct Reader<'a> {
     values: &'a Values,
@@ -112,6 +115,29 @@ impl<'a> Reader<'a> {
     /// What a key is set to, as it stands, and where that came from.
     pub(super) fn raw(&self, key: &Key) -> Option<(Raw, String)> {
         self.values.get(key)
+    }
+
+    /// The rows of a key that is a list of tables in the file and of texts in the environment, each read or with what is wrong
+    /// with it, and where they came from.
+    pub(super) fn rows<R>(
+        &mut self,
+        key: &Key,
+        from_table: fn(&Fields) -> Result<R, String>,
+        from_text: fn(&str) -> Result<R, String>,
+    ) -> (Vec<Result<R, String>>, String) {
+        let Some((raw, origin)) = self.raw(key) else { return Default::default() };
+        let rows = match &raw {
+            Raw::Tables(tables) => Ok(tables.iter().map(|fields| from_table(fields)).collect()),
+            Raw::Table(fields) => Ok(vec![from_table(fields)]),
+            Raw::Text(_) | Raw::Items(_) => {
+                raw.items().map(|items| items.iter().map(|item| from_text(item)).collect())
+            }
+        };
+        let rows = rows.unwrap_or_else(|problem| {
+            self.bad(key, &origin, problem);
+            Vec::new()
+        });
+        (rows, origin)
     }
 
     /// Where the value of a key came from.

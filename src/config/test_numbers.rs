@@ -5,7 +5,7 @@ use super::fault::quoted;
 use super::instant;
 use super::key::Key;
 use super::reader::Reader;
-use super::value::{self, Raw};
+use super::value;
 use crate::domain::test_number::MAX_TEST_NUMBERS;
 use crate::domain::{Code, NewTestNumber, PhoneNumber};
 
@@ -27,14 +27,7 @@ struct Row {
 
 /// All of them; each that is wrong is told.
 pub(super) fn read(reader: &mut Reader<'_>, key: &Key, digits: Digits) -> Vec<NewTestNumber> {
-    let Some((raw, origin)) = reader.raw(key) else { return Vec::new() };
-    let rows = match rows(&raw) {
-        Ok(rows) => rows,
-        Err(problem) => {
-            reader.bad(key, &origin, problem);
-            return Vec::new();
-        }
-    };
+    let (rows, origin) = reader.rows(key, Row::from_table, Row::from_text);
     let mut numbers: Vec<NewTestNumber> = Vec::new();
     for row in rows {
         match row.and_then(|row| row.judge(digits)) {
@@ -49,14 +42,6 @@ pub(super) fn read(reader: &mut Reader<'_>, key: &Key, digits: Digits) -> Vec<Ne
         reader.bad(key, &origin, format!("{} are too many: {MAX_TEST_NUMBERS} is the most", numbers.len()));
     }
     numbers
-}
-
-fn rows(raw: &Raw) -> Result<Vec<Result<Row, String>>, String> {
-    Ok(match raw {
-        Raw::Tables(tables) => tables.iter().map(|fields| Row::from_table(fields)).collect(),
-        Raw::Table(fields) => vec![Row::from_table(fields)],
-        Raw::Text(_) | Raw::Items(_) => raw.items()?.iter().map(|item| Row::from_text(item)).collect(),
-    })
 }
 
 impl Row {
