@@ -208,7 +208,7 @@ fn one(line: &AuditLine, output: &mut Output) -> Result<(), CliError> {
 fn document(line: &AuditLine) -> Value {
     json!({
         "id": line.id,
-        "at": when::iso(line.at),
+        "at": line.at.iso(),
         "event": line.event.as_str(),
         "channel": line.mode,
         "user_id": line.user.map(|user| user.0),

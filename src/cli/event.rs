@@ -146,14 +146,14 @@ fn document(event: &Event, deliveries: &[Delivery]) -> Value {
                 "state": delivery.state.as_str(),
                 "attempts": delivery.attempts,
                 "answer": delivery.answer,
-                "settled_at": delivery.settled_at.map(when::iso),
+                "settled_at": delivery.settled_at.map(Timestamp::iso),
             })
         })
         .collect();
     json!({
         "id": event.id.as_str(),
         "type": event.kind.as_str(),
-        "timestamp": when::iso(event.at),
+        "timestamp": event.at.iso(),
         "user_id": event.user.map(|user| user.0),
         "deliveries": deliveries,
     })

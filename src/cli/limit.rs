@@ -236,7 +236,7 @@ fn show(admin: &AdminContext, output: &mut Output, rows: &[Row]) -> Result<(), C
                     "window_seconds": row.limit.window.as_secs(),
                     "used": row.used,
                     "left": row.left,
-                    "reset": row.reset.map(when::iso),
+                    "reset": row.reset.map(Timestamp::iso),
                 })
             })
             .collect();

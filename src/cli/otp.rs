@@ -91,9 +91,9 @@ fn list(
                     "phone_number": admin.shown(&code.phone),
                     "state": state(code, now),
                     "wrong_guesses": code.attempts,
-                    "created_at": when::iso(code.created_at),
-                    "expires_at": when::iso(code.expires_at),
-                    "used_at": code.used.as_ref().map(|used| when::iso(used.at)),
+                    "created_at": code.created_at.iso(),
+                    "expires_at": code.expires_at.iso(),
+                    "used_at": code.used.as_ref().map(|used| used.at.iso()),
                 })
             })
             .collect();

@@ -12,7 +12,7 @@ use super::node;
 use super::output::Output;
 use super::sms::test_number;
 use super::wiring::{self, Service};
-use super::{CliError, Global, when};
+use super::{CliError, Global};
 use crate::auth::Outbox;
 use crate::auth::operator::{self, Means};
 use crate::clock::{Clock, SystemClock};
@@ -273,7 +273,7 @@ async fn test_numbers(
         }
         tracing::warn!(
             phone = number.phone.masked(),
-            until = when::iso(number.until),
+            until = number.until.iso(),
             by = number.source.as_str(),
             "a test number logs in with a fixed code, without an SMS"
         );

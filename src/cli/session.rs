@@ -110,9 +110,9 @@ pub(super) fn document(session: &Session) -> Value {
         "device": session.device,
         "device_id": session.device_id.as_ref().map(DeviceId::as_str),
         "ip": session.ip,
-        "created_at": when::iso(session.created_at),
-        "last_used_at": when::iso(session.last_used_at),
-        "expires_at": when::iso(session.refresh_expires_at),
+        "created_at": session.created_at.iso(),
+        "last_used_at": session.last_used_at.iso(),
+        "expires_at": session.refresh_expires_at.iso(),
     })
 }
 

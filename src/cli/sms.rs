@@ -164,8 +164,8 @@ fn list(
                     "error_code": message.error_code,
                     "sid": message.sid,
                     "segments": message.segments,
-                    "created_at": when::iso(message.created_at),
-                    "updated_at": when::iso(message.updated_at),
+                    "created_at": message.created_at.iso(),
+                    "updated_at": message.updated_at.iso(),
                 })
             })
             .collect();

@@ -233,8 +233,8 @@ impl Window {
             .collect();
         json!({
             "window": self.name.split(' ').next(),
-            "since": when::iso(self.since),
-            "until": when::iso(self.now),
+            "since": self.since.iso(),
+            "until": self.now.iso(),
             "otp_requests": self.requests.sum(),
             "sms_delivery_success": ratio(good, self.attempts.total() - good),
             "sms_attempts": {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::admin::{AdminContext, READING, WRITING};
 use super::output::Output;
-use super::{CliError, Global, when};
-use crate::domain::User;
+use super::{CliError, Global};
+use crate::domain::{Timestamp, User};
 
 mod change;
 mod columns;
@@ -228,8 +228,8 @@ fn document(admin: &AdminContext, user: &User) -> Value {
         "role": user.role,
         "is_active": user.is_active,
         "phone_verified": user.phone_verified,
-        "date_joined": when::iso(user.joined_at),
+        "date_joined": user.joined_at.iso(),
         "attributes": user.attributes.members(),
-        "deletes_at": user.deletes_at.map(when::iso),
+        "deletes_at": user.deletes_at.map(Timestamp::iso),
     })
 }

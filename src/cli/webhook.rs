@@ -116,9 +116,9 @@ fn document(webhook: &Webhook, off: Option<Timestamp>, backlog: Option<&Backlog>
         "name": webhook.name,
         "url": webhook.url.to_string(),
         "events": kinds(webhook),
-        "off_since": off.map(when::iso),
+        "off_since": off.map(Timestamp::iso),
         "waiting": backlog.map_or(0, |backlog| backlog.waiting),
-        "waiting_since": backlog.map(|backlog| when::iso(backlog.since)),
+        "waiting_since": backlog.map(|backlog| backlog.since.iso()),
     })
 }
 

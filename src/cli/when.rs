@@ -42,11 +42,6 @@ impl When {
     }
 }
 
-/// ISO 8601 in UTC, to the millisecond: `2026-01-31T12:00:00.000Z`.
-pub fn iso(at: Timestamp) -> String {
-    at.iso()
-}
-
 /// For people, in UTC and to the second: `2026-01-31 12:00:00`; the column or the sentence says that it is UTC.
 pub fn short(at: Timestamp) -> String {
     let instant = jiff::Timestamp::from_second(at.as_secs());
@@ -75,7 +70,7 @@ mod tests {
     #[test]
     fn instants_are_shown_in_utc() {
         let at = Timestamp::from_millis(1_769_817_600_120);
-        assert_eq!(iso(at), "2026-01-31T00:00:00.120Z");
+        assert_eq!(at.iso(), "2026-01-31T00:00:00.120Z");
         assert_eq!(short(at), "2026-01-31 00:00:00");
         assert_eq!(long(at), "2026-01-31 00:00:00 UTC");
         assert_eq!(

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use freshk::cli::when;
 use freshk::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
@@ -101,7 +100,7 @@ fn table(until: &str, more: &str) -> String {
 #[tokio::test]
 async fn the_configuration_names_them_and_the_server_tells_of_them() {
     let place = Place::new();
-    let until = when::iso(SystemClock::new().now() + Duration::from_hours(48));
+    let until = (SystemClock::new().now() + Duration::from_hours(48)).iso();
     configured(&place, &table(&format!("\"{until}\""), ""));
     {
         let server = place.serve();

@@ -6,7 +6,6 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use freshk::cli::when;
 use freshk::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
@@ -39,7 +38,7 @@ fn reload(server: &mut Server, place: &Place, toml: &str) -> String {
 
 /// A table of the configuration with a test number.
 fn test_number(phone: &str) -> String {
-    let until = when::iso(SystemClock::new().now() + Duration::from_hours(48));
+    let until = (SystemClock::new().now() + Duration::from_hours(48)).iso();
     format!("[[sms.test_numbers]]\nphone = \"{phone}\"\ncode = \"{TEST_CODE}\"\nuntil = \"{until}\"\n")
 }
 

@@ -188,7 +188,7 @@ fn document(admin: &AdminContext, number: &TestNumber) -> Value {
     json!({
         "phone_number": admin.shown(&number.phone),
         "state": state(admin, number),
-        "until": when::iso(number.until),
+        "until": number.until.iso(),
         "source": number.source.as_str(),
     })
 }

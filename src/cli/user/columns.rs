@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::when;
 use crate::domain::{Attributes, PhoneNumber, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
 
@@ -123,7 +122,7 @@ pub(super) fn fields(user: &User) -> [String; COLUMNS.len()] {
         user.role.clone(),
         user.is_active.to_string(),
         user.phone_verified.to_string(),
-        when::iso(user.joined_at),
+        user.joined_at.iso(),
         if user.attributes.is_empty() { String::new() } else { user.attributes.to_string() },
     ]
 }
@@ -137,7 +136,7 @@ pub(super) fn object(user: &User) -> Value {
         "role": user.role,
         "is_active": user.is_active,
         "phone_verified": user.phone_verified,
-        "date_joined": when::iso(user.joined_at),
+        "date_joined": user.joined_at.iso(),
     });
     if !user.attributes.is_empty() {
         object[ATTRIBUTES] = user.attributes.members().into();

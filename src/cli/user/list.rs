@@ -69,7 +69,7 @@ pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Res
         let mut shown = document(admin, &user);
         shown["sessions"] = sessions.into();
         shown["phone_change"] = change.map_or(Value::Null, |change| {
-            json!({ "phone_number": admin.shown(&change.phone), "effective_at": when::iso(change.effective_at) })
+            json!({ "phone_number": admin.shown(&change.phone), "effective_at": change.effective_at.iso() })
         });
         return Ok(output.json(&shown)?);
     }
