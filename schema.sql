@@ -1,13 +1,13 @@
 -- The whole current schema of FreshK, embedded in the binary; a new database is made from it.
 -- Instants are Unix milliseconds, UTC. Codes and tokens are never stored.
 PRAGMA application_id = 0x46724B31; -- 'FrK1'
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- People. The id is the user_id of tokens: never reused, hence AUTOINCREMENT.
 CREATE TABLE users (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,
     username       TEXT    NOT NULL UNIQUE,
-    phone          TEXT    NOT NULL UNIQUE,
+    phone          TEXT    UNIQUE, -- none where the number went to somebody else while the account lay dormant
     role           TEXT    NOT NULL,
     is_active      INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
     phone_verified INTEGER NOT NULL DEFAULT 0 CHECK (phone_verified IN (0, 1)),
@@ -20,7 +20,8 @@ CREATE TABLE users (
     testing_only   INTEGER NOT NULL DEFAULT 0 CHECK (testing_only IN (0, 1)),
     version        INTEGER NOT NULL DEFAULT 0, -- how often the row was replaced
     attributes     TEXT, -- a JSON object that tokens may carry members of; none where it is empty
-    deletes_at     INTEGER -- when maintenance deletes a user who asked for it
+    deletes_at     INTEGER, -- when maintenance deletes a user who asked for it
+    last_used_at   INTEGER -- the latest use of sessions that are no longer here; none before the first of them went
 ) STRICT;
 
 -- Maintenance looks for users who registered here and never verified.

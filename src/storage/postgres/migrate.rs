@@ -23,8 +23,10 @@ pub(super) struct Migration {
 }
 
 /// All steps from the first schema on.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, stands: 1, sql: include_str!("migrations/1.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, stands: 1, sql: include_str!("migrations/1.sql") },
+    Migration { version: 2, stands: 1, sql: include_str!("migrations/2.sql") },
+];
 
 const STEPS: &str = "CREATE TABLE freshk_schema (version BIGINT PRIMARY KEY, stands BIGINT NOT NULL, \
      applied_at TIMESTAMPTZ NOT NULL DEFAULT now())";

@@ -22,6 +22,7 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, sql: include_str!("migrations/2.sql") },
     Migration { version: 3, sql: include_str!("migrations/3.sql") },
+    Migration { version: 4, sql: include_str!("migrations/4.sql") },
 ];
 
 /// Takes the steps that are missing. If one fails it is undone, and those before it stand.
