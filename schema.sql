@@ -21,7 +21,7 @@ CREATE TABLE users (
     version        INTEGER NOT NULL DEFAULT 0, -- how often the row was replaced
     attributes     TEXT, -- a JSON object that tokens may carry members of; none where it is empty
     deletes_at     INTEGER, -- when maintenance deletes a user who asked for it
-    last_used_at   INTEGER -- the latest use of sessions that are no longer here; none before the first of them went
+    last_seen_at   INTEGER -- the latest use of sessions that are no longer here; none before the first of them went
 ) STRICT;
 
 -- Maintenance looks for users who registered here and never verified.

@@ -50,7 +50,7 @@ pub(super) fn end_one(
 fn cancel_change_of(tx: &mut AuditedTx<'_>, session: &Session) -> StoreResult<()> {
     let change = tx.phone_change(session.user)?;
     if change.is_some_and(|change| change.session.as_ref() == Some(&session.id))
-        && tx.delete_phone_change(session.user)?
+        && tx.delete_phone_change(session.user, None)?
     {
         let line = tx.did(AuditEvent::PhoneChangeCancelled).user(session.user);
         tx.record(line.detail(AuditDetail::PhoneChangeCancelled(Cancelled::SessionEnded)));

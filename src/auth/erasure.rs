@@ -4,7 +4,7 @@ use super::audited::AuditedTx;
 use super::happened;
 use crate::domain::audit::Actor;
 use crate::domain::keys::KeyRing;
-use crate::domain::{User, UserId};
+use crate::domain::{PhoneNumber, User, UserId};
 use crate::storage::{StoreError, StoreResult};
 
 /// What was deleted with a user.
@@ -28,14 +28,27 @@ pub(super) fn erase(tx: &mut AuditedTx<'_>, user: &User, keys: &KeyRing) -> Stor
     tx.flush()?;
     reset_own(tx, user.id)?;
     let sessions = tx.delete_user(user.id)?.ok_or(StoreError::Broken)?;
-    let challenges = tx.delete_challenges_of(&user.phone)?;
-    let spends = tx.bequeath(user.phone.as_str(), &keys.current().erased_subject(&user.phone))?;
+    let challenges = tx.delete_challenges_of(&user.phone, None)?;
+    let spends = bequeath(tx, &user.phone, keys)?;
     let hashes: Vec<_> = keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
     let audit = tx.forget_phone(user.id, &hashes, &user.phone.masked())?;
     happened::deleted(tx, user)?;
     let nameless = Actor { phone: None, ..Actor::clone(tx.actor()) };
     tx.set_actor(nameless);
     Ok(Erased { sessions, challenges, spends, audit })
+}
+
+/// Takes out what is kept under a number that is nobody's from here on. A code that can still be given stays for whoever reads it:
+/// it was paid for, and opens nothing of the user who had the number.
+pub(super) fn abandon(tx: &mut AuditedTx<'_>, phone: &PhoneNumber, keys: &KeyRing) -> StoreResult<()> {
+    let at = tx.at();
+    tx.delete_challenges_of(phone, Some(at))?;
+    bequeath(tx, phone, keys).map(drop)
+}
+
+/// Has what was spent for a number count under a keyed hash of it until its window is over; gives how many units those are.
+fn bequeath(tx: &mut AuditedTx<'_>, phone: &PhoneNumber, keys: &KeyRing) -> StoreResult<usize> {
+    tx.bequeath(phone.as_str(), &keys.current().erased_subject(phone))
 }
 
 /// Gives a user and its devices all their quotas back; gives the units and the windows of refusals forgotten.

@@ -178,7 +178,8 @@ impl Operator<'_, '_> {
         {
             return Ok(Err(occupied));
         }
-        let changed = if user.phone == *phone { user.clone() } else { renumber(self.tx, user, phone)? };
+        let changed =
+            if user.phone == *phone { user.clone() } else { renumber(self.tx, user, phone, self.keys)? };
         self.note(AuditEvent::UserUpdated, user, OperatorAct::OldPhone);
         self.note(AuditEvent::UserUpdated, &changed, OperatorAct::NewPhone);
         let ended = self.log_out(&changed)?;
@@ -190,7 +191,7 @@ impl Operator<'_, '_> {
     /// # Errors
     /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn cancel_phone_change(&mut self, user: &User) -> StoreResult<bool> {
-        let is_cancelled = self.tx.delete_phone_change(user.id)?;
+        let is_cancelled = self.tx.delete_phone_change(user.id, None)?;
         if is_cancelled {
             self.note(AuditEvent::PhoneChangeCancelled, user, OperatorAct::PhoneChangeCancelled);
         }

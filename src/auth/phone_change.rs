@@ -16,7 +16,7 @@ use crate::domain::keys::KeyRing;
 use crate::domain::phone_change::Cancelled;
 use crate::domain::quota::Endpoint;
 use crate::domain::session::EndReason;
-use crate::domain::{Code, Mode, PhoneChange, PhoneNumber, SessionId, Timestamp, User, UserId};
+use crate::domain::{Code, Mode, PhoneChange, PhoneNumber, Session, SessionId, Timestamp, User, UserId};
 use crate::storage::{Locks, StoreError, StoreResult, View};
 
 /// How often a write begins again because a number got another user before it was locked.
@@ -101,14 +101,17 @@ impl Renumbering<'_> {
         let has_foreign_tokens = user.has_foreign_tokens && self.spared.is_none();
         let proven =
             User { phone_verified: true, is_testing_only: false, has_foreign_tokens, ..user.clone() };
-        let changed = renumber(tx, &proven, self.phone)?;
+        let changed = renumber(tx, &proven, self.phone, self.keys)?;
         self.record(tx, AuditEvent::PhoneChanged, user);
         if user.has_foreign_tokens != has_foreign_tokens {
             let line = tx.did(AuditEvent::TokenRevoked).user(user.id);
             tx.record(line.detail(AuditDetail::ForeignTokens));
         }
         for session in tx.live_sessions(user.id, self.live_at)? {
-            if self.spared != Some(&session.id) {
+            if self.spared == Some(&session.id) {
+                // Its device has ended with the number before; the next refresh brings one.
+                tx.update_session(&mut Session { device_id: None, ..session })?;
+            } else {
                 end(tx, session, EndReason::PhoneChanged)?;
             }
         }
@@ -127,7 +130,7 @@ impl Renumbering<'_> {
 
 /// Ends the change of a user that waits; false where none does.
 pub(super) fn cancel(tx: &mut AuditedTx<'_>, user: UserId, why: Cancelled) -> StoreResult<bool> {
-    let is_cancelled = tx.delete_phone_change(user)?;
+    let is_cancelled = tx.delete_phone_change(user, None)?;
     if is_cancelled {
         let line = tx.did(AuditEvent::PhoneChangeCancelled).user(user);
         tx.record(line.detail(AuditDetail::PhoneChangeCancelled(why)));
@@ -135,12 +138,16 @@ pub(super) fn cancel(tx: &mut AuditedTx<'_>, user: UserId, why: Cancelled) -> St
     Ok(is_cancelled)
 }
 
-/// Ends the change of anybody else to a number that `user` has proven.
+/// Ends the change of anybody else to a number that `user` has proven. The other user's line says nothing of who did.
 pub(super) fn cancel_others(tx: &mut AuditedTx<'_>, user: UserId, phone: &PhoneNumber) -> StoreResult<()> {
-    match tx.phone_change_to(phone)? {
-        Some(change) if change.user != user => cancel(tx, change.user, Cancelled::NumberTaken).map(drop),
-        _ => Ok(()),
+    let Some(other) = tx.phone_change_to(phone)?.filter(|change| change.user != user) else { return Ok(()) };
+    // Its user is not locked, and may want another number by now.
+    if tx.delete_phone_change(other.user, Some(phone))? {
+        let actor = Arc::new(Actor::system(tx.at()).in_mode(Mode::Production));
+        let line = actor.did(AuditEvent::PhoneChangeCancelled).user(other.user);
+        tx.record(line.detail(AuditDetail::PhoneChangeCancelled(Cancelled::NumberTaken)));
     }
+    Ok(())
 }
 
 impl Auth {
@@ -311,7 +318,8 @@ fn cancel_by_code(
     tx.record(line.detail(AuditDetail::LoginFailure(LoginFailure::WrongCancelCode)));
     let user = change.user;
     match change.guessed_wrong() {
-        Some(counted) => tx.keep_phone_change(&counted)?,
+        // Somebody else may have proven the number meanwhile, which ends the change.
+        Some(counted) => tx.count_wrong_cancel(&counted).map(drop)?,
         None => cancel(tx, user, Cancelled::WrongCodes).map(drop)?,
     }
     Err(AuthError::InvalidOtp.into())

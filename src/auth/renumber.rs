@@ -1,22 +1,29 @@
 //! Giving a user another number: what the user's own change and the operator's have in common.
 
 use super::audited::AuditedTx;
-use super::{devices, happened};
+use super::{devices, erasure, happened};
+use crate::domain::keys::KeyRing;
 use crate::domain::user::usernames_for;
 use crate::domain::{EventKind, PhoneNumber, User};
 use crate::storage::{StoreError, StoreResult, View};
 
 /// Gives a user another number, and a name to fit if the old one was made from the old number. The devices end, and so does a
-/// change of number that waits.
-pub(super) fn renumber(tx: &mut AuditedTx<'_>, user: &User, phone: &PhoneNumber) -> StoreResult<User> {
+/// change of number that waits. The old number is nobody's then: its codes that are over go, and what was spent for it counts on.
+pub(super) fn renumber(
+    tx: &mut AuditedTx<'_>,
+    user: &User,
+    phone: &PhoneNumber,
+    keys: &KeyRing,
+) -> StoreResult<User> {
     let mut changed = User { phone: phone.clone(), ..user.clone() };
     if user.has_derived_name() {
         changed.username = free_name(&**tx, phone)?;
     }
-    tx.delete_phone_change(user.id)?;
+    tx.delete_phone_change(user.id, None)?;
     tx.update_user(&mut changed)?;
     happened::to_user(tx, EventKind::UserPhoneChanged, user, &changed)?;
     devices::end_all(tx, user.id, None)?;
+    erasure::abandon(tx, &user.phone, keys)?;
     Ok(changed)
 }
 

@@ -57,7 +57,9 @@ pub trait WriteAudit: ReadAudit {
     /// Those of the database alone.
     fn audit(&mut self, records: &[AuditRecord]) -> StoreResult<()>;
     /// Takes the phone out of the lines of `user`, of those under `hashes`, and of those without a hash that sum refusals up and
-    /// have it `masked`, be it this phone or another that is masked alike; gives how many lines those were.
+    /// have it `masked`, be it this phone or another that is masked alike; gives how many lines those were. The numbers that the
+    /// user had before stand in the user's own lines: lines of nobody that name one, up to the user's last with it, are cleared
+    /// as well.
     ///
     /// # Errors
     /// Those of the database alone.

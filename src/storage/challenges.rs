@@ -55,11 +55,13 @@ pub trait WriteChallenges: ReadChallenges {
     /// # Errors
     /// [`StoreError::Broken`](super::StoreError::Broken) where the row is not there, or was replaced since it was read.
     fn update_challenge(&mut self, challenge: &mut Challenge) -> StoreResult<()>;
-    /// Deletes all challenges of a phone with their messages; gives how many challenges those were.
+    /// Deletes all challenges of a phone with their messages, or only those whose code can no longer be given at `over_at`; gives
+    /// how many challenges those were.
     ///
     /// # Errors
     /// Those of the database alone.
-    fn delete_challenges_of(&mut self, phone: &PhoneNumber) -> StoreResult<usize>;
+    fn delete_challenges_of(&mut self, phone: &PhoneNumber, over_at: Option<Timestamp>)
+    -> StoreResult<usize>;
     /// Deletes codes made before `before` that cannot be given any more at `now`, and their messages; looks at `rows`
     /// after `after` at most. Gives how many were deleted, and where to go on.
     ///

@@ -27,9 +27,14 @@ pub trait WritePhoneChanges: ReadPhoneChanges {
     /// # Errors
     /// [`StoreError::Broken`](super::StoreError::Broken) where there is no such user, or a change of another user to the number.
     fn keep_phone_change(&mut self, change: &PhoneChange) -> StoreResult<()>;
-    /// Deletes the change of a user; false where there is none.
+    /// Writes how many wrong codes were given to take a change back; false where it is gone.
     ///
     /// # Errors
     /// Those of the database alone.
-    fn delete_phone_change(&mut self, user: UserId) -> StoreResult<bool>;
+    fn count_wrong_cancel(&mut self, change: &PhoneChange) -> StoreResult<bool>;
+    /// Deletes the change of a user, whatever the number or only that to `phone`; false where there is none.
+    ///
+    /// # Errors
+    /// Those of the database alone.
+    fn delete_phone_change(&mut self, user: UserId, phone: Option<&PhoneNumber>) -> StoreResult<bool>;
 }

@@ -553,6 +553,28 @@ async fn after_deletion_a_byte_search_finds_neither_digits_nor_masked_form_nor_h
 }
 
 #[tokio::test]
+async fn after_deletion_nothing_names_a_number_that_the_user_had_before() {
+    let app = app().await;
+    let [before, now] = ["+19175550123", "+19175550187"];
+    assert_eq!(app.verify(before, "123456").await.code(), "user_not_found");
+    let login = app.log_in(before).await;
+    for _ in 0..6 {
+        app.verify(before, "000000").await;
+    }
+    assert_eq!(crate::number::change(&app, &login, now).await.status, 200);
+    app.clock.advance(HOUR);
+    let login = refresh(&app, token(&login, "refresh")).await.json();
+    assert_eq!(app.resend(&access(&login)).await.status, 200);
+    assert_eq!(delete(&app, &access(&login), &app.code(now)).await.status, 200);
+    for number in [before, now] {
+        let phone = PhoneNumber::parse(number, 10).unwrap();
+        assert_eq!(traces(&app, &phone).await, [""; 0], "{number}");
+    }
+    // What was spent for the number before counts on for who has it next.
+    assert!(app.count("SELECT count(*) FROM spends WHERE subject LIKE 'erased:%'") > 0);
+}
+
+#[tokio::test]
 async fn s30_whichever_of_its_writes_fails_nothing_is_half_deleted() {
     const NOW: &[&str] = &[
         "DELETE ON users",

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::foreign::{operate, refresh, token};
-use crate::support::{Answer, App, FIRST_ID, PHONE};
+use crate::support::{Answer, App, FIRST_ID, PHONE, VERIFY};
 
 const EXPORT: &str = "/api/mobile/auth/account/export/";
 const OTHER: &str = "+4470011223344";
@@ -59,6 +59,20 @@ async fn an_export_has_all_that_is_kept_of_the_bearer_and_nothing_of_others() {
     for secret in app.words("SELECT jti FROM sessions") {
         assert!(!answer.text.contains(&secret));
     }
+}
+
+/// Somebody else's proof of the number that the bearer wanted ends the change, and its line is the bearer's.
+#[tokio::test]
+async fn it_tells_nothing_of_who_proved_the_wanted_number_first() {
+    let app = App::start().await;
+    let login = app.log_in(PHONE).await;
+    crate::number::begin(&app, &login, OTHER).await;
+    app.request_from("203.0.113.77", OTHER).await;
+    let body = json!({ "phone_number": OTHER, "otp": app.code(OTHER) });
+    assert_eq!(app.post_from("203.0.113.77", VERIFY, &body).await.status, 200);
+    let answer = export(&app, &login).await;
+    assert!(answer.text.contains("the number is somebody else's"), "{}", answer.text);
+    assert!(!answer.text.contains("203.0.113.77"), "{}", answer.text);
 }
 
 #[tokio::test]

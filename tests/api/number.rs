@@ -131,6 +131,22 @@ async fn with_both_numbers_proven_the_change_is_at_once_and_all_other_sessions_e
 }
 
 #[tokio::test]
+async fn after_a_change_nothing_is_kept_under_the_number_before_and_what_was_spent_counts_on() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    assert_eq!(change(&app, &login, NEW).await.status, 200);
+    for kept in ["challenges WHERE phone", "messages WHERE phone", "spends WHERE subject"] {
+        assert_eq!(app.count(&format!("SELECT count(*) FROM {kept} = '{PHONE}'")), 0, "{kept}");
+    }
+    assert_eq!(app.request(PHONE).await.status, 200, "two codes were sent");
+    assert_eq!(app.request(PHONE).await.code(), "rate_limited", "three an hour, whoever has the number");
+    // The session that asked is given a device of the new number.
+    let refreshed = crate::foreign::refresh(&app, token(&login, "refresh")).await;
+    assert_eq!((refreshed.status, refreshed.header("x-device-token").is_empty()), (200, false));
+    assert_eq!(app.count("SELECT count(*) FROM devices"), 1);
+}
+
+#[tokio::test]
 async fn without_proof_of_the_number_before_it_is_told_and_the_change_waits_a_day() {
     let app = app().await;
     let (other, login) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
@@ -392,8 +408,8 @@ async fn a_wrong_code_of_either_number_is_a_wrong_guess_at_that_number_and_neith
     assert_eq!(prove(&app, &login, NEW, &new, Some(&current)).await.status, 200);
     assert_eq!(
         app.count("SELECT count(*) FROM challenges WHERE state = 'used'"),
-        3,
-        "that of the login, and both"
+        1,
+        "those of the number before are gone"
     );
 }
 

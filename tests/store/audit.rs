@@ -93,6 +93,26 @@ pub(crate) async fn s35_erasure_takes_the_phone_out_of_a_users_lines<F: Fixture>
     assert_eq!(left[0].detail.as_deref(), Some("test number"), "the rest of a line stays");
 }
 
+/// The number before may be somebody else's by now, whose lines come later.
+pub(crate) async fn s35_erasure_takes_numbers_before_out_of_lines_of_nobody_up_to_the_users_last<
+    F: Fixture,
+>() {
+    let bed = Bed::<F>::new().await;
+    let before = || actor(after(1)).did(AuditEvent::LoginFail);
+    let records = vec![
+        before(),
+        before().user(UserId(4)),
+        before().user(UserId(3)),
+        before(),
+        actor(after(1)).did(AuditEvent::LoginFail).user(UserId(5)),
+    ];
+    bed.write(move |tx| tx.audit(&records)).await;
+    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[[9; 16]], "+15*****0009")).await, 2);
+    let left = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 9)).await;
+    let named: Vec<_> = left.iter().map(|line| line.phone.is_some()).collect();
+    assert_eq!(named, [false, true, false, true, true]);
+}
+
 pub(crate) async fn s35_erasure_takes_the_phone_out_of_lines_that_sum_refusals_up<F: Fixture>() {
     let bed = Bed::<F>::new().await;
     bed.write(|tx| {

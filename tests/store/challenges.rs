@@ -136,11 +136,19 @@ pub(crate) async fn a_phone_is_left_without_challenges_and_messages<F: Fixture>(
             Ok([tx.insert_message(one, &phone(1), 1, START)?, tx.insert_message(other, &phone(2), 1, START)?])
         })
         .await;
-    assert_eq!(bed.write(|tx| tx.delete_challenges_of(&phone(1))).await, 1);
+    assert_eq!(bed.write(|tx| tx.delete_challenges_of(&phone(1), Some(START))).await, 0);
+    assert_eq!(bed.write(|tx| tx.delete_challenges_of(&phone(1), None)).await, 1);
     let left =
         bed.read(move |view| Ok((view.challenge(one)?.is_some(), view.message(mine)?.is_some()))).await;
     assert_eq!(left, (false, false));
     let kept =
         bed.read(move |view| Ok((view.challenge(other)?.is_some(), view.message(theirs)?.is_some()))).await;
     assert_eq!(kept, (true, true));
+    let used = Use { at: START, session: None, idempotency: None };
+    let read = bed.read(move |view| view.challenge(other)).await.unwrap();
+    bed.write(move |tx| tx.update_challenge(&mut read.clone().consumed(used.clone()))).await;
+    let third = bed.challenge(2).await;
+    let delete = async |at| bed.write(move |tx| tx.delete_challenges_of(&phone(2), Some(at))).await;
+    assert_eq!(delete(START).await, 1, "what was given is over");
+    assert_eq!(delete(third.expires_at).await, 1);
 }

@@ -96,6 +96,7 @@ macro_rules! contract {
                 }
                 phone_changes {
                     changes_are_read_as_they_were_written_and_replaced_by_their_user
+                    a_change_that_is_no_longer_to_that_number_is_left_alone_and_none_is_written_by_a_count
                     changes_that_are_due_are_paged_in_the_order_in_which_they_became_due
                     what_belongs_to_a_change_goes_with_its_user
                     s4_codes_are_told_apart_by_their_purpose
@@ -104,6 +105,7 @@ macro_rules! contract {
                     lines_are_read_as_they_were_written_in_both_directions
                     lines_are_found_by_user_and_by_phone
                     s35_erasure_takes_the_phone_out_of_a_users_lines
+                    s35_erasure_takes_numbers_before_out_of_lines_of_nobody_up_to_the_users_last
                     s35_erasure_takes_the_phone_out_of_lines_that_sum_refusals_up
                 }
                 small {

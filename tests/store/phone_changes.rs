@@ -30,9 +30,30 @@ pub(crate) async fn changes_are_read_as_they_were_written_and_replaced_by_their_
     let read = bed.read(move |view| Ok((view.phone_change(user)?, view.phone_change_to(&phone(3))?))).await;
     assert_eq!(read, (Some(replaced), None));
     assert_eq!(
-        bed.write(move |tx| Ok([tx.delete_phone_change(user)?, tx.delete_phone_change(user)?])).await,
+        bed.write(move |tx| Ok([tx.delete_phone_change(user, None)?, tx.delete_phone_change(user, None)?]))
+            .await,
         [true, false]
     );
+    assert_eq!(bed.read(move |view| view.phone_change(user)).await, None);
+}
+
+/// Who proves a number ends the change of another user to it, who is not locked meanwhile.
+pub(crate) async fn a_change_that_is_no_longer_to_that_number_is_left_alone_and_none_is_written_by_a_count<
+    F: Fixture,
+>() {
+    let bed = Bed::<F>::new().await;
+    let user = bed.user(1).await.id;
+    let waiting = change(user, 3, 10);
+    let written = waiting.clone();
+    bed.write(move |tx| tx.keep_phone_change(&written)).await;
+    assert!(!bed.write(move |tx| tx.delete_phone_change(user, Some(&phone(4)))).await);
+    let counted = PhoneChange { wrong_cancels: 2, ..waiting };
+    let (here, elsewhere) = (counted.clone(), change(user, 4, 10));
+    let counts = bed.write(move |tx| Ok([tx.count_wrong_cancel(&here)?, tx.count_wrong_cancel(&elsewhere)?]));
+    assert_eq!(counts.await, [true, false]);
+    assert_eq!(bed.read(move |view| view.phone_change(user)).await, Some(counted.clone()));
+    assert!(bed.write(move |tx| tx.delete_phone_change(user, Some(&phone(3)))).await);
+    assert!(!bed.write(move |tx| tx.count_wrong_cancel(&counted)).await);
     assert_eq!(bed.read(move |view| view.phone_change(user)).await, None);
 }
 

@@ -29,6 +29,15 @@ const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, a
 const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = $1 \
      AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";
 
+/// Lines of nobody, about numbers that the user had.
+const FORGET_BEFORE: &str = "UPDATE audit AS line SET phone = NULL, phone_hash = NULL FROM \
+     (SELECT phone_hash AS hash, max(id) AS last FROM audit WHERE user_id = $1 AND phone_hash IS NOT NULL GROUP BY phone_hash) \
+     AS own WHERE line.phone_hash = hash AND line.user_id IS NULL AND line.id < last";
+
+/// Lines that sum refusals up, about those numbers or others that are masked alike.
+const FORGET_MASKED_BEFORE: &str = "UPDATE audit SET phone = NULL WHERE phone_hash IS NULL AND phone IN \
+     (SELECT phone FROM audit WHERE user_id = $1 AND phone IS NOT NULL)";
+
 const FORGET_PHONE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE phone_hash = $1";
 
 /// Lines that sum refusals up.
@@ -125,7 +134,9 @@ impl WriteAudit for PostgresTx<'_> {
     }
 
     fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: &str) -> StoreResult<usize> {
-        let mut forgotten = self.write(FORGET_USER, &[&user])?;
+        let mut forgotten = self.write(FORGET_BEFORE, &[&user])?;
+        forgotten += self.write(FORGET_MASKED_BEFORE, &[&user])?;
+        forgotten += self.write(FORGET_USER, &[&user])?;
         forgotten += self.write(FORGET_MASKED, &[&masked])?;
         for hash in hashes {
             forgotten += self.write(FORGET_PHONE, &[&&hash[..]])?;

@@ -67,7 +67,8 @@ const PURGE: &str = "DELETE FROM challenges WHERE id IN (SELECT id FROM (SELECT 
 
 const DELETE: &str = "DELETE FROM challenges WHERE id = $1";
 
-const DELETE_OF_PHONE: &str = "DELETE FROM challenges WHERE phone = $1";
+const DELETE_OF_PHONE: &str = "DELETE FROM challenges WHERE phone = $1 \
+     AND ($2::BIGINT IS NULL OR expires_at <= $2 OR state NOT IN ('sending', 'live', 'unknown'))";
 
 const UPDATE: &str = "UPDATE challenges SET state = $2, attempts = $3, used_at = $4, session_id = $5, \
      idempotency = $6, settled_at = $7, result = $8, retry_after = $9, version = version + 1 \
@@ -171,8 +172,12 @@ impl WriteChallenges for PostgresTx<'_> {
         Ok(())
     }
 
-    fn delete_challenges_of(&mut self, phone: &PhoneNumber) -> StoreResult<usize> {
-        self.write(DELETE_OF_PHONE, &[phone])
+    fn delete_challenges_of(
+        &mut self,
+        phone: &PhoneNumber,
+        over_at: Option<Timestamp>,
+    ) -> StoreResult<usize> {
+        self.write(DELETE_OF_PHONE, &[phone, &over_at])
     }
 
     fn purge_codes(

@@ -33,7 +33,9 @@ const KEEP: &str = concat!(
      cancel_hmac = excluded.cancel_hmac, wrong_cancels = excluded.wrong_cancels"
 );
 
-const DELETE: &str = "DELETE FROM phone_changes WHERE user_id = $1";
+const COUNT: &str = "UPDATE phone_changes SET wrong_cancels = $1 WHERE user_id = $2 AND phone = $3";
+
+const DELETE: &str = "DELETE FROM phone_changes WHERE user_id = $1 AND phone = coalesce($2, phone)";
 
 impl ReadPhoneChanges for PostgresTx<'_> {
     fn phone_change(&self, user: UserId) -> StoreResult<Option<PhoneChange>> {
@@ -62,8 +64,13 @@ impl WritePhoneChanges for PostgresTx<'_> {
         self.write_one(KEEP, &[user, phone, effective_at, session, &key, &cancel.tag, &wrong_cancels])
     }
 
-    fn delete_phone_change(&mut self, user: UserId) -> StoreResult<bool> {
-        Ok(self.write(DELETE, &[&user])? > 0)
+    fn count_wrong_cancel(&mut self, change: &PhoneChange) -> StoreResult<bool> {
+        let wrong_cancels = Number(change.wrong_cancels);
+        Ok(self.write(COUNT, &[&wrong_cancels, &change.user, &change.phone])? > 0)
+    }
+
+    fn delete_phone_change(&mut self, user: UserId, phone: Option<&PhoneNumber>) -> StoreResult<bool> {
+        Ok(self.write(DELETE, &[&user, &phone])? > 0)
     }
 }
 

@@ -33,6 +33,15 @@ const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, a
 const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = ?1 \
      AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";
 
+/// Lines of nobody, about numbers that the user had.
+const FORGET_BEFORE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE id IN (SELECT line.id FROM \
+     (SELECT phone_hash AS hash, max(id) AS last FROM audit WHERE user_id = ?1 AND phone_hash IS NOT NULL GROUP BY phone_hash) \
+     CROSS JOIN audit AS line ON line.phone_hash = hash WHERE line.user_id IS NULL AND line.id < last)";
+
+/// Lines that sum refusals up, about those numbers or others that are masked alike.
+const FORGET_MASKED_BEFORE: &str = "UPDATE audit SET phone = NULL WHERE phone_hash IS NULL AND phone IN \
+     (SELECT phone FROM audit WHERE user_id = ?1 AND phone IS NOT NULL)";
+
 const FORGET_PHONE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE phone_hash = ?1";
 
 /// Lines that sum refusals up.
@@ -87,7 +96,9 @@ impl WriteAudit for SqliteTx<'_> {
     fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: &str) -> StoreResult<usize> {
         self.touched().is_erasure = true;
         self.run(|conn| {
-            let mut forgotten = conn.prepare_cached(FORGET_USER)?.execute([user])?;
+            let mut forgotten = conn.prepare_cached(FORGET_BEFORE)?.execute([user])?;
+            forgotten += conn.prepare_cached(FORGET_MASKED_BEFORE)?.execute([user])?;
+            forgotten += conn.prepare_cached(FORGET_USER)?.execute([user])?;
             forgotten += conn.prepare_cached(FORGET_MASKED)?.execute([masked])?;
             for hash in hashes {
                 forgotten += conn.prepare_cached(FORGET_PHONE)?.execute([hash])?;

@@ -33,7 +33,9 @@ const KEEP: &str = concat!(
      cancel_hmac = excluded.cancel_hmac, wrong_cancels = excluded.wrong_cancels"
 );
 
-const DELETE: &str = "DELETE FROM phone_changes WHERE user_id = ?1";
+const COUNT: &str = "UPDATE phone_changes SET wrong_cancels = ?1 WHERE user_id = ?2 AND phone = ?3";
+
+const DELETE: &str = "DELETE FROM phone_changes WHERE user_id = ?1 AND phone = ifnull(?2, phone)";
 
 impl ReadPhoneChanges for SqliteTx<'_> {
     fn phone_change(&self, user: UserId) -> StoreResult<Option<PhoneChange>> {
@@ -63,8 +65,13 @@ impl WritePhoneChanges for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(KEEP)?.execute(row).map(drop))
     }
 
-    fn delete_phone_change(&mut self, user: UserId) -> StoreResult<bool> {
-        Ok(self.run(|conn| conn.prepare_cached(DELETE)?.execute([user]))? > 0)
+    fn count_wrong_cancel(&mut self, change: &PhoneChange) -> StoreResult<bool> {
+        let row = params![change.wrong_cancels, change.user, change.phone];
+        Ok(self.run(|conn| conn.prepare_cached(COUNT)?.execute(row))? > 0)
+    }
+
+    fn delete_phone_change(&mut self, user: UserId, phone: Option<&PhoneNumber>) -> StoreResult<bool> {
+        Ok(self.run(|conn| conn.prepare_cached(DELETE)?.execute(params![user, phone]))? > 0)
     }
 }
 

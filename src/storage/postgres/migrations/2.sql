@@ -3,4 +3,4 @@
 
 -- A dormant account gives its number up, and is known by when its sessions that are gone were last used.
 ALTER TABLE users ALTER COLUMN phone DROP NOT NULL;
-ALTER TABLE users ADD COLUMN last_used_at BIGINT;
+ALTER TABLE users ADD COLUMN last_seen_at BIGINT;

@@ -15,7 +15,7 @@ CREATE TABLE users_4 (
     version        INTEGER NOT NULL DEFAULT 0,
     attributes     TEXT,
     deletes_at     INTEGER,
-    last_used_at   INTEGER
+    last_seen_at   INTEGER
 ) STRICT;
 INSERT INTO users_4 (id, username, phone, role, is_active, phone_verified, joined_at, imported_at, foreign_tokens,
         testing_only, version, attributes, deletes_at)
