@@ -28,6 +28,7 @@ mod code_request;
 mod deletion;
 mod delivery;
 mod devices;
+mod dormant;
 mod elsewhere;
 mod ending;
 mod erasure;

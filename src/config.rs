@@ -239,6 +239,8 @@ impl Config {
                 audit: self.audit.retention,
                 unverified: self.users.unverified_retention,
                 deletion_grace: self.users.deletion_grace,
+                dormant_after: self.users.dormant_after,
+                takes_foreign_tokens: self.tokens.accept_foreign,
             },
         }
     }

@@ -208,7 +208,7 @@ fn open_session(tx: &rusqlite::Transaction<'_>, n: usize) -> String {
     let user = User {
         id: user,
         username: String::new(),
-        phone: PhoneNumber::parse(&phone, 10).expect("a phone number"),
+        phone: Some(PhoneNumber::parse(&phone, 10).expect("a phone number")),
         role: "retailer".to_owned(),
         is_active: true,
         phone_verified: true,

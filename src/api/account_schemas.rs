@@ -180,7 +180,7 @@ impl From<User> for ExportedUser {
     fn from(user: User) -> Self {
         Self {
             id: user.id.0,
-            phone_number: user.phone.as_str().to_owned(),
+            phone_number: user.phone_text().to_owned(),
             is_active: user.is_active,
             phone_verified: user.phone_verified,
             date_joined: user.joined_at.into(),

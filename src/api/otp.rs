@@ -269,10 +269,10 @@ impl Flow {
 }
 
 fn render_login(login: LoggedIn, concealed: bool) -> LoginResponse {
-    let LoggedIn { tokens, user, is_new_user, is_restored, .. } = login;
+    let LoggedIn { tokens, user, is_new_user, is_restored, is_recycled, .. } = login;
     let tokens = TokenPair { access: tokens.access, refresh: tokens.refresh };
     let mut answer = LoginResponse::new(tokens, user.into());
-    answer.is_new_user = concealed.then_some(is_new_user);
+    answer.is_new_user = (concealed || is_recycled).then_some(is_new_user);
     answer.restored = is_restored.then_some(true);
     answer
 }

@@ -112,8 +112,8 @@ impl From<User> for LoginUser {
     fn from(user: User) -> Self {
         Self {
             id: user.id.0,
+            phone_number: user.phone_text().to_owned(),
             username: user.username,
-            phone_number: user.phone.as_str().to_owned(),
             role: user.role,
             phone_verified: user.phone_verified,
         }
@@ -142,7 +142,8 @@ pub(super) struct LoginResponse {
     pub(super) access: String,
     /// Who logged in.
     pub(super) user: LoginUser,
-    /// Whether the number was never verified before; only where accounts are concealed before that.
+    /// Whether the number was never verified before; only where accounts are concealed before that, or where the number's account of before
+    /// lay dormant and a new one begins.
     #[oai(skip_serializing_if_is_none)]
     pub(super) is_new_user: Option<bool>,
     /// Whether the account was to be deleted until this login; only where it was.
@@ -173,8 +174,8 @@ pub(super) struct AccountUser {
     id: i64,
     /// Derived from the phone unless imported.
     username: String,
-    /// International format.
-    phone_number: String,
+    /// International format; null where the number went to somebody else while the account lay dormant.
+    phone_number: Option<String>,
     /// The user's role.
     role: String,
 }
@@ -184,7 +185,7 @@ impl From<&User> for AccountUser {
         Self {
             id: user.id.0,
             username: user.username.clone(),
-            phone_number: user.phone.as_str().to_owned(),
+            phone_number: user.phone.as_ref().map(|phone| phone.as_str().to_owned()),
             role: user.role.clone(),
         }
     }
@@ -193,7 +194,7 @@ impl From<&User> for AccountUser {
 impl Example for AccountUser {
     fn example() -> Self {
         let LoginUser { id, username, phone_number, role, .. } = LoginUser::example();
-        Self { id, username, phone_number, role }
+        Self { id, username, phone_number: Some(phone_number), role }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one write of `verify/`: judges the code, consumes it and opens the session, or notes why not.
 
 use super::audited::AuditedTx;
+use super::dormant::{is_dormant, recycle};
 use super::ending::end;
 use super::error::{FlowError, commit_refusal};
 use super::opening::{NewSession, OpenedBy};
@@ -42,6 +43,8 @@ pub(super) struct OpenedSession {
     pub(super) is_new_user: bool,
     /// Whether the account was to be deleted until this login.
     pub(super) is_restored: bool,
+    /// Whether the number was a dormant account's until this login.
+    pub(super) is_recycled: bool,
     /// The device on which it was opened, unless that has ended.
     pub(super) device: Option<Device>,
 }
@@ -125,7 +128,14 @@ impl LoggingIn<'_, '_> {
         let line = tx.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
         tx.record(line.detail(AuditDetail::RepeatedVerify));
         let device = session.device_id.as_ref().map(|id| tx.device(id)).transpose()?.flatten();
-        Ok(OpenedSession { session, user, is_new_user: false, is_restored: false, device })
+        Ok(OpenedSession {
+            session,
+            user,
+            is_new_user: false,
+            is_restored: false,
+            is_recycled: false,
+            device,
+        })
     }
 
     /// Consumes the code and opens a session; a user who may not log in spends the code and gets none.
@@ -136,6 +146,7 @@ impl LoggingIn<'_, '_> {
         let session = barred.is_none().then(|| new.id.clone());
         let at = self.judging.tx.at();
         given.consume(self.judging.tx, Use { at, session, idempotency })?;
+        let is_recycled = barred.is_none() && self.recycle_dormant(given.by)?;
         let user = match self.judging.user.clone() {
             Some(user) => user,
             None => ensure_user(self.judging.tx, &guess.phone, &guess.policy.default_role)?,
@@ -156,7 +167,23 @@ impl LoggingIn<'_, '_> {
         success.detail = given.by.detail();
         tx.record(success);
         let session = new.open(tx, user.id, given.by, Some(device.id.clone()))?;
-        Ok(OpenedSession { session, user, is_new_user, is_restored, device: Some(device) })
+        Ok(OpenedSession { session, user, is_new_user, is_restored, is_recycled, device: Some(device) })
+    }
+
+    /// Takes the number from an account that lies dormant, whose device the login does not come from; false where there is none.
+    fn recycle_dormant(&mut self, by: OpenedBy) -> StoreResult<bool> {
+        let Attempt { guess, session, .. } = self.attempt;
+        let has_proven = guess.mode == Mode::Production && matches!(by, OpenedBy::Code);
+        let Some(user) = self.judging.user.take_if(|_| has_proven && self.judging.device.is_none()) else {
+            return Ok(false);
+        };
+        let (tx, policy) = (&mut *self.judging.tx, &guess.policy.retention);
+        if is_dormant(&**tx, &user, policy, session.times.retention)? {
+            recycle(tx, &user, guess.live_at)?;
+            return Ok(true);
+        }
+        self.judging.user = Some(user);
+        Ok(false)
     }
 
     /// Renews the device that the login comes from, or begins one. What a test number opens ends when that does.

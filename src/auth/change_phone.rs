@@ -146,14 +146,16 @@ impl Auth {
         let PhoneProof { phone, origin, .. } = proof;
         // Which codes are good depends on what became of their messages.
         self.settle_late(Mode::Production, phone).await;
-        self.settle_late(Mode::Production, &bearer.user.phone).await;
+        if let Some(current) = &bearer.user.phone {
+            self.settle_late(Mode::Production, current).await;
+        }
         self.complete_due(Some(bearer.user.id), phone, times).await?;
         for _ in 0..TRIES {
             let (user, wanted) = (bearer.user.id, phone.clone());
             let parties = self.parts.store.read(move |view| Parties::read(view, user, &wanted)).await?;
             let Some(parties) = parties else { return Ok(WithQuotas::none(Err(AuthError::TokenInvalid))) };
             let change = self.number_change(proving, parties);
-            let old = change.parties.user.clone();
+            let (user, before) = (change.parties.user.id, change.parties.before.clone());
             let actor = self.actor(times.now, Mode::Production, phone, origin);
             let locks = proving.gate.locks().and(change.parties.locks());
             let current_actor = change.current_actor.clone();
@@ -165,7 +167,7 @@ impl Auth {
                     if let (Some(message), Some(_)) = (notice, effective_at) {
                         let expires_at = times.now + self.policy().phone_change_delay;
                         let code = proving.cancel_code.clone();
-                        let notice = Notice { message, to: old.phone, user: old.id, code, expires_at };
+                        let notice = Notice { message, to: before, user, code, expires_at };
                         self.send_notice(notice, current_actor).await;
                     }
                     Ok(NewPhone { phone: phone.clone(), effective_at })
@@ -191,7 +193,7 @@ impl Auth {
         let current = codes.current.clone().map(|code| GivenCode {
             mode,
             purpose: Purpose::Login,
-            phone: parties.user.phone.clone(),
+            phone: parties.before.clone(),
             code,
             device_token: device_token.clone(),
         });
@@ -199,7 +201,7 @@ impl Auth {
             bearer: bearer.clone(),
             new: self.guess(new, gate.clone(), origin, times),
             current: current.map(|current| self.guess(current, gate.clone(), origin, times)),
-            current_actor: self.actor(times.now, mode, &parties.user.phone, origin),
+            current_actor: self.actor(times.now, mode, &parties.before, origin),
             parties,
             cancel_code: cancel_code.clone(),
             segments: self.settings().notice().1,
@@ -214,7 +216,7 @@ impl NumberChange {
         let Some(user) = self.parties.locked(&**tx)? else { return Ok(None) };
         let (mut address, mut was_free) = (None, false);
         // It is said of the body, so that it costs nothing.
-        let is_own = user.phone == self.new.phone;
+        let is_own = self.parties.before == self.new.phone;
         let spent =
             if is_own { Err(AuthError::OwnNumber.into()) } else { self.new.gate.spend(tx, &mut address) };
         let applied = spent.and_then(|()| self.decide(tx, &user, &mut was_free));
@@ -263,7 +265,7 @@ impl NumberChange {
         })?;
         renumbering.record(tx, AuditEvent::PhoneChangePending, user);
         let at = tx.at();
-        let notice = tx.insert_message(challenge, &user.phone, self.segments, at)?;
+        let notice = tx.insert_message(challenge, &self.parties.before, self.segments, at)?;
         Ok(Applied { effective_at: Some(effective_at), notice: Some(notice) })
     }
 
@@ -279,7 +281,7 @@ impl NumberChange {
         if !is_live {
             return Err(AuthError::TokenInvalid.into());
         }
-        match good_test_number(&**tx, Mode::Production, &user.phone, tx.at())? {
+        match good_test_number(&**tx, Mode::Production, &self.parties.before, tx.at())? {
             Some(_) => Err(AuthError::TestAccount.into()),
             None => Ok(()),
         }

@@ -42,7 +42,11 @@ impl Auth {
         origin: Origin,
     ) -> WithQuotas<Option<Timestamp>> {
         let times = self.parts.clock.read();
-        let (user, phone, mode) = (bearer.user.id, bearer.user.phone.clone(), Mode::Production);
+        let (user, mode) = (bearer.user.id, Mode::Production);
+        let phone = match bearer.phone() {
+            Ok(phone) => phone.clone(),
+            Err(error) => return WithQuotas::none(Err(error)),
+        };
         // As at `verify/`: what can be no code is no guess, and costs nothing.
         let Some(code) = code else {
             let noted = self.run(self.clone().note_part(mode, phone, origin, times.now)).await;
@@ -83,7 +87,7 @@ impl Auth {
             if due.is_empty() {
                 return Ok(());
             }
-            let locks = due.iter().fold(Locks::none(), |locks, user| locks.phone(&user.phone).user(user.id));
+            let locks = due.iter().fold(Locks::none(), |locks, user| locks.phones(&user.phone).user(user.id));
             let (keys, at) = (self.settings().keys.clone(), self.parts.clock.now());
             let deleted = self.write(locks, Actor::system(at), move |tx| {
                 let mut deleted = 0;

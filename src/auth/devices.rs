@@ -85,7 +85,7 @@ impl Auth {
             let mut device = Device::new(new, session.user, times.wall);
             // As at a login: what a test number has opened ends with it.
             let user = tx.user(session.user)?;
-            let phone = user.as_ref().map(|user| &user.phone);
+            let phone = user.as_ref().and_then(|user| user.phone.as_ref());
             if let Some(number) = phone.map(|phone| tx.test_number(phone)).transpose()?.flatten() {
                 device = device.bounded(number.until);
             }

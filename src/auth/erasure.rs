@@ -28,10 +28,14 @@ pub(super) fn erase(tx: &mut AuditedTx<'_>, user: &User, keys: &KeyRing) -> Stor
     tx.flush()?;
     reset_own(tx, user.id)?;
     let sessions = tx.delete_user(user.id)?.ok_or(StoreError::Broken)?;
-    let challenges = tx.delete_challenges_of(&user.phone, None)?;
-    let spends = bequeath(tx, &user.phone, keys)?;
-    let hashes: Vec<_> = keys.all().map(|keys| keys.audit_hash(&user.phone)).collect();
-    let audit = tx.forget_phone(user.id, &hashes, &user.phone.masked())?;
+    let (mut challenges, mut spends) = (0, 0);
+    if let Some(phone) = &user.phone {
+        challenges = tx.delete_challenges_of(phone, None)?;
+        spends = bequeath(tx, phone, keys)?;
+    }
+    let hashes = |phone| keys.all().map(move |keys| keys.audit_hash(phone));
+    let hashes: Vec<_> = user.phone.iter().flat_map(hashes).collect();
+    let audit = tx.forget_phone(user.id, &hashes, user.phone.as_ref().map(PhoneNumber::masked).as_deref())?;
     happened::deleted(tx, user)?;
     let nameless = Actor { phone: None, ..Actor::clone(tx.actor()) };
     tx.set_actor(nameless);

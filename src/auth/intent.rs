@@ -122,7 +122,7 @@ impl CodeIntent {
             // Whose the number is now is nothing for who wants it.
             Purpose::PhoneChange(bearer) => match tx.user(*bearer)? {
                 None => Err(AuthError::TokenInvalid.into()),
-                Some(user) if user.phone == *phone => Err(AuthError::OwnNumber.into()),
+                Some(user) if user.phone.as_ref() == Some(phone) => Err(AuthError::OwnNumber.into()),
                 user => Ok(user),
             },
         }
@@ -203,8 +203,8 @@ impl CodeIntent {
         if good_test_number(&**tx, *mode, phone, tx.at())?.is_some() {
             return Err(AuthError::InvalidPhone.into());
         }
-        let Some(user) = user else { return Ok(()) };
-        match good_test_number(&**tx, *mode, &user.phone, tx.at())? {
+        let Some(phone) = user.and_then(|user| user.phone.as_ref()) else { return Ok(()) };
+        match good_test_number(&**tx, *mode, phone, tx.at())? {
             Some(_) => Err(AuthError::TestAccount.into()),
             None => Ok(()),
         }

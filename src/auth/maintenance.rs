@@ -184,7 +184,7 @@ impl Auth {
             if ids.is_empty() {
                 continue;
             }
-            let locks = Locks::none().phones(&phones).users(&ids);
+            let locks = Locks::none().phones(phones.iter().flatten()).users(&ids);
             let delete = self.write(locks, Actor::system(self.parts.clock.now()), move |tx| {
                 for id in ids {
                     // Somebody may have asked for a code since it was read.

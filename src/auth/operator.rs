@@ -144,6 +144,8 @@ impl Operator<'_, '_> {
     pub fn activate(&mut self, user: &User) -> StoreResult<User> {
         let mut changed = User { is_active: true, ..user.clone() };
         self.tx.update_user(&mut changed)?;
+        let at = self.tx.at();
+        self.tx.note_seen(user.id, at)?;
         self.note(AuditEvent::UserUpdated, user, OperatorAct::Activated);
         happened::to_user(self.tx, EventKind::UserActivated, user, &changed)?;
         if user.is_active { Ok(changed) } else { self.revoke_foreign(&changed) }
@@ -173,13 +175,11 @@ impl Operator<'_, '_> {
         user: &User,
         phone: &PhoneNumber,
     ) -> StoreResult<Result<(User, usize), Occupied>> {
-        if user.phone != *phone
-            && let Some(occupied) = self.occupied(phone)?
-        {
+        let is_own = user.phone.as_ref() == Some(phone);
+        if !is_own && let Some(occupied) = self.occupied(phone)? {
             return Ok(Err(occupied));
         }
-        let changed =
-            if user.phone == *phone { user.clone() } else { renumber(self.tx, user, phone, self.keys)? };
+        let changed = if is_own { user.clone() } else { renumber(self.tx, user, phone, self.keys)? };
         self.note(AuditEvent::UserUpdated, user, OperatorAct::OldPhone);
         self.note(AuditEvent::UserUpdated, &changed, OperatorAct::NewPhone);
         let ended = self.log_out(&changed)?;
@@ -246,7 +246,8 @@ impl Operator<'_, '_> {
     /// # Errors
     /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn delete(&mut self, user: &User) -> StoreResult<Erased> {
-        if let Some(number) = self.tx.test_number(&user.phone)? {
+        let number = user.phone.as_ref().map(|phone| self.tx.test_number(phone)).transpose()?;
+        if let Some(number) = number.flatten() {
             self.forget(&number)?;
         }
         let erased = erase(self.tx, user, self.keys)?;
@@ -362,7 +363,11 @@ impl Operator<'_, '_> {
     }
 
     fn note(&mut self, event: AuditEvent, user: &User, act: OperatorAct) {
-        let line = self.about(&user.phone).did(event).user(user.id);
+        let actor = match &user.phone {
+            Some(phone) => self.about(phone),
+            None => Arc::new(Actor::system(self.tx.at())),
+        };
+        let line = actor.did(event).user(user.id);
         self.tx.record(line.detail(AuditDetail::Operator(act)));
     }
 

@@ -41,6 +41,8 @@ pub struct CancelRequest {
 pub(super) struct Parties {
     /// Whose number changes.
     pub(super) user: User,
+    /// The number before.
+    pub(super) before: PhoneNumber,
     /// The new number.
     phone: PhoneNumber,
     /// Who has that number.
@@ -58,23 +60,24 @@ pub(super) struct Renumbering<'a> {
 }
 
 impl Parties {
-    /// Reads them; none without such a user.
+    /// Reads them; none without such a user, or where the user's number has gone to somebody else.
     pub(super) fn read(view: &dyn View, user: UserId, phone: &PhoneNumber) -> StoreResult<Option<Self>> {
         let Some(user) = view.user(user)? else { return Ok(None) };
+        let Some(before) = user.phone.clone() else { return Ok(None) };
         let holder = view.user_by_phone(phone)?.map(|holder| holder.id);
-        Ok(Some(Self { user, phone: phone.clone(), holder }))
+        Ok(Some(Self { user, before, phone: phone.clone(), holder }))
     }
 
     /// The locks of a write that changes the number.
     pub(super) fn locks(&self) -> Locks {
-        let locks = Locks::none().test_numbers().phones([&self.user.phone, &self.phone]);
+        let locks = Locks::none().test_numbers().phones([&self.before, &self.phone]);
         locks.user(self.user.id).users(self.holder.as_ref())
     }
 
     /// The user as it is under the locks; none where these are no longer the right ones.
     pub(super) fn locked(&self, view: &dyn View) -> StoreResult<Option<User>> {
         let now = Self::read(view, self.user.id, &self.phone)?;
-        let now = now.filter(|now| now.user.phone == self.user.phone && now.holder == self.holder);
+        let now = now.filter(|now| now.before == self.before && now.holder == self.holder);
         Ok(now.map(|now| now.user))
     }
 }
@@ -120,7 +123,8 @@ impl Renumbering<'_> {
 
     /// Writes a line for each of the two numbers.
     pub(super) fn record(&self, tx: &mut AuditedTx<'_>, event: AuditEvent, user: &User) {
-        for (phone, detail) in [(&user.phone, AuditDetail::OldPhone), (self.phone, AuditDetail::NewPhone)] {
+        let before = user.phone.iter().map(|phone| (phone, AuditDetail::OldPhone));
+        for (phone, detail) in before.chain([(self.phone, AuditDetail::NewPhone)]) {
             let hash = self.keys.current().audit_hash(phone);
             let actor = Arc::new(Actor::clone(tx.actor()).with_phone(phone, hash));
             tx.record(actor.did(event).user(user.id).detail(detail));
@@ -161,9 +165,10 @@ impl Auth {
         origin: Origin,
     ) -> Result<(), AuthError> {
         let (auth, user, times) = (self.clone(), bearer.user.clone(), self.parts.clock.read());
+        let phone = bearer.phone()?.clone();
         let flow = async move {
-            auth.complete_due(Some(user.id), &user.phone, &times).await?;
-            let actor = auth.actor(times.now, Mode::Production, &user.phone, &origin);
+            auth.complete_due(Some(user.id), &phone, &times).await?;
+            let actor = auth.actor(times.now, Mode::Production, &phone, &origin);
             let locks = Locks::none().user(user.id);
             let cancelled = auth.write(locks, actor, move |tx| cancel(tx, user.id, Cancelled::Bearer));
             if cancelled.await? { Ok(()) } else { Err(AuthError::NoPhoneChange) }

@@ -15,21 +15,26 @@ pub(super) fn renumber(
     phone: &PhoneNumber,
     keys: &KeyRing,
 ) -> StoreResult<User> {
-    let mut changed = User { phone: phone.clone(), ..user.clone() };
+    let mut changed = User { phone: Some(phone.clone()), ..user.clone() };
     if user.has_derived_name() {
-        changed.username = free_name(&**tx, phone)?;
+        changed.username = free_name(&**tx, usernames_for(phone))?;
     }
     tx.delete_phone_change(user.id, None)?;
     tx.update_user(&mut changed)?;
+    // Or the number of an account that lay dormant would be taken from it again.
+    let at = tx.at();
+    tx.note_seen(user.id, at)?;
     happened::to_user(tx, EventKind::UserPhoneChanged, user, &changed)?;
     devices::end_all(tx, user.id, None)?;
-    erasure::abandon(tx, &user.phone, keys)?;
+    if let Some(before) = &user.phone {
+        erasure::abandon(tx, before, keys)?;
+    }
     Ok(changed)
 }
 
-/// The first of the phone's names that nobody has.
-fn free_name(view: &dyn View, phone: &PhoneNumber) -> StoreResult<String> {
-    for name in usernames_for(phone) {
+/// The first of some names that nobody has.
+pub(super) fn free_name(view: &dyn View, names: impl Iterator<Item = String>) -> StoreResult<String> {
+    for name in names {
         if view.user_by_username(&name)?.is_none() {
             return Ok(name);
         }

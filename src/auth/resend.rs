@@ -15,11 +15,15 @@ impl Auth {
         device_token: Option<Secret>,
         origin: Origin,
     ) -> WithQuotas<Sent> {
+        let phone = match bearer.phone() {
+            Ok(phone) => phone.clone(),
+            Err(error) => return WithQuotas::none(Err(error)),
+        };
         self.request(CodeRequest {
             mode: Mode::Production,
             purpose: Purpose::Login,
             endpoint: Endpoint::Resend,
-            phone: bearer.user.phone.clone(),
+            phone,
             proven: Some(bearer.user.id),
             device_token,
             origin,

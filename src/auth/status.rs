@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::lookup::holder;
 use super::{Auth, AuthError};
-use crate::domain::{SessionId, User};
+use crate::domain::{PhoneNumber, SessionId, User};
 use crate::tokens::{TokenKind, Verified};
 
 /// The bearer of a good access token, with session and user as they are now, not as they were at its issue.
@@ -14,6 +14,13 @@ pub struct Authenticated {
     pub session: Option<SessionId>,
     /// Its user; perhaps deactivated, which only some endpoints mind.
     pub user: Arc<User>,
+}
+
+impl Authenticated {
+    /// The bearer's number; one whose number has gone to somebody else is deactivated.
+    pub(super) fn phone(&self) -> Result<&PhoneNumber, AuthError> {
+        self.user.phone.as_ref().ok_or(AuthError::AccountDisabled)
+    }
 }
 
 impl Auth {

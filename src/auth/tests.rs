@@ -129,6 +129,8 @@ fn policy() -> Policy {
             audit: 90 * day,
             unverified: 7 * day,
             deletion_grace: Duration::ZERO,
+            dormant_after: Duration::ZERO,
+            takes_foreign_tokens: false,
         },
     }
 }
@@ -227,7 +229,7 @@ impl Bed {
         F: FnOnce(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
     {
         let user = self.user(number).await.unwrap();
-        let locks = Locks::none().phone(&user.phone).user(user.id);
+        let locks = Locks::none().phones(&user.phone).user(user.id);
         let means = self.means.clone();
         let acted =
             operator::act(&self.store, locks, self.clock.now(), means, move |operator| act(operator, &user));

@@ -69,6 +69,7 @@ fn log(record: &AuditRecord) {
         | AuditEvent::Exported
         | AuditEvent::DeletionRequested
         | AuditEvent::UserRestored
+        | AuditEvent::UserRecycled
         | AuditEvent::UserDeleted
         | AuditEvent::UsersImported
         | AuditEvent::LimitReset
@@ -107,6 +108,7 @@ fn sentence(event: AuditEvent) -> &'static str {
         AuditEvent::Exported => "a user was given all that is kept about the account",
         AuditEvent::DeletionRequested => "a user asked for the deletion of the account",
         AuditEvent::UserRestored => "a user who was to be deleted stays",
+        AuditEvent::UserRecycled => "the number of a dormant account went to somebody else",
         AuditEvent::UserDeleted => "a user was deleted",
         AuditEvent::UsersImported => "users were imported",
         AuditEvent::LimitReset => "a limit was reset",

@@ -43,6 +43,8 @@ pub struct LoggedIn {
     pub is_new_user: bool,
     /// Whether the account was to be deleted until this login.
     pub is_restored: bool,
+    /// Whether the number was a dormant account's until this login: the user is a new one, whatever was said before.
+    pub is_recycled: bool,
     /// The token of the device that has logged in.
     pub device_token: Option<Secret>,
 }
@@ -91,7 +93,8 @@ impl Auth {
             };
         self.count_free(was_free, &origin, times.now);
         self.count(mode, login.as_ref().err());
-        let result = login.and_then(|OpenedSession { session, user, is_new_user, is_restored, device }| {
+        let result = login.and_then(|opened| {
+            let OpenedSession { session, user, is_new_user, is_restored, is_recycled, device } = opened;
             let access_jti = random::jti(&*self.parts.random);
             let tokens = self.settings().tokens.pair(&session, &user, access_jti, times.wall);
             let device_token = device.and_then(|device| self.device_token(&device));
@@ -100,6 +103,7 @@ impl Auth {
                 user,
                 is_new_user,
                 is_restored,
+                is_recycled,
                 device_token,
             })
         });

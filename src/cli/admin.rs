@@ -200,12 +200,18 @@ impl AdminContext {
 
     /// What names a user in a sentence.
     pub fn named(&self, user: &User) -> String {
-        format!("user {} ({})", user.id, self.shown(&user.phone))
+        let phone = self.shown_if_any(user).unwrap_or_else(|| "without a number".to_owned());
+        format!("user {} ({phone})", user.id)
     }
 
     /// A phone as the answer may show it.
     pub fn shown(&self, phone: &PhoneNumber) -> String {
         if self.show_phones { phone.as_str().to_owned() } else { phone.masked() }
+    }
+
+    /// The phone of a user as the answer may show it; a dormant account may have lost its own.
+    pub fn shown_if_any(&self, user: &User) -> Option<String> {
+        user.phone.as_ref().map(|phone| self.shown(phone))
     }
 
     /// A username as the answer may show it.

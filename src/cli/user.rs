@@ -224,7 +224,7 @@ fn document(admin: &AdminContext, user: &User) -> Value {
     json!({
         "id": user.id.0,
         "username": admin.shown_name(&user.username),
-        "phone_number": admin.shown(&user.phone),
+        "phone_number": admin.shown_if_any(user),
         "role": user.role,
         "is_active": user.is_active,
         "phone_verified": user.phone_verified,

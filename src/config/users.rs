@@ -24,6 +24,8 @@ pub struct Users {
     pub phone_change_delay: Duration,
     /// How long a user who asked for deletion can come back.
     pub deletion_grace: Duration,
+    /// After how long without use a login with the number is a new person's; zero for never.
+    pub dormant_after: Duration,
 }
 
 impl Users {
@@ -91,6 +93,13 @@ static DELETION_GRACE: Key = Key::new(
     "0s",
     "How long a user who deletes the account can come back: until then a login restores it. 0 deletes at once.",
 );
+static DORMANT_AFTER: Key = Key::new(
+    "users.dormant_after",
+    Kind::Duration { min: "0s", max: "3650d" },
+    "0s",
+    "After how long without use a number counts as somebody else's: a login without a device token then begins a new account, \
+     and the old one is deactivated without a number. At least 90d; 0 for never.",
+);
 static MIN_DIGITS: Key = Key::new(
     "phone.min_digits",
     Kind::Number { min: 7, max: 15 },
@@ -108,7 +117,15 @@ static CONCEAL: Key = Key::new(
 pub(super) const SECTION: Section = Section {
     name: "users",
     doc: "Who logs in.",
-    keys: &[&DEFAULT_ROLE, &ROLES, &FIRST_ID, &UNVERIFIED, &PHONE_CHANGE_DELAY, &DELETION_GRACE],
+    keys: &[
+        &DEFAULT_ROLE,
+        &ROLES,
+        &FIRST_ID,
+        &UNVERIFIED,
+        &PHONE_CHANGE_DELAY,
+        &DELETION_GRACE,
+        &DORMANT_AFTER,
+    ],
 };
 pub(super) const PHONE_SECTION: Section =
     Section { name: "phone", doc: "Phone numbers.", keys: &[&MIN_DIGITS] };
@@ -134,7 +151,22 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Users {
         unverified_retention: reader.duration(&UNVERIFIED),
         phone_change_delay: reader.duration(&PHONE_CHANGE_DELAY),
         deletion_grace: reader.duration(&DELETION_GRACE),
+        dormant_after: dormant_after(reader),
     }
+}
+
+/// Phone companies give numbers to others after months, and nobody is away for good after days.
+fn dormant_after(reader: &mut Reader<'_>) -> Duration {
+    const LEAST: Duration = Duration::from_hours(90 * 24);
+    let after = reader.duration(&DORMANT_AFTER);
+    if !after.is_zero() && after < LEAST {
+        reader.fault(
+            &DORMANT_AFTER,
+            "an account that was not used for less than 90 days is not dormant",
+            "give 90d or more, or 0 for never",
+        );
+    }
+    after
 }
 
 pub(super) fn read_phone(reader: &mut Reader<'_>) -> Phone {

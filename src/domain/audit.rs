@@ -65,6 +65,8 @@ events! {
     DeletionRequested = "user_deletion_requested",
     /// A user who was to be deleted stays.
     UserRestored = "user_restored",
+    /// A login after a long time gave the number of a user to somebody else.
+    UserRecycled = "user_recycled",
     /// A user was deleted.
     UserDeleted = "user_deleted",
     /// The operator brought users from elsewhere, or took back what was begun.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::message::Message;
-use crate::domain::{Session, Timestamp, User, UserId};
+use crate::domain::{PhoneNumber, Session, Timestamp, User, UserId};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ fn of_user(user: &User) -> Value {
     json!({
         "id": user.id.0,
         "username": user.username,
-        "phone_number": user.phone.as_str(),
+        "phone_number": user.phone.as_ref().map(PhoneNumber::as_str),
         "role": user.role,
         "is_active": user.is_active,
         "phone_verified": user.phone_verified,

@@ -80,6 +80,10 @@ pub struct Retention {
     pub unverified: Duration,
     /// Users who asked for their deletion.
     pub deletion_grace: Duration,
+    /// The number of an account that nobody uses: after that a login is a new person's. Zero for ever.
+    pub dormant_after: Duration,
+    /// Whether tokens of the system before are good: their use is seen by nobody here.
+    pub takes_foreign_tokens: bool,
 }
 
 impl LimitPolicy {

@@ -15,8 +15,8 @@ pub struct User {
     pub id: UserId,
     /// Unique; derived from the phone unless it was imported.
     pub username: String,
-    /// Unique.
-    pub phone: PhoneNumber,
+    /// Unique; none where the number went to somebody else while the account lay dormant.
+    pub phone: Option<PhoneNumber>,
     /// One of `users.roles`.
     pub role: String,
     /// A deactivated user gets no code and no token.
@@ -44,7 +44,7 @@ impl User {
         Self {
             id,
             username,
-            phone,
+            phone: Some(phone),
             role: role.to_owned(),
             is_active: true,
             phone_verified: false,
@@ -62,14 +62,26 @@ impl User {
         self.version == 0 && !self.phone_verified
     }
 
+    /// The phone as it is written; empty where there is none.
+    pub fn phone_text(&self) -> &str {
+        self.phone.as_ref().map_or("", PhoneNumber::as_str)
+    }
+
     /// Whether the username was made from the phone, with a number after it or without.
     pub fn has_derived_name(&self) -> bool {
-        self.username.strip_prefix(&username_for(&self.phone)).is_some_and(|rest| {
+        let Some(phone) = &self.phone else { return false };
+        self.username.strip_prefix(&username_for(phone)).is_some_and(|rest| {
             rest.is_empty()
                 || rest
                     .strip_prefix('_')
                     .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
         })
+    }
+
+    /// The user when the number has gone to somebody else; `username` is one of [`recycled_usernames`].
+    #[must_use]
+    pub fn recycled(self, username: String) -> Self {
+        Self { username, phone: None, is_active: false, deletes_at: None, ..self }
     }
 }
 
@@ -108,9 +120,17 @@ pub fn username_for(phone: &PhoneNumber) -> String {
 /// The usernames that a number may get, in the order in which they are tried: its own, then numbered ones, where an import or a
 /// change of phone took it. There is no last one.
 pub fn usernames_for(phone: &PhoneNumber) -> impl Iterator<Item = String> {
-    let derived = username_for(phone);
-    let numbered = derived.clone();
-    iter::once(derived).chain((2u64..).map(move |number| format!("{numbered}_{number}")))
+    numbered(username_for(phone))
+}
+
+/// The usernames that a user without a number may get, in the order in which they are tried: an import may have taken the first.
+pub fn recycled_usernames(id: UserId) -> impl Iterator<Item = String> {
+    numbered(format!("user_recycled_{id}"))
+}
+
+fn numbered(name: String) -> impl Iterator<Item = String> {
+    let first = name.clone();
+    iter::once(first).chain((2u64..).map(move |number| format!("{name}_{number}")))
 }
 
 #[cfg(test)]

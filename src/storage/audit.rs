@@ -57,11 +57,12 @@ pub trait WriteAudit: ReadAudit {
     /// Those of the database alone.
     fn audit(&mut self, records: &[AuditRecord]) -> StoreResult<()>;
     /// Takes the phone out of the lines of `user`, of those under `hashes`, and of those without a hash that sum refusals up and
-    /// have it `masked`, be it this phone or another that is masked alike; gives how many lines those were. The numbers that the
+    /// have it `masked`, if that is given, be it this phone or another that is masked alike; gives how many lines those were. The numbers that the
     /// user had before stand in the user's own lines: lines of nobody that name one, up to the user's last with it, are cleared
     /// as well.
     ///
     /// # Errors
     /// Those of the database alone.
-    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: &str) -> StoreResult<usize>;
+    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: Option<&str>)
+    -> StoreResult<usize>;
 }

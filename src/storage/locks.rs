@@ -134,8 +134,8 @@ impl Locks {
     }
 
     /// Whether a user, known by a phone before, may be replaced.
-    pub fn cover_user(&self, user: UserId, phone: &PhoneNumber) -> bool {
-        self.holds(&Lock::User(user)) || self.holds(&Lock::UserOf(phone.clone()))
+    pub fn cover_user(&self, user: UserId, phone: Option<&PhoneNumber>) -> bool {
+        self.holds(&Lock::User(user)) || phone.is_some_and(|phone| self.holds(&Lock::UserOf(phone.clone())))
     }
 
     /// Whether a session may be replaced; `phone` finds that of its user.
@@ -193,9 +193,9 @@ mod tests {
     #[test]
     fn the_strongest_hold_counts() {
         let locks = Locks::none().user(UserId(7)).session(UserId(7), &session(1));
-        assert!(locks.cover_user(UserId(7), &phone(1)));
+        assert!(locks.cover_user(UserId(7), Some(&phone(1))));
         let locks = Locks::none().session(UserId(7), &session(1));
-        assert!(!locks.cover_user(UserId(7), &phone(1)), "shared with other sessions of the user");
+        assert!(!locks.cover_user(UserId(7), Some(&phone(1))), "shared with other sessions of the user");
     }
 
     #[test]
@@ -205,7 +205,9 @@ mod tests {
         assert!(locks.cover_quota(ip, "203.0.113.7") && locks.cover_quota(user, phone(1).as_str()));
         assert!(!locks.cover_quota(ip, "203.0.113.8") && !locks.cover_quota(user, phone(2).as_str()));
         assert!(!locks.cover_quota(ip, phone(1).as_str()) && !locks.cover_quota(user, "203.0.113.7"));
-        assert!(locks.cover_user(UserId(3), &phone(1)) && !locks.cover_user(UserId(3), &phone(2)));
+        assert!(
+            locks.cover_user(UserId(3), Some(&phone(1))) && !locks.cover_user(UserId(3), Some(&phone(2)))
+        );
         let locks = Locks::none().user(UserId(7));
         for quota in [Quota::PhoneChanges, Quota::Export] {
             assert!(locks.cover_quota(quota, "7") && !locks.cover_quota(quota, "8"));

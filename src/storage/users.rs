@@ -85,6 +85,8 @@ pub trait ReadUsers {
     fn registration(&self, id: UserId) -> StoreResult<Option<Registration>>;
     /// The users who are to be deleted at `due` or earlier, the longest due first, at most `rows`.
     fn users_to_delete(&self, due: Timestamp, rows: usize) -> StoreResult<Vec<User>>;
+    /// When a user was last seen: wrote the row, was imported, or used a session; `None` without such a user.
+    fn last_seen(&self, id: UserId) -> StoreResult<Option<Timestamp>>;
     /// The highest id that a user was ever given, or that is kept from being given: new ones are above it.
     fn last_user_id(&self) -> StoreResult<Option<UserId>>;
 }
@@ -101,6 +103,11 @@ pub trait WriteUsers: ReadUsers {
     /// # Errors
     /// [`StoreError::Broken`](super::StoreError::Broken) where the row is not there, or was replaced since it was read.
     fn update_user(&mut self, user: &mut User) -> StoreResult<()>;
+    /// Notes that a user was seen at `at`; an earlier instant than what is noted changes nothing.
+    ///
+    /// # Errors
+    /// Those of the database alone.
+    fn note_seen(&mut self, id: UserId, at: Timestamp) -> StoreResult<()>;
     /// Writes a user as another system had it; `None` if its id, name or phone is taken. Maintenance counts from `at`
     /// how long it stays unverified.
     ///

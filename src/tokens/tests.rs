@@ -25,7 +25,7 @@ fn user() -> User {
     User {
         id: UserId(7),
         username: "user_1234567890".into(),
-        phone: PhoneNumber::parse("+1234567890", 10).unwrap(),
+        phone: Some(PhoneNumber::parse("+1234567890", 10).unwrap()),
         role: "retailer".into(),
         is_active: true,
         phone_verified: true,

@@ -23,6 +23,7 @@ mod deactivated;
 mod deletion;
 mod devices;
 mod disconnect;
+mod dormant;
 mod errors;
 mod events;
 mod exchange;

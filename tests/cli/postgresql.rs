@@ -60,7 +60,7 @@ async fn a_login_and_the_commands_beside_it() {
     let token = running.log_in(PHONE).await;
     assert_eq!(running.status(&token).await.0, 200);
     assert_eq!(place.json("user list --show-phones")["users"][0]["phone_number"], json!(PHONE));
-    assert_eq!(place.json("db check")["schema"], json!(1));
+    assert_eq!(place.json("db check")["schema"], json!(2));
     // A second one serves beside it.
     let beside = place.serve();
     assert_eq!(beside.status(&token).await.0, 200);
@@ -81,7 +81,7 @@ fn a_schema_of_a_later_version_is_refused_unless_this_one_stands_it() {
     place.good("db check");
     place.good("user list");
     schema.sql("INSERT INTO freshk_schema (version, stands) VALUES (99, 99)").unwrap();
-    all_refused(&place, "has version 99, and this freshk knows 1", "install the version that wrote it");
+    all_refused(&place, "has version 99, and this freshk knows 2", "install the version that wrote it");
 }
 
 #[test]

@@ -86,7 +86,10 @@ pub(crate) async fn s35_erasure_takes_the_phone_out_of_a_users_lines<F: Fixture>
     let bed = Bed::<F>::new().await;
     let records = vec![whole(), actor(after(1)).did(AuditEvent::CodeRequested), bare(2).user(UserId(3))];
     bed.write(move |tx| tx.audit(&records)).await;
-    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[[7; 16], [8; 16]], "+15*****0001")).await, 2);
+    assert_eq!(
+        bed.write(|tx| tx.forget_phone(UserId(3), &[[7; 16], [8; 16]], Some("+15*****0001"))).await,
+        2
+    );
     assert_eq!(bed.read(|view| view.audit_after(&AuditOf::Phone([7; 16]), 0, 9)).await.len(), 0);
     let left = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 9)).await;
     assert_eq!((left.len(), left.iter().all(|line| line.phone.is_none())), (3, true));
@@ -107,7 +110,7 @@ pub(crate) async fn s35_erasure_takes_numbers_before_out_of_lines_of_nobody_up_t
         actor(after(1)).did(AuditEvent::LoginFail).user(UserId(5)),
     ];
     bed.write(move |tx| tx.audit(&records)).await;
-    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[[9; 16]], "+15*****0009")).await, 2);
+    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[[9; 16]], Some("+15*****0009"))).await, 2);
     let left = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 9)).await;
     let named: Vec<_> = left.iter().map(|line| line.phone.is_some()).collect();
     assert_eq!(named, [false, true, false, true, true]);
@@ -128,6 +131,6 @@ pub(crate) async fn s35_erasure_takes_the_phone_out_of_lines_that_sum_refusals_u
         lines.iter().map(masked).collect::<Vec<_>>()
     };
     assert_eq!(phones().await, [Some("+15*****0001".to_owned()), Some("+15*****0002".to_owned())]);
-    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[], "+15*****0001")).await, 1);
+    assert_eq!(bed.write(|tx| tx.forget_phone(UserId(3), &[], Some("+15*****0001"))).await, 1);
     assert_eq!(phones().await, [None, Some("+15*****0002".to_owned())]);
 }

@@ -118,6 +118,7 @@ macro_rules! contract {
                     purging_takes_slices_and_only_what_is_old
                     a_spend_is_kept_as_long_as_its_own_quota_looks_back
                     sessions_go_when_they_are_over_with_their_rotations
+                    when_a_user_was_last_seen_outlives_the_sessions
                     an_exchanged_token_is_remembered_until_it_has_expired
                     a_database_with_room_is_writable
                 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use freshk::domain::quota::{DAY, Quota};
 use freshk::domain::session::EndReason;
-use freshk::domain::{ChallengeId, Exchange, MessageId, Mode, NewChallenge, SpendId, Timestamp, User};
+use freshk::domain::{
+    ChallengeId, Exchange, MessageId, Mode, NewChallenge, SpendId, Timestamp, User, UserId,
+};
 use freshk::storage::PurgeHorizon;
 
 use crate::ledger::IP;
@@ -71,6 +73,32 @@ pub(crate) async fn a_spend_is_kept_as_long_as_its_own_quota_looks_back<F: Fixtu
     purge(&bed, &hour, 5).await;
     assert_eq!(bed.read(|view| view.spends(IP, &[ADDRESS], START)).await, [after(7), after(8), after(9)]);
     assert_eq!(bed.read(|view| view.spends_after(SpendId(0), 99)).await.len(), 13);
+}
+
+pub(crate) async fn when_a_user_was_last_seen_outlives_the_sessions<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let user = bed.user(1).await.id;
+    let seen = async || bed.read(move |view| view.last_seen(user)).await;
+    assert_eq!(seen().await, Some(START), "the row was written");
+    let [mut early, mut late] = [1, 2].map(|chance| session(chance, user));
+    early.last_used_at = after(30);
+    late.last_used_at = after(70);
+    bed.write(move |tx| {
+        tx.insert_session(&early.ended(after(31), EndReason::Logout))?;
+        tx.insert_session(&late.ended(after(71), EndReason::Logout))
+    })
+    .await;
+    assert_eq!(seen().await, Some(after(70)));
+    for (horizon, left) in [(after(72), 0), (after(73), 0)] {
+        purge(&bed, &self::horizon(horizon), 1).await;
+        assert_eq!(bed.read(move |view| Ok(view.sessions_of(user, 9)?.len())).await, left);
+        assert_eq!(seen().await, Some(after(70)));
+    }
+    for (at, expected) in [(60, 70), (90, 90)] {
+        bed.write(move |tx| tx.note_seen(user, after(at))).await;
+        assert_eq!(seen().await, Some(after(expected)));
+    }
+    assert_eq!(bed.read(|view| view.last_seen(UserId(99))).await, None);
 }
 
 pub(crate) async fn sessions_go_when_they_are_over_with_their_rotations<F: Fixture>() {

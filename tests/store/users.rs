@@ -23,7 +23,7 @@ pub(crate) async fn users_are_read_as_they_were_written<F: Fixture>() {
     let bed = Bed::<F>::new().await;
     let new = bed.user(1).await;
     assert_eq!((new.username.as_str(), new.role.as_str()), ("user_15550000001", "retailer"));
-    assert_eq!((new.phone.clone(), new.joined_at), (phone(1), START));
+    assert_eq!((new.phone.clone(), new.joined_at), (Some(phone(1)), START));
     assert!(new.is_active && !new.phone_verified && !new.has_foreign_tokens && !new.is_testing_only);
     assert!(new.attributes.is_empty() && !bed.read(|view| view.have_attributes()).await);
     let (id, written) = (new.id, new.clone());

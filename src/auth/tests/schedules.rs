@@ -101,7 +101,7 @@ impl World {
                         model.changes.insert((user, number), now);
                     }
                 }
-                let own = (0..5).find(|number| self.phone(*number) == bearer.user.phone);
+                let own = (0..5).find(|number| Some(self.phone(*number)) == bearer.user.phone);
                 if let Some(own) = own.filter(|_| current) {
                     self.send_login(bed, own).await;
                 }
@@ -126,7 +126,7 @@ impl World {
             }
             Act::Prove { session, number, current, .. } => {
                 let bearer = self.bearer(bed, session).await;
-                let own = (0..5).find(|number| self.phone(*number) == bearer.user.phone);
+                let own = (0..5).find(|number| Some(self.phone(*number)) == bearer.user.phone);
                 let nothing = || Code::from_number(0, 6);
                 let new = self.read(bed, number, false).unwrap_or_else(nothing);
                 let current = current.then(|| self.read(bed, own?, false)).flatten();

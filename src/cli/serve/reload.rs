@@ -40,6 +40,7 @@ pub(super) const RELOADED: Needs = Needs::Only(&[&[
     "users.unverified_retention",
     "users.phone_change_delay",
     "users.deletion_grace",
+    "users.dormant_after",
     "phone",
     "privacy",
     "sms.template",

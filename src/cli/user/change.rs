@@ -67,7 +67,14 @@ pub(super) fn set_attribute(
 }
 
 pub(super) fn activate(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
-    let user = change(admin, name, None, |operator, user| operator.activate(&user))?;
+    let activated = change(admin, name, None, |operator, user| match user.phone {
+        Some(_) => operator.activate(&user).map(Ok),
+        None => Ok(Err(user)),
+    })?;
+    let user = activated.map_err(|user| {
+        let problem = format!("the number of user {} is somebody else's now", user.id);
+        CliError::refused(problem, "give the user another number first with `freshk user set-phone`")
+    })?;
     told(admin, output, &user, &format!("{} is activated", admin.named(&user)))
 }
 
@@ -195,7 +202,7 @@ where
     let id = admin.user(name)?.id;
     for _ in 0..TRIES {
         let Some(found) = admin.read(move |view| view.user(id))? else { break };
-        let locks = Locks::none().test_numbers().phone(&found.phone).phones(phone).user(id);
+        let locks = Locks::none().test_numbers().phones(&found.phone).phones(phone).user(id);
         let act = act.clone();
         let changed = admin.act(locks, move |operator| match operator.view().user(id)? {
             Some(user) if user.phone == found.phone => act(operator, user).map(Some),

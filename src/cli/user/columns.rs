@@ -118,7 +118,7 @@ pub(super) fn fields(user: &User) -> [String; COLUMNS.len()] {
     [
         user.id.to_string(),
         user.username.clone(),
-        user.phone.as_str().to_owned(),
+        user.phone_text().to_owned(),
         user.role.clone(),
         user.is_active.to_string(),
         user.phone_verified.to_string(),
@@ -132,7 +132,7 @@ pub(super) fn object(user: &User) -> Value {
     let mut object = json!({
         "id": user.id.0,
         "username": user.username,
-        "phone_number": user.phone.as_str(),
+        "phone_number": user.phone.as_ref().map(PhoneNumber::as_str),
         "role": user.role,
         "is_active": user.is_active,
         "phone_verified": user.phone_verified,

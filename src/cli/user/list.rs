@@ -104,7 +104,7 @@ pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Res
 
 impl ListArgs {
     fn wants(&self, user: &User) -> bool {
-        let holds = |text: &String| user.phone.as_str().contains(text) || user.username.contains(text);
+        let holds = |text: &String| user.phone_text().contains(text) || user.username.contains(text);
         self.role.as_ref().is_none_or(|role| user.role == *role)
             && !(self.inactive && user.is_active)
             && self.search.as_ref().is_none_or(holds)
@@ -116,7 +116,7 @@ fn row(admin: &AdminContext, user: &User) -> [String; 7] {
     [
         user.id.to_string(),
         admin.shown_name(&user.username),
-        admin.shown(&user.phone),
+        admin.shown_if_any(user).unwrap_or_else(|| "–".to_owned()),
         user.role.clone(),
         word(user.is_active),
         word(user.phone_verified),

@@ -17,6 +17,7 @@ pub(super) fn finish(document: &mut Value) {
             describe(response, &schemas);
         }
     }
+    allow_null(document);
     share_headers(document);
     drop_unused_tags(document);
     tidy(document);
@@ -65,6 +66,24 @@ fn describe(response: &mut Value, schemas: &Value) {
     let reference = content.values().find_map(|media_type| media_type["schema"]["$ref"].as_str());
     let name = reference.and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
     response["description"] = schemas[name]["description"].clone();
+}
+
+/// Members that are always there, and null where there is nothing to tell.
+const NULLABLE: [(&str, &str); 3] = [
+    ("AccountUser", "phone_number"),
+    ("PhoneChangeResponse", "effective_at"),
+    ("DeviceSession", "device_id"),
+];
+
+fn allow_null(document: &mut Value) {
+    for (schema, member) in NULLABLE {
+        let Some(schema) = document["components"]["schemas"].get_mut(schema) else { continue };
+        let Some(property) = schema["properties"].get_mut(member) else { continue };
+        property["nullable"] = true.into();
+        if let Some(required) = schema["required"].as_array_mut() {
+            required.push(member.into());
+        }
+    }
 }
 
 /// Each header of an answer once, by reference.

@@ -133,7 +133,12 @@ impl WriteAudit for PostgresTx<'_> {
         Ok(())
     }
 
-    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: &str) -> StoreResult<usize> {
+    fn forget_phone(
+        &mut self,
+        user: UserId,
+        hashes: &[[u8; 16]],
+        masked: Option<&str>,
+    ) -> StoreResult<usize> {
         let mut forgotten = self.write(FORGET_BEFORE, &[&user])?;
         forgotten += self.write(FORGET_MASKED_BEFORE, &[&user])?;
         forgotten += self.write(FORGET_USER, &[&user])?;

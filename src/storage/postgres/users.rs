@@ -26,6 +26,11 @@ const BY_PHONE: &str = concat!("SELECT ", columns!(), " FROM users WHERE phone =
 
 const BY_USERNAME: &str = concat!("SELECT ", columns!(), " FROM users WHERE username = $1");
 
+const SEEN: &str = "UPDATE users SET last_seen_at = greatest(last_seen_at, $2) WHERE id = $1";
+
+const LAST_SEEN: &str = "SELECT greatest(joined_at, imported_at, last_seen_at, \
+     (SELECT max(last_used_at) FROM sessions WHERE user_id = users.id)) FROM users WHERE id = $1";
+
 const HAVE_ATTRIBUTES: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE attributes IS NOT NULL)";
 
 const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > $1 ORDER BY id LIMIT $2");
@@ -116,6 +121,10 @@ impl ReadUsers for PostgresTx<'_> {
         self.rows(TO_DELETE, &[&due, &count(rows)], user)
     }
 
+    fn last_seen(&self, id: UserId) -> StoreResult<Option<Timestamp>> {
+        self.row(LAST_SEEN, &[&id], |row| row.try_get(0))
+    }
+
     fn last_user_id(&self) -> StoreResult<Option<UserId>> {
         let given = self.row(LAST_ID, &[], first::<i64>)?.unwrap_or_default().max(self.imported());
         Ok((given > 0).then_some(UserId(given)))
@@ -176,6 +185,10 @@ impl WriteUsers for PostgresTx<'_> {
         )?;
         *version += 1;
         Ok(())
+    }
+
+    fn note_seen(&mut self, id: UserId, at: Timestamp) -> StoreResult<()> {
+        self.write(SEEN, &[&id, &at]).map(drop)
     }
 
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {

@@ -93,7 +93,12 @@ impl WriteAudit for SqliteTx<'_> {
         self.run(|conn| append(conn, records))
     }
 
-    fn forget_phone(&mut self, user: UserId, hashes: &[[u8; 16]], masked: &str) -> StoreResult<usize> {
+    fn forget_phone(
+        &mut self,
+        user: UserId,
+        hashes: &[[u8; 16]],
+        masked: Option<&str>,
+    ) -> StoreResult<usize> {
         self.touched().is_erasure = true;
         self.run(|conn| {
             let mut forgotten = conn.prepare_cached(FORGET_BEFORE)?.execute([user])?;

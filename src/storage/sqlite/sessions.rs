@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::fault::one_row;
 use super::tx::SqliteTx;
+use super::users;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
 use crate::storage::StoreResult;
 use crate::storage::columns::count;
@@ -64,7 +65,7 @@ pub(super) const COUNT_LIVE: &str =
 pub(super) const PURGE: &str = concat!(
     "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ",
     over!(),
-    " < ?1 LIMIT ?2) RETURNING id"
+    " < ?1 LIMIT ?2) RETURNING id, user_id, last_used_at"
 );
 
 /// What was noted of the current generation's use since the row was read stays.
@@ -118,7 +119,8 @@ impl WriteSessions for SqliteTx<'_> {
 
     fn update_session(&mut self, session: &mut Session) -> StoreResult<()> {
         self.assert_locked("a session", |locks| {
-            locks.cover_session(session, || self.user(session.user).ok().flatten().map(|user| user.phone))
+            locks
+                .cover_session(session, || self.user(session.user).ok().flatten().and_then(|user| user.phone))
         });
         self.touched().sessions.push(session.id.clone());
         self.run(|conn| write(conn, UPDATE, session))?;
@@ -151,7 +153,16 @@ pub(super) fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Optio
 
 /// Deletes at most `limit` sessions that were over before `before`; gives their ids.
 pub(super) fn purge(conn: &Connection, before: Timestamp, limit: i64) -> rusqlite::Result<Vec<SessionId>> {
-    conn.prepare_cached(PURGE)?.query_map(params![before, limit], |row| row.get(0))?.collect()
+    let mut statement = conn.prepare_cached(PURGE)?;
+    let gone = statement.query_map(params![before, limit], |row| {
+        Ok((row.get(0)?, row.get::<_, UserId>(1)?, row.get::<_, Timestamp>(2)?))
+    })?;
+    let gone: Vec<(SessionId, UserId, Timestamp)> = gone.collect::<rusqlite::Result<_>>()?;
+    let mut seen = conn.prepare_cached(users::SEEN)?;
+    for (_, user, at) in &gone {
+        seen.execute(params![user, at])?;
+    }
+    Ok(gone.into_iter().map(|(id, ..)| id).collect())
 }
 
 /// Deletes at most `limit` rotations from before `before`; gives how many.

@@ -23,6 +23,12 @@ pub(super) const BY_PHONE: &str = concat!("SELECT ", columns!(), " FROM users WH
 
 const BY_USERNAME: &str = concat!("SELECT ", columns!(), " FROM users WHERE username = ?1");
 
+pub(super) const SEEN: &str =
+    "UPDATE users SET last_seen_at = max(ifnull(last_seen_at, ?2), ?2) WHERE id = ?1";
+
+const LAST_SEEN: &str = "SELECT max(joined_at, ifnull(imported_at, 0), ifnull(last_seen_at, 0), \
+     ifnull((SELECT max(last_used_at) FROM sessions WHERE user_id = users.id), 0)) FROM users WHERE id = ?1";
+
 const HAVE_ATTRIBUTES: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE attributes IS NOT NULL)";
 
 const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > ?1 ORDER BY id LIMIT ?2");
@@ -114,6 +120,10 @@ impl ReadUsers for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(TO_DELETE)?.query_map(of, user)?.collect())
     }
 
+    fn last_seen(&self, id: UserId) -> StoreResult<Option<Timestamp>> {
+        self.run(|conn| conn.prepare_cached(LAST_SEEN)?.query_row([id], |row| row.get(0)).optional())
+    }
+
     fn last_user_id(&self) -> StoreResult<Option<UserId>> {
         self.run(last_id)
     }
@@ -125,11 +135,19 @@ impl WriteUsers for SqliteTx<'_> {
     }
 
     fn update_user(&mut self, user: &mut User) -> StoreResult<()> {
-        self.assert_locked("a user", |locks| locks.cover_user(user.id, &user.phone));
+        self.assert_locked("a user", |locks| {
+            // One who gives the number up is locked by it.
+            let before = || self.user(user.id).ok().flatten().and_then(|before| before.phone);
+            locks.cover_user(user.id, user.phone.clone().or_else(before).as_ref())
+        });
         self.touched().users.push(user.id);
         self.run(|conn| update(conn, user))?;
         user.version += 1;
         Ok(())
+    }
+
+    fn note_seen(&mut self, id: UserId, at: Timestamp) -> StoreResult<()> {
+        self.run(|conn| conn.prepare_cached(SEEN)?.execute(params![id, at]).map(drop))
     }
 
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {

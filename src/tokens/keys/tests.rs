@@ -48,7 +48,7 @@ fn pair(tokens: &Tokens) -> TokenPair {
     let user = User {
         id: UserId(7),
         username: "user_1234567890".into(),
-        phone: PhoneNumber::parse("+1234567890", 10).unwrap(),
+        phone: Some(PhoneNumber::parse("+1234567890", 10).unwrap()),
         role: "retailer".into(),
         is_active: true,
         phone_verified: true,
