@@ -2,10 +2,11 @@
 //! what the ledger refuses goes into the cache.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::audited::AuditedTx;
 use super::error::FlowError;
-use super::quota::{QuotaState, Spent, Subject, WithQuotas, refuse, spend};
+use super::quota::{Balance, QuotaState, Spent, Subject, WithQuotas};
 use super::{Auth, AuthError};
 use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{ClientAddress, Mode, Timestamp};
@@ -16,8 +17,8 @@ pub(super) struct AddressGate(Option<AddressQuota>);
 
 struct AddressQuota {
     quota: Quota,
-    limit: Limit,
-    subject: String,
+    /// Whose units the call costs, with their limits: the address's own, and those of the /48 around an IPv6 one.
+    shares: Vec<(String, Limit)>,
 }
 
 /// A call that costs its caller's address a unit.
@@ -43,18 +44,18 @@ impl Auth {
         // Before the ledger is asked: a refusal that another process takes back meanwhile is not remembered.
         let doubts = self.doubts();
         let (gate, now) = (Arc::new(self.gate(call)), call.now);
-        if let AddressGate(Some(AddressQuota { quota, limit, subject })) = &*gate
-            && let Some(wait) = self.refusals.refuse(*quota, subject, now, doubts)
-        {
-            let quotas = vec![QuotaState::refused(*quota, *limit, wait)];
-            return WithQuotas { quotas, result: Err(AuthError::RateLimited(wait)) };
+        if let AddressGate(Some(AddressQuota { quota, shares })) = &*gate {
+            let subjects = shares.iter().map(|(subject, _)| subject.as_str());
+            if let Some((place, wait)) = self.refusals.refuse(*quota, subjects, now, doubts) {
+                let quotas = vec![QuotaState::refused(*quota, shares[place].1, wait)];
+                return WithQuotas { quotas, result: Err(AuthError::RateLimited(wait)) };
+            }
         }
         let (auth, flow) = (self.clone(), flow(self.clone(), gate.clone()));
         let gated = self.run(async move {
             let answer = flow.await;
-            if let (Some(address), Some(refused)) = (&gate.0, gate.refusal(&answer.quotas)) {
-                let until = now + refused.reset;
-                auth.refusals.remember(address.quota, address.subject.clone(), until, doubts);
+            if let Some((quota, subject, wait)) = gate.refusal(&answer.quotas) {
+                auth.refusals.remember(quota, subject.to_owned(), now + wait, doubts);
             }
             answer
         });
@@ -64,7 +65,10 @@ impl Auth {
     fn gate(&self, Call { mode, endpoint, address, .. }: Call) -> AddressGate {
         let (quota, limit) = self.policy().limits.for_address(endpoint, address.carried());
         let is_on = mode == Mode::Production && limit.units > 0;
-        AddressGate(is_on.then(|| AddressQuota { quota, limit, subject: address.subject() }))
+        AddressGate(is_on.then(|| {
+            let site = address.site().map(|site| (site, limit.of_site()));
+            AddressQuota { quota, shares: std::iter::once((address.subject(), limit)).chain(site).collect() }
+        }))
     }
 }
 
@@ -76,32 +80,47 @@ impl AddressGate {
 
     /// What spending a unit of the address takes.
     pub(super) fn locks(&self) -> Locks {
-        let subject = self.0.as_ref().map(|address| address.subject.clone());
-        subject.map_or_else(Locks::none, |subject| Locks::none().address(subject))
+        let shares = self.0.iter().flat_map(|address| &address.shares);
+        shares.fold(Locks::none(), |locks, (subject, _)| locks.address(subject))
     }
 
-    /// Spends a unit of the address; how its quota stands, refused or not, goes into `state` for the answer's headers.
+    /// Spends a unit of the address, and one of the /48 around it, or neither; how the one stands that is nearer to its limit,
+    /// refused or not, goes into `state` for the answer's headers.
     pub(super) fn spend(
         &self,
         tx: &mut AuditedTx<'_>,
         state: &mut Option<QuotaState>,
     ) -> Result<(), FlowError> {
-        let Some(AddressQuota { quota, limit, subject }) = &self.0 else { return Ok(()) };
-        match spend(tx, *quota, &Subject::plain(subject), std::slice::from_ref(limit))? {
-            Spent::Off => Ok(()),
-            Spent::Unit(_, spent) => {
-                *state = Some(spent);
-                Ok(())
-            }
-            Spent::Refused(refused) => {
-                *state = Some(refused);
-                Err(refuse(tx, *quota, subject, refused.reset)?.into())
+        let Some(AddressQuota { quota, shares }) = &self.0 else { return Ok(()) };
+        let subjects: Vec<_> = shares.iter().map(|(subject, _)| Subject::plain(subject)).collect();
+        let mut balances = Vec::with_capacity(shares.len());
+        for (subject, (_, limit)) in subjects.iter().zip(shares) {
+            balances.push(Balance::read(tx, *quota, subject, std::slice::from_ref(limit))?);
+        }
+        let refusal = balances
+            .iter()
+            .filter_map(|balance| Some((balance, balance.state().filter(|state| state.refused)?)))
+            .max_by_key(|(_, refused)| refused.reset);
+        if let Some((balance, refused)) = refusal {
+            *state = Some(refused);
+            return Err(balance.refuse(tx, refused.reset)?.into());
+        }
+        for balance in balances {
+            if let Spent::Unit(_, spent) = balance.spend(tx)? {
+                let nearest = state.get_or_insert(spent);
+                if spent.remaining < nearest.remaining {
+                    *nearest = spent;
+                }
             }
         }
+        Ok(())
     }
 
-    fn refusal(&self, quotas: &[QuotaState]) -> Option<QuotaState> {
-        let quota = self.0.as_ref()?.quota;
-        quotas.iter().find(|state| state.refused && state.quota == quota).copied()
+    /// Which quota refused the call, whose it is, and for how long.
+    fn refusal(&self, quotas: &[QuotaState]) -> Option<(Quota, &str, Duration)> {
+        let AddressQuota { quota, shares } = self.0.as_ref()?;
+        let refused = quotas.iter().find(|state| state.refused && state.quota == *quota)?;
+        let (subject, _) = shares.iter().find(|(_, limit)| *limit == refused.limit)?;
+        Some((*quota, subject, refused.reset))
     }
 }

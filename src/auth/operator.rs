@@ -267,17 +267,22 @@ impl Operator<'_, '_> {
         Ok(changed)
     }
 
-    /// Gives an address, or a phone and the devices of its user, all quotas back; gives the units and the windows of refusals
-    /// forgotten.
+    /// Gives an address with the /48 around it, or a phone and the devices of its user, all quotas back; gives the units and the
+    /// windows of refusals forgotten.
     ///
     /// # Errors
     /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
     pub fn reset_limits(
         &mut self,
-        subject: &str,
+        subjects: &[String],
         phone: Option<&PhoneNumber>,
     ) -> StoreResult<(usize, usize)> {
-        let (mut units, mut refusals) = self.tx.reset_limits(subject)?;
+        let (mut units, mut refusals) = (0, 0);
+        for subject in subjects {
+            let reset = self.tx.reset_limits(subject)?;
+            units += reset.0;
+            refusals += reset.1;
+        }
         // What was spent before an earlier user of the phone was deleted.
         for subject in phone.iter().flat_map(|phone| self.keys.all().map(|keys| keys.erased_subject(phone))) {
             units += self.tx.reset_limits(&subject)?.0;
@@ -289,7 +294,7 @@ impl Operator<'_, '_> {
         }
         let actor = match phone {
             Some(phone) => self.about(phone),
-            None => Arc::new(Actor { ip: Some(subject.to_owned()), ..Actor::system(self.tx.at()) }),
+            None => Arc::new(Actor { ip: subjects.first().cloned(), ..Actor::system(self.tx.at()) }),
         };
         let line = actor.did(AuditEvent::LimitReset);
         self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::UnitsReturned(units))));

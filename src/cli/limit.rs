@@ -36,7 +36,7 @@ is a phone whose user was deleted; what it has spent counts on for whoever regis
     #[command(after_long_help = "\
 Examples:
   freshk limit reset +1234567890       also lifts a day of wrong guesses, and the quotas of its user's devices
-  freshk limit reset 2001:db8::1       its whole /64, as it is counted
+  freshk limit reset 2001:db8::1       its whole /64, as it is counted, and the /48 around it
 
 A running server sees it within a second.")]
     Reset {
@@ -84,17 +84,17 @@ pub fn run(command: &LimitCommand, global: &Global, output: &mut Output) -> Resu
 
 fn reset(admin: &AdminContext, output: &mut Output, key: &str) -> Result<(), CliError> {
     let key = read_key(admin, key)?;
-    let subject = key.subject();
+    let subjects = key.subjects();
     let phone = match &key {
         Key::Phone(phone) => Some(phone.clone()),
         Key::Address(_) => None,
     };
-    let shown = shown(admin, &subject);
+    let shown = subjects.iter().map(|subject| shown(admin, subject)).collect::<Vec<_>>().join(" and ");
     let locks = match &key {
         Key::Phone(phone) => Locks::none().phone(phone),
-        Key::Address(_) => Locks::none().address(&subject),
+        Key::Address(_) => subjects.iter().fold(Locks::none(), Locks::address),
     };
-    let (units, _) = admin.act(locks, move |operator| operator.reset_limits(&subject, phone.as_ref()))?;
+    let (units, _) = admin.act(locks, move |operator| operator.reset_limits(&subjects, phone.as_ref()))?;
     if output.json {
         return Ok(output.json(&json!({ "key": shown, "units_given_back": units }))?);
     }
@@ -105,8 +105,7 @@ fn read_key(admin: &AdminContext, text: &str) -> Result<Key, CliError> {
     if text.starts_with('+') {
         return admin.phone(text).map(Key::Phone);
     }
-    let address = text.strip_suffix("/64").unwrap_or(text);
-    address.parse().map(|ip| Key::Address(ClientAddress::new(ip))).map_err(|_| {
+    address_of(text).parse().map(|ip| Key::Address(ClientAddress::new(ip))).map_err(|_| {
         CliError::usage(
             format!("{text:?} is neither an address nor a phone"),
             "write 203.0.113.7, 2001:db8::1 or +1234567890",
@@ -115,10 +114,11 @@ fn read_key(admin: &AdminContext, text: &str) -> Result<Key, CliError> {
 }
 
 impl Key {
-    fn subject(&self) -> String {
+    /// Under what names it spends: an IPv6 address for the /48 around it, too.
+    fn subjects(&self) -> Vec<String> {
         match self {
-            Self::Phone(phone) => phone.as_str().to_owned(),
-            Self::Address(address) => address.subject(),
+            Self::Phone(phone) => vec![phone.as_str().to_owned()],
+            Self::Address(address) => std::iter::once(address.subject()).chain(address.site()).collect(),
         }
     }
 
@@ -132,18 +132,25 @@ impl Key {
     }
 }
 
+/// The address in a subject of the ledger.
+fn address_of(subject: &str) -> &str {
+    subject.strip_suffix("/64").or_else(|| subject.strip_suffix("/48")).unwrap_or(subject)
+}
+
 /// Every quota of one key.
 fn of_key(admin: &AdminContext, key: &Key) -> Result<Vec<Row>, CliError> {
-    let (now, subject) = (admin.now(), key.subject());
-    let quotas: Vec<_> = Quota::ALL
-        .into_iter()
-        .filter(|quota| key.has(*quota))
-        .flat_map(|quota| limits_of(admin, quota, &subject).into_iter().map(move |limit| (quota, limit)))
-        .collect();
+    let now = admin.now();
+    let mut quotas = Vec::new();
+    for subject in key.subjects() {
+        for quota in Quota::ALL.into_iter().filter(|quota| key.has(*quota)) {
+            let limits = limits_of(admin, quota, &subject);
+            quotas.extend(limits.into_iter().map(|limit| (quota, subject.clone(), limit)));
+        }
+    }
     admin.read(move |view| {
-        let row = |(quota, limit): (Quota, Limit)| {
+        let row = |(quota, subject, limit): (Quota, String, Limit)| {
             let spent = view.spends(quota, &[&subject], now - limit.window)?;
-            Ok(Row::new(quota, subject.clone(), limit, &spent, now))
+            Ok(Row::new(quota, subject, limit, &spent, now))
         };
         quotas.into_iter().map(row).collect()
     })
@@ -184,12 +191,12 @@ fn limits_of(admin: &AdminContext, quota: Quota, subject: &str) -> Vec<Limit> {
     let policy = &admin.config.limits.policy;
     let mut limits = match quota {
         Quota::Ip(_) | Quota::IpShared => {
-            let address = subject.strip_suffix("/64").unwrap_or(subject).parse();
+            let address = address_of(subject).parse();
             let counts = address.ok().map(|address| policy.for_address(Endpoint::Request, address));
-            let shared = quota == Quota::IpShared;
+            let (shared, is_site) = (quota == Quota::IpShared, subject.ends_with("/48"));
             counts
                 .filter(|(counts, _)| (*counts == Quota::IpShared) == shared)
-                .map(|(_, limit)| limit)
+                .map(|(_, limit)| if is_site { limit.of_site() } else { limit })
                 .into_iter()
                 .collect()
         }

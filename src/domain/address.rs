@@ -56,6 +56,15 @@ impl ClientAddress {
         }
     }
 
+    /// The key of the /48 that an IPv6 address is part of, in the ledger: `2001:db8:1::/48`. Whoever holds that much has
+    /// 65,536 addresses as they are counted alone. None of an IPv4 address.
+    pub fn site(self) -> Option<String> {
+        match self.counted() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => Some(format!("{}/48", site(v6))),
+        }
+    }
+
     /// Loopback, link-local, or of a private network: no client of the world's, but a machine beside this one.
     pub fn is_neighbour(self) -> bool {
         match self.0 {
@@ -116,6 +125,16 @@ mod tests {
         assert_eq!(subject("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(subject("2001:db8:1:2:3:4:5:6"), subject("2001:db8:1:2::1"));
         assert_ne!(subject("2001:db8:1:2::1"), subject("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn s12_an_ipv6_address_counts_for_its_48_too() {
+        let site = |text: &str| ClientAddress::new(text.parse().unwrap()).site();
+        assert_eq!(site("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1::/48"));
+        for carries_ipv4 in ["203.0.113.7", "::ffff:203.0.113.7", "64:ff9b::192.0.2.33", "2002:c000:0221::1"]
+        {
+            assert_eq!(site(carries_ipv4), None, "{carries_ipv4}");
+        }
     }
 
     #[test]

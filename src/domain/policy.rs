@@ -86,6 +86,17 @@ pub struct Retention {
     pub takes_foreign_tokens: bool,
 }
 
+/// How many times what one IPv6 /64 has a whole /48 has.
+const SITE_FACTOR: u32 = 10;
+
+impl Limit {
+    /// That of the /48 around an IPv6 address which has this one.
+    #[must_use]
+    pub const fn of_site(self) -> Self {
+        Self { units: self.units.saturating_mul(SITE_FACTOR), ..self }
+    }
+}
+
 impl LimitPolicy {
     /// The quota that a call of `endpoint` costs, and how much of it `address` has: the number of the narrowest network
     /// that holds the address, else `limits.ip`.

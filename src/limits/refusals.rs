@@ -46,20 +46,22 @@ impl RefusalCache {
         Self { keys: Cache::new(CAPACITY) }
     }
 
-    /// How long `subject` still has to wait at `now`, if memory knows; counts the refusal.
-    pub fn refuse(
+    /// Which of `subjects` still has to wait the longest at `now`, by its place, and how long, if memory knows of one; counts the
+    /// refusal there.
+    pub fn refuse<'s>(
         &self,
         quota: Quota,
-        subject: &str,
+        subjects: impl IntoIterator<Item = &'s str>,
         now: Timestamp,
         foreign_writes: u64,
-    ) -> Option<Duration> {
-        let out = self.keys.get(&(quota, subject.to_owned()))?;
-        if out.until <= now || out.foreign_writes != foreign_writes {
-            return None;
-        }
+    ) -> Option<(usize, Duration)> {
+        let known = subjects.into_iter().enumerate().filter_map(|(place, subject)| {
+            let out = self.keys.get(&(quota, subject.to_owned()))?;
+            (out.until > now && out.foreign_writes == foreign_writes).then_some((place, out))
+        });
+        let (place, out) = known.max_by_key(|(_, out)| out.until)?;
         out.refusals.fetch_add(1, Ordering::Relaxed);
-        Some(now.until(out.until))
+        Some((place, now.until(out.until)))
     }
 
     /// Remembers that the ledger refused `subject` until `until`; `foreign_writes` was read before the ledger was asked.
@@ -104,23 +106,34 @@ mod tests {
     #[test]
     fn it_refuses_until_the_wait_is_over_and_counts() {
         let cache = RefusalCache::new();
-        assert_eq!(cache.refuse(QUOTA, "a", at(0), 0), None);
+        assert_eq!(cache.refuse(QUOTA, ["a"], at(0), 0), None);
         cache.remember(QUOTA, "a".into(), at(60), 0);
-        assert_eq!(cache.refuse(QUOTA, "a", at(20), 0), Some(Duration::from_secs(40)));
-        assert_eq!(cache.refuse(QUOTA, "b", at(20), 0), None);
-        assert_eq!(cache.refuse(Quota::Ip(Endpoint::Verify), "a", at(20), 0), None);
-        assert_eq!(cache.refuse(QUOTA, "a", at(60), 0), None);
+        assert_eq!(cache.refuse(QUOTA, ["a"], at(20), 0), Some((0, Duration::from_secs(40))));
+        assert_eq!(cache.refuse(QUOTA, ["b"], at(20), 0), None);
+        assert_eq!(cache.refuse(Quota::Ip(Endpoint::Verify), ["a"], at(20), 0), None);
+        assert_eq!(cache.refuse(QUOTA, ["a"], at(60), 0), None);
         let taken = cache.take(at(60));
         assert_eq!(taken, [RefusalCount { quota: QUOTA, subject: "a".into(), until: at(60), count: 1 }]);
         assert!(cache.take(at(60)).is_empty());
     }
 
     #[test]
+    fn of_several_subjects_the_one_that_waits_longest_counts_the_refusal() {
+        let cache = RefusalCache::new();
+        cache.remember(QUOTA, "a".into(), at(60), 0);
+        cache.remember(QUOTA, "b".into(), at(90), 0);
+        let refused = cache.refuse(QUOTA, ["a", "b", "c"], at(20), 0);
+        assert_eq!(refused, Some((1, Duration::from_secs(70))));
+        let taken = cache.take(at(20));
+        assert_eq!(taken, [RefusalCount { quota: QUOTA, subject: "b".into(), until: at(90), count: 1 }]);
+    }
+
+    #[test]
     fn another_processs_write_makes_it_ask_the_ledger() {
         let cache = RefusalCache::new();
         cache.remember(QUOTA, "a".into(), at(60), 3);
-        assert!(cache.refuse(QUOTA, "a", at(1), 3).is_some());
-        assert!(cache.refuse(QUOTA, "a", at(1), 4).is_none());
+        assert!(cache.refuse(QUOTA, ["a"], at(1), 3).is_some());
+        assert!(cache.refuse(QUOTA, ["a"], at(1), 4).is_none());
     }
 
     #[test]

@@ -104,6 +104,32 @@ async fn s12_people_behind_one_nat64_have_quotas_of_their_own_and_no_trust() {
 }
 
 #[tokio::test]
+async fn s12_an_ipv6_48_has_ten_times_what_one_address_has() {
+    let app = App::with(&[("FRESHK_LIMITS__IP", "2")]).await;
+    let site = |n: usize| format!("2001:db8:7:{n:x}::1");
+    for n in 0..20 {
+        let answer = app.request_from(&site(n), &format!("+1888{n:07}")).await;
+        assert_eq!(answer.status, 200, "{n}");
+        // The /64 has one left, until the /48 has less.
+        let left = if n < 19 { "\"otp-ip\";q=2;w=3600" } else { "\"otp-ip\";q=20;w=3600" };
+        assert_eq!(answer.header("ratelimit-policy"), left, "{n}");
+        app.clock.advance(Duration::from_secs(1));
+    }
+    for n in 0..2 {
+        // From the ledger, and then from memory.
+        let refused = app.request_from(&site(77), &format!("+1889{n:07}")).await;
+        assert_eq!(refused.verdict(), (429, "rate_limited".to_owned()));
+        assert_eq!(refused.header("ratelimit-policy"), "\"otp-ip\";q=20;w=3600");
+        assert_eq!(refused.header("retry-after"), "3580", "until the first of the twenty is an hour old");
+    }
+    assert_eq!(app.request_from("2001:db8:8::1", "+18890000009").await.status, 200, "another /48");
+    assert_eq!(app.request_from(&site(0), "+18890000008").await.status, 429);
+    assert_eq!(app.twilio.requests().len(), 21);
+    assert_eq!(app.count("SELECT count(*) FROM spends WHERE subject = '2001:db8:7::/48'"), 20);
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'excess_rate_limit_exceeded'"), 1);
+}
+
+#[tokio::test]
 async fn s12_the_forwarded_header_of_rfc_7239() {
     let app = App::with(&[("FRESHK_SERVER__FORWARDED_HEADER", "forwarded")]).await;
     let forms = ["for=203.0.113.7", "For=\"203.0.113.7:4711\";proto=https", "for=10.0.0.1, for=203.0.113.7"];

@@ -199,7 +199,7 @@ async fn deleting_buys_no_code_and_no_guess() {
     assert_eq!(app.count(&format!("{erased}'failures'")), 1);
     // The operator gives them back, those of before included.
     let (phone, text) = (PhoneNumber::parse(PHONE, 10).unwrap(), PHONE.to_owned());
-    let given = operate(&app, move |operator| operator.reset_limits(&text, Some(&phone))).await;
+    let given = operate(&app, move |operator| operator.reset_limits(&[text], Some(&phone))).await;
     assert_eq!(given.0, 4);
     assert_eq!(app.resend(&access).await.status, 200);
 }

@@ -118,7 +118,10 @@ async fn a_reset_of_the_phone_gives_the_device_its_units_back() {
         ask(&bed, Some(&token)).await.unwrap();
     }
     ask(&bed, Some(&token)).await.unwrap_err();
-    bed.operate(1, |operator, user| operator.reset_limits(user.phone_text(), user.phone.as_ref())).await;
+    bed.operate(1, |operator, user| {
+        operator.reset_limits(&[user.phone_text().to_owned()], user.phone.as_ref())
+    })
+    .await;
     ask(&bed, Some(&token)).await.unwrap();
 }
 
