@@ -4,7 +4,7 @@
 //! environment of the process: that is an argument, as everything else is.
 
 use crate::domain::policy::{OtpPolicy, Policy, Retention};
-use crate::domain::{Secret, Webhook};
+use crate::domain::{PhonePolicy, Secret, Webhook};
 
 pub mod backup;
 pub mod database;
@@ -55,7 +55,7 @@ use server::{Docs, Ops, Server};
 use sms::Sms;
 use test_numbers::Digits;
 use tokens::Tokens;
-use users::{Phone, Privacy, Users};
+use users::{Privacy, Users};
 use values::Values;
 
 /// The configuration; the keys for which it was loaded are without a fault.
@@ -84,7 +84,7 @@ pub struct Config {
     /// `[users]`
     pub users: Users,
     /// `[phone]`
-    pub phone: Phone,
+    pub phone: PhonePolicy,
     /// `[privacy]`
     pub privacy: Privacy,
     /// `[events]`
@@ -191,7 +191,7 @@ impl Config {
         let privacy = users::read_privacy(reader);
         let events = events::read(reader);
         let webhooks = events::read_webhooks(reader);
-        let digits = Digits { code: otp.length, phone: phone.min_digits };
+        let digits = Digits { code: otp.length, phones: &phone };
         let sms = sms::read(reader, digits, server.public_url.as_ref());
         exposure::check(reader, &server, &sms);
         let log = log::read(reader);
@@ -231,7 +231,7 @@ impl Config {
             max_sessions: self.tokens.max_sessions,
             max_devices: self.tokens.max_devices,
             default_role: self.users.default_role.clone(),
-            min_digits: self.phone.min_digits,
+            phones: self.phone.clone(),
             conceal_accounts: self.privacy.conceal_accounts,
             phone_change_delay: self.users.phone_change_delay,
             retention: Retention {

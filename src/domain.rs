@@ -25,6 +25,8 @@ pub mod mode;
 pub mod node;
 pub mod phone;
 pub mod phone_change;
+pub mod phone_policy;
+pub mod plan;
 pub mod policy;
 pub mod purpose;
 pub mod quota;
@@ -54,6 +56,7 @@ pub use ids::{ChallengeId, DeviceId, EventNumber, MessageId, RunId, SessionId, S
 pub use mode::Mode;
 pub use phone::PhoneNumber;
 pub use phone_change::PhoneChange;
+pub use phone_policy::PhonePolicy;
 pub use purpose::Purpose;
 pub use secret::Secret;
 pub use session::Session;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::auth::{AuthError, Origin, QuotaState};
-use crate::domain::PhoneNumber;
 use crate::domain::quota::Quota;
+use crate::domain::{PhoneNumber, PhonePolicy};
 use crate::http::caller::Caller;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::rates::{Rate, RateHeaders};
@@ -73,6 +73,6 @@ pub(super) fn origin(caller: &Caller) -> Origin {
 }
 
 /// Reads the phone number of a body.
-pub(super) fn phone(text: &str, min_digits: usize) -> Result<PhoneNumber, ApiError> {
-    PhoneNumber::parse(text, min_digits).map_err(|_| ErrorCode::InvalidPhoneNumber.into())
+pub(super) fn phone(text: &str, phones: &PhonePolicy) -> Result<PhoneNumber, ApiError> {
+    phones.read(text).map_err(|_| ErrorCode::InvalidPhoneNumber.into())
 }

@@ -64,7 +64,7 @@ impl NumberApi {
     ) -> Result<Limited<OtpResentResponse>, OperationError<AskingChange>> {
         let bearer = self.flow.authenticate(&token).await?;
         let fields = body.fields()?;
-        let new = phone(fields.required_string("phone_number")?, self.flow.auth.policy().min_digits)?;
+        let new = phone(fields.required_string("phone_number")?, &self.flow.auth.policy().phones)?;
         let outcome = self.flow.auth.ask_phone_change(&bearer, new, origin(&caller)).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
@@ -108,7 +108,7 @@ impl NumberApi {
             _ => None,
         };
         let proof = PhoneProof {
-            phone: phone(given, policy.min_digits)?,
+            phone: phone(given, &policy.phones)?,
             codes,
             device_token: device_token.into_token(),
             origin: origin(&caller),
@@ -147,7 +147,7 @@ impl NumberApi {
         let given = fields.required_string("phone_number")?;
         let code = fields.required_string("cancel_code")?;
         let request = CancelRequest {
-            phone: phone(given, policy.min_digits)?,
+            phone: phone(given, &policy.phones)?,
             code: Code::typed(code, policy.otp.length),
             origin: origin(&caller),
         };

@@ -216,7 +216,7 @@ impl Flow {
         device_token: DeviceToken,
         body: Result<Fields, ApiError>,
     ) -> Result<Limited<OtpSentResponse>, ApiError> {
-        let phone = phone(body?.required_string("phone_number")?, self.auth.policy().min_digits)?;
+        let phone = phone(body?.required_string("phone_number")?, &self.auth.policy().phones)?;
         let request = CodeRequest {
             mode,
             purpose: Purpose::Login,
@@ -248,7 +248,7 @@ impl Flow {
         let idempotency_key = idempotency_key.key()?;
         let request = VerifyRequest {
             mode,
-            phone: phone(given, policy.min_digits)?,
+            phone: phone(given, &policy.phones)?,
             code: Code::typed(otp, policy.otp.length),
             idempotency_key,
             device: device.into_text(),

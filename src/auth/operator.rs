@@ -13,7 +13,9 @@ use crate::domain::audit::{Actor, AuditDetail, AuditEvent, OperatorAct};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
-use crate::domain::{Attributes, ChallengeId, EventKind, PhoneNumber, Session, Timestamp, User, UserId};
+use crate::domain::{
+    Attributes, ChallengeId, EventKind, PhoneNumber, PhonePolicy, Session, Timestamp, User, UserId,
+};
 use crate::storage::users::ImportedUser;
 use crate::storage::{Locks, Store, StoreResult, View};
 
@@ -52,14 +54,14 @@ pub struct Imported {
 ///
 /// # Errors
 /// A fault of the database.
-pub fn find_user(view: &dyn View, name: &str, min_digits: usize) -> StoreResult<Option<User>> {
+pub fn find_user(view: &dyn View, name: &str, phones: &PhonePolicy) -> StoreResult<Option<User>> {
     if let Ok(id) = name.parse()
         && name.bytes().all(|b| b.is_ascii_digit())
         && let Some(user) = view.user(UserId(id))?
     {
         return Ok(Some(user));
     }
-    if let Ok(phone) = PhoneNumber::parse(name, min_digits)
+    if let Ok(phone) = phones.read_to_find(name)
         && let Some(user) = view.user_by_phone(&phone)?
     {
         return Ok(Some(user));

@@ -7,7 +7,7 @@ use super::intent::{CodeIntent, Intent};
 use super::quota::WithQuotas;
 use super::settle::Settlement;
 use super::single_flight::Flight;
-use super::{Auth, CodeRequest, Sent};
+use super::{Auth, AuthError, CodeRequest, Sent};
 use crate::domain::clock::Times;
 use crate::random;
 use crate::sms::TextMessage;
@@ -18,6 +18,9 @@ impl Auth {
         self.parts.metrics.code_requested(request.mode.as_str());
         let times = self.parts.clock.read();
         let now = times.now;
+        if !self.policy().phones.sends_to(&request.phone) {
+            return WithQuotas::none(Err(AuthError::CountryNotAllowed));
+        }
         let CodeRequest { mode, endpoint, ref origin, .. } = request;
         let call = Call { mode, endpoint, address: origin.address, now };
         self.gated(call, |auth, gate| auth.send_code(request, gate, times)).await

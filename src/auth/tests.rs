@@ -22,7 +22,8 @@ use crate::domain::quota::Endpoint;
 use crate::domain::session::Lifetimes;
 use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::domain::{
-    Attributes, ClientAddress, Code, Mode, PhoneNumber, Purpose, RunId, Secret, User, UserId, Webhook,
+    Attributes, ClientAddress, Code, Mode, PhoneNumber, PhonePolicy, Purpose, RunId, Secret, User, UserId,
+    Webhook,
 };
 use crate::metrics::Metrics;
 use crate::random::SeededRandom;
@@ -121,7 +122,7 @@ fn policy() -> Policy {
         max_sessions: 3,
         max_devices: 3,
         default_role: "retailer".to_owned(),
-        min_digits: 10,
+        phones: PhonePolicy::lenient(10),
         conceal_accounts: false,
         phone_change_delay: day,
         retention: Retention {

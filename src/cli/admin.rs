@@ -1,5 +1,6 @@
 //! The database, opened beside a server that may be running: what every command of the operator begins with.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -12,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Faults, Needs, Sources};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone::mask_name;
-use crate::domain::{PhoneNumber, Timestamp, User, UserId};
+use crate::domain::{PhoneNumber, PhonePolicy, Timestamp, User, UserId};
 use crate::random::SystemRandom;
 use crate::storage::{Locks, Store, StoreResult, Tx, View};
 use crate::telemetry;
@@ -180,8 +181,8 @@ impl AdminContext {
     /// # Errors
     /// [`CliError::Refused`] where there is none.
     pub fn user(&self, name: &str) -> Result<User, CliError> {
-        let (wanted, min_digits) = (name.to_owned(), self.config.phone.min_digits);
-        self.read(move |view| find_user(view, &wanted, min_digits))?.ok_or_else(|| {
+        let (wanted, phones) = (name.to_owned(), self.config.phone.clone());
+        self.read(move |view| find_user(view, &wanted, &phones))?.ok_or_else(|| {
             CliError::refused(
                 format!("there is no user {name:?}"),
                 "give an id, a phone such as +1234567890 or a username; `freshk user list --search` finds one by a part \
@@ -195,7 +196,15 @@ impl AdminContext {
     /// # Errors
     /// [`CliError::Usage`]
     pub fn phone(&self, text: &str) -> Result<PhoneNumber, CliError> {
-        phone(text, self.config.phone.min_digits)
+        phone(text, &self.config.phone)
+    }
+
+    /// Reads a phone that rows are looked for by, which may be older than the configuration.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`]
+    pub fn phone_to_find(&self, text: &str) -> Result<PhoneNumber, CliError> {
+        self.config.phone.read_to_find(text).map_err(|error| not_taken(text, error))
     }
 
     /// What names a user in a sentence.
@@ -224,10 +233,12 @@ impl AdminContext {
 ///
 /// # Errors
 /// [`CliError::Usage`]
-pub fn phone(text: &str, min_digits: usize) -> Result<PhoneNumber, CliError> {
-    let help = "give it in international format, such as +1234567890";
-    PhoneNumber::parse(text, min_digits)
-        .map_err(|error| CliError::usage(format!("{text:?} is {error}"), help))
+pub fn phone(text: &str, phones: &PhonePolicy) -> Result<PhoneNumber, CliError> {
+    phones.read(text).map_err(|error| not_taken(text, error))
+}
+
+fn not_taken(text: &str, error: impl Display) -> CliError {
+    CliError::usage(format!("{text:?} is {error}"), "give it in international format, such as +1234567890")
 }
 
 /// A process that ends does not wait for its threads, and the writer moves the log into the database when it closes.

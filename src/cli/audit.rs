@@ -102,7 +102,7 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
 impl ListArgs {
     fn of(&self, admin: &AdminContext) -> Result<Vec<AuditOf>, CliError> {
         if let Some(phone) = &self.phone {
-            let phone = admin.phone(phone)?;
+            let phone = admin.phone_to_find(phone)?;
             // Lines from before a rollover of the secret have the hash of an older key.
             return Ok(admin.keys()?.all().map(|keys| AuditOf::Phone(keys.audit_hash(&phone))).collect());
         }

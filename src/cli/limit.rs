@@ -103,7 +103,7 @@ fn reset(admin: &AdminContext, output: &mut Output, key: &str) -> Result<(), Cli
 
 fn read_key(admin: &AdminContext, text: &str) -> Result<Key, CliError> {
     if text.starts_with('+') {
-        return admin.phone(text).map(Key::Phone);
+        return admin.phone_to_find(text).map(Key::Phone);
     }
     address_of(text).parse().map(|ip| Key::Address(ClientAddress::new(ip))).map_err(|_| {
         CliError::usage(

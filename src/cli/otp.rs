@@ -68,7 +68,7 @@ fn list(
     phone: Option<&str>,
     limit: usize,
 ) -> Result<(), CliError> {
-    let phone = phone.map(|phone| admin.phone(phone)).transpose()?;
+    let phone = phone.map(|phone| admin.phone_to_find(phone)).transpose()?;
     let mut found: Listed<Challenge> = Listed::new();
     let mut before = ChallengeId(i64::MAX);
     loop {

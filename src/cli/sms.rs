@@ -137,7 +137,7 @@ fn list(
     state: Option<&str>,
     limit: usize,
 ) -> Result<(), CliError> {
-    let phone = phone.map(|phone| admin.phone(phone)).transpose()?;
+    let phone = phone.map(|phone| admin.phone_to_find(phone)).transpose()?;
     let state = state.and_then(MessageState::parse);
     let wanted = |message: &Message| {
         phone.as_ref().is_none_or(|phone| message.to == *phone)

@@ -59,7 +59,7 @@ pub(super) const SECTION: Section =
 
 /// Both sections; `digits` of a code and of a phone, and `public_url`, are what other sections say. Where Twilio is wanted
 /// and faulty, which is noted, the provider is the console.
-pub(super) fn read(reader: &mut Reader<'_>, digits: Digits, public_url: Option<&HttpUrl>) -> Sms {
+pub(super) fn read(reader: &mut Reader<'_>, digits: Digits<'_>, public_url: Option<&HttpUrl>) -> Sms {
     let provider = reader.choice(&PROVIDER);
     if provider == "console" && !reader.debug {
         reader.fault(

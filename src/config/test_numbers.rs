@@ -7,13 +7,13 @@ use super::key::Key;
 use super::reader::Reader;
 use super::value;
 use crate::domain::test_number::MAX_TEST_NUMBERS;
-use crate::domain::{Code, NewTestNumber, PhoneNumber};
+use crate::domain::{Code, NewTestNumber, PhonePolicy};
 
-/// How many digits codes have, and the fewest of phones.
+/// How many digits codes have, and what phones are taken.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Digits {
+pub(super) struct Digits<'a> {
     pub(super) code: usize,
-    pub(super) phone: usize,
+    pub(super) phones: &'a PhonePolicy,
 }
 
 /// One test number before it is judged. No fault shows the code.
@@ -26,7 +26,7 @@ struct Row {
 }
 
 /// All of them; each that is wrong is told.
-pub(super) fn read(reader: &mut Reader<'_>, key: &Key, digits: Digits) -> Vec<NewTestNumber> {
+pub(super) fn read(reader: &mut Reader<'_>, key: &Key, digits: Digits<'_>) -> Vec<NewTestNumber> {
     let (rows, origin) = reader.rows(key, Row::from_table, Row::from_text);
     let mut numbers: Vec<NewTestNumber> = Vec::new();
     for row in rows {
@@ -75,14 +75,20 @@ impl Row {
         Ok(Self { phone, code, until, existing_user })
     }
 
-    fn judge(self, digits: Digits) -> Result<NewTestNumber, String> {
+    fn judge(self, digits: Digits<'_>) -> Result<NewTestNumber, String> {
         let Self { phone, code, until, existing_user } = self;
-        let number = PhoneNumber::parse(&phone, digits.phone).map_err(|error| {
+        let number = digits.phones.read(&phone).map_err(|error| {
             // Whoever swaps the two has the code stand here.
             let is_code = Code::parse(&phone, digits.code).is_some();
             let shown = if is_code { "(not shown)".to_owned() } else { quoted(&phone) };
             format!("phone {shown} is {error}")
         })?;
+        if !digits.phones.sends_to(&number) {
+            return Err(format!(
+                "the country of phone {} is not among those that phone.allowed_countries and phone.denied_countries leave",
+                quoted(&phone)
+            ));
+        }
         let code = Code::parse(&code, digits.code).ok_or_else(|| {
             format!("the code of {} (not shown) is not of {} digits", quoted(&phone), digits.code)
         })?;

@@ -70,7 +70,7 @@ fn the_defaults_are_the_contracts() {
     assert!(!policy.limits.ip_shared && !policy.conceal_accounts);
     assert_eq!(policy.lifetimes.access, Duration::from_mins(15));
     assert_eq!(policy.lifetimes.session, Duration::from_hours(365 * 24));
-    assert_eq!((policy.default_role.as_str(), policy.min_digits), ("retailer", 10));
+    assert_eq!((policy.default_role.as_str(), policy.phones.min_digits), ("retailer", 10));
     assert_eq!(policy.retention.audit, Duration::from_hours(90 * 24));
 }
 
@@ -208,6 +208,9 @@ fn every_bad_value_is_told_with_what_would_be_right() {
         ("FRESHK_USERS__DEFAULT_ROLE", "driver", "users.default_role"),
         ("FRESHK_USERS__FIRST_ID", "0", "users.first_id"),
         ("FRESHK_PHONE__MIN_DIGITS", "16", "phone.min_digits"),
+        ("FRESHK_PHONE__STRICT", "perhaps", "phone.strict"),
+        ("FRESHK_PHONE__ALLOWED_COUNTRIES", "US,UK", "phone.allowed_countries"),
+        ("FRESHK_PHONE__DENIED_COUNTRIES", "Germany", "phone.denied_countries"),
         ("FRESHK_SMS__PROVIDER", "pigeon", "sms.provider"),
         ("FRESHK_SMS__TEMPLATE", "no place for it", "sms.template"),
         ("TWILIO_ACCOUNT_SID", "AC12", "twilio.account_sid"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fault::quoted;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
+use crate::domain::{Country, PhonePolicy};
 use crate::storage::users::FirstId;
 
 /// `[users]`
@@ -38,13 +39,6 @@ impl Users {
     pub fn may_collide(&self, next: i64) -> bool {
         !self.first_id_is_set && next < self.first_id
     }
-}
-
-/// `[phone]`
-#[derive(Clone, Copy, Debug)]
-pub struct Phone {
-    /// The fewest digits of a phone number.
-    pub min_digits: usize,
 }
 
 /// `[privacy]`
@@ -100,6 +94,27 @@ static DORMANT_AFTER: Key = Key::new(
     "After how long without use a number counts as somebody else's: a login without a device token then begins a new account, \
      and the old one is deactivated without a number. At least 90d; 0 for never.",
 );
+const COUNTRIES: &str = "countries by their two letters (ISO 3166), such as US, DE";
+
+static STRICT: Key = Key::new(
+    "phone.strict",
+    Kind::Switch,
+    "false",
+    "Checks numbers by the numbering plan, refuses premium, shared cost, pager and unassigned ones, and keeps one spelling for \
+     each telephone. `freshk user check-duplicates` says first whose numbers become one.",
+);
+static ALLOWED: Key = Key::new(
+    "phone.allowed_countries",
+    Kind::List(COUNTRIES),
+    "",
+    "The only countries that codes are sent to; empty: all.",
+);
+static DENIED: Key = Key::new(
+    "phone.denied_countries",
+    Kind::List(COUNTRIES),
+    "",
+    "Countries that no code is sent to, also where phone.allowed_countries has them.",
+);
 static MIN_DIGITS: Key = Key::new(
     "phone.min_digits",
     Kind::Number { min: 7, max: 15 },
@@ -128,7 +143,7 @@ pub(super) const SECTION: Section = Section {
     ],
 };
 pub(super) const PHONE_SECTION: Section =
-    Section { name: "phone", doc: "Phone numbers.", keys: &[&MIN_DIGITS] };
+    Section { name: "phone", doc: "Phone numbers.", keys: &[&STRICT, &MIN_DIGITS, &ALLOWED, &DENIED] };
 pub(super) const PRIVACY_SECTION: Section =
     Section { name: "privacy", doc: "What strangers may learn.", keys: &[&CONCEAL] };
 
@@ -169,8 +184,17 @@ fn dormant_after(reader: &mut Reader<'_>) -> Duration {
     after
 }
 
-pub(super) fn read_phone(reader: &mut Reader<'_>) -> Phone {
-    Phone { min_digits: reader.number(&MIN_DIGITS) }
+pub(super) fn read_phone(reader: &mut Reader<'_>) -> PhonePolicy {
+    PhonePolicy {
+        min_digits: reader.number(&MIN_DIGITS),
+        strict: reader.switch(&STRICT),
+        allowed: reader.list(&ALLOWED, country),
+        denied: reader.list(&DENIED, country),
+    }
+}
+
+fn country(text: &str) -> Result<Country, String> {
+    text.parse().map_err(|error| format!("{} is {error}", quoted(text)))
 }
 
 pub(super) fn read_privacy(reader: &mut Reader<'_>) -> Privacy {

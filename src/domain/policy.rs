@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::domain::PhonePolicy;
 use crate::domain::quota::{DAY, EXPORTS, Endpoint, Limit, Quota};
 use crate::domain::session::Lifetimes;
 
@@ -25,8 +26,8 @@ pub struct Policy {
     pub max_devices: usize,
     /// The role of a user who has just registered.
     pub default_role: String,
-    /// The fewest digits of a phone number.
-    pub min_digits: usize,
+    /// Phone numbers.
+    pub phones: PhonePolicy,
     /// Whether known and unknown numbers must look alike.
     pub conceal_accounts: bool,
     /// How long a change of number waits that the number before has not proven.

@@ -18,6 +18,7 @@ mod clock;
 mod codes;
 mod concealed;
 mod cors;
+mod countries;
 mod database;
 mod deactivated;
 mod deletion;

@@ -41,7 +41,9 @@ pub(super) const RELOADED: Needs = Needs::Only(&[&[
     "users.phone_change_delay",
     "users.deletion_grace",
     "users.dormant_after",
-    "phone",
+    "phone.min_digits",
+    "phone.allowed_countries",
+    "phone.denied_countries",
     "privacy",
     "sms.template",
     "sms.test_numbers",
@@ -201,6 +203,7 @@ fn keep_what_needs_a_restart(next: &mut Config, running: &Config) -> Result<(), 
     let (tokens, kept) = (&mut next.tokens, &running.tokens);
     tokens.issuer.clone_from(&kept.issuer);
     tokens.audience.clone_from(&kept.audience);
+    next.phone.strict = running.phone.strict;
     if algorithm(&tokens.signing) != algorithm(&kept.signing) {
         tokens.signing = kept.signing.clone();
     }

@@ -80,6 +80,12 @@ fn add(
     existing_user: bool,
 ) -> Result<(), CliError> {
     let (phone, length) = (admin.phone(phone)?, admin.config.otp.length);
+    if !admin.config.phone.sends_to(&phone) {
+        return Err(CliError::refused(
+            format!("the country of {} is not sent to", admin.shown(&phone)),
+            "add it to phone.allowed_countries, take it out of phone.denied_countries, or choose another number",
+        ));
+    }
     let code = Code::parse(code, length)
         .ok_or_else(|| CliError::usage("that is no code", format!("give {length} digits (otp.length)")))?;
     let until = end(until, admin.now())?;
@@ -120,7 +126,7 @@ fn list(admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
 }
 
 fn remove(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), CliError> {
-    let phone = admin.phone(phone)?;
+    let phone = admin.phone_to_find(phone)?;
     let (gone, shown) = (phone.clone(), admin.shown(&phone));
     admin
         .act(locks(&phone), move |operator| operator.remove_test_number(&gone))?

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::{Attributes, PhoneNumber, Timestamp, User, UserId};
+use crate::domain::{Attributes, PhoneNumber, PhonePolicy, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
 
 /// The columns of a file, in the order in which `user export` writes them.
@@ -50,7 +50,7 @@ const LONGEST_NAME: usize = 150;
 pub(super) struct Rules {
     pub(super) roles: Vec<String>,
     pub(super) default_role: String,
-    pub(super) min_digits: usize,
+    pub(super) phones: PhonePolicy,
     pub(super) now: Timestamp,
 }
 
@@ -66,8 +66,7 @@ impl Rules {
         Ok(ImportedUser {
             id: id.map(|id| read_id(&id)).transpose()?,
             username: username.map(read_name).transpose()?,
-            phone: PhoneNumber::parse(&phone, self.min_digits)
-                .map_err(|error| format!("phone_number is {error}"))?,
+            phone: self.phones.read(&phone).map_err(|error| format!("phone_number is {error}"))?,
             role,
             is_active: is_active.map_or(Ok(true), |text| read_switch("is_active", &text))?,
             phone_verified: phone_verified.map_or(Ok(false), |text| read_switch("phone_verified", &text))?,

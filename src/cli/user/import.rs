@@ -144,7 +144,7 @@ fn rules(admin: &AdminContext) -> Rules {
     Rules {
         roles: users.roles.clone(),
         default_role: users.default_role.clone(),
-        min_digits: admin.config.phone.min_digits,
+        phones: admin.config.phone.clone(),
         now: admin.now(),
     }
 }
