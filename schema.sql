@@ -52,11 +52,14 @@ CREATE TABLE challenges (
     result      TEXT CHECK (result IN
         ('accepted', 'unknown', 'refused', 'invalid_number', 'country_not_allowed', 'opted_out')),
     retry_after INTEGER, -- milliseconds after which the call was told to try again
+    delivery_id TEXT, -- what finds the state of its delivery
+    asked_channel TEXT, -- what the code was asked for by; none where the order of the senders decides
     version     INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
 ) STRICT;
 
 CREATE INDEX challenges_phone ON challenges (phone, channel, id);
 CREATE INDEX challenges_unsettled ON challenges (created_at) WHERE settled_at IS NULL;
+CREATE UNIQUE INDEX challenges_delivery ON challenges (delivery_id) WHERE delivery_id IS NOT NULL;
 CREATE INDEX challenges_change ON challenges (change_of) WHERE change_of IS NOT NULL;
 
 -- One login on one device. The jti is worthless without the signing key.
@@ -188,7 +191,9 @@ CREATE TABLE messages (
     segments     INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
-    version      INTEGER NOT NULL DEFAULT 0 -- how often the row was replaced
+    version      INTEGER NOT NULL DEFAULT 0, -- how often the row was replaced
+    sender       TEXT    NOT NULL DEFAULT 'twilio', -- whose name the configuration has
+    via_channel  TEXT    NOT NULL DEFAULT 'sms' -- what it comes by
 ) STRICT;
 
 CREATE UNIQUE INDEX messages_sid ON messages (sid) WHERE sid IS NOT NULL;

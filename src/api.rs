@@ -4,6 +4,7 @@
 pub mod account;
 mod account_schemas;
 mod date_time;
+mod delivery_schemas;
 mod flows;
 pub mod number;
 pub mod otp;

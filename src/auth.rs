@@ -17,10 +17,11 @@ use crate::limits::lines::AttemptLines;
 use crate::limits::refusals::RefusalCache;
 use crate::metrics::Metrics;
 use crate::random::Random;
-use crate::sms::SmsSender;
+use crate::sms::route::Route;
 use crate::storage::Store;
 use crate::sync::Live;
 
+mod arrival;
 mod attempt;
 mod audited;
 mod change_phone;
@@ -86,9 +87,9 @@ pub struct Parts {
     /// The database.
     pub store: Store,
     /// Who sends the production mode's codes.
-    pub production: Arc<dyn SmsSender>,
+    pub production: Route,
     /// Who shows the testing mode's codes.
-    pub testing: Arc<dyn SmsSender>,
+    pub testing: Route,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -180,7 +181,7 @@ impl Auth {
         })
     }
 
-    fn sender(&self, mode: Mode) -> &Arc<dyn SmsSender> {
+    fn senders(&self, mode: Mode) -> &Route {
         match mode {
             Mode::Production => &self.parts.production,
             Mode::Testing => &self.parts.testing,

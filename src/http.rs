@@ -9,6 +9,7 @@ pub mod bearer;
 pub mod body;
 pub mod caller;
 pub mod client_ip;
+pub mod delivery_id;
 pub mod device;
 pub mod device_token;
 pub mod docs;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
-use crate::domain::{Code, DeviceId, RunId, SessionId, Timestamp};
+use crate::domain::{Code, DeliveryId, DeviceId, RunId, SessionId, Timestamp};
 use crate::sync::lock;
 
 /// Chance, as an argument: the system's generator in the program, a seeded one in tests.
@@ -77,6 +77,11 @@ pub fn event_chance(random: &dyn Random) -> [u8; 16] {
 /// Names a run of a server.
 pub fn run_id(random: &dyn Random) -> RunId {
     RunId::new(drawn(random))
+}
+
+/// Names the delivery of a code.
+pub fn delivery_id(random: &dyn Random) -> DeliveryId {
+    DeliveryId::new(drawn(random))
 }
 
 /// Names a device whose first login is at `now`.

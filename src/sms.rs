@@ -11,8 +11,14 @@ use crate::domain::message::MessageState;
 use crate::domain::{Code, MessageId, PhoneNumber, Timestamp};
 use template::Template;
 
+mod admission;
+mod breaker;
 pub mod console;
+mod countries;
 pub mod memory;
+mod pace;
+mod provider;
+pub mod route;
 pub mod segments;
 pub mod template;
 pub mod twilio;
@@ -30,6 +36,8 @@ pub struct TextMessage {
     pub text: Template,
     /// When the code expires: an SMS must never arrive dead.
     pub expires_at: Timestamp,
+    /// How long sending it may take at most, where that is less than the sender's own deadline.
+    pub patience: Option<Duration>,
 }
 
 impl TextMessage {
@@ -81,6 +89,21 @@ pub struct Failure {
     pub code: Option<i64>,
     /// What happened, in words for the operator; never a secret, a code or an unmasked phone.
     pub detail: String,
+    /// Whether no other sender should try: the person wants no messages, or there is no such person.
+    pub is_final: bool,
+}
+
+impl Failure {
+    /// The provider's own trouble, or ours with it.
+    pub fn delivery(detail: impl Into<String>) -> Self {
+        Self { reason: FailureReason::Delivery, code: None, detail: detail.into(), is_final: false }
+    }
+
+    /// The same, where no other sender should try.
+    #[must_use]
+    pub fn finally(self) -> Self {
+        Self { is_final: true, ..self }
+    }
 }
 
 /// What the person who waits should hear.
@@ -108,6 +131,8 @@ pub enum Unavailable {
     BreakerOpen(Duration),
     /// All slots are taken, or the pace would make it wait too long: 503 `overloaded`.
     Overloaded(Duration),
+    /// None of the senders sends to this number in this way: 500 `sms_delivery_failed`.
+    NoSender,
 }
 
 /// A place that was reserved; dropped unused, it is free again.
@@ -126,4 +151,9 @@ pub trait SmsSender: Send + Sync + 'static {
 
     /// The longest that [`Slot::send`] can take: a challenge that is *sending* for longer has lost its flow.
     fn deadline(&self) -> Duration;
+
+    /// Whether its provider is left alone after failures, until a message goes through.
+    fn is_breaker_open(&self) -> bool {
+        false
+    }
 }

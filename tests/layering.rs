@@ -58,7 +58,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("limits", &["domain", "sync"], &["moka", "governor"]),
     // Pure, and the adapters' own; the seam itself needs futures alone.
-    ("sms", &["domain", "clock", "sync"], &["futures_util", "thiserror", "tokio"]),
+    ("sms", &["domain", "clock", "sync"], &["futures_util", "thiserror", "tokio", "tracing"]),
     (
         "sms/twilio",
         &["domain", "sms", "clock", "outgoing", "sync"],

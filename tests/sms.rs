@@ -70,6 +70,7 @@ impl Bench {
             code: Code::from_number(CODE, 6),
             text: Template::default(),
             expires_at: self.clock.now() + life,
+            patience: None,
         }
     }
 

@@ -34,9 +34,13 @@ impl From<AuthError> for ApiError {
             AuthError::TokenReused => ErrorCode::TokenReused.into(),
             AuthError::SessionNotFound => ErrorCode::NotFound.into(),
             AuthError::RateLimited(wait) => Self::rate_limited(wait),
-            AuthError::SmsDeliveryFailed { opted_out, retry_after } => {
+            AuthError::SmsDeliveryFailed { opted_out, retry_after, delivery } => {
                 Self::sms_delivery_failed(opted_out.map(opted_out_sentence), retry_after)
+                    .with_delivery(delivery)
             }
+            AuthError::NoFirstCode => Self::bad_request(
+                "The field channel is for a second request, while a first code is still good: leave it out.",
+            ),
             AuthError::Overloaded(wait) => Self::overloaded(wait),
             AuthError::Unavailable => Self::unavailable(DATABASE_RETRY),
             AuthError::ClockInDoubt(left) => Self::unavailable(left.clamp(DATABASE_RETRY, CLOCK_RETRY)),

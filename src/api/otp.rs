@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 
+use crate::api::delivery_schemas::DeliveryResponse;
 use crate::api::flows::{origin, phone, rates};
 use crate::api::schemas::{
     LoginResponse, OtpRequest, OtpResentResponse, OtpSentResponse, OtpVerifyRequest, StatusResponse,
@@ -15,10 +17,11 @@ use crate::api::schemas::{
 };
 use crate::auth::{Auth, Authenticated, CodeRequest, LoggedIn, Sent, VerifyRequest};
 use crate::domain::quota::Endpoint;
-use crate::domain::{Code, Mode, Purpose};
+use crate::domain::{Channel, Code, DeliveryId, Mode, Purpose};
 use crate::http::bearer::BearerToken;
 use crate::http::body::{Fields, JsonBody};
 use crate::http::caller::Caller;
+use crate::http::delivery_id::WithDeliveryId;
 use crate::http::device::DeviceName;
 use crate::http::device_token::{DeviceToken, WithDeviceToken};
 use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
@@ -73,6 +76,10 @@ documented_errors!(
     /// What asking for the status can fail with.
     AskingStatus: NotAuthenticated, TokenInvalid, TokenExpired, Overloaded, Unavailable;
 );
+documented_errors!(
+    /// What asking for the state of a delivery can fail with.
+    AskingDelivery: NotFound, Overloaded, Unavailable;
+);
 
 /// What the endpoints of both modes share.
 #[derive(Clone)]
@@ -112,7 +119,7 @@ impl OtpApi {
         #[oai(name = "X-Device-Token")]
         device_token: DeviceToken,
         body: JsonBody<OtpRequest>,
-    ) -> Result<Limited<OtpSentResponse>, OperationError<Requesting>> {
+    ) -> Result<WithDeliveryId<Limited<OtpSentResponse>>, OperationError<Requesting>> {
         Ok(self.flow.request(Mode::Production, &caller, device_token, body.fields()).await?)
     }
 
@@ -166,16 +173,39 @@ impl OtpApi {
         /// who only knows the number can use up; one that is not good is ignored.
         #[oai(name = "X-Device-Token")]
         device_token: DeviceToken,
-    ) -> Result<Limited<OtpResentResponse>, OperationError<Resending>> {
+    ) -> Result<WithDeliveryId<Limited<OtpResentResponse>>, OperationError<Resending>> {
         let bearer = self.flow.authenticate(&token).await?;
         let outcome = self.flow.auth.resend(&bearer, device_token.into_token(), origin(&caller)).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
-            Ok(Sent { expires_in, .. }) => {
-                Ok(Limited::new(OtpResentResponse::new(expires_in.as_secs()), rates))
+            Ok(Sent { expires_in, delivery, .. }) => {
+                let answer = Limited::new(OtpResentResponse::new(expires_in.as_secs()), rates);
+                Ok(WithDeliveryId::new(answer, delivery))
             }
             Err(error) => Err(ApiError::from(error).with_rates(rates).into()),
         }
+    }
+
+    /// Ask how far a code has come
+    ///
+    /// For the id that `request/` and `resend/` answer with in the header `X-Delivery-Id`. Where the state is `undelivered` or
+    /// `unknown`, asking for another code may help, after `retry_after` seconds. An id is good for as long as its code is kept.
+    #[oai(
+        path = "/production/delivery/:delivery_id/",
+        method = "get",
+        tag = "Group::Production",
+        operation_id = "deliveryState"
+    )]
+    async fn delivery(
+        &self,
+        /// As the header has it.
+        #[oai(example = "delivery_id")]
+        delivery_id: Path<String>,
+    ) -> Result<Json<DeliveryResponse>, OperationError<AskingDelivery>> {
+        let Some(id) = DeliveryId::parse(&delivery_id.0) else { return Err(ErrorCode::NotFound.into()) };
+        let found = self.flow.auth.arrival(id).await.map_err(ApiError::from)?;
+        let (arrival, channel) = found.ok_or(ErrorCode::NotFound)?;
+        Ok(Json(DeliveryResponse::new(&arrival, channel)))
     }
 
     /// Who the bearer is
@@ -215,25 +245,44 @@ impl Flow {
         caller: &Caller,
         device_token: DeviceToken,
         body: Result<Fields, ApiError>,
-    ) -> Result<Limited<OtpSentResponse>, ApiError> {
-        let phone = phone(body?.required_string("phone_number")?, &self.auth.policy().phones)?;
+    ) -> Result<WithDeliveryId<Limited<OtpSentResponse>>, ApiError> {
+        let body = body?;
+        let phone = phone(body.required_string("phone_number")?, &self.auth.policy().phones)?;
+        let channel = self.channel(mode, body.optional_string("channel")?)?;
         let request = CodeRequest {
             mode,
             purpose: Purpose::Login,
             endpoint: Endpoint::Request,
             phone,
             proven: None,
+            channel,
             device_token: device_token.into_token(),
             origin: origin(caller),
         };
         let outcome = self.auth.request(request).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
-            Ok(Sent { is_new_user, expires_in }) => {
-                Ok(Limited::new(OtpSentResponse::new(is_new_user, expires_in.as_secs()), rates))
+            Ok(Sent { is_new_user, expires_in, delivery }) => {
+                let answer = Limited::new(OtpSentResponse::new(is_new_user, expires_in.as_secs()), rates);
+                Ok(WithDeliveryId::new(answer, delivery))
             }
             Err(error) => Err(ApiError::from(error).with_rates(rates)),
         }
+    }
+
+    /// Another way than a text message, as a body asks for it.
+    fn channel(&self, mode: Mode, word: Option<&str>) -> Result<Option<Channel>, ApiError> {
+        let Some(word) = word else { return Ok(None) };
+        let others: Vec<_> = self.auth.channels(mode).filter(|channel| *channel != Channel::Sms).collect();
+        if let Some(channel) = others.iter().find(|channel| channel.as_str() == word) {
+            return Ok(Some(*channel));
+        }
+        let known: Vec<_> = others.iter().map(|channel| channel.as_str()).collect();
+        Err(ApiError::bad_request(if known.is_empty() {
+            "The field channel cannot be used here: codes come by text message alone.".to_owned()
+        } else {
+            format!("The field channel must be one of: {}.", known.join(", "))
+        }))
     }
 
     pub(super) async fn verify(
@@ -266,6 +315,11 @@ impl Flow {
             Err(error) => Err(ApiError::from(error).with_rates(rates)),
         }
     }
+}
+
+/// The id in the description's example.
+fn delivery_id() -> String {
+    "q83vEjRWeJq83vEjRWeJqw".to_owned()
 }
 
 fn render_login(login: LoggedIn, concealed: bool) -> LoginResponse {

@@ -21,11 +21,14 @@ pub(super) struct OtpRequest {
     /// International format: `+`, then 10 to 15 digits.
     #[oai(validator(pattern = r"^\+[1-9][0-9]{9,14}$"))]
     phone_number: String,
+    /// Another way for a new code, while a first one is still good: `whatsapp` or `voice`, where the server has such a sender.
+    #[oai(skip_serializing_if_is_none)]
+    channel: Option<String>,
 }
 
 impl Example for OtpRequest {
     fn example() -> Self {
-        Self { phone_number: PHONE.to_owned() }
+        Self { phone_number: PHONE.to_owned(), channel: None }
     }
 }
 

@@ -46,7 +46,8 @@ impl TestingApi {
         device_token: DeviceToken,
         body: JsonBody<OtpRequest>,
     ) -> Result<Limited<OtpSentResponse>, OperationError<Requesting>> {
-        Ok(self.flow.request(Mode::Testing, &caller, device_token, body.fields()).await?)
+        let answer = self.flow.request(Mode::Testing, &caller, device_token, body.fields()).await?;
+        Ok(answer.into_answer())
     }
 
     /// Give the printed code, get tokens

@@ -14,12 +14,14 @@ use super::quota::{QuotaState, WithQuotas};
 use super::{Auth, AuthError, Authenticated, CodeRequest, Origin, Sent};
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::clock::Times;
+use crate::domain::message::NewMessage;
 use crate::domain::phone_change::Cancelled;
 use crate::domain::quota::Endpoint;
 use crate::domain::{
-    Binding, Code, MessageId, Mode, PhoneChange, PhoneNumber, Purpose, Secret, Timestamp, User,
+    Binding, Code, MessageId, Mode, PhoneChange, PhoneNumber, Purpose, Secret, Timestamp, User, Via,
 };
 use crate::random;
+use crate::sms::route::Need;
 use crate::storage::{StoreError, StoreResult};
 
 /// A call of `account/phone/verify/`, parsed.
@@ -72,7 +74,8 @@ struct NumberChange {
     /// Who acts on the number before.
     current_actor: Actor,
     cancel_code: Code,
-    /// What the notice costs.
+    /// Which sender the notice goes to first, and what it costs.
+    via: Via,
     segments: u32,
     times: Times,
 }
@@ -109,6 +112,7 @@ impl Auth {
             endpoint: Endpoint::Phone,
             phone,
             proven: None,
+            channel: None,
             // A device is one of the number before; the new one knows none.
             device_token: None,
             origin,
@@ -197,6 +201,9 @@ impl Auth {
             code,
             device_token: device_token.clone(),
         });
+        let segments = self.settings().notice().1;
+        let need = Need { to: &parties.before, segments, channel: None };
+        let via = self.senders(mode).first_via(need);
         NumberChange {
             bearer: bearer.clone(),
             new: self.guess(new, gate.clone(), origin, times),
@@ -204,7 +211,8 @@ impl Auth {
             current_actor: self.actor(times.now, mode, &parties.before, origin),
             parties,
             cancel_code: cancel_code.clone(),
-            segments: self.settings().notice().1,
+            via,
+            segments,
             times: *times,
         }
     }
@@ -265,7 +273,8 @@ impl NumberChange {
         })?;
         renumbering.record(tx, AuditEvent::PhoneChangePending, user);
         let at = tx.at();
-        let notice = tx.insert_message(challenge, &self.parties.before, self.segments, at)?;
+        let (to, via, segments) = (self.parties.before.clone(), self.via.clone(), self.segments);
+        let notice = tx.insert_message(NewMessage { challenge, to, via, segments, created_at: at })?;
         Ok(Applied { effective_at: Some(effective_at), notice: Some(notice) })
     }
 

@@ -2,7 +2,7 @@
 
 use super::Origin;
 use crate::domain::quota::Endpoint;
-use crate::domain::{Mode, PhoneNumber, Purpose, Secret, UserId};
+use crate::domain::{Channel, Mode, PhoneNumber, Purpose, Secret, UserId};
 
 /// A call for a code, parsed.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct CodeRequest {
     pub phone: PhoneNumber,
     /// The user who has proven the number already, for `resend/`.
     pub proven: Option<UserId>,
+    /// What the code is to come by, where the caller says so: another way than that of a code that lives.
+    pub channel: Option<Channel>,
     /// The token of the caller's device, if one came along.
     pub device_token: Option<Secret>,
     /// Where it came from.

@@ -26,7 +26,7 @@ impl Auth {
                 return outcome(settled, sent);
             }
             if begun.elapsed() > patience {
-                return Err(AuthError::SmsDeliveryFailed { opted_out: None, retry_after: None });
+                return Err(AuthError::undelivered(None, sent.delivery));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST);
@@ -41,9 +41,10 @@ fn outcome(settled: Settled, sent: Sent) -> Result<Sent, AuthError> {
         SendResult::Accepted => return Ok(sent),
         SendResult::InvalidNumber => AuthError::InvalidPhone,
         SendResult::CountryNotAllowed => AuthError::CountryNotAllowed,
-        SendResult::OptedOut => AuthError::SmsDeliveryFailed { opted_out: Some(None), retry_after },
-        SendResult::Refused | SendResult::Unknown => {
-            AuthError::SmsDeliveryFailed { opted_out: None, retry_after }
+        SendResult::OptedOut => {
+            AuthError::SmsDeliveryFailed { opted_out: Some(None), retry_after, delivery: None }
         }
+        SendResult::Refused => AuthError::undelivered(retry_after, None),
+        SendResult::Unknown => AuthError::undelivered(retry_after, sent.delivery),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::DeliveryId;
 use crate::sms::{FailureReason, Unavailable};
 use crate::storage::{StoreError, StoreResult};
 use crate::tokens::TokenError;
@@ -64,7 +65,12 @@ pub enum AuthError {
         opted_out: Option<Option<String>>,
         /// When to try again, where that is known.
         retry_after: Option<Duration>,
+        /// What finds the state of the delivery, where the message may still arrive.
+        delivery: Option<DeliveryId>,
     },
+    /// Another way for the code was asked for, and none is on its way that it could be another way for.
+    #[error("no first code lives")]
+    NoFirstCode,
     /// No room at the sender or in the write queue.
     #[error("overloaded")]
     Overloaded(Duration),
@@ -77,11 +83,16 @@ pub enum AuthError {
 }
 
 impl AuthError {
+    /// The message was not sent; or perhaps it was: then `delivery` finds what becomes of it.
+    pub(super) const fn undelivered(retry_after: Option<Duration>, delivery: Option<DeliveryId>) -> Self {
+        Self::SmsDeliveryFailed { opted_out: None, retry_after, delivery }
+    }
+
     /// The same without what shows that the number has an account: only who got messages from us can reply STOP.
     pub(super) fn concealed(self) -> Self {
         match self {
-            Self::SmsDeliveryFailed { retry_after, .. } => {
-                Self::SmsDeliveryFailed { opted_out: None, retry_after }
+            Self::SmsDeliveryFailed { retry_after, delivery, .. } => {
+                Self::SmsDeliveryFailed { opted_out: None, retry_after, delivery }
             }
             other => other,
         }
@@ -114,10 +125,9 @@ impl From<TokenError> for AuthError {
 impl From<Unavailable> for AuthError {
     fn from(unavailable: Unavailable) -> Self {
         match unavailable {
-            Unavailable::BreakerOpen(wait) => {
-                Self::SmsDeliveryFailed { opted_out: None, retry_after: Some(wait) }
-            }
+            Unavailable::BreakerOpen(wait) => Self::undelivered(Some(wait), None),
             Unavailable::Overloaded(wait) => Self::Overloaded(wait),
+            Unavailable::NoSender => Self::CountryNotAllowed,
         }
     }
 }
@@ -128,11 +138,9 @@ impl From<FailureReason> for AuthError {
             FailureReason::InvalidNumber => Self::InvalidPhone,
             FailureReason::CountryNotAllowed => Self::CountryNotAllowed,
             FailureReason::OptedOut { sender } => {
-                Self::SmsDeliveryFailed { opted_out: Some(sender), retry_after: None }
+                Self::SmsDeliveryFailed { opted_out: Some(sender), retry_after: None, delivery: None }
             }
-            FailureReason::Destination | FailureReason::Delivery => {
-                Self::SmsDeliveryFailed { opted_out: None, retry_after: None }
-            }
+            FailureReason::Destination | FailureReason::Delivery => Self::undelivered(None, None),
         }
     }
 }

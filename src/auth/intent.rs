@@ -7,17 +7,17 @@ use super::error::{FlowError, commit_refusal};
 use super::gate::AddressGate;
 use super::lookup::good_test_number;
 use super::quota::{self, Balance, QuotaState, Spent, Subject};
-use super::settle::{accept, ensure_user};
+use super::settle::{LATEST, accept, ensure_user};
 use super::single_flight::Overlap;
 use super::{Auth, AuthError, CodeRequest, Sent, devices};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::keys::KeyRing;
-use crate::domain::message::Unsent;
+use crate::domain::message::{NewMessage, Unsent};
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, Code, CodeHash, Device, MessageId, NewChallenge, Purpose, RunId,
-    SpendId, TestNumber, Timestamp, User,
+    Challenge, ChallengeId, ChallengeState, Code, CodeHash, DeliveryId, Device, MessageId, NewChallenge,
+    Purpose, RunId, SpendId, TestNumber, Timestamp, User, Via,
 };
 use crate::sms::Unavailable;
 use crate::storage::{StoreResult, View};
@@ -29,8 +29,10 @@ pub(super) struct CodeIntent {
     /// The device that the call comes from, whose quotas judge it.
     pub(super) device: Option<Device>,
     pub(super) code: Code,
-    /// What the message costs in segments, or why there is no place at the sender.
-    pub(super) segments: Result<u32, Unavailable>,
+    /// Which sender has a place for the message and what it costs in segments, or why there is none.
+    pub(super) place: Result<(Via, u32), Unavailable>,
+    /// What will find the state of the delivery.
+    pub(super) delivery: Option<DeliveryId>,
     pub(super) overlap: Overlap,
     /// When the call came in.
     pub(super) arrived: Timestamp,
@@ -58,7 +60,7 @@ pub(super) struct Decided {
 /// What is to be done now.
 pub(super) enum Intent {
     /// Another request for this phone is in flight in this process.
-    Follow(ChallengeId),
+    Follow(ChallengeId, Option<DeliveryId>),
     /// Or in another one; once it has settled the answer is this where the message was accepted.
     FollowElsewhere(ChallengeId, Sent),
     /// A test number: its code is known, nothing is sent, all is done.
@@ -143,6 +145,10 @@ impl CodeIntent {
         let subject = devices::subject(self.device.as_ref(), phone, &self.keys);
         let limits = [self.policy.otp.failures()];
         Balance::read(tx, Quota::Failures(*mode), &subject, &limits)?.left(tx)?;
+        // A code lives that has not come the one way: then it may come another.
+        if self.request.channel.is_some() && !tx.has_live_code(*mode, phone, tx.at())? {
+            return Err(AuthError::NoFirstCode.into());
+        }
         let withheld = match good_test_number(&**tx, self.request.mode, &self.request.phone, tx.at())? {
             _ if is_disabled => Some(Withheld::Deactivated),
             Some(number) if self.conceals() => Some(Withheld::TestNumber(number)),
@@ -153,13 +159,14 @@ impl CodeIntent {
         let limits = self.policy.limits.codes();
         let balance = Balance::read(tx, Quota::User(*mode), &subject, &limits)?;
         decided.user = balance.state();
-        if let Some(newest) = &newest
-            && self.is_in_flight(&**tx, newest)?
+        if let Some(flight) = &self.newest_of_channel(tx, newest.as_ref())?
+            && self.is_in_flight(&**tx, flight)?
         {
-            return Ok(if newest.leader == self.run {
-                Intent::Follow(newest.id)
+            return Ok(if flight.leader == self.run {
+                Intent::Follow(flight.id, flight.delivery.clone())
             } else {
-                Intent::FollowElsewhere(newest.id, self.sent(user.as_ref()))
+                let sent = Sent { delivery: flight.delivery.clone(), ..self.sent(user.as_ref()) };
+                Intent::FollowElsewhere(flight.id, sent)
             });
         }
         let wants = purpose.change_of().map(|user| user.to_string());
@@ -169,7 +176,7 @@ impl CodeIntent {
         if let Some(own) = &wants {
             own.left(tx)?;
         }
-        let (spend, segments) = self.spend_users_unit(tx, decided, &balance, newest.as_ref())?;
+        let (spend, (via, segments)) = self.spend_users_unit(tx, decided, &balance, newest.as_ref())?;
         if let Some(own) = &wants {
             own.spend(tx)?;
         }
@@ -186,7 +193,8 @@ impl CodeIntent {
         let message = if withheld.is_some() {
             None
         } else {
-            Some(tx.insert_message(challenge.id, phone, segments, challenge.created_at)?)
+            let (challenge, created_at) = (challenge.id, challenge.created_at);
+            Some(tx.insert_message(NewMessage { challenge, to: phone.clone(), via, segments, created_at })?)
         };
         let line = tx.did(AuditEvent::CodeRequested).user(user.as_ref().map(|user| user.id));
         tx.record(match withheld {
@@ -207,6 +215,25 @@ impl CodeIntent {
         match good_test_number(&**tx, *mode, phone, tx.at())? {
             Some(_) => Err(AuthError::TestAccount.into()),
             None => Ok(()),
+        }
+    }
+
+    /// The newest challenge that was asked for by the same channel: requests by different ones share no flight.
+    fn newest_of_channel(
+        &self,
+        tx: &AuditedTx<'_>,
+        newest: Option<&Challenge>,
+    ) -> StoreResult<Option<Challenge>> {
+        let CodeRequest { mode, phone, purpose, channel, .. } = &self.request;
+        match newest {
+            Some(newest) if newest.asked != *channel => {
+                let latest = tx.challenges(*mode, phone, *purpose, LATEST)?;
+                let is_alike = |other: &Challenge| {
+                    other.asked == *channel && other.device_id().is_some() == self.device.is_some()
+                };
+                Ok(latest.into_iter().find(is_alike))
+            }
+            newest => Ok(newest.cloned()),
         }
     }
 
@@ -263,23 +290,25 @@ impl CodeIntent {
             spend: None,
             device: None,
             leader: self.run.clone(),
+            delivery: self.delivery.clone(),
+            asked: self.request.channel,
         }
     }
 
     fn sent(&self, user: Option<&User>) -> Sent {
         let is_new_user = !self.policy.conceal_accounts && user.is_none_or(|user| !user.phone_verified);
-        Sent { is_new_user, expires_in: self.policy.otp.ttl }
+        Sent { is_new_user, expires_in: self.policy.otp.ttl, delivery: self.delivery.clone() }
     }
 
     /// The user's quota, the pause between two codes, and whether there is a place at the sender: nothing is spent
-    /// unless all three agree. Gives the unit, and what the message costs in segments.
+    /// unless all three agree. Gives the unit, and the place.
     fn spend_users_unit(
         &self,
         tx: &mut AuditedTx<'_>,
         decided: &mut Decided,
         balance: &Balance<'_>,
         newest: Option<&Challenge>,
-    ) -> Result<(Option<SpendId>, u32), FlowError> {
+    ) -> Result<(Option<SpendId>, (Via, u32)), FlowError> {
         balance.left(tx)?;
         if let Some(newest) = newest.filter(|newest| newest.state != ChallengeState::Void) {
             let wait = tx.at().until(newest.created_at + self.policy.otp.resend_cooldown);
@@ -287,15 +316,15 @@ impl CodeIntent {
                 return Err(AuthError::RateLimited(wait).into());
             }
         }
-        let segments = match self.segments {
-            Ok(segments) => segments,
-            Err(unavailable) => return Err(note_unsent(tx, decided, unavailable)?.into()),
+        let place = match &self.place {
+            Ok(place) => place.clone(),
+            Err(unavailable) => return Err(note_unsent(tx, decided, *unavailable)?.into()),
         };
         match balance.spend(tx)? {
-            Spent::Off => Ok((None, segments)),
+            Spent::Off => Ok((None, place)),
             Spent::Unit(spend, state) => {
                 decided.user = Some(state);
-                Ok((Some(spend), segments))
+                Ok((Some(spend), place))
             }
             Spent::Refused(state) => Err(balance.refuse(tx, state.reset)?.into()),
         }
@@ -311,6 +340,7 @@ fn note_unsent(
     let why = match unavailable {
         Unavailable::BreakerOpen(_) => Unsent::BreakerOpen,
         Unavailable::Overloaded(_) => Unsent::Overloaded,
+        Unavailable::NoSender => return Ok(unavailable.into()),
     };
     decided.unsent = true;
     let at = tx.at();

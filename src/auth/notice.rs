@@ -5,6 +5,7 @@ use super::settle::{Outcome, note_accepted, note_failed};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::message::MessageState;
 use crate::domain::{Code, MessageId, Mode, PhoneNumber, Timestamp, UserId};
+use crate::sms::route::{Need, Routed};
 use crate::sms::{SendOutcome, TextMessage};
 use crate::storage::Locks;
 
@@ -26,23 +27,24 @@ impl Auth {
     pub(super) async fn send_notice(&self, notice: Notice, actor: Actor) {
         let Notice { message, to, user, code, expires_at } = notice;
         let (text, segments) = self.settings().notice();
-        let slot = self.sender(Mode::Production).reserve(segments);
-        let text = TextMessage { id: message, to: to.clone(), code, text, expires_at };
-        let Outcome::Sent(outcome) = self.send(slot, Some(text), &to).await else { return };
+        let need = Need { to: &to, segments, channel: None };
+        let place = self.senders(Mode::Production).reserve(need);
+        let text = TextMessage { id: message, to: to.clone(), code, text, expires_at, patience: None };
+        let Outcome::Sent(Routed { outcome, via }) = self.send(place, Some(text), &to).await else { return };
         let state = outcome.state();
         let actor = Actor { at: self.parts.clock.now(), ..actor };
         let noted = self.write(Locks::none().phone(&to), actor, move |tx| {
             let line = match outcome {
                 SendOutcome::Accepted(accepted) => {
-                    note_accepted(tx, Some(message), accepted)?;
+                    note_accepted(tx, Some(message), accepted, via)?;
                     tx.did(AuditEvent::SmsSent).detail(AuditDetail::PhoneChange)
                 }
                 SendOutcome::Unknown(failure) => {
-                    note_failed(tx, Some(message), MessageState::Unknown, &failure)?;
+                    note_failed(tx, Some(message), (MessageState::Unknown, &failure), via)?;
                     tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsUnknown(failure.detail))
                 }
                 SendOutcome::Refused(failure) => {
-                    note_failed(tx, Some(message), MessageState::Failed, &failure)?;
+                    note_failed(tx, Some(message), (MessageState::Failed, &failure), via)?;
                     tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail))
                 }
             };

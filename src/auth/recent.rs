@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn refused(reason: FailureReason) -> SendOutcome {
-        SendOutcome::Refused(Failure { reason, code: None, detail: String::new() })
+        SendOutcome::Refused(Failure { reason, ..Failure::delivery("") })
     }
 
     fn expected(sends: &RecentSends, to: &str) -> ExpectedOutcome {

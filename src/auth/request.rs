@@ -8,9 +8,11 @@ use super::quota::WithQuotas;
 use super::settle::Settlement;
 use super::single_flight::Flight;
 use super::{Auth, AuthError, CodeRequest, Sent};
+use crate::domain::Mode;
 use crate::domain::clock::Times;
 use crate::random;
 use crate::sms::TextMessage;
+use crate::sms::route::Need;
 
 impl Auth {
     /// Sends a code.
@@ -38,18 +40,23 @@ impl Auth {
             Ok(device) => device,
             Err(error) => return WithQuotas::none(Err(error.into())),
         };
-        let (sender, settings) = (self.sender(request.mode), self.settings());
+        let (senders, settings) = (self.senders(request.mode), self.settings());
+        let CodeRequest { mode, purpose, ref phone, channel, .. } = request;
         let segments = settings.segments();
-        let (slot, patience) = (sender.reserve(segments), sender.deadline());
-        let CodeRequest { mode, purpose, ref phone, .. } = request;
-        let flight = Flight { mode, phone: phone.clone(), purpose, by_device: device.is_some() };
+        let place = senders.reserve(Need { to: phone, segments, channel });
+        let patience = senders.deadline();
+        let flight = Flight { mode, phone: phone.clone(), purpose, by_device: device.is_some(), channel };
         let participant = self.in_flight.join(flight);
         let actor = Arc::new(self.actor(now, request.mode, &request.phone, &request.origin));
         let intent = Arc::new(CodeIntent {
             gate,
             device,
             code: random::code(&*self.parts.random, settings.policy.otp.length),
-            segments: slot.as_ref().map(|_| segments).map_err(|unavailable| *unavailable),
+            delivery: (mode == Mode::Production).then(|| random::delivery_id(&*self.parts.random)),
+            place: place
+                .as_ref()
+                .map(|place| (place.via().clone(), segments))
+                .map_err(|unavailable| *unavailable),
             overlap: participant.overlap,
             arrived: now,
             sending_since: now - patience,
@@ -65,12 +72,12 @@ impl Auth {
         };
         let result = match next {
             Err(error) => Err(error),
-            Ok(Intent::Follow(challenge)) => {
-                drop(slot);
-                participant.follow(challenge, patience).await
+            Ok(Intent::Follow(challenge, delivery)) => {
+                drop(place);
+                participant.follow(challenge, delivery, patience).await
             }
             Ok(Intent::FollowElsewhere(challenge, sent)) => {
-                drop(slot);
+                drop(place);
                 self.follow_elsewhere(challenge, sent, patience).await
             }
             // Whoever finds its challenge once the number is a test number no longer must not wait for it.
@@ -83,13 +90,14 @@ impl Auth {
                     code: intent.code.clone(),
                     text: settings.text.clone(),
                     expires_at: now + sent.expires_in,
+                    patience: None,
                 };
-                let sending = self.send(slot, message.map(sms), phone);
+                let sending = self.send(place, message.map(sms), phone);
                 let (keys, policy) = (intent.keys.clone(), intent.policy.clone());
                 let settlement = Settlement { challenge, actor, phone: phone.clone(), message, keys, policy };
                 let leading = async {
                     let outcome = sending.await;
-                    let result = outcome.refusal().map_or(Ok(sent), Err);
+                    let result = outcome.answer(sent);
                     self.settle(settlement, outcome).await;
                     result
                 };

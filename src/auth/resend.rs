@@ -25,6 +25,7 @@ impl Auth {
             endpoint: Endpoint::Resend,
             phone,
             proven: Some(bearer.user.id),
+            channel: None,
             device_token,
             origin,
         })

@@ -5,38 +5,40 @@ use std::time::Duration;
 use super::Auth;
 use super::settle::Outcome;
 use crate::clock::Stopwatch;
-use crate::domain::PhoneNumber;
 use crate::domain::message::MessageState;
-use crate::sms::{Failure, FailureReason, SendOutcome, Slot, TextMessage, Unavailable};
+use crate::domain::{Mode, PhoneNumber};
+use crate::sms::route::{Need, Reservation, Routed};
+use crate::sms::{Failure, SendOutcome, TextMessage, Unavailable};
 
 impl Auth {
     /// Sends a message to a phone. Without one, waits for as long as a send to it would take.
     pub(super) async fn send(
         &self,
-        slot: Result<Box<dyn Slot>, Unavailable>,
+        place: Result<Reservation, Unavailable>,
         text: Option<TextMessage>,
         phone: &PhoneNumber,
     ) -> Outcome {
-        match (text, slot) {
+        match (text, place) {
             (None, _) => {
                 let expected = self.sends.expect(phone, &*self.parts.random);
                 tokio::time::sleep(expected.took).await;
                 Outcome::Withheld(expected.outcome)
             }
-            (Some(text), Ok(slot)) => {
+            (Some(text), Ok(place)) => {
                 self.parts.metrics.message_reached(MessageState::Intended.as_str());
                 let watch = Stopwatch::start();
-                let outcome = slot.send(text).await;
+                let routed = place.send(text).await;
                 let took = watch.elapsed();
-                self.sends.note(phone, took, &outcome);
-                self.count_send(&outcome, took);
-                Outcome::Sent(outcome)
+                self.sends.note(phone, took, &routed.outcome);
+                self.count_send(&routed.outcome, took);
+                Outcome::Sent(routed)
             }
-            (Some(_), Err(_)) => Outcome::Sent(SendOutcome::Refused(Failure {
-                reason: FailureReason::Delivery,
-                code: None,
-                detail: "there was no place at the sender".to_owned(),
-            })),
+            (Some(_), Err(_)) => {
+                let need = Need { to: phone, segments: 1, channel: None };
+                let via = self.senders(Mode::Production).first_via(need);
+                let outcome = SendOutcome::Refused(Failure::delivery("there was no place at a sender"));
+                Outcome::Sent(Routed { outcome, via })
+            }
         }
     }
 

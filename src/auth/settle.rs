@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::AuthError;
 use super::audited::AuditedTx;
 use super::quota::{Spent, Subject, spend};
 use super::recent::ExpectedOutcome;
+use super::{AuthError, Sent};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{Message, MessageState};
@@ -13,8 +13,9 @@ use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
 use crate::domain::settled::{SendResult, Settled};
 use crate::domain::{
-    Challenge, ChallengeId, MessageId, Mode, PhoneNumber, Purpose, SpendId, Timestamp, User, UserId,
+    Challenge, ChallengeId, MessageId, Mode, PhoneNumber, Purpose, SpendId, Timestamp, User, UserId, Via,
 };
+use crate::sms::route::Routed;
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
 use crate::storage::{StoreError, StoreResult};
 
@@ -26,19 +27,21 @@ pub(super) const LATEST: usize = 32;
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     /// What the sender said.
-    Sent(SendOutcome),
+    Sent(Routed),
     /// Nothing was sent; the answer is as a send with this outcome would have ended.
     Withheld(ExpectedOutcome),
 }
 
 impl Outcome {
     /// What the caller is answered where no code was sent.
-    pub(super) fn refusal(&self) -> Option<AuthError> {
+    fn refusal(&self) -> Option<AuthError> {
         let reason = match self {
-            Self::Sent(SendOutcome::Accepted(_)) | Self::Withheld(ExpectedOutcome::Accepted) => return None,
-            Self::Sent(SendOutcome::Unknown(failure) | SendOutcome::Refused(failure)) => {
-                failure.reason.clone()
-            }
+            Self::Sent(Routed { outcome: SendOutcome::Accepted(_), .. })
+            | Self::Withheld(ExpectedOutcome::Accepted) => return None,
+            Self::Sent(Routed {
+                outcome: SendOutcome::Unknown(failure) | SendOutcome::Refused(failure),
+                ..
+            }) => failure.reason.clone(),
             Self::Withheld(ExpectedOutcome::Unknown | ExpectedOutcome::Refused) => FailureReason::Delivery,
             Self::Withheld(ExpectedOutcome::CountryNotAllowed) => FailureReason::CountryNotAllowed,
         };
@@ -47,14 +50,12 @@ impl Outcome {
 
     /// What the challenge says of it, for those who follow.
     fn settled(&self, at: Timestamp) -> Settled {
-        let is_unknown =
-            matches!(self, Self::Sent(SendOutcome::Unknown(_)) | Self::Withheld(ExpectedOutcome::Unknown));
         let (result, retry_after) = match self.refusal() {
             None => (SendResult::Accepted, None),
-            Some(_) if is_unknown => (SendResult::Unknown, None),
+            Some(_) if self.is_unknown() => (SendResult::Unknown, None),
             Some(AuthError::InvalidPhone) => (SendResult::InvalidNumber, None),
             Some(AuthError::CountryNotAllowed) => (SendResult::CountryNotAllowed, None),
-            Some(AuthError::SmsDeliveryFailed { opted_out: Some(_), retry_after }) => {
+            Some(AuthError::SmsDeliveryFailed { opted_out: Some(_), retry_after, .. }) => {
                 (SendResult::OptedOut, retry_after)
             }
             Some(AuthError::SmsDeliveryFailed { retry_after, .. }) => (SendResult::Refused, retry_after),
@@ -63,10 +64,29 @@ impl Outcome {
         Settled { at, result, retry_after }
     }
 
+    /// The caller's answer: `sent`, or why not.
+    pub(super) fn answer(&self, sent: Sent) -> Result<Sent, AuthError> {
+        match self.refusal() {
+            None => Ok(sent),
+            Some(AuthError::SmsDeliveryFailed { opted_out, retry_after, .. }) if self.is_unknown() => {
+                Err(AuthError::SmsDeliveryFailed { opted_out, retry_after, delivery: sent.delivery })
+            }
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Whether nobody can say if the message went out.
+    const fn is_unknown(&self) -> bool {
+        match self {
+            Self::Sent(routed) => matches!(routed.outcome, SendOutcome::Unknown(_)),
+            Self::Withheld(expected) => matches!(expected, ExpectedOutcome::Unknown),
+        }
+    }
+
     /// How far the message has come; `None` where there is none.
     pub(super) const fn reached(&self) -> Option<MessageState> {
         match self {
-            Self::Sent(outcome) => Some(outcome.state()),
+            Self::Sent(routed) => Some(routed.outcome.state()),
             Self::Withheld(_) => None,
         }
     }
@@ -91,24 +111,24 @@ impl Settlement {
         let (live_codes, settled) = (self.policy.otp.live_codes, outcome.settled(tx.at()));
         match outcome {
             Outcome::Withheld(outcome) => self.write_withheld(tx, challenge, outcome, settled)?,
-            Outcome::Sent(SendOutcome::Accepted(accepted)) => {
+            Outcome::Sent(Routed { outcome: SendOutcome::Accepted(accepted), via }) => {
                 let purpose = challenge.purpose;
                 accept(tx, challenge, live_codes)?;
                 let user = self.ensure_user(tx, purpose)?;
-                note_accepted(tx, self.message, accepted)?;
+                note_accepted(tx, self.message, accepted, via)?;
                 tx.record(tx.did(AuditEvent::SmsSent).user(user));
             }
-            Outcome::Sent(SendOutcome::Unknown(failure)) => {
+            Outcome::Sent(Routed { outcome: SendOutcome::Unknown(failure), via }) => {
                 let purpose = challenge.purpose;
                 let fate = lose(tx, challenge, live_codes, settled)?;
                 let user = self.ensure_user(tx, purpose)?;
-                note_failed(tx, self.message, MessageState::Unknown, &failure)?;
+                note_failed(tx, self.message, (MessageState::Unknown, &failure), via)?;
                 tx.record(fate.line(tx, failure.detail).user(user));
             }
-            Outcome::Sent(SendOutcome::Refused(failure)) => {
+            Outcome::Sent(Routed { outcome: SendOutcome::Refused(failure), via }) => {
                 refund(tx, &challenge, &self.keys)?;
                 tx.update_challenge(&mut challenge.failed(settled))?;
-                note_failed(tx, self.message, MessageState::Failed, &failure)?;
+                note_failed(tx, self.message, (MessageState::Failed, &failure), via)?;
                 tx.record(tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail)));
             }
         }
@@ -155,8 +175,10 @@ pub(super) fn note_accepted(
     tx: &mut AuditedTx<'_>,
     message: Option<MessageId>,
     accepted: Accepted,
+    via: Via,
 ) -> StoreResult<()> {
     update_message(tx, message, |message| {
+        message.via = via;
         message.sid = message.sid.take().or(accepted.sid);
         message.segments = accepted.segments.unwrap_or(message.segments);
         if message.state.advances_to(accepted.state) {
@@ -169,10 +191,11 @@ pub(super) fn note_accepted(
 pub(super) fn note_failed(
     tx: &mut AuditedTx<'_>,
     message: Option<MessageId>,
-    state: MessageState,
-    failure: &Failure,
+    (state, failure): (MessageState, &Failure),
+    via: Via,
 ) -> StoreResult<()> {
     update_message(tx, message, |message| {
+        message.via = via;
         if message.state.advances_to(state) {
             message.state = state;
             message.error_code = failure.code;

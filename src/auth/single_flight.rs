@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::AuthError;
-use crate::domain::{ChallengeId, Mode, PhoneNumber, Purpose};
+use crate::domain::{ChallengeId, Channel, DeliveryId, Mode, PhoneNumber, Purpose};
 use crate::sync::lock;
 
 /// A code is on its way.
@@ -22,16 +22,20 @@ pub struct Sent {
     pub is_new_user: bool,
     /// How long the code is good.
     pub expires_in: Duration,
+    /// What finds the state of its delivery; `None` in the testing mode.
+    pub delivery: Option<DeliveryId>,
 }
 
-/// What requests have in common that share a flight: those for another purpose never do, nor do calls with the token of a device
-/// and calls without one.
+/// What requests have in common that share a flight: those for another purpose or channel never do, nor do calls with the
+/// token of a device and calls without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Flight {
     pub(super) mode: Mode,
     pub(super) phone: PhoneNumber,
     pub(super) purpose: Purpose,
     pub(super) by_device: bool,
+    /// What the code was asked for by.
+    pub(super) channel: Option<Channel>,
 }
 
 type Answer = Result<Sent, AuthError>;
@@ -115,8 +119,13 @@ impl Participant {
 
     /// Waits for the outcome of the challenge that another request leads, at most `patience`: one whose leader is not
     /// in this process, or died, may or may not have been sent.
-    pub(super) async fn follow(&self, challenge: ChallengeId, patience: Duration) -> Answer {
-        let unknown = Err(AuthError::SmsDeliveryFailed { opted_out: None, retry_after: None });
+    pub(super) async fn follow(
+        &self,
+        challenge: ChallengeId,
+        delivery: Option<DeliveryId>,
+        patience: Duration,
+    ) -> Answer {
+        let unknown = Err(AuthError::undelivered(None, delivery));
         let Some(group) = &self.group else { return unknown };
         let mut published = group.outcomes.subscribe();
         let publication = published.wait_for(|published| published.contains_key(&challenge));
@@ -151,6 +160,7 @@ mod tests {
             phone: PhoneNumber::parse("+1234567890", 10).unwrap(),
             purpose: Purpose::Login,
             by_device: false,
+            channel: None,
         }
     }
 
@@ -170,7 +180,7 @@ mod tests {
         let (leader, follower) = (join(&requests), join(&requests));
         leader.publish(ChallengeId(1), &Err(AuthError::InvalidPhone));
         drop(leader);
-        let outcome = follower.follow(ChallengeId(1), Duration::from_mins(1)).await;
+        let outcome = follower.follow(ChallengeId(1), None, Duration::from_mins(1)).await;
         assert_eq!(outcome.unwrap_err(), AuthError::InvalidPhone);
         drop(follower);
         assert!(requests.lock().is_empty());
@@ -194,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_leader_that_never_publishes_leaves_its_followers_uncertain() {
         let requests = Arc::<SingleFlight>::default();
-        let outcome = join(&requests).follow(ChallengeId(1), Duration::ZERO).await;
+        let outcome = join(&requests).follow(ChallengeId(1), None, Duration::ZERO).await;
         assert!(matches!(outcome, Err(AuthError::SmsDeliveryFailed { .. })));
     }
 }

@@ -22,12 +22,13 @@ use crate::domain::quota::Endpoint;
 use crate::domain::session::Lifetimes;
 use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::domain::{
-    Attributes, ClientAddress, Code, Mode, PhoneNumber, PhonePolicy, Purpose, RunId, Secret, User, UserId,
-    Webhook,
+    Attributes, Channel, ClientAddress, Code, Mode, PhoneNumber, PhonePolicy, Purpose, RunId, Secret, User,
+    UserId, Via, Webhook,
 };
 use crate::metrics::Metrics;
 use crate::random::SeededRandom;
 use crate::sms::memory::MemorySender;
+use crate::sms::route::Route;
 use crate::sms::template::Template;
 use crate::sms::{Failure, FailureReason, SendOutcome};
 use crate::storage::audit::AuditOf;
@@ -70,15 +71,11 @@ fn origin(address: &str) -> Origin {
 }
 
 fn refused(reason: FailureReason) -> SendOutcome {
-    SendOutcome::Refused(Failure { reason, code: Some(21_610), detail: "refused".to_owned() })
+    SendOutcome::Refused(Failure { reason, code: Some(21_610), ..Failure::delivery("refused") })
 }
 
 fn lost() -> SendOutcome {
-    SendOutcome::Unknown(Failure {
-        reason: FailureReason::Delivery,
-        code: None,
-        detail: "no answer".to_owned(),
-    })
+    SendOutcome::Unknown(Failure::delivery("no answer"))
 }
 
 fn settings(secret: &Secret, keys: &Arc<KeyRing>, policy: Policy) -> Settings {
@@ -158,8 +155,8 @@ impl Bed {
         let outbox = Outbox::new(&webhooks(), Arc::new(SeededRandom::new(2)));
         let parts = Parts {
             store: store.clone(),
-            production: Arc::new(sms.clone()),
-            testing: Arc::new(sms.clone()),
+            production: Route::single(Via::new("memory", Channel::Sms), Arc::new(sms.clone())),
+            testing: Route::single(Via::new("memory", Channel::Sms), Arc::new(sms.clone())),
             clock: clock.clone(),
             random,
             run: RunId::new([1; 8]),
@@ -262,6 +259,7 @@ fn code_request(number: u32) -> CodeRequest {
         endpoint: Endpoint::Request,
         phone: phone(number),
         proven: None,
+        channel: None,
         device_token: None,
         origin: origin(ADDRESS),
     }

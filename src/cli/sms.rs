@@ -1,5 +1,7 @@
 //! `freshk sms`: messages that were sent.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
@@ -10,6 +12,8 @@ use super::{CliError, Global, when, wiring};
 use crate::domain::message::{Message, MessageState};
 use crate::domain::{Help as _, MessageId};
 use crate::random::{self, SystemRandom};
+use crate::sms::console::ConsoleSender;
+use crate::sms::route::{Need, Routed};
 use crate::sms::{SendOutcome, TextMessage};
 use crate::storage::Locks;
 
@@ -74,10 +78,12 @@ pub fn run(command: &SmsCommand, global: &Global, output: &mut Output) -> Result
 
 fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), CliError> {
     let phone = admin.phone(phone)?;
-    let sender = wiring::production_sender(&admin.config, &admin.clock);
+    let console = ConsoleSender::to(Box::new(std::io::stderr()), admin.clock.clone());
+    let senders = wiring::production_senders(&admin.config, &admin.clock, Arc::new(console));
     let (otp, text) = (&admin.config.otp, admin.config.sms.template.clone());
-    let slot = sender
-        .reserve(text.segments(otp.length, otp.ttl))
+    let need = Need { to: &phone, segments: text.segments(otp.length, otp.ttl), channel: None };
+    let place = senders
+        .reserve(need)
         .map_err(|_| CliError::refused("no message can be sent now", "try again in a minute"))?;
     let message = TextMessage {
         // A report of its delivery finds no message of this number, and changes nothing.
@@ -86,8 +92,9 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
         code: random::code(&SystemRandom, otp.length),
         text,
         expires_at: admin.now() + otp.ttl,
+        patience: None,
     };
-    let outcome = admin.block_on(slot.send(message));
+    let Routed { outcome, via } = admin.block_on(place.send(message));
     let word = match &outcome {
         SendOutcome::Accepted(_) => "accepted",
         SendOutcome::Unknown(_) => "unknown",
@@ -111,6 +118,8 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
             "phone_number": shown,
             "state": accepted.state.as_str(),
             "sid": accepted.sid,
+            "sender": via.sender,
+            "channel": via.channel.as_str(),
         }))?),
         SendOutcome::Accepted(accepted) => {
             let sid = accepted.sid.map(|sid| format!(" as {sid}")).unwrap_or_default();
@@ -163,6 +172,8 @@ fn list(
                     "state": message.state.as_str(),
                     "error_code": message.error_code,
                     "sid": message.sid,
+                    "sender": message.via.sender,
+                    "channel": message.via.channel.as_str(),
                     "segments": message.segments,
                     "created_at": message.created_at.iso(),
                     "updated_at": message.updated_at.iso(),
@@ -176,6 +187,7 @@ fn list(
         [
             message.id.to_string(),
             admin.shown(&message.to),
+            message.via.sender.clone(),
             message.state.as_str().to_owned(),
             message.error_code.map_or_else(dash, |code| code.to_string()),
             message.segments.to_string(),
@@ -183,5 +195,5 @@ fn list(
             message.sid.clone().unwrap_or_else(dash),
         ]
     });
-    Ok(output.table(["id", "phone", "state", "error", "segments", "sent (UTC)", "sid"], rows)?)
+    Ok(output.table(["id", "phone", "sender", "state", "error", "segments", "sent (UTC)", "sid"], rows)?)
 }

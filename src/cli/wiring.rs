@@ -22,9 +22,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::config::tokens::Signing;
-use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
+use crate::domain::{Channel, Secret, Via};
 use crate::events::http::HttpTransport;
 use crate::events::{self, Dispatcher, Transport};
 use crate::http::health::Readiness;
@@ -35,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::random::{self, Random};
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
+use crate::sms::route::Route;
 use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
 use crate::storage::{Locks, Store};
 use crate::sync::{Live, lock};
@@ -66,12 +67,19 @@ pub fn transport() -> Arc<dyn Transport> {
     Arc::new(HttpTransport::new())
 }
 
-/// The sender of production codes, as configured; in debug they are shown on standard error.
-pub fn production_sender(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn SmsSender> {
+/// The senders of production codes, as configured; in debug codes are shown on `console`.
+pub fn production_senders(config: &Config, clock: &Arc<dyn Clock>, console: Arc<dyn SmsSender>) -> Route {
     match &config.sms.provider {
-        Provider::Console => Arc::new(ConsoleSender::to(Box::new(std::io::stderr()), clock.clone())),
-        Provider::Twilio(settings) => Arc::new(TwilioSender::new((**settings).clone(), clock.clone())),
+        Provider::Console => console_alone(console),
+        Provider::Twilio(settings) => {
+            let sender = TwilioSender::new((**settings).clone(), clock.clone());
+            Route::single(Via::new("twilio", Channel::Sms), Arc::new(sender))
+        }
     }
+}
+
+fn console_alone(console: Arc<dyn SmsSender>) -> Route {
+    Route::single(Via::new("console", Channel::Sms), console)
 }
 
 /// Puts the program together.
@@ -87,17 +95,13 @@ pub fn build(
 ) -> Result<Service, WiringError> {
     let engine = engine.into();
     let console: Arc<dyn SmsSender> = Arc::new(ConsoleSender::new(clock.clone()));
-    let (production, callbacks, breaker): (Arc<dyn SmsSender>, CallbackReader, BreakerWatch) =
-        match &config.sms.provider {
-            Provider::Console => {
-                (console.clone(), Arc::new(|_: &Callback| Err(BadSignature)), Box::new(|| false))
-            }
-            Provider::Twilio(settings) => {
-                let sender = Arc::new(TwilioSender::new((**settings).clone(), clock.clone()));
-                let watched = sender.clone();
-                (sender, callback_reader(config, settings), Box::new(move || watched.is_breaker_open()))
-            }
-        };
+    let production = production_senders(config, &clock, console.clone());
+    let callbacks: CallbackReader = match &config.sms.provider {
+        Provider::Console => Arc::new(|_: &Callback| Err(BadSignature)),
+        Provider::Twilio(settings) => callback_reader(config, settings),
+    };
+    let watched = production.clone();
+    let breaker: BreakerWatch = Box::new(move || watched.breakers().any(|(_, is_open)| is_open));
     let metrics = Metrics::new();
     let states = MessageState::ALL.map(MessageState::as_str).into_iter().chain([Unsent::STATE]);
     metrics.begin(ErrorCode::ALL.map(ErrorCode::as_str), states, auth::TOKEN_REUSES);
@@ -121,7 +125,7 @@ pub fn build(
     let parts = Parts {
         store: store.clone(),
         production,
-        testing: console,
+        testing: console_alone(console),
         clock: clock.clone(),
         random: random.clone(),
         run,

@@ -3,7 +3,8 @@
 use crate::domain::code::CodeHash;
 use crate::domain::settled::{SendResult, Settled};
 use crate::domain::{
-    Binding, ChallengeId, DeviceId, Mode, PhoneNumber, Purpose, RunId, SessionId, SpendId, Timestamp,
+    Binding, ChallengeId, Channel, DeliveryId, DeviceId, Mode, PhoneNumber, Purpose, RunId, SessionId,
+    SpendId, Timestamp,
 };
 
 /// The state of a challenge.
@@ -70,12 +71,17 @@ pub struct NewChallenge {
     pub device: Option<(DeviceId, Option<SpendId>)>,
     /// The run of the server whose call sends it.
     pub leader: RunId,
+    /// What finds the state of its delivery; `None` in the testing mode.
+    pub delivery: Option<DeliveryId>,
+    /// The channel that was asked for; none where the order of the senders decides.
+    pub asked: Option<Channel>,
 }
 
 impl NewChallenge {
     /// The challenge with its number: on its way, and with no guess yet.
     pub fn sending(self, id: ChallengeId, hash: CodeHash) -> Challenge {
-        let Self { mode, purpose, phone, created_at, expires_at, spend, device, leader } = self;
+        let Self { mode, purpose, phone, created_at, expires_at, spend, device, leader, delivery, asked } =
+            self;
         Challenge {
             id,
             mode,
@@ -90,6 +96,8 @@ impl NewChallenge {
             device,
             used: None,
             leader,
+            delivery,
+            asked,
             settled: None,
             version: 0,
         }
@@ -153,6 +161,10 @@ pub struct Challenge {
     pub used: Option<Use>,
     /// The run of the server whose call sends it.
     pub leader: RunId,
+    /// What finds the state of its delivery; `None` in the testing mode, and from a version before.
+    pub delivery: Option<DeliveryId>,
+    /// The channel that was asked for; none where the order of the senders decides.
+    pub asked: Option<Channel>,
     /// What came of the sending, once it is known; whatever has become of the code.
     pub settled: Option<Settled>,
     /// How often the row was replaced since it was written; a replacement of an older version is refused.
@@ -248,6 +260,8 @@ mod tests {
             device: None,
             used: None,
             leader: RunId::new([1; 8]),
+            delivery: None,
+            asked: None,
             settled: None,
             version: 0,
         }

@@ -126,6 +126,28 @@ fn is_time_and_chance(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// What finds the state of one request's code: 128 bits of chance in base64url. It is worth nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryId(String);
+
+impl DeliveryId {
+    /// Names a delivery; `chance` comes from the system's generator.
+    pub fn new(chance: [u8; 16]) -> Self {
+        Self(data_encoding::BASE64URL_NOPAD.encode(&chance))
+    }
+
+    /// Reads one from a path or a row; `None` unless it has the form of one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        (bytes.len() == 16).then(|| Self(text.to_owned()))
+    }
+
+    /// Its 22 characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +161,14 @@ mod tests {
         assert_eq!(SessionId::parse(late.as_str()), Some(late));
         assert_eq!(SessionId::parse("0123"), None);
         assert_eq!(SessionId::parse(&"G".repeat(32)), None);
+    }
+
+    #[test]
+    fn an_id_has_128_bits_and_reads_back() {
+        let id = DeliveryId::new([0xfb; 16]);
+        assert_eq!((id.as_str().len(), DeliveryId::parse(id.as_str())), (22, Some(id)));
+        for bad in ["", "a", "AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAA", "//////////////////////"] {
+            assert_eq!(DeliveryId::parse(bad), None, "{bad}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A text message on its way.
 
-use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
+use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp, Via};
 
 /// How far a message has come, whoever sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,21 @@ pub struct DeliveryReport {
     pub error_code: Option<i64>,
 }
 
+/// A message that is about to be sent.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// The code that it carries.
+    pub challenge: ChallengeId,
+    /// Whom it goes to.
+    pub to: PhoneNumber,
+    /// The sender that has reserved a place for it.
+    pub via: Via,
+    /// What it will cost.
+    pub segments: u32,
+    /// When the intent was written.
+    pub created_at: Timestamp,
+}
+
 /// One text message.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -140,6 +155,8 @@ pub struct Message {
     pub challenge: ChallengeId,
     /// Whom it goes to.
     pub to: PhoneNumber,
+    /// The sender that has taken it, or that tried it first where none did.
+    pub via: Via,
     /// What the provider calls it, once known.
     pub sid: Option<String>,
     /// How far it has come.

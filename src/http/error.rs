@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use poem::http::StatusCode;
 
+use crate::domain::DeliveryId;
 use crate::domain::time::humanize_wait;
 use crate::http::rates::RateHeaders;
 
@@ -237,6 +238,7 @@ pub struct ApiError {
     retry_after: Option<Duration>,
     allow: Option<Cow<'static, str>>,
     rates: RateHeaders,
+    delivery: Option<DeliveryId>,
     /// Whether it is the input's form that was refused.
     is_input: bool,
 }
@@ -250,6 +252,7 @@ impl ApiError {
             retry_after: None,
             allow: None,
             rates: RateHeaders::NONE,
+            delivery: None,
             is_input: matches!(
                 code,
                 ErrorCode::InvalidPhoneNumber
@@ -325,6 +328,13 @@ impl ApiError {
     #[must_use]
     pub fn with_rates(mut self, rates: RateHeaders) -> Self {
         self.rates = rates;
+        self
+    }
+
+    /// The same, with what finds the state of the delivery of a code that may still arrive.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Option<DeliveryId>) -> Self {
+        self.delivery = delivery;
         self
     }
 

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
 use crate::domain::message::MessageState;
-use crate::sms::{Accepted, Failure, FailureReason, SendOutcome, Slot, SmsSender, TextMessage, Unavailable};
+use crate::sms::{Accepted, Failure, SendOutcome, Slot, SmsSender, TextMessage, Unavailable};
 use crate::sync::lock;
 
 /// Writes messages, phone and code in the open, to standard output. For debug mode only; production refuses to start
@@ -64,11 +64,9 @@ impl Console {
                 state: MessageState::Delivered,
                 segments: Some(1),
             }),
-            Err(error) => SendOutcome::Refused(Failure {
-                reason: FailureReason::Delivery,
-                code: None,
-                detail: format!("standard output cannot be written to: {error}"),
-            }),
+            Err(error) => SendOutcome::Refused(Failure::delivery(format!(
+                "standard output cannot be written to: {error}"
+            ))),
         }
     }
 }
@@ -113,6 +111,7 @@ mod tests {
             code: Code::from_number(42, 6),
             text: Template::default(),
             expires_at: clock.now() + Duration::from_mins(10),
+            patience: None,
         };
         let sender = ConsoleSender::to(Box::new(output), clock);
         sender.reserve(1).ok().unwrap().send(message).await

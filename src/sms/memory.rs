@@ -131,8 +131,8 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::domain::{Code, MessageId, PhoneNumber, Timestamp};
+    use crate::sms::Failure;
     use crate::sms::template::Template;
-    use crate::sms::{Failure, FailureReason};
 
     fn message(number: u32) -> TextMessage {
         TextMessage {
@@ -141,6 +141,7 @@ mod tests {
             code: Code::from_number(number, 6),
             text: Template::default(),
             expires_at: Timestamp::from_millis(0),
+            patience: None,
         }
     }
 
@@ -151,11 +152,7 @@ mod tests {
     #[tokio::test]
     async fn it_keeps_messages_and_follows_the_script() {
         let sender = MemorySender::new();
-        let lost = SendOutcome::Unknown(Failure {
-            reason: FailureReason::Delivery,
-            code: None,
-            detail: "lost".to_owned(),
-        });
+        let lost = SendOutcome::Unknown(Failure::delivery("lost"));
         sender.script([lost.clone()]);
         assert_eq!(slot(&sender).send(message(1)).await, lost);
         assert!(matches!(slot(&sender).send(message(2)).await, SendOutcome::Accepted(_)));

@@ -2,7 +2,9 @@
 
 use super::error::StoreResult;
 use crate::domain::code::CodeHash;
-use crate::domain::{Challenge, ChallengeId, Mode, NewChallenge, PhoneNumber, Purpose, RunId, Timestamp};
+use crate::domain::{
+    Challenge, ChallengeId, DeliveryId, Mode, NewChallenge, PhoneNumber, Purpose, RunId, Timestamp,
+};
 
 /// Reads challenges.
 #[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
@@ -27,6 +29,8 @@ pub trait ReadChallenges {
     fn has_live_code(&self, mode: Mode, phone: &PhoneNumber, at: Timestamp) -> StoreResult<bool>;
     /// One challenge.
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>>;
+    /// The challenge whose delivery this id finds.
+    fn challenge_by_delivery(&self, id: &DeliveryId) -> StoreResult<Option<Challenge>>;
     /// Challenges that were created before `before` and do not say what came of their sending, oldest first, at most `limit`;
     /// without those that one of the `spared` runs leads.
     fn unsettled_before(

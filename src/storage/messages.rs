@@ -1,7 +1,7 @@
 //! What is asked of the text messages, and of the codes that found no sender.
 
 use super::error::StoreResult;
-use crate::domain::message::{Message, Unsent, UnsentCount};
+use crate::domain::message::{Message, NewMessage, Unsent, UnsentCount};
 use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
 
 /// Reads messages.
@@ -27,15 +27,9 @@ pub trait WriteMessages: ReadMessages {
     ///
     /// # Errors
     /// [`StoreError::Broken`](super::StoreError::Broken) where there is no such challenge.
-    fn insert_message(
-        &mut self,
-        challenge: ChallengeId,
-        to: &PhoneNumber,
-        segments: u32,
-        at: Timestamp,
-    ) -> StoreResult<MessageId>;
-    /// Replaces SID, state, error, segments and time of a message, and counts its version on: the provider may count segments otherwise than the
-    /// template did.
+    fn insert_message(&mut self, new: NewMessage) -> StoreResult<MessageId>;
+    /// Replaces sender, SID, state, error, segments and time of a message, and counts its version on: the provider may count
+    /// segments otherwise than the template did, and another sender may have taken it.
     ///
     /// # Errors
     /// [`StoreError::Broken`](super::StoreError::Broken) where the row is not there or was replaced since it was read, or where another message has the SID.

@@ -22,6 +22,7 @@ mod countries;
 mod database;
 mod deactivated;
 mod deletion;
+mod delivery;
 mod devices;
 mod disconnect;
 mod dormant;

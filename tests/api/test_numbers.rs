@@ -254,7 +254,11 @@ async fn it_works_while_twilio_does_not_and_outlives_a_restart() {
 fn seen(answer: &Answer) -> (u16, Vec<String>, serde_json::Value) {
     let headers =
         answer.headers.iter().filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()));
-    let headers = headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    let headers = headers.map(|(name, value)| match (name.as_str(), value.to_str().unwrap()) {
+        ("x-delivery-id", value) => format!("{name}: {} characters", value.len()),
+        (_, value) => format!("{name}: {value}"),
+    });
+    let headers = headers.collect();
     (answer.status, headers, answer.body_without_request_id())
 }
 

@@ -3,10 +3,11 @@
 use freshk::domain::challenge::Use;
 use freshk::domain::settled::{SendResult, Settled};
 use freshk::domain::{
-    Challenge, ChallengeId, ChallengeState, CodeHash, Mode, NewChallenge, Purpose, RunId, SpendId, UserId,
+    Challenge, ChallengeId, ChallengeState, Channel, CodeHash, DeliveryId, Mode, NewChallenge, Purpose,
+    RunId, SpendId, UserId,
 };
 
-use crate::support::{Bed, Fixture, START, after, new_challenge, phone, session, some_hash};
+use crate::support::{Bed, Fixture, START, after, new_challenge, new_message, phone, session, some_hash};
 
 const PRODUCTION: Mode = Mode::Production;
 
@@ -55,6 +56,26 @@ pub(crate) async fn what_came_of_the_sending_is_read_as_it_was_written<F: Fixtur
         let read = bed.read(move |view| view.challenge(id)).await.unwrap();
         assert_eq!((read.settled, read.state), (Some(settled), ChallengeState::Unknown));
     }
+}
+
+pub(crate) async fn a_challenge_is_found_by_the_id_of_its_delivery<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let ids = [DeliveryId::new([1; 16]), DeliveryId::new([2; 16])];
+    let [first, second] = ids.clone();
+    let write = |id: DeliveryId, asked| {
+        let new = NewChallenge { delivery: Some(id), asked, ..new_challenge(PRODUCTION, 1) };
+        bed.try_write(move |tx| tx.insert_challenge(new, &|_| some_hash()))
+    };
+    let written = write(first.clone(), Some(Channel::Voice)).await.unwrap();
+    bed.challenge(1).await;
+    let of = |id: DeliveryId| bed.read(move |view| view.challenge_by_delivery(&id));
+    let found = of(first.clone()).await.unwrap();
+    assert_eq!(
+        (found.id, found.delivery, found.asked),
+        (written.id, Some(first.clone()), Some(Channel::Voice))
+    );
+    assert!(of(second).await.is_none());
+    assert!(write(first, None).await.is_err(), "none is given twice");
 }
 
 pub(crate) async fn those_that_are_not_settled_are_found_oldest_first<F: Fixture>() {
@@ -133,7 +154,10 @@ pub(crate) async fn a_phone_is_left_without_challenges_and_messages<F: Fixture>(
     let (one, other) = (bed.challenge(1).await.id, bed.challenge(2).await.id);
     let [mine, theirs] = bed
         .write(move |tx| {
-            Ok([tx.insert_message(one, &phone(1), 1, START)?, tx.insert_message(other, &phone(2), 1, START)?])
+            Ok([
+                tx.insert_message(new_message(one, 1, 1, START))?,
+                tx.insert_message(new_message(other, 2, 1, START))?,
+            ])
         })
         .await;
     assert_eq!(bed.write(|tx| tx.delete_challenges_of(&phone(1), Some(START))).await, 0);

@@ -51,6 +51,7 @@ macro_rules! contract {
                 challenges {
                     challenges_are_read_as_they_were_written_newest_first
                     what_came_of_the_sending_is_read_as_it_was_written
+                    a_challenge_is_found_by_the_id_of_its_delivery
                     those_that_are_not_settled_are_found_oldest_first
                     challenges_are_paged_from_the_newest
                     codes_that_are_over_are_deleted_a_page_at_a_time

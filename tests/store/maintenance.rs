@@ -10,7 +10,9 @@ use freshk::domain::{
 use freshk::storage::PurgeHorizon;
 
 use crate::ledger::IP;
-use crate::support::{ADDRESS, Bed, Fixture, START, after, new_challenge, phone, session, some_hash};
+use crate::support::{
+    ADDRESS, Bed, Fixture, START, after, new_challenge, new_message, phone, session, some_hash,
+};
 
 /// All that is older than `now`.
 pub(crate) fn horizon(now: Timestamp) -> PurgeHorizon {
@@ -36,7 +38,7 @@ pub(crate) async fn purging_takes_slices_and_only_what_is_old<F: Fixture>() {
             tx.spend(IP, ADDRESS, after(seconds))?;
             let new = NewChallenge { created_at: after(seconds), ..new_challenge(Mode::Production, 1) };
             let challenge = tx.insert_challenge(new, &|_| some_hash())?;
-            tx.insert_message(challenge.id, &phone(1), 1, after(seconds))?;
+            tx.insert_message(new_message(challenge.id, 1, 1, after(seconds)))?;
         }
         Ok(())
     })

@@ -2,9 +2,9 @@
 
 use freshk::domain::challenge::Use;
 use freshk::domain::message::{MessageState, Unsent};
-use freshk::domain::{MessageId, Timestamp};
+use freshk::domain::{Channel, MessageId, Timestamp, Via};
 
-use crate::support::{Bed, Fixture, START, after, phone};
+use crate::support::{Bed, Fixture, START, after, new_message, phone};
 
 pub(crate) async fn messages_are_read_as_they_were_written<F: Fixture>() {
     let bed = Bed::<F>::new().await;
@@ -12,14 +12,16 @@ pub(crate) async fn messages_are_read_as_they_were_written<F: Fixture>() {
     let [id, second] = bed
         .write(move |tx| {
             Ok([
-                tx.insert_message(challenge, &phone(1), 2, START)?,
-                tx.insert_message(challenge, &phone(1), 1, after(1))?,
+                tx.insert_message(new_message(challenge, 1, 2, START))?,
+                tx.insert_message(new_message(challenge, 1, 1, after(1)))?,
             ])
         })
         .await;
     let mut message = bed.read(move |view| view.message(id)).await.unwrap();
     assert_eq!((message.state, message.segments, message.sid.clone()), (MessageState::Intended, 2, None));
     assert_eq!((message.challenge, message.to.clone()), (challenge, phone(1)));
+    assert_eq!(message.via, Via::new("twilio", Channel::Sms));
+    message.via = Via::new("local", Channel::Voice);
     message.sid = Some("SM1".into());
     message.state = MessageState::Failed;
     message.error_code = Some(21_610);
@@ -29,6 +31,7 @@ pub(crate) async fn messages_are_read_as_they_were_written<F: Fixture>() {
     let read = bed.read(|view| view.message_by_sid("SM1")).await.unwrap();
     assert_eq!((read.id, read.state, read.error_code), (id, MessageState::Failed, Some(21_610)));
     assert_eq!((read.created_at, read.updated_at, read.segments), (START, after(3), 3));
+    assert_eq!(read.via, Via::new("local", Channel::Voice));
     assert!(bed.read(|view| view.message_by_sid("SM2")).await.is_none());
     let all = bed.read(move |view| view.messages_of(challenge)).await;
     assert_eq!(all.iter().map(|message| message.id).collect::<Vec<_>>(), [id, second], "the oldest first");
@@ -45,7 +48,7 @@ pub(crate) async fn messages_are_paged_from_the_newest_with_whether_the_code_was
         let id = bed
             .write(move |tx| {
                 let used = Use { at: after(1), session: None, idempotency: None };
-                let id = tx.insert_message(challenge.id, &phone(number), 1, START)?;
+                let id = tx.insert_message(new_message(challenge.id, number, 1, START))?;
                 let mut challenge = if number == 2 { challenge.consumed(used) } else { challenge };
                 tx.update_challenge(&mut challenge)?;
                 Ok(id)
@@ -83,7 +86,7 @@ pub(crate) async fn the_latest_messages_to_a_phone_are_found<F: Fixture>() {
     let mut ids = Vec::new();
     for number in [1, 2, 1] {
         let challenge = bed.challenge(number).await.id;
-        ids.push(bed.write(move |tx| tx.insert_message(challenge, &phone(number), 1, START)).await);
+        ids.push(bed.write(move |tx| tx.insert_message(new_message(challenge, number, 1, START))).await);
     }
     let bed = &bed;
     let to = |rows| async move {

@@ -2,7 +2,7 @@
 
 use freshk::domain::{CodeHash, Mode, NewChallenge, PhoneChange, Purpose, UserId};
 
-use crate::support::{Bed, Fixture, after, new_challenge, phone, session, some_hash};
+use crate::support::{Bed, Fixture, after, new_challenge, new_message, phone, session, some_hash};
 
 fn change(user: UserId, number: u32, seconds: u64) -> PhoneChange {
     PhoneChange {
@@ -79,7 +79,7 @@ pub(crate) async fn what_belongs_to_a_change_goes_with_its_user<F: Fixture>() {
         tx.keep_phone_change(&change(user, 3, 10))?;
         let new = NewChallenge { purpose: Purpose::PhoneChange(user), ..new_challenge(Mode::Production, 3) };
         let code = tx.insert_challenge(new, &|_| some_hash())?;
-        tx.insert_message(code.id, &phone(3), 1, after(0))?;
+        tx.insert_message(new_message(code.id, 3, 1, after(0)))?;
         let login = tx.insert_challenge(new_challenge(Mode::Production, 3), &|_| some_hash())?;
         tx.delete_user(user)?;
         Ok((code.id, login.id))

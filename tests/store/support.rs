@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use freshk::domain::clock::Times;
+use freshk::domain::message::NewMessage;
 use freshk::domain::session::{Lifetimes, Login};
 use freshk::domain::{
-    Challenge, CodeHash, Mode, NewChallenge, PhoneNumber, Purpose, RunId, Session, SessionId, Timestamp,
-    User, UserId,
+    Challenge, ChallengeId, Channel, CodeHash, Mode, NewChallenge, PhoneNumber, Purpose, RunId, Session,
+    SessionId, Timestamp, User, UserId, Via,
 };
 use freshk::storage::{Locks, Store, StoreError, StoreResult, Tx, View};
 
@@ -117,7 +118,20 @@ pub(crate) fn new_challenge(mode: Mode, number: u32) -> NewChallenge {
         spend: None,
         device: None,
         leader: RunId::new([7; 8]),
+        delivery: None,
+        asked: None,
     }
+}
+
+/// A message to a phone, by the sender that is there without a configuration of its own.
+pub(crate) fn new_message(
+    challenge: ChallengeId,
+    number: u32,
+    segments: u32,
+    created_at: Timestamp,
+) -> NewMessage {
+    let via = Via::new("twilio", Channel::Sms);
+    NewMessage { challenge, to: phone(number), via, segments, created_at }
 }
 
 pub(crate) fn some_hash() -> CodeHash {

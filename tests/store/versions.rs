@@ -3,7 +3,7 @@
 use freshk::domain::message::Message;
 use freshk::domain::{Challenge, ChallengeId, MessageId, Session, User, UserId};
 
-use crate::support::{Bed, Fixture, START, phone, session};
+use crate::support::{Bed, Fixture, START, new_message, session};
 
 struct Rows {
     user: User,
@@ -17,7 +17,7 @@ async fn rows<F: Fixture>(bed: &Bed<F>) -> Rows {
     bed.write(move |tx| {
         let session = session(1, user.id);
         tx.insert_session(&session)?;
-        let message = tx.insert_message(challenge.id, &phone(1), 1, START)?;
+        let message = tx.insert_message(new_message(challenge.id, 1, 1, START))?;
         let message = tx.message(message)?.unwrap();
         Ok(Rows { user, session, challenge, message })
     })

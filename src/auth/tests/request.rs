@@ -16,8 +16,9 @@ fn remaining(quotas: &[QuotaState]) -> Vec<(Quota, u32)> {
 async fn a_code_goes_out_and_makes_its_user() {
     let bed = Bed::new().await;
     let answer = bed.request(1).await;
-    let sent = Sent { is_new_user: true, expires_in: Duration::from_mins(10) };
-    assert_eq!(answer.result, Ok(sent));
+    let Sent { is_new_user, expires_in, delivery } = answer.result.unwrap();
+    assert_eq!((is_new_user, expires_in), (true, Duration::from_mins(10)));
+    assert!(delivery.is_some());
     assert_eq!(remaining(&answer.quotas), [(Quota::Ip(Endpoint::Request), 4)], "the phone is not proven");
     assert_eq!(bed.sms.messages()[0].to, phone(1));
     assert!(!bed.user(1).await.unwrap().phone_verified);
@@ -73,7 +74,7 @@ async fn a_send_that_failed_leaves_no_user_and_gives_the_unit_back_three_times_a
     for (reason, answer) in [
         (FailureReason::InvalidNumber, AuthError::InvalidPhone),
         (FailureReason::CountryNotAllowed, AuthError::CountryNotAllowed),
-        (FailureReason::Delivery, AuthError::SmsDeliveryFailed { opted_out: None, retry_after: None }),
+        (FailureReason::Delivery, AuthError::undelivered(None, None)),
     ] {
         bed.sms.script([refused(reason)]);
         assert_eq!(bed.request(1).await.result, Err(answer));
@@ -139,10 +140,7 @@ async fn without_a_place_at_the_sender_nothing_is_spent() {
     let bed = Bed::open().await;
     bed.sms.refuse([Unavailable::BreakerOpen(SECOND), Unavailable::Overloaded(SECOND)]);
     let retry_after = Some(SECOND);
-    assert_eq!(
-        bed.request(1).await.result,
-        Err(AuthError::SmsDeliveryFailed { opted_out: None, retry_after })
-    );
+    assert_eq!(bed.request(1).await.result, Err(AuthError::undelivered(retry_after, None)));
     assert_eq!(bed.request(1).await.result, Err(AuthError::Overloaded(SECOND)));
     for _ in 0..3 {
         bed.request(1).await.result.unwrap();
@@ -162,9 +160,9 @@ async fn a_deactivated_user_gets_no_code_and_where_accounts_are_concealed_nobody
     .await;
     bed.log_in(1).await;
     bed.operate(1, |operator, user| operator.deactivate(user)).await;
-    let known = bed.request(1).await.result.unwrap();
-    assert_eq!(known, bed.request(2).await.result.unwrap());
-    assert!(!known.is_new_user);
+    let (known, stranger) = (bed.request(1).await.result.unwrap(), bed.request(2).await.result.unwrap());
+    assert_eq!((known.is_new_user, known.expires_in), (stranger.is_new_user, stranger.expires_in));
+    assert!(!known.is_new_user && known.delivery.is_some() && stranger.delivery.is_some());
     assert_eq!(bed.sms.messages().len(), 2, "the login's and the stranger's");
 }
 

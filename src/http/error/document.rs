@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::render::Form;
 use super::{ApiError, ErrorCode, JSON, PROBLEM, schemas};
 use crate::http::caller::RequestId;
+use crate::http::delivery_id;
 use crate::http::docs::answer::Answer;
 use crate::http::rates::{RateHeaders, document_header};
 
@@ -125,6 +126,9 @@ fn headers(status: u16, codes: &[ErrorCode], limited: bool) -> Vec<MetaHeader> {
     }
     if codes.iter().any(|code| code.retryable()) {
         headers.push(document_header("Retry-After", "Seconds to wait, where waiting helps.", "integer"));
+    }
+    if codes.contains(&ErrorCode::SmsDeliveryFailed) {
+        headers.push(delivery_id::document());
     }
     headers
 }

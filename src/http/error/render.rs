@@ -10,6 +10,7 @@ use super::{ApiError, ErrorCode, JSON, PROBLEM};
 use crate::domain::time::seconds_up;
 use crate::http::accept;
 use crate::http::caller::RequestId;
+use crate::http::delivery_id;
 
 /// The members of both forms; those of RFC 9457 are absent from the plain one.
 #[derive(Serialize)]
@@ -75,6 +76,7 @@ impl ApiError {
             headers.insert(ALLOW, allow);
         }
         self.rates.write(headers);
+        delivery_id::write(self.delivery.as_ref(), headers);
     }
 
     /// Whole seconds, rounded up, and at least one: a client told 0 comes back at once.

@@ -5,23 +5,13 @@
 
 use serde_json::Value;
 
-use super::breaker::Health;
 use super::callback;
 use super::client::{Answer, Reply};
 use super::settings::Sid;
 use crate::domain::message::MessageState;
+use crate::sms::breaker::Health;
+use crate::sms::provider::Judgement;
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
-
-/// A reply, understood.
-#[derive(Debug)]
-pub(super) struct Judgement {
-    /// What became of the message.
-    pub(super) outcome: SendOutcome,
-    /// What it says about the next.
-    pub(super) health: Health,
-    /// Whether the operator must act, or no code will be sent any more.
-    pub(super) page: bool,
-}
 
 /// The code that says what HTTP 429 says.
 const TOO_MANY: i64 = 20429;
@@ -79,7 +69,7 @@ impl Answer {
             code.map(|code| format!("; https://www.twilio.com/docs/api/errors/{code}")).unwrap_or_default();
         let detail = format!("HTTP {}: {}{page_url}", self.status, verdict.words);
         Judgement {
-            outcome: SendOutcome::Refused(Failure { reason, code, detail }),
+            outcome: SendOutcome::Refused(Failure { reason, code, detail, is_final: verdict.is_final }),
             health: if verdict.breaks { Health::Broken } else { Health::Good },
             page: verdict.page,
         }
@@ -123,7 +113,7 @@ fn unknown(code: Option<i64>, detail: String) -> Judgement {
 }
 
 fn delivery(code: Option<i64>, detail: String) -> Failure {
-    Failure { reason: FailureReason::Delivery, code, detail }
+    Failure { code, ..Failure::delivery(detail) }
 }
 
 /// What a refusal means. The words are ours: Twilio's message quotes the number.
@@ -132,6 +122,8 @@ struct Verdict {
     words: &'static str,
     page: bool,
     breaks: bool,
+    /// Whether no other sender should try.
+    is_final: bool,
 }
 
 /// What the person is told; only [`Person::Delivery`] says anything of other numbers.
@@ -144,21 +136,23 @@ enum Person {
 }
 
 fn known(code: i64) -> Option<Verdict> {
-    let told = |person, words| Verdict { person, words, page: false, breaks: false };
-    let paged = |words| Verdict { person: Person::Delivery, words, page: true, breaks: false };
-    let broken = |words| Verdict { person: Person::Delivery, words, page: true, breaks: true };
+    let told = |person, words| Verdict { person, words, page: false, breaks: false, is_final: false };
+    let last = |person, words| Verdict { is_final: true, ..told(person, words) };
+    let paged = |words| Verdict { page: true, ..told(Person::Delivery, words) };
+    let broken = |words| Verdict { breaks: true, ..paged(words) };
     Some(match code {
-        21211 | 21635 => told(Person::InvalidNumber, "not a valid number"),
+        21211 => last(Person::InvalidNumber, "not a valid number"),
+        21635 => told(Person::InvalidNumber, "not a valid number"),
         21614 => told(Person::InvalidNumber, "not a mobile number"),
         21612 => told(Person::InvalidNumber, "no route from this sender to this number"),
         21408 => told(
             Person::CountryNotAllowed,
             "the country is not enabled: Messaging, Settings, Geo permissions",
         ),
-        21610 => told(Person::OptedOut, "the recipient replied STOP"),
+        21610 => last(Person::OptedOut, "the recipient replied STOP"),
         TOO_MANY => told(Person::Delivery, "too many requests at once: lower twilio.max_in_flight"),
         30450 | 30453 | 60410 => {
-            told(Person::Destination, "blocked as SMS pumping: see the fraud guard's log")
+            last(Person::Destination, "blocked as SMS pumping: see the fraud guard's log")
         }
         21611 => paged("the sender's queue is full: set twilio.segments_per_second"),
         63038 => paged("the daily cap of the account is reached"),
@@ -172,6 +166,7 @@ fn known(code: i64) -> Option<Verdict> {
             words: "a trial account sends to verified numbers only: upgrade it",
             page: true,
             breaks: false,
+            is_final: false,
         },
         _ => return None,
     })
@@ -197,7 +192,7 @@ fn by_class(status: u16) -> Verdict {
         429 => (Delivery, "too many requests at once: lower twilio.max_in_flight", false, false),
         _ => (Destination, "Twilio refused the message", false, false),
     };
-    Verdict { person, words, page, breaks }
+    Verdict { person, words, page, breaks, is_final: false }
 }
 
 #[cfg(test)]
@@ -257,6 +252,20 @@ mod tests {
             let judgement = judge(status, code);
             assert_eq!(reason(&judgement), expected, "{code}");
             assert_eq!((judgement.health, judgement.page), (health, page), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_a_number_that_is_none_a_stop_and_a_block_for_fraud_are_final() {
+        let is_final = |code| match judge(400, code).outcome {
+            SendOutcome::Refused(failure) => failure.is_final,
+            other => panic!("{other:?}"),
+        };
+        for code in [21211, 21610, 30450, 30453, 60410] {
+            assert!(is_final(code), "{code}");
+        }
+        for code in [21614, 21635, 21612, 21408, 20003, 21212, 21606, 21608, 20429, 21611, 63038, 99999] {
+            assert!(!is_final(code), "{code}");
         }
     }
 

@@ -8,8 +8,8 @@ use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
 use crate::domain::settled::Settled;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, Purpose, RunId,
-    Timestamp,
+    Challenge, ChallengeId, ChallengeState, DeliveryId, DeviceId, Mode, NewChallenge, PhoneNumber, Purpose,
+    RunId, Timestamp,
 };
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 use crate::storage::columns::{count, length, millis};
@@ -18,11 +18,14 @@ use crate::storage::{StoreError, StoreResult};
 macro_rules! columns {
     () => {
         "id, channel, phone, key_number, code_hmac, state, attempts, created_at, expires_at, spend_id, used_at, \
-         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id, change_of"
+         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id, change_of, \
+         delivery_id, asked_channel"
     };
 }
 
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE id = $1");
+
+const BY_DELIVERY: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE delivery_id = $1");
 
 const NEWEST: &str = concat!(
     "SELECT ",
@@ -57,8 +60,8 @@ const AGES: &str =
 const NEXT_ID: &str = "SELECT nextval('challenges_id_seq')";
 
 const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
-     expires_at, spend_id, leader, device_id, device_spend_id, change_of) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+     expires_at, spend_id, leader, device_id, device_spend_id, change_of, delivery_id, asked_channel) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 /// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that
 /// a slice stays a slice; messages go with their challenge.
@@ -103,6 +106,10 @@ impl ReadChallenges for PostgresTx<'_> {
         self.row(BY_ID, &[&id], challenge)
     }
 
+    fn challenge_by_delivery(&self, id: &DeliveryId) -> StoreResult<Option<Challenge>> {
+        self.row(BY_DELIVERY, &[id], challenge)
+    }
+
     fn unsettled_before(
         &self,
         before: Timestamp,
@@ -142,6 +149,8 @@ impl WriteChallenges for PostgresTx<'_> {
                 &challenge.device_id(),
                 &challenge.device_spend(),
                 &challenge.purpose.change_of(),
+                &challenge.delivery,
+                &challenge.asked,
             ],
         )?;
         self.note_witness(Witness::Challenge(id, challenge.hash.tag.clone()));
@@ -243,6 +252,8 @@ fn challenge(row: &Row) -> Result<Challenge, RowError> {
         device,
         used,
         leader: row.try_get(13)?,
+        delivery: row.try_get(21)?,
+        asked: row.try_get(22)?,
         settled,
         version: version.0,
     })

@@ -12,8 +12,8 @@ use crate::domain::session::EndReason;
 use crate::domain::settled::SendResult;
 use crate::domain::test_number::Source;
 use crate::domain::{
-    Attributes, ChallengeId, ChallengeState, DeviceId, EventId, EventKind, EventNumber, MessageId, Mode,
-    PhoneNumber, RunId, SessionId, SpendId, Timestamp, UserId,
+    Attributes, ChallengeId, ChallengeState, Channel, DeliveryId, DeviceId, EventId, EventKind, EventNumber,
+    MessageId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp, UserId,
 };
 use crate::storage::columns::Impossible;
 use crate::storage::events::{DeliveryState, QueueId};
@@ -118,6 +118,8 @@ words! {
     Mode: Mode::parse;
     DeliveryState: DeliveryState::parse;
     DeviceId: DeviceId::parse;
+    DeliveryId: DeliveryId::parse;
+    Channel: Channel::parse;
     EndReason: EndReason::parse;
     EventId: EventId::parse;
     EventKind: EventKind::parse;

@@ -4,15 +4,15 @@ use super::row::{Row, RowError};
 
 use super::columns::Number;
 use super::tx::{PostgresTx, first};
-use crate::domain::message::{Message, MessageState, Unsent, UnsentCount};
-use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
+use crate::domain::message::{Message, MessageState, NewMessage, Unsent, UnsentCount};
+use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp, Via};
 use crate::storage::columns::count;
 use crate::storage::messages::{ReadMessages, WriteMessages};
 use crate::storage::{StoreError, StoreResult};
 
 macro_rules! columns {
     () => {
-        "id, challenge_id, phone, sid, state, error_code, segments, created_at, updated_at, version"
+        "id, challenge_id, phone, sid, state, error_code, segments, created_at, updated_at, version, sender, via_channel"
     };
 }
 
@@ -23,19 +23,19 @@ const BY_SID: &str = concat!("SELECT ", columns!(), " FROM messages WHERE sid = 
 const BY_CHALLENGE: &str =
     concat!("SELECT ", columns!(), " FROM messages WHERE challenge_id = $1 ORDER BY id");
 
-const BEFORE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, m.version, \
-     c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
+const BEFORE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, \
+     m.version, sender, via_channel, c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
      WHERE m.id < $1 ORDER BY m.id DESC LIMIT $2";
 
 const TO_PHONE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, \
-     m.version FROM challenges AS c JOIN messages AS m ON m.challenge_id = c.id \
+     m.version, sender, via_channel FROM challenges AS c JOIN messages AS m ON m.challenge_id = c.id \
      WHERE c.phone = $1 ORDER BY m.id DESC LIMIT $2";
 
-const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at) \
-     VALUES ($1, $2, $3, $4, $5, $5) RETURNING id";
+const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at, sender, via_channel) \
+     VALUES ($1, $2, $3, $4, $5, $5, $6, $7) RETURNING id";
 
 const UPDATE: &str = "UPDATE messages SET sid = $2, state = $3, error_code = $4, segments = $5, \
-     updated_at = $6, version = version + 1 WHERE id = $1 AND version = $7";
+     updated_at = $6, sender = $8, via_channel = $9, version = version + 1 WHERE id = $1 AND version = $7";
 
 const MINUTE: i64 = 60_000;
 
@@ -64,7 +64,7 @@ impl ReadMessages for PostgresTx<'_> {
     }
 
     fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>> {
-        self.rows(BEFORE, &[&before, &count(rows)], |row| Ok((message(row)?, row.try_get(10)?)))
+        self.rows(BEFORE, &[&before, &count(rows)], |row| Ok((message(row)?, row.try_get(12)?)))
     }
 
     /// Those of the minute of `since` and of all after it.
@@ -74,15 +74,14 @@ impl ReadMessages for PostgresTx<'_> {
 }
 
 impl WriteMessages for PostgresTx<'_> {
-    fn insert_message(
-        &mut self,
-        challenge: ChallengeId,
-        to: &PhoneNumber,
-        segments: u32,
-        at: Timestamp,
-    ) -> StoreResult<MessageId> {
-        let state = MessageState::Intended;
-        let id = self.returning(INSERT, &[&challenge, to, &state, &Number(segments), &at], first)?;
+    fn insert_message(&mut self, new: NewMessage) -> StoreResult<MessageId> {
+        let NewMessage { challenge, to, via, segments, created_at } = new;
+        let (state, segments) = (MessageState::Intended, Number(segments));
+        let id = self.returning(
+            INSERT,
+            &[&challenge, &to, &state, &segments, &created_at, &via.sender, &via.channel],
+            first,
+        )?;
         id.into_iter().next().ok_or(StoreError::Broken)
     }
 
@@ -98,6 +97,8 @@ impl WriteMessages for PostgresTx<'_> {
                 &segments,
                 &message.updated_at,
                 &Number(message.version),
+                &message.via.sender,
+                &message.via.channel,
             ],
         )?;
         message.version += 1;
@@ -122,6 +123,7 @@ fn message(row: &Row) -> Result<Message, RowError> {
         id: row.try_get(0)?,
         challenge: row.try_get(1)?,
         to: row.try_get(2)?,
+        via: Via { sender: row.try_get(10)?, channel: row.try_get(11)? },
         sid: row.try_get(3)?,
         state: row.try_get(4)?,
         error_code: row.try_get::<Option<Number<_>>>(5)?.map(|code| code.0),

@@ -8,8 +8,8 @@ use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
 use crate::domain::settled::Settled;
 use crate::domain::{
-    Challenge, ChallengeId, ChallengeState, DeviceId, Mode, NewChallenge, PhoneNumber, Purpose, RunId,
-    SessionId, SpendId, Timestamp,
+    Challenge, ChallengeId, ChallengeState, DeliveryId, DeviceId, Mode, NewChallenge, PhoneNumber, Purpose,
+    RunId, SessionId, SpendId, Timestamp,
 };
 use crate::storage::StoreResult;
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
@@ -18,11 +18,14 @@ use crate::storage::columns::{count, length, millis};
 macro_rules! columns {
     () => {
         "id, channel, phone, key_number, code_hmac, state, attempts, created_at, expires_at, spend_id, used_at, \
-         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id, change_of"
+         session_id, idempotency, leader, settled_at, result, retry_after, version, device_id, device_spend_id, change_of, \
+         delivery_id, asked_channel"
     };
 }
 
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE id = ?1");
+
+const BY_DELIVERY: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE delivery_id = ?1");
 
 pub(super) const NEWEST: &str = concat!(
     "SELECT ",
@@ -60,8 +63,8 @@ const NEXT_ID: &str = "SELECT 1 + max(ifnull((SELECT seq FROM sqlite_sequence WH
      ifnull((SELECT max(id) FROM challenges), 0))";
 
 const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
-     expires_at, spend_id, leader, device_id, device_spend_id, change_of) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+     expires_at, spend_id, leader, device_id, device_spend_id, change_of, delivery_id, asked_channel) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 /// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that
 /// a slice stays a slice; messages go with their challenge.
@@ -107,6 +110,10 @@ impl ReadChallenges for SqliteTx<'_> {
 
     fn challenge(&self, id: ChallengeId) -> StoreResult<Option<Challenge>> {
         self.run(|conn| conn.prepare_cached(BY_ID)?.query_row([id], challenge).optional())
+    }
+
+    fn challenge_by_delivery(&self, id: &DeliveryId) -> StoreResult<Option<Challenge>> {
+        self.run(|conn| conn.prepare_cached(BY_DELIVERY)?.query_row([id], challenge).optional())
     }
 
     fn unsettled_before(
@@ -206,7 +213,9 @@ fn insert(
         challenge.leader,
         challenge.device_id(),
         challenge.device_spend(),
-        challenge.purpose.change_of()
+        challenge.purpose.change_of(),
+        challenge.delivery,
+        challenge.asked
     ])?;
     Ok(challenge)
 }
@@ -243,6 +252,8 @@ fn challenge(row: &Row<'_>) -> rusqlite::Result<Challenge> {
         device: device(row, row.get(18)?)?,
         used: used(row, row.get(10)?, row.get(11)?)?,
         leader: row.get(13)?,
+        delivery: row.get(21)?,
+        asked: row.get(22)?,
         settled: settled(row, row.get(14)?)?,
         version: row.get(17)?,
     })

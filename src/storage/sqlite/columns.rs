@@ -9,8 +9,8 @@ use crate::domain::session::EndReason;
 use crate::domain::settled::SendResult;
 use crate::domain::test_number::Source;
 use crate::domain::{
-    Attributes, ChallengeId, ChallengeState, DeviceId, EventId, EventKind, EventNumber, MessageId, Mode,
-    PhoneNumber, RunId, SessionId, SpendId, Timestamp, UserId,
+    Attributes, ChallengeId, ChallengeState, Channel, DeliveryId, DeviceId, EventId, EventKind, EventNumber,
+    MessageId, Mode, PhoneNumber, RunId, SessionId, SpendId, Timestamp, UserId,
 };
 use crate::storage::columns::Impossible;
 use crate::storage::events::{DeliveryState, QueueId};
@@ -58,6 +58,8 @@ words! {
     Quota: Quota::parse;
     DeliveryState: DeliveryState::parse;
     DeviceId: DeviceId::parse;
+    DeliveryId: DeliveryId::parse;
+    Channel: Channel::parse;
     EventId: EventId::parse;
     EventKind: EventKind::parse;
     SessionId: SessionId::parse;

@@ -4,15 +4,15 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::fault::one_row;
 use super::tx::SqliteTx;
-use crate::domain::message::{Message, MessageState, Unsent, UnsentCount};
-use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp};
+use crate::domain::message::{Message, MessageState, NewMessage, Unsent, UnsentCount};
+use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp, Via};
 use crate::storage::StoreResult;
 use crate::storage::columns::count;
 use crate::storage::messages::{ReadMessages, WriteMessages};
 
 macro_rules! columns {
     () => {
-        "id, challenge_id, phone, sid, state, error_code, segments, created_at, updated_at, version"
+        "id, challenge_id, phone, sid, state, error_code, segments, created_at, updated_at, version, sender, via_channel"
     };
 }
 
@@ -24,18 +24,18 @@ const BY_CHALLENGE: &str =
     concat!("SELECT ", columns!(), " FROM messages WHERE challenge_id = ?1 ORDER BY id");
 
 const BEFORE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, \
-     m.version, c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
+     m.version, sender, via_channel, c.state = 'used' FROM messages AS m JOIN challenges AS c ON c.id = challenge_id \
      WHERE m.id < ?1 ORDER BY m.id DESC LIMIT ?2";
 
 const TO_PHONE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_code, segments, m.created_at, updated_at, \
-     m.version FROM challenges AS c JOIN messages AS m ON m.challenge_id = c.id \
+     m.version, sender, via_channel FROM challenges AS c JOIN messages AS m ON m.challenge_id = c.id \
      WHERE c.phone = ?1 ORDER BY m.id DESC LIMIT ?2";
 
-const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
+const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at, sender, via_channel) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)";
 
 const UPDATE: &str = "UPDATE messages SET sid = ?2, state = ?3, error_code = ?4, segments = ?5, \
-     updated_at = ?6, version = version + 1 WHERE id = ?1 AND version = ?7";
+     updated_at = ?6, sender = ?8, via_channel = ?9, version = version + 1 WHERE id = ?1 AND version = ?7";
 
 const MINUTE: i64 = 60_000;
 
@@ -65,7 +65,7 @@ impl ReadMessages for SqliteTx<'_> {
     }
 
     fn messages_before(&self, before: MessageId, rows: usize) -> StoreResult<Vec<(Message, bool)>> {
-        let with_use = |row: &Row<'_>| Ok((message(row)?, row.get(10)?));
+        let with_use = |row: &Row<'_>| Ok((message(row)?, row.get(12)?));
         let of = params![before, count(rows)];
         self.run(|conn| conn.prepare_cached(BEFORE)?.query_map(of, with_use)?.collect())
     }
@@ -78,14 +78,10 @@ impl ReadMessages for SqliteTx<'_> {
 }
 
 impl WriteMessages for SqliteTx<'_> {
-    fn insert_message(
-        &mut self,
-        challenge: ChallengeId,
-        to: &PhoneNumber,
-        segments: u32,
-        at: Timestamp,
-    ) -> StoreResult<MessageId> {
-        let values = params![challenge, to, MessageState::Intended, segments, at];
+    fn insert_message(&mut self, new: NewMessage) -> StoreResult<MessageId> {
+        let NewMessage { challenge, to, via, segments, created_at } = new;
+        let values =
+            params![challenge, to, MessageState::Intended, segments, created_at, via.sender, via.channel];
         self.run(|conn| conn.prepare_cached(INSERT)?.insert(values)).map(MessageId)
     }
 
@@ -98,7 +94,9 @@ impl WriteMessages for SqliteTx<'_> {
             message.error_code,
             message.segments,
             message.updated_at,
-            message.version
+            message.version,
+            message.via.sender,
+            message.via.channel
         ];
         self.run(|conn| one_row(conn.prepare_cached(UPDATE)?.execute(values)?))?;
         message.version += 1;
@@ -124,6 +122,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         id: row.get(0)?,
         challenge: row.get(1)?,
         to: row.get(2)?,
+        via: Via { sender: row.get(10)?, channel: row.get(11)? },
         sid: row.get(3)?,
         state: row.get(4)?,
         error_code: row.get(5)?,

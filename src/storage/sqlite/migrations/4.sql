@@ -30,3 +30,10 @@ DROP TABLE users;
 ALTER TABLE users_4 RENAME TO users;
 CREATE INDEX users_unverified ON users (joined_at) WHERE phone_verified = 0 AND imported_at IS NULL;
 CREATE INDEX users_to_delete ON users (deletes_at) WHERE deletes_at IS NOT NULL;
+
+-- A code says how it travels, and the app that asked for it may ask how far it has come.
+ALTER TABLE challenges ADD COLUMN delivery_id TEXT;
+ALTER TABLE challenges ADD COLUMN asked_channel TEXT;
+CREATE UNIQUE INDEX challenges_delivery ON challenges (delivery_id) WHERE delivery_id IS NOT NULL;
+ALTER TABLE messages ADD COLUMN sender TEXT NOT NULL DEFAULT 'twilio';
+ALTER TABLE messages ADD COLUMN via_channel TEXT NOT NULL DEFAULT 'sms';

@@ -1,0 +1,127 @@
+//! One message handed to Twilio: its form, and a second attempt where the first surely was not processed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tracing::Span;
+
+use super::client::{self, Client, Reply, RetryAfter};
+use super::settings::{Sender, TwilioSettings};
+use crate::clock::{Clock, Stopwatch};
+use crate::sms::TextMessage;
+use crate::sms::provider::{Judgement, Provider};
+
+/// The pause before a second attempt where Twilio names none: about the time of one call, of which another one ends.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest `Retry-After` that is waited for: a person holds the phone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Twilio's bounds of `ValidityPeriod`, in seconds.
+const LONGEST_VALIDITY: u64 = 36_000;
+
+/// Twilio as a provider.
+pub(super) struct Twilio {
+    settings: TwilioSettings,
+    client: Arc<Client>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Twilio {
+    /// Prepares the calls; nothing is connected.
+    pub(super) fn new(settings: TwilioSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { client: Arc::new(Client::new(&settings)), settings, clock }
+    }
+}
+
+impl Provider for Twilio {
+    fn name(&self) -> &str {
+        "twilio"
+    }
+
+    fn exchange<'p>(&'p self, message: &'p TextMessage) -> BoxFuture<'p, Option<Judgement>> {
+        async move {
+            let reply = self.reply(message).await?;
+            Some(reply.judge(self.settings.sender.number()))
+        }
+        .boxed()
+    }
+}
+
+impl Twilio {
+    /// Sends, a second time if the first surely was not processed; `None` if the code expired before anything went out.
+    async fn reply(&self, message: &TextMessage) -> Option<Reply> {
+        let watch = Stopwatch::start();
+        let whole =
+            message.patience.map_or(self.settings.timeout, |patience| patience.min(self.settings.timeout));
+        let first = self.attempt(message, message.patience.map(|_| whole)).await?;
+        let Some(pause) = pause_before_another(&first) else { return Some(first) };
+        let left = whole.saturating_sub(watch.elapsed() + pause);
+        // An attempt that could not end would turn a sure failure into an unknown one.
+        if left < self.settings.connect_timeout {
+            return Some(first);
+        }
+        tokio::time::sleep(pause).await;
+        Some(self.attempt(message, Some(left)).await.unwrap_or(first))
+    }
+
+    async fn attempt(&self, message: &TextMessage, left: Option<Duration>) -> Option<Reply> {
+        let form = self.form(message)?;
+        let (client, span) = (Arc::clone(&self.client), Span::current());
+        let posting = tokio::task::spawn_blocking(move || span.in_scope(|| client.post(&form, left)));
+        Some(posting.await.unwrap_or_else(|_| Reply::Lost("the sending thread panicked".to_owned())))
+    }
+
+    /// The request's form; `None` if the code would arrive dead.
+    ///
+    /// What is not in it: `SmartEncoded`, since the text is held to GSM-7; `ContentRetention` and `AddressRetention`,
+    /// which Twilio grants to some accounts only and refuses to all others; `RiskCheck` and `ProvideFeedback`, whose
+    /// defaults are what we want.
+    fn form(&self, message: &TextMessage) -> Option<String> {
+        let now = self.clock.now();
+        let left = now.until(message.expires_at);
+        let validity = left.as_secs().min(LONGEST_VALIDITY);
+        if validity == 0 {
+            return None;
+        }
+        let (validity, callback) = (validity.to_string(), self.callback(message));
+        let text = message.body(now);
+        let sender = match &self.settings.sender {
+            Sender::From(number) => ("From", number.as_str()),
+            Sender::MessagingService(sid) => ("MessagingServiceSid", sid.as_str()),
+        };
+        let mut pairs = vec![
+            ("To", message.to.as_str()),
+            sender,
+            ("Body", text.as_str()),
+            ("ValidityPeriod", validity.as_str()),
+        ];
+        pairs.extend(callback.as_deref().map(|url| ("StatusCallback", url)));
+        Some(client::form(&pairs))
+    }
+
+    /// Our own number for the message goes along: the callback finds it even where the answer, and with it Twilio's SID,
+    /// was lost.
+    fn callback(&self, message: &TextMessage) -> Option<String> {
+        let url = self.settings.status_callback.as_deref()?;
+        let joint = if url.contains('?') { '&' } else { '?' };
+        Some(format!("{url}{joint}message={}", message.id))
+    }
+}
+
+/// How long to wait before trying again; `None` if that may buy a second message, or would not help.
+fn pause_before_another(reply: &Reply) -> Option<Duration> {
+    match reply {
+        Reply::Unsent(_) => Some(PAUSE),
+        Reply::Answered(answer) if answer.is_throttling() => match answer.retry_after {
+            None => Some(PAUSE),
+            Some(RetryAfter::Seconds(seconds)) => {
+                Some(Duration::from_secs(seconds)).filter(|pause| *pause <= LONGEST_PAUSE)
+            }
+            Some(RetryAfter::Other) => None,
+        },
+        Reply::Answered(_) | Reply::Lost(_) => None,
+    }
+}
