@@ -4,6 +4,8 @@
 
 #[path = "ops/backup.rs"]
 mod backup;
+#[path = "ops/backups.rs"]
+mod backups;
 #[path = "ops/check.rs"]
 mod check;
 #[path = "ops/db.rs"]

@@ -26,7 +26,7 @@ pub fn path(dir: &Path, now: Timestamp) -> PathBuf {
 ///
 /// # Errors
 /// A directory that cannot be read.
-fn all(dir: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
+pub fn all(dir: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

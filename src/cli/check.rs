@@ -29,6 +29,7 @@ mod test_numbers;
 #[command(after_long_help = "\
 Examples:
   freshk check
+  freshk check --quiet                    from cron: prints what is not ok, and nothing when all is well
   freshk check --offline --json | jq '.lines[] | select(.verdict != \"ok\")'
 
 Works beside a running server and changes nothing; run it as the user that runs the server. Exits with 1 if any \
@@ -38,6 +39,9 @@ pub struct CheckArgs {
     /// Call no other machine
     #[arg(long)]
     pub offline: bool,
+    /// Print only what is not ok
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// Lines that belong together.
@@ -51,7 +55,7 @@ struct Group {
 /// # Errors
 /// [`CliError::Refused`] if any line fails.
 pub fn run(args: &CheckArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let groups = match Config::load(&global.sources()?) {
+    let mut groups = match Config::load(&global.sources()?) {
         Ok(loaded) => groups(&loaded, SystemClock::new().now(), args.offline),
         // Nothing else can be judged by a faulty configuration.
         Err(Faults(faults)) => {
@@ -61,11 +65,18 @@ pub fn run(args: &CheckArgs, global: &Global, output: &mut Output) -> Result<(),
             vec![Group { name: "Configuration", lines: lines.collect() }]
         }
     };
+    if args.quiet {
+        for group in &mut groups {
+            group.lines.retain(|line| line.verdict != Verdict::Ok);
+        }
+        groups.retain(|group| !group.lines.is_empty());
+    }
     if output.json {
         output.json(&json!({ "lines": groups.iter().flat_map(Group::document).collect::<Vec<_>>() }))?;
+    } else if args.quiet {
+        output.text(&page::lines(&groups, output.screen()))?;
     } else {
-        let text = page::text(&groups, output.screen());
-        output.text(&text)?;
+        output.text(&page::text(&groups, output.screen()))?;
     }
     let failed = groups.iter().flat_map(|group| &group.lines).filter(|line| line.verdict == Verdict::Fail);
     match failed.count() {

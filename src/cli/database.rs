@@ -14,7 +14,7 @@ use crate::storage::{StoreResult, View};
 
 pub use crate::storage::sqlite::{
     BackupError, Checkup, Holder, LockError, MovingFile, OpenError, RestoreError, Restored, ServeLock,
-    SqliteStore, back_up, check_backup, checksum_of,
+    SqliteStore, back_up, check_backup, checksum_of, schema_of_backup, verify,
 };
 
 /// What lies beside the file, and is its owner's to write.

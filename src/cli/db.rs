@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::confirm::confirm;
 use super::database::{self, BackupError, DatabaseFile, OpenError};
 use super::engine::{self, Place};
 use super::output::Output;
-use super::{CliError, Global, backups, output};
+use super::{CliError, Global, backups as kept};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Needs};
 use crate::domain::Help as _;
 use crate::storage::postgres::{self, PostgresSettings, PostgresStore};
 
+mod backups;
 mod moving;
+mod restore;
+
+use restore::RestoreArgs;
 
 /// What can be done with the database.
 #[derive(Debug, Subcommand)]
@@ -50,21 +53,22 @@ server with backup.dir set makes its own, every backup.every.")]
         /// The file to make; it must not exist yet [default: a name with the instant, in backup.dir]
         file: Option<PathBuf>,
     },
-    /// Replace the database with a backup
+    /// List the backups in backup.dir, the latest first
     #[command(after_long_help = "\
-Example:
-  systemctl stop freshk
-  freshk db restore /var/backups/freshk/freshk-20260101T000000Z.db
-  systemctl start freshk
+Examples:
+  freshk db backups
+  freshk db backups --json | jq -r '.backups[0].file'
 
-Refused while a server runs, and where the backup does not have its checksum. The replaced database is kept beside \
-the new one, as freshk.db.before-restore-….bak. What happened since the backup is undone: sessions that ended since \
-then are live again (`freshk user logout` ends them), and codes that were used since then may be good until they \
-expire.")]
-    Restore {
-        /// The backup
-        file: PathBuf,
+CHECKSUM is ok where the file is as it was when it was made, differs where it was damaged or changed since, and missing \
+where there is nothing to compare it with. Every file that is shown is read for that.")]
+    Backups {
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
     },
+    /// Replace the database with a backup
+    #[command(after_long_help = RESTORE_HELP)]
+    Restore(RestoreArgs),
     /// Rewrite the database without the room of deleted rows
     #[command(after_long_help = "\
 Example:
@@ -88,6 +92,19 @@ same. Every row is compared with what was written, and the old database is left 
     },
 }
 
+const RESTORE_HELP: &str = "\
+Examples:
+  systemctl stop freshk
+  freshk db restore --latest
+  systemctl start freshk
+
+  freshk db restore /var/backups/freshk/freshk-20260101T000000Z.db
+
+Refused while a server runs, and where the backup does not have its checksum. The replaced database is kept beside \
+the new one, as freshk.db.before-restore-….bak; of those, the latest 3 are kept, and all that are younger than 7 days. \
+What happened since the backup is undone: sessions that ended since then are live again (`freshk user logout` ends \
+them), and codes that were used since then may be good until they expire.";
+
 /// What these commands use.
 const DATABASE: Needs = Needs::Only(&[&["database", "backup", "users.first_id"]]);
 
@@ -104,7 +121,7 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         Place::File(file) => file,
         Place::Server(settings) => return on_a_server(command, &config, &settings, output),
     };
-    if !matches!(command, DbCommand::Restore { .. }) && database.is_missing() {
+    if !matches!(command, DbCommand::Restore(_) | DbCommand::Backups { .. }) && database.is_missing() {
         let missing = database.missing();
         return match (command, &missing) {
             (DbCommand::Migrate, CliError::Open(OpenError::Gone { .. })) => make(&config, &database, output),
@@ -115,7 +132,8 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         DbCommand::Migrate => migrate(&config, &database, output),
         DbCommand::Check => check(&database, output),
         DbCommand::Backup { file } => backup(&config, &database, file.as_deref(), output),
-        DbCommand::Restore { file } => restore(&database, file, global.yes, output),
+        DbCommand::Backups { limit } => backups::run(&config, *limit, output),
+        DbCommand::Restore(args) => restore::run(args, (&config, &database), global.yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
         DbCommand::Move { .. } => Ok(()),
     }
@@ -164,7 +182,11 @@ fn on_a_server(
                 "run `pg_dump --format=custom --schema={schema} --file={schema}.dump`, or have its host do it"
             )
         }
-        DbCommand::Restore { .. } => format!(
+        DbCommand::Backups { .. } => {
+            "look where `pg_dump` writes, or ask its host: `pg_restore --list FILE` shows what is in one"
+                .to_owned()
+        }
+        DbCommand::Restore(_) => format!(
             "stop the server, and run `pg_restore --clean --if-exists --schema={schema} {schema}.dump`, or have its host do it"
         ),
         DbCommand::Vacuum => "leave it to PostgreSQL (autovacuum)".to_owned(),
@@ -245,7 +267,7 @@ fn backup(
             file.to_owned()
         }
         (None, Some(dir)) => {
-            backups::make(database.path(), dir, config.backup.keep, now).map_err(failed("in ", dir))?
+            kept::make(database.path(), dir, config.backup.keep, now).map_err(failed("in ", dir))?
         }
         (None, None) => {
             return Err(CliError::usage("there is nowhere to back up to", "name a FILE, or set backup.dir"));
@@ -256,29 +278,6 @@ fn backup(
         return Ok(output.json(&json!({ "file": path, "bytes": bytes }))?);
     }
     Ok(output.text(&format!("{} ({}), verified\n", path.display(), bytesize::ByteSize(bytes)))?)
-}
-
-fn restore(database: &DatabaseFile, from: &Path, yes: bool, output: &mut Output) -> Result<(), CliError> {
-    let lock = database.lock()?;
-    let path = database.path();
-    confirm(&format!("{} replaces {}.", from.display(), path.display()), yes)?;
-    let restored = database
-        .restore(from, SystemClock::new().now(), &lock)
-        .map_err(|error| CliError::refused(error.to_string(), error.help()))?;
-    if !restored.has_checksum {
-        output::note(&format!(
-            "warning: there is no {}, so a change of the backup since it was made would not be noticed",
-            database::checksum_of(from).display()
-        ));
-    }
-    if output.json {
-        return Ok(output.json(&json!({ "database": path, "kept": restored.kept }))?);
-    }
-    output.text(&format!("{} was restored from {}\n", path.display(), from.display()))?;
-    if let Some(kept) = restored.kept {
-        output.text(&format!("the replaced database is kept as {}\n", kept.display()))?;
-    }
-    Ok(())
 }
 
 fn vacuum(database: &DatabaseFile, output: &mut Output) -> Result<(), CliError> {

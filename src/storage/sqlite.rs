@@ -50,7 +50,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use admin::{Checkup, RestoreError, Restored, back_up, check, check_backup, look, restore, vacuum};
+pub use admin::{
+    Checkup, RestoreError, Restored, back_up, check, check_backup, look, restore, schema_of_backup, vacuum,
+};
 pub use backup::{checksum_of, verify};
 pub use connect::PageLimit;
 pub use lock::{Holder, LockError, ServeLock};

@@ -62,3 +62,23 @@ fn json_is_stable() {
     }
     insta::assert_json_snapshot!(lines);
 }
+
+#[test]
+fn quiet_prints_what_is_not_ok_and_nothing_else() {
+    let set_up = SetUp::good();
+    let quiet = |args: &[&str], changes: &[(&str, &str)]| {
+        let output = set_up.command(&[&["check", "--quiet"], args].concat(), changes).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    assert_eq!(quiet(&[], &[]), (0, String::new(), String::new()), "cron sends no mail");
+    let (code, text, said) = quiet(&[], &[("FRESHK_BACKUP__DIR", "")]);
+    assert_eq!((code, said.as_str()), (0, ""), "a warning is a person's to judge");
+    assert!(text.contains("warn") && text.contains("backup.dir is not set"), "{text}");
+    assert!(!text.contains("ok") && !text.contains("Monitoring"), "{text}");
+    let (code, text, said) = quiet(&[], &[("FRESHK_LIMITS__IP", "0")]);
+    assert!(code == 1 && text.contains("limits.ip") && said.contains("1 check failed"), "{text}{said}");
+    let (code, text, _) = quiet(&["--json"], &[("FRESHK_LIMITS__IP", "0")]);
+    let lines: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, lines["lines"].as_array().unwrap().len()), (1, 1), "{text}");
+}

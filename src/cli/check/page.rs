@@ -21,6 +21,11 @@ const PLAIN: &str = "\x1b[0m";
 const BOLD: &str = "\x1b[1m";
 
 pub(super) fn text(groups: &[Group], screen: Screen) -> String {
+    lines(groups, screen) + &summary(groups, screen) + "\n"
+}
+
+/// The groups without the summary.
+pub(super) fn lines(groups: &[Group], screen: Screen) -> String {
     let mut text = String::new();
     for group in groups {
         let heading = styled(group.name, BOLD, screen);
@@ -31,7 +36,7 @@ pub(super) fn text(groups: &[Group], screen: Screen) -> String {
         }
         text.push('\n');
     }
-    text + &summary(groups, screen) + "\n"
+    text
 }
 
 fn table(group: &Group, screen: Screen) -> Table {

@@ -38,6 +38,8 @@ pub struct Checkup {
 pub struct Restored {
     /// Where that which was replaced is kept; `None` if there was nothing.
     pub kept: Option<PathBuf>,
+    /// What earlier restores kept, and nobody needs any more.
+    pub deleted: Vec<PathBuf>,
     /// Whether the backup had a checksum to compare it with.
     pub has_checksum: bool,
 }
@@ -126,6 +128,14 @@ pub fn check_backup(path: &Path) -> Result<bool, OpenError> {
     }
 }
 
+/// The schema of a backup.
+///
+/// # Errors
+/// [`OpenError`] where it cannot be read, is not ours, or is newer than this program.
+pub fn schema_of_backup(path: &Path) -> Result<i64, OpenError> {
+    read_only(path).and_then(|conn| ours(&conn, path)).map_err(OpenError::of_backup)
+}
+
 /// Reads in a database, beside whoever uses it, and leaves it as it is.
 ///
 /// # Errors
@@ -182,7 +192,7 @@ pub fn restore(
     let kept = keep(&database, now)?;
     // The copy is durable; its name, and that of what is kept, are so after the directory is.
     draft.replace(&database).map_err(failed)?;
-    Ok(Restored { kept, has_checksum })
+    Ok(Restored { kept, deleted: backup::delete_replaced(&database, now), has_checksum })
 }
 
 /// Whether it is the backup or the place of the copy that will not do.
@@ -206,7 +216,7 @@ fn keep(database: &Path, now: Timestamp) -> Result<Option<PathBuf>, RestoreError
         Err(error) => return Err(failed(error)),
         Ok(_) => {}
     }
-    let kept = free_name(beside(database, &format!(".before-restore-{}.bak", now.as_millis())));
+    let kept = free_name(beside(database, &backup::replaced_at(now)));
     if !fold(database)? {
         // Damaged: its log may be what is left to save, and must not stay for the new database to read.
         clear_logs(database, Some(&kept)).map_err(failed)?;

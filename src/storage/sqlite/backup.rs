@@ -3,12 +3,23 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest as _, Sha256};
 
 use super::open_error::{BackupError, OpenError, file_error, sqlite_error};
+use crate::domain::Timestamp;
 use crate::files::{self, Draft, Owner, beside};
+
+/// What the name of a database that a restore replaced goes on with, before and behind the instant in milliseconds.
+const REPLACED: (&str, &str) = (".before-restore-", ".bak");
+
+/// How many databases that restores replaced are kept, however old they are.
+const REPLACED_KEPT: usize = 3;
+
+/// For how long each of them is kept: who tries one backup after another replaces the newest data first.
+const REPLACED_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// What is hashed at a time.
 const CHUNK: usize = 256 * 1024;
@@ -113,6 +124,36 @@ pub(super) fn any_beside(database: &Path) -> Option<PathBuf> {
     let files = files_beside(database).ok()?;
     let is_copy = |rest: &str| rest.starts_with(".before-") || rest.starts_with(".rescue-");
     files.into_iter().find(|(rest, _)| is_copy(rest)).map(|(_, path)| path)
+}
+
+/// What stands behind the name of a database that was replaced at `now`.
+pub(super) fn replaced_at(now: Timestamp) -> String {
+    format!("{}{}{}", REPLACED.0, now.as_millis(), REPLACED.1)
+}
+
+/// Deletes the databases that restores replaced, beyond the latest and once they are old, with their logs; gives those that
+/// went. One that cannot be deleted stays.
+pub(super) fn delete_replaced(database: &Path, now: Timestamp) -> Vec<PathBuf> {
+    let mut found: Vec<_> = files_beside(database)
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(rest, path)| {
+            let name = rest.strip_prefix(REPLACED.0)?.strip_suffix(REPLACED.1)?;
+            // Random digits stand behind the instant where its name was taken.
+            let millis = name.split('-').next()?.parse().ok()?;
+            path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
+            Some((Timestamp::from_millis(millis), path))
+        })
+        .collect();
+    found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let old = found.into_iter().skip(REPLACED_KEPT).filter(|(at, _)| at.until(now) > REPLACED_FOR);
+    let gone = old.filter(|(_, path)| fs::remove_file(path).is_ok()).map(|(_, path)| path);
+    gone.inspect(|path| {
+        for log in ["-wal", "-shm"] {
+            drop(fs::remove_file(beside(path, log)));
+        }
+    })
+    .collect()
 }
 
 /// Deletes the drafts that restores or migrations left when they were killed: nobody else makes files whose names go on
