@@ -30,6 +30,7 @@ pub mod show;
 pub mod sms;
 mod sources;
 mod test_numbers;
+mod texts;
 pub mod tokens;
 mod top;
 pub mod twilio;

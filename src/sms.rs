@@ -20,7 +20,9 @@ mod pace;
 mod provider;
 pub mod route;
 pub mod segments;
+mod shipped;
 pub mod template;
+pub mod texts;
 pub mod twilio;
 
 /// What is to be sent.

@@ -42,7 +42,7 @@ impl Auth {
         };
         let (senders, settings) = (self.senders(request.mode), self.settings());
         let CodeRequest { mode, purpose, ref phone, channel, .. } = request;
-        let segments = settings.segments();
+        let (text, segments) = settings.code_text(&request.origin.languages);
         let place = senders.reserve(Need { to: phone, segments, channel });
         let patience = senders.deadline();
         let flight = Flight { mode, phone: phone.clone(), purpose, by_device: device.is_some(), channel };
@@ -88,7 +88,7 @@ impl Auth {
                     id,
                     to: phone.clone(),
                     code: intent.code.clone(),
-                    text: settings.text.clone(),
+                    text,
                     expires_at: now + sent.expires_in,
                     patience: None,
                 };

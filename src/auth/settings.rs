@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Auth;
+use crate::domain::Languages;
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::Policy;
 use crate::sms::template::Template;
+use crate::sms::texts::{self, Texts};
 use crate::tokens::{DeviceTokens, Tokens};
 
 /// The part of the configuration that the flows go by.
@@ -17,21 +19,23 @@ pub struct Settings {
     pub devices: DeviceTokens,
     /// Hash codes, and phones for the audit trail.
     pub keys: Arc<KeyRing>,
-    /// The text of a message.
-    pub text: Template,
+    /// What the messages say.
+    pub texts: Texts,
     /// The numbers to obey.
     pub policy: Arc<Policy>,
 }
 
 impl Settings {
-    /// What a message costs in segments: every code has as many digits.
-    pub(super) fn segments(&self) -> u32 {
-        self.text.segments(self.policy.otp.length, self.policy.otp.ttl)
+    /// The text with a code in the language that the caller wants, and what it costs in segments: every code has as many digits.
+    pub(super) fn code_text(&self, wanted: &Languages) -> (Template, u32) {
+        let text = self.texts.code(wanted);
+        (text.clone(), text.segments(self.policy.otp.length, self.policy.otp.ttl))
     }
 
-    /// The text that tells a number of a change that will replace it, and what it costs in segments.
-    pub(super) fn notice(&self) -> (Template, u32) {
-        let text = Template::phone_change(self.policy.phone_change_delay);
+    /// The text that tells a number of a change that will replace it, in the language of who has asked for the change, and what it
+    /// costs in segments.
+    pub(super) fn notice(&self, wanted: &Languages) -> (Template, u32) {
+        let text = texts::notice(wanted, self.policy.phone_change_delay);
         let segments = text.segments(self.policy.otp.length, self.policy.phone_change_delay);
         (text, segments)
     }

@@ -22,14 +22,14 @@ use crate::domain::quota::Endpoint;
 use crate::domain::session::Lifetimes;
 use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::domain::{
-    Attributes, Channel, ClientAddress, Code, Mode, PhoneNumber, PhonePolicy, Purpose, RunId, Secret, User,
-    UserId, Via, Webhook,
+    Attributes, Channel, ClientAddress, Code, Languages, Mode, PhoneNumber, PhonePolicy, Purpose, RunId,
+    Secret, User, UserId, Via, Webhook,
 };
 use crate::metrics::Metrics;
 use crate::random::SeededRandom;
 use crate::sms::memory::MemorySender;
 use crate::sms::route::Route;
-use crate::sms::template::Template;
+use crate::sms::texts::Texts;
 use crate::sms::{Failure, FailureReason, SendOutcome};
 use crate::storage::audit::AuditOf;
 use crate::storage::sqlite::{OpenOptions, SqliteStore};
@@ -67,7 +67,11 @@ fn phone(number: u32) -> PhoneNumber {
 }
 
 fn origin(address: &str) -> Origin {
-    Origin { address: ClientAddress::new(address.parse().unwrap()), request_id: "r".to_owned() }
+    Origin {
+        address: ClientAddress::new(address.parse().unwrap()),
+        request_id: "r".to_owned(),
+        languages: Languages::default(),
+    }
 }
 
 fn refused(reason: FailureReason) -> SendOutcome {
@@ -83,7 +87,7 @@ fn settings(secret: &Secret, keys: &Arc<KeyRing>, policy: Policy) -> Settings {
         tokens: Tokens::new(secret, &[], policy.lifetimes.access).accepting_foreign(secret, &[]),
         devices: DeviceTokens::new(keys),
         keys: keys.clone(),
-        text: Template::default(),
+        texts: Texts::default(),
         policy: Arc::new(policy),
     }
 }

@@ -157,9 +157,9 @@ fn text(answers: &Answers, url: Option<&HttpUrl>, secret: &str, is_deployed: boo
     };
     let host = url.map(HttpUrl::host).unwrap_or_default();
     let hosts = if host.is_empty() { String::new() } else { format!("allowed_hosts = [{}]\n", json!(host)) };
-    let sms = match answers.template() {
-        None => String::new(),
-        Some(template) => format!("[sms]\n{}\n", line("template", &template)),
+    let sms = match answers.brand.as_str() {
+        "" => String::new(),
+        brand => format!("[sms]\n{}\n", line("brand", brand)),
     };
     // What the unit lets the server write, and the proxy of this machine.
     let place = if is_deployed {

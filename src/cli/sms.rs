@@ -10,7 +10,7 @@ use super::admin::{AdminContext, PAGE, READING, SENDING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when, wiring};
 use crate::domain::message::{Message, MessageState};
-use crate::domain::{Help as _, MessageId};
+use crate::domain::{Help as _, Languages, MessageId};
 use crate::random::{self, SystemRandom};
 use crate::sms::console::ConsoleSender;
 use crate::sms::route::{Need, Routed};
@@ -80,7 +80,7 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
     let phone = admin.phone(phone)?;
     let console = ConsoleSender::to(Box::new(std::io::stderr()), admin.clock.clone());
     let senders = wiring::production_senders(&admin.config, &admin.clock, Arc::new(console));
-    let (otp, text) = (&admin.config.otp, admin.config.sms.template.clone());
+    let (otp, text) = (&admin.config.otp, admin.config.sms.texts.code(&Languages::default()).clone());
     let need = Need { to: &phone, segments: text.segments(otp.length, otp.ttl), channel: None };
     let place = senders
         .reserve(need)

@@ -155,7 +155,7 @@ pub(super) fn settings(config: &Config, secret: &Secret) -> Result<auth::Setting
         tokens: tokens(config, secret)?,
         devices: DeviceTokens::new(&keys),
         keys,
-        text: config.sms.template.clone(),
+        texts: config.sms.texts.clone(),
         policy: Arc::new(config.policy()),
     })
 }

@@ -67,7 +67,7 @@ mod tests {
     fn unknown_keys_are_named_wherever_they_stand() {
         let mut findings = Findings::default();
         let text =
-            "debg = true\notp = 5\n[opt]\nttl = \"5m\"\n[limits]\nips = 4\n[sms.templates]\nde = \"x\"\n";
+            "debg = true\notp = 5\n[opt]\nttl = \"5m\"\n[limits]\nips = 4\n[sms.temlates]\nde = \"x\"\n";
         layer("freshk.toml", text, &mut findings);
         let told: Vec<_> =
             findings.faults.iter().map(|fault| (fault.key.as_str(), fault.help.as_str())).collect();
@@ -75,6 +75,6 @@ mod tests {
         assert_eq!(told[1], ("limits.ips", "did you mean limits.ip?"));
         assert_eq!(told[2], ("opt.ttl", "did you mean otp.ttl?"));
         assert!(told[3].1.starts_with("write [otp]"));
-        assert_eq!(told[4], ("sms.templates", "did you mean sms.template?"));
+        assert_eq!(told[4], ("sms.temlates", "did you mean sms.templates?"));
     }
 }

@@ -53,6 +53,8 @@ pub enum Kind {
     List(&'static str),
     /// Networks with a number each.
     Networks,
+    /// Texts by language.
+    Languages,
     /// Tables, each a test number.
     TestNumbers,
     /// Tables, each a webhook.
@@ -133,6 +135,11 @@ impl Kind {
             Self::Networks => {
                 "networks with a number each: { \"100.64.0.0/10\" = 50 } in the file, 100.64.0.0/10=50,… in the \
                  environment"
+                    .to_owned()
+            }
+            Self::Languages => {
+                "a table of texts by language tag: [sms.templates] with fr = \"{brand} : {code}\" in the file, { fr = \"…\", \
+                 pt-BR = \"…\" } in the environment"
                     .to_owned()
             }
             Self::Webhooks => {

@@ -3,9 +3,9 @@
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::test_numbers::{self, Digits};
-use super::twilio;
-use crate::domain::{Help as _, HttpUrl, NewTestNumber};
-use crate::sms::template::{self, Template};
+use super::{texts, twilio};
+use crate::domain::{HttpUrl, NewTestNumber};
+use crate::sms::texts::Texts;
 use crate::sms::twilio::TwilioSettings;
 
 /// `[sms]`, and `[twilio]` where it is the provider.
@@ -13,8 +13,8 @@ use crate::sms::twilio::TwilioSettings;
 pub struct Sms {
     /// Who sends.
     pub provider: Provider,
-    /// The text.
-    pub template: Template,
+    /// What the messages say.
+    pub texts: Texts,
     /// Whether the provider reports what became of a message: it must know where to, and be believed.
     pub reports_deliveries: bool,
     /// `[[sms.test_numbers]]`
@@ -37,13 +37,6 @@ pub(super) static PROVIDER: Key = Key::new(
     "Who sends: twilio, or console, which prints the code and is refused outside debug.",
 )
 .in_debug("console");
-static TEMPLATE: Key = Key::new(
-    "sms.template",
-    Kind::Text("a text with {code} in it, and {minutes} where its life in minutes goes"),
-    template::DEFAULT,
-    "The text of the message: {code} and {minutes} are filled in.",
-);
-
 static TEST_NUMBERS: Key = Key::new(
     "sms.test_numbers",
     Kind::TestNumbers,
@@ -54,8 +47,19 @@ static TEST_NUMBERS: Key = Key::new(
 )
 .secret();
 
-pub(super) const SECTION: Section =
-    Section { name: "sms", doc: "Text messages.", keys: &[&PROVIDER, &TEMPLATE, &TEST_NUMBERS] };
+pub(super) const SECTION: Section = Section {
+    name: "sms",
+    doc: "Text messages.",
+    keys: &[
+        &PROVIDER,
+        &texts::BRAND,
+        &texts::TEMPLATE,
+        &texts::TEMPLATES,
+        &texts::WEBOTP_DOMAIN,
+        &texts::ANDROID_HASH,
+        &TEST_NUMBERS,
+    ],
+};
 
 /// Both sections; `digits` of a code and of a phone, and `public_url`, are what other sections say. Where Twilio is wanted
 /// and faulty, which is noted, the provider is the console.
@@ -70,19 +74,11 @@ pub(super) fn read(reader: &mut Reader<'_>, digits: Digits<'_>, public_url: Opti
     }
     let wanted = provider == "twilio";
     let twilio = twilio::read(reader, wanted.then_some(&PROVIDER), public_url);
-    let template = read_template(reader);
+    let texts = texts::read(reader);
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
     let (reports_deliveries, provider) = match twilio {
         Some(twilio) if wanted => (twilio.status_callback.is_some(), Provider::Twilio(Box::new(twilio))),
         _ => (!wanted || public_url.is_some(), Provider::Console),
     };
-    Sms { provider, template, reports_deliveries, test_numbers }
-}
-
-fn read_template(reader: &mut Reader<'_>) -> Template {
-    let Some(text) = reader.one(&TEMPLATE, |text| Ok(text.to_owned())) else { return Template::default() };
-    Template::parse(&text).unwrap_or_else(|error| {
-        reader.fault(&TEMPLATE, error.to_string(), error.help());
-        Template::default()
-    })
+    Sms { provider, texts, reports_deliveries, test_numbers }
 }

@@ -7,6 +7,7 @@ use crate::sms::twilio::{Credentials, Sender};
 
 mod events;
 mod secrets;
+mod texts;
 
 const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";
 const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";

@@ -72,6 +72,19 @@ impl Raw {
         Ok(items.into_iter().filter(|item| !item.trim().is_empty()).collect())
     }
 
+    /// A table, or the text of an inline one as TOML has it: `{ name = "…" }`.
+    pub(super) fn table(&self) -> Result<Vec<(String, String)>, String> {
+        const NONE: &str = "it is no table";
+        match self {
+            Self::Table(rows) => Ok(rows.clone()),
+            Self::Text(inline) => {
+                let table: toml::Table = format!("it = {inline}").parse().map_err(|_| NONE)?;
+                table.get("it").and_then(rows).ok_or_else(|| NONE.to_owned())
+            }
+            Self::Items(_) | Self::Tables(_) => Err(NONE.to_owned()),
+        }
+    }
+
     /// Networks with their numbers, from a table or from `network=number,…`.
     pub(super) fn networks(&self) -> Result<Vec<(IpNet, u32)>, String> {
         let rows = match self {

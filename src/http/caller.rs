@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use poem::http::HeaderMap;
+use poem::http::header::ACCEPT_LANGUAGE;
 use poem::{FromRequest, Request, RequestBody, Result};
 
-use crate::domain::ClientAddress;
+use crate::domain::{ClientAddress, Languages};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::random::Random;
 
@@ -44,6 +46,8 @@ pub struct Caller {
     pub address: ClientAddress,
     /// The name of the request.
     pub request_id: RequestId,
+    /// What `Accept-Language` says; a message is written in one of these languages.
+    pub languages: Languages,
 }
 
 impl<'a> FromRequest<'a> for Caller {
@@ -54,7 +58,22 @@ impl<'a> FromRequest<'a> for Caller {
         else {
             return Err(ApiError::new(ErrorCode::InternalError).into());
         };
-        Ok(Self { address: *address, request_id: request_id.clone() })
+        Ok(Self {
+            address: *address,
+            request_id: request_id.clone(),
+            languages: languages(request.headers()),
+        })
+    }
+}
+
+/// All of the fields count as one list (RFC 9110 §5.3).
+fn languages(headers: &HeaderMap) -> Languages {
+    let fields: Vec<_> =
+        headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|field| field.to_str().ok()).collect();
+    match fields.as_slice() {
+        [] => Languages::default(),
+        [one] => Languages::parse(one),
+        several => Languages::parse(&several.join(",")),
     }
 }
 

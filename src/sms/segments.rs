@@ -2,6 +2,8 @@
 //!
 //! Sources: 3GPP TS 23.038 §6.2.1 (the alphabets), TS 23.040 §9.2.3.24.1 (the header that joins segments).
 
+use std::fmt;
+
 /// The default alphabet, one unit a character; escape, which only introduces the extension, is left out.
 const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?\
                      ¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
@@ -27,6 +29,15 @@ pub struct Size {
     pub units: usize,
     /// What is paid for.
     pub segments: u32,
+}
+
+impl fmt::Display for Alphabet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gsm7 => "GSM-7",
+            Self::Ucs2 => "UCS-2",
+        })
+    }
 }
 
 impl Alphabet {
@@ -142,7 +153,96 @@ mod tests {
         assert_eq!(size(&"😀".repeat(67)), (Alphabet::Ucs2, 134, 3));
     }
 
+    /// The alphabet by septet, as TS 23.038 §6.2.1 draws it; 0x1b is the escape.
+    const SEPTETS: [&str; 8] = [
+        "@£$¥èéùìòÇ\nØø\rÅå",
+        "Δ_ΦΓΛΩΠΨΣΘΞ\u{1b}ÆæßÉ",
+        " !\"#¤%&'()*+,-./",
+        "0123456789:;<=>?",
+        "¡ABCDEFGHIJKLMNO",
+        "PQRSTUVWXYZÄÖÑÜ§",
+        "¿abcdefghijklmno",
+        "pqrstuvwxyzäöñüà",
+    ];
+
+    const ESCAPE: u8 = 0x1b;
+
+    const EXTENDED: [(char, u8); 10] = [
+        ('\u{c}', 0x0a),
+        ('^', 0x14),
+        ('{', 0x28),
+        ('}', 0x29),
+        ('\\', 0x2f),
+        ('[', 0x3c),
+        ('~', 0x3d),
+        (']', 0x3e),
+        ('|', 0x40),
+        ('€', 0x65),
+    ];
+
+    /// The septets of a text, if it has any.
+    fn septets(text: &str) -> Option<Vec<u8>> {
+        let mut septets = Vec::new();
+        for c in text.chars() {
+            let extended = EXTENDED.iter().find(|(extended, _)| *extended == c);
+            let basic = SEPTETS.concat().chars().position(|basic| basic == c && c != '\u{1b}');
+            match (basic, extended) {
+                (Some(at), _) => septets.push(u8::try_from(at).unwrap()),
+                (None, Some((_, after))) => septets.extend([ESCAPE, *after]),
+                (None, None) => return None,
+            }
+        }
+        Some(septets)
+    }
+
+    /// Cuts one part after the other off what is really sent; what must not be cut from what follows goes into the next one.
+    fn parts<T: Copy>(mut units: &[T], (single, joined): (usize, usize), begins: fn(T) -> bool) -> u32 {
+        if units.len() <= single {
+            return 1;
+        }
+        let mut parts = 0;
+        while !units.is_empty() {
+            let mut cut = joined.min(units.len());
+            if cut < units.len() && begins(units[cut - 1]) {
+                cut -= 1;
+            }
+            units = &units[cut..];
+            parts += 1;
+        }
+        parts
+    }
+
+    fn naive(text: &str) -> (Alphabet, usize, u32) {
+        if let Some(septets) = septets(text) {
+            return (Alphabet::Gsm7, septets.len(), parts(&septets, (160, 153), |septet| septet == ESCAPE));
+        }
+        let units: Vec<u16> = text.encode_utf16().collect();
+        (Alphabet::Ucs2, units.len(), parts(&units, (70, 67), |unit| (0xd800..0xdc00).contains(&unit)))
+    }
+
+    #[test]
+    fn the_second_implementation_knows_every_septet() {
+        assert_eq!(SEPTETS.concat().chars().count(), 128);
+        assert_eq!(septets("@\u{e0}€"), Some(vec![0, 127, 0x1b, 0x65]));
+        assert_eq!(septets("\u{1b}"), None);
+    }
+
     proptest! {
+        #[test]
+        fn a_second_naive_implementation_agrees_on_gsm7(text in "[a-zA-Z0-9@£é \n€\\[\\]^|~]{0,500}") {
+            prop_assert_eq!(size(&text), naive(&text));
+        }
+
+        #[test]
+        fn a_second_naive_implementation_agrees_on_ucs2(text in "[a-z€жक验\u{1f600}\u{1f4a9}]{0,300}") {
+            prop_assert_eq!(size(&text), naive(&text));
+        }
+
+        #[test]
+        fn a_second_naive_implementation_agrees_on_any_text(text in any::<String>()) {
+            prop_assert_eq!(size(&text), naive(&text));
+        }
+
         #[test]
         fn segments_hold_their_text_and_not_much_more(text in "[a-z€^😀ж]{0,400}") {
             let Size { alphabet, units, segments } = measure(&text);

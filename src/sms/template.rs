@@ -1,13 +1,20 @@
-//! The text of the message: one segment of GSM-7, so that every code costs one SMS.
+//! The text of a message, and what it costs: one segment of GSM-7 wherever the language can be written in it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Code, Help};
-use crate::sms::segments::{self, Alphabet};
+use super::shipped::{BRAND, DEFAULT_BRAND, SHIPPED};
+use crate::domain::{Code, Help, Language};
+use crate::sms::segments::{self, Alphabet, Size};
 
 /// The text where none is configured.
-pub const DEFAULT: &str = "Your FreshK code is {code}. It expires in {minutes} minutes. Never share it.";
+pub const DEFAULT: &str = SHIPPED[0].code;
+
+/// The most segments that a text may have in an alphabet which GSM-7 lacks.
+const MOST_UCS2: usize = 2;
+
+/// The most bytes of which the SMS Retriever takes a message.
+const RETRIEVER: usize = 140;
 
 /// The most digits that a code can have.
 const WIDEST_CODE: usize = 9;
@@ -19,9 +26,13 @@ const WIDEST_MINUTES: u64 = 9999;
 /// a minute less.
 const ON_THE_WAY: Duration = Duration::from_secs(15);
 
-/// A text with the places of code and minutes; known to fit into one GSM-7 segment however it is filled.
+/// A text with the places of code and minutes; known to fit into one segment of GSM-7, or two of another alphabet, however it is
+/// filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Arc<[Piece]>);
+pub struct Template {
+    pieces: Arc<[Piece]>,
+    language: Option<Language>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -42,7 +53,7 @@ pub enum TemplateError {
     /// The code is missing.
     #[error("{{code}} is missing")]
     NoCode,
-    /// A character that would turn the whole text into UCS-2.
+    /// A sign that would turn the whole text into UCS-2, although all of its letters are in GSM-7.
     #[error("{0:?} is not in the GSM-7 alphabet and would leave room for 70 characters only")]
     NotGsm7(char),
     /// It does not fit into one segment.
@@ -53,20 +64,69 @@ pub enum TemplateError {
         /// Its length when filled with the widest values.
         units: usize,
     },
+    /// In an alphabet that GSM-7 lacks it does not fit into two segments.
+    #[error(
+        "with the longest code and life it has {units} characters, of which some are not in GSM-7, and every code would cost \
+         three SMS"
+    )]
+    TooLongUcs2 {
+        /// Its length when filled with the widest values.
+        units: usize,
+    },
+    /// The SMS Retriever of Android would not read it.
+    #[error("with the longest code and life it has {bytes} bytes, and Android reads {RETRIEVER} at most")]
+    TooLongForAndroid {
+        /// Its length when filled with the widest values.
+        bytes: usize,
+    },
+}
+
+/// What makes a text dearer than it needs to be, or than others are: no fault, and worth a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Dearer {
+    /// A letter of the Latin alphabet that GSM-7 lacks leaves room for 70 characters instead of 160.
+    #[error(
+        "mixes alphabets: {letter:?} is not in GSM-7 and leaves room for 70 characters instead of 160; a code costs up to {segments} SMS"
+    )]
+    Mixed {
+        /// The first of them.
+        letter: char,
+        /// What each code costs by it, at most.
+        segments: u32,
+    },
+    /// It has two segments.
+    #[error("has more than 70 characters with the longest code and life: a code costs up to two SMS")]
+    TwoSegments,
+}
+
+impl Help for Dearer {
+    fn help(&self) -> String {
+        match self {
+            Self::Mixed { .. } => "write it with letters of GSM-7 where people read it as well".to_owned(),
+            Self::TwoSegments => "shorten it if you can".to_owned(),
+        }
+    }
 }
 
 impl Help for TemplateError {
     fn help(&self) -> String {
         match self {
             Self::Unknown(_) => {
-                "write {code} where the code goes, {minutes} where its life in minutes goes".into()
+                "write {code} where the code goes, {minutes} where its life in minutes goes, {brand} where sms.brand goes"
+                    .into()
             }
-            Self::LoneBrace => "braces are for {code} and {minutes} only: use ( and ) instead".into(),
+            Self::LoneBrace => "braces are for {code}, {minutes} and {brand} only: use ( and ) instead".into(),
             Self::NoCode => "put {code} where the code goes, for example \"Your code is {code}.\"".into(),
             Self::NotGsm7(_) => {
                 "replace it by a plain character, such as ' or - or \" for their curly and long forms".into()
             }
             Self::TooLong { units } => format!("shorten it by {}", units - Alphabet::Gsm7.single()),
+            Self::TooLongUcs2 { units } => {
+                format!("shorten it by {}", units - MOST_UCS2 * Alphabet::Ucs2.joined())
+            }
+            Self::TooLongForAndroid { bytes } => {
+                format!("shorten it by {} (letters outside ASCII have two bytes or more)", bytes - RETRIEVER)
+            }
         }
     }
 }
@@ -76,30 +136,61 @@ impl Template {
     ///
     /// # Errors
     /// [`TemplateError`], also where the text would not fit into one GSM-7 segment at its widest (a code of
-    /// nine digits, a life of 9,999 minutes).
+    /// nine digits, a life of 9,999 minutes), or into two segments where its letters are not in GSM-7.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let template = Self(pieces(text)?.into());
-        if !template.0.contains(&Piece::Code) {
+        let template = Self { pieces: pieces(text)?.into(), language: None };
+        if !template.pieces.contains(&Piece::Code) {
             return Err(TemplateError::NoCode);
         }
-        if let Some(strange) = text.chars().find(|c| segments::gsm7_units(*c).is_none()) {
+        if let Some(strange) = strangers(text).next()
+            && !strangers(text).any(char::is_alphabetic)
+        {
             return Err(TemplateError::NotGsm7(strange));
         }
-        let widest = segments::measure(&template.fill(&"0".repeat(WIDEST_CODE), WIDEST_MINUTES));
-        if widest.units > Alphabet::Gsm7.single() {
-            return Err(TemplateError::TooLong { units: widest.units });
+        let Size { alphabet, units, .. } = segments::measure(&template.widest());
+        match alphabet {
+            Alphabet::Gsm7 if units > alphabet.single() => Err(TemplateError::TooLong { units }),
+            Alphabet::Ucs2 if units > MOST_UCS2 * alphabet.joined() => {
+                Err(TemplateError::TooLongUcs2 { units })
+            }
+            Alphabet::Gsm7 | Alphabet::Ucs2 => Ok(template),
         }
-        Ok(template)
     }
 
-    /// The text that tells a number that it will be replaced after `delay`, with the code that takes the change back.
-    pub fn phone_change(delay: Duration) -> Self {
-        let hours = delay.as_secs().div_ceil(3600);
-        let unit = if hours == 1 { "hour" } else { "hours" };
-        let begin =
-            format!("Your account gets another phone number in {hours} {unit}. If this was not you, enter ");
-        let end = " in the app to keep this number.";
-        Self([Piece::Text(begin), Piece::Code, Piece::Text(end.to_owned())].into())
+    /// The same text, said to be in a language.
+    pub fn in_language(self, language: Language) -> Self {
+        Self { language: Some(language), ..self }
+    }
+
+    /// The language; `None` where it is the operator's own text, of which nobody says so.
+    pub const fn language(&self) -> Option<&Language> {
+        self.language.as_ref()
+    }
+
+    /// Whether the SMS Retriever of Android reads it however it is filled.
+    ///
+    /// # Errors
+    /// [`TemplateError::TooLongForAndroid`]
+    pub fn check_retriever(&self) -> Result<(), TemplateError> {
+        let bytes = self.widest().len();
+        if bytes > RETRIEVER { Err(TemplateError::TooLongForAndroid { bytes }) } else { Ok(()) }
+    }
+
+    /// What makes it dear, if anything does.
+    pub fn dearer(&self) -> Option<Dearer> {
+        let widest = self.widest();
+        let Size { alphabet: Alphabet::Ucs2, segments, .. } = segments::measure(&widest) else { return None };
+        let is_latin = |c: char| c < '\u{250}' || ('\u{1e00}'..'\u{1f00}').contains(&c);
+        let mut letters = strangers(&widest).filter(|c| c.is_alphabetic());
+        match letters.clone().all(is_latin).then(|| letters.next()).flatten() {
+            Some(letter) => Some(Dearer::Mixed { letter, segments }),
+            None => (segments > 1).then_some(Dearer::TwoSegments),
+        }
+    }
+
+    /// Filled with the longest code and life.
+    pub fn widest(&self) -> String {
+        self.fill(&"0".repeat(WIDEST_CODE), WIDEST_MINUTES)
     }
 
     /// Writes the text. For a life of one minute the word `minutes` right after its number becomes `minute`.
@@ -115,7 +206,7 @@ impl Template {
     fn fill(&self, code: &str, minutes: u64) -> String {
         let mut text = String::new();
         let mut one = false;
-        for piece in &*self.0 {
+        for piece in &*self.pieces {
             match piece {
                 Piece::Text(words) if one => text.push_str(&singular(words)),
                 Piece::Text(words) => text.push_str(words),
@@ -129,9 +220,10 @@ impl Template {
 }
 
 impl Default for Template {
-    /// [`DEFAULT`], which a test holds to be good.
+    /// [`DEFAULT`] with the default brand, which a test holds to be good.
     fn default() -> Self {
-        Self(pieces(DEFAULT).unwrap_or_default().into())
+        let text = DEFAULT.replace(BRAND, DEFAULT_BRAND);
+        Self { pieces: pieces(&text).unwrap_or_default().into(), language: Some(SHIPPED[0].language()) }
     }
 }
 
@@ -166,6 +258,11 @@ fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
     Ok(pieces)
 }
 
+/// The characters that GSM-7 lacks.
+fn strangers(text: &str) -> impl Iterator<Item = char> + Clone + '_ {
+    text.chars().filter(|c| segments::gsm7_units(*c).is_none())
+}
+
 fn singular(words: &str) -> String {
     match words.strip_prefix(" minutes") {
         Some(rest) if !rest.starts_with(char::is_alphanumeric) => format!(" minute{rest}"),
@@ -185,25 +282,10 @@ mod tests {
     #[test]
     fn the_default_reads_well() {
         assert_eq!(
-            render(DEFAULT, 10),
+            Template::default().render(&Code::from_number(1234, 6), 10),
             "Your FreshK code is 001234. It expires in 10 minutes. Never share it."
         );
-        assert_eq!(Template::parse(DEFAULT), Ok(Template::default()));
         assert_eq!(Template::default().segments(6, Duration::from_mins(10)), 1);
-    }
-
-    #[test]
-    fn the_notice_of_a_change_of_number_has_its_code_first_and_costs_one_segment() {
-        let of = |hours| Template::phone_change(Duration::from_hours(hours)).fill("001234567", 1);
-        assert_eq!(
-            of(24),
-            "Your account gets another phone number in 24 hours. If this was not you, enter 001234567 in the app to keep \
-             this number."
-        );
-        assert!(of(1).contains(" in 1 hour. "));
-        for hours in [1, 24, 720] {
-            assert_eq!(segments::measure(&of(hours)).segments, 1);
-        }
     }
 
     #[test]
@@ -251,6 +333,36 @@ mod tests {
         assert!(Template::parse(&format!("{{code}}{}", "a".repeat(152))).is_err());
         assert!(Template::parse(&format!("{{code}}{{minutes}}{}", "a".repeat(148))).is_err());
         assert!(Template::parse(&format!("{{code}}{}", "€".repeat(76))).is_err());
+    }
+
+    #[test]
+    fn a_text_whose_letters_gsm7_lacks_has_two_segments_at_most() {
+        let of = |letters: usize| Template::parse(&format!("{{code}}{}", "ж".repeat(letters)));
+        assert_eq!(of(61).unwrap().dearer(), None);
+        assert_eq!(of(62).unwrap().dearer(), Some(Dearer::TwoSegments));
+        assert!(of(125).is_ok());
+        let long = of(126).unwrap_err();
+        assert_eq!(long, TemplateError::TooLongUcs2 { units: 135 });
+        assert_eq!(long.help(), "shorten it by 1");
+        // A sign has a plain form, a letter has not.
+        for sign in ["—", "…", "\u{1f600}", "“"] {
+            assert!(
+                matches!(Template::parse(&format!("{{code}} {sign}")), Err(TemplateError::NotGsm7(_))),
+                "{sign}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_latin_letter_that_gsm7_lacks_is_told_with_what_it_costs() {
+        let of = |text: &str| Template::parse(text).unwrap().dearer();
+        assert_eq!(of("Código {code}"), Some(Dearer::Mixed { letter: 'ó', segments: 1 }));
+        let long = format!("{} kod: {{code}}", "şifre ".repeat(12));
+        assert_eq!(of(&long), Some(Dearer::Mixed { letter: 'ş', segments: 2 }));
+        assert!(of(&long).unwrap().to_string().contains("'ş'"));
+        assert_eq!(of("Clé é è {code}"), None);
+        assert_eq!(of("代码 {code}"), None);
+        assert_eq!(of("Ваш код Ł: {code}"), None, "the alphabet is another one anyway");
     }
 
     proptest! {

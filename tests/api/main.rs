@@ -36,6 +36,7 @@ mod guide;
 mod hosts;
 mod in_flight;
 mod input;
+mod languages;
 mod limits;
 mod lines;
 mod logs;

@@ -252,7 +252,8 @@ fn init_asks_for_what_no_flag_says() {
         "AC0123456789abcdef0123456789abcdef",
         "+15005550006",
         "https://api.example.com",
-        "Your Example code is {code}.",
+        "sms.brand",
+        "Example",
     ] {
         assert!(shown.contains(told), "{told}: {shown}");
     }

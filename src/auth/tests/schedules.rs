@@ -9,6 +9,7 @@ use super::*;
 use crate::auth::{CancelRequest, PhoneCodes, PhoneProof};
 use crate::domain::SessionId;
 use crate::random::Random as _;
+use crate::sms::texts;
 use model::{Act, HOLDERS, Model, Outcome, Person, Waiting};
 
 mod model;
@@ -67,7 +68,7 @@ impl World {
 
     /// The code of the latest message to a number: a notice's, or another's.
     fn read(&self, bed: &Bed, number: usize, is_notice: bool) -> Option<Code> {
-        let (to, notice) = (self.phone(number), Template::phone_change(DAY));
+        let (to, notice) = (self.phone(number), texts::notice(&Languages::default(), DAY));
         let found = bed.sms.latest(|sms| sms.to == to && (sms.text == notice) == is_notice);
         found.map(|sms| sms.code)
     }

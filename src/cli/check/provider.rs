@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::domain::Timestamp;
 use crate::outgoing::words;
+use crate::sms::template::Template;
 use crate::sms::twilio::{Credentials, Sender, TwilioSettings};
 
 const TWILIO: &str = "Twilio";
@@ -30,9 +31,14 @@ pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line>
 }
 
 fn text(config: &Config) -> Line {
-    match config.sms.template.segments(config.otp.length, config.otp.ttl) {
-        1 => Line::ok("SMS text", "one segment"),
-        segments => Line::ok("SMS text", format!("{segments} segments: each code costs {segments} SMS")),
+    let of = |text: &Template| text.segments(config.otp.length, config.otp.ttl);
+    let dearest = config.sms.texts.all().max_by_key(|text| of(text)).map(|text| (of(text), text.language()));
+    match dearest {
+        None | Some((1, _)) => Line::ok("SMS text", "one segment"),
+        Some((segments, language)) => {
+            let language = language.map_or_else(String::new, |language| format!(" in {language}"));
+            Line::ok("SMS text", format!("up to {segments} segments: a code{language} costs {segments} SMS"))
+        }
     }
 }
 

@@ -11,8 +11,6 @@ use super::deployment::Proxy;
 use crate::cli::error::Advice;
 use crate::cli::{CliError, output};
 use crate::config::{Config, Needs, Sources};
-use crate::domain::Help as _;
-use crate::sms::template::{self, Template};
 
 /// The answers; empty where there is none.
 pub(super) struct Answers {
@@ -38,12 +36,8 @@ struct Question {
 enum Judge {
     /// The value of a key, which this variable sets.
     Key(&'static str, Needs),
-    Brand,
     Proxy,
 }
-
-/// What the text says where no brand is given.
-const DEFAULT_BRAND: &str = "FreshK";
 
 const ACCOUNT_SID: Question = Question {
     words: "Twilio's Account SID, AC…",
@@ -72,7 +66,7 @@ const PUBLIC_URL: Question = Question {
 const BRAND: Question = Question {
     words: "The name of your app, as the text message has it",
     flag: "--brand",
-    judge: Judge::Brand,
+    judge: Judge::Key("FRESHK_SMS__BRAND", Needs::Only(&[&["sms.brand"]])),
     is_secret: false,
 };
 
@@ -84,19 +78,10 @@ const PROXY: Question = Question {
 };
 
 impl Answers {
-    /// The text of the message with the brand in it; `None` for the default.
-    pub(super) fn template(&self) -> Option<String> {
-        (!self.brand.is_empty()).then(|| branded(&self.brand))
-    }
-
     /// The proxy; Caddy where nobody has named one.
     pub(super) fn proxy(&self) -> Proxy {
         Proxy::from_str(&self.proxy, true).unwrap_or(Proxy::Caddy)
     }
-}
-
-fn branded(brand: &str) -> String {
-    template::DEFAULT.replace(DEFAULT_BRAND, brand)
 }
 
 /// The questions, with what flags and the environment have answered.
@@ -167,10 +152,6 @@ impl Question {
         }
         let (variable, needs) = match &self.judge {
             Judge::Key(variable, needs) => (*variable, *needs),
-            Judge::Brand => {
-                let error = Template::parse(&branded(answer)).err()?;
-                return Some(Advice::new(error.to_string(), error.help()));
-            }
             Judge::Proxy => {
                 let is_known = Proxy::from_str(answer, true).is_ok();
                 return (!is_known)
@@ -240,6 +221,6 @@ mod tests {
 
     #[test]
     fn a_brand_that_makes_the_text_too_long_is_refused() {
-        assert!(BRAND.judge(&"x".repeat(200)).unwrap().help.contains("shorten"));
+        assert!(BRAND.judge(&"x".repeat(200)).unwrap().problem.contains("shorten"));
     }
 }
