@@ -40,6 +40,8 @@ mod postgresql;
 mod reader;
 #[path = "cli/selftest.rs"]
 mod selftest;
+#[path = "cli/spellings.rs"]
+mod spellings;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/terminal.rs"]

@@ -20,9 +20,11 @@ use crate::storage::users::ImportedUser;
 use crate::storage::{Locks, Store, StoreResult, View};
 
 mod means;
+mod spelling;
 mod test_numbers;
 
 pub use means::Means;
+pub use spelling::{Spellings, Telephone};
 pub use test_numbers::TestNumberRefusal;
 
 /// The operator, in an open transaction.

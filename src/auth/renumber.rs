@@ -15,17 +15,29 @@ pub(super) fn renumber(
     phone: &PhoneNumber,
     keys: &KeyRing,
 ) -> StoreResult<User> {
+    tx.delete_phone_change(user.id, None)?;
+    let changed = respell(tx, user, phone, keys)?;
+    // Or the number of an account that lay dormant would be taken from it again.
+    let at = tx.at();
+    tx.note_seen(user.id, at)?;
+    devices::end_all(tx, user.id, None)?;
+    Ok(changed)
+}
+
+/// Writes a user's number in another way, and a name to fit if the old one was made from it; the telephone is the same, and its
+/// devices go on.
+pub(super) fn respell(
+    tx: &mut AuditedTx<'_>,
+    user: &User,
+    phone: &PhoneNumber,
+    keys: &KeyRing,
+) -> StoreResult<User> {
     let mut changed = User { phone: Some(phone.clone()), ..user.clone() };
     if user.has_derived_name() {
         changed.username = free_name(&**tx, usernames_for(phone))?;
     }
-    tx.delete_phone_change(user.id, None)?;
     tx.update_user(&mut changed)?;
-    // Or the number of an account that lay dormant would be taken from it again.
-    let at = tx.at();
-    tx.note_seen(user.id, at)?;
     happened::to_user(tx, EventKind::UserPhoneChanged, user, &changed)?;
-    devices::end_all(tx, user.id, None)?;
     if let Some(before) = &user.phone {
         erasure::abandon(tx, before, keys)?;
     }

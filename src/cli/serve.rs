@@ -35,6 +35,7 @@ mod banner;
 mod descriptors;
 mod operations;
 mod reload;
+mod spellings;
 mod stop;
 mod systemd;
 
@@ -169,6 +170,7 @@ async fn serve(
     let membership = Place::of(config).enter(own.clone(), correction)?;
     node::compare(&own, membership.as_ref().map_or(&[], Membership::others));
     auth.settle_after_restart().await.map_err(CliError::Database)?;
+    spellings::unify(config, &secret, &outbox, (&store, &*clock)).await?;
     test_numbers(config, &secret, &outbox, (&store, &*clock)).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
     let address = listener.local_addr().map_err(CliError::Runtime)?;

@@ -12,6 +12,7 @@ use crate::domain::{Timestamp, User};
 
 mod change;
 mod columns;
+mod duplicates;
 mod export;
 mod import;
 mod list;
@@ -155,6 +156,19 @@ before. A user who was to be deleted later is deleted now.")]
         /// An id, a phone or a username
         user: String,
     },
+    /// List telephones that several users have, in different spellings
+    #[command(after_long_help = "\
+Examples:
+  freshk user check-duplicates
+  freshk user check-duplicates --json --show-phones
+
+A telephone has one spelling by the numbering plan, and old or national ones beside it: +44 0…, Mexico's +52 1…. Run this before \
+phone.strict is switched on: then each telephone has one account, which is the first that is listed. Nothing is changed.")]
+    CheckDuplicates {
+        /// At most so many telephones
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
     /// Import users from a CSV or JSON Lines file
     Import(import::ImportArgs),
     /// Write all users, phones in full
@@ -198,7 +212,13 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
         }
         _ => {}
     }
-    let reads = matches!(command, UserCommand::List(_) | UserCommand::Show { .. } | UserCommand::Export(_));
+    let reads = matches!(
+        command,
+        UserCommand::List(_)
+            | UserCommand::Show { .. }
+            | UserCommand::Export(_)
+            | UserCommand::CheckDuplicates { .. }
+    );
     let admin = AdminContext::open(global, if reads { READING } else { WRITING })?;
     match command {
         UserCommand::List(args) => list::run(args, &admin, output),
@@ -214,6 +234,7 @@ pub fn run(command: &UserCommand, global: &Global, output: &mut Output) -> Resul
         UserCommand::Logout { user } => change::log_out(&admin, output, user),
         UserCommand::Restore { user } => change::restore(&admin, output, user),
         UserCommand::Delete { user } => change::delete(&admin, output, user, global.yes),
+        UserCommand::CheckDuplicates { limit } => duplicates::run(&admin, output, *limit),
         UserCommand::Export(args) => export::run(args, &admin, global.yes, output),
         UserCommand::Import(_) | UserCommand::Create { .. } => Ok(()),
     }

@@ -1,0 +1,96 @@
+//! `phone.strict` over a database that was made without it: one account for each telephone.
+
+use serde_json::{Value, json};
+
+use crate::postgres::server;
+use crate::support::Place;
+
+/// Two spellings of one Mexican telephone, the newer second.
+const MEXICAN: [&str; 2] = ["+5215512345678", "+525512345678"];
+/// A British one with its trunk zero.
+const BRITISH: &str = "+4407400123456";
+/// No telephone's.
+const NOBODYS: &str = "+15550000001";
+
+/// Users as they come without `phone.strict`.
+fn fill(place: &Place) {
+    for line in [
+        format!("user create {}", MEXICAN[0]),
+        format!("user create {} --verified", MEXICAN[1]),
+        format!("user create {BRITISH} --verified"),
+        format!("user create {NOBODYS}"),
+        "user create +4915123456789".to_owned(),
+    ] {
+        place.good(&line);
+    }
+}
+
+fn users(place: &Place) -> Vec<[Value; 3]> {
+    let users = place.json("user list --show-phones")["users"].as_array().unwrap().clone();
+    users.iter().map(|user| ["id", "username", "phone_number"].map(|field| user[field].clone())).collect()
+}
+
+async fn one_account_for_each_telephone(place: &Place, strict: &str) {
+    fill(place);
+    let found = place.json("user check-duplicates --show-phones");
+    assert_eq!(found["total"], 1, "{found}");
+    assert_eq!(found["duplicates"][0]["phone_number"], MEXICAN[1]);
+    let ids: Vec<_> =
+        found["duplicates"][0]["users"].as_array().unwrap().iter().map(|user| &user["id"]).collect();
+    assert_eq!(ids, [2, 1], "who has the number in its one spelling comes first");
+    assert_eq!((&found["spelled_otherwise"], &found["unassigned"]), (&json!(2), &json!(1)));
+    let shown = place.run("user check-duplicates");
+    assert!(shown.stdout.contains("+52****") && !shown.stdout.contains("12345678"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("telephones with several users: 1"), "{}", shown.stderr);
+
+    place.write("freshk.toml", strict);
+    let running = place.serve();
+    // The national spelling finds the account, whose number has the one spelling now.
+    let token = running.log_in(BRITISH).await;
+    let user = running.status(&token).await.1["user"].clone();
+    assert_eq!((&user["id"], &user["phone_number"]), (&json!(3), &json!("+447400123456")));
+    assert_eq!(user["username"], "user_447400123456");
+    let token = running.log_in(MEXICAN[0]).await;
+    assert_eq!(running.status(&token).await.1["user"]["id"], 2);
+    assert_eq!(running.request(NOBODYS).await, 400);
+    drop(running);
+    let expected = [
+        (1, "user_5215512345678", MEXICAN[0]),
+        (2, "user_525512345678", MEXICAN[1]),
+        (3, "user_447400123456", "+447400123456"),
+        (4, "user_15550000001", NOBODYS),
+        (5, "user_4915123456789", "+4915123456789"),
+    ];
+    let expected = expected.map(|(id, name, phone)| [json!(id), json!(name), json!(phone)]);
+    assert_eq!(users(place), expected);
+
+    // Commands find users by any spelling, and make none in another.
+    for name in ["+4407400123456", "+447400123456", "3"] {
+        assert_eq!(place.json(&format!("user show {name}"))["id"], 3, "{name}");
+    }
+    assert_eq!(place.json(&format!("user show {NOBODYS}"))["id"], 4);
+    assert_eq!(place.run("user create +44017400123456").code, 2);
+    place.write("more.csv", "phone_number\n+490301234567\n");
+    place.good("user import more.csv");
+    assert_eq!(users(place)[5][2], "+49301234567");
+    place.good("user delete 1 --yes");
+    assert_eq!(place.json("user check-duplicates")["total"], 0);
+}
+
+#[tokio::test]
+async fn a_database_of_before_gets_one_spelling_for_each_telephone() {
+    let place = Place::new();
+    one_account_for_each_telephone(&place, "debug = true\n[phone]\nstrict = true\n").await;
+}
+
+#[tokio::test]
+async fn so_does_one_on_postgresql() {
+    let Some(server) = server() else { return };
+    let schema = server.schema();
+    let place = Place::new();
+    let told =
+        format!("debug = true\n[database]\nurl = \"{}\"\nschema = \"{}\"\n", server.url(), schema.name());
+    place.write("freshk.toml", &told);
+    place.good("db migrate");
+    one_account_for_each_telephone(&place, &format!("{told}[phone]\nstrict = true\n")).await;
+}
