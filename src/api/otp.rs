@@ -104,7 +104,8 @@ impl OtpApi {
     /// Send a code by SMS
     ///
     /// The code is good for `expires_in` seconds, also where the answer is lost or is `sms_delivery_failed`: the message may
-    /// still arrive. Two calls at once for one number send one message.
+    /// still arrive. Two calls at once for one number send one message. It is in the language that `Accept-Language` wants most, of those that
+    /// the server has.
     #[oai(
         path = "/production/request/",
         method = "post",

@@ -25,7 +25,7 @@ use questions::{Answers, Questions};
 Examples:
   freshk init
   freshk init --account-sid AC… --phone-number +15005550006 \\
-      --public-url https://api.example.com --brand Example
+      --public-url https://api.example.com --brand Example --countries DE,AT
   freshk init --systemd --proxy caddy
 
 Asks for what no flag says, on a terminal; an empty answer leaves the key out, to be written later. The Auth Token is \
@@ -49,6 +49,9 @@ pub struct InitArgs {
     /// The name of the app, as the text message has it
     #[arg(long, value_name = "NAME")]
     pub brand: Option<String>,
+    /// The only countries to send to, by their two letters: DE,AT
+    #[arg(long, value_name = "LIST")]
+    pub countries: Option<String>,
     /// For a service under systemd on this machine: unit, proxy and commands, too
     #[arg(long)]
     pub systemd: bool,
@@ -161,6 +164,10 @@ fn text(answers: &Answers, url: Option<&HttpUrl>, secret: &str, is_deployed: boo
         "" => String::new(),
         brand => format!("[sms]\n{}\n", line("brand", brand)),
     };
+    let phone = match answers.countries() {
+        countries if countries.is_empty() => String::new(),
+        countries => format!("[phone]\nallowed_countries = {}\n\n", json!(countries)),
+    };
     // What the unit lets the server write, and the proxy of this machine.
     let place = if is_deployed {
         "trusted_proxies = [\"127.0.0.1\", \"::1\"] # the proxy with TLS, on this machine\n\n\
@@ -172,7 +179,7 @@ fn text(answers: &Answers, url: Option<&HttpUrl>, secret: &str, is_deployed: boo
     format!(
         "# `freshk config example` prints every key, `freshk config show` every value and where it came from.\n\
          {}\n[server]\n{}{hosts}{place}\
-         {sms}[twilio]\n{}{}{}",
+         {phone}{sms}[twilio]\n{}{}{}",
         line("secret_key", secret),
         line("public_url", &answers.public_url),
         line("account_sid", &answers.account_sid),

@@ -239,6 +239,8 @@ fn init_asks_for_what_no_flag_says() {
         ("Twilio's Auth Token", "a token"),
         ("The URL of this server", "https://api.example.com"),
         ("The name of your app", "Example"),
+        ("The only countries to send to", "DE, UK"),
+        ("\"UK\" is not the two letters of a country", "de, AT"),
     ] {
         terminal.wait_for(question);
         terminal.answer(answer);
@@ -253,6 +255,7 @@ fn init_asks_for_what_no_flag_says() {
         "+15005550006",
         "https://api.example.com",
         "sms.brand",
+        "DE,AT",
         "Example",
     ] {
         assert!(shown.contains(told), "{told}: {shown}");
@@ -281,6 +284,7 @@ fn init_asks_again_after_each_kind_of_wrong_answer() {
             ],
         ),
         ("The name of your app", vec![("{x}", "is no placeholder"), ("\u{2014}", "GSM-7"), ("Example", "")]),
+        ("The only countries to send to", vec![("Germany", "is not the two letters of a country"), ("", "")]),
         ("The proxy with TLS", vec![("apache", "neither caddy nor nginx"), ("NGINX", "")]),
     ] {
         for (answer, refusal) in answers {

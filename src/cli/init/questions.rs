@@ -19,6 +19,8 @@ pub(super) struct Answers {
     pub(super) phone_number: String,
     pub(super) public_url: String,
     pub(super) brand: String,
+    /// Their two letters, with commas between.
+    pub(super) countries: String,
     /// With `--systemd` alone.
     pub(super) proxy: String,
 }
@@ -69,6 +71,12 @@ const BRAND: Question = Question {
     judge: Judge::Key("FRESHK_SMS__BRAND", Needs::Only(&[&["sms.brand"]])),
     is_secret: false,
 };
+const COUNTRIES: Question = Question {
+    words: "The only countries to send to, such as DE, AT, so that nobody makes you pay for others; empty: all",
+    flag: "--countries",
+    judge: Judge::Key("FRESHK_PHONE__ALLOWED_COUNTRIES", Needs::Only(&[&["phone.allowed_countries"]])),
+    is_secret: false,
+};
 
 const PROXY: Question = Question {
     words: "The proxy with TLS on this machine: caddy, which gets its certificate by itself, or nginx",
@@ -78,6 +86,12 @@ const PROXY: Question = Question {
 };
 
 impl Answers {
+    /// The countries, each by its two capital letters.
+    pub(super) fn countries(&self) -> Vec<String> {
+        let letters = self.countries.split(',').map(|letters| letters.trim().to_ascii_uppercase());
+        letters.filter(|letters| !letters.is_empty()).collect()
+    }
+
     /// The proxy; Caddy where nobody has named one.
     pub(super) fn proxy(&self) -> Proxy {
         Proxy::from_str(&self.proxy, true).unwrap_or(Proxy::Caddy)
@@ -104,6 +118,7 @@ impl<'a> Questions<'a> {
             phone_number: self.answer(self.args.phone_number.as_deref(), &PHONE_NUMBER)?,
             public_url: self.answer(self.args.public_url.as_deref(), &PUBLIC_URL)?,
             brand: self.answer(self.args.brand.as_deref(), &BRAND)?,
+            countries: self.answer(self.args.countries.as_deref(), &COUNTRIES)?,
             proxy: if self.args.systemd {
                 self.answer(self.args.proxy.map(Proxy::name), &PROXY)?
             } else {
@@ -208,6 +223,7 @@ mod tests {
             (&PHONE_NUMBER, "+15005550006", "15005550006"),
             (&PUBLIC_URL, "https://api.example.com", "api.example.com"),
             (&BRAND, "Example & Sons", "Exämplé’s {x}"),
+            (&COUNTRIES, "de, AT", "DE, UK"),
             (&PROXY, "Caddy", "apache"),
         ] {
             assert_eq!(question.judge(good), None, "{good}");
