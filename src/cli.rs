@@ -15,6 +15,7 @@ pub mod admin;
 pub mod audit;
 pub mod backups;
 pub mod check;
+pub mod child;
 pub mod completions;
 pub mod config;
 pub mod confirm;

@@ -7,6 +7,7 @@ use crate::domain::policy::{OtpPolicy, Policy, Retention};
 use crate::domain::{PhonePolicy, Secret, Webhook};
 
 pub mod backup;
+pub mod command_line;
 pub mod database;
 pub mod dev_secret;
 pub mod events;

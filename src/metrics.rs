@@ -271,6 +271,11 @@ impl Metrics {
         self.0.storage.backup_failures.inc();
     }
 
+    /// `backup.command` failed.
+    pub fn backup_command_failed(&self) {
+        self.0.storage.backup_command_failures.inc();
+    }
+
     /// What the system says of this process.
     pub fn set_process(&self, process: Process) {
         self.0.process.set(process);

@@ -8,6 +8,8 @@ mod backup;
 mod backups;
 #[path = "ops/check.rs"]
 mod check;
+#[path = "ops/command.rs"]
+mod command;
 #[path = "ops/db.rs"]
 mod db;
 #[path = "ops/killed.rs"]

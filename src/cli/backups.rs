@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+pub mod command;
+
 use super::database::{self, BackupError};
 use crate::config::backup::Backup;
 use crate::domain::Timestamp;
@@ -54,17 +56,18 @@ pub fn until(dir: &Path, now: Timestamp) -> io::Result<Vec<(Timestamp, PathBuf)>
     Ok(found)
 }
 
-/// Makes a backup if the latest is `backup.every` old, and lets those beyond `backup.keep` go; true if one was made.
+/// Makes a backup if the latest is `backup.every` old, and lets those beyond `backup.keep` go; gives the one that was made.
 ///
 /// # Errors
 /// As [`make`].
-pub fn make_if_due(database: &Path, settings: &Backup, now: Timestamp) -> Result<bool, BackupError> {
-    let Some(dir) = &settings.dir else { return Ok(false) };
+pub fn make_if_due(
+    database: &Path,
+    settings: &Backup,
+    now: Timestamp,
+) -> Result<Option<PathBuf>, BackupError> {
+    let Some(dir) = &settings.dir else { return Ok(None) };
     let due = until(dir, now)?.first().is_none_or(|(latest, _)| latest.until(now) >= settings.every);
-    if due {
-        make(database, dir, settings.keep, now)?;
-    }
-    Ok(due)
+    if due { make(database, dir, settings.keep, now).map(Some) } else { Ok(None) }
 }
 
 /// The latest backup of a directory, whatever its instant; `None` also where the directory cannot be read.
@@ -166,11 +169,11 @@ mod tests {
         let ahead = backups.join("freshk-20991231T000000Z.db");
         std::fs::write(&ahead, "").unwrap();
         let every = Duration::from_hours(24);
-        let settings = Backup { dir: Some(backups.clone()), every, keep: 1 };
-        assert!(make_if_due(&database, &settings, now).unwrap());
+        let settings = Backup { dir: Some(backups.clone()), every, keep: 1, command: None };
+        assert!(make_if_due(&database, &settings, now).unwrap().is_some());
         assert!(path(&backups, now).exists(), "the fresh one is kept");
-        assert!(!make_if_due(&database, &settings, now + Duration::from_hours(1)).unwrap());
-        assert!(make_if_due(&database, &settings, now + every).unwrap());
+        assert!(make_if_due(&database, &settings, now + Duration::from_hours(1)).unwrap().is_none());
+        assert!(make_if_due(&database, &settings, now + every).unwrap().is_some());
         assert!(!path(&backups, now).exists() && path(&backups, now + every).exists());
         assert!(ahead.exists(), "nobody knows when it was made");
     }

@@ -1,19 +1,19 @@
 //! `freshk db`: the database file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::database::{self, BackupError, DatabaseFile, OpenError};
+use super::database::{DatabaseFile, OpenError};
 use super::engine::{self, Place};
 use super::output::Output;
-use super::{CliError, Global, backups as kept};
-use crate::clock::{Clock as _, SystemClock};
+use super::{CliError, Global};
+use crate::clock::SystemClock;
 use crate::config::{Config, Needs};
-use crate::domain::Help as _;
 use crate::storage::postgres::{self, PostgresSettings, PostgresStore};
 
+mod backup;
 mod backups;
 mod moving;
 mod restore;
@@ -48,7 +48,7 @@ Examples:
 
 The copy is checked and made durable before it gets its name: a file of that name is a good one. Its SHA-256 lies \
 beside it, in a file with .sha256 after the same name, which `sha256sum --check` reads: keep the two together. A \
-server with backup.dir set makes its own, every backup.every.")]
+server with backup.dir set makes its own, every backup.every. After each in backup.dir, backup.command is run.")]
     Backup {
         /// The file to make; it must not exist yet [default: a name with the instant, in backup.dir]
         file: Option<PathBuf>,
@@ -131,7 +131,7 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
     match command {
         DbCommand::Migrate => migrate(&config, &database, output),
         DbCommand::Check => check(&database, output),
-        DbCommand::Backup { file } => backup(&config, &database, file.as_deref(), output),
+        DbCommand::Backup { file } => backup::run(&config, &database, file.as_deref(), output),
         DbCommand::Backups { limit } => backups::run(&config, *limit, output),
         DbCommand::Restore(args) => restore::run(args, (&config, &database), global.yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
@@ -241,43 +241,6 @@ fn check(database: &DatabaseFile, output: &mut Output) -> Result<(), CliError> {
         format!("{path} is damaged"),
         "stop the server and restore the latest backup with `freshk db restore`",
     ))
-}
-
-fn backup(
-    config: &Config,
-    database: &DatabaseFile,
-    file: Option<&Path>,
-    output: &mut Output,
-) -> Result<(), CliError> {
-    let now = SystemClock::new().now();
-    let failed = |what: &str, path: &Path| {
-        let wanted = format!("no backup {what}{} was made", path.display());
-        move |error: BackupError| match &error {
-            BackupError::Old { .. } => CliError::refused(error.to_string(), error.help()),
-            _ => CliError::refused(format!("{wanted}: {error}"), error.help()),
-        }
-    };
-    let path = match (file, &config.backup.dir) {
-        (Some(file), _) => {
-            if file.symlink_metadata().is_ok() {
-                let problem = format!("{} exists already", file.display());
-                return Err(CliError::refused(problem, "name a file that does not exist"));
-            }
-            database::back_up(database.path(), file).map_err(failed("", file))?;
-            file.to_owned()
-        }
-        (None, Some(dir)) => {
-            kept::make(database.path(), dir, config.backup.keep, now).map_err(failed("in ", dir))?
-        }
-        (None, None) => {
-            return Err(CliError::usage("there is nowhere to back up to", "name a FILE, or set backup.dir"));
-        }
-    };
-    let bytes = path.metadata()?.len();
-    if output.json {
-        return Ok(output.json(&json!({ "file": path, "bytes": bytes }))?);
-    }
-    Ok(output.text(&format!("{} ({}), verified\n", path.display(), bytesize::ByteSize(bytes)))?)
 }
 
 fn vacuum(database: &DatabaseFile, output: &mut Output) -> Result<(), CliError> {

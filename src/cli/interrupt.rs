@@ -1,5 +1,6 @@
 //! Signals that stop a command whose work must not be left half done.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,12 +19,17 @@ impl Interrupt {
     /// # Errors
     /// [`CliError::Runtime`]
     pub fn listen(admin: &AdminContext) -> Result<Self, CliError> {
+        admin.block_on(async { Self::begin() }).map_err(CliError::Runtime)
+    }
+
+    /// Begins to listen, in a runtime.
+    ///
+    /// # Errors
+    /// What the system says of its signals.
+    pub fn begin() -> io::Result<Self> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let signals = admin.block_on(async {
-            let [interrupt, terminate, hangup] = kinds.map(signal);
-            Ok([interrupt?, terminate?, hangup?])
-        });
-        Ok(Self { signals: signals.map_err(CliError::Runtime)? })
+        let [interrupt, terminate, hangup] = kinds.map(signal);
+        Ok(Self { signals: [interrupt?, terminate?, hangup?] })
     }
 
     /// Waits for `pause`; true, and earlier, if a signal came since it began to listen.

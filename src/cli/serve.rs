@@ -185,7 +185,8 @@ async fn serve(
         output.text(&banner::text(config, address))?;
     }
     let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
-    let backing_up = tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics));
+    let backing_up =
+        tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics, stop.asked.clone()));
     let locking = lock.map(|lock| tokio::spawn(background::keep_lock(lock)));
     let dispatching = tokio::spawn(dispatcher.run(stop.asked.clone()));
     let manager = Arc::new(ServiceManager::of_environment());
@@ -218,7 +219,6 @@ async fn serve(
     }
     watched.abort();
     reloading.abort();
-    backing_up.abort();
     if let Some(locking) = locking {
         locking.abort();
     }
@@ -228,6 +228,8 @@ async fn serve(
     if let Err(error) = auth.store_clock().await {
         tracing::warn!(%error, "the clock could not be stored");
     }
+    // It has ended, unless a command is being ended.
+    drop(backing_up.await);
     operations.stop().await;
     store.close().await;
     drop(membership);

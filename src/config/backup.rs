@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::command_line::CommandLine;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 
@@ -15,6 +16,8 @@ pub struct Backup {
     pub every: Duration,
     /// How many are kept.
     pub keep: usize,
+    /// What is run after each.
+    pub command: Option<CommandLine>,
 }
 
 pub(super) static DIR: Key = Key::new(
@@ -36,10 +39,29 @@ static KEEP: Key = Key::new(
     "How many of them are kept; the oldest goes.",
 );
 
+static COMMAND: Key = Key::new(
+    "backup.command",
+    Kind::Text(
+        "a program and its arguments, such as: rclone copy {file} far:freshk; several steps go into a script of yours, or \
+         into sh -c '…\"$1\"…' sh {file}",
+    ),
+    "",
+    "What is run after each backup, to take it off this machine; {file} stands for the backup. No shell reads it; it has 30 \
+     minutes.",
+);
+
 pub(super) const SECTION: Section =
-    Section { name: "backup", doc: "Backups of the database.", keys: &[&DIR, &EVERY, &KEEP] };
+    Section { name: "backup", doc: "Backups of the database.", keys: &[&DIR, &EVERY, &KEEP, &COMMAND] };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Backup {
     let dir = reader.one(&DIR, |text| Ok(PathBuf::from(text)));
-    Backup { dir, every: reader.duration(&EVERY), keep: reader.number(&KEEP) }
+    let command = reader.one(&COMMAND, CommandLine::parse);
+    if command.is_some() && dir.is_none() && !reader.is_faulty(&DIR) {
+        reader.fault(
+            &COMMAND,
+            "it is never run, since no backups are made",
+            "set backup.dir, or take it out",
+        );
+    }
+    Backup { dir, every: reader.duration(&EVERY), keep: reader.number(&KEEP), command }
 }

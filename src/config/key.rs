@@ -114,7 +114,12 @@ impl Key {
         self.variables().filter(|_| self.secret).map(|name| format!("{name}{FILE_SUFFIX}"))
     }
 
-    /// Every name in the environment, as a person reads it; the guide's own first, since it is the shorter.
+    /// Every name in the environment.
+    pub fn every_variable(&self) -> impl Iterator<Item = String> {
+        self.variables().chain(self.file_variables())
+    }
+
+    /// The name in the environment, as a person reads it; the guide's own first, since it is the shorter.
     pub(super) fn how_to_set(&self) -> String {
         self.guide.map_or_else(|| self.environment(), str::to_owned)
     }

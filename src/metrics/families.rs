@@ -107,6 +107,7 @@ pub(super) struct Storage {
     pub(super) disk: Whole,
     pub(super) backup_age: Fractional,
     pub(super) backup_failures: Counter,
+    pub(super) backup_command_failures: Counter,
 }
 
 /// Of events on their way to webhooks.
@@ -282,6 +283,8 @@ impl Storage {
                 backup_age,
             ),
             backup_failures: book.of("backup_failures", "Backups that were due and could not be made"),
+            backup_command_failures: book
+                .of("backup_command_failures", "Backups that backup.command failed to take off the machine"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the server does from time to time.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::systemd::ServiceManager;
 use crate::auth::Auth;
 use crate::cli::backups;
-use crate::cli::database::ServeLock;
+use crate::cli::database::{BackupError, ServeLock};
 use crate::cli::engine::Place;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::Help as _;
+use crate::domain::{Help as _, Timestamp};
 use crate::metrics::Metrics;
 use crate::storage::Store;
 
@@ -48,25 +49,59 @@ pub(super) async fn maintain(auth: Arc<Auth>, stop: CancellationToken) {
 }
 
 /// Makes the backups that are due; a task of its own, since a large copy must not delay maintenance.
-pub(super) async fn back_up(config: Config, clock: Arc<dyn Clock>, metrics: Metrics) {
+/// What a stop leaves of it is ended within a few seconds.
+pub(super) async fn back_up(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
     // Those of a server are its own operator's.
     let Place::File(file) = Place::of(&config) else { return };
     let mut rounds = every(BACKUP_ROUND);
+    let mut last = None;
     loop {
-        rounds.tick().await;
+        if stop.run_until_cancelled(rounds.tick()).await.is_none() {
+            return;
+        }
         let (path, settings, now) = (file.path().to_owned(), config.backup.clone(), clock.now());
-        let made = spawn_blocking(move || backups::make_if_due(&path, &settings, now)).await;
+        // Where backups vanish, by a command or a person, one is not made with every round.
+        if last.is_some_and(|last: Timestamp| last.until(now) < settings.every) {
+            continue;
+        }
+        let making = spawn_blocking(move || backups::make_if_due(&path, &settings, now));
+        let Some(made) = stop.run_until_cancelled(making).await else { return };
         match made {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => tracing::info!("the database was backed up"),
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(made))) => {
+                last = Some(now);
+                tracing::info!("the database was backed up");
+                take_away(&config, made, &metrics, &stop).await;
+            }
             Ok(Err(error)) => {
                 metrics.backup_failed();
                 tracing::error!(%error, help = error.help(), "the backup in backup.dir failed");
+                if let BackupError::Old { made, .. } = error {
+                    last = Some(now);
+                    take_away(&config, made, &metrics, &stop).await;
+                }
             }
             Err(error) => {
                 metrics.backup_failed();
                 tracing::error!(%error, "the task of a backup failed");
             }
+        }
+    }
+}
+
+/// Runs `backup.command`, if there is one.
+async fn take_away(config: &Config, backup: PathBuf, metrics: &Metrics, stop: &CancellationToken) {
+    let Some(command) = config.backup.command.clone() else { return };
+    match backups::command::run(command, backup, stop.clone()).await {
+        Ok(()) => tracing::info!("backup.command has taken the backup"),
+        Err(error) => {
+            metrics.backup_command_failed();
+            tracing::error!(%error, help = error.help(), "backup.command failed, so the backup may be on this machine alone");
         }
     }
 }
