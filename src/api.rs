@@ -3,12 +3,14 @@
 
 pub mod account;
 mod account_schemas;
+pub mod callback;
 mod date_time;
 mod delivery_schemas;
 mod flows;
 pub mod number;
 pub mod otp;
 mod schemas;
+mod sender_report;
 pub mod sessions;
 pub mod testing;
 pub mod webhook;

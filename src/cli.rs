@@ -38,6 +38,7 @@ pub mod otp;
 pub mod output;
 mod process;
 pub mod progress;
+mod reports;
 pub mod selftest;
 pub mod serve;
 pub mod session;

@@ -26,6 +26,7 @@ mod origin;
 mod otp;
 mod reader;
 mod secrets;
+pub mod senders;
 pub mod server;
 pub mod show;
 pub mod sms;
@@ -194,7 +195,7 @@ impl Config {
         let events = events::read(reader);
         let webhooks = events::read_webhooks(reader);
         let digits = Digits { code: otp.length, phones: &phone };
-        let sms = sms::read(reader, digits, server.public_url.as_ref());
+        let sms = sms::read(reader, digits, server.public_url.as_ref(), otp.ttl);
         exposure::check(reader, &server, &sms);
         let log = log::read(reader);
         let audit = log::read_audit(reader);

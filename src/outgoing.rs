@@ -9,6 +9,8 @@ use ureq::config::ConfigBuilder;
 use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::typestate::AgentScope;
 
+pub(crate) mod post;
+
 /// The settings of a client that goes where it is told: no redirect, no proxy of the environment, and every status an answer.
 pub(crate) fn settings(connect: Duration, whole: Duration) -> ConfigBuilder<AgentScope> {
     let tls = TlsConfig::builder()

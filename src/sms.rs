@@ -8,13 +8,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::domain::message::MessageState;
-use crate::domain::{Code, MessageId, PhoneNumber, Timestamp};
+use crate::domain::{Code, Language, MessageId, PhoneNumber, Timestamp};
 use template::Template;
 
 mod admission;
 mod breaker;
 pub mod console;
 mod countries;
+pub mod http;
 pub mod memory;
 mod pace;
 mod provider;
@@ -36,16 +37,50 @@ pub struct TextMessage {
     pub code: Code,
     /// The text around the code.
     pub text: Template,
+    /// What the text is for.
+    pub kind: TextKind,
     /// When the code expires: an SMS must never arrive dead.
     pub expires_at: Timestamp,
     /// How long sending it may take at most, where that is less than the sender's own deadline.
     pub patience: Option<Duration>,
 }
 
+/// What a text is for: providers that have their own wording choose it by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextKind {
+    /// A code to log in with, or to prove a number.
+    Code,
+    /// Tells a number that it will be replaced; its code takes that back.
+    PhoneChange,
+}
+
+impl TextKind {
+    /// The word that providers are given.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::PhoneChange => "phone_change",
+        }
+    }
+}
+
+/// The language of a text that does not say its own.
+const LANGUAGE: &str = "en";
+
 impl TextMessage {
+    /// The tag of the language that it is written in.
+    pub fn language(&self) -> &str {
+        self.text.language().map_or(LANGUAGE, Language::as_str)
+    }
+
+    /// The minutes that its code lives at `now`, as the text says them.
+    pub fn minutes(&self, now: Timestamp) -> u64 {
+        template::minutes(now.until(self.expires_at))
+    }
+
     /// What the phone shows if it is sent at `now`.
     pub fn body(&self, now: Timestamp) -> String {
-        self.text.render(&self.code, template::minutes(now.until(self.expires_at)))
+        self.text.render(&self.code, self.minutes(now))
     }
 }
 

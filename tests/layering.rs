@@ -60,6 +60,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     // Pure, and the adapters' own; the seam itself needs futures alone.
     ("sms", &["domain", "clock", "sync"], &["futures_util", "thiserror", "tokio", "tracing"]),
     (
+        "sms/http",
+        &["domain", "sms", "clock", "outgoing"],
+        &["ureq", "futures_util", "tokio", "tracing", "serde_json"],
+    ),
+    (
         "sms/twilio",
         &["domain", "sms", "clock", "outgoing", "sync"],
         &[

@@ -11,8 +11,8 @@ use std::time::Duration;
 use freshk::clock::{Clock as _, ManualClock};
 use freshk::domain::{Code, HttpUrl, MessageId, PhoneNumber, Secret};
 use freshk::sms::template::Template;
-use freshk::sms::twilio::{Credentials, Sender, Sid, TwilioSender, TwilioSettings};
-use freshk::sms::{Accepted, Failure, SendOutcome, SmsSender as _, TextMessage};
+use freshk::sms::twilio::{Credentials, Medium, Sender, Sid, TwilioSender, TwilioSettings};
+use freshk::sms::{Accepted, Failure, SendOutcome, SmsSender as _, TextKind, TextMessage};
 
 use twilio::{ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, NUMBER};
 
@@ -24,6 +24,11 @@ mod attempts;
 mod bounds;
 #[path = "sms/fake.rs"]
 mod fake;
+#[path = "sms/http.rs"]
+mod http;
+#[path = "support/sink.rs"]
+#[expect(dead_code, reason = "events are tested elsewhere")]
+mod sink;
 #[path = "support/twilio.rs"]
 mod twilio;
 
@@ -69,6 +74,7 @@ impl Bench {
             to: PhoneNumber::parse(PHONE, 10).unwrap(),
             code: Code::from_number(CODE, 6),
             text: Template::default(),
+            kind: TextKind::Code,
             expires_at: self.clock.now() + life,
             patience: None,
         }
@@ -95,6 +101,10 @@ fn settings(base_url: &str) -> TwilioSettings {
         account_sid: Sid::parse("AC", ACCOUNT_SID).unwrap(),
         credentials: Credentials::AuthToken(Secret::new(AUTH_TOKEN)),
         auth_token: Some(Secret::new(AUTH_TOKEN)),
+        auth_token_secondary: None,
+        name: "twilio".to_owned(),
+        medium: Medium::Sms,
+        feedback: false,
         sender: Sender::From(NUMBER.to_owned()),
         base_url: HttpUrl::parse(base_url).unwrap(),
         connect_timeout: Duration::from_secs(3),

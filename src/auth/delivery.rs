@@ -52,11 +52,14 @@ impl Auth {
 /// The message that a report moves on.
 fn find(view: &dyn View, report: &DeliveryReport) -> StoreResult<Option<Message>> {
     let by_id = |id| Ok(view.message(id)?.filter(|message| message.sid.is_none()));
-    let found = match view.message_by_sid(&report.sid)? {
+    let by_sid = report.sid.as_deref().map_or(Ok(None), |sid| view.message_by_sid(sid))?;
+    let found = match by_sid {
         Some(message) => Some(message),
         None => report.message.map_or(Ok(None), by_id)?,
     };
-    Ok(found.filter(|message| message.state.advances_to(report.state)))
+    let is_its =
+        |message: &Message| report.sender.as_ref().is_none_or(|sender| message.via.sender == *sender);
+    Ok(found.filter(|message| is_its(message) && message.state.advances_to(report.state)))
 }
 
 fn advance(
@@ -69,7 +72,7 @@ fn advance(
     let challenge = tx.challenge(message.challenge)?.ok_or(StoreError::Broken)?;
     tx.set_actor(Actor::clone(tx.actor()).in_mode(challenge.mode));
     let mut message = Message {
-        sid: Some(report.sid.clone()),
+        sid: report.sid.clone().or(message.sid),
         state: report.state,
         error_code: report.error_code.or(message.error_code),
         updated_at: now,

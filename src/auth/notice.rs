@@ -6,7 +6,7 @@ use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::message::MessageState;
 use crate::domain::{Code, Languages, MessageId, Mode, PhoneNumber, Timestamp, UserId};
 use crate::sms::route::{Need, Routed};
-use crate::sms::{SendOutcome, TextMessage};
+use crate::sms::{SendOutcome, TextKind, TextMessage};
 use crate::storage::Locks;
 
 /// A notice that is to be sent; its message is written already.
@@ -31,7 +31,15 @@ impl Auth {
         let (text, segments) = self.settings().notice(&languages);
         let need = Need { to: &to, segments, channel: None };
         let place = self.senders(Mode::Production).reserve(need);
-        let text = TextMessage { id: message, to: to.clone(), code, text, expires_at, patience: None };
+        let text = TextMessage {
+            id: message,
+            to: to.clone(),
+            code,
+            text,
+            kind: TextKind::PhoneChange,
+            expires_at,
+            patience: None,
+        };
         let Outcome::Sent(Routed { outcome, via }) = self.send(place, Some(text), &to).await else { return };
         let state = outcome.state();
         let actor = Actor { at: self.parts.clock.now(), ..actor };

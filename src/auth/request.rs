@@ -11,8 +11,8 @@ use super::{Auth, AuthError, CodeRequest, Sent};
 use crate::domain::Mode;
 use crate::domain::clock::Times;
 use crate::random;
-use crate::sms::TextMessage;
 use crate::sms::route::Need;
+use crate::sms::{TextKind, TextMessage};
 
 impl Auth {
     /// Sends a code.
@@ -89,6 +89,7 @@ impl Auth {
                     to: phone.clone(),
                     code: intent.code.clone(),
                     text,
+                    kind: TextKind::Code,
                     expires_at: now + sent.expires_in,
                     patience: None,
                 };

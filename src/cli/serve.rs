@@ -93,7 +93,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     }
     let loaded = super::load(&sources, Needs::Everything)?;
     let config = &loaded.config;
-    if args.no_limits && matches!(config.sms.provider, Provider::Twilio(_)) {
+    if args.no_limits && matches!(config.sms.provider, Provider::Senders(_)) {
         return Err(CliError::usage(
             "--no-limits: Twilio sends, and every call could buy a message",
             "leave it out, or set sms.provider to console",
@@ -302,6 +302,6 @@ fn settings(config: &Config) -> ServerSettings {
 fn sending_threads(config: &Config) -> usize {
     match &config.sms.provider {
         Provider::Console => 0,
-        Provider::Twilio(twilio) => twilio.max_in_flight,
+        Provider::Senders(senders) => senders.iter().map(|sender| sender.kind.max_in_flight()).sum(),
     }
 }

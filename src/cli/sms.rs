@@ -14,7 +14,7 @@ use crate::domain::{Help as _, Languages, MessageId};
 use crate::random::{self, SystemRandom};
 use crate::sms::console::ConsoleSender;
 use crate::sms::route::{Need, Routed};
-use crate::sms::{SendOutcome, TextMessage};
+use crate::sms::{SendOutcome, TextKind, TextMessage};
 use crate::storage::Locks;
 
 pub mod test_number;
@@ -91,6 +91,7 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
         to: phone.clone(),
         code: random::code(&SystemRandom, otp.length),
         text,
+        kind: TextKind::Code,
         expires_at: admin.now() + otp.ttl,
         patience: None,
     };

@@ -9,17 +9,18 @@ use poem::{EndpointExt as _, Response};
 
 use super::engine::Engine;
 use super::error::WiringError;
-use super::{backups, disk, process};
+use super::{backups, disk, process, reports};
 use crate::api;
 use crate::api::account::AccountApi;
 use crate::api::number::NumberApi;
 use crate::api::otp::OtpApi;
 use crate::api::sessions::SessionsApi;
 use crate::api::testing::TestingApi;
-use crate::api::webhook::{BadSignature, Callback, CallbackReader, WebhookApi};
+use crate::api::webhook::{CallbackReader, WebhookApi};
 use crate::auth::{self, Auth, Outbox, Parts};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::senders::SenderKind;
 use crate::config::sms::Provider;
 use crate::config::tokens::Signing;
 use crate::domain::keys::KeyRing;
@@ -35,8 +36,9 @@ use crate::metrics::Metrics;
 use crate::random::{self, Random};
 use crate::sms::SmsSender;
 use crate::sms::console::ConsoleSender;
-use crate::sms::route::Route;
-use crate::sms::twilio::{CALLBACK_PATH, TwilioSender, TwilioSettings, callback};
+use crate::sms::http::HttpSender;
+use crate::sms::route::{Member, Route};
+use crate::sms::twilio::TwilioSender;
 use crate::storage::{Locks, Store};
 use crate::sync::{Live, lock};
 use crate::tokens::keys::KeySet;
@@ -62,6 +64,9 @@ pub struct Service {
     pub dispatcher: Dispatcher,
 }
 
+/// What stands before and behind a sender's name in the paths of callbacks.
+const CALLBACKS: (&str, &str) = ("/api/mobile/auth/sms/", "/status");
+
 /// What posts to webhooks.
 pub fn transport() -> Arc<dyn Transport> {
     Arc::new(HttpTransport::new())
@@ -71,10 +76,21 @@ pub fn transport() -> Arc<dyn Transport> {
 pub fn production_senders(config: &Config, clock: &Arc<dyn Clock>, console: Arc<dyn SmsSender>) -> Route {
     match &config.sms.provider {
         Provider::Console => console_alone(console),
-        Provider::Twilio(settings) => {
-            let sender = TwilioSender::new((**settings).clone(), clock.clone());
-            Route::single(Via::new("twilio", Channel::Sms), Arc::new(sender))
-        }
+        Provider::Senders(senders) => Route::new(senders.iter().map(|configured| {
+            let sender: Arc<dyn SmsSender> = match &configured.kind {
+                SenderKind::Twilio(settings) => {
+                    Arc::new(TwilioSender::new((**settings).clone(), clock.clone()))
+                }
+                SenderKind::Http(settings) => Arc::new(HttpSender::new(settings.clone(), clock.clone())),
+                SenderKind::Console => console.clone(),
+            };
+            Member {
+                via: Via::new(configured.name.clone(), configured.kind.channel()),
+                sender,
+                countries: configured.countries.clone(),
+                after: configured.after,
+            }
+        })),
     }
 }
 
@@ -96,10 +112,7 @@ pub fn build(
     let engine = engine.into();
     let console: Arc<dyn SmsSender> = Arc::new(ConsoleSender::new(clock.clone()));
     let production = production_senders(config, &clock, console.clone());
-    let callbacks: CallbackReader = match &config.sms.provider {
-        Provider::Console => Arc::new(|_: &Callback| Err(BadSignature)),
-        Provider::Twilio(settings) => callback_reader(config, settings),
-    };
+    let callbacks = reports::reader(config, clock.clone());
     let watched = production.clone();
     let breaker: BreakerWatch = Box::new(move || watched.breakers().any(|(_, is_open)| is_open));
     let metrics = Metrics::new();
@@ -294,7 +307,7 @@ fn endpoint(
         request_timeout: server.request_timeout,
         unfinished_bodies: server.max_connections_per_address,
         docs: config.docs.enabled,
-        callback: CALLBACK_PATH.trim_end_matches('/').to_owned(),
+        callbacks: CALLBACKS,
     };
     let otp = OtpApi::new(auth.clone());
     let (sessions, number) = (SessionsApi::new(auth.clone()), NumberApi::new(auth.clone()));
@@ -307,24 +320,5 @@ fn endpoint(
     } else {
         let api: api::ProductionApi = (otp, sessions, number, account);
         http::assemble(api, webhook, parts, settings).boxed()
-    })
-}
-
-/// Believes callbacks by their signature over the configured public address; without one, or without the Auth Token, none.
-fn callback_reader(config: &Config, twilio: &TwilioSettings) -> CallbackReader {
-    let (Some(public), Some(token)) = (config.server.public_url.clone(), twilio.auth_token.clone()) else {
-        return Arc::new(|_: &Callback| Err(BadSignature));
-    };
-    Arc::new(move |came: &Callback| {
-        let header =
-            |name: &str| came.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let url = format!("{}{}", public.as_str(), came.path_and_query);
-        let callback = callback::Callback {
-            url: &url,
-            signature: header("x-twilio-signature"),
-            content_type: header("content-type"),
-            body: &came.body,
-        };
-        if callback.is_signed(&token) { Ok(callback.report()) } else { Err(BadSignature) }
     })
 }

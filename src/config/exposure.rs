@@ -7,7 +7,7 @@ use super::top::DEBUG;
 
 /// Refuses debug where everything says production: real messages, a public address, and a listener beyond this machine.
 pub(super) fn check(reader: &mut Reader<'_>, server: &Server, sms: &Sms) {
-    let sends = matches!(sms.provider, Provider::Twilio(_));
+    let sends = matches!(sms.provider, Provider::Senders(_));
     let is_public = server.public_url.is_some() && !server.listen.ip().to_canonical().is_loopback();
     if reader.debug && sends && is_public {
         reader.fault(

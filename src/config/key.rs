@@ -59,6 +59,8 @@ pub enum Kind {
     TestNumbers,
     /// Tables, each a webhook.
     Webhooks,
+    /// A table of tables, each a sender under its name.
+    Senders,
 }
 
 /// The keys that stand together.
@@ -152,6 +154,13 @@ impl Kind {
                  secret = \"whsec_ and 24 to 64 random bytes in base64\" (for example with: echo whsec_$(openssl rand \
                  -base64 32)) and perhaps events = [\"user.created\", \"user.deleted\"]; in the environment \
                  name|url|secret,…, perhaps with |user.created+user.deleted after one"
+                    .to_owned()
+            }
+            Self::Senders => {
+                "a [senders.<name>] for each, with kind = \"http\", url = \"https://sms.example.com/send\" and secret = \
+                 \"whsec_ and 24 to 64 random bytes in base64\" (for example with: echo whsec_$(openssl rand -base64 32)), or \
+                 kind = \"twilio\", \"whatsapp\" (with content_sid = \"HX…\") or \"voice\", and perhaps countries = [\"US\"] and \
+                 after = \"45s\"; in the environment name|kind=http|url=…|secret=…,…"
                     .to_owned()
             }
             Self::TestNumbers => {

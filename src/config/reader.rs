@@ -128,6 +128,7 @@ impl<'a> Reader<'a> {
         let Some((raw, origin)) = self.raw(key) else { return Default::default() };
         let rows = match &raw {
             Raw::Tables(tables) => Ok(tables.iter().map(|fields| from_table(fields)).collect()),
+            Raw::Table(fields) if fields.is_empty() => Ok(Vec::new()),
             Raw::Table(fields) => Ok(vec![from_table(fields)]),
             Raw::Text(_) | Raw::Items(_) => {
                 raw.items().map(|items| items.iter().map(|item| from_text(item)).collect())

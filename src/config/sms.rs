@@ -1,7 +1,10 @@
 //! `[sms]`: who sends the codes, and in what words.
 
+use std::time::Duration;
+
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
+use super::senders::{self, ConfiguredSender, ORDER, SenderKind};
 use super::test_numbers::{self, Digits};
 use super::{texts, twilio};
 use crate::domain::{HttpUrl, NewTestNumber};
@@ -26,15 +29,26 @@ pub struct Sms {
 pub enum Provider {
     /// Nobody: codes are printed. Only in debug.
     Console,
-    /// Twilio.
-    Twilio(Box<TwilioSettings>),
+    /// These, in order; never empty.
+    Senders(Vec<ConfiguredSender>),
+}
+
+impl Sms {
+    /// Twilio's settings, of the first sender that is of Twilio.
+    pub fn twilio(&self) -> Option<&TwilioSettings> {
+        let Provider::Senders(senders) = &self.provider else { return None };
+        senders.iter().find_map(|sender| match &sender.kind {
+            SenderKind::Twilio(settings) => Some(&**settings),
+            SenderKind::Http(_) | SenderKind::Console => None,
+        })
+    }
 }
 
 pub(super) static PROVIDER: Key = Key::new(
     "sms.provider",
     Kind::Choice(&["twilio", "console"]),
     "twilio",
-    "Who sends: twilio, or console, which prints the code and is refused outside debug.",
+    "Who sends: twilio, which stands for all of sms.senders, or console, which prints the code and is refused outside debug.",
 )
 .in_debug("console");
 static TEST_NUMBERS: Key = Key::new(
@@ -52,6 +66,7 @@ pub(super) const SECTION: Section = Section {
     doc: "Text messages.",
     keys: &[
         &PROVIDER,
+        &ORDER,
         &texts::BRAND,
         &texts::TEMPLATE,
         &texts::TEMPLATES,
@@ -63,7 +78,12 @@ pub(super) const SECTION: Section = Section {
 
 /// Both sections; `digits` of a code and of a phone, and `public_url`, are what other sections say. Where Twilio is wanted
 /// and faulty, which is noted, the provider is the console.
-pub(super) fn read(reader: &mut Reader<'_>, digits: Digits<'_>, public_url: Option<&HttpUrl>) -> Sms {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    digits: Digits<'_>,
+    public_url: Option<&HttpUrl>,
+    ttl: Duration,
+) -> Sms {
     let provider = reader.choice(&PROVIDER);
     if provider == "console" && !reader.debug {
         reader.fault(
@@ -73,12 +93,21 @@ pub(super) fn read(reader: &mut Reader<'_>, digits: Digits<'_>, public_url: Opti
         );
     }
     let wanted = provider == "twilio";
-    let twilio = twilio::read(reader, wanted.then_some(&PROVIDER), public_url);
+    let found = senders::find(reader);
+    let wanted_by = (wanted && found.want_twilio()).then_some(&PROVIDER);
+    let twilio = twilio::read(reader, wanted_by, public_url);
+    let senders = found.in_order(reader, twilio.as_ref(), ttl);
     let texts = texts::read(reader);
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
-    let (reports_deliveries, provider) = match twilio {
-        Some(twilio) if wanted => (twilio.status_callback.is_some(), Provider::Twilio(Box::new(twilio))),
-        _ => (!wanted || public_url.is_some(), Provider::Console),
+    let reports = |sender: &ConfiguredSender| match &sender.kind {
+        SenderKind::Twilio(twilio) => twilio.status_callback.is_some(),
+        SenderKind::Http(_) => public_url.is_some(),
+        SenderKind::Console => true,
+    };
+    let (reports_deliveries, provider) = if wanted && !senders.is_empty() {
+        (senders.iter().all(reports), Provider::Senders(senders))
+    } else {
+        (!wanted || public_url.is_some(), Provider::Console)
     };
     Sms { provider, texts, reports_deliveries, test_numbers }
 }

@@ -7,6 +7,7 @@ use crate::sms::twilio::{Credentials, Sender};
 
 mod events;
 mod secrets;
+mod senders;
 mod texts;
 
 const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";
@@ -58,7 +59,7 @@ fn the_defaults_are_the_contracts() {
     assert_eq!((config.limits.flood_per_second, config.limits.flood_burst), (50, 100));
     assert_eq!((config.tokens.reuse_grace, config.tokens.max_sessions), (Duration::from_mins(1), 10));
     assert_eq!((config.users.first_id, config.users.first_id_is_set), (1_000_000_001, false));
-    let sms::Provider::Twilio(twilio) = &config.sms.provider else { panic!("not Twilio") };
+    let twilio = config.sms.twilio().expect("Twilio");
     assert_eq!(twilio.base_url.as_str(), "https://api.twilio.com");
     assert_eq!(twilio.sender, Sender::From("+15005550006".to_owned()));
     assert!(matches!(&twilio.credentials, Credentials::AuthToken(token) if token.expose() == "hush"));
@@ -249,7 +250,7 @@ fn one_sender_and_whole_pairs() {
         ("TWILIO_AUTH_TOKEN", ""),
     ];
     let config = production(&whole).unwrap().config;
-    let sms::Provider::Twilio(twilio) = &config.sms.provider else { panic!("not Twilio") };
+    let twilio = config.sms.twilio().expect("Twilio");
     assert!(matches!(twilio.credentials, Credentials::ApiKey { .. }));
     assert!(matches!(twilio.sender, Sender::MessagingService(_)));
     assert!(twilio.auth_token.is_none());

@@ -4,6 +4,7 @@ use super::events::WEBHOOKS;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::secrets::Purpose;
+use super::senders::SENDERS;
 use crate::domain::Secret;
 
 const SECRET: &str =
@@ -45,7 +46,7 @@ static FALLBACKS: Key = Key::new(
 pub(super) const SECTION: Section = Section {
     name: "",
     doc: "Above the first section.",
-    keys: &[&DEBUG, &SECRET_KEY, &FALLBACKS, &WEBHOOKS],
+    keys: &[&DEBUG, &SECRET_KEY, &FALLBACKS, &WEBHOOKS, &SENDERS],
 };
 
 /// The secret, and those before it. In debug the secret may be absent: see [`super::dev_secret`].

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::secrets::Purpose;
 use super::value;
 use crate::domain::{HttpUrl, Secret};
-use crate::sms::twilio::{CALLBACK_PATH, Credentials, Sender, Sid, TwilioSettings};
+use crate::sms::twilio::{CALLBACK_PATH, Credentials, Medium, Sender, Sid, TwilioSettings};
 
 static ENABLED: Key = Key::new(
     "twilio.enabled",
@@ -26,6 +26,19 @@ static AUTH_TOKEN: Key = Key::new(
 )
 .secret()
 .guide("TWILIO_AUTH_TOKEN");
+static SECONDARY: Key = Key::new(
+    "twilio.auth_token_secondary",
+    Kind::Text("the secondary Auth Token from Twilio's console"),
+    "",
+    "The other Auth Token while Twilio rotates them: delivery reports are good under either.",
+)
+.secret();
+static FEEDBACK: Key = Key::new(
+    "twilio.feedback",
+    Kind::Switch,
+    "false",
+    "Whether Twilio is told which codes were used, so that it routes better; it must be enabled for the account.",
+);
 static API_KEY_SID: Key = Key::new(
     "twilio.api_key_sid",
     Kind::Text("SK and 32 hexadecimal digits"),
@@ -108,6 +121,7 @@ pub(super) const SECTION: Section = Section {
         &ENABLED,
         &ACCOUNT_SID,
         &AUTH_TOKEN,
+        &SECONDARY,
         &API_KEY_SID,
         &API_KEY_SECRET,
         &PHONE_NUMBER,
@@ -120,6 +134,7 @@ pub(super) const SECTION: Section = Section {
         &MAX_WAIT,
         &BREAKER_FAILURES,
         &BREAKER_COOLDOWN,
+        &FEEDBACK,
     ],
 };
 
@@ -150,6 +165,8 @@ pub(super) fn read(
         phone_number: reader.one(&PHONE_NUMBER, sender),
         service_sid: reader.one(&SERVICE_SID, |text| sid(text, "MG")),
     };
+    let auth_token_secondary = reader.secret(&SECONDARY, Purpose::Credential);
+    let feedback = reader.switch(&FEEDBACK);
     let base_url = reader.one(&BASE_URL, base_url);
     let connect_timeout = reader.duration(&CONNECT_TIMEOUT);
     let timeout = reader.duration(&TIMEOUT);
@@ -175,6 +192,10 @@ pub(super) fn read(
         account_sid: account_sid?,
         credentials: credentials?,
         auth_token: found.auth_token,
+        auth_token_secondary,
+        name: "twilio".to_owned(),
+        medium: Medium::Sms,
+        feedback,
         sender: sender?,
         base_url: base_url?,
         connect_timeout,
@@ -278,7 +299,7 @@ fn sid(text: &str, prefix: &str) -> Result<Sid, String> {
     })
 }
 
-fn sender(text: &str) -> Result<String, String> {
+pub(super) fn sender(text: &str) -> Result<String, String> {
     let digits = |text: &str, range: std::ops::RangeInclusive<usize>| {
         range.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
     };

@@ -34,6 +34,9 @@ impl Raw {
                 .collect::<Option<Vec<_>>>()
                 .filter(|tables| !tables.is_empty())
                 .map_or_else(|| Self::Items(items.iter().map(text).collect()), Self::Tables),
+            Value::Table(table) if !table.is_empty() && table.values().all(Value::is_table) => {
+                Self::Tables(table.iter().map(|(name, inner)| named(name, inner)).collect())
+            }
             _ => rows(value).map_or_else(|| Self::Text(text(value)), Self::Table),
         }
     }
@@ -124,6 +127,12 @@ pub(super) fn is_quoted(text: &str) -> bool {
 /// The rows of a table, sorted; `None` for what is none.
 fn rows(value: &Value) -> Option<Vec<(String, String)>> {
     Some(value.as_table()?.iter().map(|(name, value)| (name.clone(), text(value))).collect())
+}
+
+/// The rows of a table that stands under a name, which becomes the first of them.
+fn named(name: &str, inner: &Value) -> Vec<(String, String)> {
+    let name = ("name".to_owned(), name.to_owned());
+    std::iter::once(name).chain(rows(inner).unwrap_or_default()).collect()
 }
 
 fn pairs(rows: &[(String, String)]) -> String {

@@ -11,7 +11,7 @@ use crate::domain::{Challenge, Channel, Timestamp};
 pub enum ArrivalState {
     /// It is being handed over.
     Sending,
-    /// It has left.
+    /// The provider has it.
     Sent,
     /// The phone has it.
     Delivered,
@@ -35,9 +35,9 @@ impl ArrivalState {
 
     const fn of(message: MessageState) -> Self {
         match message {
-            MessageState::Intended | MessageState::Queued | MessageState::Sending => Self::Sending,
+            MessageState::Intended => Self::Sending,
             MessageState::Unknown => Self::Unknown,
-            MessageState::Sent => Self::Sent,
+            MessageState::Queued | MessageState::Sending | MessageState::Sent => Self::Sent,
             MessageState::Delivered => Self::Delivered,
             MessageState::Undelivered | MessageState::Failed => Self::Undelivered,
         }

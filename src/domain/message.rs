@@ -121,8 +121,10 @@ pub struct UnsentCount {
 /// What a provider reports of a message after it accepted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryReport {
-    /// The provider's name for the message.
-    pub sid: String,
+    /// The sender that it is of, where reports of several come in apart: only a message of that sender is moved.
+    pub sender: Option<String>,
+    /// The provider's name for the message, where it has one.
+    pub sid: Option<String>,
     /// Our own number, from the callback's URL: it finds a message whose answer was lost.
     pub message: Option<MessageId>,
     /// How far the message has come.

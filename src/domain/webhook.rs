@@ -154,6 +154,38 @@ impl WebhookSecret {
     }
 }
 
+/// How far the time of a signature may be from now, either way.
+pub const TOLERANCE: Duration = Duration::from_mins(5);
+
+/// A message as it came, and the headers that sign it.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'s> {
+    /// `webhook-id`
+    pub id: &'s str,
+    /// `webhook-timestamp`: seconds since 1970.
+    pub timestamp: &'s str,
+    /// `webhook-signature`: one or several, with spaces between them.
+    pub signature: &'s str,
+    /// The body, as it came.
+    pub body: &'s [u8],
+}
+
+impl WebhookSecret {
+    /// Whether one who knows the secret signed it, within [`TOLERANCE`] of `now`; in constant time.
+    pub fn has_signed(&self, signed: Signed<'_>, now: Timestamp) -> bool {
+        let Signed { id, timestamp, signature, body } = signed;
+        let at = timestamp.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1000));
+        let Some(at) = at.map(Timestamp::from_millis) else { return false };
+        let is_fresh = now <= at + TOLERANCE && at <= now + TOLERANCE;
+        let mac = || keyed(&self.0).chain_update(format!("{id}.{timestamp}.")).chain_update(body);
+        let is_right = |one: &str| {
+            let tag = one.strip_prefix("v1,").and_then(|tag| BASE64.decode(tag.as_bytes()).ok());
+            tag.is_some_and(|tag| mac().verify_slice(&tag).is_ok())
+        };
+        is_fresh && !id.is_empty() && signature.split(' ').any(is_right)
+    }
+}
+
 impl fmt::Debug for WebhookSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WebhookSecret(…)")
@@ -176,6 +208,37 @@ mod tests {
         let at = Timestamp::from_millis(1_614_265_330_999);
         let signature = secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", at, r#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn what_was_signed_is_recognised_for_five_minutes_and_nothing_else_is() {
+        let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signed = Signed {
+            id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            timestamp: "1614265330",
+            signature: "v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            body: br#"{"test": 2432232314}"#,
+        };
+        let at = |seconds: i64| Timestamp::from_millis((1_614_265_330 + seconds) * 1000);
+        for seconds in [-300, 0, 300] {
+            assert!(secret.has_signed(signed, at(seconds)), "{seconds}");
+        }
+        for seconds in [-301, 301] {
+            assert!(!secret.has_signed(signed, at(seconds)), "{seconds}");
+        }
+        let v2 = signed.signature.replace("v1,", "v2,");
+        for wrong in [
+            Signed { id: "msg_other", ..signed },
+            Signed { id: "", ..signed },
+            Signed { timestamp: "1614265331", ..signed },
+            Signed { timestamp: "", ..signed },
+            Signed { timestamp: "9223372036854775807", ..signed },
+            Signed { signature: "", ..signed },
+            Signed { signature: &v2, ..signed },
+            Signed { body: b"{}", ..signed },
+        ] {
+            assert!(!secret.has_signed(wrong, at(0)), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -63,9 +63,9 @@ pub struct EdgeSettings {
     pub unfinished_bodies: usize,
     /// `docs.enabled`
     pub docs: bool,
-    /// The path of the signed callback, without its last slash: a POST there is exempt from the host check, and from the
-    /// flood guard once its signature was good, for its sender knows neither.
-    pub callback: String,
+    /// What stands before and behind the name in the paths of signed callbacks, without the last slash: a POST there is exempt
+    /// from the host check, and from the flood guard once its signature was good, for its sender knows neither.
+    pub callbacks: (&'static str, &'static str),
 }
 
 /// What the edge is handed by wiring.
@@ -110,7 +110,7 @@ pub fn assemble<T: OpenApi + 'static, C: OpenApi + 'static>(
             unfinished: Tally::new(settings.unfinished_bodies),
         },
         refusals: Refusals::new(parts.clock),
-        callback: settings.callback,
+        callbacks: settings.callbacks,
         random: parts.random,
         flood: parts.flood,
         client_ip: parts.client_ip,
@@ -126,7 +126,7 @@ struct Edge {
     cors: Cors,
     intake: Intake,
     refusals: Refusals,
-    callback: String,
+    callbacks: (&'static str, &'static str),
     random: Arc<dyn Random>,
     flood: FloodGuard,
     client_ip: ClientIp,
@@ -200,7 +200,7 @@ impl Edge {
         line: &mut access::Line<'a>,
     ) -> Result<Response, Fault> {
         let path = routes::without_slash(request.uri().path());
-        if *request.method() == Method::POST && path == self.callback {
+        if *request.method() == Method::POST && self.is_callback(path) {
             let answered = self.reach(request, id, client, line).await;
             return answered.map_err(|fault| self.charge(fault, client));
         }
@@ -230,6 +230,12 @@ impl Edge {
         request.set_data(id.clone());
         request.set_data(client);
         self.call(request, operation).await
+    }
+
+    fn is_callback(&self, path: &str) -> bool {
+        let (before, behind) = self.callbacks;
+        let name = path.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
+        name.is_some_and(|name| !name.contains('/'))
     }
 
     /// A callback is free of the flood guard only once its signature was good: what its sender did wrong counts like any

@@ -76,6 +76,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::domain::{Code, MessageId, PhoneNumber};
+    use crate::sms::TextKind;
     use crate::sms::template::Template;
 
     #[derive(Clone, Default)]
@@ -110,6 +111,7 @@ mod tests {
             to: PhoneNumber::parse("+1234567890", 10).unwrap(),
             code: Code::from_number(42, 6),
             text: Template::default(),
+            kind: TextKind::Code,
             expires_at: clock.now() + Duration::from_mins(10),
             patience: None,
         };

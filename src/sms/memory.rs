@@ -131,8 +131,8 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::domain::{Code, MessageId, PhoneNumber, Timestamp};
-    use crate::sms::Failure;
     use crate::sms::template::Template;
+    use crate::sms::{Failure, TextKind};
 
     fn message(number: u32) -> TextMessage {
         TextMessage {
@@ -140,6 +140,7 @@ mod tests {
             to: PhoneNumber::parse("+1234567890", 10).unwrap(),
             code: Code::from_number(number, 6),
             text: Template::default(),
+            kind: TextKind::Code,
             expires_at: Timestamp::from_millis(0),
             patience: None,
         }

@@ -199,7 +199,7 @@ mod tests {
     use crate::domain::{Code, MessageId, Timestamp};
     use crate::sms::memory::MemorySender;
     use crate::sms::template::Template;
-    use crate::sms::{Accepted, FailureReason};
+    use crate::sms::{Accepted, FailureReason, TextKind};
 
     struct Bench {
         senders: Vec<MemorySender>,
@@ -230,6 +230,7 @@ mod tests {
                 to: to(),
                 code: Code::from_number(1, 6),
                 text: Template::default(),
+                kind: TextKind::Code,
                 expires_at: Timestamp::from_millis(600_000),
                 patience: None,
             };

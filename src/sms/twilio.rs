@@ -15,10 +15,12 @@ mod answer;
 pub mod callback;
 mod client;
 mod exchange;
+mod form;
 mod settings;
 pub mod signature;
+mod spoken;
 
-pub use settings::{CALLBACK_PATH, Credentials, Sender, Sid, TwilioSettings};
+pub use settings::{CALLBACK_PATH, Credentials, Medium, Sender, Sid, TwilioSettings};
 
 use exchange::Twilio;
 

@@ -31,7 +31,7 @@ async fn a_request_says_what_finds_the_state_of_its_code_and_reports_move_it() {
     assert_eq!(sent.status, 200);
     assert_eq!(id(&sent).len(), 22);
     assert!(!sent.text.contains(&id(&sent)), "the body stays the guide's");
-    assert_eq!(state(&app, &sent).await, json!({ "state": "sending", "channel": "sms" }));
+    assert_eq!(state(&app, &sent).await, json!({ "state": "sent", "channel": "sms" }));
     let sid = sid(&app);
     report(&app, &sid, "sent", "").await;
     assert_eq!(state(&app, &sent).await, json!({ "state": "sent", "channel": "sms" }));

@@ -47,6 +47,7 @@ mod options;
 mod refresh;
 mod repeated_verify;
 mod secrecy;
+mod senders;
 mod sessions;
 mod settling;
 mod shared_key;

@@ -49,6 +49,8 @@ pub(crate) enum Reply {
     Redirect(String),
     /// 200, and a body of ten megabytes.
     Endless,
+    /// This status, and this body.
+    Says(u16, &'static str),
     /// The connection is closed without an answer.
     Nothing,
 }
@@ -181,6 +183,11 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 stream
                     .write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n").as_bytes())?;
                 stream.write_all(&vec![b'x'; LENGTH])?;
+            }
+            Reply::Says(status, body) => {
+                let length = body.len();
+                let whole = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{body}");
+                stream.write_all(whole.as_bytes())?;
             }
             Reply::Nothing => return Ok(()),
         }

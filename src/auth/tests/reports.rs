@@ -5,7 +5,7 @@ use crate::domain::message::{DeliveryReport, MessageState};
 use crate::domain::{ChallengeState, MessageId};
 
 fn report(sid: &str, state: MessageState) -> DeliveryReport {
-    DeliveryReport { sid: sid.to_owned(), message: None, state, error_code: Some(30_003) }
+    DeliveryReport { sender: None, sid: Some(sid.to_owned()), message: None, state, error_code: Some(30_003) }
 }
 
 async fn tell(bed: &Bed, report: DeliveryReport) {

@@ -99,7 +99,7 @@ fn monitoring(config: &Config, database: &Place, now: Timestamp, page: Option<&P
     const START: &str = "set ops.listen, and let Prometheus read /metrics there, with docs/alerts.yml";
     let Some(address) = config.ops.listen else {
         return match config.sms.provider {
-            Provider::Twilio(_) => Line::warn(MONITORING, "ops.listen is off", START),
+            Provider::Senders(_) => Line::warn(MONITORING, "ops.listen is off", START),
             Provider::Console => Line::ok(MONITORING, "off, in debug"),
         };
     };

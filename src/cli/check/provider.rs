@@ -18,16 +18,23 @@ const CLOCK: &str = "clock";
 const SKEW: Duration = Duration::from_secs(30);
 
 pub(super) fn lines(config: &Config, now: Timestamp, offline: bool) -> Vec<Line> {
-    let Provider::Twilio(twilio) = &config.sms.provider else {
+    let Provider::Senders(senders) = &config.sms.provider else {
         let help = "give Twilio's credentials, and set debug = false";
         return vec![Line::warn(TWILIO, "codes are printed on the console", help), text(config)];
+    };
+    let order = (senders.len() > 1 || config.sms.twilio().is_none()).then(|| {
+        let names: Vec<_> = senders.iter().map(|sender| sender.name.as_str()).collect();
+        Line::ok("senders", format!("in order: {}", names.join(", ")))
+    });
+    let Some(twilio) = config.sms.twilio() else {
+        return order.into_iter().chain([text(config)]).collect();
     };
     let asked = if offline {
         vec![Line::warn(TWILIO, "not asked", "run `freshk check` without --offline")]
     } else {
         ask(twilio, now)
     };
-    asked.into_iter().chain([sender(twilio), text(config)]).collect()
+    asked.into_iter().chain([sender(twilio)]).chain(order).chain([text(config)]).collect()
 }
 
 fn text(config: &Config) -> Line {

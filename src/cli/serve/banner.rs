@@ -10,7 +10,10 @@ use crate::domain::policy::LimitPolicy;
 pub(super) fn text(config: &Config, address: SocketAddr) -> String {
     let codes = match config.sms.provider {
         Provider::Console => "printed here, never sent",
-        Provider::Twilio(_) => "sent by Twilio; those of the testing endpoints are printed here",
+        Provider::Senders(_) if config.sms.twilio().is_some() => {
+            "sent by Twilio; those of the testing endpoints are printed here"
+        }
+        Provider::Senders(_) => "sent; those of the testing endpoints are printed here",
     };
     let shown = shown(address);
     let docs = if config.docs.enabled { format!("http://{shown}/docs") } else { "off".to_owned() };

@@ -20,7 +20,7 @@ fn settings() -> EdgeSettings {
         request_timeout: Duration::from_secs(10),
         unfinished_bodies: 2,
         docs: true,
-        callback: "/api/mobile/auth/callback".to_owned(),
+        callbacks: ("/api/mobile/auth/", "callback"),
     }
 }
 

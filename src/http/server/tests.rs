@@ -50,7 +50,7 @@ fn start(settings: ServerSettings) -> Running {
         request_timeout: settings.request_timeout,
         unfinished_bodies: 100,
         docs: true,
-        callback: String::new(),
+        callbacks: ("none", ""),
     };
     let endpoint = assemble(Demo { gates: Some((entered.clone(), gate.clone())) }, (), parts, edge);
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -81,7 +81,7 @@ impl Answer {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         Accepted {
             sid: text("sid")
-                .filter(|sid| ["SM", "MM"].iter().any(|prefix| Sid::parse(prefix, sid).is_some()))
+                .filter(|sid| ["SM", "MM", "CA"].iter().any(|prefix| Sid::parse(prefix, sid).is_some()))
                 .map(str::to_owned),
             state: text("status").and_then(callback::state).unwrap_or(MessageState::Queued),
             // A messaging service says 0 until it has picked a sender.
@@ -149,6 +149,17 @@ fn known(code: i64) -> Option<Verdict> {
             Person::CountryNotAllowed,
             "the country is not enabled: Messaging, Settings, Geo permissions",
         ),
+        21214 | 21217 | 13223 | 13224 => told(Person::InvalidNumber, "not a number that can be called"),
+        63024 => told(Person::InvalidNumber, "not a number that WhatsApp knows"),
+        21215 => told(
+            Person::CountryNotAllowed,
+            "calls to the country are not enabled: Voice, Settings, Geo permissions",
+        ),
+        63007 => broken("the sender is none of WhatsApp: check the from of [senders]"),
+        21655 => broken("the template is none: check the content_sid of [senders]"),
+        21656 | 63016 | 63027 => {
+            paged("WhatsApp's template is not as it is used: its first variable is the code")
+        }
         21610 => last(Person::OptedOut, "the recipient replied STOP"),
         TOO_MANY => told(Person::Delivery, "too many requests at once: lower twilio.max_in_flight"),
         30450 | 30453 | 60410 => {

@@ -22,8 +22,12 @@ pub struct Callback<'a> {
 }
 
 impl Callback<'_> {
-    /// Whether Twilio signed it with this Auth Token.
-    pub fn is_signed(&self, auth_token: &Secret) -> bool {
+    /// Whether Twilio signed it with one of these Auth Tokens.
+    pub fn is_signed<'t>(&self, auth_tokens: impl IntoIterator<Item = &'t Secret>) -> bool {
+        auth_tokens.into_iter().any(|token| self.is_signed_with(token))
+    }
+
+    fn is_signed_with(&self, auth_token: &Secret) -> bool {
         if self.is_json() {
             return signature::verify_body(auth_token, self.url, self.body, self.signature);
         }
@@ -38,10 +42,15 @@ impl Callback<'_> {
             |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
         let query = self.url.split_once('?').map_or("", |(_, query)| query);
         let message = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "message");
+        let (sid, state) = match field("CallSid") {
+            Some(call) => (call, call_state(field("CallStatus")?)?),
+            None => (field("MessageSid")?, state(field("MessageStatus")?)?),
+        };
         Some(DeliveryReport {
-            sid: field("MessageSid")?.to_owned(),
+            sender: None,
+            sid: Some(sid.to_owned()),
             message: message.and_then(|(_, id)| id.parse().ok()).map(MessageId),
-            state: state(field("MessageStatus")?)?,
+            state,
             error_code: field("ErrorCode").and_then(|code| code.parse().ok()),
         })
     }
@@ -77,6 +86,19 @@ pub(super) fn state(status: &str) -> Option<MessageState> {
     })
 }
 
+/// Reads a call's status as Twilio writes it. Of a call that was answered the person has heard the code.
+fn call_state(status: &str) -> Option<MessageState> {
+    Some(match status {
+        "queued" => MessageState::Queued,
+        "initiated" | "ringing" => MessageState::Sending,
+        "in-progress" => MessageState::Sent,
+        "completed" => MessageState::Delivered,
+        "busy" | "no-answer" => MessageState::Undelivered,
+        "failed" | "canceled" => MessageState::Failed,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,12 +121,26 @@ mod tests {
             r#"{"MessageSid":"SM1","MessageStatus":"undelivered","ErrorCode":30003}"#,
         );
         let expected = DeliveryReport {
-            sid: "SM1".to_owned(),
+            sender: None,
+            sid: Some("SM1".to_owned()),
             message: Some(MessageId(7)),
             state: MessageState::Undelivered,
             error_code: Some(30003),
         };
         assert_eq!((form, json), (Some(expected.clone()), Some(expected)));
+    }
+
+    #[test]
+    fn a_call_that_was_answered_is_delivered_and_one_that_was_not_is_lost() {
+        let of = |status: &str| {
+            let body = format!("CallSid=CA1&CallStatus={status}&AccountSid=AC1");
+            report("https://api.example.com/?message=7", "", &body).map(|report| report.state)
+        };
+        let states =
+            ["queued", "ringing", "in-progress", "completed", "busy", "no-answer", "failed", "x"].map(of);
+        use MessageState::{Delivered, Failed, Queued, Sending, Sent, Undelivered};
+        let expected = [Queued, Sending, Sent, Delivered, Undelivered, Undelivered, Failed].map(Some);
+        assert_eq!((&states[..7], states[7]), (&expected[..], None));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! One POST to Twilio over ureq, and whether it can have been processed.
 
-use std::io::{self, Read};
 use std::time::Duration;
 
-use ureq::http::{HeaderMap, HeaderValue, Response, header};
-use ureq::{Agent, Body, SendBody};
+use ureq::Agent;
+use ureq::http::{HeaderMap, HeaderValue, header};
 
 use super::settings::TwilioSettings;
-use crate::outgoing::{self, words};
+use crate::outgoing;
+use crate::outgoing::post::{Posted, post};
 
 /// More than any answer of Twilio's; the rest of a longer one is not read.
 const ANSWER_CAP: u64 = 64 * 1024;
@@ -72,55 +72,27 @@ impl Client {
             .accept("application/json")
             .build()
             .new_agent();
-        let url = format!("{}/Messages.json", settings.account_url());
+        let resource = settings.medium.resource();
+        let url = format!("{}/{resource}.json", settings.account_url());
         Self { agent, url, authorization: authorization(settings) }
     }
 
     /// Sends `form` and waits for the answer, in all for the configured time-out or, on a second attempt, for what is
     /// left of it. Blocks its thread.
     pub(super) fn post(&self, form: &str, left: Option<Duration>) -> Reply {
-        let mut body = Watched { bytes: form.as_bytes(), begun: false };
-        let request = self
-            .agent
-            .post(&self.url)
-            .header(header::AUTHORIZATION, &self.authorization)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::CONTENT_LENGTH, form.len().to_string());
-        let body_to_send = SendBody::from_reader(&mut body);
-        let sent = match left {
-            // ureq makes a new TLS configuration for a request with settings of its own unless the agent's is there
-            // already: first attempts go without.
-            Some(left) => request.config().timeout_global(Some(left)).build().send(body_to_send),
-            None => request.send(body_to_send),
-        };
-        match sent {
-            Ok(response) => Reply::Answered(read(response)),
-            Err(error) if body.begun => Reply::Lost(words(&error)),
-            Err(error) => Reply::Unsent(words(&error)),
+        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([
+            (header::AUTHORIZATION, self.authorization.clone()),
+            (header::CONTENT_TYPE, form_type),
+        ]);
+        match post(&self.agent, &self.url, headers, form, (left, ANSWER_CAP)) {
+            // The status alone decides whether it was sent, so that a body that breaks off changes nothing.
+            Posted::Answered { status, headers, body } => {
+                Reply::Answered(Answer { status, retry_after: retry_after(&headers), body })
+            }
+            Posted::Unsent(words) => Reply::Unsent(words),
+            Posted::Lost(words) => Reply::Lost(words),
         }
-    }
-}
-
-/// A body that knows whether anybody has begun to read it: ureq does so once it is connected, through TLS, and has
-/// written the head. A request whose body never left cannot have been processed.
-struct Watched<'a> {
-    bytes: &'a [u8],
-    begun: bool,
-}
-
-impl Read for Watched<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.begun = true;
-        self.bytes.read(buffer)
-    }
-}
-
-fn read(mut response: Response<Body>) -> Answer {
-    Answer {
-        status: response.status().as_u16(),
-        retry_after: retry_after(response.headers()),
-        // The status alone decides whether it was sent, so that a body that breaks off changes nothing.
-        body: response.body_mut().with_config().limit(ANSWER_CAP).read_to_vec().unwrap_or_default(),
     }
 }
 

@@ -7,8 +7,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tracing::Span;
 
-use super::client::{self, Client, Reply, RetryAfter};
-use super::settings::{Sender, TwilioSettings};
+use super::client::{Client, Reply, RetryAfter};
+use super::form;
+use super::settings::TwilioSettings;
 use crate::clock::{Clock, Stopwatch};
 use crate::sms::TextMessage;
 use crate::sms::provider::{Judgement, Provider};
@@ -18,9 +19,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest `Retry-After` that is waited for: a person holds the phone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// Twilio's bounds of `ValidityPeriod`, in seconds.
-const LONGEST_VALIDITY: u64 = 36_000;
 
 /// Twilio as a provider.
 pub(super) struct Twilio {
@@ -38,7 +36,7 @@ impl Twilio {
 
 impl Provider for Twilio {
     fn name(&self) -> &str {
-        "twilio"
+        &self.settings.name
     }
 
     fn exchange<'p>(&'p self, message: &'p TextMessage) -> BoxFuture<'p, Option<Judgement>> {
@@ -68,46 +66,10 @@ impl Twilio {
     }
 
     async fn attempt(&self, message: &TextMessage, left: Option<Duration>) -> Option<Reply> {
-        let form = self.form(message)?;
+        let form = form::write(&self.settings, message, self.clock.now())?;
         let (client, span) = (Arc::clone(&self.client), Span::current());
         let posting = tokio::task::spawn_blocking(move || span.in_scope(|| client.post(&form, left)));
         Some(posting.await.unwrap_or_else(|_| Reply::Lost("the sending thread panicked".to_owned())))
-    }
-
-    /// The request's form; `None` if the code would arrive dead.
-    ///
-    /// What is not in it: `SmartEncoded`, since the text is held to GSM-7; `ContentRetention` and `AddressRetention`,
-    /// which Twilio grants to some accounts only and refuses to all others; `RiskCheck` and `ProvideFeedback`, whose
-    /// defaults are what we want.
-    fn form(&self, message: &TextMessage) -> Option<String> {
-        let now = self.clock.now();
-        let left = now.until(message.expires_at);
-        let validity = left.as_secs().min(LONGEST_VALIDITY);
-        if validity == 0 {
-            return None;
-        }
-        let (validity, callback) = (validity.to_string(), self.callback(message));
-        let text = message.body(now);
-        let sender = match &self.settings.sender {
-            Sender::From(number) => ("From", number.as_str()),
-            Sender::MessagingService(sid) => ("MessagingServiceSid", sid.as_str()),
-        };
-        let mut pairs = vec![
-            ("To", message.to.as_str()),
-            sender,
-            ("Body", text.as_str()),
-            ("ValidityPeriod", validity.as_str()),
-        ];
-        pairs.extend(callback.as_deref().map(|url| ("StatusCallback", url)));
-        Some(client::form(&pairs))
-    }
-
-    /// Our own number for the message goes along: the callback finds it even where the answer, and with it Twilio's SID,
-    /// was lost.
-    fn callback(&self, message: &TextMessage) -> Option<String> {
-        let url = self.settings.status_callback.as_deref()?;
-        let joint = if url.contains('?') { '&' } else { '?' };
-        Some(format!("{url}{joint}message={}", message.id))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 
-use crate::domain::{HttpUrl, Secret};
+use crate::domain::{Channel, HttpUrl, Secret};
 
 /// Where Twilio reports deliveries, below `server.public_url`.
 pub const CALLBACK_PATH: &str = "/api/mobile/auth/sms/twilio/status/";
@@ -20,6 +20,14 @@ pub struct TwilioSettings {
     /// The primary Auth Token, which signs status callbacks whatever the credentials are; needed for
     /// `status_callback` only.
     pub auth_token: Option<Secret>,
+    /// The other Auth Token while Twilio rotates them: callbacks are good under either.
+    pub auth_token_secondary: Option<Secret>,
+    /// The sender's name in the configuration.
+    pub name: String,
+    /// What its messages come by.
+    pub medium: Medium,
+    /// Whether Twilio is told which codes were used.
+    pub feedback: bool,
     /// Who the messages come from.
     pub sender: Sender,
     /// Where Twilio is: HTTPS, or plain HTTP on this machine; without a path, or with one that is put in front.
@@ -54,6 +62,39 @@ pub enum Credentials {
         /// Shown once by Twilio, when the key is made.
         secret: Secret,
     },
+}
+
+/// What Twilio sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// Text messages.
+    Sms,
+    /// Messages in WhatsApp, after a template that was approved there.
+    WhatsApp {
+        /// The template: `HX…`; its first variable is the code.
+        content: Sid,
+    },
+    /// Calls, in which the code is read out.
+    Voice,
+}
+
+impl Medium {
+    /// What is created at Twilio.
+    pub(super) const fn resource(&self) -> &'static str {
+        match self {
+            Self::Sms | Self::WhatsApp { .. } => "Messages",
+            Self::Voice => "Calls",
+        }
+    }
+
+    /// What codes come by.
+    pub const fn channel(&self) -> Channel {
+        match self {
+            Self::Sms => Channel::Sms,
+            Self::WhatsApp { .. } => Channel::WhatsApp,
+            Self::Voice => Channel::Voice,
+        }
+    }
 }
 
 /// Who the messages come from.
@@ -125,6 +166,10 @@ mod tests {
             account_sid: Sid::parse("AC", &format!("AC{}", "a".repeat(32))).unwrap(),
             credentials: Credentials::AuthToken(Secret::new("token")),
             auth_token: Some(Secret::new("token")),
+            auth_token_secondary: None,
+            name: "twilio".to_owned(),
+            medium: Medium::Sms,
+            feedback: false,
             sender: Sender::From("+15005550006".to_owned()),
             base_url: HttpUrl::parse("https://api.twilio.com/").unwrap(),
             connect_timeout: Duration::from_secs(3),

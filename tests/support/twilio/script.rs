@@ -113,6 +113,9 @@ pub(super) fn answer(answer: &Answer, request: &Recorded, stream: &mut TcpStream
 pub(crate) fn accepted_message(request: &Recorded) -> Value {
     static COUNT: AtomicU32 = AtomicU32::new(1);
     let sid = format!("SM{:032x}", COUNT.fetch_add(1, Ordering::Relaxed));
+    if request.path.ends_with("/Calls.json") {
+        return json!({ "sid": sid.replace("SM", "CA"), "status": "queued", "to": request.field("To") });
+    }
     let account = request.path.split('/').nth(3).unwrap_or_default();
     let uri = format!("/2010-04-01/Accounts/{account}/Messages/{sid}");
     let service = request.field("MessagingServiceSid");

@@ -1,0 +1,275 @@
+//! Several senders: who sends when, and what the rows and the app are told.
+
+use freshk::domain::Timestamp;
+use freshk::domain::webhook::WebhookSecret;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::callbacks::with;
+use crate::sink::{Reply, Sink, WEBHOOK_SECRET};
+use crate::support::{Answer, App, PHONE, REQUEST};
+use crate::twilio::{ACCOUNT_SID, Answer as Twilio, NUMBER};
+
+const ACCEPTED: Reply = Reply::Says(200, r#"{"status":"accepted"}"#);
+
+/// Twilio and a program, in this order, and how many messages each was sent.
+struct Two {
+    app: App,
+    sink: Sink,
+}
+
+impl Two {
+    async fn new(order: &str) -> Self {
+        let sink = Sink::start();
+        sink.reply(ACCEPTED);
+        let section = format!("local|kind=http|url={}|secret={WEBHOOK_SECRET}", sink.url());
+        let variables = [
+            ("FRESHK_SMS__SENDERS", order),
+            ("FRESHK_SENDERS", &section),
+            ("FRESHK_LIMITS__IP", "0"),
+            ("FRESHK_LIMITS__USER", "0"),
+            ("FRESHK_LIMITS__USER_PER_DAY", "0"),
+        ];
+        Self { app: with(&variables).await, sink }
+    }
+
+    /// What came of a request: status, who has the message, and what each was sent.
+    async fn request(&self) -> (u16, String, [usize; 2]) {
+        let before = self.sent();
+        let answer = self.app.request(PHONE).await;
+        let after = self.sent();
+        let sender = self.app.words("SELECT sender FROM messages ORDER BY id DESC LIMIT 1").remove(0);
+        (answer.status, sender, [after[0] - before[0], after[1] - before[1]])
+    }
+
+    fn sent(&self) -> [usize; 2] {
+        [self.app.twilio.requests().len(), self.sink.requests().len()]
+    }
+}
+
+fn error(http: u16, code: u32) -> Twilio {
+    Twilio::Error { http, code, message: "no" }
+}
+
+#[tokio::test]
+async fn s23_a_sure_failure_of_twilio_moves_on_and_no_other_one_does() {
+    for (answer, status, sender, sent) in [
+        (Twilio::Accepted, 200, "twilio", [1, 0]),
+        (Twilio::AcceptedGarbage, 200, "twilio", [1, 0]),
+        (error(400, 21614), 200, "local", [1, 1]),
+        (error(400, 21612), 200, "local", [1, 1]),
+        (error(403, 21408), 200, "local", [1, 1]),
+        (error(400, 21211), 400, "twilio", [1, 0]),
+        (error(403, 21610), 500, "twilio", [1, 0]),
+        (error(403, 30450), 500, "twilio", [1, 0]),
+        (error(400, 21606), 200, "local", [1, 1]),
+        (error(429, 63038), 200, "local", [2, 1]),
+        (Twilio::TooMany { retry_after: Some("60") }, 200, "local", [1, 1]),
+        (Twilio::Redirect302, 200, "local", [1, 1]),
+        (Twilio::Html { http: 404 }, 200, "local", [1, 1]),
+        (Twilio::Html { http: 500 }, 500, "twilio", [1, 0]),
+        (Twilio::ResetBeforeBody, 500, "twilio", [1, 0]),
+        (Twilio::ResetAfterBody, 500, "twilio", [1, 0]),
+    ] {
+        let two = Two::new("twilio,local").await;
+        two.app.twilio.always(answer.clone());
+        assert_eq!(two.request().await, (status, sender.to_owned(), sent), "{answer:?}");
+        two.app.twilio.assert_conforming();
+    }
+}
+
+#[tokio::test]
+async fn s23_a_sure_failure_of_a_program_moves_on_and_no_other_one_does() {
+    let says = |word| Reply::Says(200, word);
+    for (reply, status, sender, sent) in [
+        (ACCEPTED, 200, "local", [0, 1]),
+        (says(r#"{"status":"invalid_number"}"#), 400, "local", [0, 1]),
+        (says(r#"{"status":"refused"}"#), 200, "twilio", [1, 1]),
+        (says(r#"{"status":"try_later"}"#), 200, "twilio", [1, 1]),
+        (Reply::Status(500), 500, "local", [0, 1]),
+        (Reply::Nothing, 500, "local", [0, 1]),
+        (says("<html>"), 500, "local", [0, 1]),
+    ] {
+        let two = Two::new("local,twilio").await;
+        two.sink.reply(reply.clone());
+        assert_eq!(two.request().await, (status, sender.to_owned(), sent), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_code_goes_out_by_the_next_sender_and_opens_the_account() {
+    let two = Two::new("twilio,local").await;
+    two.app.twilio.always(error(400, 21612));
+    assert_eq!(two.request().await.0, 200);
+    let posted = two.sink.requests()[0].json();
+    let code = posted["variables"]["code"].as_str().unwrap();
+    assert_eq!(two.app.code(PHONE), code);
+    assert_eq!(two.app.verify(PHONE, code).await.status, 200);
+    assert_eq!(two.app.count("SELECT count(*) FROM messages"), 1);
+}
+
+#[tokio::test]
+async fn if_all_fail_the_first_ones_error_is_told() {
+    let two = Two::new("twilio,local").await;
+    two.app.twilio.always(error(403, 21408));
+    two.sink.reply(Reply::Says(200, r#"{"status":"refused"}"#));
+    let answer = two.app.request(PHONE).await;
+    assert_eq!(answer.verdict(), (403, "country_not_allowed".to_owned()));
+    assert_eq!(two.sent(), [1, 1]);
+    assert_eq!(two.app.words("SELECT sender || ' ' || error_code FROM messages"), ["twilio 21408"]);
+}
+
+#[tokio::test]
+async fn while_one_breaker_is_open_the_next_sender_sends() {
+    let two = Two::new("twilio,local").await;
+    two.app.twilio.always(error(401, 20003));
+    for sent in [[1, 1], [0, 1], [0, 1]] {
+        assert_eq!(two.request().await, (200, "local".to_owned(), sent));
+    }
+}
+
+/// Signs a report as the program does, and posts it.
+async fn report(two: &Two, sender: &str, secret: &str, body: &Value) -> Answer {
+    use freshk::clock::Clock as _;
+    let (text, at) = (body.to_string(), two.app.clock.wall());
+    let signature = WebhookSecret::parse(secret).unwrap().sign("r1", at, &text);
+    post(two, sender, &signature, at, text).await
+}
+
+async fn post(two: &Two, sender: &str, signature: &str, at: Timestamp, text: String) -> Answer {
+    let path = format!("/api/mobile/auth/sms/{sender}/status/");
+    let request = two.app.build(Method::POST, &path).header("webhook-id", "r1");
+    let request = request.header("webhook-timestamp", at.as_secs().to_string());
+    let request = request.header("content-type", "application/json");
+    Answer::of(request.header("webhook-signature", signature).body(text)).await
+}
+
+#[tokio::test]
+async fn s26_a_program_reports_its_own_messages_and_no_others() {
+    let two = Two::new("local,twilio").await;
+    two.request().await;
+    let id = two.sink.requests()[0].json()["message_id"].clone();
+    two.sink.reply(Reply::Says(200, r#"{"status":"refused"}"#));
+    two.request().await;
+    let state = |sender| two.app.words(&format!("SELECT state FROM messages WHERE sender = '{sender}'"));
+    let other = two.app.words("SELECT id FROM messages WHERE sender = 'twilio'").remove(0);
+    for (id, status) in
+        [(id.clone(), "delivered"), (id, "sent"), (json!(other), "failed"), (json!("999"), "sent")]
+    {
+        let body = json!({ "message_id": id, "status": status });
+        assert_eq!(report(&two, "local", WEBHOOK_SECRET, &body).await.status, 204, "{body}");
+    }
+    assert_eq!((state("local"), state("twilio")), (vec!["delivered".to_owned()], vec!["queued".to_owned()]));
+    let strange = json!({ "message_id": "1", "status": "dancing" });
+    assert_eq!(report(&two, "local", WEBHOOK_SECRET, &strange).await.status, 204);
+}
+
+#[tokio::test]
+async fn s26_forged_reports_change_nothing_and_count_against_the_pace() {
+    let two = Two::new("local,twilio").await;
+    two.request().await;
+    let body = json!({ "message_id": two.sink.requests()[0].json()["message_id"], "status": "failed" });
+    let forged = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for sender in ["local", "nobody", "twilio"] {
+        let refused = report(&two, sender, forged, &body).await;
+        assert_eq!(refused.verdict(), (403, "bad_signature".to_owned()), "{sender}");
+    }
+    use freshk::clock::Clock as _;
+    let old = two.app.clock.wall() - std::time::Duration::from_secs(301);
+    let signature = WebhookSecret::parse(WEBHOOK_SECRET).unwrap().sign("r1", old, &body.to_string());
+    assert_eq!(post(&two, "local", &signature, old, body.to_string()).await.status, 403, "replayed");
+    assert_eq!(two.app.words("SELECT state FROM messages"), ["queued"]);
+    let mut limited = false;
+    for _ in 0..200 {
+        limited |= report(&two, "local", forged, &body).await.status == 429;
+    }
+    assert!(limited, "the flood guard holds");
+}
+
+const SECTIONS: &str =
+    "wa|kind=whatsapp|content_sid=HX0123456789abcdef0123456789abcdef|from=+15005550009,call|kind=voice";
+
+async fn with_channels() -> App {
+    with(&[
+        ("FRESHK_SMS__SENDERS", "twilio,wa,call"),
+        ("FRESHK_SENDERS", SECTIONS),
+        ("FRESHK_LIMITS__IP", "0"),
+    ])
+    .await
+}
+
+async fn ask(app: &App, channel: &str) -> Answer {
+    app.post(REQUEST, &json!({ "phone_number": PHONE, "channel": channel })).await
+}
+
+#[tokio::test]
+async fn another_channel_is_for_a_second_request_and_has_a_code_and_a_unit_of_its_own() {
+    let app = with_channels().await;
+    let refused = ask(&app, "whatsapp").await;
+    assert_eq!(refused.verdict(), (400, "bad_request".to_owned()), "no first code");
+    assert!(ask(&app, "pigeon").await.text.contains("whatsapp, voice"));
+    assert_eq!(app.request(PHONE).await.status, 200);
+    let whatsapp = ask(&app, "whatsapp").await;
+    let voice = ask(&app, "voice").await;
+    assert_eq!((whatsapp.status, voice.status), (200, 200), "{}", voice.text);
+    assert_eq!(app.spent("user"), 3);
+    let requests = app.twilio.requests();
+    app.twilio.assert_conforming();
+    let [sms, wa, call] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(sms.field("From"), Some(NUMBER));
+    assert_eq!(
+        (wa.field("To"), wa.field("From")),
+        (Some(&*format!("whatsapp:{PHONE}")), Some("whatsapp:+15005550009"))
+    );
+    assert_eq!(
+        (wa.field("ContentSid"), wa.field("Body")),
+        (Some("HX0123456789abcdef0123456789abcdef"), None)
+    );
+    assert_eq!(call.path, format!("/2010-04-01/Accounts/{ACCOUNT_SID}/Calls.json"));
+    let twiml = call.field("Twiml").unwrap();
+    let spoken: String =
+        twiml.split("</Say>").next().unwrap().chars().filter(char::is_ascii_digit).skip(1).collect();
+    let variables: Value = serde_json::from_str(wa.field("ContentVariables").unwrap()).unwrap();
+    assert_ne!(variables["1"], json!(spoken), "each its own code");
+    let path = format!("/api/mobile/auth/production/delivery/{}/", voice.header("x-delivery-id"));
+    assert_eq!(Answer::of(app.build(Method::GET, &path)).await.json()["channel"], "voice");
+    assert_eq!(app.verify(PHONE, &spoken).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_by_another_channel_joins_no_flight() {
+    let app = with_channels().await;
+    app.request(PHONE).await;
+    app.twilio.hold();
+    let first = async { app.request(PHONE).await };
+    let second = async {
+        app.sending(2).await;
+        let other = ask(&app, "voice");
+        let release = async {
+            app.sending(3).await;
+            app.twilio.release();
+        };
+        tokio::join!(other, release).0
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first.status, second.status), (200, 200));
+    assert_ne!(first.header("x-delivery-id"), second.header("x-delivery-id"));
+    assert_eq!(app.twilio.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn s26_reports_are_good_under_either_auth_token_while_twilio_rotates_them() {
+    let app = with(&[("FRESHK_TWILIO__AUTH_TOKEN_SECONDARY", "the other token of the account")]).await;
+    app.request(PHONE).await;
+    let sid = crate::callbacks::sid(&app);
+    let path = "/api/mobile/auth/sms/twilio/status/";
+    let params = [("MessageSid", sid.as_str()), ("MessageStatus", "delivered")];
+    let url = format!("https://freshk.example/sub{path}");
+    for (token, status) in [("a token of somebody else", 403), ("the other token of the account", 204)] {
+        let signed = crate::twilio::signed_callback(token, &url, &params);
+        let request = app.build(Method::POST, path).header("x-twilio-signature", signed.signature);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(signed.body);
+        assert_eq!(Answer::of(request).await.status, status);
+    }
+    assert_eq!(app.words("SELECT state FROM messages"), ["delivered"]);
+}
