@@ -145,8 +145,8 @@ impl Kind {
                     .to_owned()
             }
             Self::Languages => {
-                "a table of texts by language tag: [sms.templates] with fr = \"{brand} : {code}\" in the file, { fr = \"…\", \
-                 pt-BR = \"…\" } in the environment"
+                "a table of texts by language tag: [sms.templates] with fr = \"{brand} : {code}\" in the file, in the environment \
+                 FRESHK_SMS__TEMPLATES__FR, FRESHK_SMS__TEMPLATES__PT_BR and so on, or { fr = \"…\", pt-BR = \"…\" } as a whole"
                     .to_owned()
             }
             Self::Webhooks => {

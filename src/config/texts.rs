@@ -28,7 +28,7 @@ pub(super) static TEMPLATES: Key = Key::new(
     Kind::Languages,
     "",
     "The texts of languages, in place of those that the program brings along (en fr ar es pt de it tr hi id sw zh) or besides: \
-     [sms.templates] with fr = \"{brand} : {code}\" and so on.",
+     [sms.templates] with fr = \"{brand} : {code}\" and so on; in the environment FRESHK_SMS__TEMPLATES__FR and so on.",
 );
 pub(super) static WEBOTP_DOMAIN: Key = Key::new(
     "sms.webotp_domain",

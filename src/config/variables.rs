@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::fault::{Fault, Findings};
-use super::key::{Key, PREFIX};
+use super::key::{Key, Kind, PREFIX};
 use super::keys::{self, nearest};
 use super::mode;
 use super::value::Raw;
@@ -70,6 +70,25 @@ pub(super) fn layer(
         }
     }
 
+    for key in keys::all().filter(|key| matches!(key.kind, Kind::Languages)) {
+        let rows: Vec<_> = variables
+            .iter()
+            .filter(|(name, _)| set(name).is_some())
+            .filter_map(|(name, text)| Some((language_in(key, name)?, text.clone())))
+            .collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let (whole, one) =
+            (key.environment(), format!("{}{}", each_of(key), rows[0].0.to_uppercase().replace('-', "_")));
+        if layer.sets(key) {
+            let problem = format!("both {whole} and {one} are set");
+            findings.faults.push(Fault::new(key.name, problem, "remove one of the two").from(place));
+            continue;
+        }
+        layer.set(key, Raw::Table(rows), &format!("{place} ({one} and so on)"));
+    }
+
     let known: Vec<String> = keys::all()
         .flat_map(|key| std::iter::once(key.environment()).chain(key.file_variables()))
         .filter(|name| name.starts_with(PREFIX))
@@ -77,11 +96,24 @@ pub(super) fn layer(
     for name in variables.keys().filter(|name| name.starts_with(PREFIX) && set(name).is_some()) {
         // Names the file itself, and so stands in the environment alone.
         let names_file = place == ENVIRONMENT && name == CONFIG_VARIABLE;
-        if !names_file && !known.contains(name) {
+        let is_language = keys::all().any(|key| language_in(key, name).is_some());
+        if !names_file && !is_language && !known.contains(name) {
             findings.faults.push(keys::unknown(name, nearest(name, known.iter().cloned(), "__"), place));
         }
     }
     layer
+}
+
+/// What the names of the variables begin with that hold a text of a language each.
+fn each_of(key: &Key) -> String {
+    format!("{}__", key.environment())
+}
+
+/// The language of which a variable holds the text: `FRESHK_SMS__TEMPLATES__PT_BR` has that in `pt-br`.
+fn language_in(key: &Key, name: &str) -> Option<String> {
+    let is_table = matches!(key.kind, Kind::Languages);
+    let language = name.strip_prefix(&each_of(key)).filter(|_| is_table)?;
+    Some(language.to_lowercase().replace('_', "-"))
 }
 
 /// What a secret's file holds, without the one line break that editors and `echo` put at its end.

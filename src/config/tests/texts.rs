@@ -53,6 +53,25 @@ fn texts_of_languages_replace_those_that_are_brought_along_and_join_them() {
 }
 
 #[test]
+fn each_language_may_have_a_variable_of_its_own() {
+    let loaded = load(&[
+        ("FRESHK_SMS__TEMPLATES__FR", "{code} ({brand})"),
+        ("FRESHK_SMS__TEMPLATES__PT_BR", "{brand}: {code}"),
+    ]);
+    let loaded = loaded.unwrap();
+    assert_eq!(
+        (said(&loaded, "fr"), said(&loaded, "pt-BR")),
+        ("123456 (FreshK)".into(), "FreshK: 123456".into())
+    );
+    let (key, problem) =
+        fault(&[("FRESHK_SMS__TEMPLATES__FR", "{code}"), (TEMPLATES, "{ de = \"{code}\" }")]);
+    assert!(key == "sms.templates" && problem.contains("both FRESHK_SMS__TEMPLATES and"), "{problem}");
+    let (key, problem) = fault(&[("FRESHK_SMS__TEMPLATES__FRENCH", "{code}")]);
+    assert!(key == "sms.templates" && problem.contains("\"french\" is not a language tag"), "{problem}");
+    assert!(load(&[("FRESHK_SMS__TEMPLATE__FR", "{code}")]).is_err());
+}
+
+#[test]
 fn the_lines_for_autofill_come_last() {
     let loaded = load(&[(WEBOTP, "App.Example.com"), (ANDROID, "FA+9qCX9VSu")]).unwrap();
     assert!(said(&loaded, "").ends_with("Never share it.\n\nFA+9qCX9VSu\n@app.example.com #123456"));
