@@ -1,6 +1,7 @@
 //! The configuration as an operator meets it: the real binary, an empty environment, a directory per test.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -329,7 +330,7 @@ fn the_documents_table_of_texts_is_what_they_cost() {
         let Size { alphabet, units, segments } = segments::measure(&text);
         let wanted = Languages::parse(language.as_str());
         let notice = texts::notice(&wanted, Duration::from_hours(24)).segments(6, Duration::from_mins(10));
-        table += &format!("| {language} | {text} | {alphabet} | {units} | {segments} | {notice} |\n");
+        writeln!(table, "| {language} | {text} | {alphabet} | {units} | {segments} | {notice} |").unwrap();
     }
     hold(PAGE, &format!("{before}{BEGIN}{table}{END}{after}"));
 }

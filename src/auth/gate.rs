@@ -51,7 +51,8 @@ impl Auth {
                 return WithQuotas { quotas, result: Err(AuthError::RateLimited(wait)) };
             }
         }
-        let (auth, flow) = (self.clone(), flow(self.clone(), gate.clone()));
+        // On the heap: a flow is large, and moves into its task.
+        let (auth, flow) = (self.clone(), Box::pin(flow(self.clone(), gate.clone())));
         let gated = self.run(async move {
             let answer = flow.await;
             if let Some((quota, subject, wait)) = gate.refusal(&answer.quotas) {

@@ -158,6 +158,7 @@ impl Template {
     }
 
     /// The same text, said to be in a language.
+    #[must_use]
     pub fn in_language(self, language: Language) -> Self {
         Self { language: Some(language), ..self }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::document;
-use crate::auth::operator::Spellings;
+use crate::auth::operator::{Spellings, Telephone};
 use crate::cli::admin::{AdminContext, PAGE};
 use crate::cli::output::{self, Listed, Output};
 use crate::cli::{CliError, when};
@@ -23,7 +23,7 @@ pub(super) fn run(admin: &AdminContext, output: &mut Output, limit: usize) -> Re
     }
     let (unassigned, otherwise) = (found.unassigned, found.otherwise);
     let mut shared = admin.read(move |view| found.telephones(view))?;
-    shared.retain(|telephone| telephone.is_shared());
+    shared.retain(Telephone::is_shared);
     let listed = Listed::first(shared, limit);
     listed.tell(output.json);
     let Listed { rows, total } = listed;
