@@ -207,6 +207,60 @@ CREATE TABLE unsent (
     PRIMARY KEY (minute, why)
 ) STRICT, WITHOUT ROWID;
 
+-- Text messages with codes, as they were bought in production: what they cost, from which budgets, and what the guard counts.
+-- They outlive their challenges. Network and range are there for numbers that had never been verified, the range for a day.
+CREATE TABLE purchases (
+    challenge_id INTEGER PRIMARY KEY,
+    at           INTEGER NOT NULL,
+    country      TEXT    NOT NULL, -- ISO code; ZZ where no country has the number
+    standing     TEXT    NOT NULL CHECK (standing IN ('known', 'trusted', 'stranger')),
+    network      TEXT, -- of the address that asked: a /24, or a /48 of IPv6
+    range        TEXT, -- the number without its last three digits
+    cost         INTEGER NOT NULL, -- in millionths
+    charges      TEXT    NOT NULL, -- from which windows of budgets: budget share since units, with commas between
+    converted_at INTEGER -- when the code was the first to verify its number
+) STRICT;
+
+CREATE INDEX purchases_network ON purchases (network, at) WHERE network IS NOT NULL;
+CREATE INDEX purchases_range ON purchases (range, at) WHERE range IS NOT NULL;
+CREATE INDEX purchases_country ON purchases (country, at, converted_at) WHERE standing = 'stranger';
+CREATE INDEX purchases_stranger ON purchases (at, converted_at) WHERE standing = 'stranger';
+CREATE INDEX purchases_converted ON purchases (converted_at, country) WHERE converted_at IS NOT NULL;
+
+-- Attempts that a block of the guard refused, for a day.
+CREATE TABLE refused_attempts (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    scope TEXT    NOT NULL CHECK (scope IN ('network', 'range', 'country', 'world')),
+    key   TEXT    NOT NULL, -- which network, range or country; nothing where all is held back
+    at    INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX refused_attempts_key ON refused_attempts (scope, key, at);
+
+-- The latest block of each network, range and country, and of all.
+CREATE TABLE blocks (
+    scope    TEXT    NOT NULL CHECK (scope IN ('network', 'range', 'country', 'world')),
+    key      TEXT    NOT NULL,
+    since    INTEGER NOT NULL,
+    until    INTEGER NOT NULL,
+    probe_at INTEGER NOT NULL, -- when the next message is let through to see whether it is answered
+    times    INTEGER NOT NULL, -- the how manyth block of a row, or wait for such a message
+    rule     TEXT    NOT NULL,
+    counted  INTEGER NOT NULL, -- what broke the rule
+    allowed  INTEGER NOT NULL, -- and what does not
+    PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;
+
+-- What is spent of the budgets for text messages.
+CREATE TABLE budgets (
+    budget TEXT    NOT NULL CHECK (budget IN ('hour', 'day', 'money')),
+    share  TEXT    NOT NULL CHECK (share IN ('all', 'verified')),
+    since  INTEGER NOT NULL, -- when the hour or the day begins
+    used   INTEGER NOT NULL, -- messages, or millionths
+    warned INTEGER NOT NULL DEFAULT 0 CHECK (warned IN (0, 1)), -- whether somebody was told that most is spent
+    PRIMARY KEY (budget, share, since)
+) STRICT, WITHOUT ROWID;
+
 -- Numbers that log in with a code of their own, without an SMS: for app-store review and CI.
 CREATE TABLE test_numbers (
     phone      TEXT    PRIMARY KEY,

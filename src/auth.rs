@@ -37,6 +37,7 @@ mod error;
 mod exchange;
 mod export;
 mod gate;
+mod guard;
 mod happened;
 mod intent;
 mod lookup;
@@ -49,6 +50,7 @@ mod outbox;
 mod phone_change;
 mod presenter;
 mod proof;
+mod purchase;
 mod quota;
 mod recent;
 mod refresh;
@@ -64,6 +66,7 @@ mod single_flight;
 mod status;
 mod trail;
 mod unsettled;
+mod usual;
 mod verify;
 
 pub use audited::AuditedTx;
@@ -115,6 +118,7 @@ pub struct Auth {
     unsettled: unsettled::Unsettled,
     touching: sessions::Touching,
     names_since: names::NamesSince,
+    usual: usual::UsualTraffic,
     tasks: TaskTracker,
 }
 
@@ -154,6 +158,7 @@ impl Auth {
             unsettled: unsettled::Unsettled::default(),
             touching: sessions::Touching::default(),
             names_since: names::NamesSince::default(),
+            usual: usual::UsualTraffic::default(),
             tasks: TaskTracker::new(),
         })
     }

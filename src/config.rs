@@ -31,6 +31,7 @@ pub mod server;
 pub mod show;
 pub mod sms;
 mod sources;
+mod spending;
 mod test_numbers;
 mod texts;
 pub mod tokens;
@@ -226,6 +227,7 @@ impl Config {
 
     /// The numbers that the flows obey.
     pub fn policy(&self) -> Policy {
+        let (budgets, guard) = self.sms.spending();
         Policy {
             otp: self.otp.clone(),
             limits: self.limits.policy.clone(),
@@ -237,6 +239,8 @@ impl Config {
             phones: self.phone.clone(),
             conceal_accounts: self.privacy.conceal_accounts,
             phone_change_delay: self.users.phone_change_delay,
+            budgets,
+            guard,
             retention: Retention {
                 events: self.events.retention,
                 audit: self.audit.retention,

@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 mod families;
 mod format;
 mod process;
+mod spending;
 
 pub use format::Format;
 pub use process::Process;

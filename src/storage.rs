@@ -19,6 +19,7 @@ use crate::domain::session::SessionStatus;
 use crate::domain::{SessionId, User};
 
 pub mod audit;
+pub mod budgets;
 pub mod challenges;
 pub mod clock;
 mod columns;
@@ -26,6 +27,7 @@ pub mod devices;
 mod error;
 pub mod events;
 pub mod exchanges;
+pub mod guard;
 pub mod ledger;
 pub mod locks;
 pub mod maintenance;

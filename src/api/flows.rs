@@ -34,6 +34,7 @@ impl From<AuthError> for ApiError {
             AuthError::TokenReused => ErrorCode::TokenReused.into(),
             AuthError::SessionNotFound => ErrorCode::NotFound.into(),
             AuthError::RateLimited(wait) => Self::rate_limited(wait),
+            AuthError::SmsBudgetExhausted(wait) => Self::sms_budget_exhausted(wait),
             AuthError::SmsDeliveryFailed { opted_out, retry_after, delivery } => {
                 Self::sms_delivery_failed(opted_out.map(opted_out_sentence), retry_after)
                     .with_delivery(delivery)

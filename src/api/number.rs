@@ -21,7 +21,7 @@ use crate::http::rates::{Limited, RateHeaders};
 documented_errors!(
     /// What sending a code to a new number can fail with.
     AskingChange: NotAuthenticated, TokenInvalid, TokenExpired, InvalidPhoneNumber, AccountDisabled, CountryNotAllowed,
-        RateLimited, SmsDeliveryFailed, Overloaded, Unavailable;
+        RateLimited, SmsDeliveryFailed, Overloaded, SmsBudgetExhausted, Unavailable;
         READS_BODY, LIMITED
 );
 documented_errors!(

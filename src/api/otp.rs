@@ -59,7 +59,7 @@ pub(super) use documented_errors;
 documented_errors!(
     /// What sending a code can fail with.
     Requesting: InvalidPhoneNumber, AccountDisabled, CountryNotAllowed, RateLimited, SmsDeliveryFailed, Overloaded,
-        Unavailable;
+        SmsBudgetExhausted, Unavailable;
         READS_BODY, LIMITED
 );
 documented_errors!(
@@ -70,7 +70,7 @@ documented_errors!(
 documented_errors!(
     /// What sending another code can fail with.
     Resending: NotAuthenticated, TokenInvalid, TokenExpired, InvalidPhoneNumber, AccountDisabled,
-        CountryNotAllowed, RateLimited, SmsDeliveryFailed, Overloaded, Unavailable; LIMITED
+        CountryNotAllowed, RateLimited, SmsDeliveryFailed, Overloaded, SmsBudgetExhausted, Unavailable; LIMITED
 );
 documented_errors!(
     /// What asking for the status can fail with.

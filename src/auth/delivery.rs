@@ -7,8 +7,9 @@ use super::settle::{accept, refund};
 use super::{Auth, AuthError, happened};
 use crate::domain::ChallengeState;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
+use crate::domain::guard::Place;
 use crate::domain::keys::KeyRing;
-use crate::domain::message::{DeliveryReport, Message};
+use crate::domain::message::{DeliveryReport, Message, MessageState};
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::storage::{Locks, StoreError, StoreResult, View};
@@ -31,6 +32,7 @@ impl Auth {
         else {
             return Ok(());
         };
+        let country = Place::country_of(&to);
         let moved = self.write(Locks::none().phone(&to), Actor::system(now), move |tx| {
             let Some(message) = find(&**tx, &report)? else { return Ok(false) };
             let actor =
@@ -41,6 +43,9 @@ impl Auth {
         });
         if moved.await? {
             self.parts.metrics.message_reached(state.as_str());
+            if state == MessageState::Delivered {
+                self.parts.metrics.sms_delivered(&country);
+            }
             if state.is_lost() {
                 self.parts.metrics.message_failed(error_code);
             }

@@ -58,6 +58,9 @@ pub enum AuthError {
     /// A quota is spent; waiting just that long is enough.
     #[error("rate limited for {0:?}")]
     RateLimited(Duration),
+    /// A budget for text messages is spent; how long until there is a new one.
+    #[error("the budget for text messages is spent for {0:?}")]
+    SmsBudgetExhausted(Duration),
     /// The SMS was not, or perhaps not, sent.
     #[error("SMS delivery failed")]
     SmsDeliveryFailed {

@@ -1,7 +1,9 @@
 //! What the webhooks are told of an act, beside the lines of the audit trail.
 
 use super::audited::AuditedTx;
+use crate::domain::budget::BudgetWarning;
 use crate::domain::event::About;
+use crate::domain::guard::{Block, GuardMode};
 use crate::domain::message::Message;
 use crate::domain::{EventKind, Session, User, UserId};
 use crate::storage::StoreResult;
@@ -47,6 +49,16 @@ pub(super) fn undelivered(tx: &mut AuditedTx<'_>, message: &Message) -> StoreRes
     }
     let user = tx.user_by_phone(&message.to)?;
     tx.tell(EventKind::SmsUndelivered, About::Message(user.as_ref(), message))
+}
+
+/// The guard holds something back, or would.
+pub(super) fn blocked(tx: &mut AuditedTx<'_>, block: &Block, mode: GuardMode) -> StoreResult<()> {
+    tx.tell(EventKind::SmsBlocked, About::Block(block, mode))
+}
+
+/// Most of a budget is spent.
+pub(super) fn budget_warning(tx: &mut AuditedTx<'_>, warning: &BudgetWarning) -> StoreResult<()> {
+    tx.tell(EventKind::SmsBudgetWarning, About::Budget(warning))
 }
 
 /// A command wrote users; they are read anew only where somebody is told.

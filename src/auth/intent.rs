@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::audited::AuditedTx;
 use super::error::{FlowError, commit_refusal};
 use super::gate::AddressGate;
+use super::guard::Guard;
 use super::lookup::good_test_number;
+use super::purchase::Bought;
 use super::quota::{self, Balance, QuotaState, Spent, Subject};
 use super::settle::{LATEST, accept, ensure_user};
 use super::single_flight::Overlap;
@@ -33,6 +35,8 @@ pub(super) struct CodeIntent {
     pub(super) place: Result<(Via, u32), Unavailable>,
     /// What will find the state of the delivery.
     pub(super) delivery: Option<DeliveryId>,
+    /// What the guard must know; nothing where no message is sent.
+    pub(super) guard: Option<Guard>,
     pub(super) overlap: Overlap,
     /// When the call came in.
     pub(super) arrived: Timestamp,
@@ -55,6 +59,8 @@ pub(super) struct Decided {
     pub(super) user: Option<QuotaState>,
     /// Whether there was no place at the sender.
     pub(super) unsent: bool,
+    /// What came of buying the message.
+    pub(super) bought: Bought,
 }
 
 /// What is to be done now.
@@ -91,6 +97,7 @@ impl Auth {
             Ok((decided, intent))
         });
         let (decided, intent) = write.await?;
+        self.count_purchase(&decided.bought);
         if decided.unsent {
             self.parts.metrics.message_reached(Unsent::STATE);
         }
@@ -102,6 +109,15 @@ impl CodeIntent {
     /// Whether the caller must learn nothing of the number's past: one who has proven it may.
     pub(super) fn conceals_past(&self) -> bool {
         self.policy.conceal_accounts && self.request.proven.is_none()
+    }
+
+    /// Whether the number has been verified before, whoever asks.
+    fn is_verified(&self, tx: &AuditedTx<'_>, user: Option<&User>) -> StoreResult<bool> {
+        let is_verified = |user: &User| user.phone_verified && !user.is_testing_only;
+        match self.request.purpose.change_of() {
+            None => Ok(user.is_some_and(is_verified)),
+            Some(_) => Ok(tx.user_by_phone(&self.request.phone)?.as_ref().is_some_and(is_verified)),
+        }
     }
 
     /// Whether the caller must not learn that nothing is sent.
@@ -176,6 +192,11 @@ impl CodeIntent {
         if let Some(own) = &wants {
             own.left(tx)?;
         }
+        if let Some(guard) = self.guard.as_ref().filter(|_| withheld.is_none()) {
+            balance.left(tx)?;
+            let is_known = self.device.is_some() || self.is_verified(tx, user.as_ref())?;
+            decided.bought.judge(tx, guard, is_known)?;
+        }
         let (spend, (via, segments)) = self.spend_users_unit(tx, decided, &balance, newest.as_ref())?;
         if let Some(own) = &wants {
             own.spend(tx)?;
@@ -193,6 +214,9 @@ impl CodeIntent {
         let message = if withheld.is_some() {
             None
         } else {
+            if let Some(guard) = &self.guard {
+                decided.bought.note(tx, guard, challenge.id)?;
+            }
             let (challenge, created_at) = (challenge.id, challenge.created_at);
             Some(tx.insert_message(NewMessage { challenge, to: phone.clone(), via, segments, created_at })?)
         };
@@ -320,6 +344,9 @@ impl CodeIntent {
             Ok(place) => place.clone(),
             Err(unavailable) => return Err(note_unsent(tx, decided, *unavailable)?.into()),
         };
+        if let Some(guard) = &self.guard {
+            decided.bought.pay(tx, guard, &self.policy.budgets, place.1)?;
+        }
         match balance.spend(tx)? {
             Spent::Off => Ok((None, place)),
             Spent::Unit(spend, state) => {

@@ -8,6 +8,7 @@ use super::{Auth, AuthError, happened};
 use crate::domain::address::refusals_key;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
+use crate::domain::guard::MEMORY;
 use crate::domain::message::MessageState;
 use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
@@ -208,6 +209,8 @@ impl Auth {
             spends: Quota::ALL.map(|quota| (quota, over - policy.limits.window_of(quota))),
             challenges: over - CHALLENGES_KEPT.max(policy.otp.ttl),
             sessions: over - DAY,
+            purchases: over - MEMORY,
+            guard: over - DAY,
             events: over - policy.retention.events,
             audit: over - policy.retention.audit,
         }

@@ -10,6 +10,7 @@ use super::phone_change::cancel;
 use super::renumber::renumber;
 use super::{devices, happened};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, OperatorAct};
+use crate::domain::guard::Scope;
 use crate::domain::keys::KeyRing;
 use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
@@ -303,6 +304,15 @@ impl Operator<'_, '_> {
         let line = actor.did(AuditEvent::LimitReset);
         self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::UnitsReturned(units))));
         Ok((units, refusals))
+    }
+
+    /// Lets go what the guard holds back; false where that is nothing.
+    ///
+    /// # Errors
+    /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
+    pub fn end_block(&mut self, scope: Scope, key: &str) -> StoreResult<bool> {
+        let at = self.tx.at();
+        self.tx.end_block(scope, key, at)
     }
 
     /// Deletes one slice of codes that were made before `before` and cannot be given any more; gives how many, and

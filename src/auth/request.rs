@@ -41,6 +41,10 @@ impl Auth {
             Err(error) => return WithQuotas::none(Err(error.into())),
         };
         let (senders, settings) = (self.senders(request.mode), self.settings());
+        let guard = match self.guard(&request, &settings.policy, now).await {
+            Ok(guard) => guard,
+            Err(error) => return WithQuotas::none(Err(error.into())),
+        };
         let CodeRequest { mode, purpose, ref phone, channel, .. } = request;
         let (text, segments) = settings.code_text(&request.origin.languages);
         let place = senders.reserve(Need { to: phone, segments, channel });
@@ -57,6 +61,7 @@ impl Auth {
                 .as_ref()
                 .map(|place| (place.via().clone(), segments))
                 .map_err(|unavailable| *unavailable),
+            guard,
             overlap: participant.overlap,
             arrived: now,
             sending_since: now - patience,

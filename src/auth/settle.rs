@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::audited::AuditedTx;
+use super::purchase::cancel_purchase;
 use super::quota::{Spent, Subject, spend};
 use super::recent::ExpectedOutcome;
 use super::{AuthError, Sent};
@@ -126,6 +127,7 @@ impl Settlement {
                 tx.record(fate.line(tx, failure.detail).user(user));
             }
             Outcome::Sent(Routed { outcome: SendOutcome::Refused(failure), via }) => {
+                cancel_purchase(tx, self.challenge)?;
                 refund(tx, &challenge, &self.keys)?;
                 tx.update_challenge(&mut challenge.failed(settled))?;
                 note_failed(tx, self.message, (MessageState::Failed, &failure), via)?;

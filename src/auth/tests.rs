@@ -16,6 +16,8 @@ use super::{
 };
 use crate::clock::{Clock as _, ManualClock};
 use crate::domain::audit::AuditEvent;
+use crate::domain::budget::BudgetPolicy;
+use crate::domain::guard::{Allowed, GuardMode, GuardPolicy};
 use crate::domain::keys::KeyRing;
 use crate::domain::policy::{LimitPolicy, OtpPolicy, Policy, Retention};
 use crate::domain::quota::Endpoint;
@@ -126,6 +128,8 @@ fn policy() -> Policy {
         phones: PhonePolicy::lenient(10),
         conceal_accounts: false,
         phone_change_delay: day,
+        budgets: BudgetPolicy::default(),
+        guard: GuardPolicy { mode: GuardMode::Off, allowed: Allowed::default() },
         retention: Retention {
             events: 7 * day,
             audit: 90 * day,

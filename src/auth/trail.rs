@@ -54,7 +54,11 @@ fn log(record: &AuditRecord) {
         };
     }
     match record.event {
-        AuditEvent::LoginFailMax | AuditEvent::LimitExceeded | AuditEvent::TokenReuse => {
+        AuditEvent::LoginFailMax
+        | AuditEvent::LimitExceeded
+        | AuditEvent::TokenReuse
+        | AuditEvent::SmsBlocked
+        | AuditEvent::SmsBudget => {
             line!(warn);
         }
         AuditEvent::LoginFail
@@ -119,6 +123,8 @@ fn sentence(event: AuditEvent) -> &'static str {
         AuditEvent::SmsSent => "the provider accepted an SMS",
         AuditEvent::SmsFailed => "an SMS failed",
         AuditEvent::SmsUndelivered => "an SMS was not delivered",
+        AuditEvent::SmsBlocked => "messages to new numbers are held back",
+        AuditEvent::SmsBudget => "most of a budget for messages is spent",
         AuditEvent::Startup => "the server started",
         AuditEvent::Shutdown => "the server stopped",
     }

@@ -8,6 +8,7 @@ use super::proof::GivenCode;
 use super::quota::WithQuotas;
 use super::{Auth, AuthError, Origin};
 use crate::domain::clock::Times;
+use crate::domain::guard::Place;
 use crate::domain::quota::Endpoint;
 use crate::domain::{Code, Mode, PhoneNumber, Purpose, Secret, User};
 use crate::random;
@@ -78,7 +79,7 @@ impl Auth {
             return WithQuotas::none(Err(error.into()));
         }
         let actor = self.actor(times.now, mode, &phone, &origin);
-        let locks = gate.locks().user_of(&phone);
+        let (locks, country) = (gate.locks().user_of(&phone), Place::country_of(&phone));
         let given = GivenCode { mode, purpose: Purpose::Login, phone, code, device_token };
         let attempt = Attempt {
             guess: self.guess(given, gate, &origin, &times),
@@ -93,6 +94,9 @@ impl Auth {
             };
         self.count_free(was_free, &origin, times.now);
         self.count(mode, login.as_ref().err());
+        if login.as_ref().is_ok_and(|login| login.is_new_user) && mode == Mode::Production {
+            self.parts.metrics.sms_converted(&country);
+        }
         let result = login.and_then(|opened| {
             let OpenedSession { session, user, is_new_user, is_restored, is_recycled, device } = opened;
             let access_jti = random::jti(&*self.parts.random);

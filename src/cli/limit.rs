@@ -9,10 +9,15 @@ use serde_json::{Value, json};
 use super::admin::{AdminContext, LIMITS, LIMITS_WRITING, PAGE};
 use super::output::{Output, counted};
 use super::{CliError, Global, when};
+use crate::domain::guard::{Place, Scope};
 use crate::domain::quota::{DAY, EXPORTS, Endpoint, Limit, Quota, REFUNDS};
 use crate::domain::{ClientAddress, Mode, PhoneNumber, SpendId, Timestamp};
 use crate::limits::window::{self, LimitDecision};
 use crate::storage::Locks;
+
+mod held;
+
+use held::Held;
 
 /// What can be done with limits. KEY is an address or a phone.
 #[derive(Debug, Subcommand)]
@@ -27,7 +32,10 @@ Examples:
 QUOTA is ip:request, ip:verify, ip:resend, ip:account_delete or ip (calls of an address), user (codes sent to a phone, in a window and \
 in a day), failures (wrong guesses for a phone in a day), refunds (units given back to a phone in a day, because an \
 SMS failed) or export (exports of a user, whose id is the key). A key such as device:0f3a… is a device on which somebody has logged in: it has quotas of its own. A key such as erased:0f3a… \
-is a phone whose user was deleted; what it has spent counts on for whoever registers it. RESET is when the next unit returns.")]
+is a phone whose user was deleted; what it has spent counts on for whoever registers it. RESET is when the next unit returns.
+
+Below the table stand the budgets for text messages, and what the guard against SMS pumping holds back: which network, range of \
+numbers or country, and why.")]
     Show {
         /// An address or a phone
         key: Option<String>,
@@ -38,7 +46,8 @@ Examples:
   freshk limit reset +1234567890       also lifts a day of wrong guesses, and the quotas of its user's devices
   freshk limit reset 2001:db8::1       its whole /64, as it is counted, and the /48 around it
 
-A running server sees it within a second.")]
+What the guard holds back of the address's network, or of the thousand numbers around the phone, is let go. A running server sees \
+it within a second.")]
     Reset {
         /// An address or a phone
         key: String,
@@ -72,11 +81,11 @@ pub fn run(command: &LimitCommand, global: &Global, output: &mut Output) -> Resu
         LimitCommand::Show { key: Some(key) } => {
             let key = read_key(&admin, key)?;
             let rows = of_key(&admin, &key)?;
-            show(&admin, output, &rows)
+            show(&admin, output, &rows, &Held::read(&admin, Some(&key))?)
         }
         LimitCommand::Show { key: None } => {
             let rows = out(&admin)?;
-            show(&admin, output, &rows)
+            show(&admin, output, &rows, &Held::read(&admin, None)?)
         }
         LimitCommand::Reset { key } => reset(&admin, output, key),
     }
@@ -94,7 +103,14 @@ fn reset(admin: &AdminContext, output: &mut Output, key: &str) -> Result<(), Cli
         Key::Phone(phone) => Locks::none().phone(phone),
         Key::Address(_) => subjects.iter().fold(Locks::none(), Locks::address),
     };
-    let (units, _) = admin.act(locks, move |operator| operator.reset_limits(&subjects, phone.as_ref()))?;
+    let block = match &key {
+        Key::Phone(phone) => (Scope::Range, Place::range_of(phone).to_owned()),
+        Key::Address(address) => (Scope::Network, Place::network_of(*address)),
+    };
+    let (units, _) = admin.act(locks, move |operator| {
+        operator.end_block(block.0, &block.1)?;
+        operator.reset_limits(&subjects, phone.as_ref())
+    })?;
     if output.json {
         return Ok(output.json(&json!({ "key": shown, "units_given_back": units }))?);
     }
@@ -231,7 +247,7 @@ impl Row {
     }
 }
 
-fn show(admin: &AdminContext, output: &mut Output, rows: &[Row]) -> Result<(), CliError> {
+fn show(admin: &AdminContext, output: &mut Output, rows: &[Row], held: &Held) -> Result<(), CliError> {
     if output.json {
         let limits: Vec<Value> = rows
             .iter()
@@ -247,7 +263,10 @@ fn show(admin: &AdminContext, output: &mut Output, rows: &[Row]) -> Result<(), C
                 })
             })
             .collect();
-        return Ok(output.json(&json!({ "limits": limits, "total": limits.len() }))?);
+        let (blocks, budgets) = held.documents();
+        let document =
+            json!({ "limits": limits, "total": limits.len(), "blocks": blocks, "budgets": budgets });
+        return Ok(output.json(&document)?);
     }
     let rows = rows.iter().map(|row| {
         [
@@ -260,7 +279,8 @@ fn show(admin: &AdminContext, output: &mut Output, rows: &[Row]) -> Result<(), C
             row.reset.map_or_else(|| "-".to_owned(), when::short),
         ]
     });
-    Ok(output.table(["key", "quota", "limit", "window", "used", "left", "reset (UTC)"], rows)?)
+    output.table(["key", "quota", "limit", "window", "used", "left", "reset (UTC)"], rows)?;
+    held.text(output)
 }
 
 fn shown(admin: &AdminContext, subject: &str) -> String {

@@ -13,6 +13,9 @@ use crate::domain::audit::{AuditEvent, RefusalSummary};
 use crate::domain::message::MessageState;
 use crate::domain::{Attempts, MessageId, Timestamp};
 use crate::storage::audit::{AuditLine, AuditOf};
+use crate::storage::guard::CountryFigures;
+
+mod countries;
 
 /// Count requests, deliveries, logins and refusals
 #[derive(Args, Clone, Copy, Debug)]
@@ -26,7 +29,8 @@ The last hour, day and week, each in twelve parts, or the time since T alone. \
 SMS delivery counts the delivered messages among all attempts: also those that failed, whose answer was lost, and codes \
 that could not be handed to the provider (refused: its breaker is open, or too many are on their way). Without server.public_url Twilio \
 reports no deliveries, and the accepted messages count instead. Authentication counts right codes among all that were \
-given. Both channels are counted together. A week is all that the messages are kept.")]
+given. Both channels are counted together. A week is all that the messages are kept. By country stand the messages with codes of production that \
+were bought, how many went to numbers never verified before, how many of those were then verified, and what all cost by sms.price.")]
 pub struct StatsArgs {
     /// Since then: a duration such as 2h, or an instant such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -54,6 +58,7 @@ struct Window {
     is_reported: bool,
     verified: u64,
     states: [u64; MessageState::ALL.len()],
+    countries: Vec<CountryFigures>,
 }
 
 /// A count in its parts.
@@ -121,8 +126,10 @@ fn read(admin: &AdminContext, windows: &mut [Window]) -> Result<(), CliError> {
     }
     for window in windows {
         let since = window.since;
-        let (untold, unsent) =
-            admin.read(move |view| Ok((view.untold_refusals(since)?, view.unsent_since(since)?)))?;
+        let (untold, unsent, countries) = admin.read(move |view| {
+            Ok((view.untold_refusals(since)?, view.unsent_since(since)?, view.figures_by_country(since)?))
+        })?;
+        window.countries = countries;
         window.refusals.add(PARTS - 1, untold);
         window.attempts.refused = unsent.iter().map(|minute| minute.count).sum();
     }
@@ -144,6 +151,7 @@ impl Window {
             is_reported,
             verified: 0,
             states: [0; MessageState::ALL.len()],
+            countries: Vec::new(),
         }
     }
 
@@ -220,7 +228,8 @@ impl Window {
             if self.name.starts_with("since") { self.name.clone() } else { format!("last {}", self.name) };
         output.table([title.as_str(), "", ""], figures)?;
         let converted = share(self.verified, self.messages() - self.verified);
-        Ok(output.text(&format!("SMS: {}\nsent and verified: {converted}\n\n", self.split()))?)
+        output.text(&format!("SMS: {}\nsent and verified: {converted}\n\n", self.split()))?;
+        countries::table(&self.countries, output)
     }
 
     fn document(&self) -> Value {
@@ -253,6 +262,7 @@ impl Window {
             "sms_by_state": states,
             "sent": self.messages(),
             "verified": self.verified,
+            "countries": countries::documents(&self.countries),
             "course": {
                 "otp_requests": self.requests.0,
                 "logins": self.logins.0,

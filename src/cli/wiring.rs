@@ -23,6 +23,8 @@ use crate::config::Config;
 use crate::config::senders::SenderKind;
 use crate::config::sms::Provider;
 use crate::config::tokens::Signing;
+use crate::domain::budget::Budget;
+use crate::domain::guard::GuardMode;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{MessageState, Unsent};
 use crate::domain::{Channel, Secret, Via};
@@ -118,6 +120,10 @@ pub fn build(
     let metrics = Metrics::new();
     let states = MessageState::ALL.map(MessageState::as_str).into_iter().chain([Unsent::STATE]);
     metrics.begin(ErrorCode::ALL.map(ErrorCode::as_str), states, auth::TOKEN_REUSES);
+    metrics.begin_spending(
+        Budget::ALL.map(Budget::as_str),
+        [GuardMode::On, GuardMode::Monitor].map(GuardMode::as_str),
+    );
     let counted = metrics.clone();
     engine.watch_commits(Box::new(move |writes, took| counted.committed(writes, took)));
     let store = engine.store();

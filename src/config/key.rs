@@ -55,6 +55,8 @@ pub enum Kind {
     Networks,
     /// Texts by language.
     Languages,
+    /// Countries with a price each.
+    Prices,
     /// Tables, each a test number.
     TestNumbers,
     /// Tables, each a webhook.
@@ -147,6 +149,11 @@ impl Kind {
             Self::Languages => {
                 "a table of texts by language tag: [sms.templates] with fr = \"{brand} : {code}\" in the file, in the environment \
                  FRESHK_SMS__TEMPLATES__FR, FRESHK_SMS__TEMPLATES__PT_BR and so on, or { fr = \"…\", pt-BR = \"…\" } as a whole"
+                    .to_owned()
+            }
+            Self::Prices => {
+                "the two letters of countries with a price each: { DE = 0.0745, default = 0.05 } in the file, \
+                 DE=0.0745,default=0.05 in the environment"
                     .to_owned()
             }
             Self::Webhooks => {

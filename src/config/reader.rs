@@ -112,6 +112,23 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Names with a number each, both of which `parse` reads; every bad one is told.
+    pub(super) fn pairs<T>(&mut self, key: &Key, parse: impl Fn(&str, &str) -> Result<T, String>) -> Vec<T> {
+        let Some((raw, origin)) = self.values.get(key) else { return Vec::new() };
+        let pairs = raw.pairs().unwrap_or_else(|problem| {
+            self.bad(key, &origin, problem);
+            Vec::new()
+        });
+        let mut good = Vec::new();
+        for (name, number) in pairs {
+            match parse(&name, &number) {
+                Ok(pair) => good.push(pair),
+                Err(problem) => self.bad(key, &origin, problem),
+            }
+        }
+        good
+    }
+
     /// What a key is set to, as it stands, and where that came from.
     pub(super) fn raw(&self, key: &Key) -> Option<(Raw, String)> {
         self.values.get(key)

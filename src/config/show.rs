@@ -109,7 +109,7 @@ impl Key {
                 let items: Vec<_> = text.split(',').filter(|item| !item.is_empty()).map(string).collect();
                 format!("[{}]", items.join(", "))
             }
-            Kind::Networks | Kind::Languages | Kind::Senders => "{}".to_owned(),
+            Kind::Networks | Kind::Languages | Kind::Senders | Kind::Prices => "{}".to_owned(),
             Kind::TestNumbers | Kind::Webhooks => "[]".to_owned(),
         }
     }

@@ -5,8 +5,11 @@ use std::time::Duration;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
 use super::senders::{self, ConfiguredSender, ORDER, SenderKind};
+use super::spending;
 use super::test_numbers::{self, Digits};
 use super::{texts, twilio};
+use crate::domain::budget::BudgetPolicy;
+use crate::domain::guard::{GuardMode, GuardPolicy};
 use crate::domain::{HttpUrl, NewTestNumber};
 use crate::sms::texts::Texts;
 use crate::sms::twilio::TwilioSettings;
@@ -18,10 +21,26 @@ pub struct Sms {
     pub provider: Provider,
     /// What the messages say.
     pub texts: Texts,
+    /// How many are bought at most.
+    pub budgets: BudgetPolicy,
+    /// Who buys none.
+    pub guard: GuardPolicy,
     /// Whether the provider reports what became of a message: it must know where to, and be believed.
     pub reports_deliveries: bool,
     /// `[[sms.test_numbers]]`
     pub test_numbers: Vec<NewTestNumber>,
+}
+
+impl Sms {
+    /// How many messages are bought at most, and for whom none. What the console prints is not bought.
+    pub fn spending(&self) -> (BudgetPolicy, GuardPolicy) {
+        match self.provider {
+            Provider::Console => {
+                (BudgetPolicy::default(), GuardPolicy { mode: GuardMode::Off, ..self.guard.clone() })
+            }
+            Provider::Senders(_) => (self.budgets.clone(), self.guard.clone()),
+        }
+    }
 }
 
 /// Who sends text messages.
@@ -72,6 +91,12 @@ pub(super) const SECTION: Section = Section {
         &texts::TEMPLATES,
         &texts::WEBOTP_DOMAIN,
         &texts::ANDROID_HASH,
+        &spending::PER_HOUR,
+        &spending::PER_DAY,
+        &spending::MONEY_PER_DAY,
+        &spending::PRICE,
+        &spending::GUARD,
+        &spending::GUARD_ALLOW,
         &TEST_NUMBERS,
     ],
 };
@@ -98,6 +123,7 @@ pub(super) fn read(
     let twilio = twilio::read(reader, wanted_by, public_url);
     let senders = found.in_order(reader, twilio.as_ref(), ttl);
     let texts = texts::read(reader);
+    let (budgets, guard) = spending::read(reader);
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
     let reports = |sender: &ConfiguredSender| match &sender.kind {
         SenderKind::Twilio(twilio) => twilio.status_callback.is_some(),
@@ -109,5 +135,5 @@ pub(super) fn read(
     } else {
         (!wanted || public_url.is_some(), Provider::Console)
     };
-    Sms { provider, texts, reports_deliveries, test_numbers }
+    Sms { provider, texts, budgets, guard, reports_deliveries, test_numbers }
 }

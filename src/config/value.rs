@@ -88,21 +88,26 @@ impl Raw {
         }
     }
 
-    /// Networks with their numbers, from a table or from `network=number,…`.
-    pub(super) fn networks(&self) -> Result<Vec<(IpNet, u32)>, String> {
-        let rows = match self {
-            Self::Table(rows) => rows.clone(),
+    /// Names with a number each, from a table or from `name=number,…`.
+    pub(super) fn pairs(&self) -> Result<Vec<(String, String)>, String> {
+        match self {
+            Self::Table(rows) => Ok(rows.clone()),
             Self::Text(_) | Self::Items(_) | Self::Tables(_) => self
                 .items()?
                 .into_iter()
                 .map(|item| {
                     item.split_once('=')
-                        .map(|(network, units)| (network.to_owned(), units.to_owned()))
+                        .map(|(name, number)| (name.trim().to_owned(), number.trim().to_owned()))
                         .ok_or_else(|| format!("{} has no =number", quoted(&item)))
                 })
-                .collect::<Result<_, _>>()?,
-        };
-        rows.iter()
+                .collect(),
+        }
+    }
+
+    /// Networks with their numbers.
+    pub(super) fn networks(&self) -> Result<Vec<(IpNet, u32)>, String> {
+        self.pairs()?
+            .iter()
             .map(|(name, units)| {
                 let units = units
                     .trim()

@@ -87,6 +87,10 @@ events! {
     SmsFailed = "sms_failed",
     /// The carrier reported an SMS undelivered.
     SmsUndelivered = "sms_undelivered",
+    /// The guard begins to hold messages back, or would.
+    SmsBlocked = "sms_blocked",
+    /// Most of a budget for messages is spent.
+    SmsBudget = "sms_budget_warning",
     /// The server started.
     Startup = "sys_startup",
     /// The server stopped.

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::budget::BudgetWarning;
+use crate::domain::guard::{Block, GuardMode};
 use crate::domain::message::Message;
 use crate::domain::{PhoneNumber, Session, Timestamp, User, UserId};
 
@@ -141,6 +143,10 @@ pub enum About<'a> {
     Session(&'a User, &'a Session),
     /// A message, and the user who has its number.
     Message(Option<&'a User>, &'a Message),
+    /// What the guard holds back, or would.
+    Block(&'a Block, GuardMode),
+    /// A budget of which most is spent.
+    Budget(&'a BudgetWarning),
 }
 
 impl About<'_> {
@@ -150,6 +156,7 @@ impl About<'_> {
             Self::User(user) | Self::Session(user, _) => Some(user.id),
             Self::Deleted(user) => Some(*user),
             Self::Message(user, _) => user.map(|user| user.id),
+            Self::Block(..) | Self::Budget(_) => None,
         }
     }
 
@@ -164,6 +171,8 @@ impl About<'_> {
                 json!({ "user": of_user(user), "message": of_message(message) })
             }
             Self::Message(None, message) => json!({ "message": of_message(message) }),
+            Self::Block(block, mode) => json!({ "block": block.told(*mode) }),
+            Self::Budget(warning) => json!({ "budget": warning.told() }),
         };
         Some(data.to_string())
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::domain::PhonePolicy;
+use crate::domain::budget::BudgetPolicy;
+use crate::domain::guard::GuardPolicy;
 use crate::domain::quota::{DAY, EXPORTS, Endpoint, Limit, Quota};
 use crate::domain::session::Lifetimes;
 
@@ -32,6 +34,10 @@ pub struct Policy {
     pub conceal_accounts: bool,
     /// How long a change of number waits that the number before has not proven.
     pub phone_change_delay: Duration,
+    /// How many text messages are bought at most.
+    pub budgets: BudgetPolicy,
+    /// How the guard against SMS pumping goes about.
+    pub guard: GuardPolicy,
     /// How long maintenance keeps what is no longer needed.
     pub retention: Retention,
 }

@@ -66,6 +66,8 @@ pub enum ErrorCode {
     RateLimited,
     /// The text message was not, or perhaps not, sent.
     SmsDeliveryFailed,
+    /// A budget for text messages is spent.
+    SmsBudgetExhausted,
     /// A fault of ours.
     InternalError,
     /// Too much is going on at once.
@@ -85,7 +87,7 @@ struct Row {
 
 impl ErrorCode {
     /// Every failure, for what is counted and for the description of the API.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidPhoneNumber,
         Self::InvalidOtp,
         Self::BadRequest,
@@ -105,6 +107,7 @@ impl ErrorCode {
         Self::UnsupportedMediaType,
         Self::RateLimited,
         Self::SmsDeliveryFailed,
+        Self::SmsBudgetExhausted,
         Self::InternalError,
         Self::Overloaded,
         Self::Unavailable,
@@ -190,6 +193,12 @@ impl ErrorCode {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "sms_delivery_failed",
                 "SMS delivery failed. Please try again later.",
+                true,
+            ),
+            Self::SmsBudgetExhausted => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "sms_budget_exhausted",
+                "No more text messages can be sent at the moment. Please try again later.",
                 true,
             ),
             Self::InternalError => (
@@ -312,6 +321,11 @@ impl ApiError {
             Some(sentence) => Self { sentence: sentence.into(), ..error },
             None => error,
         }
+    }
+
+    /// 503: no more text messages are bought until `retry_after` is over.
+    pub const fn sms_budget_exhausted(retry_after: Duration) -> Self {
+        Self::new(ErrorCode::SmsBudgetExhausted).retry_after(retry_after)
     }
 
     /// 503: too much is going on at once.

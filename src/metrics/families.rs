@@ -44,6 +44,11 @@ labels! {
     OfCode { code: &'static str }
     SmsError { code: String }
     OfKind { kind: &'static str }
+    OfCountry { country: String }
+    Purchased { country: String, number: &'static str }
+    HeldBack { rule: &'static str, guard: &'static str }
+    OfGuard { guard: &'static str }
+    OfBudget { budget: &'static str }
     OfFault { fault: &'static str }
     Forwarding { peer: String, header: String }
     OfWebhook { webhook: String }
@@ -94,6 +99,14 @@ pub(super) struct Sms {
     pub(super) errors: Family<SmsError, Counter>,
     pub(super) segments: Counter,
     pub(super) breaker: Whole,
+    pub(super) bought: Family<Purchased, Counter>,
+    pub(super) cost: Family<OfCountry, Counter<f64, AtomicU64>>,
+    pub(super) converted: Family<OfCountry, Counter>,
+    pub(super) delivered: Family<OfCountry, Counter>,
+    pub(super) held_back: Family<HeldBack, Counter>,
+    pub(super) unpaid: Family<OfBudget, Counter>,
+    pub(super) blocks: Family<OfGuard, Counter>,
+    pub(super) budget_warnings: Family<OfBudget, Counter>,
 }
 
 /// Of the database, its disk and its backups.
@@ -250,6 +263,24 @@ impl Sms {
                 "sms_breaker_open",
                 "1 while the SMS provider is left alone after failures, until a message goes through",
             ),
+            bought: book.of(
+                "sms_bought",
+                "Text messages with codes that were intended, by country and whether the number had been verified before \
+                 (known) or not (new)",
+            ),
+            cost: book.of("sms_cost", "What they cost by sms.price, by country, in the currency of that"),
+            converted: book.of(
+                "sms_converted",
+                "Numbers that were verified for the first time, by country",
+            ),
+            delivered: book.of("sms_delivered", "Text messages reported as delivered, by country"),
+            held_back: book.of(
+                "sms_held_back",
+                "Messages to numbers never verified before that the guard refused (on) or would have (monitor), by rule",
+            ),
+            unpaid: book.of("sms_unpaid", "Messages that were refused because a budget is spent, by budget"),
+            blocks: book.of("sms_blocks", "How often the guard began to hold messages back (on), or would have (monitor)"),
+            budget_warnings: book.of("sms_budget_warnings", "How often most of a budget was spent, by budget"),
         }
     }
 }

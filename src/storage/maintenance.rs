@@ -15,6 +15,10 @@ pub struct PurgeHorizon {
     pub challenges: Timestamp,
     /// Sessions that ended or expired, devices that expired, and foreign refresh tokens that were exchanged and have expired.
     pub sessions: Timestamp,
+    /// Text messages as the guard and the budgets know them.
+    pub purchases: Timestamp,
+    /// What the guard needs for a day alone, and budgets of days before.
+    pub guard: Timestamp,
     /// Events that every webhook has taken, or that were dropped.
     pub events: Timestamp,
     /// Audit rows.

@@ -17,6 +17,7 @@ use crate::storage::{CommitWatch, Engine, Principal, ReadJob, StoreError, StoreR
 use crate::sync::lock;
 
 mod audit;
+mod budgets;
 mod challenges;
 mod clock;
 mod columns;
@@ -26,6 +27,7 @@ mod devices;
 mod events;
 mod exchanges;
 mod fault;
+mod guard;
 mod keys;
 mod ledger;
 mod login;

@@ -1,11 +1,13 @@
 //! What a closure holds: everything that can be read, and everything that can be written.
 
 use super::audit::{ReadAudit, WriteAudit};
+use super::budgets::{ReadBudgets, WriteBudgets};
 use super::challenges::{ReadChallenges, WriteChallenges};
 use super::clock::{ReadClock, WriteClock};
 use super::devices::{ReadDevices, WriteDevices};
 use super::events::{ReadEvents, WriteEvents};
 use super::exchanges::{ReadExchanges, WriteExchanges};
+use super::guard::{ReadGuard, WriteGuard};
 use super::ledger::{ReadLedger, WriteLedger};
 use super::maintenance::Maintenance;
 use super::messages::{ReadMessages, WriteMessages};
@@ -24,6 +26,8 @@ pub trait View:
     + ReadDevices
     + ReadExchanges
     + ReadEvents
+    + ReadGuard
+    + ReadBudgets
     + ReadLedger
     + ReadMessages
     + ReadNodes
@@ -42,6 +46,8 @@ impl<T> View for T where
         + ReadDevices
         + ReadExchanges
         + ReadEvents
+        + ReadGuard
+        + ReadBudgets
         + ReadLedger
         + ReadMessages
         + ReadNodes
@@ -62,6 +68,8 @@ pub trait Tx:
     + WriteDevices
     + WriteExchanges
     + WriteEvents
+    + WriteGuard
+    + WriteBudgets
     + WriteLedger
     + WriteMessages
     + WritePhoneChanges
@@ -81,6 +89,8 @@ impl<T> Tx for T where
         + WriteDevices
         + WriteExchanges
         + WriteEvents
+        + WriteGuard
+        + WriteBudgets
         + WriteLedger
         + WriteMessages
         + WritePhoneChanges

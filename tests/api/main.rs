@@ -12,6 +12,7 @@
 
 mod addresses;
 mod audit;
+mod budgets;
 mod callbacks;
 mod claims;
 mod clock;
@@ -32,6 +33,7 @@ mod exchange;
 mod export;
 mod first_fault;
 mod foreign;
+mod guard;
 mod guide;
 mod hosts;
 mod in_flight;

@@ -12,6 +12,7 @@ mod cache;
 mod challenges;
 mod devices;
 mod events;
+mod guard;
 mod ledger;
 mod maintenance;
 mod messages;
@@ -108,6 +109,16 @@ macro_rules! contract {
                     s35_erasure_takes_the_phone_out_of_a_users_lines
                     s35_erasure_takes_numbers_before_out_of_lines_of_nobody_up_to_the_users_last
                     s35_erasure_takes_the_phone_out_of_lines_that_sum_refusals_up
+                }
+                guard {
+                    a_purchase_is_counted_at_its_place_until_it_is_answered_or_excused
+                    what_lies_before_a_horizon_counts_no_longer
+                    a_block_replaces_the_one_that_was_read_and_no_other
+                    first_verifications_are_counted_by_country_and_five_minutes
+                    figures_by_country_tell_what_was_bought_answered_and_delivered
+                    a_purchase_that_is_taken_back_tells_what_it_was_charged
+                    a_budget_is_never_exceeded_and_warned_of_once
+                    maintenance_forgets_ranges_after_a_day_and_purchases_after_thirty
                 }
                 small {
                     exchanges_are_read_as_they_were_written_once

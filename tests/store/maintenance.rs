@@ -17,7 +17,16 @@ use crate::support::{
 /// All that is older than `now`.
 pub(crate) fn horizon(now: Timestamp) -> PurgeHorizon {
     let spends = Quota::ALL.map(|quota| (quota, now - Duration::from_millis(1)));
-    PurgeHorizon { now, spends, challenges: now, sessions: now, events: now, audit: now }
+    PurgeHorizon {
+        now,
+        spends,
+        challenges: now,
+        sessions: now,
+        purchases: now,
+        guard: now,
+        events: now,
+        audit: now,
+    }
 }
 
 /// Deletes in slices of this length until nothing more is to be deleted.

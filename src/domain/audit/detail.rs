@@ -3,6 +3,9 @@
 use std::fmt;
 
 use super::{LoginFailure, RefusalSummary};
+use crate::domain::Timestamp;
+use crate::domain::budget::{BudgetWarning, Share};
+use crate::domain::guard::GuardMode;
 use crate::domain::message::{MessageState, Unsent};
 use crate::domain::phone_change::Cancelled;
 use crate::domain::quota::Quota;
@@ -75,6 +78,17 @@ pub enum AuditDetail {
     SmsReported(String),
     /// What a report said of a message.
     Report(MessageState, Option<i64>),
+    /// The guard begins to hold messages back, or would.
+    Blocked {
+        /// What, and why, in words.
+        what: String,
+        /// Until when, as far as is known.
+        until: Timestamp,
+        /// Whether it does.
+        mode: GuardMode,
+    },
+    /// Most of a budget is spent.
+    BudgetWarning(BudgetWarning),
     /// A user did it to the own account, and proved the number.
     ByOwner,
     /// The time was over in which a login restores the account.
@@ -175,6 +189,23 @@ impl fmt::Display for AuditDetail {
             Self::SmsReported(how) => write!(f, "reported: {how}"),
             Self::Report(state, None) => f.write_str(state.as_str()),
             Self::Report(state, Some(code)) => write!(f, "{} {code}", state.as_str()),
+            Self::Blocked { what, until, mode } => {
+                let only = if *mode == GuardMode::Monitor {
+                    " (sms.guard is monitor: nothing is refused)"
+                } else {
+                    ""
+                };
+                write!(f, "{what}; held back until {} or longer{only}", until.iso())
+            }
+            Self::BudgetWarning(BudgetWarning { window, used, limit }) => {
+                let (budget, until) = (window.budget, window.until().iso());
+                let whose = match window.share {
+                    Share::All => "",
+                    Share::Verified => ", second share of numbers verified before",
+                };
+                let (used, limit) = (budget.amount(*used), budget.amount(*limit));
+                write!(f, "{}{whose}: {used} of {limit} are spent, until {until}", budget.key())
+            }
             Self::ByOwner => f.write_str("by its owner"),
             Self::GraceOver => f.write_str("the grace is over"),
             Self::Operator(act) => write!(f, "operator: {act}"),

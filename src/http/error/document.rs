@@ -112,6 +112,7 @@ fn response(status: u16, codes: &[ErrorCode], limited: bool) -> MetaResponse {
 fn example(codes: &[ErrorCode]) -> Option<Value> {
     let error = match *codes.first()? {
         ErrorCode::RateLimited => ApiError::rate_limited(Duration::from_hours(1)),
+        ErrorCode::SmsBudgetExhausted => ApiError::sms_budget_exhausted(Duration::from_mins(10)),
         ErrorCode::Overloaded => ApiError::overloaded(Duration::from_secs(2)),
         ErrorCode::Unavailable => ApiError::unavailable(Duration::from_secs(2)),
         code => ApiError::new(code),

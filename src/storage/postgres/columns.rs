@@ -6,6 +6,8 @@ use bytes::BytesMut;
 use postgres_types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use crate::domain::audit::AuditEvent;
+use crate::domain::budget::{Budget, Share};
+use crate::domain::guard::{Rule, Scope};
 use crate::domain::message::{MessageState, Unsent};
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
@@ -113,6 +115,10 @@ integers! {
 }
 
 words! {
+    Budget: Budget::parse;
+    Share: Share::parse;
+    Rule: Rule::parse;
+    Scope: Scope::parse;
     AuditEvent: AuditEvent::parse;
     ChallengeState: ChallengeState::parse;
     Mode: Mode::parse;

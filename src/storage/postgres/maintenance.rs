@@ -22,9 +22,11 @@ impl Maintenance for PostgresTx<'_> {
         for (quota, before) in horizon.spends {
             more |= self.purge_spends(quota, before, limit)? == rows;
         }
-        for deleted in
-            [self.purge_challenges(horizon.challenges, limit)?, self.purge_audit(horizon.audit, limit)?]
-        {
+        for deleted in [
+            self.purge_purchases(horizon.purchases, limit)?,
+            self.purge_challenges(horizon.challenges, limit)?,
+            self.purge_audit(horizon.audit, limit)?,
+        ] {
             // A few among the oldest rows may be younger than their number says (the clock was stepped), so most of a
             // slice counts as a full one.
             more |= deleted > 0 && deleted >= rows / 2;
@@ -35,6 +37,8 @@ impl Maintenance for PostgresTx<'_> {
         more |= self.purge_rotations(horizon.sessions, limit)? == rows;
         more |= self.purge_exchanges(horizon.sessions, limit)? == rows;
         more |= self.purge_devices(horizon.sessions, limit)? == rows;
+        more |= self.purge_guard_day(horizon.guard, limit)? == rows;
+        self.purge_budgets(horizon.guard)?;
         more |= self.purge_events(horizon.events, limit)? == rows;
         Ok(more)
     }

@@ -3,6 +3,8 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Null, ToSql, ToSqlOutput, ValueRef};
 
 use crate::domain::audit::{AuditDetail, AuditEvent};
+use crate::domain::budget::{Budget, Share};
+use crate::domain::guard::{Rule, Scope};
 use crate::domain::message::{MessageState, Unsent};
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
@@ -50,6 +52,10 @@ macro_rules! words {
 integers! { UserId ChallengeId MessageId SpendId EventNumber QueueId }
 
 words! {
+    Budget: Budget::parse;
+    Share: Share::parse;
+    Rule: Rule::parse;
+    Scope: Scope::parse;
     AuditEvent: AuditEvent::parse;
     ChallengeState: ChallengeState::parse;
     Mode: Mode::parse;

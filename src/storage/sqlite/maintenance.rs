@@ -1,7 +1,9 @@
 //! Deleting what is no longer needed, a slice at a time, and trying whether the disk has room.
 
 use super::tx::SqliteTx;
-use super::{audit, challenges, devices, events, exchanges, ledger, messages, sessions, test_numbers};
+use super::{
+    audit, budgets, challenges, devices, events, exchanges, guard, ledger, messages, sessions, test_numbers,
+};
 use crate::storage::StoreResult;
 use crate::storage::columns::count;
 use crate::storage::maintenance::{Maintenance, PurgeHorizon};
@@ -21,6 +23,7 @@ impl Maintenance for SqliteTx<'_> {
                 more |= ledger::purge(conn, quota, before, limit)? == rows;
             }
             for deleted in [
+                guard::purge(conn, horizon.purchases, limit)?,
                 challenges::purge(conn, horizon.challenges, limit)?,
                 audit::purge(conn, horizon.audit, limit)?,
             ] {
@@ -35,6 +38,8 @@ impl Maintenance for SqliteTx<'_> {
             more |= sessions::purge_rotations(conn, horizon.sessions, limit)? == rows;
             more |= exchanges::purge(conn, horizon.sessions, limit)? == rows;
             more |= devices::purge(conn, horizon.sessions, limit)? == rows;
+            more |= guard::purge_day(conn, horizon.guard, limit)? == rows;
+            budgets::purge(conn, horizon.guard)?;
             more |= events::purge(conn, horizon.events, limit)? == rows;
             Ok((more, ended))
         })?;

@@ -40,6 +40,8 @@ fn s35_the_trail_is_append_only_save_for_retention_and_erasure() {
         spends: Quota::ALL.map(|quota| (quota, START)),
         challenges: START,
         sessions: START,
+        purchases: START,
+        guard: START,
         events: START,
         audit: after(50),
     };

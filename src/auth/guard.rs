@@ -1,0 +1,162 @@
+//! The guard against SMS pumping, inside the write that would buy a message: who is held back, and what that begins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::audited::AuditedTx;
+use super::error::FlowError;
+use super::{AuthError, happened};
+use crate::domain::Timestamp;
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
+use crate::domain::guard::{
+    BURST, Block, Counts, FIRST_BLOCK, GuardMode, HOUR, MEMORY, Passage, Place, Rule, Scope, Sends, Standing,
+    Usual, is_trusted, judge,
+};
+use crate::domain::quota::DAY;
+use crate::storage::StoreResult;
+use crate::storage::guard::Horizons;
+
+/// What the guard must know of a call before its write.
+pub(super) struct Guard {
+    pub(super) mode: GuardMode,
+    pub(super) place: Place,
+    /// What is usual in the country, and in all.
+    pub(super) usual: [Usual; 2],
+    /// Whether the call is never held back.
+    pub(super) is_allowed: bool,
+}
+
+/// A message was held back, or would have been.
+#[derive(Clone, Copy)]
+pub(super) struct HeldBack {
+    /// By which rule.
+    pub(super) rule: Rule,
+    /// Whether the block begins with it.
+    pub(super) begins: bool,
+}
+
+impl Guard {
+    /// How a message to a number stands that was never verified; refuses it where it is held back, or would be: by which rule
+    /// goes into `held_back`.
+    pub(super) fn judge(
+        &self,
+        tx: &mut AuditedTx<'_>,
+        held_back: &mut Option<HeldBack>,
+    ) -> Result<Standing, FlowError> {
+        if self.is_allowed {
+            return Ok(Standing::Trusted);
+        }
+        if self.mode == GuardMode::Off {
+            return Ok(Standing::Stranger);
+        }
+        let (block, begins) = match self.look(tx)? {
+            Ok(standing) => return Ok(standing),
+            Err(held_back) => held_back,
+        };
+        let now = tx.at();
+        *held_back = Some(HeldBack { rule: block.excess.rule, begins });
+        tx.note_refused_attempt(block.scope, &block.key, now)?;
+        match self.mode {
+            GuardMode::On => Err(AuthError::RateLimited(now.until(block.until)).into()),
+            GuardMode::Monitor | GuardMode::Off => Ok(Standing::Stranger),
+        }
+    }
+
+    /// How the message stands, or what holds it back, and whether that begins with it.
+    fn look(&self, tx: &mut AuditedTx<'_>) -> StoreResult<Result<Standing, (Block, bool)>> {
+        let now = tx.at();
+        let blocks = tx.blocks_at(&self.place)?;
+        let last = |scope: Scope| blocks.iter().find(|block| block.scope == scope);
+        let active = |scope| last(scope).filter(|block| block.is_active(now));
+        if let Some(block) = active(Scope::Network) {
+            return Ok(Err((block.clone(), false)));
+        }
+        let counts = self.counts(tx, &blocks)?;
+        if is_trusted(&counts) {
+            return Ok(Ok(Standing::Trusted));
+        }
+        if let Some(block) = active(Scope::Range) {
+            return Ok(Err((block.clone(), false)));
+        }
+        let mut is_probe = false;
+        for (scope, usual) in [Scope::Country, Scope::World].into_iter().zip(self.usual) {
+            let Some(block) = active(scope) else { continue };
+            match self.pass(tx, block, usual)? {
+                Passage::Over(_) => {}
+                Passage::Probe(_) => is_probe = true,
+                Passage::Refused(prolonged) => {
+                    return Ok(Err((prolonged.unwrap_or_else(|| block.clone()), false)));
+                }
+            }
+        }
+        let [country, world] = self.usual;
+        let Some(excess) = judge(&counts, country, world).filter(|_| !is_probe) else {
+            return Ok(Ok(Standing::Stranger));
+        };
+        let before = last(excess.rule.scope());
+        let block = Block::begin(before, &self.place, excess, now);
+        let begins = tx.replace_block(before, &block)?;
+        if begins {
+            self.tell(tx, &block)?;
+        }
+        Ok(Err((block, begins)))
+    }
+
+    /// What is known; what lies before the end of the last block of a scope counts no longer.
+    fn counts(&self, tx: &AuditedTx<'_>, blocks: &[Block]) -> StoreResult<Counts> {
+        let now = tx.at();
+        let ended = |scope| {
+            let block = blocks.iter().find(|block| block.scope == scope);
+            // What goes out at the instant of the end counts.
+            block.map_or(Timestamp::from_millis(0), |block| (block.until - Duration::from_millis(1)).min(now))
+        };
+        let since = |scope, window| ended(scope).max(now - window);
+        let horizons = Horizons {
+            known: now - MEMORY,
+            network: since(Scope::Network, DAY),
+            range: since(Scope::Range, DAY),
+            country: [since(Scope::Country, BURST), since(Scope::Country, HOUR), now - DAY],
+            world: [since(Scope::World, BURST), since(Scope::World, HOUR)],
+        };
+        let counts = tx.guard_counts(&self.place, &horizons)?;
+        Ok(Counts {
+            network_was_blocked: ended(Scope::Network) > now - DAY,
+            range_was_blocked: ended(Scope::Range) > now - DAY,
+            ..counts
+        })
+    }
+
+    /// What a block of the country, or of all, makes of the message. While the guard refuses nothing, it lets nothing through
+    /// either: everything goes out.
+    fn pass(&self, tx: &mut AuditedTx<'_>, block: &Block, usual: Usual) -> StoreResult<Passage> {
+        let (now, is_on) = (tx.at(), self.mode == GuardMode::On);
+        let country = (block.scope == Scope::Country).then_some(block.key.as_str());
+        let probes = if is_on { tx.sent_to_strangers(country, block.since)? } else { Sends::default() };
+        let attempts = if block.wants_attempts(now) {
+            tx.refused_attempts(block.scope, &block.key, now - FIRST_BLOCK)?
+        } else {
+            0
+        };
+        let passage = block.pass(probes, attempts, usual, now);
+        let is_first = match &passage {
+            Passage::Over(next) | Passage::Probe(next) | Passage::Refused(Some(next)) => {
+                tx.replace_block(Some(block), next)?
+            }
+            Passage::Refused(None) => true,
+        };
+        Ok(match passage {
+            // One is let through, and not one for each server.
+            Passage::Probe(next) if !is_first || !is_on => Passage::Refused(Some(next)),
+            passage => passage,
+        })
+    }
+
+    /// Tells that a block has begun.
+    fn tell(&self, tx: &mut AuditedTx<'_>, block: &Block) -> StoreResult<()> {
+        // Nobody in particular did it.
+        let line = Arc::new(Actor::system(tx.at())).did(AuditEvent::SmsBlocked);
+        let until = block.until;
+        tx.record(line.detail(AuditDetail::Blocked { what: block.to_string(), until, mode: self.mode }));
+        happened::blocked(tx, block, self.mode)
+    }
+}

@@ -1,0 +1,132 @@
+//! Blocks: what is held back, until when, and what is let through meanwhile.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::place::{GuardMode, Place};
+use super::{Excess, Rule, Scope, Sends, Usual, hour};
+use crate::domain::Timestamp;
+use crate::domain::quota::DAY;
+
+/// How long the first block lasts, and how long it must be quiet before that of a country ends.
+pub const FIRST_BLOCK: Duration = Duration::from_mins(15);
+
+/// Whether a country, or the world, is not quiet: so many attempts of [`FIRST_BLOCK`], those that the block refused included,
+/// prolong its block.
+fn is_loud(attempts: u32, usual: Usual) -> bool {
+    attempts > hour(usual) / 4
+}
+
+/// What is held back, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// What it looks at.
+    pub scope: Scope,
+    /// Which network, range or country; nothing where all is held back.
+    pub key: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, as far as is known now.
+    pub until: Timestamp,
+    /// When the next message is let through to see whether it is answered; where [`Scope::is_wide`] alone.
+    pub probe_at: Timestamp,
+    /// The how manyth it is of a row of blocks, each within a day of the one before; where [`Scope::is_wide`], how many waits for
+    /// a message that is let through have begun.
+    pub times: u32,
+    /// Why.
+    pub excess: Excess,
+}
+
+/// What a wide block makes of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// Those that were let through are answered: the block ends, as given.
+    Over(Block),
+    /// It is let through, to see whether it is answered; the block goes on as given.
+    Probe(Block),
+    /// It is refused; the block goes on as given, where anything of it changes.
+    Refused(Option<Block>),
+}
+
+/// How close the end of a block must be before one looks whether it is quiet.
+const LOOK: Duration = Duration::from_mins(5);
+
+/// How long the `times`-th block of a row lasts, and the `times`-th wait for the next message that is let through.
+fn length(times: u32) -> Duration {
+    (FIRST_BLOCK * (1 << times.clamp(1, 7).saturating_sub(1))).min(DAY / 2)
+}
+
+impl Block {
+    /// Begins one, after the one before with its key, if there was any.
+    pub fn begin(before: Option<&Self>, place: &Place, excess: Excess, now: Timestamp) -> Self {
+        let scope = excess.rule.scope();
+        let row = before.filter(|before| !scope.is_wide() && before.until > now - DAY);
+        let times = row.map_or(0, |before| before.times).saturating_add(1);
+        let until = now + length(times);
+        Self { scope, key: place.key(scope).to_owned(), since: now, until, probe_at: until, times, excess }
+    }
+
+    /// Whether it holds anything back at `now`.
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.until > now
+    }
+
+    /// Whether one must count the attempts that it refused, to say what it makes of a message.
+    pub fn wants_attempts(&self, now: Timestamp) -> bool {
+        self.until <= now + LOOK
+    }
+
+    /// What a wide block makes of a message at `now`: `probes` are what strangers were sent since it began, and `attempts` those that
+    /// it refused in the last [`FIRST_BLOCK`], where they were counted.
+    pub fn pass(&self, probes: Sends, attempts: u32, usual: Usual, now: Timestamp) -> Passage {
+        if probes.converted > 0 && probes.unconverted <= probes.converted {
+            return Passage::Over(Self { until: now, ..self.clone() });
+        }
+        // The attempt itself counts.
+        let is_prolonged = self.wants_attempts(now) && is_loud(attempts.saturating_add(1), usual);
+        let until = if is_prolonged { now + FIRST_BLOCK } else { self.until };
+        if now >= self.probe_at {
+            let times = self.times.saturating_add(1);
+            return Passage::Probe(Self { until, probe_at: now + length(times), times, ..self.clone() });
+        }
+        Passage::Refused(is_prolonged.then(|| Self { until, ..self.clone() }))
+    }
+
+    /// What is told of it, as JSON.
+    pub fn told(&self, mode: GuardMode) -> Value {
+        json!({
+            "scope": self.scope.as_str(),
+            "key": self.key,
+            "rule": self.excess.rule.as_str(),
+            "counted": self.excess.counted,
+            "allowed": self.excess.allowed,
+            "since": self.since.iso(),
+            "until": self.until.iso(),
+            "guard": mode.as_str(),
+        })
+    }
+}
+
+/// What is held back and why, in words.
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Excess { rule, counted, allowed } = self.excess;
+        match self.scope {
+            Scope::Network => write!(f, "calls from {}", self.key)?,
+            Scope::Range => write!(f, "numbers {} and three more digits", self.key)?,
+            Scope::Country => write!(f, "numbers of the country {}", self.key)?,
+            Scope::World => f.write_str("numbers of all countries")?,
+        }
+        let time = match rule {
+            Rule::Network | Rule::Range | Rule::CountryDay => "a day",
+            Rule::CountryBurst | Rule::WorldBurst => "five minutes",
+            Rule::CountryHour | Rule::WorldHour => "an hour",
+        };
+        write!(
+            f,
+            ": {counted} messages of {time} to new numbers were not answered, and {allowed} are too many"
+        )
+    }
+}

@@ -1,0 +1,242 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{ClientAddress, PhoneNumber, Timestamp};
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000) + Duration::from_secs(seconds)
+}
+
+fn sends(unconverted: u32, converted: u32) -> Sends {
+    Sends { unconverted, converted }
+}
+
+fn place() -> Place {
+    let address = ClientAddress::new("203.0.113.7".parse().unwrap());
+    Place::of(address, &PhoneNumber::parse("+4915112345678", 10).unwrap())
+}
+
+fn broken(counts: &Counts) -> Option<Rule> {
+    judge(counts, Usual::default(), Usual::default()).map(|excess| excess.rule)
+}
+
+#[test]
+fn a_place_is_network_range_and_country() {
+    let Place { network, range, country } = place();
+    assert_eq!((network.as_str(), range.as_str(), country.as_str()), ("203.0.113.0/24", "+4915112345", "DE"));
+    let site = ClientAddress::new("2001:db8:1:2::1".parse().unwrap());
+    assert_eq!(
+        Place::of(site, &PhoneNumber::parse("+9991234567890", 10).unwrap()).network,
+        "2001:db8:1::/48"
+    );
+}
+
+#[test]
+fn each_rule_begins_at_its_number() {
+    let rules = [
+        (Counts { network: sends(5, 0), ..Counts::default() }, Rule::Network),
+        (Counts { range: sends(3, 0), ..Counts::default() }, Rule::Range),
+        (Counts { country: windows(sends(10, 0), sends(10, 0)), ..Counts::default() }, Rule::CountryBurst),
+        (Counts { country: windows(sends(0, 0), sends(20, 0)), ..Counts::default() }, Rule::CountryHour),
+        (Counts { country_day: sends(25, 5), ..Counts::default() }, Rule::CountryDay),
+        (Counts { world: windows(sends(10, 0), sends(10, 0)), ..Counts::default() }, Rule::WorldBurst),
+        (Counts { world: windows(sends(0, 0), sends(20, 0)), ..Counts::default() }, Rule::WorldHour),
+    ];
+    for (counts, rule) in rules {
+        assert_eq!(broken(&counts), Some(rule));
+        let less = |sends: Sends| Sends { unconverted: sends.unconverted.saturating_sub(1), ..sends };
+        let fewer = Counts {
+            network: less(counts.network),
+            range: less(counts.range),
+            country: windows(less(counts.country.burst), less(counts.country.hour)),
+            country_day: less(counts.country_day),
+            world: windows(less(counts.world.burst), less(counts.world.hour)),
+            ..counts
+        };
+        assert_eq!(broken(&fewer), None, "{rule:?}");
+    }
+}
+
+const fn windows(burst: Sends, hour: Sends) -> Windows {
+    Windows { burst, hour }
+}
+
+#[test]
+fn what_is_answered_makes_room() {
+    for (counts, is_broken) in [
+        (Counts { network: sends(6, 2), ..Counts::default() }, false),
+        (Counts { network: sends(7, 2), ..Counts::default() }, true),
+        (Counts { range: sends(4, 2), ..Counts::default() }, false),
+        (Counts { range: sends(5, 2), ..Counts::default() }, true),
+        (Counts { country: windows(sends(11, 11), sends(11, 11)), ..Counts::default() }, false),
+        (Counts { country: windows(sends(12, 11), sends(12, 11)), ..Counts::default() }, true),
+    ] {
+        assert_eq!(broken(&counts).is_some(), is_broken, "{counts:?}");
+    }
+}
+
+#[test]
+fn what_is_usual_makes_room_too() {
+    let counts = Counts { country: windows(sends(39, 0), sends(39, 0)), ..Counts::default() };
+    assert!(Rule::CountryBurst.excess(&counts, Usual { burst: 19, hour: 19 }, Usual::default()).is_some());
+    assert_eq!(Rule::CountryBurst.excess(&counts, Usual { burst: 20, hour: 20 }, Usual::default()), None);
+}
+
+#[test]
+fn a_network_is_trusted_for_two_verifications_while_most_are_answered() {
+    let trusted = |known, network| is_trusted(&Counts { known, network, ..Counts::default() });
+    assert!(trusted(2, sends(5, 0)) && !trusted(2, sends(6, 0)) && !trusted(1, sends(0, 0)));
+    assert!(trusted(2, sends(8, 3)) && !trusted(2, sends(9, 3)));
+}
+
+#[test]
+fn blocks_of_a_network_double_to_half_a_day_and_begin_anew_after_a_day() {
+    let excess = Excess { rule: Rule::Network, counted: 5, allowed: 5 };
+    let mut block = Block::begin(None, &place(), excess, at(0));
+    let mut minutes = vec![];
+    for _ in 0..8 {
+        minutes.push(block.since.until(block.until).as_secs() / 60);
+        assert!(block.is_active(block.since) && !block.is_active(block.until));
+        block = Block::begin(Some(&block), &place(), excess, block.until);
+    }
+    assert_eq!(minutes, [15, 30, 60, 120, 240, 480, 720, 720]);
+    let later = Block::begin(Some(&block), &place(), excess, block.until + Duration::from_hours(24));
+    assert_eq!(later.times, 1);
+}
+
+/// A block of the country, begun at 0.
+fn of_country() -> Block {
+    Block::begin(None, &place(), Excess { rule: Rule::CountryHour, counted: 20, allowed: 20 }, at(0))
+}
+
+#[test]
+fn a_country_is_held_back_until_fifteen_quiet_minutes() {
+    let block = of_country();
+    let refused = |attempts, now| block.pass(Sends::default(), attempts, Usual::default(), now);
+    assert_eq!(refused(0, at(1)), Passage::Refused(None));
+    assert_eq!(refused(1000, at(599)), Passage::Refused(None), "nobody has counted yet");
+    assert_eq!(refused(4, at(700)), Passage::Refused(None), "five in a quarter of an hour is quiet");
+    let Passage::Refused(Some(prolonged)) = refused(5, at(700)) else { panic!("it is loud") };
+    assert_eq!(prolonged.until, at(700 + 15 * 60));
+    assert_eq!(prolonged.since, block.since);
+}
+
+#[test]
+fn now_and_then_one_message_is_let_through_and_the_block_ends_if_those_are_answered() {
+    let mut block = Block { until: at(1_000_000), ..of_country() };
+    let mut waits = vec![];
+    for probes in 0..4 {
+        let before = block.probe_at;
+        assert!(matches!(block.pass(sends(probes, 0), 0, Usual::default(), at(1)), Passage::Refused(_)));
+        let Passage::Probe(next) = block.pass(sends(probes, 0), 0, Usual::default(), before) else {
+            panic!("{probes}")
+        };
+        waits.push(before.until(next.probe_at).as_secs() / 60);
+        block = next;
+    }
+    assert_eq!(waits, [30, 60, 120, 240]);
+    assert!(matches!(block.pass(sends(2, 1), 0, Usual::default(), at(1)), Passage::Refused(_)));
+    let Passage::Over(over) = block.pass(sends(1, 1), 0, Usual::default(), at(7)) else { panic!("answered") };
+    assert!(!over.is_active(at(7)));
+}
+
+#[test]
+fn what_is_usual_is_the_highest_of_five_minutes_and_of_any_hour() {
+    let buckets = |counts: &[(i64, u32)]| counts.iter().copied().collect();
+    assert_eq!(Usual::of(&buckets(&[])), Usual::default());
+    let counts = buckets(&[(0, 3), (5, 9), (11, 4), (12, 1), (100, 8)]);
+    assert_eq!(Usual::of(&counts), Usual { burst: 9, hour: 16 });
+    // An hour begins anywhere.
+    assert_eq!(Usual::of(&buckets(&[(7, 2), (18, 2), (19, 2)])), Usual { burst: 2, hour: 4 });
+}
+
+#[test]
+fn words_read_back() {
+    for rule in Rule::ALL {
+        assert_eq!(Rule::parse(rule.as_str()), Some(rule));
+        assert_eq!(Scope::parse(rule.scope().as_str()), Some(rule.scope()));
+    }
+    assert_eq!(
+        of_country().to_string(),
+        "numbers of the country DE: 20 messages of an hour to new numbers were not answered, and 20 are too many"
+    );
+}
+
+#[test]
+fn who_is_allowed_is_a_network_or_a_prefix() {
+    let allowed =
+        Allowed { networks: vec!["203.0.113.0/28".parse().unwrap()], prefixes: vec!["+49151".to_owned()] };
+    let holds = |address: &str, phone: &str| {
+        let address = ClientAddress::new(address.parse().unwrap());
+        allowed.holds(address, &PhoneNumber::parse(phone, 10).unwrap())
+    };
+    assert!(holds("203.0.113.7", "+15550000001") && holds("198.51.100.1", "+4915112345678"));
+    assert!(holds("64:ff9b::203.0.113.7", "+15550000001"));
+    assert!(!holds("203.0.113.17", "+15550000001") && !holds("198.51.100.1", "+4916012345678"));
+}
+
+fn any_sends() -> impl Strategy<Value = Sends> {
+    (0u32..2000, 0u32..2000).prop_map(|(unconverted, converted)| Sends { unconverted, converted })
+}
+
+fn any_counts() -> impl Strategy<Value = Counts> {
+    let windows = || (any_sends(), any_sends()).prop_map(|(burst, hour)| Windows { burst, hour });
+    let days = (any_sends(), any_sends(), any_sends());
+    (0u32..3, days, any::<(bool, bool)>(), windows(), windows()).prop_map(
+        |(known, (network, range, country_day), (network_was_blocked, range_was_blocked), country, world)| {
+            Counts {
+                known,
+                network,
+                network_was_blocked,
+                range,
+                range_was_blocked,
+                country,
+                country_day,
+                world,
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whoever_answers_more_often_than_not_is_never_held_back(mut counts in any_counts()) {
+        let windows = [&mut counts.country, &mut counts.world];
+        let windows = windows.into_iter().flat_map(|windows| [&mut windows.burst, &mut windows.hour]);
+        let days = [&mut counts.network, &mut counts.range, &mut counts.country_day];
+        for sends in days.into_iter().chain(windows) {
+            sends.unconverted = sends.unconverted.min(sends.converted);
+        }
+        // The first message after a block must be answered before the next.
+        counts.network_was_blocked = false;
+        counts.range_was_blocked = false;
+        prop_assert_eq!(broken(&counts), None);
+    }
+
+    #[test]
+    fn a_day_of_a_country_never_has_more_than_the_floor_unanswered(counts in any_counts(), burst in 0u32..100, hour in 0u32..1000) {
+        let usual = Usual { burst, hour };
+        if counts.country_day.unconverted >= FLOOR + counts.country_day.converted {
+            prop_assert!(judge(&counts, usual, usual).is_some());
+        }
+    }
+
+    #[test]
+    fn under_the_floors_nobody_is_held_back(counts in any_counts()) {
+        let low = |sends: Sends, most: u32| Sends { unconverted: sends.unconverted.min(most), ..sends };
+        let windows = |windows: Windows| Windows { burst: low(windows.burst, 9), hour: low(windows.hour, 19) };
+        let counts = Counts {
+            network: low(counts.network, 4),
+            network_was_blocked: false,
+            range: low(counts.range, 2),
+            range_was_blocked: false,
+            country: windows(counts.country),
+            country_day: low(counts.country_day, 19),
+            world: windows(counts.world),
+            ..counts
+        };
+        prop_assert_eq!(broken(&counts), None);
+    }
+}

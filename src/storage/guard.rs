@@ -1,0 +1,105 @@
+//! What is asked of the text messages as the guard counts them, of the attempts that it refused and of its blocks.
+
+use super::error::StoreResult;
+use crate::domain::budget::Charge;
+use crate::domain::guard::{Block, Counts, Place, Scope, Sends, Standing};
+use crate::domain::{ChallengeId, PhoneNumber, Timestamp};
+
+/// A text message that carries a code, as it was bought.
+#[derive(Clone, Debug)]
+pub struct Purchase {
+    /// Whose code.
+    pub challenge: ChallengeId,
+    /// When.
+    pub at: Timestamp,
+    /// What it has in common with others; network and range are kept only for a number that had never been verified.
+    pub place: Place,
+    /// How it stood.
+    pub standing: Standing,
+    /// What it costs, in millionths.
+    pub cost: u64,
+    /// From which budgets that was taken.
+    pub charges: Vec<Charge>,
+}
+
+/// Since when rows count, for each of the guard's counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Horizons {
+    /// First verifications that have a network trusted.
+    pub known: Timestamp,
+    /// The network's day.
+    pub network: Timestamp,
+    /// The range's day.
+    pub range: Timestamp,
+    /// The country's five minutes, hour and day.
+    pub country: [Timestamp; 3],
+    /// The five minutes and the hour of all.
+    pub world: [Timestamp; 2],
+}
+
+/// First verifications in five minutes of one country.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verifications {
+    /// Where.
+    pub country: String,
+    /// Which five minutes: their number since 1970.
+    pub bucket: i64,
+    /// How many.
+    pub count: u32,
+}
+
+/// What became of the messages to a country.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountryFigures {
+    /// Its ISO code.
+    pub country: String,
+    /// How many were bought.
+    pub sent: u64,
+    /// How many of them to numbers that had never been verified.
+    pub new: u64,
+    /// How many of those were answered by the first verification of the number.
+    pub converted: u64,
+    /// How many are known to have arrived.
+    pub delivered: u64,
+    /// What they cost, in millionths.
+    pub cost: u64,
+}
+
+/// Reads what the guard judges by.
+#[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
+pub trait ReadGuard {
+    /// The latest block of each scope that a place lies in, over or not.
+    fn blocks_at(&self, place: &Place) -> StoreResult<Vec<Block>>;
+    /// Blocks that end after `at`, the one that began first at the front.
+    fn blocks_after(&self, at: Timestamp) -> StoreResult<Vec<Block>>;
+    /// What is known of a place, but for whether it was blocked.
+    fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts>;
+    /// What strangers were sent after `since`: in a country, or everywhere.
+    fn sent_to_strangers(&self, country: Option<&str>, since: Timestamp) -> StoreResult<Sends>;
+    /// How many attempts a block has refused after `since`.
+    fn refused_attempts(&self, scope: Scope, key: &str, since: Timestamp) -> StoreResult<u32>;
+    /// First verifications after `since`.
+    fn first_verifications(&self, since: Timestamp) -> StoreResult<Vec<Verifications>>;
+    /// What became of the messages bought after `since`, by country.
+    fn figures_by_country(&self, since: Timestamp) -> StoreResult<Vec<CountryFigures>>;
+}
+
+/// Writes what the guard judges by. Rows are only added, or replaced by comparison, so that no lock covers them.
+#[expect(clippy::missing_errors_doc, reason = "a write fails where the database does, and nowhere else")]
+pub trait WriteGuard: ReadGuard {
+    /// Notes a message that is bought.
+    fn insert_purchase(&mut self, purchase: &Purchase) -> StoreResult<()>;
+    /// Takes back one that was surely not sent; gives from which budgets it was taken.
+    fn delete_purchase(&mut self, challenge: ChallengeId) -> StoreResult<Vec<Charge>>;
+    /// Notes that the code of `used` was the first to verify its number; what else that number was sent, with the codes of
+    /// `others`, counts no longer.
+    fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()>;
+    /// Notes an attempt that a block refused.
+    fn note_refused_attempt(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<()>;
+    /// Puts a block in the place of the one that was read, or of none; false where another has come meanwhile.
+    fn replace_block(&mut self, before: Option<&Block>, block: &Block) -> StoreResult<bool>;
+    /// Forgets the digits of a number.
+    fn forget_ranges_of(&mut self, phone: &PhoneNumber) -> StoreResult<()>;
+    /// Ends a block; false where none holds anything back.
+    fn end_block(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<bool>;
+}

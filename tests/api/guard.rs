@@ -1,0 +1,231 @@
+//! The guard against SMS pumping, as clients, webhooks and the operator meet it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::sink::Sink;
+use crate::support::{Answer, App, PHONE};
+
+async fn app(variables: &[(&str, &str)]) -> App {
+    let all: Vec<_> = [("FRESHK_SMS__GUARD", "on")].iter().chain(variables).copied().collect();
+    App::with(&all).await
+}
+
+/// A number of Germany; each in a range of its own.
+fn number(n: usize) -> String {
+    format!("+49151{n:05}000")
+}
+
+/// An address; each in a network of its own.
+fn address(n: usize) -> String {
+    format!("198.{}.{}.7", 18 + n / 256, n % 256)
+}
+
+/// A first login from an address.
+async fn join(app: &App, from: &str, phone: &str) {
+    assert_eq!(app.request_from(from, phone).await.status, 200);
+    assert_eq!(app.verify_from(from, phone, &app.code(phone)).await.status, 200);
+}
+
+fn is_held_back(answer: &Answer, wait: &str) {
+    assert_eq!(answer.verdict(), (429, "rate_limited".to_owned()));
+    assert_eq!(answer.header("retry-after"), wait);
+}
+
+#[tokio::test]
+async fn five_unanswered_messages_hold_a_network_back_for_a_quarter_of_an_hour() {
+    let app = app(&[]).await;
+    let from = |n: usize| format!("203.0.113.{n}");
+    for n in 0..5 {
+        assert_eq!(app.request_from(&from(n), &number(n)).await.status, 200);
+    }
+    is_held_back(&app.request_from(&from(9), &number(9)).await, "900");
+    assert_eq!(app.twilio.requests().len(), 5);
+    assert_eq!(app.count("SELECT count(*) FROM spends WHERE quota = 'user'"), 5, "a refusal costs no unit");
+    assert_eq!(app.request_from("203.0.114.1", &number(10)).await.status, 200, "another network");
+    // Waiting just that long is enough, for one; if that is not answered, the next wait is longer.
+    app.clock.advance(Duration::from_secs(899));
+    is_held_back(&app.request_from(&from(9), &number(9)).await, "1");
+    app.clock.advance(Duration::from_secs(1));
+    assert_eq!(app.request_from(&from(9), &number(9)).await.status, 200);
+    is_held_back(&app.request_from(&from(10), &number(11)).await, "1800");
+}
+
+#[tokio::test]
+async fn a_number_verified_before_and_a_device_always_pass() {
+    let app = app(&[]).await;
+    let known = number(77);
+    join(&app, &address(1), &known).await;
+    let from = |n: usize| format!("203.0.113.{n}");
+    for n in 0..6 {
+        app.request_from(&from(n), &number(n)).await;
+    }
+    is_held_back(&app.request_from(&from(7), &number(7)).await, "900");
+    assert_eq!(app.request_from(&from(7), &known).await.status, 200);
+    assert_eq!(app.words("SELECT DISTINCT standing FROM purchases WHERE network IS NULL"), ["known"]);
+}
+
+#[tokio::test]
+async fn a_network_where_two_were_verified_is_trusted_while_most_are_answered() {
+    let app = app(&[]).await;
+    let from = |n: usize| format!("203.0.113.{n}");
+    for n in 0..2 {
+        join(&app, &from(n), &number(n)).await;
+    }
+    for n in 2..8 {
+        assert_eq!(app.request_from(&from(n), &number(n)).await.status, 200, "{n}");
+    }
+    assert_eq!(app.count("SELECT count(*) FROM purchases WHERE standing = 'trusted'"), 6);
+    assert_eq!(app.request_from(&from(8), &number(8)).await.status, 200, "six, but not over three times two");
+    is_held_back(&app.request_from(&from(9), &number(9)).await, "900");
+}
+
+#[tokio::test]
+async fn three_unanswered_messages_hold_a_range_of_numbers_back() {
+    let app = app(&[]).await;
+    for n in 0..3 {
+        assert_eq!(app.request_from(&address(n), &format!("+4915112345{n:03}")).await.status, 200);
+    }
+    is_held_back(&app.request_from(&address(3), "+4915112345999").await, "900");
+    assert_eq!(app.request_from(&address(3), "+4915112346000").await.status, 200, "the next thousand");
+}
+
+#[tokio::test]
+async fn ten_in_five_minutes_hold_a_country_back_until_it_is_quiet() {
+    let app = app(&[]).await;
+    for n in 0..10 {
+        assert_eq!(app.request_from(&address(n), &number(n)).await.status, 200);
+    }
+    is_held_back(&app.request_from(&address(10), &number(10)).await, "900");
+    assert_eq!(
+        app.request_from(&address(11), "+33612345678").await.code(),
+        "rate_limited",
+        "all countries have ten"
+    );
+    // It goes on: the block does, too. One message is let through when the first quarter of an hour is over.
+    for n in 0..30 {
+        app.clock.advance(Duration::from_secs(60));
+        let answer = app.request_from(&address(20 + n), &number(20 + n)).await;
+        assert_eq!(answer.status == 200, n == 14, "{n}");
+    }
+    assert_eq!(app.twilio.requests().len(), 11);
+    app.clock.advance(Duration::from_secs(900));
+    assert_eq!(app.request_from(&address(99), &number(99)).await.status, 200, "it was quiet");
+}
+
+#[tokio::test]
+async fn a_launch_that_is_answered_is_no_attack() {
+    let app = app(&[]).await;
+    for n in 0..60 {
+        join(&app, &address(n), &number(n)).await;
+        app.clock.advance(Duration::from_secs(2));
+    }
+    assert_eq!(app.count("SELECT count(*) FROM blocks"), 0);
+    assert_eq!(app.count("SELECT count(*) FROM purchases WHERE converted_at IS NOT NULL"), 60);
+}
+
+#[tokio::test]
+async fn a_code_that_was_asked_for_twice_and_given_once_counts_as_answered() {
+    let app = app(&[]).await;
+    let (phone, from) = (number(1), address(1));
+    app.request_from(&from, &phone).await;
+    join(&app, &from, &phone).await;
+    let of = |what: &str| app.count(&format!("SELECT count(*) FROM purchases WHERE {what}"));
+    assert_eq!((of("converted_at IS NOT NULL"), of("standing = 'known'")), (1, 1));
+    // A number is answered once in its life.
+    join(&app, &from, &phone).await;
+    assert_eq!((of("converted_at IS NOT NULL"), of("standing = 'known'")), (1, 2));
+}
+
+#[tokio::test]
+async fn monitoring_tells_what_it_would_refuse_and_refuses_nothing() {
+    let app = app(&[("FRESHK_SMS__GUARD", "monitor")]).await;
+    let from = |n: usize| format!("203.0.113.{n}");
+    for n in 0..8 {
+        assert_eq!(app.request_from(&from(n), &number(n)).await.status, 200);
+    }
+    let told = app.words("SELECT detail FROM audit WHERE event = 'sms_blocked'");
+    assert_eq!(
+        told,
+        [
+            "calls from 203.0.113.0/24: 5 messages of a day to new numbers were not answered, and 5 are too many; held back \
+          until 2026-01-01T00:15:00.000Z or longer (sms.guard is monitor: nothing is refused)"
+        ]
+    );
+    let (_, page) = app.operations("/metrics").await;
+    for line in [
+        "freshk_sms_held_back_total{rule=\"network\",guard=\"monitor\"} 3",
+        "freshk_sms_blocks_total{guard=\"monitor\"} 1",
+    ] {
+        assert!(page.contains(line), "{line}\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn whom_the_configuration_allows_is_never_held_back() {
+    let app = app(&[("FRESHK_SMS__GUARD_ALLOW", "203.0.113.0/24,+33")]).await;
+    for n in 0..8 {
+        assert_eq!(app.request_from(&format!("203.0.113.{n}"), &number(n)).await.status, 200);
+    }
+    for n in 0..5 {
+        assert_eq!(app.request_from(&address(1), &format!("+3361234{n:04}")).await.status, 200);
+    }
+    assert_eq!(app.count("SELECT count(*) FROM blocks"), 0);
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_block_is_told_once_and_its_refusals_are_counted() {
+    let sink = Sink::start();
+    let webhook = sink.webhook("shop", "sms.blocked");
+    let mut app = app(&[("FRESHK_WEBHOOKS", &webhook)]).await;
+    for n in 0..9 {
+        app.request_from(&format!("203.0.113.{n}"), &number(n)).await;
+    }
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'sms_blocked'"), 1);
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'sms_blocked' AND phone IS NOT NULL"), 0);
+    assert_eq!(app.count("SELECT count(*) FROM refused_attempts WHERE key = '203.0.113.0/24'"), 4);
+    app.deliver().await;
+    let [told] = &sink.requests()[..] else { panic!("one event") };
+    let block: Value = told.json()["data"]["block"].clone();
+    assert_eq!((block["scope"].as_str(), block["key"].as_str()), (Some("network"), Some("203.0.113.0/24")));
+    assert_eq!((block["counted"].as_u64(), block["guard"].as_str()), (Some(5), Some("on")));
+}
+
+#[tokio::test]
+async fn a_restart_forgets_no_block() {
+    let mut app = app(&[]).await;
+    for n in 0..6 {
+        app.request_from(&format!("203.0.113.{n}"), &number(n)).await;
+    }
+    app.restart().await;
+    is_held_back(&app.request_from("203.0.113.9", &number(9)).await, "900");
+}
+
+#[tokio::test]
+async fn an_ipv6_48_is_one_network() {
+    let app = app(&[]).await;
+    for n in 0..5 {
+        assert_eq!(app.request_from(&format!("2001:db8:1:{n:x}::1"), &number(n)).await.status, 200);
+    }
+    is_held_back(&app.request_from("2001:db8:1:99::1", &number(9)).await, "900");
+    assert_eq!(app.request_from("2001:db8:2::1", &number(10)).await.status, 200);
+}
+
+#[tokio::test]
+async fn erasure_leaves_no_digits_of_a_number_with_its_purchases() {
+    let app = app(&[]).await;
+    join(&app, &address(5), PHONE).await;
+    assert_eq!(app.words("SELECT range FROM purchases"), ["+1234567"]);
+    crate::foreign::operate(&app, move |operator| {
+        let user = operator.view().user(freshk::domain::UserId(crate::support::FIRST_ID))?.unwrap();
+        operator.delete(&user).map(drop)
+    })
+    .await;
+    assert_eq!(app.count("SELECT count(*) FROM purchases WHERE range IS NOT NULL"), 0);
+    assert_eq!(
+        app.count("SELECT count(*) FROM purchases WHERE country IS NOT NULL"),
+        1,
+        "figures by country stay"
+    );
+}
