@@ -45,6 +45,7 @@ pub mod session;
 pub mod sms;
 pub mod stats;
 mod table;
+pub mod trial;
 pub mod user;
 pub mod webhook;
 pub mod when;

@@ -12,6 +12,8 @@ mod check;
 mod command;
 #[path = "ops/db.rs"]
 mod db;
+#[path = "ops/drill.rs"]
+mod drill;
 #[path = "ops/killed.rs"]
 mod killed;
 #[path = "ops/place.rs"]

@@ -8,6 +8,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 pub mod command;
+pub mod drilled;
 
 use super::database::{self, BackupError};
 use crate::config::backup::Backup;

@@ -12,6 +12,7 @@ use crate::domain::Timestamp;
 use line::{Line, Verdict};
 
 mod delivery;
+mod drill;
 mod files;
 mod line;
 mod monitoring;

@@ -15,6 +15,7 @@ use crate::storage::postgres::{self, PostgresSettings, PostgresStore};
 
 mod backup;
 mod backups;
+mod drill;
 mod moving;
 mod restore;
 
@@ -69,6 +70,18 @@ where there is nothing to compare it with. Every file that is shown is read for 
     /// Replace the database with a backup
     #[command(after_long_help = RESTORE_HELP)]
     Restore(RestoreArgs),
+    /// Restore the latest backup aside, run a server on it and log in there
+    #[command(after_long_help = "\
+Examples:
+  freshk db drill
+  freshk db drill --json
+
+A backup that nobody has restored is a hope. The latest in backup.dir is copied into a folder beside the database that \
+only this user can enter, and read through; a server starts on the copy, on a free port of this machine alone; a number \
+that is nobody's logs in there, refreshes and logs out. No SMS is sent, no webhook hears of it, and the database and its \
+server are not touched. The folder is deleted afterwards. When all went well is noted in backup.dir, in \
+freshk-drill.json: `freshk check` warns 30 days later.")]
+    Drill,
     /// Rewrite the database without the room of deleted rows
     #[command(after_long_help = "\
 Example:
@@ -121,7 +134,9 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         Place::File(file) => file,
         Place::Server(settings) => return on_a_server(command, &config, &settings, output),
     };
-    if !matches!(command, DbCommand::Restore(_) | DbCommand::Backups { .. }) && database.is_missing() {
+    if !matches!(command, DbCommand::Restore(_) | DbCommand::Backups { .. } | DbCommand::Drill)
+        && database.is_missing()
+    {
         let missing = database.missing();
         return match (command, &missing) {
             (DbCommand::Migrate, CliError::Open(OpenError::Gone { .. })) => make(&config, &database, output),
@@ -133,6 +148,7 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         DbCommand::Check => check(&database, output),
         DbCommand::Backup { file } => backup::run(&config, &database, file.as_deref(), output),
         DbCommand::Backups { limit } => backups::run(&config, *limit, output),
+        DbCommand::Drill => drill::run(global, (&config, &database), output),
         DbCommand::Restore(args) => restore::run(args, (&config, &database), global.yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
         DbCommand::Move { .. } => Ok(()),
@@ -186,6 +202,10 @@ fn on_a_server(
             "look where `pg_dump` writes, or ask its host: `pg_restore --list FILE` shows what is in one"
                 .to_owned()
         }
+        DbCommand::Drill => format!(
+            "run `createdb drill`, `pg_restore --dbname=drill {schema}.dump`, and `freshk check --offline --database \
+             postgres://…/drill`; `dropdb drill` afterwards"
+        ),
         DbCommand::Restore(_) => format!(
             "stop the server, and run `pg_restore --clean --if-exists --schema={schema} {schema}.dump`, or have its host do it"
         ),

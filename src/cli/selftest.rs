@@ -1,5 +1,6 @@
 //! `freshk selftest`: the guide's calls, made against a running server as the app makes them.
 
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -82,14 +83,9 @@ pub fn run(args: &SelftestArgs, global: &Global, output: &mut Output) -> Result<
     if !url.is_https() && !url.is_loopback() {
         output::note(&format!("warning: codes and tokens travel to {} in clear", url.as_str()));
     }
-    let mut calls = Calls {
-        agent: http::agent(CONNECT, WHOLE),
-        host: args.host.clone(),
-        url,
-        show_phones: global.show_phones,
-        told: Vec::new(),
-        output,
-    };
+    let mut calls = Calls::of(url, output);
+    calls.host.clone_from(&args.host);
+    calls.show_phones = global.show_phones;
     let outcome = calls.log_in_and_out(&phone, &args.code);
     let told = std::mem::take(&mut calls.told);
     if output.json {
@@ -98,6 +94,15 @@ pub fn run(args: &SelftestArgs, global: &Global, output: &mut Output) -> Result<
         output.text(&format!("\nall {} as expected\n", output::counted(told.len(), "answer")))?;
     }
     outcome
+}
+
+/// Makes the calls on a server of this machine.
+///
+/// # Errors
+/// As [`run`].
+pub fn log_in_and_out(url: HttpUrl, phone: &PhoneNumber, code: &str) -> Result<(), CliError> {
+    let mut unheard = Output::new(true, Box::new(io::sink()));
+    Calls::of(url, &mut unheard).log_in_and_out(phone, code)
 }
 
 /// The calls so far, and what the next one needs.
@@ -110,7 +115,12 @@ struct Calls<'o> {
     output: &'o mut Output,
 }
 
-impl Calls<'_> {
+impl<'o> Calls<'o> {
+    fn of(url: HttpUrl, output: &'o mut Output) -> Self {
+        let agent = http::agent(CONNECT, WHOLE);
+        Self { agent, host: None, url, show_phones: false, told: Vec::new(), output }
+    }
+
     fn log_in_and_out(&mut self, phone: &PhoneNumber, code: &str) -> Result<(), CliError> {
         let number = phone.as_str();
         self.get("readiness", "/health/ready", None, 200)?;

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use rustix::fs::{Access, access};
 
 use super::line::Line;
-use super::{room, systemd};
+use super::{drill, room, systemd};
 use crate::cli::database::{DatabaseFile, OpenError, check_backup};
 use crate::cli::engine::Place;
 use crate::cli::{CliError, backups, disk};
@@ -51,6 +51,7 @@ pub(super) fn lines(
     }
     let (path, bytes) = (file.path(), file.bytes().saturating_add(log));
     lines.extend([room::line("free disk", path, bytes), server(file), backup(&config.backup, now)]);
+    lines.extend(drill::line(&config.backup, now));
     if let Some(dir) = config.backup.dir.as_deref()
         && dir.exists()
         && !disk::is_one(path, dir).unwrap_or(true)

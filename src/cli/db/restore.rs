@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::CliError;
 use crate::cli::backups;
 use crate::cli::confirm::confirm;
-use crate::cli::database::{DatabaseFile, checksum_of};
+use crate::cli::database::{DatabaseFile, RestoreError, checksum_of};
 use crate::cli::output::{self, Output, counted};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
@@ -41,14 +41,12 @@ pub(super) fn run(
     let (from, age) = match &args.file {
         Some(file) => (file.clone(), String::new()),
         None => {
-            let (at, latest) = latest(config, now)?;
+            let (_, at, latest) = latest(config, now)?;
             (latest, format!(", which is {} old,", humanize_wait(at.until(now))))
         }
     };
     confirm(&format!("{}{age} replaces {}.", from.display(), path.display()), yes)?;
-    let restored = database
-        .restore(&from, now, &lock)
-        .map_err(|error| CliError::refused(error.to_string(), error.help()))?;
+    let restored = database.restore(&from, now, &lock).map_err(|error| failed(&error))?;
     if !restored.has_checksum {
         output::note(&format!(
             "warning: there is no {}, so a change of the backup since it was made would not be noticed",
@@ -72,19 +70,25 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The latest backup in `backup.dir` that no wrong clock dated ahead.
+/// A restore that failed.
+pub(super) fn failed(error: &RestoreError) -> CliError {
+    CliError::refused(error.to_string(), error.help())
+}
+
+/// `backup.dir`, and the latest backup there that no wrong clock dated ahead.
 ///
 /// # Errors
 /// [`CliError`] where there is none.
-pub(super) fn latest(config: &Config, now: Timestamp) -> Result<(Timestamp, PathBuf), CliError> {
+pub(super) fn latest(config: &Config, now: Timestamp) -> Result<(PathBuf, Timestamp, PathBuf), CliError> {
     let Some(dir) = &config.backup.dir else {
         return Err(CliError::usage("backup.dir is not set", "name a FILE, or set backup.dir"));
     };
     let found = backups::until(dir, now).map_err(|error| unreadable(dir, &error))?;
-    found.into_iter().next().ok_or_else(|| {
+    let latest = found.into_iter().next().map(|(at, path)| (dir.clone(), at, path));
+    latest.ok_or_else(|| {
         CliError::refused(
             format!("there is no backup in {} that was made before now", dir.display()),
-            "bring one back from where it was copied to, and name its FILE",
+            "run `freshk db backup`; or bring one back from where it was copied to, and name its FILE",
         )
     })
 }

@@ -9,7 +9,7 @@ use freshk::cli::backups;
 use freshk::cli::disk;
 use serde_json::json;
 
-use super::set_up::{SetUp, now};
+use super::set_up::{SetUp, drilled, now};
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -148,7 +148,9 @@ fn backups_that_are_none() {
 fn s31_a_backup_with_a_flipped_bit_or_without_a_checksum() {
     let set_up = SetUp::good();
     let dir = set_up.place.path("backups");
-    let [backup, seal] = &set_up.place.files_in("backups")[..] else { panic!("a backup and its checksum") };
+    let [backup, seal, _] = &set_up.place.files_in("backups")[..] else {
+        panic!("a backup and its checksum")
+    };
     let (backup, seal) = (dir.join(backup), dir.join(seal));
     let good = fs::read(&backup).unwrap();
     let mut bytes = good.clone();
@@ -160,6 +162,18 @@ fn s31_a_backup_with_a_flipped_bit_or_without_a_checksum() {
     set_up.assert_ok(&[]);
     fs::remove_file(seal).unwrap();
     set_up.assert_only(&[], "warn backups", "which writes one beside it");
+}
+
+#[test]
+fn a_backup_that_nobody_has_restored_for_a_month() {
+    let set_up = SetUp::good();
+    let days_ago = |days: u64| now() - std::time::Duration::from_hours(days * 24);
+    drilled(&set_up.place, days_ago(29));
+    set_up.assert_ok(&[]);
+    drilled(&set_up.place, days_ago(31));
+    set_up.assert_only(&[], "warn restore drill", "freshk db drill");
+    fs::remove_file(set_up.place.path("backups/freshk-drill.json")).unwrap();
+    set_up.assert_only(&[], "warn restore drill", "freshk db drill");
 }
 
 #[test]

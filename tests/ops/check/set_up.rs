@@ -1,5 +1,8 @@
 //! A set-up in which all is well, and what `check` says of it after a change.
 
+use std::time::Duration;
+
+use freshk::cli::backups::drilled::Drilled;
 use freshk::clock::{Clock as _, SystemClock};
 use freshk::domain::Timestamp;
 use serde_json::Value;
@@ -37,6 +40,12 @@ pub(super) fn now() -> Timestamp {
     SystemClock::new().now()
 }
 
+/// Notes that a backup was restored to try it.
+pub(super) fn drilled(place: &Place, at: Timestamp) {
+    let drilled = Drilled { at, backup: "x".to_owned(), took: Duration::from_secs(1) };
+    drilled.write(&place.path("backups")).unwrap();
+}
+
 impl SetUp {
     pub(super) fn good() -> Self {
         let place = Place::new();
@@ -45,6 +54,7 @@ impl SetUp {
         let metrics = monitoring::read_at(now(), &place.path("freshk.db"));
         let set_up = Self { place, twilio: provider::twilio(), metrics };
         assert!(set_up.command(&["db", "backup"], &[]).output().unwrap().status.success());
+        drilled(&set_up.place, now());
         set_up
     }
 
