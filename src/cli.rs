@@ -47,6 +47,7 @@ pub mod stats;
 mod table;
 pub mod trial;
 pub mod user;
+pub mod watching;
 pub mod webhook;
 pub mod when;
 pub mod wiring;

@@ -11,7 +11,7 @@
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
 //! - [`files`]: how files are written beside others; `sync`: locks that survive a panic
 //! - `outgoing`: how calls to other programs are made
-//! - [`metrics`]: what the operator's monitoring reads; [`telemetry`]: the log
+//! - [`metrics`]: what the operator's monitoring reads; [`watch`]: alarms and a page without one; [`telemetry`]: the log
 //! - [`config`]: every key, validated before anything starts
 
 pub mod api;
@@ -32,3 +32,4 @@ pub mod storage;
 mod sync;
 pub mod telemetry;
 pub mod tokens;
+pub mod watch;

@@ -11,6 +11,7 @@ use freshk::cli::Cli;
 use freshk::config::keys;
 use freshk::domain::EventKind;
 use freshk::http::ErrorCode;
+use freshk::watch::rules;
 
 const RULES: &str = "docs/security.md";
 const NOT_YET: &str = "**Not yet.**";
@@ -34,6 +35,33 @@ fn every_relative_link_and_anchor_leads_somewhere() {
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// A team without Prometheus is told of the same.
+#[test]
+fn the_servers_own_alarms_are_those_of_the_rules_for_prometheus() {
+    let page: serde_yaml::Value = serde_yaml::from_str(&read(Path::new("docs/alerts.yml"))).unwrap();
+    let groups = page["groups"].as_sequence().unwrap();
+    let told = groups.iter().flat_map(|group| group["rules"].as_sequence().unwrap()).map(|rule| {
+        let text = |value: &serde_yaml::Value| value.as_str().unwrap_or_default().to_owned();
+        let annotations = &rule["annotations"];
+        [
+            &rule["alert"],
+            &rule["labels"]["severity"],
+            &rule["for"],
+            &annotations["summary"],
+            &annotations["description"],
+        ]
+        .map(text)
+    });
+    let own = rules::RULES.iter().map(|rule| {
+        let minutes = rule.holds_for.as_secs() / 60;
+        let holds_for = if minutes == 0 { String::new() } else { format!("{minutes}m") };
+        [rule.name, rule.severity.as_str(), &holds_for, rule.summary, rule.description].map(str::to_owned)
+    });
+    // Whether the server is there is asked from elsewhere.
+    let told: Vec<_> = told.filter(|[name, ..]| name != "FreshKUnseen").collect();
+    assert_eq!(own.collect::<Vec<_>>(), told);
 }
 
 #[test]

@@ -140,6 +140,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "data_encoding",
         ],
     ),
+    ("watch", &["domain", "sync", "outgoing"], &["serde_json", "ureq"]),
     ("metrics", &["sync"], &["prometheus_client"]),
     (
         "telemetry",

@@ -158,7 +158,7 @@ async fn serve(
     let stop = Stop::on_signals().map_err(CliError::Runtime)?;
     let hangup = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
     let settings = settings(config);
-    let Service { auth, store, endpoint, operations, metrics, flood, outbox, dispatcher } =
+    let Service { auth, store, endpoint, operations, watching, metrics, flood, outbox, dispatcher } =
         wiring::build(config, &secret, engine, clock.clone(), random)?;
     let listener = match passed {
         Some(passed) => passed.listen()?,
@@ -189,6 +189,7 @@ async fn serve(
         tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics, stop.asked.clone()));
     let locking = lock.map(|lock| tokio::spawn(background::keep_lock(lock)));
     let dispatching = tokio::spawn(dispatcher.run(stop.asked.clone()));
+    let watching = tokio::spawn(watching.run(stop.asked.clone()));
     let manager = Arc::new(ServiceManager::of_environment());
     let watched = tokio::spawn(background::report(manager.clone(), store.clone(), stop.asked.clone()));
     manager.ready();
@@ -219,6 +220,7 @@ async fn serve(
     }
     watched.abort();
     reloading.abort();
+    watching.abort();
     if let Some(locking) = locking {
         locking.abort();
     }

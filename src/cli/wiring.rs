@@ -9,6 +9,7 @@ use poem::{EndpointExt as _, Response};
 
 use super::engine::Engine;
 use super::error::WiringError;
+use super::watching::Watching;
 use super::{backups, disk, process, reports};
 use crate::api;
 use crate::api::account::AccountApi;
@@ -45,6 +46,8 @@ use crate::storage::{Locks, Store};
 use crate::sync::{Live, lock};
 use crate::tokens::keys::KeySet;
 use crate::tokens::{DeviceTokens, Names, Tokens};
+use crate::watch::Watch;
+use crate::watch::notify::Notifier;
 
 /// The program, put together but not yet listening.
 pub struct Service {
@@ -56,6 +59,8 @@ pub struct Service {
     pub endpoint: BoxEndpoint<'static, Response>,
     /// What answers the operator's machines.
     pub operations: BoxEndpoint<'static, Response>,
+    /// What looks after the server.
+    pub watching: Arc<Watching>,
     /// What is counted.
     pub metrics: Metrics,
     /// The guard against floods, which a reload replaces.
@@ -154,17 +159,32 @@ pub fn build(
     let auth = Auth::new(parts, settings(config, secret)?);
     let database = engine.identity();
     let readiness = readiness(&store, clock.clone());
-    let operations = ops::endpoint(
-        page(config, &metrics, engine, breaker, clock.clone()),
-        readiness.clone(),
-        random.clone(),
-        &database,
-    );
+    let page = page(config, &metrics, engine, breaker, clock.clone());
+    let watching = Arc::new(Watching {
+        watch: Watch::default(),
+        metrics: page.clone(),
+        readiness: readiness.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        notifier: Notifier::new(config.ops.alert_url.clone(), config.ops.heartbeat_url.clone()),
+        command: config.ops.alert_command.clone(),
+        started: clock.now(),
+        database: config.database.url.to_string(),
+        is_logged: !config.debug,
+    });
+    let operations = ops::endpoint(ops::Parts {
+        overview: watching.overview(),
+        metrics: page,
+        readiness: readiness.clone(),
+        random: random.clone(),
+        database,
+        hosts: config.server.allowed_hosts.clone(),
+    });
     let flood = Arc::new(Live::new(flood(config)));
     let surroundings =
         Surroundings { readiness, clock, random, metrics: metrics.clone(), flood: flood.clone() };
     let endpoint = endpoint(config, &auth, callbacks, surroundings)?;
-    Ok(Service { auth, store, endpoint, operations, metrics, flood, outbox, dispatcher })
+    Ok(Service { auth, store, endpoint, operations, watching, metrics, flood, outbox, dispatcher })
 }
 
 /// What the flows go by, at the start and after each reload.

@@ -34,7 +34,15 @@ impl CommandLine {
 
     /// Program and arguments, with `value` wherever `placeholder` stands; what is in it splits no word.
     pub fn with(&self, placeholder: &str, value: &str) -> Vec<String> {
-        self.0.iter().map(|word| word.replace(placeholder, value)).collect()
+        self.with_all(&[(placeholder, value)])
+    }
+
+    /// The same with several placeholders and their values.
+    pub fn with_all(&self, values: &[(&str, &str)]) -> Vec<String> {
+        let fill = |word: &String| {
+            values.iter().fold(word.clone(), |word, (placeholder, value)| word.replace(placeholder, value))
+        };
+        self.0.iter().map(fill).collect()
     }
 }
 

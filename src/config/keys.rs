@@ -3,13 +3,13 @@
 
 use super::fault::Fault;
 use super::key::{Key, Section};
-use super::{backup, database, events, limits, log, otp, server, sms, tokens, top, twilio, users};
+use super::{backup, database, events, limits, log, ops, otp, server, sms, tokens, top, twilio, users};
 
 /// Every section, in the order of the example.
 pub const SECTIONS: &[Section] = &[
     top::SECTION,
     server::SECTION,
-    server::OPS_SECTION,
+    ops::SECTION,
     server::DOCS_SECTION,
     database::SECTION,
     otp::SECTION,

@@ -1,4 +1,4 @@
-//! `[server]`, `[ops]` and `[docs]`: the listeners.
+//! `[server]` and `[docs]`: the listener for phones.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,13 +39,6 @@ pub struct Server {
     pub max_connections_per_address: usize,
     /// How long a shutdown waits for what is under way.
     pub shutdown_timeout: Duration,
-}
-
-/// `[ops]`
-#[derive(Clone, Copy, Debug)]
-pub struct Ops {
-    /// Where metrics and health are served to the operator's machines; `None`: nowhere.
-    pub listen: Option<SocketAddr>,
 }
 
 /// `[docs]`
@@ -132,12 +125,6 @@ static SHUTDOWN_TIMEOUT: Key = Key::new(
     "15s",
     "How long a shutdown waits for what is under way.",
 );
-static OPS_LISTEN: Key = Key::new(
-    "ops.listen",
-    Kind::Text("an address and a port, such as 127.0.0.1:8001, or off"),
-    "127.0.0.1:8001",
-    "Where /metrics and /health are served to the operator's machines; off: nowhere. Never on a public address.",
-);
 static DOCS_ENABLED: Key = Key::new(
     "docs.enabled",
     Kind::Switch,
@@ -163,8 +150,6 @@ pub(super) const SECTION: Section = Section {
         &SHUTDOWN_TIMEOUT,
     ],
 };
-pub(super) const OPS_SECTION: Section =
-    Section { name: "ops", doc: "How the operator's machines reach us.", keys: &[&OPS_LISTEN] };
 pub(super) const DOCS_SECTION: Section =
     Section { name: "docs", doc: "The documentation that the server shows.", keys: &[&DOCS_ENABLED] };
 
@@ -185,18 +170,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Server {
     }
 }
 
-pub(super) fn read_ops(reader: &mut Reader<'_>) -> Ops {
-    let listen = reader.one(&OPS_LISTEN, |text| {
-        if text.eq_ignore_ascii_case("off") { Ok(None) } else { address(text).map(Some) }
-    });
-    Ops { listen: listen.flatten() }
-}
-
 pub(super) fn read_docs(reader: &mut Reader<'_>) -> Docs {
     Docs { enabled: reader.switch(&DOCS_ENABLED) }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{} is no address and port", quoted(text)))
 }
 

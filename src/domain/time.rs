@@ -24,6 +24,12 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Unix seconds with their fraction, as metrics have them.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact for longer than anybody measures")]
+    pub const fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+
     /// Whole days since 1970, in UTC.
     pub const fn day(self) -> i64 {
         self.as_secs().div_euclid(86_400)

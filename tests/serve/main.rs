@@ -13,6 +13,11 @@ mod panics;
 mod refusals;
 mod reload;
 mod systemd;
+mod watch;
+
+#[path = "../support/sink.rs"]
+#[expect(dead_code, reason = "shared with the API tests, which use the rest")]
+mod sink;
 
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "shared with the crash test, which uses the rest")]
