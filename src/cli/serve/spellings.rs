@@ -6,11 +6,14 @@ use crate::cli::CliError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::keys::KeyRing;
-use crate::domain::{Secret, UserId};
+use crate::domain::{PhoneNumber, Secret, User, UserId};
 use crate::storage::{Locks, Store};
 
 /// Users of a page.
 const PAGE: usize = 1000;
+
+/// Users whose numbers are written in one transaction.
+const SLICE: usize = 50;
 
 /// Spells the numbers as the plan does. Where two users have one telephone, one of them gets it, and the log says so.
 pub(super) async fn unify(
@@ -33,22 +36,28 @@ pub(super) async fn unify(
     let telephones = store.read(move |view| found.telephones(view)).await?;
     let keys = KeyRing::new(secret, &config.secret_key_fallbacks).into();
     let means = Means { keys, outbox: outbox.clone() };
-    let (mut respelled, mut shared) = (0, 0);
-    for telephone in telephones {
-        shared += usize::from(telephone.is_shared());
-        let Some(first) = telephone.users.into_iter().next() else { continue };
-        let (id, before, phone) = (first.id, first.phone, telephone.phone);
-        if before.as_ref() == Some(&phone) {
-            continue;
-        }
-        let locks = Locks::none().test_numbers().phones(&before).phone(&phone).user(id);
-        let act = operator::act(store, locks, clock.now(), means.clone(), move |operator| {
-            match operator.view().user(id)? {
-                Some(user) if user.phone == before => operator.respell(&user, &phone),
-                _ => Ok(false),
-            }
+    let shared = telephones.iter().filter(|telephone| telephone.is_shared()).count();
+    let mut respelled = 0;
+    for slice in telephones.chunks(SLICE) {
+        let wrong: Vec<(User, PhoneNumber)> = slice
+            .iter()
+            .filter_map(|telephone| Some((telephone.users.first()?.clone(), telephone.phone.clone())))
+            .filter(|(first, phone)| first.phone.as_ref() != Some(phone))
+            .collect();
+        let locks = wrong.iter().fold(Locks::none().test_numbers(), |locks, (user, phone)| {
+            locks.phones(&user.phone).phone(phone).user(user.id)
         });
-        respelled += usize::from(act.await?);
+        let act = operator::act(store, locks, clock.now(), means.clone(), move |operator| {
+            let mut done = 0;
+            for (found, phone) in &wrong {
+                // It may have changed since it was found.
+                if let Some(user) = operator.view().user(found.id)?.filter(|user| user.phone == found.phone) {
+                    done += usize::from(operator.respell(&user, phone)?);
+                }
+            }
+            Ok(done)
+        });
+        respelled += act.await?;
     }
     if respelled > 0 {
         tracing::info!(
