@@ -36,6 +36,7 @@ mod erasure;
 mod error;
 mod exchange;
 mod export;
+mod feedback;
 mod gate;
 mod guard;
 mod happened;
@@ -58,6 +59,7 @@ mod renumber;
 mod repetition;
 mod request;
 mod resend;
+mod second_send;
 mod sending;
 mod sessions;
 mod settings;
@@ -116,6 +118,7 @@ pub struct Auth {
     in_flight: Arc<single_flight::SingleFlight>,
     sends: recent::RecentSends,
     unsettled: unsettled::Unsettled,
+    waiting: second_send::Waiting,
     touching: sessions::Touching,
     names_since: names::NamesSince,
     usual: usual::UsualTraffic,
@@ -156,6 +159,7 @@ impl Auth {
             in_flight: Arc::default(),
             sends: recent::RecentSends::default(),
             unsettled: unsettled::Unsettled::default(),
+            waiting: second_send::Waiting::default(),
             touching: sessions::Touching::default(),
             names_since: names::NamesSince::default(),
             usual: usual::UsualTraffic::default(),

@@ -19,8 +19,8 @@ pub use format::Format;
 pub use process::Process;
 
 use families::{
-    Answered, Authentication, Families, Forwarding, InChannel, InState, OfCode, OfFault, OfKind, OfRoute,
-    OfWebhook, Reason, SmsError,
+    Answered, Authentication, BySender, Families, Forwarding, InChannel, InState, OfCode, OfFault, OfKind,
+    OfRoute, OfSender, OfWebhook, Reason, SmsError,
 };
 
 /// The name of the metric: when a monitoring system last read the metrics.
@@ -115,6 +115,12 @@ impl Metrics {
     /// The provider was asked to send a message, and has answered or not; `took` is how long it had.
     pub fn message_sent(&self, took: Duration) {
         self.0.sms.send.observe(took.as_secs_f64());
+    }
+
+    /// What came of sending a message, and with which sender.
+    pub fn sender_answered(&self, sender: &str, channel: &'static str, outcome: &'static str) {
+        let of = BySender { sender: sender.to_owned(), channel, outcome };
+        self.0.sms.by_sender.get_or_create(&of).inc();
     }
 
     /// The provider accepted a message of so many segments.
@@ -247,9 +253,15 @@ impl Metrics {
         self.0.storage.disk.set(bytes);
     }
 
-    /// Whether the circuit breaker of the SMS provider is open.
-    pub fn set_breaker_open(&self, is_open: bool) {
-        self.0.sms.breaker.set(u64::from(is_open));
+    /// Whether the circuit breaker of each sender is open.
+    pub fn set_breakers<'s>(&self, senders: impl Iterator<Item = (&'s str, bool)>) {
+        let mut one = false;
+        for (sender, is_open) in senders {
+            one |= is_open;
+            let of = OfSender { sender: sender.to_owned() };
+            self.0.sms.breakers.get_or_create(&of).set(u64::from(is_open));
+        }
+        self.0.sms.breaker.set(u64::from(one));
     }
 
     /// By how many seconds the system's clock is ahead of the time that the server keeps; negative where it is behind.

@@ -107,6 +107,15 @@ pub enum SendOutcome {
 }
 
 impl SendOutcome {
+    /// The word in metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::Unknown(_) => "unknown",
+            Self::Refused(_) => "refused",
+        }
+    }
+
     /// How far the message has come by it.
     pub const fn state(&self) -> MessageState {
         match self {
@@ -193,4 +202,12 @@ pub trait SmsSender: Send + Sync + 'static {
     fn is_breaker_open(&self) -> bool {
         false
     }
+
+    /// Whether its provider wants to know which codes were used.
+    fn wants_confirmation(&self) -> bool {
+        false
+    }
+
+    /// Tells its provider that the code of the message that it calls `sid` was used; returns at once, and fails silently.
+    fn confirm(&self, _sid: &str) {}
 }

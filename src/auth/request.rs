@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::gate::{AddressGate, Call};
 use super::intent::{CodeIntent, Intent};
 use super::quota::WithQuotas;
+use super::second_send::Again;
 use super::settle::Settlement;
 use super::single_flight::Flight;
 use super::{Auth, AuthError, CodeRequest, Sent};
@@ -98,12 +99,17 @@ impl Auth {
                     expires_at: now + sent.expires_in,
                     patience: None,
                 };
-                let sending = self.send(place, message.map(sms), phone);
+                let text = message.map(sms);
+                let sending = self.send(place, text.clone(), phone);
                 let (keys, policy) = (intent.keys.clone(), intent.policy.clone());
                 let settlement = Settlement { challenge, actor, phone: phone.clone(), message, keys, policy };
                 let leading = async {
                     let outcome = sending.await;
                     let result = outcome.answer(sent);
+                    if let Some(text) = text.filter(|_| mode == Mode::Production) {
+                        let again = Again { settlement: settlement.clone(), text, segments, channel };
+                        self.expect_report(&outcome, again);
+                    }
                     self.settle(settlement, outcome).await;
                     result
                 };

@@ -30,7 +30,7 @@ impl Auth {
                 let routed = place.send(text).await;
                 let took = watch.elapsed();
                 self.sends.note(phone, took, &routed.outcome);
-                self.count_send(&routed.outcome, took);
+                self.count_send(&routed, took);
                 Outcome::Sent(routed)
             }
             (Some(_), Err(_)) => {
@@ -42,9 +42,10 @@ impl Auth {
         }
     }
 
-    fn count_send(&self, outcome: &SendOutcome, took: Duration) {
+    fn count_send(&self, Routed { outcome, via }: &Routed, took: Duration) {
         let metrics = &self.parts.metrics;
         metrics.message_sent(took);
+        metrics.sender_answered(&via.sender, via.channel.as_str(), outcome.as_str());
         match outcome {
             SendOutcome::Accepted(accepted) => metrics.segments_bought(accepted.segments.unwrap_or(1)),
             SendOutcome::Unknown(failure) | SendOutcome::Refused(failure) => {

@@ -80,6 +80,7 @@ impl Auth {
         }
         let actor = self.actor(times.now, mode, &phone, &origin);
         let (locks, country) = (gate.locks().user_of(&phone), Place::country_of(&phone));
+        let confirmed = phone.clone();
         let given = GivenCode { mode, purpose: Purpose::Login, phone, code, device_token };
         let attempt = Attempt {
             guess: self.guess(given, gate, &origin, &times),
@@ -96,6 +97,9 @@ impl Auth {
         self.count(mode, login.as_ref().err());
         if login.as_ref().is_ok_and(|login| login.is_new_user) && mode == Mode::Production {
             self.parts.metrics.sms_converted(&country);
+        }
+        if let Ok(opened) = &login {
+            self.confirm(mode, confirmed, opened.session.id.clone());
         }
         let result = login.and_then(|opened| {
             let OpenedSession { session, user, is_new_user, is_restored, is_recycled, device } = opened;

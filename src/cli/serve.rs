@@ -187,6 +187,7 @@ async fn serve(
     let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
     let backing_up =
         tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics, stop.asked.clone()));
+    let sending = tokio::spawn(background::send_again(auth.clone(), stop.asked.clone()));
     let locking = lock.map(|lock| tokio::spawn(background::keep_lock(lock)));
     let dispatching = tokio::spawn(dispatcher.run(stop.asked.clone()));
     let watching = tokio::spawn(watching.run(stop.asked.clone()));
@@ -218,6 +219,7 @@ async fn serve(
     if !stop.in_time(patience, drained).await {
         tracing::warn!("some requests did not finish in time; the next start settles what they left");
     }
+    sending.abort();
     watched.abort();
     reloading.abort();
     watching.abort();

@@ -96,11 +96,7 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
         patience: None,
     };
     let Routed { outcome, via } = admin.block_on(place.send(message));
-    let word = match &outcome {
-        SendOutcome::Accepted(_) => "accepted",
-        SendOutcome::Unknown(_) => "unknown",
-        SendOutcome::Refused(_) => "refused",
-    };
+    let word = outcome.as_str();
     let (to, shown) = (phone.clone(), admin.shown(&phone));
     let noted = admin.act(Locks::none(), move |operator| {
         operator.note_test_message(&to, word);

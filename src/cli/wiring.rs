@@ -121,7 +121,6 @@ pub fn build(
     let production = production_senders(config, &clock, console.clone());
     let callbacks = reports::reader(config, clock.clone());
     let watched = production.clone();
-    let breaker: BreakerWatch = Box::new(move || watched.breakers().any(|(_, is_open)| is_open));
     let metrics = Metrics::new();
     let states = MessageState::ALL.map(MessageState::as_str).into_iter().chain([Unsent::STATE]);
     metrics.begin(ErrorCode::ALL.map(ErrorCode::as_str), states, auth::TOKEN_REUSES);
@@ -159,7 +158,7 @@ pub fn build(
     let auth = Auth::new(parts, settings(config, secret)?);
     let database = engine.identity();
     let readiness = readiness(&store, clock.clone());
-    let page = page(config, &metrics, engine, breaker, clock.clone());
+    let page = page(config, &metrics, engine, watched, clock.clone());
     let watching = Arc::new(Watching {
         watch: Watch::default(),
         metrics: page.clone(),
@@ -204,15 +203,12 @@ pub(super) fn flood(config: &Config) -> FloodGuard {
     FloodGuard::new(config.limits.flood_per_second, config.limits.flood_burst)
 }
 
-/// Tells whether the provider's breaker is open.
-type BreakerWatch = Box<dyn Fn() -> bool + Send + Sync>;
-
 /// The page of metrics, with what is measured only when somebody looks.
 fn page(
     config: &Config,
     metrics: &Metrics,
     engine: Engine,
-    is_breaker_open: BreakerWatch,
+    senders: Route,
     clock: Arc<dyn Clock>,
 ) -> ops::Page {
     let (metrics, backups) = (metrics.clone(), config.backup.dir.clone());
@@ -227,7 +223,7 @@ fn page(
         }
         let latest = backups.as_deref().and_then(|dir| backups::until(dir, now).ok()?.into_iter().next());
         metrics.set_backup_age(latest.map(|(at, _)| at.until(now)));
-        metrics.set_breaker_open(is_breaker_open());
+        metrics.set_breakers(senders.breakers());
         metrics.set_writes_waiting(engine.writes_waiting());
         metrics.set_clock_offset(now.until(wall).as_secs_f64() - wall.until(now).as_secs_f64());
         metrics.set_process(process::look(started));

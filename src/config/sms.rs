@@ -121,7 +121,7 @@ pub(super) fn read(
     let found = senders::find(reader);
     let wanted_by = (wanted && found.want_twilio()).then_some(&PROVIDER);
     let twilio = twilio::read(reader, wanted_by, public_url);
-    let senders = found.in_order(reader, twilio.as_ref(), ttl);
+    let senders = found.in_order(reader, twilio.as_ref(), (ttl, public_url.is_some()));
     let texts = texts::read(reader);
     let (budgets, guard) = spending::read(reader);
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);

@@ -49,6 +49,8 @@ labels! {
     HeldBack { rule: &'static str, guard: &'static str }
     OfGuard { guard: &'static str }
     OfBudget { budget: &'static str }
+    OfSender { sender: String }
+    BySender { sender: String, channel: &'static str, outcome: &'static str }
     OfFault { fault: &'static str }
     Forwarding { peer: String, header: String }
     OfWebhook { webhook: String }
@@ -107,6 +109,8 @@ pub(super) struct Sms {
     pub(super) unpaid: Family<OfBudget, Counter>,
     pub(super) blocks: Family<OfGuard, Counter>,
     pub(super) budget_warnings: Family<OfBudget, Counter>,
+    pub(super) by_sender: Family<BySender, Counter>,
+    pub(super) breakers: Family<OfSender, Whole>,
 }
 
 /// Of the database, its disk and its backups.
@@ -261,7 +265,16 @@ impl Sms {
             segments: book.of("sms_segments", "Segments of the text messages that the provider accepted"),
             breaker: book.of(
                 "sms_breaker_open",
-                "1 while the SMS provider is left alone after failures, until a message goes through",
+                "1 while the SMS provider is left alone after failures, until a message goes through; of several, one of them",
+            ),
+            by_sender: book.of(
+                "sms_sender_messages",
+                "Messages by who has them or refused them, what they come by, and what came of the sending: accepted, unknown or \
+                 refused",
+            ),
+            breakers: book.of(
+                "sms_sender_breaker_open",
+                "1 for each sender that is left alone after failures, until a message goes through",
             ),
             bought: book.of(
                 "sms_bought",

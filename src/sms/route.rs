@@ -100,6 +100,19 @@ impl Route {
         self.0.iter().map(|member| member.via.channel).collect()
     }
 
+    /// Whether one of the senders' providers wants to know which codes were used.
+    pub fn want_confirmation(&self) -> bool {
+        self.0.iter().any(|member| member.sender.wants_confirmation())
+    }
+
+    /// Tells the sender's provider that the code of the message that it calls `sid` was used.
+    pub fn confirm(&self, via: &Via, sid: &str) {
+        let sender = self.0.iter().find(|member| member.via == *via).map(|member| &member.sender);
+        if let Some(sender) = sender.filter(|sender| sender.wants_confirmation()) {
+            sender.confirm(sid);
+        }
+    }
+
     /// Each sender's name, and whether its provider is left alone after failures.
     pub fn breakers(&self) -> impl Iterator<Item = (&str, bool)> {
         self.0.iter().map(|member| (member.via.sender.as_str(), member.sender.is_breaker_open()))

@@ -9,12 +9,14 @@ use std::time::Duration;
 use super::admission::Bounds;
 use super::provider::BoundedSender;
 use crate::clock::Clock;
+use crate::domain::Channel;
 use crate::sms::{Slot, SmsSender, Unavailable};
 
 mod answer;
 pub mod callback;
 mod client;
 mod exchange;
+mod feedback;
 mod form;
 mod settings;
 pub mod signature;
@@ -23,9 +25,13 @@ mod spoken;
 pub use settings::{CALLBACK_PATH, Credentials, Medium, Sender, Sid, TwilioSettings};
 
 use exchange::Twilio;
+use feedback::Feedback;
 
 /// Sends through Twilio.
-pub struct TwilioSender(BoundedSender<Twilio>);
+pub struct TwilioSender {
+    sender: BoundedSender<Twilio>,
+    feedback: Option<Feedback>,
+}
 
 impl TwilioSender {
     /// Prepares the sending; nothing is connected.
@@ -38,21 +44,33 @@ impl TwilioSender {
             max_wait: settings.max_wait,
             timeout: settings.timeout,
         };
+        let feedback = (settings.feedback && settings.medium.channel() == Channel::Sms)
+            .then(|| Feedback::new(&settings));
         let twilio = Twilio::new(settings, Arc::clone(&clock));
-        Self(BoundedSender::new(twilio, bounds, clock))
+        Self { sender: BoundedSender::new(twilio, bounds, clock), feedback }
     }
 }
 
 impl SmsSender for TwilioSender {
     fn reserve(&self, segments: u32) -> Result<Box<dyn Slot>, Unavailable> {
-        self.0.reserve(segments)
+        self.sender.reserve(segments)
     }
 
     fn deadline(&self) -> Duration {
-        self.0.deadline()
+        self.sender.deadline()
     }
 
     fn is_breaker_open(&self) -> bool {
-        self.0.is_breaker_open()
+        self.sender.is_breaker_open()
+    }
+
+    fn wants_confirmation(&self) -> bool {
+        self.feedback.is_some()
+    }
+
+    fn confirm(&self, sid: &str) {
+        if let Some(feedback) = &self.feedback {
+            feedback.confirm(sid);
+        }
     }
 }

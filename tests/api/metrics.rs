@@ -124,6 +124,7 @@ async fn a_breaker_that_opens_is_seen() {
     app.twilio.always(Answer::Error { http: 401, code: 20003, message: "Authenticate" });
     assert_eq!(app.request_from("198.51.100.1", PHONE).await.status, 500);
     assert!(value(&app, "freshk_sms_breaker_open").await > 0.5);
+    assert!(value(&app, "freshk_sms_sender_breaker_open{sender=\"twilio\"}").await > 0.5);
 }
 
 #[tokio::test]
@@ -166,6 +167,10 @@ async fn a_message_counts_from_its_intent_on_with_its_time_segments_and_errors()
     let app = App::with(&[("FRESHK_SERVER__PUBLIC_URL", "https://api.example.com")]).await;
     let state = |state| format!("freshk_sms_deliveries_total{{state=\"{state}\"}}");
     let error = |code| format!("freshk_sms_errors_total{{code=\"{code}\"}}");
+    let by_twilio = |outcome| {
+        let of = format!("sender=\"twilio\",channel=\"sms\",outcome=\"{outcome}\"");
+        format!("freshk_sms_sender_messages_total{{{of}}}")
+    };
     app.request_from("198.51.100.1", PHONE).await;
     app.twilio.always(Answer::Error { http: 400, code: 21610, message: "STOP" });
     app.request_from("198.51.100.1", "+1234567891").await;
@@ -174,6 +179,8 @@ async fn a_message_counts_from_its_intent_on_with_its_time_segments_and_errors()
         (state("queued"), 1.0),
         (state("failed"), 1.0),
         (error("21610"), 1.0),
+        (by_twilio("accepted"), 1.0),
+        (by_twilio("refused"), 1.0),
         ("freshk_sms_send_duration_seconds_count".to_owned(), 2.0),
         ("freshk_sms_segments_total".to_owned(), 1.0),
     ] {

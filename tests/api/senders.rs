@@ -273,3 +273,101 @@ async fn s26_reports_are_good_under_either_auth_token_while_twilio_rotates_them(
     }
     assert_eq!(app.words("SELECT state FROM messages"), ["delivered"]);
 }
+
+/// Twilio, and after half a minute without a good report a program.
+async fn with_after() -> Two {
+    let sink = Sink::start();
+    sink.reply(ACCEPTED);
+    let section = format!("local|kind=http|after=30s|url={}|secret={WEBHOOK_SECRET}", sink.url());
+    let variables = [
+        ("FRESHK_SMS__SENDERS", "twilio,local"),
+        ("FRESHK_SENDERS", section.as_str()),
+        ("FRESHK_LIMITS__IP", "0"),
+    ];
+    Two { app: with(&variables).await, sink }
+}
+
+impl Two {
+    /// What a server does every second, once nothing of it is under way any more.
+    async fn second(&self) {
+        self.app.service().auth.send_again().await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.app.clock.advance(std::time::Duration::from_secs(seconds));
+    }
+}
+
+#[tokio::test]
+async fn without_a_good_report_in_time_the_next_sender_sends_the_same_code_once() {
+    let two = with_after().await;
+    let sent = two.app.request(PHONE).await;
+    crate::callbacks::report(&two.app, &crate::callbacks::sid(&two.app), "sent", "").await;
+    two.pass(29);
+    two.second().await;
+    assert_eq!(two.sent(), [1, 0]);
+    two.pass(1);
+    two.second().await;
+    assert_eq!(two.sent(), [1, 1]);
+    let code = two.sink.requests()[0].json()["variables"]["code"].as_str().unwrap().to_owned();
+    assert_eq!(two.app.code(PHONE), code);
+    for _ in 0..3 {
+        two.pass(60);
+        two.second().await;
+    }
+    assert_eq!(two.sent(), [1, 1], "never a third one");
+    assert_eq!(two.app.words("SELECT sender FROM messages ORDER BY id"), ["twilio", "local"]);
+    assert_eq!(two.app.spent("user"), 1);
+    let id = two.sink.requests()[0].json()["message_id"].clone();
+    report(&two, "local", WEBHOOK_SECRET, &json!({ "message_id": id, "status": "delivered" })).await;
+    let path = format!("/api/mobile/auth/production/delivery/{}/", sent.header("x-delivery-id"));
+    assert_eq!(Answer::of(two.app.build(Method::GET, &path)).await.json()["state"], "delivered");
+    assert_eq!(two.app.verify(PHONE, &code).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_code_that_arrived_was_used_was_replaced_or_surely_failed_is_not_sent_again() {
+    for case in ["delivered", "used", "replaced", "refused"] {
+        let two = with_after().await;
+        if case == "refused" {
+            two.app.twilio.always(error(403, 21610));
+        }
+        two.app.request(PHONE).await;
+        match case {
+            "delivered" => {
+                crate::callbacks::report(&two.app, &crate::callbacks::sid(&two.app), "delivered", "").await;
+            }
+            "used" => assert_eq!(two.app.verify(PHONE, &two.app.code(PHONE)).await.status, 200),
+            "replaced" => {
+                two.pass(25);
+                two.app.request(PHONE).await;
+                two.pass(5);
+                two.second().await;
+                assert_eq!(two.sent(), [2, 0], "the one that it replaced");
+                continue;
+            }
+            _ => {}
+        }
+        two.pass(30);
+        two.second().await;
+        assert_eq!(two.sent(), [1, 0], "{case}");
+    }
+}
+
+#[tokio::test]
+async fn twilio_is_told_which_codes_were_used_where_that_is_wanted() {
+    let app = with(&[("FRESHK_TWILIO__FEEDBACK", "true")]).await;
+    app.request(PHONE).await;
+    let code = app.code(PHONE);
+    assert_eq!(app.twilio.requests()[0].field("ProvideFeedback"), Some("true"));
+    let sid = crate::callbacks::sid(&app);
+    assert_eq!(app.verify(PHONE, "000000").await.status, 400);
+    // It never delays or fails a login.
+    app.twilio.always(Twilio::Html { http: 500 });
+    assert_eq!(app.verify(PHONE, &code).await.status, 200);
+    app.sending(2).await;
+    let told = app.twilio.requests()[1].clone();
+    assert_eq!(told.path, format!("/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{sid}/Feedback.json"));
+    assert_eq!(told.field("Outcome"), Some("confirmed"));
+}

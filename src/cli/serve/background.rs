@@ -25,6 +25,9 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 /// The rest of maintenance runs with every so many checkpoints.
 const MAINTENANCE_EVERY: u32 = 30;
 
+/// How often the server looks for codes that the next sender is to send.
+const SENDING_ROUND: Duration = Duration::from_secs(1);
+
 /// How often the server looks whether a backup is due.
 const BACKUP_ROUND: Duration = Duration::from_secs(30);
 
@@ -45,6 +48,14 @@ pub(super) async fn maintain(auth: Arc<Auth>, stop: CancellationToken) {
         if let Err(error) = done {
             tracing::warn!(%error, "a round of maintenance failed; the next one tries again");
         }
+    }
+}
+
+/// Sends codes by the next sender of which nothing good was reported in time, until `stop`.
+pub(super) async fn send_again(auth: Arc<Auth>, stop: CancellationToken) {
+    let mut ticks = every(SENDING_ROUND);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        auth.send_again().await;
     }
 }
 

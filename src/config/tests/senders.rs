@@ -7,6 +7,7 @@ use crate::sms::twilio::Medium;
 
 const HTTP: &str =
     "local|kind=http|url=https://sms.example.com/send|secret=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const PUBLIC: (&str, &str) = ("FRESHK_SERVER__PUBLIC_URL", "https://api.example.com");
 const CONTENT: &str = "HX0123456789abcdef0123456789abcdef";
 
 fn senders(more: &[(&str, &str)]) -> Vec<ConfiguredSender> {
@@ -17,7 +18,7 @@ fn senders(more: &[(&str, &str)]) -> Vec<ConfiguredSender> {
 }
 
 fn faults(order: &str, sections: &str) -> Vec<String> {
-    let found = production(&[("FRESHK_SMS__SENDERS", order), ("FRESHK_SENDERS", sections)]);
+    let found = production(&[("FRESHK_SMS__SENDERS", order), ("FRESHK_SENDERS", sections), PUBLIC]);
     found.unwrap_err().0.into_iter().map(|fault| fault.to_string()).collect()
 }
 
@@ -44,6 +45,7 @@ fn senders_are_read_from_the_file_and_from_the_environment() {
         ("TWILIO_ACCOUNT_SID", ACCOUNT),
         ("TWILIO_AUTH_TOKEN", "hush"),
         ("TWILIO_PHONE_NUMBER", "+15005550006"),
+        PUBLIC,
     ];
     let sources = Sources {
         environment: needed.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -56,7 +58,7 @@ fn senders_are_read_from_the_file_and_from_the_environment() {
         "{HTTP}|countries=IN+CN,wa|kind=whatsapp|content_sid={CONTENT}|from=+15005550009,call|kind=voice|after=45s"
     );
     let of_environment =
-        senders(&[("FRESHK_SMS__SENDERS", "twilio,local,wa,call"), ("FRESHK_SENDERS", &sections)]);
+        senders(&[("FRESHK_SMS__SENDERS", "twilio,local,wa,call"), ("FRESHK_SENDERS", &sections), PUBLIC]);
     for found in [of_file, of_environment] {
         let [twilio, local, wa, call] = found.try_into().unwrap();
         assert!(matches!(&twilio.kind, SenderKind::Twilio(settings) if settings.medium == Medium::Sms));
@@ -111,4 +113,11 @@ fn each_fault_of_the_order_and_of_a_section_is_told() {
         assert!(found.contains(told), "{order} {sections}: {found}");
         assert!(!found.contains("hush-hush") && !found.contains("MfKQ9r8GKY"), "{found}");
     }
+}
+
+#[test]
+fn without_a_public_address_nothing_is_reported_and_after_is_refused() {
+    let section = format!("{HTTP}|after=30s");
+    let found = production(&[("FRESHK_SMS__SENDERS", "twilio,local"), ("FRESHK_SENDERS", &section)]);
+    assert!(found.unwrap_err().to_string().contains("needs server.public_url"));
 }

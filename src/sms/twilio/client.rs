@@ -61,6 +61,11 @@ pub(super) struct Client {
 impl Client {
     /// Prepares the agent; nothing is connected.
     pub(super) fn new(settings: &TwilioSettings) -> Self {
+        Self::of(settings, settings.medium.resource())
+    }
+
+    /// The same for a resource of the account, such as `Messages`.
+    pub(super) fn of(settings: &TwilioSettings, resource: &str) -> Self {
         let agent = outgoing::settings(settings.connect_timeout, settings.timeout)
             .https_only(settings.base_url.is_https())
             .max_response_header_size(HEAD_CAP)
@@ -72,7 +77,6 @@ impl Client {
             .accept("application/json")
             .build()
             .new_agent();
-        let resource = settings.medium.resource();
         let url = format!("{}/{resource}.json", settings.account_url());
         Self { agent, url, authorization: authorization(settings) }
     }

@@ -48,7 +48,8 @@ pub(super) fn write(settings: &TwilioSettings, message: &TextMessage, now: Times
     };
     if settings.medium != Medium::Voice {
         pairs.push(("ValidityPeriod", validity.to_string()));
-        pairs.extend(settings.feedback.then(|| ("ProvideFeedback", "true".to_owned())));
+        let feedback = settings.feedback && settings.medium == Medium::Sms;
+        pairs.extend(feedback.then(|| ("ProvideFeedback", "true".to_owned())));
     }
     pairs.extend(callback(settings, message).map(|url| ("StatusCallback", url)));
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();

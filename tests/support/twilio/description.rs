@@ -34,6 +34,13 @@ pub(crate) fn violations(request: &Recorded) -> Vec<String> {
     if request.path.ends_with("/Calls.json") {
         return call_violations(request);
     }
+    if request.path.ends_with("/Feedback.json") {
+        let outcome = request.field("Outcome");
+        return (outcome != Some("confirmed"))
+            .then(|| "Outcome of a feedback".to_owned())
+            .into_iter()
+            .collect();
+    }
     let (before, after) = PATH.split_once("{AccountSid}").unwrap();
     let account = request.path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
     match account {
@@ -136,6 +143,7 @@ fn mismatch(schema: &'static Value, value: &Value, name: &str) -> Option<String>
         Some(_) if value.is_null() => return (schema["nullable"] != true).then(|| format!("{name} is null")),
         Some("string") => value.is_string(),
         Some("integer") => value.is_i64(),
+        Some("boolean") => value.is_boolean() || ["true", "false"].contains(&text),
         Some("object") => value.is_object(),
         Some(other) => panic!("the checker does not know the type {other}"),
     };

@@ -1,0 +1,146 @@
+//! The same code by the next sender, where delivery reports say nothing good in time.
+//!
+//! The code is known to the process that drew it, and to nobody else, so that the process keeps it in memory until then. What
+//! an ended process had in mind is not sent again: the person can ask for another code.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::Auth;
+use super::audited::AuditedTx;
+use super::settle::{Outcome, Settlement, accept, note_accepted, note_failed};
+use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
+use crate::domain::message::{MessageState, NewMessage};
+use crate::domain::{ChallengeState, Channel, MessageId, Mode, Timestamp, Via};
+use crate::sms::route::{Need, Routed};
+use crate::sms::{SendOutcome, TextMessage};
+use crate::storage::{Locks, StoreResult};
+use crate::sync::lock;
+
+/// How many codes wait at most; further ones are sent once alone.
+const MOST: usize = 10_000;
+
+/// With less life than this a code is not sent again.
+const LEAST_LIFE: Duration = Duration::from_secs(30);
+
+/// Codes that wait for a good report, by when their time is up and the number of their message.
+#[derive(Default)]
+pub(super) struct Waiting(Mutex<BTreeMap<(Timestamp, MessageId), Again>>);
+
+/// A code that is to be sent again, unless something good is reported.
+#[derive(Clone)]
+pub(super) struct Again {
+    pub(super) settlement: Settlement,
+    pub(super) text: TextMessage,
+    pub(super) segments: u32,
+    /// What the person asked for it to come by.
+    pub(super) channel: Option<Channel>,
+}
+
+impl Again {
+    const fn need(&self) -> Need<'_> {
+        Need { to: &self.text.to, segments: self.segments, channel: self.channel }
+    }
+}
+
+impl Auth {
+    /// Has a code wait for a report of its message, where another sender takes over without one.
+    pub(super) fn expect_report(&self, outcome: &Outcome, again: Again) {
+        let Outcome::Sent(Routed { outcome, via }) = outcome else { return };
+        let may_arrive = matches!(outcome, SendOutcome::Accepted(_) | SendOutcome::Unknown(_));
+        let Some(after) = self.senders(Mode::Production).patience_after(via, again.need()) else { return };
+        let mut waiting = lock(&self.waiting.0);
+        if may_arrive && waiting.len() < MOST {
+            waiting.insert((self.parts.clock.now() + after, again.text.id), again);
+        }
+    }
+
+    /// Sends the codes again whose time is up, each once.
+    pub async fn send_again(self: &Arc<Self>) {
+        let now = self.parts.clock.now();
+        let due = {
+            let mut waiting = lock(&self.waiting.0);
+            let later = waiting.split_off(&(now, MessageId(i64::MAX)));
+            std::mem::replace(&mut *waiting, later)
+        };
+        for again in due.into_values() {
+            let (auth, to) = (self.clone(), again.text.to.masked());
+            // In a task of its own: one that takes long keeps nobody waiting.
+            self.tasks.spawn(async move {
+                if let Err(error) = auth.send_one_again(again).await {
+                    tracing::warn!(%error, phone = to, "a code could not be sent by the next sender");
+                }
+            });
+        }
+    }
+
+    async fn send_one_again(self: Arc<Self>, again: Again) -> StoreResult<()> {
+        let (first, to) = (again.text.id, again.text.to.clone());
+        let Some(before) = self.parts.store.read(move |view| view.message(first)).await? else {
+            return Ok(());
+        };
+        let senders = self.senders(Mode::Production);
+        let Ok(Some(place)) = senders.reserve_after(&before.via, again.need()) else {
+            tracing::warn!(phone = to.masked(), "no report came of a code, and the next sender has no place");
+            return Ok(());
+        };
+        let at = self.parts.clock.now();
+        let actor = Actor { at, ..Actor::clone(&again.settlement.actor) };
+        let (locks, intending) = (Locks::none().phone(&to), again.clone());
+        let via = place.via().clone();
+        let intent = move |tx: &mut AuditedTx<'_>| intending.intend(tx, via);
+        let Some(message) = self.write(locks, actor.clone(), intent).await? else { return Ok(()) };
+        let text = TextMessage { id: message, ..again.text.clone() };
+        let Outcome::Sent(routed) = self.send(Ok(place), Some(text), &to).await else { return Ok(()) };
+        let state = routed.outcome.state();
+        let actor = Actor { at: self.parts.clock.now(), ..actor };
+        let noting = move |tx: &mut AuditedTx<'_>| again.note(tx, message, routed);
+        self.write(Locks::none().phone(&to), actor, noting).await?;
+        self.parts.metrics.message_reached(state.as_str());
+        Ok(())
+    }
+}
+
+impl Again {
+    /// Writes the second message as intended; `None` where the code needs none any more, or has had its second one.
+    fn intend(self, tx: &mut AuditedTx<'_>, via: Via) -> StoreResult<Option<MessageId>> {
+        let Some(challenge) = tx.challenge(self.settlement.challenge)? else { return Ok(None) };
+        let messages = tx.messages_of(challenge.id)?;
+        let mut own = messages.iter().filter(|message| message.to == challenge.phone);
+        let is_alone = own.clone().count() == 1;
+        let has_arrived = own.any(|message| message.state == MessageState::Delivered);
+        let lives = challenge.state.is_open() && tx.at() + LEAST_LIFE < challenge.expires_at;
+        if !lives || has_arrived || !is_alone {
+            return Ok(None);
+        }
+        let (challenge, to, segments, created_at) = (challenge.id, challenge.phone, self.segments, tx.at());
+        tx.insert_message(NewMessage { challenge, to, via, segments, created_at }).map(Some)
+    }
+
+    fn note(self, tx: &mut AuditedTx<'_>, message: MessageId, routed: Routed) -> StoreResult<()> {
+        let Routed { outcome, via } = routed;
+        let line = match outcome {
+            SendOutcome::Accepted(accepted) => {
+                note_accepted(tx, Some(message), accepted, via)?;
+                let challenge = tx.challenge(self.settlement.challenge)?;
+                if let Some(challenge) =
+                    challenge.filter(|challenge| challenge.state == ChallengeState::Unknown)
+                {
+                    accept(tx, challenge, self.settlement.policy.otp.live_codes)?;
+                }
+                tx.did(AuditEvent::SmsSent)
+            }
+            SendOutcome::Unknown(failure) => {
+                note_failed(tx, Some(message), (MessageState::Unknown, &failure), via)?;
+                tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsUnknown(failure.detail))
+            }
+            SendOutcome::Refused(failure) => {
+                note_failed(tx, Some(message), (MessageState::Failed, &failure), via)?;
+                tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail))
+            }
+        };
+        tx.record(line);
+        Ok(())
+    }
+}
