@@ -8,6 +8,7 @@ use crate::sms::twilio::{Credentials, Sender};
 mod events;
 mod secrets;
 mod senders;
+mod spending;
 mod texts;
 
 const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";
