@@ -1,6 +1,6 @@
 // A sender of kind http for FreshK, in Go's standard library: replace handOver by your provider's call.
 //
-//	FRESHK_SENDER_SECRET=whsec_... go run main.go 8010
+//	SENDER_SECRET=whsec_... go run main.go 8010
 package main
 
 import (
@@ -80,9 +80,9 @@ func serve(w http.ResponseWriter, r *http.Request) {
 
 func main() {
 	var err error
-	digits := strings.TrimPrefix(os.Getenv("FRESHK_SENDER_SECRET"), "whsec_")
+	digits := strings.TrimPrefix(os.Getenv("SENDER_SECRET"), "whsec_")
 	if secret, err = base64.StdEncoding.DecodeString(digits); err != nil {
-		log.Fatal("FRESHK_SENDER_SECRET: ", err)
+		log.Fatal("SENDER_SECRET: ", err)
 	}
 	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Args[1], http.HandlerFunc(serve)))
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 // A sender of kind http for FreshK, in Node without packages: replace `handOver` by your provider's call.
 //
-//     FRESHK_SENDER_SECRET=whsec_... node node.mjs 8010
+//     SENDER_SECRET=whsec_... node node.mjs 8010
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 
-const secret = Buffer.from(process.env.FRESHK_SENDER_SECRET.replace(/^whsec_/, ""), "base64");
+const secret = Buffer.from(process.env.SENDER_SECRET.replace(/^whsec_/, ""), "base64");
 const seen = new Map(); // what was answered to each idempotency key; keep it in a database
 
 /** Gives the message to the provider: accepted, invalid_number, refused or try_later. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A sender of kind http for FreshK, in Python's standard library: replace `hand_over` by your provider's call.
 
-    FRESHK_SENDER_SECRET=whsec_... python3 python.py 8010
+    SENDER_SECRET=whsec_... python3 python.py 8010
 """
 
 import base64
@@ -14,7 +14,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-SECRET = base64.b64decode(os.environ["FRESHK_SENDER_SECRET"].removeprefix("whsec_"))
+SECRET = base64.b64decode(os.environ["SENDER_SECRET"].removeprefix("whsec_"))
 SEEN: dict[str, str] = {}  # what was answered to each idempotency key; keep it in a database
 LOCK = threading.Lock()
 
