@@ -57,8 +57,8 @@ impl Auth {
 /// The message that a report moves on.
 fn find(view: &dyn View, report: &DeliveryReport) -> StoreResult<Option<Message>> {
     let by_id = |id| Ok(view.message(id)?.filter(|message| message.sid.is_none()));
-    let by_sid = report.sid.as_deref().map_or(Ok(None), |sid| view.message_by_sid(sid))?;
-    let found = match by_sid {
+    let named = report.sid.as_deref().map_or(Ok(None), |sid| view.message_by_sid(sid))?;
+    let found = match named {
         Some(message) => Some(message),
         None => report.message.map_or(Ok(None), by_id)?,
     };

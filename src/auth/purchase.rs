@@ -152,15 +152,15 @@ fn charge(
             Budget::Money => cost,
         };
         let shares: &[Share] = if is_known { &[Share::All, Share::Verified] } else { &[Share::All] };
-        let mut charged = None;
+        let mut taken = None;
         for share in shares {
             let window = budget.window(*share, now);
             if let Some(used) = tx.spend_budget(window, units, limit)? {
-                charged = Some((Charge { window, units }, used));
+                taken = Some((Charge { window, units }, used));
                 break;
             }
         }
-        let Some((charge, used)) = charged else {
+        let Some((charge, used)) = taken else {
             give_back(tx, charges)?;
             return Ok(Err((budget, now.until(budget.window(Share::All, now).until()))));
         };

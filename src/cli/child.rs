@@ -233,7 +233,7 @@ mod tests {
         let script = "i=0; while [ $i -lt 20000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; \
                       printf 'the end\\033[2J\\n' >&2; exit 3";
         let Err(ChildError::Failed { output, status, .. }) =
-            run(&words(script), Duration::from_secs(600), &stop)
+            run(&words(script), Duration::from_mins(10), &stop)
         else {
             panic!("it fails")
         };
@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn one_that_ends_well_is_not_waited_for_because_of_what_it_left_behind() {
         let stop = CancellationToken::new();
-        run(&words("sleep 600 & exit 0"), Duration::from_secs(600), &stop).unwrap();
+        run(&words("sleep 600 & exit 0"), Duration::from_mins(10), &stop).unwrap();
         stop.cancel();
-        let stopped = run(&words("sleep 600"), Duration::from_secs(600), &stop);
+        let stopped = run(&words("sleep 600"), Duration::from_mins(10), &stop);
         assert!(matches!(stopped, Err(ChildError::Stopped { .. })), "{stopped:?}");
         let missing = run(&["/no/such/program".to_owned()], Duration::from_secs(1), &stop).unwrap_err();
         assert!(missing.to_string().starts_with("/no/such/program could not be started"), "{missing}");

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{child, when};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::config::command_line::CommandLine;
 use crate::domain::Timestamp;
 use crate::domain::node::Node;
@@ -33,6 +33,9 @@ const TRIES: u32 = 60;
 
 /// How long a command has to tell an alarm.
 const COMMAND: Duration = Duration::from_secs(30);
+
+/// After so long nothing more is told in a round.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is looked at, and who is told.
 pub struct Watching {
@@ -66,7 +69,7 @@ struct Untold {
 }
 
 /// How alarms are told; the value is the key that asks for it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Means {
     Url,
     Command,
@@ -109,13 +112,30 @@ impl Watching {
                 untold.push(Untold { change, by, tries: 0 });
             }
         }
-        untold.retain_mut(|untold| !self.is_settled(untold, stop));
         if is_ready
             && !self.watch.is_paging()
             && let Err(why) = self.notifier.beat()
         {
             tracing::warn!(why, "ops.heartbeat_url did not hear that all is well");
         }
+        self.tell(untold, stop);
+    }
+
+    /// Tells what nobody was told of yet, in order: what an alarm is must not be told before what it was. What takes long waits
+    /// for the next round, with its readings.
+    fn tell(&self, untold: &mut Vec<Untold>, stop: &CancellationToken) {
+        let (watch, mut stuck) = (Stopwatch::start(), Vec::new());
+        untold.retain_mut(|one| {
+            let whose = (one.change.rule.name, one.by);
+            if stuck.contains(&whose) || watch.elapsed() > PATIENCE {
+                return true;
+            }
+            let is_settled = self.is_settled(one, stop);
+            if !is_settled {
+                stuck.push(whose);
+            }
+            !is_settled
+        });
     }
 
     /// Tells an alarm; true when it is told, or given up.

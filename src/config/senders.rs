@@ -28,7 +28,7 @@ pub struct ConfiguredSender {
 /// What a sender is.
 #[derive(Clone, Debug)]
 pub enum SenderKind {
-    /// Twilio: text messages, WhatsApp or calls.
+    /// Twilio: text messages, `WhatsApp` or calls.
     Twilio(Box<TwilioSettings>),
     /// A program of the operator's.
     Http(HttpSenderSettings),

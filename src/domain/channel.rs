@@ -5,7 +5,7 @@
 pub enum Channel {
     /// A text message.
     Sms,
-    /// A message in WhatsApp.
+    /// A message in `WhatsApp`.
     WhatsApp,
     /// A call, in which the code is read out.
     Voice,

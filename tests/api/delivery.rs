@@ -39,7 +39,7 @@ async fn a_request_says_what_finds_the_state_of_its_code_and_reports_move_it() {
     app.clock.advance(Duration::from_secs(15));
     let told = json!({ "state": "undelivered", "channel": "sms", "retry_after": 30 });
     assert_eq!(state(&app, &sent).await, told);
-    app.clock.advance(Duration::from_secs(60));
+    app.clock.advance(Duration::from_mins(1));
     let again = app.request(PHONE).await;
     report(&app, &crate::callbacks::sid(&app), "delivered", "").await;
     assert_eq!(state(&app, &again).await, json!({ "state": "delivered", "channel": "sms" }));

@@ -1,5 +1,6 @@
 //! Several senders: who sends when, and what the rows and the app are told.
 
+use freshk::clock::Clock as _;
 use freshk::domain::Timestamp;
 use freshk::domain::webhook::WebhookSecret;
 use reqwest::Method;
@@ -130,7 +131,6 @@ async fn while_one_breaker_is_open_the_next_sender_sends() {
 
 /// Signs a report as the program does, and posts it.
 async fn report(two: &Two, sender: &str, secret: &str, body: &Value) -> Answer {
-    use freshk::clock::Clock as _;
     let (text, at) = (body.to_string(), two.app.clock.wall());
     let signature = WebhookSecret::parse(secret).unwrap().sign("r1", at, &text);
     post(two, sender, &signature, at, text).await
@@ -174,7 +174,6 @@ async fn s26_forged_reports_change_nothing_and_count_against_the_pace() {
         let refused = report(&two, sender, forged, &body).await;
         assert_eq!(refused.verdict(), (403, "bad_signature".to_owned()), "{sender}");
     }
-    use freshk::clock::Clock as _;
     let old = two.app.clock.wall() - std::time::Duration::from_secs(301);
     let signature = WebhookSecret::parse(WEBHOOK_SECRET).unwrap().sign("r1", old, &body.to_string());
     assert_eq!(post(&two, "local", &signature, old, body.to_string()).await.status, 403, "replayed");

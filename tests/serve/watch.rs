@@ -31,7 +31,7 @@ async fn an_alarm_is_posted_once_and_the_heartbeat_goes_on_while_nobody_must_act
         [("FRESHK_OPS__ALERT_URL", &*alerts.url()), ("FRESHK_OPS__HEARTBEAT_URL", &heartbeat.url())];
     let (_place, mut server) = start(&twilio, &settings);
     server.eventually("the heartbeat", |_| (!heartbeat.requests().is_empty()).then_some(()));
-    let told = posted(&alerts);
+    let told = server.eventually("the alarm", |_| Some(posted(&alerts)).filter(|told| !told.is_empty()));
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["alert"], &told[0]["state"]), (&"FreshKBackupOld".into(), &"opened".into()));
     assert_eq!(told[0]["severity"], "ticket");

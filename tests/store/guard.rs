@@ -241,8 +241,8 @@ pub(crate) async fn a_budget_is_never_exceeded_and_warned_of_once<F: Fixture>() 
     let day = Budget::Day.window(Share::All, START);
     let spending = (0..40)
         .map(|_| bed.store.write(freshk::storage::Locks::none(), move |tx| tx.spend_budget(day, 1, 25)));
-    let spent = futures_util::future::join_all(spending).await;
-    assert_eq!(spent.into_iter().filter(|spent| spent.as_ref().unwrap().is_some()).count(), 25);
+    let outcomes = futures_util::future::join_all(spending).await;
+    assert_eq!(outcomes.into_iter().filter(|spent| spent.as_ref().unwrap().is_some()).count(), 25);
     assert_eq!(bed.read(move |view| view.budget_used(day)).await, 25);
 }
 

@@ -38,12 +38,11 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     let lock = database.lock()?;
     let (path, now) = (database.path(), SystemClock::new().now());
-    let (from, age) = match &args.file {
-        Some(file) => (file.clone(), String::new()),
-        None => {
-            let (_, at, latest) = latest(config, now)?;
-            (latest, format!(", which is {} old,", humanize_wait(at.until(now))))
-        }
+    let (from, age) = if let Some(file) = &args.file {
+        (file.clone(), String::new())
+    } else {
+        let (_, at, latest) = latest(config, now)?;
+        (latest, format!(", which is {} old,", humanize_wait(at.until(now))))
     };
     confirm(&format!("{}{age} replaces {}.", from.display(), path.display()), yes)?;
     let restored = database.restore(&from, now, &lock).map_err(|error| failed(&error))?;

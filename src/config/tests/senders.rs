@@ -63,7 +63,10 @@ fn senders_are_read_from_the_file_and_from_the_environment() {
         let [twilio, local, wa, call] = found.try_into().unwrap();
         assert!(matches!(&twilio.kind, SenderKind::Twilio(settings) if settings.medium == Medium::Sms));
         let countries = local.countries.unwrap();
-        assert_eq!(countries.iter().map(|country| country.as_str()).collect::<Vec<_>>(), ["IN", "CN"]);
+        assert_eq!(
+            countries.iter().map(crate::domain::country::Country::as_str).collect::<Vec<_>>(),
+            ["IN", "CN"]
+        );
         assert!(matches!(&local.kind, SenderKind::Http(settings) if settings.name == "local"));
         let SenderKind::Twilio(settings) = &wa.kind else { panic!("not Twilio's") };
         assert_eq!(

@@ -132,13 +132,13 @@ mod tests {
 
     #[test]
     fn a_call_that_was_answered_is_delivered_and_one_that_was_not_is_lost() {
+        use MessageState::{Delivered, Failed, Queued, Sending, Sent, Undelivered};
         let of = |status: &str| {
             let body = format!("CallSid=CA1&CallStatus={status}&AccountSid=AC1");
             report("https://api.example.com/?message=7", "", &body).map(|report| report.state)
         };
         let states =
             ["queued", "ringing", "in-progress", "completed", "busy", "no-answer", "failed", "x"].map(of);
-        use MessageState::{Delivered, Failed, Queued, Sending, Sent, Undelivered};
         let expected = [Queued, Sending, Sent, Delivered, Undelivered, Undelivered, Failed].map(Some);
         assert_eq!((&states[..7], states[7]), (&expected[..], None));
     }

@@ -56,7 +56,7 @@ pub(super) fn write(settings: &TwilioSettings, message: &TextMessage, now: Times
     Some(client::form(&pairs))
 }
 
-/// What stands before numbers that are WhatsApp's.
+/// What stands before numbers that are `WhatsApp`'s.
 const WHATSAPP: &str = "whatsapp:";
 
 fn sender(sender: &Sender, prefix: &str) -> (&'static str, String) {

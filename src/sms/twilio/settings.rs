@@ -69,7 +69,7 @@ pub enum Credentials {
 pub enum Medium {
     /// Text messages.
     Sms,
-    /// Messages in WhatsApp, after a template that was approved there.
+    /// Messages in `WhatsApp`, after a template that was approved there.
     WhatsApp {
         /// The template: `HX…`; its first variable is the code.
         content: Sid,

@@ -68,13 +68,14 @@ macro_rules! over {
 const COUNT_LIVE: &str =
     concat!("SELECT count(*) FROM sessions WHERE ", over!(), " > $1 AND ended_at IS NULL");
 
-/// Deletes those that were over before an instant; their rotations go with them. Their users were seen by then.
+/// Deletes those that were over before an instant; their rotations go with them. Their users were seen by then: those
+/// rows come first, as where a user is deleted, so that neither waits for the other.
 const PURGE: &str = concat!(
     "WITH gone AS (SELECT id, user_id, last_used_at FROM sessions WHERE ",
     over!(),
     " < $1 LIMIT $2), seen AS (UPDATE users SET last_seen_at = greatest(last_seen_at, latest) FROM \
-     (SELECT user_id, max(last_used_at) AS latest FROM gone GROUP BY user_id) AS of_user WHERE users.id = user_id) \
-     DELETE FROM sessions WHERE id IN (SELECT id FROM gone)"
+     (SELECT user_id, max(last_used_at) AS latest FROM gone GROUP BY user_id) AS of_user WHERE users.id = user_id RETURNING 1) \
+     DELETE FROM sessions WHERE id IN (SELECT id FROM gone) AND (SELECT count(*) FROM seen) >= 0"
 );
 
 /// What was noted of the current generation's use since the row was read stays.

@@ -1,6 +1,6 @@
 //! Parts of HTML: escaped text, tables, figures in the units of a person, and curves.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 /// Text as HTML may show it.
@@ -53,16 +53,21 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
         return "<p class=\"dim\">nothing yet</p>".to_owned();
     }
     let mut table = String::from("<table>");
+    // Writing to a string cannot fail, here and below.
     if !heads.is_empty() {
-        let heads: String = heads.iter().map(|head| format!("<th>{}</th>", Escaped(head))).collect();
-        table += &format!("<tr>{heads}</tr>");
+        table += "<tr>";
+        for head in heads {
+            let _ = write!(table, "<th>{}</th>", Escaped(head));
+        }
+        table += "</tr>";
     }
     for row in rows {
-        let cells = row.iter().enumerate().map(|(at, cell)| {
+        table += "<tr>";
+        for (at, cell) in row.iter().enumerate() {
             let class = if at == 0 { "" } else { " class=\"n\"" };
-            format!("<td{class}>{}</td>", Escaped(cell))
-        });
-        table += &format!("<tr>{}</tr>", cells.collect::<String>());
+            let _ = write!(table, "<td{class}>{}</td>", Escaped(cell));
+        }
+        table += "</tr>";
     }
     table + "</table>"
 }
@@ -72,11 +77,13 @@ pub(super) fn curve(parts: &[f64], what: &str) -> String {
     const WIDTH: f64 = 300.0;
     const HEIGHT: f64 = 38.0;
     let most = parts.iter().copied().fold(1.0, f64::max);
-    let step = WIDTH / (parts.len().max(2) - 1) as f64;
-    let mut line = String::new();
-    for (at, part) in parts.iter().enumerate() {
-        let (x, y) = (at as f64 * step, 1.0 + (HEIGHT - 2.0) * (1.0 - part.max(0.0) / most));
-        line += &format!("{}{x:.1} {y:.1}", if at == 0 { "M" } else { "L" });
+    let steps = u32::try_from(parts.len().max(2) - 1).unwrap_or(u32::MAX);
+    let step = WIDTH / f64::from(steps);
+    let (mut line, mut x) = (String::new(), 0.0);
+    for part in parts {
+        let y = 1.0 + (HEIGHT - 2.0) * (1.0 - part.max(0.0) / most);
+        let _ = write!(line, "{}{x:.1} {y:.1}", if line.is_empty() { "M" } else { "L" });
+        x += step;
     }
     format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\"><path d=\"{line}\"/></svg>",

@@ -3,7 +3,9 @@
 
 -- A dormant account gives its number up, and is known by when its sessions that are gone were last used.
 ALTER TABLE users ALTER COLUMN phone DROP NOT NULL;
-ALTER TABLE users ADD COLUMN last_seen_at BIGINT;
+-- Of sessions that are gone by now nobody knows: whoever is here counts as seen.
+ALTER TABLE users ADD COLUMN last_seen_at BIGINT DEFAULT (extract(epoch FROM now()) * 1000)::BIGINT;
+ALTER TABLE users ALTER COLUMN last_seen_at DROP DEFAULT;
 
 -- A code says how it travels, and the app that asked for it may ask how far it has come.
 ALTER TABLE challenges ADD COLUMN delivery_id TEXT;

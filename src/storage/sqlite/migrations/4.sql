@@ -1,6 +1,7 @@
 -- From the third schema to the fourth. Each change stands in schema.sql too.
 
--- A dormant account gives its number up, and is known by when its sessions that are gone were last used.
+-- A dormant account gives its number up, and is known by when its sessions that are gone were last used. Of those that are gone
+-- by now nobody knows: whoever is here counts as seen.
 CREATE TABLE users_4 (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,
     username       TEXT    NOT NULL UNIQUE,
@@ -18,9 +19,9 @@ CREATE TABLE users_4 (
     last_seen_at   INTEGER
 ) STRICT;
 INSERT INTO users_4 (id, username, phone, role, is_active, phone_verified, joined_at, imported_at, foreign_tokens,
-        testing_only, version, attributes, deletes_at)
+        testing_only, version, attributes, deletes_at, last_seen_at)
     SELECT id, username, phone, role, is_active, phone_verified, joined_at, imported_at, foreign_tokens,
-        testing_only, version, attributes, deletes_at FROM users;
+        testing_only, version, attributes, deletes_at, unixepoch() * 1000 FROM users;
 -- Ids of users who are gone are not given again.
 INSERT INTO sqlite_sequence (name, seq) SELECT 'users_4', 0
     WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'users_4');

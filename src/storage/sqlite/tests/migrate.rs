@@ -106,6 +106,19 @@ fn s39_a_migrated_database_has_its_clock_from_the_newest_line_of_the_trail() {
     assert_eq!(clock, (5000, 5000, 0));
 }
 
+/// Sessions that ended long ago are no longer there to tell.
+#[test]
+fn users_of_before_count_as_seen_at_the_migration() {
+    let bed = first_schema();
+    let conn = migrate(&bed, MIGRATIONS).unwrap();
+    let (seen, now): (i64, i64) = conn
+        .query_row("SELECT last_seen_at, unixepoch() * 1000 FROM users", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert!((now - 60_000..=now).contains(&seen), "{seen}");
+}
+
 #[test]
 fn s17_sessions_of_deactivated_users_end_for_good() {
     let bed = first_schema();
