@@ -9,6 +9,7 @@ use super::gate::Call;
 use super::lookup::good_test_number;
 use super::quota::WithQuotas;
 use super::renumber::renumber;
+use super::settings::Settings;
 use super::{Auth, AuthError, Authenticated, Origin, happened};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::clock::Times;
@@ -43,7 +44,7 @@ pub(super) struct Parties {
     pub(super) user: User,
     /// The number before.
     pub(super) before: PhoneNumber,
-    /// The new number.
+    /// The new number, as its user will be found by it.
     phone: PhoneNumber,
     /// Who has that number.
     holder: Option<UserId>,
@@ -218,9 +219,15 @@ impl Auth {
         phone: &PhoneNumber,
         times: &Times,
     ) -> StoreResult<()> {
-        let (phone, at) = (phone.clone(), times.retention);
+        let (phone, at, policy) = (phone.clone(), times.retention, self.policy());
         let due = self.parts.store.read(move |view| {
             let mut due = Vec::from_iter(view.phone_change_to(&phone)?);
+            if policy.phones.strict {
+                // One that was asked for before that may spell the number otherwise.
+                let mut others = view.phone_changes_due(at, None, SLICE)?;
+                others.retain(|change| policy.phones.spelling(&change.phone).as_ref() == Some(&phone));
+                due.append(&mut others);
+            }
             let holder = view.user_by_phone(&phone)?.map(|holder| holder.id);
             for user in holder.into_iter().chain(user) {
                 due.extend(view.phone_change(user)?);
@@ -260,14 +267,18 @@ impl Auth {
 
     async fn complete(&self, change: &PhoneChange, times: Times) -> StoreResult<()> {
         for _ in 0..TRIES {
-            let (user, phone) = (change.user, change.phone.clone());
+            let settings = self.settings();
+            // Where `phone.strict` came while it waited, nobody is found by another spelling any more.
+            let telephone = settings.policy.phones.telephone(&change.phone);
+            let (user, phone) = (change.user, telephone.unwrap_or_else(|| change.phone.clone()));
+            let hash = settings.keys.current().audit_hash(&phone);
+            let actor = Actor::system(times.now).in_mode(Mode::Production).with_phone(&phone, hash);
             let parties = self.parts.store.read(move |view| Parties::read(view, user, &phone)).await?;
             let Some(parties) = parties else { return Ok(()) };
-            let (change, keys) = (change.clone(), self.settings().keys.clone());
-            let hash = keys.current().audit_hash(&change.phone);
-            let actor = Actor::system(times.now).in_mode(Mode::Production).with_phone(&change.phone, hash);
+            let change = change.clone();
+            let locks = parties.locks();
             let written =
-                self.write(parties.locks(), actor, move |tx| complete(tx, &parties, &change, &keys, times));
+                self.write(locks, actor, move |tx| complete(tx, &parties, &change, &settings, times));
             if written.await? {
                 return Ok(());
             }
@@ -281,20 +292,27 @@ fn complete(
     tx: &mut AuditedTx<'_>,
     parties: &Parties,
     change: &PhoneChange,
-    keys: &KeyRing,
+    settings: &Settings,
     times: Times,
 ) -> StoreResult<bool> {
     let waiting = tx.phone_change(change.user)?;
-    let Some(PhoneChange { phone, session, .. }) =
+    let Some(PhoneChange { session, .. }) =
         waiting.filter(|now| now.phone == change.phone && now.is_due(times.retention))
     else {
         return Ok(true);
     };
     let Some(user) = parties.locked(&**tx)? else { return Ok(false) };
-    let renumbering = Renumbering { phone: &phone, spared: session.as_ref(), live_at: times.earlier(), keys };
+    let renumbering = Renumbering {
+        phone: &parties.phone,
+        spared: session.as_ref(),
+        live_at: times.earlier(),
+        keys: &settings.keys,
+    };
     if !user.is_active {
         cancel(tx, user.id, Cancelled::Deactivated)?;
-    } else if renumbering.is_taken(tx)? {
+    } else if settings.policy.phones.telephone(&change.phone).is_none() {
+        cancel(tx, user.id, Cancelled::Unassigned)?;
+    } else if parties.holder == Some(user.id) || renumbering.is_taken(tx)? {
         cancel(tx, user.id, Cancelled::NumberTaken)?;
     } else {
         renumbering.carry_out(tx, &user)?;

@@ -168,7 +168,9 @@ async fn serve(
     let own = node::of((config, &loaded.settings), &secret, auth.run_id().clone(), clock.now());
     // Left once nothing is written any more.
     let membership = Place::of(config).enter(own.clone(), correction)?;
-    node::compare(&own, membership.as_ref().map_or(&[], Membership::others));
+    let others = membership.as_ref().map_or(&[][..], Membership::others);
+    node::refuse_other_spelling(&own, others)?;
+    node::compare(&own, others);
     auth.settle_after_restart().await.map_err(CliError::Database)?;
     spellings::unify(config, &secret, &outbox, (&store, &*clock)).await?;
     test_numbers(config, &secret, &outbox, (&store, &*clock)).await?;

@@ -3,6 +3,7 @@
 use super::database;
 use super::key::{Key, Kind};
 use super::keys::{self, SECTIONS};
+use super::value;
 use super::values::Values;
 use crate::domain::Secret;
 
@@ -17,6 +18,15 @@ pub struct Setting {
     pub origin: String,
     /// The value as it stands, secrets included, to be compared.
     pub(super) exact: Secret,
+}
+
+impl Setting {
+    /// What a server makes of it, as text: a switch has several words for the same.
+    pub fn meaning(&self) -> String {
+        let text = self.value.as_deref().unwrap_or(self.key.default);
+        let switch = if matches!(self.key.kind, Kind::Switch) { value::switch(text).ok() } else { None };
+        switch.map_or_else(|| text.to_owned(), |on| on.to_string())
+    }
 }
 
 const MASK: &str = "********";

@@ -40,6 +40,8 @@ pub enum Cancelled {
     Replaced,
     /// Somebody else has proven the new number.
     NumberTaken,
+    /// The numbering plan, which `phone.strict` goes by, gives the new number to no telephone.
+    Unassigned,
     /// The user was deactivated.
     Deactivated,
     /// The user asked for the deletion of the account.
@@ -58,6 +60,7 @@ impl Cancelled {
             Self::Login => "login with the old number",
             Self::Replaced => "replaced by a later change",
             Self::NumberTaken => "the number is somebody else's",
+            Self::Unassigned => "the new number is no telephone's",
             Self::Deactivated => "deactivated",
             Self::Deletion => "the account is to be deleted",
             Self::SessionEnded => "the session that asked was ended",

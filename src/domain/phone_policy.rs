@@ -39,7 +39,12 @@ impl PhonePolicy {
     /// [`Unacceptable`]
     pub fn read(&self, text: &str) -> Result<PhoneNumber, Unacceptable> {
         let phone = PhoneNumber::parse(text, self.min_digits)?;
-        if self.strict { plan::canonical(&phone).ok_or(Unacceptable::Unassigned) } else { Ok(phone) }
+        self.telephone(&phone).ok_or(Unacceptable::Unassigned)
+    }
+
+    /// The spelling by which this policy finds a number's user; `None` where it takes the number from nobody.
+    pub fn telephone(&self, phone: &PhoneNumber) -> Option<PhoneNumber> {
+        if self.strict { plan::canonical(phone) } else { Some(phone.clone()) }
     }
 
     /// Reads a number that rows are looked for by: they may be older than the policy, so one that is no telephone's is taken as it

@@ -205,6 +205,38 @@ async fn a_change_that_is_due_is_done_by_the_next_act_that_meets_it() {
     }
 }
 
+/// It was asked for before `phone.strict` was switched on.
+#[tokio::test]
+async fn a_change_to_an_old_spelling_is_done_in_the_one_by_which_its_user_is_found() {
+    const BEFORE: &str = "+447400123456";
+    const MEXICAN: [&str; 2] = ["+5215512345678", "+525512345678"];
+    for (wanted, acts) in
+        [(MEXICAN[0], "login"), (MEXICAN[0], "maintenance"), ("+15550000001", "maintenance")]
+    {
+        let app = App::with(&[("FRESHK_LIMITS__IP", "0"), ("FRESHK_PHONE__STRICT", "true")]).await;
+        let login = app.log_in(BEFORE).await;
+        begin(&app, &login, MEXICAN[1]).await;
+        app.execute(&format!("UPDATE phone_changes SET phone = '{wanted}'"));
+        app.clock.advance(DAY - MINUTE);
+        app.request(MEXICAN[1]).await;
+        app.clock.advance(MINUTE);
+        if acts == "login" {
+            let found = app.verify(MEXICAN[1], &app.code(MEXICAN[1])).await.json();
+            assert_eq!(found["user"]["id"], FIRST_ID, "{found}");
+        } else {
+            maintain(&app).await;
+        }
+        let own = format!("SELECT phone FROM users WHERE id = {FIRST_ID}");
+        let (phone, why) = if wanted == MEXICAN[0] {
+            (MEXICAN[1], vec![])
+        } else {
+            // Nobody could log in with that one.
+            (BEFORE, owned(&["the new number is no telephone's"]))
+        };
+        assert_eq!((app.word(&own), pending(&app), cancelled(&app)), (phone.to_owned(), vec![], why));
+    }
+}
+
 #[tokio::test]
 async fn whoever_reads_the_notice_takes_the_change_back_without_a_session() {
     let app = app().await;

@@ -9,6 +9,8 @@ use crate::support::Place;
 const MEXICAN: [&str; 2] = ["+5215512345678", "+525512345678"];
 /// A British one with its trunk zero.
 const BRITISH: &str = "+4407400123456";
+/// Another one: an account has it with the trunk zero, and somebody who asked for a code has a registration without.
+const TAKEN: [&str; 2] = ["+4407400654321", "+447400654321"];
 /// No telephone's.
 const NOBODYS: &str = "+15550000001";
 
@@ -20,6 +22,8 @@ fn fill(place: &Place) {
         format!("user create {BRITISH} --verified"),
         format!("user create {NOBODYS}"),
         "user create +4915123456789".to_owned(),
+        format!("user create {} --verified", TAKEN[0]),
+        format!("user create {}", TAKEN[1]),
     ] {
         place.good(&line);
     }
@@ -33,15 +37,17 @@ fn users(place: &Place) -> Vec<[Value; 3]> {
 async fn one_account_for_each_telephone(place: &Place, strict: &str) {
     fill(place);
     let found = place.json("user check-duplicates --show-phones");
-    assert_eq!(found["total"], 1, "{found}");
-    assert_eq!(found["duplicates"][0]["phone_number"], MEXICAN[1]);
-    let ids: Vec<_> =
-        found["duplicates"][0]["users"].as_array().unwrap().iter().map(|user| &user["id"]).collect();
-    assert_eq!(ids, [2, 1], "who has the number in its one spelling comes first");
-    assert_eq!((&found["spelled_otherwise"], &found["unassigned"]), (&json!(2), &json!(1)));
+    assert_eq!(found["total"], 2, "{found}");
+    for (at, phone, expected) in [(0, TAKEN[1], [6, 7]), (1, MEXICAN[1], [2, 1])] {
+        let telephone = &found["duplicates"][at];
+        assert_eq!(telephone["phone_number"], phone);
+        let ids: Vec<_> = telephone["users"].as_array().unwrap().iter().map(|user| &user["id"]).collect();
+        assert_eq!(ids, expected, "who has proven the number comes first");
+    }
+    assert_eq!((&found["spelled_otherwise"], &found["unassigned"]), (&json!(3), &json!(1)));
     let shown = place.run("user check-duplicates");
     assert!(shown.stdout.contains("+52****") && !shown.stdout.contains("12345678"), "{}", shown.stdout);
-    assert!(shown.stderr.contains("telephones with several users: 1"), "{}", shown.stderr);
+    assert!(shown.stderr.contains("telephones with several users: 2"), "{}", shown.stderr);
 
     place.write("freshk.toml", strict);
     let running = place.serve();
@@ -52,6 +58,8 @@ async fn one_account_for_each_telephone(place: &Place, strict: &str) {
     assert_eq!(user["username"], "user_447400123456");
     let token = running.log_in(MEXICAN[0]).await;
     assert_eq!(running.status(&token).await.1["user"]["id"], 2);
+    let token = running.log_in(TAKEN[1]).await;
+    assert_eq!(running.status(&token).await.1["user"]["id"], 6, "the registration has made way");
     assert_eq!(running.request(NOBODYS).await, 400);
     drop(running);
     let expected = [
@@ -60,6 +68,7 @@ async fn one_account_for_each_telephone(place: &Place, strict: &str) {
         (3, "user_447400123456", "+447400123456"),
         (4, "user_15550000001", NOBODYS),
         (5, "user_4915123456789", "+4915123456789"),
+        (6, "user_447400654321", TAKEN[1]),
     ];
     let expected = expected.map(|(id, name, phone)| [json!(id), json!(name), json!(phone)]);
     assert_eq!(users(place), expected);
@@ -72,7 +81,7 @@ async fn one_account_for_each_telephone(place: &Place, strict: &str) {
     assert_eq!(place.run("user create +44017400123456").code, 2);
     place.write("more.csv", "phone_number\n+490301234567\n");
     place.good("user import more.csv");
-    assert_eq!(users(place)[5][2], "+49301234567");
+    assert_eq!(users(place)[6][2], "+49301234567");
     place.good("user delete 1 --yes");
     assert_eq!(place.json("user check-duplicates")["total"], 0);
 }

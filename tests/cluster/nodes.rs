@@ -65,6 +65,21 @@ async fn a_node_with_other_settings_is_told_of_by_their_keys() {
     other.stop();
 }
 
+/// They would make two accounts of one telephone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_spells_numbers_otherwise_is_refused_until_the_others_have_stopped() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let strict = with(&cluster).with("FRESHK_PHONE__STRICT", "true");
+    strict
+        .refused()
+        .assert_says(&["phone.strict is on here and off on", "stop all servers of this database"]);
+    cluster.nodes.drain(..).for_each(Server::stop);
+    let first = strict.start();
+    with(&cluster).refused().assert_says(&["phone.strict is off here and on on"]);
+    with(&cluster).with("FRESHK_PHONE__STRICT", "1").start().stop();
+    first.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_has_taken_over_at_a_reload_is_what_the_others_know_of_it() {
     const KINDS: &str = "SELECT count(DISTINCT settings) FROM nodes";

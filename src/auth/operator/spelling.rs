@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Operator;
+use crate::auth::happened;
 use crate::auth::renumber::respell;
 use crate::domain::audit::{AuditEvent, OperatorAct};
 use crate::domain::{PhoneNumber, User, plan};
@@ -51,8 +52,8 @@ impl Spellings {
         }
     }
 
-    /// The telephones, each with all of its users: first who has it in the plan's spelling, then who has proven it, is active and
-    /// is the oldest.
+    /// The telephones, each with all of its users: first who has proven it, then who has it in the plan's spelling, is active and
+    /// is the oldest. Whoever asks for a code has a registration, and must not take the number from an account by that.
     ///
     /// # Errors
     /// A fault of the database.
@@ -60,7 +61,7 @@ impl Spellings {
         let complete = |(phone, mut users): (PhoneNumber, Vec<User>)| {
             users.extend(view.user_by_phone(&phone)?);
             users.sort_by_key(|user| {
-                (user.phone.as_ref() != Some(&phone), !user.phone_verified, !user.is_active, user.id)
+                (!user.phone_verified, user.phone.as_ref() != Some(&phone), !user.is_active, user.id)
             });
             Ok(Telephone { phone, users })
         };
@@ -69,17 +70,34 @@ impl Spellings {
 }
 
 impl Operator<'_, '_> {
-    /// Gives a user's number the spelling of the plan; sessions and devices go on. False where somebody has it in that spelling, or
-    /// it is a test number.
+    /// Gives a telephone's first user its number in the spelling of the plan; sessions and devices go on. A registration that
+    /// nobody logged in with makes way for a user who has proven the number. False where somebody else has it in that spelling, it
+    /// is a test number, or the user has changed since it was found.
     ///
     /// # Errors
     /// Any [`StoreError`](crate::storage::StoreError); then nothing remains of the act.
-    pub fn respell(&mut self, user: &User, phone: &PhoneNumber) -> StoreResult<bool> {
-        if self.occupied(phone)?.is_some() {
+    pub fn respell(&mut self, telephone: &Telephone) -> StoreResult<bool> {
+        let Telephone { phone, users } = telephone;
+        let Some(found) = users.first().filter(|first| first.phone.as_ref() != Some(phone)) else {
+            return Ok(false);
+        };
+        let user = self.tx.user(found.id)?.filter(|user| user.phone == found.phone);
+        let Some(user) = user else { return Ok(false) };
+        if self.is_test_number(phone)? {
             return Ok(false);
         }
-        let changed = respell(self.tx, user, phone, self.keys)?;
-        self.note(AuditEvent::UserUpdated, user, OperatorAct::OldPhone);
+        if let Some(holder) = self.tx.user_by_phone(phone)? {
+            // Of the users of the telephone alone it is known that they are locked.
+            let is_locked = users.iter().any(|user| user.id == holder.id);
+            let registration = self.tx.registration(holder.id)?;
+            if !is_locked || !user.phone_verified || !registration.is_some_and(|found| found.makes_way()) {
+                return Ok(false);
+            }
+            self.tx.delete_user(holder.id)?;
+            happened::deleted(self.tx, &holder)?;
+        }
+        let changed = respell(self.tx, &user, phone, self.keys)?;
+        self.note(AuditEvent::UserUpdated, &user, OperatorAct::OldPhone);
         self.note(AuditEvent::UserUpdated, &changed, OperatorAct::NewPhone);
         Ok(true)
     }

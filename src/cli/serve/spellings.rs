@@ -1,13 +1,13 @@
 //! `phone.strict`: before anybody calls, every number gets the spelling by which its user is found.
 
 use crate::auth::Outbox;
-use crate::auth::operator::{self, Means, Spellings};
+use crate::auth::operator::{self, Means, Spellings, Telephone};
 use crate::cli::CliError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::keys::KeyRing;
-use crate::domain::{PhoneNumber, Secret, User, UserId};
-use crate::storage::{Locks, Store};
+use crate::domain::{Secret, UserId};
+use crate::storage::{Locks, Store, StoreResult, View};
 
 /// Users of a page.
 const PAGE: usize = 1000;
@@ -36,29 +36,20 @@ pub(super) async fn unify(
     let telephones = store.read(move |view| found.telephones(view)).await?;
     let keys = KeyRing::new(secret, &config.secret_key_fallbacks).into();
     let means = Means { keys, outbox: outbox.clone() };
-    let shared = telephones.iter().filter(|telephone| telephone.is_shared()).count();
     let mut respelled = 0;
     for slice in telephones.chunks(SLICE) {
-        let wrong: Vec<(User, PhoneNumber)> = slice
-            .iter()
-            .filter_map(|telephone| Some((telephone.users.first()?.clone(), telephone.phone.clone())))
-            .filter(|(first, phone)| first.phone.as_ref() != Some(phone))
-            .collect();
-        let locks = wrong.iter().fold(Locks::none().test_numbers(), |locks, (user, phone)| {
-            locks.phones(&user.phone).phone(phone).user(user.id)
+        let slice = slice.to_vec();
+        let locks = slice.iter().fold(Locks::none().test_numbers(), |locks, telephone| {
+            let users = &telephone.users;
+            let locks = locks.phones(users.iter().filter_map(|user| user.phone.as_ref()));
+            locks.phone(&telephone.phone).users(users.iter().map(|user| &user.id))
         });
         let act = operator::act(store, locks, clock.now(), means.clone(), move |operator| {
-            let mut done = 0;
-            for (found, phone) in &wrong {
-                // It may have changed since it was found.
-                if let Some(user) = operator.view().user(found.id)?.filter(|user| user.phone == found.phone) {
-                    done += usize::from(operator.respell(&user, phone)?);
-                }
-            }
-            Ok(done)
+            slice.iter().try_fold(0, |done, telephone| Ok(done + usize::from(operator.respell(telephone)?)))
         });
         respelled += act.await?;
     }
+    let shared = store.read(move |view| still_shared(view, &telephones)).await?;
     if respelled > 0 {
         tracing::info!(
             users = respelled,
@@ -81,4 +72,17 @@ pub(super) async fn unify(
         );
     }
     Ok(())
+}
+
+/// How many of the telephones have several users, now that some registrations have made way.
+fn still_shared(view: &dyn View, telephones: &[Telephone]) -> StoreResult<usize> {
+    let mut shared = 0;
+    for telephone in telephones.iter().filter(|telephone| telephone.is_shared()) {
+        let mut users = 0;
+        for user in &telephone.users {
+            users += usize::from(view.user(user.id)?.is_some());
+        }
+        shared += usize::from(users > 1);
+    }
+    Ok(shared)
 }
