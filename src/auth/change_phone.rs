@@ -171,8 +171,7 @@ impl Auth {
                     if let (Some(message), Some(_)) = (notice, effective_at) {
                         let expires_at = times.now + self.policy().phone_change_delay;
                         let code = proving.cancel_code.clone();
-                        let languages = proof.origin.languages.clone();
-                        let notice = Notice { message, to: before, languages, user, code, expires_at };
+                        let notice = Notice { message, to: before, user, code, expires_at };
                         self.send_notice(notice, current_actor).await;
                     }
                     Ok(NewPhone { phone: phone.clone(), effective_at })
@@ -202,7 +201,7 @@ impl Auth {
             code,
             device_token: device_token.clone(),
         });
-        let segments = self.settings().notice(&origin.languages).1;
+        let segments = self.settings().notice().1;
         let need = Need { to: &parties.before, segments, channel: None };
         let via = self.senders(mode).first_via(need);
         NumberChange {

@@ -4,7 +4,7 @@ use super::Auth;
 use super::settle::{Outcome, note_accepted, note_failed};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::message::MessageState;
-use crate::domain::{Code, Languages, MessageId, Mode, PhoneNumber, Timestamp, UserId};
+use crate::domain::{Code, MessageId, Mode, PhoneNumber, Timestamp, UserId};
 use crate::sms::route::{Need, Routed};
 use crate::sms::{SendOutcome, TextKind, TextMessage};
 use crate::storage::Locks;
@@ -14,8 +14,6 @@ pub(super) struct Notice {
     pub(super) message: MessageId,
     /// The number before.
     pub(super) to: PhoneNumber,
-    /// In which of these languages.
-    pub(super) languages: Languages,
     pub(super) user: UserId,
     /// What takes the change back.
     pub(super) code: Code,
@@ -27,8 +25,8 @@ impl Auth {
     /// Sends a notice and notes what became of it. A failure stops nothing: the change waits all the same, and a login with the
     /// number before ends it.
     pub(super) async fn send_notice(&self, notice: Notice, actor: Actor) {
-        let Notice { message, to, languages, user, code, expires_at } = notice;
-        let (text, segments) = self.settings().notice(&languages);
+        let Notice { message, to, user, code, expires_at } = notice;
+        let (text, segments) = self.settings().notice();
         let need = Need { to: &to, segments, channel: None };
         let place = self.senders(Mode::Production).reserve(need);
         let text = TextMessage {
