@@ -64,10 +64,13 @@ impl Auth {
     }
 
     fn gate(&self, Call { mode, endpoint, address, .. }: Call) -> AddressGate {
-        let (quota, limit) = self.policy().limits.for_address(endpoint, address.carried());
+        let limits = &self.policy().limits;
+        let (quota, limit) = limits.for_address(endpoint, address.carried());
+        // The counter of a /48 has one limit: that of its other addresses.
+        let is_apart = limits.is_within_site(address.carried());
         let is_on = mode == Mode::Production && limit.units > 0;
         AddressGate(is_on.then(|| {
-            let site = address.site().map(|site| (site, limit.of_site()));
+            let site = address.site().filter(|_| !is_apart).map(|site| (site, limit.of_site()));
             AddressQuota { quota, shares: std::iter::once((address.subject(), limit)).chain(site).collect() }
         }))
     }

@@ -109,13 +109,18 @@ impl LimitPolicy {
     /// that holds the address, else `limits.ip`.
     pub fn for_address(&self, endpoint: Endpoint, address: IpAddr) -> (Quota, Limit) {
         let quota = if self.ip_shared { Quota::IpShared } else { Quota::Ip(endpoint) };
-        let units = self
-            .networks
-            .iter()
-            .filter(|(network, _)| network.contains(&address))
-            .max_by_key(|(network, _)| network.prefix_len())
-            .map_or(self.ip, |(_, units)| *units);
+        let units = self.narrowest(address).map_or(self.ip, |(_, units)| *units);
         (quota, Limit { units, window: self.window })
+    }
+
+    /// Whether a network within the /48 of an IPv6 address has a number of its own.
+    pub fn is_within_site(&self, address: IpAddr) -> bool {
+        address.is_ipv6() && self.narrowest(address).is_some_and(|(network, _)| network.prefix_len() > 48)
+    }
+
+    fn narrowest(&self, address: IpAddr) -> Option<&(IpNet, u32)> {
+        let holding = self.networks.iter().filter(|(network, _)| network.contains(&address));
+        holding.max_by_key(|(network, _)| network.prefix_len())
     }
 
     /// How long a unit of a quota counts: the longest window that looks back at it.
@@ -160,6 +165,22 @@ mod tests {
         assert_eq!(units("203.0.113.1"), 5);
         assert_eq!(units("10.9.9.9"), 50);
         assert_eq!(units("10.1.2.3"), 7);
+    }
+
+    #[test]
+    fn a_network_longer_than_48_is_apart_from_its_site() {
+        let networks = ["2001:db8:7:1::/64", "2001:db8:8::/48", "10.1.2.0/24"];
+        let limits = LimitPolicy {
+            ip: 5,
+            user: 3,
+            user_per_day: 10,
+            window: Duration::from_hours(1),
+            ip_shared: false,
+            networks: networks.map(|network| (network.parse().unwrap(), 50)).to_vec(),
+        };
+        let is_apart = |address: &str| limits.is_within_site(address.parse().unwrap());
+        assert!(is_apart("2001:db8:7:1::1") && !is_apart("2001:db8:7:2::1"));
+        assert!(!is_apart("2001:db8:8:1::1") && !is_apart("10.1.2.3"));
     }
 
     #[test]
