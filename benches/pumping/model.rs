@@ -231,7 +231,7 @@ impl Model {
         if active(self, Scope::Range).is_some() {
             return Err(());
         }
-        let mut is_probe = false;
+        let mut passing = Vec::new();
         for (scope, usual) in [Scope::Country, Scope::World].into_iter().zip(usual) {
             let Some(block) = active(self, scope) else { continue };
             let log = if scope == Scope::Country { &self.countries[country] } else { &self.world };
@@ -240,14 +240,12 @@ impl Model {
             let attempts = self.refused.get_mut(&key).map_or(0, |log| spent(log, now, 15 * MINUTE));
             let passage = block.pass(probes, u32::try_from(attempts).unwrap(), usual, instant(now));
             match passage {
-                Passage::Over(next) => drop(self.blocks.insert(key, next)),
+                Passage::Over(next) => passing.push((key, next)),
+                Passage::Probe(next) if is_on => passing.push((key, next)),
                 Passage::Probe(next) => {
                     self.blocks.insert(key.clone(), next);
-                    if !is_on {
-                        self.refused.entry(key).or_default().push_back(now);
-                        return Err(());
-                    }
-                    is_probe = true;
+                    self.refused.entry(key).or_default().push_back(now);
+                    return Err(());
                 }
                 Passage::Refused(next) => {
                     if let Some(next) = next {
@@ -258,11 +256,27 @@ impl Model {
                 }
             }
         }
+        let is_probe = !passing.is_empty();
+        self.blocks.extend(passing);
         let broken = |rule: &Rule| -> Option<Excess> { rule.excess(&counts, usual[0], usual[1]) };
         let Some(excess) = rules.iter().find_map(broken).filter(|_| !is_probe) else { return Ok(true) };
         let scope = excess.rule.scope();
-        let begun = Block::begin(block(self, scope).as_ref(), &place, excess, instant(now));
-        let key = (scope, begun.key.clone());
+        let (before, at) = (block(self, scope), instant(now));
+        let key = (scope, place.key(scope).to_owned());
+        let mut begun = Block::begin(before.as_ref(), &place, excess, at);
+        if let Some(resumed) = Block::resumed(before.as_ref(), excess, at) {
+            let since = millis(resumed.since);
+            let probes =
+                if is_on { self.count(Some(&self.countries[country]), since) } else { Sends::default() };
+            begun = match resumed.pass(probes, 0, usual[0], at) {
+                Passage::Over(next) | Passage::Probe(next) if is_on => {
+                    self.blocks.insert(key, next);
+                    return Ok(true);
+                }
+                Passage::Over(next) | Passage::Probe(next) => next,
+                Passage::Refused(_) => resumed,
+            };
+        }
         self.blocks.insert(key.clone(), begun);
         self.refused.entry(key).or_default().push_back(now);
         Err(())

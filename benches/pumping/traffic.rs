@@ -240,7 +240,7 @@ pub(crate) fn attack(dice: &Dice, attack: Attack, count: u32) -> Vec<Request> {
                 request.address = botnet(10_000);
             }
             Attack::Site => {
-                request.address = Address::V6(0x7000_0000, u16::try_from(dice.below(65_536)).unwrap())
+                request.address = Address::V6(0x7000_0000, u16::try_from(dice.below(65_536)).unwrap());
             }
             Attack::Alternating => {
                 let network = 0xc000_0000 + (dice.below(10) << 8);

@@ -30,7 +30,8 @@ pub(super) fn erase(tx: &mut AuditedTx<'_>, user: &User, keys: &KeyRing) -> Stor
     let sessions = tx.delete_user(user.id)?.ok_or(StoreError::Broken)?;
     let (mut challenges, mut spends) = (0, 0);
     if let Some(phone) = &user.phone {
-        tx.forget_ranges_of(phone)?;
+        let at = tx.at();
+        tx.forget_ranges_of(phone, at)?;
         challenges = tx.delete_challenges_of(phone, None)?;
         spends = bequeath(tx, phone, keys)?;
     }
@@ -47,7 +48,7 @@ pub(super) fn erase(tx: &mut AuditedTx<'_>, user: &User, keys: &KeyRing) -> Stor
 /// it was paid for, and opens nothing of the user who had the number.
 pub(super) fn abandon(tx: &mut AuditedTx<'_>, phone: &PhoneNumber, keys: &KeyRing) -> StoreResult<()> {
     let at = tx.at();
-    tx.forget_ranges_of(phone)?;
+    tx.forget_ranges_of(phone, at)?;
     tx.delete_challenges_of(phone, Some(at))?;
     bequeath(tx, phone, keys).map(drop)
 }

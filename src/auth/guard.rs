@@ -35,35 +35,63 @@ pub(super) struct HeldBack {
     pub(super) begins: bool,
 }
 
+/// What came of judging a message.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// It was held back, or would have been.
+    pub(super) held_back: Option<HeldBack>,
+    /// Wide blocks that let it through: as they are now, and as they were.
+    passed: Vec<(Block, Block)>,
+}
+
+impl Judged {
+    /// Has the blocks that let the message through be as they were: nothing is sent.
+    pub(super) fn take_back(&mut self, tx: &mut AuditedTx<'_>) -> StoreResult<()> {
+        for (next, before) in self.passed.drain(..) {
+            tx.replace_block(Some(&next), &before)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a block in the place of the one that lets the message through; false where another server was first.
+    fn pass(&mut self, tx: &mut AuditedTx<'_>, before: &Block, next: Block) -> StoreResult<bool> {
+        let is_first = tx.replace_block(Some(before), &next)?;
+        if is_first {
+            self.passed.push((next, before.clone()));
+        }
+        Ok(is_first)
+    }
+}
+
 impl Guard {
     /// How a message to a number stands that was never verified; refuses it where it is held back, or would be: by which rule
-    /// goes into `held_back`.
-    pub(super) fn judge(
-        &self,
-        tx: &mut AuditedTx<'_>,
-        held_back: &mut Option<HeldBack>,
-    ) -> Result<Standing, FlowError> {
+    /// goes into `judged`.
+    pub(super) fn judge(&self, tx: &mut AuditedTx<'_>, judged: &mut Judged) -> Result<Standing, FlowError> {
         if self.is_allowed {
             return Ok(Standing::Trusted);
         }
         if self.mode == GuardMode::Off {
             return Ok(Standing::Stranger);
         }
-        let (block, begins) = match self.look(tx)? {
+        let (block, begins) = match self.look(tx, judged)? {
             Ok(standing) => return Ok(standing),
             Err(held_back) => held_back,
         };
         let now = tx.at();
-        *held_back = Some(HeldBack { rule: block.excess.rule, begins });
+        judged.held_back = Some(HeldBack { rule: block.excess.rule, begins });
         tx.note_refused_attempt(block.scope, &block.key, now)?;
         match self.mode {
-            GuardMode::On => Err(AuthError::RateLimited(now.until(block.until)).into()),
+            GuardMode::On => Err(AuthError::RateLimited(now.until(block.retry_at())).into()),
             GuardMode::Monitor | GuardMode::Off => Ok(Standing::Stranger),
         }
     }
 
     /// How the message stands, or what holds it back, and whether that begins with it.
-    fn look(&self, tx: &mut AuditedTx<'_>) -> StoreResult<Result<Standing, (Block, bool)>> {
+    fn look(
+        &self,
+        tx: &mut AuditedTx<'_>,
+        judged: &mut Judged,
+    ) -> StoreResult<Result<Standing, (Block, bool)>> {
         let now = tx.at();
         let blocks = tx.blocks_at(&self.place)?;
         let last = |scope: Scope| blocks.iter().find(|block| block.scope == scope);
@@ -78,15 +106,24 @@ impl Guard {
         if let Some(block) = active(Scope::Range) {
             return Ok(Err((block.clone(), false)));
         }
-        let mut is_probe = false;
+        // One block lets nothing through that another refuses: each is asked before any is written.
+        let mut passing = Vec::new();
         for (scope, usual) in [Scope::Country, Scope::World].into_iter().zip(self.usual) {
             let Some(block) = active(scope) else { continue };
             match self.pass(tx, block, usual)? {
-                Passage::Over(_) => {}
-                Passage::Probe(_) => is_probe = true,
-                Passage::Refused(prolonged) => {
-                    return Ok(Err((prolonged.unwrap_or_else(|| block.clone()), false)));
-                }
+                Passage::Over(next) => passing.push((block, next, true)),
+                Passage::Probe(next) => passing.push((block, next, false)),
+                Passage::Refused(prolonged) => return refuse(tx, block, prolonged),
+            }
+        }
+        let mut is_probe = false;
+        for (block, next, is_over) in passing {
+            if judged.pass(tx, block, next)? {
+                is_probe = true;
+            } else if !is_over {
+                // One is let through, and not one for each server.
+                judged.take_back(tx)?;
+                return Ok(Err((block.clone(), false)));
             }
         }
         let [country, world] = self.usual;
@@ -94,6 +131,15 @@ impl Guard {
             return Ok(Ok(Standing::Stranger));
         };
         let before = last(excess.rule.scope());
+        if let (Some(before), Some(resumed)) = (before, Block::resumed(before, excess, now)) {
+            return match self.pass(tx, &resumed, country)? {
+                Passage::Over(next) | Passage::Probe(next) => {
+                    let is_first = judged.pass(tx, before, next)?;
+                    Ok(if is_first { Ok(Standing::Stranger) } else { Err((resumed, false)) })
+                }
+                Passage::Refused(next) => refuse(tx, before, Some(next.unwrap_or(resumed))),
+            };
+        }
         let block = Block::begin(before, &self.place, excess, now);
         let begins = tx.replace_block(before, &block)?;
         if begins {
@@ -111,11 +157,15 @@ impl Guard {
             block.map_or(Timestamp::from_millis(0), |block| (block.until - Duration::from_millis(1)).min(now))
         };
         let since = |scope, window| ended(scope).max(now - window);
+        // The day of a country is long, and where the guard refuses nothing, its block says the same of each message.
+        let is_told = self.mode == GuardMode::Monitor
+            && blocks.iter().any(|block| block.scope == Scope::Country && block.is_active(now));
+        let day = if is_told { now } else { now - DAY };
         let horizons = Horizons {
             known: now - MEMORY,
             network: since(Scope::Network, DAY),
             range: since(Scope::Range, DAY),
-            country: [since(Scope::Country, BURST), since(Scope::Country, HOUR), now - DAY],
+            country: [since(Scope::Country, BURST), since(Scope::Country, HOUR), day],
             world: [since(Scope::World, BURST), since(Scope::World, HOUR)],
         };
         let counts = tx.guard_counts(&self.place, &horizons)?;
@@ -128,7 +178,7 @@ impl Guard {
 
     /// What a block of the country, or of all, makes of the message. While the guard refuses nothing, it lets nothing through
     /// either: everything goes out.
-    fn pass(&self, tx: &mut AuditedTx<'_>, block: &Block, usual: Usual) -> StoreResult<Passage> {
+    fn pass(&self, tx: &AuditedTx<'_>, block: &Block, usual: Usual) -> StoreResult<Passage> {
         let (now, is_on) = (tx.at(), self.mode == GuardMode::On);
         let country = (block.scope == Scope::Country).then_some(block.key.as_str());
         let probes = if is_on { tx.sent_to_strangers(country, block.since)? } else { Sends::default() };
@@ -137,16 +187,8 @@ impl Guard {
         } else {
             0
         };
-        let passage = block.pass(probes, attempts, usual, now);
-        let is_first = match &passage {
-            Passage::Over(next) | Passage::Probe(next) | Passage::Refused(Some(next)) => {
-                tx.replace_block(Some(block), next)?
-            }
-            Passage::Refused(None) => true,
-        };
-        Ok(match passage {
-            // One is let through, and not one for each server.
-            Passage::Probe(next) if !is_first || !is_on => Passage::Refused(Some(next)),
+        Ok(match block.pass(probes, attempts, usual, now) {
+            Passage::Probe(next) if !is_on => Passage::Refused(Some(next)),
             passage => passage,
         })
     }
@@ -159,4 +201,15 @@ impl Guard {
         tx.record(line.detail(AuditDetail::Blocked { what: block.to_string(), until, mode: self.mode }));
         happened::blocked(tx, block, self.mode)
     }
+}
+
+/// A wide block refuses a message, and goes on as given where anything of it changes.
+fn refuse(
+    tx: &mut AuditedTx<'_>,
+    block: &Block,
+    next: Option<Block>,
+) -> StoreResult<Result<Standing, (Block, bool)>> {
+    let Some(next) = next else { return Ok(Err((block.clone(), false))) };
+    tx.replace_block(Some(block), &next)?;
+    Ok(Err((next, false)))
 }

@@ -192,12 +192,17 @@ impl CodeIntent {
         if let Some(own) = &wants {
             own.left(tx)?;
         }
+        balance.left(tx)?;
+        self.wait_between(tx.at(), newest.as_ref())?;
         if let Some(guard) = self.guard.as_ref().filter(|_| withheld.is_none()) {
-            balance.left(tx)?;
             let is_known = self.device.is_some() || self.is_verified(tx, user.as_ref())?;
             decided.bought.judge(tx, guard, is_known)?;
         }
-        let (spend, (via, segments)) = self.spend_users_unit(tx, decided, &balance, newest.as_ref())?;
+        let spent = self.spend_users_unit(tx, decided, &balance);
+        if matches!(spent, Err(FlowError::Refused(_))) {
+            decided.bought.take_back(tx)?;
+        }
+        let (spend, (via, segments)) = spent?;
         if let Some(own) = &wants {
             own.spend(tx)?;
         }
@@ -324,22 +329,23 @@ impl CodeIntent {
         Sent { is_new_user, expires_in: self.policy.otp.ttl, delivery: self.delivery.clone() }
     }
 
-    /// The user's quota, the pause between two codes, and whether there is a place at the sender: nothing is spent
-    /// unless all three agree. Gives the unit, and the place.
+    /// The pause between two codes.
+    fn wait_between(&self, now: Timestamp, newest: Option<&Challenge>) -> Result<(), AuthError> {
+        let Some(newest) = newest.filter(|newest| newest.state != ChallengeState::Void) else {
+            return Ok(());
+        };
+        let wait = now.until(newest.created_at + self.policy.otp.resend_cooldown);
+        if wait.is_zero() { Ok(()) } else { Err(AuthError::RateLimited(wait)) }
+    }
+
+    /// The user's quota, and whether there is a place at the sender: nothing is spent unless both agree. Gives the unit, and the
+    /// place.
     fn spend_users_unit(
         &self,
         tx: &mut AuditedTx<'_>,
         decided: &mut Decided,
         balance: &Balance<'_>,
-        newest: Option<&Challenge>,
     ) -> Result<(Option<SpendId>, (Via, u32)), FlowError> {
-        balance.left(tx)?;
-        if let Some(newest) = newest.filter(|newest| newest.state != ChallengeState::Void) {
-            let wait = tx.at().until(newest.created_at + self.policy.otp.resend_cooldown);
-            if !wait.is_zero() {
-                return Err(AuthError::RateLimited(wait).into());
-            }
-        }
         let place = match &self.place {
             Ok(place) => place.clone(),
             Err(unavailable) => return Err(note_unsent(tx, decided, *unavailable)?.into()),

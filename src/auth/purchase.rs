@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::audited::AuditedTx;
 use super::error::FlowError;
-use super::guard::{Guard, HeldBack};
+use super::guard::{Guard, HeldBack, Judged};
 use super::{Auth, AuthError, CodeRequest, happened};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::budget::{Budget, BudgetPolicy, BudgetWarning, Charge, Share};
@@ -18,8 +18,8 @@ use crate::storage::guard::Purchase;
 /// What came of buying a message.
 #[derive(Default)]
 pub(super) struct Bought {
-    /// That the guard held it back, or would have.
-    held_back: Option<HeldBack>,
+    /// What the guard made of it.
+    judged: Judged,
     /// Which budget is spent.
     unpaid: Option<Budget>,
     /// Of which budgets most is spent since.
@@ -66,7 +66,7 @@ impl Auth {
     /// Counts what came of it.
     pub(super) fn count_purchase(&self, bought: &Bought) {
         let metrics = &self.parts.metrics;
-        if let Some(HeldBack { rule, begins }) = bought.held_back {
+        if let Some(HeldBack { rule, begins }) = bought.judged.held_back {
             let mode = self.policy().guard.mode.as_str();
             metrics.sms_held_back(rule.as_str(), mode);
             if begins {
@@ -94,9 +94,14 @@ impl Bought {
         guard: &Guard,
         is_known: bool,
     ) -> Result<(), FlowError> {
-        let standing = if is_known { Standing::Known } else { guard.judge(tx, &mut self.held_back)? };
+        let standing = if is_known { Standing::Known } else { guard.judge(tx, &mut self.judged)? };
         self.buying = Some(Buying { standing, cost: 0, charges: Vec::new() });
         Ok(())
+    }
+
+    /// Takes back that the guard let the message through, which is not sent.
+    pub(super) fn take_back(&mut self, tx: &mut AuditedTx<'_>) -> StoreResult<()> {
+        self.judged.take_back(tx)
     }
 
     /// Takes what the message costs from the budgets, or refuses it.

@@ -98,8 +98,9 @@ pub trait WriteGuard: ReadGuard {
     fn note_refused_attempt(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<()>;
     /// Puts a block in the place of the one that was read, or of none; false where another has come meanwhile.
     fn replace_block(&mut self, before: Option<&Block>, block: &Block) -> StoreResult<bool>;
-    /// Forgets the digits of a number.
-    fn forget_ranges_of(&mut self, phone: &PhoneNumber) -> StoreResult<()>;
+    /// Forgets the digits of a number: with its messages, and the attempts that were refused in its range, and the block of that where
+    /// it is over at `at`.
+    fn forget_ranges_of(&mut self, phone: &PhoneNumber, at: Timestamp) -> StoreResult<()>;
     /// Ends a block; false where none holds anything back.
     fn end_block(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<bool>;
 }

@@ -114,6 +114,114 @@ async fn ten_in_five_minutes_hold_a_country_back_until_it_is_quiet() {
     assert_eq!(app.request_from(&address(99), &number(99)).await.status, 200, "it was quiet");
 }
 
+/// Messages that nobody answers, one each hour; nobody is held back by them.
+async fn unanswered(app: &App, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        assert_eq!(app.request_from(&address(n), &number(n)).await.status, 200, "{n}");
+        app.clock.advance(Duration::from_hours(1));
+    }
+}
+
+#[tokio::test]
+async fn a_full_day_of_a_country_lets_single_messages_through_and_says_when() {
+    let app = app(&[]).await;
+    unanswered(&app, 0..20).await;
+    let mut told = vec![];
+    for n in 20..27 {
+        let answer = app.request_from(&address(n), &number(n)).await;
+        told.push(if answer.status == 200 {
+            "sent".to_owned()
+        } else {
+            answer.header("retry-after").to_owned()
+        });
+        app.clock.advance(Duration::from_mins(20));
+    }
+    assert_eq!(told, ["900", "sent", "900", "sent", "2400", "1200", "sent"]);
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'sms_blocked'"), 1, "one block");
+}
+
+#[tokio::test]
+async fn a_message_that_was_let_through_and_answered_lets_the_next_through_on_a_full_day() {
+    let app = app(&[]).await;
+    for n in 100..102 {
+        join(&app, &address(n), &number(n)).await;
+    }
+    app.clock.advance(Duration::from_hours(1));
+    unanswered(&app, 0..22).await;
+    app.clock.advance(Duration::from_mins(61));
+    is_held_back(&app.request_from(&address(30), &number(30)).await, "900");
+    for n in 31..41 {
+        app.clock.advance(Duration::from_mins(if n == 31 { 20 } else { 1 }));
+        join(&app, &address(n), &number(n)).await;
+    }
+}
+
+/// A country that is held back for longer than until the first message may be let through.
+async fn loud(app: &App) {
+    for n in 0..11 {
+        app.request_from(&address(n), &number(n)).await;
+    }
+    app.clock.advance(Duration::from_secs(800));
+    for n in 11..20 {
+        assert_eq!(app.request_from(&address(n), &number(n)).await.status, 429);
+    }
+}
+
+#[tokio::test]
+async fn a_block_of_a_country_lets_nothing_through_that_a_block_of_all_refuses() {
+    let app = app(&[]).await;
+    for n in 0..11 {
+        app.request_from(&address(n), &number(n)).await;
+    }
+    app.clock.advance(Duration::from_secs(60));
+    assert_eq!(app.request_from(&address(11), "+33612345678").await.status, 429);
+    app.clock.advance(Duration::from_secs(740));
+    for n in 11..20 {
+        assert_eq!(app.request_from(&address(n), &number(n)).await.status, 429);
+    }
+    app.clock.advance(Duration::from_secs(100));
+    assert_eq!(app.request_from(&address(20), &number(20)).await.status, 429);
+    app.clock.advance(Duration::from_secs(60));
+    assert_eq!(app.request_from(&address(21), &number(21)).await.status, 200, "the first of the country");
+}
+
+#[tokio::test]
+async fn a_message_without_a_budget_is_not_the_one_that_is_let_through() {
+    let app = app(&[("FRESHK_SMS__BUDGET_PER_HOUR", "10")]).await;
+    loud(&app).await;
+    let waits = || app.count("SELECT probe_at - since FROM blocks WHERE scope = 'country'");
+    assert_eq!(waits(), 900_000);
+    app.clock.advance(Duration::from_secs(100));
+    assert_eq!(app.request_from(&address(20), &number(20)).await.code(), "sms_budget_exhausted");
+    assert_eq!(waits(), 900_000);
+}
+
+#[tokio::test]
+async fn the_pause_between_two_codes_comes_before_the_guard() {
+    let app = app(&[("FRESHK_OTP__RESEND_COOLDOWN", "30s")]).await;
+    for n in 0..5 {
+        assert_eq!(app.request_from("203.0.113.7", &number(n)).await.status, 200);
+        app.clock.advance(Duration::from_secs(1));
+    }
+    is_held_back(&app.request_from("203.0.113.8", &number(4)).await, "29");
+    assert_eq!(app.count("SELECT count(*) FROM blocks"), 0);
+}
+
+#[tokio::test]
+async fn s34_what_is_told_of_a_range_completes_no_masked_number() {
+    let sink = Sink::start();
+    let webhook = sink.webhook("shop", "sms.blocked");
+    let mut app = app(&[("FRESHK_WEBHOOKS", &webhook)]).await;
+    for n in 0..4 {
+        app.request_from(&address(n), &format!("+4915112345{n:03}")).await;
+    }
+    let told = app.words("SELECT detail FROM audit WHERE event = 'sms_blocked'");
+    assert!(told[0].starts_with("a thousand of the numbers that begin with +49151: 3 messages"), "{told:?}");
+    app.deliver().await;
+    let [told] = &sink.requests()[..] else { panic!("one event") };
+    assert_eq!(told.json()["data"]["block"]["key"], "+49151");
+}
+
 #[tokio::test]
 async fn a_launch_that_is_answered_is_no_attack() {
     let app = app(&[]).await;
@@ -210,6 +318,27 @@ async fn an_ipv6_48_is_one_network() {
     }
     is_held_back(&app.request_from("2001:db8:1:99::1", &number(9)).await, "900");
     assert_eq!(app.request_from("2001:db8:2::1", &number(10)).await.status, 200);
+}
+
+#[tokio::test]
+async fn erasure_leaves_no_digits_of_a_number_with_what_was_refused_in_its_range() {
+    let app = app(&[]).await;
+    join(&app, &address(5), PHONE).await;
+    for n in 0..4 {
+        app.request_from(&address(10 + n), &format!("{}{n:03}", &PHONE[..PHONE.len() - 3])).await;
+    }
+    let rows = || {
+        let of = |table| app.count(&format!("SELECT count(*) FROM {table} WHERE scope = 'range'"));
+        (of("refused_attempts"), of("blocks"))
+    };
+    assert_eq!(rows(), (1, 1));
+    app.clock.advance(Duration::from_mins(15));
+    crate::foreign::operate(&app, move |operator| {
+        let user = operator.view().user(freshk::domain::UserId(crate::support::FIRST_ID))?.unwrap();
+        operator.delete(&user).map(drop)
+    })
+    .await;
+    assert_eq!(rows(), (0, 0));
 }
 
 #[tokio::test]

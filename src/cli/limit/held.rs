@@ -39,7 +39,7 @@ impl Held {
 
     /// For scripts.
     pub(super) fn documents(&self) -> (Vec<Value>, Vec<Value>) {
-        let blocks = self.blocks.iter().map(|block| block.told(self.mode)).collect();
+        let blocks = self.blocks.iter().map(|block| block.shown(self.mode)).collect();
         let budget = |(window, used, limit): &(BudgetWindow, u64, u64)| {
             json!({
                 "name": window.budget.as_str(),
@@ -71,7 +71,10 @@ impl Held {
             let (since, until) = (when::short(block.since), when::short(block.until));
             let longer =
                 if block.scope.is_wide() { ", or until it has been quiet for 15 minutes" } else { "" };
-            output.text(&format!("{held_back} since {since} until {until} UTC{longer}: {block}\n"))?;
+            output.text(&format!(
+                "{held_back} since {since} until {until} UTC{longer}: {}\n",
+                block.in_full()
+            ))?;
         }
         Ok(())
     }

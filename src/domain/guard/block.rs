@@ -42,7 +42,7 @@ pub struct Block {
 /// What a wide block makes of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// Those that were let through are answered: the block ends, as given.
+    /// Those that were let through are answered: the block ends, as given, and the message is let through.
     Over(Block),
     /// It is let through, to see whether it is answered; the block goes on as given.
     Probe(Block),
@@ -52,6 +52,9 @@ pub enum Passage {
 
 /// How close the end of a block must be before one looks whether it is quiet.
 const LOOK: Duration = Duration::from_mins(5);
+
+/// How many digits of a range's key are told to nobody but the operator.
+const HIDDEN_DIGITS: usize = 5;
 
 /// How long the `times`-th block of a row lasts, and the `times`-th wait for the next message that is let through.
 fn length(times: u32) -> Duration {
@@ -68,6 +71,23 @@ impl Block {
         Self { scope, key: place.key(scope).to_owned(), since: now, until, probe_at: until, times, excess }
     }
 
+    /// The block that goes on where its day is still too full, although it was quiet: one of [`Rule::CountryDay`] that began
+    /// within a day. A new one would have the next message wait anew.
+    pub fn resumed(before: Option<&Self>, excess: Excess, now: Timestamp) -> Option<Self> {
+        let is_of_day = |excess: Excess| excess.rule == Rule::CountryDay;
+        let before = before.filter(|before| is_of_day(before.excess) && before.since > now - DAY)?;
+        is_of_day(excess).then(|| Self { until: now + FIRST_BLOCK, excess, ..before.clone() })
+    }
+
+    /// When it is worth another attempt, as far as is known now: the end of the block, but a day that is too full is still so after
+    /// it, until a message is let through.
+    pub fn retry_at(&self) -> Timestamp {
+        match self.excess.rule {
+            Rule::CountryDay => self.until.max(self.probe_at),
+            _ => self.until,
+        }
+    }
+
     /// Whether it holds anything back at `now`.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.until > now
@@ -82,7 +102,9 @@ impl Block {
     /// it refused in the last [`FIRST_BLOCK`], where they were counted.
     pub fn pass(&self, probes: Sends, attempts: u32, usual: Usual, now: Timestamp) -> Passage {
         if probes.converted > 0 && probes.unconverted <= probes.converted {
-            return Passage::Over(Self { until: now, ..self.clone() });
+            // If it goes on, the message that is let through now speaks for it.
+            let since = now - Duration::from_millis(1);
+            return Passage::Over(Self { since, until: now, ..self.clone() });
         }
         // The attempt itself counts.
         let is_prolonged = self.wants_attempts(now) && is_loud(attempts.saturating_add(1), usual);
@@ -94,11 +116,34 @@ impl Block {
         Passage::Refused(is_prolonged.then(|| Self { until, ..self.clone() }))
     }
 
-    /// What is told of it, as JSON.
+    /// What is told of it, as JSON; of the numbers of a range, their first digits alone.
     pub fn told(&self, mode: GuardMode) -> Value {
+        self.document(self.told_key(), mode)
+    }
+
+    /// The same for the operator, with the whole key.
+    pub fn shown(&self, mode: GuardMode) -> Value {
+        self.document(&self.key, mode)
+    }
+
+    /// What is held back and why, in words for the operator, with the whole key.
+    pub fn in_full(&self) -> String {
+        match self.scope {
+            Scope::Range => format!("numbers {} and three more digits{}", self.key, self.why()),
+            Scope::Network | Scope::Country | Scope::World => self.to_string(),
+        }
+    }
+
+    /// The key without digits that would complete a masked number, which shows its last ones.
+    fn told_key(&self) -> &str {
+        let hidden = if self.scope == Scope::Range { HIDDEN_DIGITS } else { 0 };
+        &self.key[..self.key.len().saturating_sub(hidden)]
+    }
+
+    fn document(&self, key: &str, mode: GuardMode) -> Value {
         json!({
             "scope": self.scope.as_str(),
-            "key": self.key,
+            "key": key,
             "rule": self.excess.rule.as_str(),
             "counted": self.excess.counted,
             "allowed": self.excess.allowed,
@@ -107,26 +152,27 @@ impl Block {
             "guard": mode.as_str(),
         })
     }
-}
 
-/// What is held back and why, in words.
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn why(&self) -> String {
         let Excess { rule, counted, allowed } = self.excess;
-        match self.scope {
-            Scope::Network => write!(f, "calls from {}", self.key)?,
-            Scope::Range => write!(f, "numbers {} and three more digits", self.key)?,
-            Scope::Country => write!(f, "numbers of the country {}", self.key)?,
-            Scope::World => f.write_str("numbers of all countries")?,
-        }
         let time = match rule {
             Rule::Network | Rule::Range | Rule::CountryDay => "a day",
             Rule::CountryBurst | Rule::WorldBurst => "five minutes",
             Rule::CountryHour | Rule::WorldHour => "an hour",
         };
-        write!(
-            f,
-            ": {counted} messages of {time} to new numbers were not answered, and {allowed} are too many"
-        )
+        format!(": {counted} messages of {time} to new numbers were not answered, and {allowed} are too many")
+    }
+}
+
+/// What is held back and why, in words; of the numbers of a range, their first digits alone.
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scope {
+            Scope::Network => write!(f, "calls from {}", self.key)?,
+            Scope::Range => write!(f, "a thousand of the numbers that begin with {}", self.told_key())?,
+            Scope::Country => write!(f, "numbers of the country {}", self.key)?,
+            Scope::World => f.write_str("numbers of all countries")?,
+        }
+        f.write_str(&self.why())
     }
 }

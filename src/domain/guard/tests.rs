@@ -165,6 +165,20 @@ fn words_read_back() {
 }
 
 #[test]
+fn s34_the_last_five_digits_of_a_range_are_shown_to_the_operator_alone() {
+    let block = Block::begin(None, &place(), Excess { rule: Rule::Range, counted: 3, allowed: 3 }, at(0));
+    assert!(
+        block
+            .to_string()
+            .starts_with("a thousand of the numbers that begin with +49151: 3 messages of a day")
+    );
+    assert_eq!(block.told(GuardMode::On)["key"], "+49151");
+    assert!(block.in_full().starts_with("numbers +4915112345 and three more digits: 3 messages of a day"));
+    assert_eq!(block.shown(GuardMode::On)["key"], "+4915112345");
+    assert_eq!(of_country().told(GuardMode::On), of_country().shown(GuardMode::On));
+}
+
+#[test]
 fn who_is_allowed_is_a_network_or_a_prefix() {
     let allowed =
         Allowed { networks: vec!["203.0.113.0/28".parse().unwrap()], prefixes: vec!["+49151".to_owned()] };

@@ -84,6 +84,10 @@ const REPLACE: &str = "INSERT INTO blocks (scope, key, since, until, probe_at, t
 const FORGET: &str = "UPDATE purchases SET range = NULL \
      WHERE challenge_id IN (SELECT id FROM challenges WHERE phone = $1)";
 
+const FORGET_REFUSED: &str = "DELETE FROM refused_attempts WHERE scope = 'range' AND key = $1";
+
+const FORGET_BLOCK: &str = "DELETE FROM blocks WHERE scope = 'range' AND key = $1 AND until <= $2";
+
 const END: &str = "UPDATE blocks SET until = $3 WHERE scope = $1 AND key = $2 AND until > $3";
 
 const PURGE: &str = "DELETE FROM purchases WHERE challenge_id IN (SELECT challenge_id FROM (SELECT challenge_id, at \
@@ -208,8 +212,11 @@ impl WriteGuard for PostgresTx<'_> {
         Ok(replaced > 0)
     }
 
-    fn forget_ranges_of(&mut self, phone: &PhoneNumber) -> StoreResult<()> {
-        self.write(FORGET, &[phone]).map(drop)
+    fn forget_ranges_of(&mut self, phone: &PhoneNumber, at: Timestamp) -> StoreResult<()> {
+        let range = Place::range_of(phone);
+        self.write(FORGET, &[phone])?;
+        self.write(FORGET_REFUSED, &[&range])?;
+        self.write(FORGET_BLOCK, &[&range, &at]).map(drop)
     }
 
     fn end_block(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<bool> {

@@ -84,6 +84,10 @@ const REPLACE: &str = "INSERT INTO blocks (scope, key, since, until, probe_at, t
 const FORGET: &str = "UPDATE purchases SET range = NULL \
      WHERE challenge_id IN (SELECT id FROM challenges WHERE phone = ?1)";
 
+const FORGET_REFUSED: &str = "DELETE FROM refused_attempts WHERE scope = 'range' AND key = ?1";
+
+const FORGET_BLOCK: &str = "DELETE FROM blocks WHERE scope = 'range' AND key = ?1 AND until <= ?2";
+
 const END: &str = "UPDATE blocks SET until = ?3 WHERE scope = ?1 AND key = ?2 AND until > ?3";
 
 const PURGE: &str = "DELETE FROM purchases WHERE challenge_id IN (SELECT challenge_id FROM (SELECT challenge_id, at \
@@ -207,8 +211,13 @@ impl WriteGuard for SqliteTx<'_> {
         self.run(|conn| Ok(conn.prepare_cached(REPLACE)?.execute(values)? > 0))
     }
 
-    fn forget_ranges_of(&mut self, phone: &PhoneNumber) -> StoreResult<()> {
-        self.run(|conn| conn.prepare_cached(FORGET)?.execute([phone]).map(drop))
+    fn forget_ranges_of(&mut self, phone: &PhoneNumber, at: Timestamp) -> StoreResult<()> {
+        let range = Place::range_of(phone);
+        self.run(|conn| {
+            conn.prepare_cached(FORGET)?.execute([phone])?;
+            conn.prepare_cached(FORGET_REFUSED)?.execute([range])?;
+            conn.prepare_cached(FORGET_BLOCK)?.execute(params![range, at]).map(drop)
+        })
     }
 
     fn end_block(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<bool> {
