@@ -18,7 +18,7 @@ use crate::domain::message::NewMessage;
 use crate::domain::phone_change::Cancelled;
 use crate::domain::quota::Endpoint;
 use crate::domain::{
-    Binding, Code, MessageId, Mode, PhoneChange, PhoneNumber, Purpose, Secret, Timestamp, User, Via,
+    Binding, Channel, Code, MessageId, Mode, PhoneChange, PhoneNumber, Purpose, Secret, Timestamp, User, Via,
 };
 use crate::random;
 use crate::sms::route::Need;
@@ -202,7 +202,7 @@ impl Auth {
             device_token: device_token.clone(),
         });
         let segments = self.settings().notice().1;
-        let need = Need { to: &parties.before, segments, channel: None };
+        let need = Need { to: &parties.before, segments, channel: Some(Channel::Sms) };
         let via = self.senders(mode).first_via(need);
         NumberChange {
             bearer: bearer.clone(),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::audited::AuditedTx;
 use super::settle::{accept, refund};
 use super::{Auth, AuthError, happened};
-use crate::domain::ChallengeState;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::guard::Place;
 use crate::domain::keys::KeyRing;
 use crate::domain::message::{DeliveryReport, Message, MessageState};
 use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
+use crate::domain::{ChallengeState, Channel, Via};
 use crate::storage::{Locks, StoreError, StoreResult, View};
 
 impl Auth {
@@ -62,8 +62,11 @@ fn find(view: &dyn View, report: &DeliveryReport) -> StoreResult<Option<Message>
         Some(message) => Some(message),
         None => report.message.map_or(Ok(None), by_id)?,
     };
-    let is_its =
-        |message: &Message| report.sender.as_ref().is_none_or(|sender| message.via.sender == *sender);
+    // A sender that took over may report before the write that says so.
+    let is_open = |message: &Message| message.sid.is_none() && message.state == MessageState::Intended;
+    let is_its = |message: &Message| {
+        report.sender.as_ref().is_none_or(|sender| message.via.sender == *sender || is_open(message))
+    };
     Ok(found.filter(|message| is_its(message) && message.state.advances_to(report.state)))
 }
 
@@ -76,7 +79,13 @@ fn advance(
     let now = tx.at();
     let challenge = tx.challenge(message.challenge)?.ok_or(StoreError::Broken)?;
     tx.set_actor(Actor::clone(tx.actor()).in_mode(challenge.mode));
+    let via = match &report.sender {
+        // Programs alone report under their name, and they send text messages.
+        Some(sender) if message.via.sender != *sender => Via::new(sender.clone(), Channel::Sms),
+        _ => message.via.clone(),
+    };
     let mut message = Message {
+        via,
         sid: report.sid.clone().or(message.sid),
         state: report.state,
         error_code: report.error_code.or(message.error_code),
@@ -87,12 +96,16 @@ fn advance(
     // The notice of a change of number goes to the number before, and carries no code of the challenge.
     let carries_code = message.to == challenge.phone;
     if report.state.is_lost() {
+        let line = tx.did(AuditEvent::SmsUndelivered);
+        tx.record(line.detail(AuditDetail::Report(report.state, report.error_code)));
+        let may_arrive = |other: &Message| other.to == message.to && !other.state.is_lost();
+        if tx.messages_of(challenge.id)?.iter().any(may_arrive) {
+            return Ok(());
+        }
         // A unit that has returned by itself is not given back: that would cost the phone one of its day's refunds.
         if carries_code && now < challenge.created_at + policy.limits.window_of(Quota::User(challenge.mode)) {
             refund(tx, &challenge, keys)?;
         }
-        let line = tx.did(AuditEvent::SmsUndelivered);
-        tx.record(line.detail(AuditDetail::Report(report.state, report.error_code)));
         happened::undelivered(tx, &message)?;
     } else if carries_code && challenge.state == ChallengeState::Unknown {
         accept(tx, challenge, policy.otp.live_codes)?;

@@ -112,7 +112,7 @@ impl CodeIntent {
     }
 
     /// Whether the number has been verified before, whoever asks.
-    fn is_verified(&self, tx: &AuditedTx<'_>, user: Option<&User>) -> StoreResult<bool> {
+    pub(super) fn is_verified(&self, tx: &AuditedTx<'_>, user: Option<&User>) -> StoreResult<bool> {
         let is_verified = |user: &User| user.phone_verified && !user.is_testing_only;
         match self.request.purpose.change_of() {
             None => Ok(user.is_some_and(is_verified)),

@@ -4,7 +4,7 @@ use super::Auth;
 use super::settle::{Outcome, note_accepted, note_failed};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::message::MessageState;
-use crate::domain::{Code, MessageId, Mode, PhoneNumber, Timestamp, UserId};
+use crate::domain::{Channel, Code, MessageId, Mode, PhoneNumber, Timestamp, UserId};
 use crate::sms::route::{Need, Routed};
 use crate::sms::{SendOutcome, TextKind, TextMessage};
 use crate::storage::Locks;
@@ -27,7 +27,8 @@ impl Auth {
     pub(super) async fn send_notice(&self, notice: Notice, actor: Actor) {
         let Notice { message, to, user, code, expires_at } = notice;
         let (text, segments) = self.settings().notice();
-        let need = Need { to: &to, segments, channel: None };
+        // Other channels carry codes alone.
+        let need = Need { to: &to, segments, channel: Some(Channel::Sms) };
         let place = self.senders(Mode::Production).reserve(need);
         let text = TextMessage {
             id: message,

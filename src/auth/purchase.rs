@@ -139,6 +139,19 @@ impl Bought {
         self.purchase = Some(purchase);
         Ok(())
     }
+
+    /// Takes a second message of a challenge as bought; the row is that of the first one. Gives what it was charged.
+    pub(super) fn note_second(
+        &mut self,
+        at: Timestamp,
+        guard: &Guard,
+        challenge: ChallengeId,
+    ) -> Vec<Charge> {
+        let Some(Buying { standing, cost, charges }) = self.buying.take() else { return Vec::new() };
+        let place = guard.place.clone();
+        self.purchase = Some(Purchase { challenge, at, place, standing, cost, charges: charges.clone() });
+        charges
+    }
 }
 
 /// Takes what a message costs from all budgets, or from none; else gives which is spent, and until when.
@@ -186,7 +199,8 @@ fn warn(tx: &mut AuditedTx<'_>, warning: BudgetWarning) -> StoreResult<()> {
     happened::budget_warning(tx, &warning)
 }
 
-fn give_back(tx: &mut AuditedTx<'_>, charges: Vec<Charge>) -> StoreResult<()> {
+/// Gives back what a message was charged that was surely not sent.
+pub(super) fn give_back(tx: &mut AuditedTx<'_>, charges: Vec<Charge>) -> StoreResult<()> {
     for Charge { window, units } in charges {
         tx.unspend_budget(window, units)?;
     }

@@ -107,7 +107,8 @@ impl Auth {
                     let outcome = sending.await;
                     let result = outcome.answer(sent);
                     if let Some(text) = text.filter(|_| mode == Mode::Production) {
-                        let again = Again { settlement: settlement.clone(), text, segments, channel };
+                        let (settlement, intent) = (settlement.clone(), intent.clone());
+                        let again = Again { settlement, intent, text, segments };
                         self.expect_report(&outcome, again);
                     }
                     self.settle(settlement, outcome).await;

@@ -9,10 +9,18 @@ use std::time::Duration;
 
 use super::Auth;
 use super::audited::AuditedTx;
+use super::devices::{guesses, subject};
+use super::error::{FlowError, commit_refusal};
+use super::intent::CodeIntent;
+use super::lookup::good_test_number;
+use super::purchase::{Bought, give_back};
+use super::quota::Balance;
 use super::settle::{Outcome, Settlement, accept, note_accepted, note_failed};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
+use crate::domain::budget::Charge;
 use crate::domain::message::{MessageState, NewMessage};
-use crate::domain::{ChallengeState, Channel, MessageId, Mode, Timestamp, Via};
+use crate::domain::quota::Quota;
+use crate::domain::{Challenge, ChallengeState, MessageId, Mode, Purpose, Timestamp, Via};
 use crate::sms::route::{Need, Routed};
 use crate::sms::{SendOutcome, TextMessage};
 use crate::storage::{Locks, StoreResult};
@@ -32,15 +40,15 @@ pub(super) struct Waiting(Mutex<BTreeMap<(Timestamp, MessageId), Again>>);
 #[derive(Clone)]
 pub(super) struct Again {
     pub(super) settlement: Settlement,
+    /// Whose request it was; what the person asked for it to come by, and what the guard knew.
+    pub(super) intent: Arc<CodeIntent>,
     pub(super) text: TextMessage,
     pub(super) segments: u32,
-    /// What the person asked for it to come by.
-    pub(super) channel: Option<Channel>,
 }
 
 impl Again {
-    const fn need(&self) -> Need<'_> {
-        Need { to: &self.text.to, segments: self.segments, channel: self.channel }
+    fn need(&self) -> Need<'_> {
+        Need { to: &self.text.to, segments: self.segments, channel: self.intent.request.channel }
     }
 }
 
@@ -57,7 +65,7 @@ impl Auth {
     }
 
     /// Sends the codes again whose time is up, each once.
-    pub async fn send_again(self: &Arc<Self>) {
+    pub fn send_again(self: &Arc<Self>) {
         let now = self.parts.clock.now();
         let due = {
             let mut waiting = lock(&self.waiting.0);
@@ -77,6 +85,9 @@ impl Auth {
 
     async fn send_one_again(self: Arc<Self>, again: Again) -> StoreResult<()> {
         let (first, to) = (again.text.id, again.text.to.clone());
+        if !self.policy().phones.sends_to(&to) {
+            return Ok(());
+        }
         let Some(before) = self.parts.store.read(move |view| view.message(first)).await? else {
             return Ok(());
         };
@@ -87,15 +98,29 @@ impl Auth {
         };
         let at = self.parts.clock.now();
         let actor = Actor { at, ..Actor::clone(&again.settlement.actor) };
-        let (locks, intending) = (Locks::none().phone(&to), again.clone());
-        let via = place.via().clone();
-        let intent = move |tx: &mut AuditedTx<'_>| intending.intend(tx, via);
-        let Some(message) = self.write(locks, actor.clone(), intent).await? else { return Ok(()) };
+        let purpose = again.intent.request.purpose;
+        let locks = Locks::none().phone(&to).users(purpose.change_of().as_ref());
+        let (intending, via) = (again.clone(), place.via().clone());
+        let intent = move |tx: &mut AuditedTx<'_>| {
+            let mut bought = Bought::default();
+            let intended = commit_refusal(intending.intend(tx, via, &mut bought))?;
+            Ok((bought, intended))
+        };
+        let (bought, intended) = self.write(locks, actor.clone(), intent).await?;
+        self.count_purchase(&bought);
+        let (message, charges) = match intended {
+            Ok(Some(intended)) => intended,
+            Ok(None) => return Ok(()),
+            Err(refusal) => {
+                tracing::info!(?refusal, phone = to.masked(), "a code is not sent a second time");
+                return Ok(());
+            }
+        };
         let text = TextMessage { id: message, ..again.text.clone() };
         let Outcome::Sent(routed) = self.send(Ok(place), Some(text), &to).await else { return Ok(()) };
         let state = routed.outcome.state();
         let actor = Actor { at: self.parts.clock.now(), ..actor };
-        let noting = move |tx: &mut AuditedTx<'_>| again.note(tx, message, routed);
+        let noting = move |tx: &mut AuditedTx<'_>| again.note(tx, (message, charges), routed);
         self.write(Locks::none().phone(&to), actor, noting).await?;
         self.parts.metrics.message_reached(state.as_str());
         Ok(())
@@ -103,22 +128,70 @@ impl Auth {
 }
 
 impl Again {
-    /// Writes the second message as intended; `None` where the code needs none any more, or has had its second one.
-    fn intend(self, tx: &mut AuditedTx<'_>, via: Via) -> StoreResult<Option<MessageId>> {
+    /// Writes the second message as intended, and what it was charged; `None` where the code needs none any more, or has had its
+    /// second one. Whatever refuses another request of the person refuses it, but for the quota: the code has paid its unit.
+    fn intend(
+        self,
+        tx: &mut AuditedTx<'_>,
+        via: Via,
+        bought: &mut Bought,
+    ) -> Result<Option<(MessageId, Vec<Charge>)>, FlowError> {
         let Some(challenge) = tx.challenge(self.settlement.challenge)? else { return Ok(None) };
         let messages = tx.messages_of(challenge.id)?;
         let mut own = messages.iter().filter(|message| message.to == challenge.phone);
         let is_alone = own.clone().count() == 1;
         let has_arrived = own.any(|message| message.state == MessageState::Delivered);
         let lives = challenge.state.is_open() && tx.at() + LEAST_LIFE < challenge.expires_at;
-        if !lives || has_arrived || !is_alone {
+        if !lives || has_arrived || !is_alone || !self.is_of_use(tx, &challenge)? {
             return Ok(None);
         }
+        let charges = self.buy(tx, &challenge, bought)?;
         let (challenge, to, segments, created_at) = (challenge.id, challenge.phone, self.segments, tx.at());
-        tx.insert_message(NewMessage { challenge, to, via, segments, created_at }).map(Some)
+        let message = tx.insert_message(NewMessage { challenge, to, via, segments, created_at })?;
+        Ok(Some((message, charges)))
     }
 
-    fn note(self, tx: &mut AuditedTx<'_>, message: MessageId, routed: Routed) -> StoreResult<()> {
+    /// Whether the code can still log somebody in: its user is active, and it takes guesses today.
+    fn is_of_use(&self, tx: &mut AuditedTx<'_>, challenge: &Challenge) -> Result<bool, FlowError> {
+        let CodeIntent { request, device, keys, policy, .. } = &*self.intent;
+        let is_welcome = match challenge.purpose {
+            Purpose::Login => tx.user_by_phone(&challenge.phone)?.is_none_or(|user| user.is_active),
+            Purpose::PhoneChange(user) => tx.user(user)?.is_some_and(|user| user.is_active),
+        };
+        let is_test_number = good_test_number(&**tx, request.mode, &challenge.phone, tx.at())?.is_some();
+        if !is_welcome
+            || is_test_number
+            || guesses(&**tx, challenge, device.as_ref())? >= policy.otp.max_attempts
+        {
+            return Ok(false);
+        }
+        let subject = subject(device.as_ref(), &challenge.phone, keys);
+        let failures = Balance::read(tx, Quota::Failures(request.mode), &subject, &[policy.otp.failures()])?;
+        Ok(failures.state().is_none_or(|state| !state.refused))
+    }
+
+    /// Has the guard judge the second message and the budgets pay for it; gives what they were charged.
+    fn buy(
+        &self,
+        tx: &mut AuditedTx<'_>,
+        challenge: &Challenge,
+        bought: &mut Bought,
+    ) -> Result<Vec<Charge>, FlowError> {
+        let intent = &self.intent;
+        let Some(guard) = &intent.guard else { return Ok(Vec::new()) };
+        let user = tx.user_by_phone(&challenge.phone)?;
+        let is_known = intent.device.is_some() || intent.is_verified(tx, user.as_ref())?;
+        bought.judge(tx, guard, is_known)?;
+        bought.pay(tx, guard, &intent.policy.budgets, self.segments)?;
+        Ok(bought.note_second(tx.at(), guard, challenge.id))
+    }
+
+    fn note(
+        self,
+        tx: &mut AuditedTx<'_>,
+        (message, charges): (MessageId, Vec<Charge>),
+        routed: Routed,
+    ) -> StoreResult<()> {
         let Routed { outcome, via } = routed;
         let line = match outcome {
             SendOutcome::Accepted(accepted) => {
@@ -136,6 +209,7 @@ impl Again {
                 tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsUnknown(failure.detail))
             }
             SendOutcome::Refused(failure) => {
+                give_back(tx, charges)?;
                 note_failed(tx, Some(message), (MessageState::Failed, &failure), via)?;
                 tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail))
             }

@@ -6,7 +6,7 @@ use super::Auth;
 use super::settle::Outcome;
 use crate::clock::Stopwatch;
 use crate::domain::message::MessageState;
-use crate::domain::{Mode, PhoneNumber};
+use crate::domain::{Channel, Mode, PhoneNumber};
 use crate::sms::route::{Need, Reservation, Routed};
 use crate::sms::{Failure, SendOutcome, TextMessage, Unavailable};
 
@@ -34,7 +34,8 @@ impl Auth {
                 Outcome::Sent(routed)
             }
             (Some(_), Err(_)) => {
-                let need = Need { to: phone, segments: 1, channel: None };
+                // A code without a place is refused before; what remains is a notice, which goes by text message.
+                let need = Need { to: phone, segments: 1, channel: Some(Channel::Sms) };
                 let via = self.senders(Mode::Production).first_via(need);
                 let outcome = SendOutcome::Refused(Failure::delivery("there was no place at a sender"));
                 Outcome::Sent(Routed { outcome, via })

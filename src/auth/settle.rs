@@ -128,7 +128,11 @@ impl Settlement {
             }
             Outcome::Sent(Routed { outcome: SendOutcome::Refused(failure), via }) => {
                 cancel_purchase(tx, self.challenge)?;
-                refund(tx, &challenge, &self.keys)?;
+                // A report that came first has given it back already.
+                let message = self.message.map_or(Ok(None), |id| tx.message(id))?;
+                if !message.is_some_and(|message| message.state.is_lost()) {
+                    refund(tx, &challenge, &self.keys)?;
+                }
                 tx.update_challenge(&mut challenge.failed(settled))?;
                 note_failed(tx, self.message, (MessageState::Failed, &failure), via)?;
                 tx.record(tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail)));
@@ -180,10 +184,14 @@ pub(super) fn note_accepted(
     via: Via,
 ) -> StoreResult<()> {
     update_message(tx, message, |message| {
+        let is_anew = takes_over(message, &via);
         message.via = via;
         message.sid = message.sid.take().or(accepted.sid);
         message.segments = accepted.segments.unwrap_or(message.segments);
-        if message.state.advances_to(accepted.state) {
+        if is_anew {
+            message.error_code = None;
+        }
+        if is_anew || message.state.advances_to(accepted.state) {
             message.state = accepted.state;
         }
     })
@@ -197,12 +205,18 @@ pub(super) fn note_failed(
     via: Via,
 ) -> StoreResult<()> {
     update_message(tx, message, |message| {
+        let is_anew = takes_over(message, &via);
         message.via = via;
-        if message.state.advances_to(state) {
+        if is_anew || message.state.advances_to(state) {
             message.state = state;
             message.error_code = failure.code;
         }
     })
+}
+
+/// Whether a message that one sender reported as lost went on to another, so that what is known of it begins anew.
+fn takes_over(message: &Message, via: &Via) -> bool {
+    message.via != *via && message.state.is_lost()
 }
 
 fn update_message(

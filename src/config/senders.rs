@@ -130,12 +130,13 @@ impl Found {
     }
 
     /// The senders in order; each that is wrong, unknown or named twice is told. Without Twilio's settings, whose faults are told
-    /// already, those of its kinds are left out. `ttl` is how long codes live, `is_reported` whether senders can report deliveries.
+    /// already, those of its kinds are left out. `ttl` is how long codes live, `lacking` the key without which no
+    /// deliveries are reported.
     pub(super) fn in_order(
         self,
         reader: &mut Reader<'_>,
         twilio: Option<&TwilioSettings>,
-        (ttl, is_reported): (Duration, bool),
+        (ttl, lacking): (Duration, Option<&str>),
     ) -> Vec<ConfiguredSender> {
         let Self { rows, order } = self;
         let origin = |reader: &Reader<'_>, key| reader.origin(key).unwrap_or_default();
@@ -151,14 +152,17 @@ impl Found {
                             "{} is the first in sms.senders, so its after never comes",
                             quoted(name)
                         )),
-                        Some(ConfiguredSender { after: Some(_), .. }) if !is_reported => Err(format!(
-                        "the after of {} needs server.public_url: without reports every code would be sent twice",
-                        quoted(name)
-                    )),
-                    Some(ConfiguredSender { after: Some(after), .. }) if *after >= ttl => Err(format!(
+                        Some(ConfiguredSender { after: Some(after), .. }) if *after >= ttl => Err(format!(
                             "the after of {} never comes: the code has expired by then (otp.ttl)",
                             quoted(name)
                         )),
+                        Some(ConfiguredSender { after: Some(_), .. }) => match lacking {
+                            Some(key) => Err(format!(
+                                "the after of {} needs {key}: without reports every code would be sent twice",
+                                quoted(name)
+                            )),
+                            None => Ok(sender),
+                        },
                         _ => Ok(sender),
                     })
                     .map_err(|problem| (&SENDERS, problem))

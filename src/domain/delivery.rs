@@ -66,9 +66,11 @@ pub fn arrival(
     (now, cooldown): (Timestamp, Duration),
 ) -> Arrival {
     let own = || messages.iter().filter(|message| message.to == challenge.phone && !is_concealed);
-    let delivered = own().find(|message| message.state == MessageState::Delivered);
-    let latest = delivered.or_else(|| own().next_back());
-    let state = match (latest, challenge.settled.map(|settled| settled.result)) {
+    // One that is lost says nothing of the code while another may arrive.
+    let furthest =
+        own().filter(|message| !message.state.is_lost()).max_by_key(|message| message.state.rank());
+    let telling = furthest.or_else(|| own().next_back());
+    let state = match (telling, challenge.settled.map(|settled| settled.result)) {
         (Some(message), _) => ArrivalState::of(message.state),
         (None, None) => ArrivalState::Sending,
         (None, Some(SendResult::Accepted)) => ArrivalState::Sent,
@@ -76,6 +78,6 @@ pub fn arrival(
     };
     let helps = matches!(state, ArrivalState::Undelivered | ArrivalState::Unknown);
     let retry_after = helps.then(|| now.until(challenge.created_at + cooldown));
-    let channel = latest.map(|message| message.via.channel);
+    let channel = telling.map(|message| message.via.channel);
     Arrival { state, channel: channel.or(challenge.asked), retry_after }
 }

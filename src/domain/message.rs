@@ -65,7 +65,8 @@ impl MessageState {
         matches!(self, Self::Undelivered | Self::Failed)
     }
 
-    const fn rank(self) -> u8 {
+    /// How far along the journey it is; all ends are equally far.
+    pub const fn rank(self) -> u8 {
         match self {
             Self::Intended => 0,
             Self::Unknown => 1,
@@ -121,7 +122,8 @@ pub struct UnsentCount {
 /// What a provider reports of a message after it accepted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryReport {
-    /// The sender that it is of, where reports of several come in apart: only a message of that sender is moved.
+    /// The sender that it is of, where reports of several come in apart: only a message of that sender is moved, or one of
+    /// which nothing is known yet.
     pub sender: Option<String>,
     /// The provider's name for the message, where it has one.
     pub sid: Option<String>,

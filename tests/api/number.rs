@@ -714,3 +714,22 @@ async fn a_repeated_login_and_a_device_of_the_number_before_open_nothing_after_a
     assert_eq!(change(&app, &login, NEW).await.status, 200);
     assert_ne!(verify().await.status, 200, "the code was used by another account");
 }
+
+#[tokio::test]
+async fn the_notice_goes_by_text_message_whatever_sender_is_first() {
+    let whatsapp = "wa|kind=whatsapp|content_sid=HX0123456789abcdef0123456789abcdef|from=+15005550009";
+    let senders = [("FRESHK_SMS__SENDERS", "wa,twilio"), ("FRESHK_SENDERS", whatsapp)];
+    let app = App::with(&[&[("FRESHK_LIMITS__IP", "0")], &senders[..]].concat()).await;
+    let code = || {
+        let sent = app.twilio.requests();
+        let variables = sent.last().unwrap().field("ContentVariables").unwrap().to_owned();
+        serde_json::from_str::<Value>(&variables).unwrap()["1"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(app.request(PHONE).await.status, 200);
+    let login = app.verify(PHONE, &code()).await.json();
+    assert_eq!(ask(&app, &login, NEW).await.status, 200);
+    assert_eq!(prove(&app, &login, NEW, &code(), None).await.status, 200);
+    let sent = app.twilio.requests();
+    assert_eq!((sent.len(), sent[2].field("To")), (3, Some(PHONE)));
+    assert!(sent[2].field("Body").unwrap().starts_with("Your account gets another phone number"));
+}

@@ -275,6 +275,10 @@ async fn s26_reports_are_good_under_either_auth_token_while_twilio_rotates_them(
 
 /// Twilio, and after half a minute without a good report a program.
 async fn with_after() -> Two {
+    with_after_and(&[]).await
+}
+
+async fn with_after_and(more: &[(&str, &str)]) -> Two {
     let sink = Sink::start();
     sink.reply(ACCEPTED);
     let section = format!("local|kind=http|after=30s|url={}|secret={WEBHOOK_SECRET}", sink.url());
@@ -283,13 +287,13 @@ async fn with_after() -> Two {
         ("FRESHK_SENDERS", section.as_str()),
         ("FRESHK_LIMITS__IP", "0"),
     ];
-    Two { app: with(&variables).await, sink }
+    Two { app: with(&[&variables, more].concat()).await, sink }
 }
 
 impl Two {
     /// What a server does every second, once nothing of it is under way any more.
     async fn second(&self) {
-        self.app.service().auth.send_again().await;
+        self.app.service().auth.send_again();
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
 
@@ -369,4 +373,79 @@ async fn twilio_is_told_which_codes_were_used_where_that_is_wanted() {
     let told = app.twilio.requests()[1].clone();
     assert_eq!(told.path, format!("/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{sid}/Feedback.json"));
     assert_eq!(told.field("Outcome"), Some("confirmed"));
+}
+
+#[tokio::test]
+async fn a_second_message_is_paid_from_the_budgets_and_given_back_where_it_was_refused() {
+    let used = |two: &Two| two.app.count("SELECT sum(used) FROM budgets");
+    for (budget, reply, sent, spent) in [
+        ("1", ACCEPTED, [1, 0], 1),
+        ("2", ACCEPTED, [1, 1], 2),
+        ("2", Reply::Says(200, r#"{"status":"refused"}"#), [1, 1], 1),
+    ] {
+        let two = with_after_and(&[("FRESHK_SMS__BUDGET_PER_DAY", budget)]).await;
+        two.sink.reply(reply);
+        two.app.request(PHONE).await;
+        two.pass(30);
+        two.second().await;
+        assert_eq!((two.sent(), used(&two)), (sent, spent), "{budget}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_can_log_nobody_in_is_not_sent_again() {
+    for case in ["guessed", "deactivated"] {
+        let two = with_after().await;
+        two.app.log_in(PHONE).await;
+        two.app.request(PHONE).await;
+        if case == "guessed" {
+            for _ in 0..5 {
+                two.app.verify(PHONE, &two.app.wrong_code(PHONE)).await;
+            }
+        } else {
+            two.app.execute("UPDATE users SET is_active = 0");
+        }
+        two.pass(30);
+        two.second().await;
+        assert_eq!(two.sent(), [2, 0], "{case}");
+    }
+}
+
+#[tokio::test]
+async fn one_lost_message_of_two_is_not_the_codes_loss() {
+    let two = with_after().await;
+    let sent = two.app.request(PHONE).await;
+    two.pass(30);
+    two.second().await;
+    let id = two.sink.requests()[0].json()["message_id"].clone();
+    report(&two, "local", WEBHOOK_SECRET, &json!({ "message_id": id, "status": "failed" })).await;
+    let path = format!("/api/mobile/auth/production/delivery/{}/", sent.header("x-delivery-id"));
+    assert_eq!(Answer::of(two.app.build(Method::GET, &path)).await.json()["state"], "sent");
+    assert_eq!((two.app.spent("user"), two.app.spent("refunds")), (1, 0));
+    let sid = two.app.words("SELECT sid FROM messages WHERE sid IS NOT NULL").remove(0);
+    crate::callbacks::report(&two.app, &sid, "undelivered", "30003").await;
+    assert_eq!((two.app.spent("user"), two.app.spent("refunds")), (0, 1), "now both are lost");
+}
+
+#[tokio::test]
+async fn s26_a_report_before_the_answer_counts_and_a_loss_is_given_back_once() {
+    for (answer, state, sender) in
+        [(Twilio::Accepted, "queued", "twilio"), (error(403, 21610), "failed", "twilio")]
+    {
+        let two = with_after().await;
+        two.app.twilio.always(answer);
+        two.app.twilio.hold();
+        let asked = async { two.app.request(PHONE).await };
+        let meanwhile = async {
+            two.app.sending(1).await;
+            let id = two.app.words("SELECT CAST(id AS TEXT) FROM messages").remove(0);
+            report(&two, "local", WEBHOOK_SECRET, &json!({ "message_id": id, "status": "failed" })).await;
+            assert_eq!(two.app.words("SELECT sender || ' ' || state FROM messages"), ["local failed"]);
+            two.app.twilio.release();
+        };
+        tokio::join!(asked, meanwhile);
+        let row = two.app.words("SELECT sender || ' ' || state FROM messages").remove(0);
+        assert_eq!(row, format!("{sender} {state}"));
+        assert_eq!((two.app.spent("user"), two.app.spent("refunds")), (0, 1));
+    }
 }

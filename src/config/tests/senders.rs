@@ -124,3 +124,20 @@ fn without_a_public_address_nothing_is_reported_and_after_is_refused() {
     let found = production(&[("FRESHK_SMS__SENDERS", "twilio,local"), ("FRESHK_SENDERS", &section)]);
     assert!(found.unwrap_err().to_string().contains("needs server.public_url"));
 }
+
+#[test]
+fn without_the_auth_token_twilio_reports_nothing_and_after_is_refused() {
+    let section = format!("{HTTP}|after=30s");
+    let by_key = |order: &str| {
+        production(&[
+            ("FRESHK_SMS__SENDERS", order),
+            ("FRESHK_SENDERS", &format!("{section},other|{}", &HTTP["local|".len()..])),
+            ("FRESHK_TWILIO__API_KEY_SID", "SK0123456789abcdef0123456789abcdef"),
+            ("FRESHK_TWILIO__API_KEY_SECRET", "hush-hush"),
+            ("TWILIO_AUTH_TOKEN", ""),
+            PUBLIC,
+        ])
+    };
+    assert!(by_key("twilio,local").unwrap_err().to_string().contains("needs twilio.auth_token"));
+    assert!(by_key("other,local").is_ok(), "programs report without Twilio");
+}
