@@ -68,19 +68,23 @@ fn describe(response: &mut Value, schemas: &Value) {
     response["description"] = schemas[name]["description"].clone();
 }
 
-/// Members that are always there, and null where there is nothing to tell.
+/// Members of answers that are always there, and null where there is nothing to tell.
 const NULLABLE: [(&str, &str); 3] = [
     ("AccountUser", "phone_number"),
     ("PhoneChangeResponse", "effective_at"),
     ("DeviceSession", "device_id"),
 ];
 
+/// Members of requests that may be left out, or null.
+const OPTIONAL: [(&str, &str); 2] = [("OtpRequest", "channel"), ("PhoneVerifyRequest", "current_otp")];
+
 fn allow_null(document: &mut Value) {
-    for (schema, member) in NULLABLE {
+    let optional = OPTIONAL.map(|member| (member, false));
+    for ((schema, member), is_required) in NULLABLE.map(|member| (member, true)).into_iter().chain(optional) {
         let Some(schema) = document["components"]["schemas"].get_mut(schema) else { continue };
         let Some(property) = schema["properties"].get_mut(member) else { continue };
         property["nullable"] = true.into();
-        if let Some(required) = schema["required"].as_array_mut() {
+        if let Some(required) = schema["required"].as_array_mut().filter(|_| is_required) {
             required.push(member.into());
         }
     }
