@@ -198,11 +198,11 @@ impl CodeIntent {
             let is_known = self.device.is_some() || self.is_verified(tx, user.as_ref())?;
             decided.bought.judge(tx, guard, is_known)?;
         }
-        let spent = self.spend_users_unit(tx, decided, &balance);
-        if matches!(spent, Err(FlowError::Refused(_))) {
+        let unit = self.spend_users_unit(tx, decided, &balance);
+        if matches!(unit, Err(FlowError::Refused(_))) {
             decided.bought.take_back(tx)?;
         }
-        let (spend, (via, segments)) = spent?;
+        let (spend, (via, segments)) = unit?;
         if let Some(own) = &wants {
             own.spend(tx)?;
         }

@@ -217,7 +217,7 @@ async fn a_change_to_an_old_spelling_is_done_in_the_one_by_which_its_user_is_fou
         let login = app.log_in(BEFORE).await;
         begin(&app, &login, MEXICAN[1]).await;
         app.execute(&format!("UPDATE phone_changes SET phone = '{wanted}'"));
-        app.clock.advance(DAY - MINUTE);
+        app.clock.advance(Duration::from_mins(24 * 60 - 1));
         app.request(MEXICAN[1]).await;
         app.clock.advance(MINUTE);
         if acts == "login" {
