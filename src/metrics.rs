@@ -341,6 +341,7 @@ mod tests {
         metrics.message_failed(Some(30_003));
         metrics.token_reused("ended");
         metrics.segments_bought(2);
+        metrics.begin_spending(["hour"], ["on"]);
         metrics.begin_webhooks(["shop"]);
         metrics.set_process(Process { open_files: Some(17), ..Process::default() });
         let page = metrics.clone().render(Format::OpenMetrics);

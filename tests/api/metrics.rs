@@ -246,12 +246,14 @@ async fn s37_a_proxy_that_gives_everybody_one_address_is_seen() {
 }
 
 #[tokio::test]
-async fn the_operations_listener_serves_three_things_and_json_for_the_rest() {
+async fn the_operations_listener_serves_a_page_metrics_and_health_and_json_for_the_rest() {
     let app = App::start().await;
     for path in ["/metrics", "/health/live", "/health/ready", "/metrics/"] {
         assert_eq!(app.operations(path).await.0, 200, "{path}");
     }
-    for path in ["/", REQUEST, "/docs"] {
+    let (status, media_type, page) = app.operations_with("host", "localhost:8001", "/").await;
+    assert_eq!((status, &*media_type), (200, "text/html; charset=utf-8"), "{page}");
+    for path in [REQUEST, "/docs"] {
         let (status, body) = app.operations(path).await;
         assert_eq!((status, body.contains("\"code\":\"not_found\"")), (404, true), "{path}: {body}");
     }

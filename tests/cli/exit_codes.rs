@@ -139,6 +139,8 @@ const LINES: &[(&str, u8, &str)] = &[
     ("db backup copy.db", 0, ""),
     ("db backup", 2, "set backup.dir"),
     ("db backup copy.db", 1, "name a file that does not exist"),
+    ("db backups", 2, "set it"),
+    ("db drill", 2, "set backup.dir"),
     ("db restore copy.db --yes", 0, ""),
     ("db restore", 2, "<FILE>"),
     ("db restore copy.db", 2, "add --yes"),
@@ -167,7 +169,11 @@ const LINES: &[(&str, u8, &str)] = &[
 ];
 
 /// What is shown elsewhere, beside a server, with a session, with a key; and what has nothing to fail at.
-const NOT_HERE: [(&str, u8); 14] = [
+const NOT_HERE: [(&str, u8); 18] = [
+    ("db backups", 0),
+    ("db backups", 1),
+    ("db drill", 0),
+    ("db drill", 1),
     ("db move", 0),
     ("serve", 0),
     ("check", 0),
