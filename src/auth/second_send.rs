@@ -64,22 +64,31 @@ impl Auth {
         }
     }
 
-    /// Sends the codes again whose time is up, each once.
-    pub fn send_again(self: &Arc<Self>) {
+    /// Sends the codes again whose time is up, each once and in a task of its own: one that takes long keeps nobody waiting. What is
+    /// given waits for all of them, and need not be waited for.
+    pub fn send_again(self: &Arc<Self>) -> impl Future<Output = ()> + use<> {
         let now = self.parts.clock.now();
         let due = {
             let mut waiting = lock(&self.waiting.0);
             let later = waiting.split_off(&(now, MessageId(i64::MAX)));
             std::mem::replace(&mut *waiting, later)
         };
-        for again in due.into_values() {
-            let (auth, to) = (self.clone(), again.text.to.masked());
-            // In a task of its own: one that takes long keeps nobody waiting.
-            self.tasks.spawn(async move {
-                if let Err(error) = auth.send_one_again(again).await {
-                    tracing::warn!(%error, phone = to, "a code could not be sent by the next sender");
-                }
-            });
+        let sending: Vec<_> = due
+            .into_values()
+            .map(|again| {
+                let (auth, to) = (self.clone(), again.text.to.masked());
+                self.tasks.spawn(async move {
+                    if let Err(error) = auth.send_one_again(again).await {
+                        tracing::warn!(%error, phone = to, "a code could not be sent by the next sender");
+                    }
+                })
+            })
+            .collect();
+        async move {
+            for one in sending {
+                // One that died has told of it.
+                drop(one.await);
+            }
         }
     }
 

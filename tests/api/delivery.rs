@@ -92,7 +92,8 @@ async fn resend_has_one_and_all_callers_of_a_flight_have_the_same() {
         app.sending(count).await;
         let other = app.post_from("198.51.100.3", REQUEST, &body);
         let release = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            // The login's, and both callers'.
+            crate::support::until(|| async { app.spent("ip:request") == 3 }).await;
             app.twilio.release();
         };
         tokio::join!(other, release).0

@@ -293,8 +293,7 @@ async fn with_after_and(more: &[(&str, &str)]) -> Two {
 impl Two {
     /// What a server does every second, once nothing of it is under way any more.
     async fn second(&self) {
-        self.app.service().auth.send_again();
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        self.app.service().auth.send_again().await;
     }
 
     fn pass(&self, seconds: u64) {

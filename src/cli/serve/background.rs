@@ -55,7 +55,7 @@ pub(super) async fn maintain(auth: Arc<Auth>, stop: CancellationToken) {
 pub(super) async fn send_again(auth: Arc<Auth>, stop: CancellationToken) {
     let mut ticks = every(SENDING_ROUND);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        auth.send_again();
+        drop(auth.send_again());
     }
 }
 
