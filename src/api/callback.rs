@@ -34,17 +34,8 @@ impl<'a> ApiExtractor<'a> for Callback {
 
     fn register(registry: &mut Registry) {
         registry.create_schema::<Self, _>(FIELDS.to_owned(), |_| fields());
-        let signature = MetaSecurityScheme {
-            ty: "apiKey",
-            description: Some("Twilio's signature over the public URL and the fields."),
-            name: Some("X-Twilio-Signature"),
-            key_in: Some("header"),
-            scheme: None,
-            bearer_format: None,
-            flows: None,
-            openid_connect_url: None,
-        };
-        registry.create_security_scheme(SIGNATURE, signature);
+        let description = "Twilio's signature over the public URL and the fields.";
+        registry.create_security_scheme(SIGNATURE, signature("X-Twilio-Signature", description));
     }
 
     fn security_schemes() -> Vec<&'static str> {
@@ -88,12 +79,28 @@ impl Callback {
     }
 }
 
+/// A signature in a header, as the description shows it.
+pub(super) fn signature(header: &'static str, description: &'static str) -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "apiKey",
+        description: Some(description),
+        name: Some(header),
+        key_in: Some("header"),
+        scheme: None,
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    }
+}
+
+/// A member of a callback of a basic type, as the description shows it.
+pub(super) fn member(ty: &'static str, description: &'static str) -> MetaSchemaRef {
+    MetaSchemaRef::Inline(Box::new(MetaSchema { description: Some(description), ..MetaSchema::new(ty) }))
+}
+
 /// The fields that are read; Twilio sends more.
 fn fields() -> MetaSchema {
-    let text = |description| {
-        let schema = MetaSchema { description: Some(description), ..MetaSchema::new("string") };
-        MetaSchemaRef::Inline(Box::new(schema))
-    };
+    let text = |description| member("string", description);
     MetaSchema {
         description: Some("What became of a message."),
         required: vec!["MessageSid", "MessageStatus"],

@@ -1,13 +1,11 @@
 //! The callback of a sender of kind `http`, as the description of the API shows it.
 
 use poem::{Request, RequestBody};
-use poem_openapi::registry::{
-    MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, MetaSecurityScheme, Registry,
-};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::json;
 
-use crate::api::callback::Callback;
+use crate::api::callback::{Callback, member, signature};
 
 /// A report as it came.
 pub(super) struct SenderReport(pub(super) Callback);
@@ -27,19 +25,8 @@ impl<'a> ApiExtractor<'a> for SenderReport {
 
     fn register(registry: &mut Registry) {
         registry.create_schema::<Self, _>(REPORT.to_owned(), |_| fields());
-        let signature = MetaSecurityScheme {
-            ty: "apiKey",
-            description: Some(
-                "Standard Webhooks: an HMAC over `webhook-id`, `webhook-timestamp` and the body, with the sender's secret.",
-            ),
-            name: Some("webhook-signature"),
-            key_in: Some("header"),
-            scheme: None,
-            bearer_format: None,
-            flows: None,
-            openid_connect_url: None,
-        };
-        registry.create_security_scheme(SIGNATURE, signature);
+        let description = "Standard Webhooks: an HMAC over `webhook-id`, `webhook-timestamp` and the body, with the sender's secret.";
+        registry.create_security_scheme(SIGNATURE, signature("webhook-signature", description));
     }
 
     fn security_schemes() -> Vec<&'static str> {
@@ -65,17 +52,13 @@ impl<'a> ApiExtractor<'a> for SenderReport {
 }
 
 fn fields() -> MetaSchema {
-    let field = |ty, description| {
-        let schema = MetaSchema { description: Some(description), ..MetaSchema::new(ty) };
-        MetaSchemaRef::Inline(Box::new(schema))
-    };
     MetaSchema {
         description: Some("What became of a message."),
         required: vec!["message_id", "status"],
         properties: vec![
-            ("message_id", field("string", "The `message_id` with which the message was posted.")),
-            ("status", field("string", "`sent`, `delivered`, `undelivered` or `failed`.")),
-            ("error_code", field("integer", "Why it was not delivered, as a number of the provider's.")),
+            ("message_id", member("string", "The `message_id` with which the message was posted.")),
+            ("status", member("string", "`sent`, `delivered`, `undelivered` or `failed`.")),
+            ("error_code", member("integer", "Why it was not delivered, as a number of the provider's.")),
         ],
         example: Some(json!({ "message_id": "4711", "status": "delivered" })),
         ..MetaSchema::new("object")

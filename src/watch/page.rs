@@ -11,7 +11,7 @@ use crate::domain::Timestamp;
 
 mod html;
 
-use html::{Escaped, WithCode, bytes, card, count, curve, lasting, latency, percent, table};
+use html::{Escaped, WithCode, bytes, card, count, curve, lasting, latency, percent, table, texts};
 
 /// What the page tells beside the metrics.
 #[derive(Clone, Debug)]
@@ -88,9 +88,7 @@ pub fn render(facts: &Facts, state: &State) -> String {
     let lines =
         facts.audit.as_deref().map(|lines| lines.iter().map(|line| line.to_vec()).collect::<Vec<_>>());
     let trail = match lines {
-        Some(lines) => {
-            table(&["when (UTC)", "what", "about", "from", "detail"], &lines).replace(" class=\"n\"", "")
-        }
+        Some(lines) => texts(&["when (UTC)", "what", "about", "from", "detail"], &lines),
         None => "<p class=\"bad\">it cannot be read now</p>".to_owned(),
     };
     page + &card("Audit trail", &trail, "freshk audit list --follow") + "</main></body></html>\n"
@@ -158,11 +156,7 @@ fn columns(facts: &Facts, history: &History, now: &Reading) -> String {
         card("How long answers take", &routes(history, now), "freshk audit list --request ID"),
         card("Machine and database", &machine(history, now), "freshk check"),
         card("Webhooks", &webhooks(now), "freshk webhook list"),
-        card(
-            "Servers",
-            &table(&["host", "version", "since (UTC)"], &nodes).replace(" class=\"n\"", ""),
-            "freshk check",
-        ),
+        card("Servers", &texts(&["host", "version", "since (UTC)"], &nodes), "freshk check"),
     ]
     .concat()
 }

@@ -39,8 +39,7 @@ impl Reading {
         Self(series.filter_map(|line| sample(line, &keep)).collect())
     }
 
-    /// The same without the series of which `earlier` says how they were, named by the names that it has already: two readings of
-    /// one server share them.
+    /// The same, with the names of series that `earlier` has in the place of its own: readings of one server hold each name once.
     #[must_use]
     pub fn sharing_names(self, earlier: &Self) -> Self {
         let shared = self.0.into_iter().map(|(series, value)| {

@@ -49,6 +49,16 @@ pub(super) fn card(title: &str, inner: &str, command: &str) -> String {
 
 /// Rows of a name and its figures.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    rows_of(heads, rows, " class=\"n\"")
+}
+
+/// Rows of words.
+pub(super) fn texts(heads: &[&str], rows: &[Vec<String>]) -> String {
+    rows_of(heads, rows, "")
+}
+
+/// `class` is that of all cells but the first of a row.
+fn rows_of(heads: &[&str], rows: &[Vec<String>], class: &str) -> String {
     if rows.is_empty() {
         return "<p class=\"dim\">nothing yet</p>".to_owned();
     }
@@ -64,7 +74,7 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     for row in rows {
         table += "<tr>";
         for (at, cell) in row.iter().enumerate() {
-            let class = if at == 0 { "" } else { " class=\"n\"" };
+            let class = if at == 0 { "" } else { class };
             let _ = write!(table, "<td{class}>{}</td>", Escaped(cell));
         }
         table += "</tr>";
