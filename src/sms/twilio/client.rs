@@ -54,18 +54,14 @@ pub(super) enum RetryAfter {
 /// The connection to Twilio.
 pub(super) struct Client {
     agent: Agent,
-    url: String,
+    /// The address of the account.
+    account: String,
     authorization: HeaderValue,
 }
 
 impl Client {
     /// Prepares the agent; nothing is connected.
     pub(super) fn new(settings: &TwilioSettings) -> Self {
-        Self::of(settings, settings.medium.resource())
-    }
-
-    /// The same for a resource of the account, such as `Messages`.
-    pub(super) fn of(settings: &TwilioSettings, resource: &str) -> Self {
         let agent = outgoing::settings(settings.connect_timeout, settings.timeout)
             .https_only(settings.base_url.is_https())
             .max_response_header_size(HEAD_CAP)
@@ -77,19 +73,19 @@ impl Client {
             .accept("application/json")
             .build()
             .new_agent();
-        let url = format!("{}/{resource}.json", settings.account_url());
-        Self { agent, url, authorization: authorization(settings) }
+        Self { agent, account: settings.account_url(), authorization: authorization(settings) }
     }
 
-    /// Sends `form` and waits for the answer, in all for the configured time-out or, on a second attempt, for what is
+    /// Sends `form` to a resource of the account, such as `Messages`, and waits for the answer, in all for the configured time-out or, on a second attempt, for what is
     /// left of it. Blocks its thread.
-    pub(super) fn post(&self, form: &str, left: Option<Duration>) -> Reply {
+    pub(super) fn post(&self, resource: &str, form: &str, left: Option<Duration>) -> Reply {
         let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
         let headers = HeaderMap::from_iter([
             (header::AUTHORIZATION, self.authorization.clone()),
             (header::CONTENT_TYPE, form_type),
         ]);
-        match post(&self.agent, &self.url, headers, form, (left, ANSWER_CAP)) {
+        let url = format!("{}/{resource}.json", self.account);
+        match post(&self.agent, &url, headers, form, (left, ANSWER_CAP)) {
             // The status alone decides whether it was sent, so that a body that breaks off changes nothing.
             Posted::Answered { status, headers, body } => {
                 Reply::Answered(Answer { status, retry_after: retry_after(&headers), body })

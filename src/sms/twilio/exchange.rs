@@ -68,7 +68,9 @@ impl Twilio {
     async fn attempt(&self, message: &TextMessage, left: Option<Duration>) -> Option<Reply> {
         let form = form::write(&self.settings, message, self.clock.now())?;
         let (client, span) = (Arc::clone(&self.client), Span::current());
-        let posting = tokio::task::spawn_blocking(move || span.in_scope(|| client.post(&form, left)));
+        let resource = self.settings.medium.resource();
+        let posting =
+            tokio::task::spawn_blocking(move || span.in_scope(|| client.post(resource, &form, left)));
         Some(posting.await.unwrap_or_else(|_| Reply::Lost("the sending thread panicked".to_owned())))
     }
 }

@@ -12,22 +12,22 @@ const IN_FLIGHT: usize = 4;
 
 /// Tells Twilio of used codes, in the background.
 pub(super) struct Feedback {
-    settings: TwilioSettings,
+    client: Arc<Client>,
     slots: Arc<Semaphore>,
 }
 
 impl Feedback {
     /// Prepares the calls; nothing is connected.
     pub(super) fn new(settings: &TwilioSettings) -> Self {
-        Self { settings: settings.clone(), slots: Arc::new(Semaphore::new(IN_FLIGHT)) }
+        Self { client: Arc::new(Client::new(settings)), slots: Arc::new(Semaphore::new(IN_FLIGHT)) }
     }
 
     /// Tells that the code of this message was used; returns at once.
     pub(super) fn confirm(&self, sid: &str) {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return };
-        let (settings, resource) = (self.settings.clone(), format!("Messages/{sid}/Feedback"));
+        let (client, resource) = (Arc::clone(&self.client), format!("Messages/{sid}/Feedback"));
         drop(tokio::task::spawn_blocking(move || {
-            let reply = Client::of(&settings, &resource).post("Outcome=confirmed", None);
+            let reply = client.post(&resource, "Outcome=confirmed", None);
             if !matches!(&reply, Reply::Answered(answer) if answer.status == 201) {
                 tracing::debug!(target: "freshk::sms", "Twilio was not told that a code was used");
             }
