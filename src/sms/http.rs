@@ -10,9 +10,9 @@ use ureq::Agent;
 use ureq::http::{HeaderMap, HeaderValue, header};
 
 use super::admission::Bounds;
-use super::provider::{BoundedSender, Judgement, Provider};
+use super::provider::{BoundedSender, Judgement, Provider, at_most_twice};
 use super::{Slot, SmsSender, TextMessage, Unavailable};
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::outgoing;
@@ -132,17 +132,9 @@ impl Provider for Program {
 impl Program {
     /// Sends, a second time if the first surely was not processed; `None` if the code expired before anything went out.
     async fn reply(&self, message: &TextMessage) -> Option<Posted> {
-        let watch = Stopwatch::start();
-        let whole = message.patience.map_or(self.timeout, |patience| patience.min(self.timeout));
-        let first = self.attempt(message, message.patience.map(|_| whole)).await?;
-        let Posted::Unsent(_) = first else { return Some(first) };
-        let left = whole.saturating_sub(watch.elapsed() + PAUSE);
-        // An attempt that could not end would turn a sure failure into an unknown one.
-        if left < self.connect {
-            return Some(first);
-        }
-        tokio::time::sleep(PAUSE).await;
-        Some(self.attempt(message, Some(left)).await.unwrap_or(first))
+        let pause = |posted: &Posted| matches!(posted, Posted::Unsent(_)).then_some(PAUSE);
+        let times = (self.connect, self.timeout);
+        at_most_twice(message.patience, times, pause, |left| self.attempt(message, left)).await
     }
 
     async fn attempt(&self, message: &TextMessage, left: Option<Duration>) -> Option<Posted> {

@@ -33,6 +33,31 @@ pub(super) trait Provider: Send + Sync + 'static {
     fn exchange<'p>(&'p self, message: &'p TextMessage) -> BoxFuture<'p, Option<Judgement>>;
 }
 
+/// Attempts to hand a message over, and once more after the pause that `pause` gives where the first attempt surely was not
+/// processed; `None` if the code expired before anything went out. An attempt is given what is left of the time, where that is not
+/// all: `patience` bounds both together, as does the second of the two times, of which the first is that for connecting.
+pub(super) async fn at_most_twice<R, A>(
+    patience: Option<Duration>,
+    (connect, timeout): (Duration, Duration),
+    pause: impl Fn(&R) -> Option<Duration>,
+    attempt: impl Fn(Option<Duration>) -> A,
+) -> Option<R>
+where
+    A: Future<Output = Option<R>>,
+{
+    let watch = Stopwatch::start();
+    let whole = patience.map_or(timeout, |patience| patience.min(timeout));
+    let first = attempt(patience.map(|_| whole)).await?;
+    let Some(pause) = pause(&first) else { return Some(first) };
+    let left = whole.saturating_sub(watch.elapsed() + pause);
+    // An attempt that could not end would turn a sure failure into an unknown one.
+    if left < connect {
+        return Some(first);
+    }
+    tokio::time::sleep(pause).await;
+    Some(attempt(Some(left)).await.unwrap_or(first))
+}
+
 /// Sends through a provider, within bounds.
 pub(super) struct BoundedSender<P> {
     shared: Arc<Shared<P>>,

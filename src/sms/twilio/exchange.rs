@@ -10,9 +10,9 @@ use tracing::Span;
 use super::client::{Client, Reply, RetryAfter};
 use super::form;
 use super::settings::TwilioSettings;
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::Clock;
 use crate::sms::TextMessage;
-use crate::sms::provider::{Judgement, Provider};
+use crate::sms::provider::{Judgement, Provider, at_most_twice};
 
 /// The pause before a second attempt where Twilio names none: about the time of one call, of which another one ends.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -51,18 +51,8 @@ impl Provider for Twilio {
 impl Twilio {
     /// Sends, a second time if the first surely was not processed; `None` if the code expired before anything went out.
     async fn reply(&self, message: &TextMessage) -> Option<Reply> {
-        let watch = Stopwatch::start();
-        let whole =
-            message.patience.map_or(self.settings.timeout, |patience| patience.min(self.settings.timeout));
-        let first = self.attempt(message, message.patience.map(|_| whole)).await?;
-        let Some(pause) = pause_before_another(&first) else { return Some(first) };
-        let left = whole.saturating_sub(watch.elapsed() + pause);
-        // An attempt that could not end would turn a sure failure into an unknown one.
-        if left < self.settings.connect_timeout {
-            return Some(first);
-        }
-        tokio::time::sleep(pause).await;
-        Some(self.attempt(message, Some(left)).await.unwrap_or(first))
+        let times = (self.settings.connect_timeout, self.settings.timeout);
+        at_most_twice(message.patience, times, pause_before_another, |left| self.attempt(message, left)).await
     }
 
     async fn attempt(&self, message: &TextMessage, left: Option<Duration>) -> Option<Reply> {
