@@ -91,7 +91,8 @@ impl Watching {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let untold = Arc::new(std::sync::Mutex::new(Vec::new()));
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let is_ready = (self.readiness)().await;
+            // Whether the server can write is asked by a write, and only the heartbeat tells it.
+            let is_ready = self.notifier.beats() && (self.readiness)().await;
             let (watching, untold, ends) = (self.clone(), untold.clone(), stop.clone());
             // Reading the sizes of files and telling others waits for a disk and a network.
             let round = spawn_blocking(move || watching.round(&mut lock(&untold), is_ready, &ends));

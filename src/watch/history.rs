@@ -1,6 +1,7 @@
 //! Readings of the last day: each minute of the last hour, and a quarter of an hour apart before that.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::reading::{Reading, Wanted};
@@ -18,7 +19,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// Readings in the order in which they were taken.
 #[derive(Clone, Debug, Default)]
-pub struct History(VecDeque<(Timestamp, Reading)>);
+pub struct History(VecDeque<(Timestamp, Arc<Reading>)>);
 
 impl History {
     /// Adds a reading, and lets go of those that nothing asks for any more.
@@ -27,7 +28,7 @@ impl History {
             Some((_, latest)) => reading.sharing_names(latest),
             None => reading,
         };
-        self.0.push_back((at, reading));
+        self.0.push_back((at, Arc::new(reading)));
         let (mut thinned, mut kept) = (VecDeque::with_capacity(self.0.len()), None);
         for (then, reading) in self.0.drain(..) {
             let age = then.until(at);
@@ -42,7 +43,7 @@ impl History {
 
     /// The latest reading.
     pub fn latest(&self) -> Option<&Reading> {
-        self.0.back().map(|(_, reading)| reading)
+        self.0.back().map(|(_, reading)| &**reading)
     }
 
     /// By how much the series of a counter whose labels are as wanted have grown within `window` before the latest reading. What

@@ -34,6 +34,11 @@ impl Notifier {
         self.alerts.is_some()
     }
 
+    /// Whether anybody is told that all is well.
+    pub const fn beats(&self) -> bool {
+        self.heartbeat.is_some()
+    }
+
     /// Posts an alarm; it waits for the answer.
     ///
     /// # Errors

@@ -52,7 +52,8 @@ const LOST: Wanted<'_> = ("state", &["undelivered", "failed", "refused", "unknow
 
 /// Writes the page.
 pub fn render(facts: &Facts, state: &State) -> String {
-    let now = state.history.latest().cloned().unwrap_or_default();
+    let none = Reading::default();
+    let now = state.history.latest().unwrap_or(&none);
     let open: Vec<_> = state.alarms.open().collect();
     let (class, title) = match (facts.is_ready, open.len()) {
         (false, _) => ("bad", "not ready: the database takes no writes".to_owned()),
@@ -84,7 +85,7 @@ pub fn render(facts: &Facts, state: &State) -> String {
         );
     }
     let _ = write!(page, "<div class=\"figures\">{}</div>", figures(&state.history));
-    let _ = write!(page, "<div class=\"columns\">{}</div>", columns(facts, &state.history, &now));
+    let _ = write!(page, "<div class=\"columns\">{}</div>", columns(facts, &state.history, now));
     let lines =
         facts.audit.as_deref().map(|lines| lines.iter().map(|line| line.to_vec()).collect::<Vec<_>>());
     let trail = match lines {
@@ -153,7 +154,11 @@ fn columns(facts: &Facts, history: &History, now: &Reading) -> String {
             &by_labels(now, "freshk_refusals_total"),
             "freshk audit list --event excess_rate_limit_exceeded",
         ),
-        card("How long answers take", &routes(history, now), "freshk audit list --request ID"),
+        card(
+            "How long answers take, since the start",
+            &routes(history, now),
+            "freshk audit list --request ID",
+        ),
         card("Machine and database", &machine(history, now), "freshk check"),
         card("Webhooks", &webhooks(now), "freshk webhook list"),
         card("Servers", &texts(&["host", "version", "since (UTC)"], &nodes), "freshk check"),

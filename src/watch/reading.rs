@@ -51,7 +51,9 @@ impl Reading {
 
     /// The series of a metric with their values.
     pub fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Series, f64)> + 'a {
-        let series = self.0.iter().filter(move |(series, _)| &*series.name == name);
+        // Series are in the order of their names, and one without labels is the first of its name.
+        let first = Series { name: name.into(), labels: [].into() };
+        let series = self.0.range(first..).take_while(move |(series, _)| &*series.name == name);
         series.map(|(series, value)| (series, *value))
     }
 
@@ -64,11 +66,6 @@ impl Reading {
     /// The greatest value among the series of a metric.
     pub fn max(&self, name: &str) -> Option<f64> {
         self.of(name).map(|(_, value)| value).reduce(f64::max)
-    }
-
-    /// What one series has; none where it is not there.
-    pub fn value(&self, series: &Series) -> Option<f64> {
-        self.0.get(series).copied()
     }
 }
 
