@@ -3,8 +3,8 @@
 use super::fault::quoted;
 use super::key::{Key, Kind};
 use super::reader::Reader;
+use super::users::country;
 use super::value;
-use crate::domain::Country;
 use crate::domain::budget::{BudgetPolicy, millionths};
 use crate::domain::guard::{Allowed, GuardMode, GuardPolicy};
 
@@ -98,8 +98,7 @@ fn price(code: &str, text: &str) -> Result<(String, u64), String> {
     let code = if code.eq_ignore_ascii_case(DEFAULT) {
         DEFAULT.to_owned()
     } else {
-        let country: Country = code.parse().map_err(|error| format!("{} is {error}", quoted(code)))?;
-        country.as_str().to_owned()
+        country(code)?.as_str().to_owned()
     };
     let price = millionths(text).ok_or_else(|| format!("{} is not a price for {code}", quoted(text)))?;
     Ok((code, price))

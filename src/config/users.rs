@@ -193,7 +193,7 @@ pub(super) fn read_phone(reader: &mut Reader<'_>) -> PhonePolicy {
     }
 }
 
-fn country(text: &str) -> Result<Country, String> {
+pub(super) fn country(text: &str) -> Result<Country, String> {
     text.parse().map_err(|error| format!("{} is {error}", quoted(text)))
 }
 

@@ -54,12 +54,12 @@ impl PhonePolicy {
     /// [`InvalidPhone`]
     pub fn read_to_find(&self, text: &str) -> Result<PhoneNumber, InvalidPhone> {
         let phone = PhoneNumber::parse(text, self.min_digits)?;
-        Ok(self.spelling(&phone).unwrap_or(phone))
+        Ok(self.telephone(&phone).unwrap_or(phone))
     }
 
     /// The spelling that a number has by this policy, where that is another one.
     pub fn spelling(&self, phone: &PhoneNumber) -> Option<PhoneNumber> {
-        if self.strict { plan::canonical(phone).filter(|canonical| canonical != phone) } else { None }
+        self.telephone(phone).filter(|telephone| telephone != phone)
     }
 
     /// Whether a number's country may be sent to. One of no country may where no list says which are allowed.
