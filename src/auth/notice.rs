@@ -1,11 +1,10 @@
 //! The text message that tells a number of a change that will replace it.
 
 use super::Auth;
-use super::settle::{Outcome, note_accepted, note_failed};
-use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
-use crate::domain::message::MessageState;
+use super::settle::{Outcome, note_outcome};
+use crate::domain::audit::{Actor, AuditDetail};
 use crate::domain::{Channel, Code, MessageId, Mode, PhoneNumber, Timestamp, UserId};
-use crate::sms::route::{Need, Routed};
+use crate::sms::route::Need;
 use crate::sms::{SendOutcome, TextKind, TextMessage};
 use crate::storage::Locks;
 
@@ -39,24 +38,13 @@ impl Auth {
             expires_at,
             patience: None,
         };
-        let Outcome::Sent(Routed { outcome, via }) = self.send(place, Some(text), &to).await else { return };
-        let state = outcome.state();
+        let Outcome::Sent(routed) = self.send(place, Some(text), &to).await else { return };
+        let state = routed.outcome.state();
         let actor = Actor { at: self.parts.clock.now(), ..actor };
         let noted = self.write(Locks::none().phone(&to), actor, move |tx| {
-            let line = match outcome {
-                SendOutcome::Accepted(accepted) => {
-                    note_accepted(tx, Some(message), accepted, via)?;
-                    tx.did(AuditEvent::SmsSent).detail(AuditDetail::PhoneChange)
-                }
-                SendOutcome::Unknown(failure) => {
-                    note_failed(tx, Some(message), (MessageState::Unknown, &failure), via)?;
-                    tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsUnknown(failure.detail))
-                }
-                SendOutcome::Refused(failure) => {
-                    note_failed(tx, Some(message), (MessageState::Failed, &failure), via)?;
-                    tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail))
-                }
-            };
+            let is_accepted = matches!(routed.outcome, SendOutcome::Accepted(_));
+            let line = note_outcome(tx, message, routed)?;
+            let line = if is_accepted { line.detail(AuditDetail::PhoneChange) } else { line };
             tx.record(line.user(user));
             Ok(())
         });

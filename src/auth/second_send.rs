@@ -15,8 +15,8 @@ use super::intent::CodeIntent;
 use super::lookup::good_test_number;
 use super::purchase::{Bought, give_back};
 use super::quota::Balance;
-use super::settle::{Outcome, Settlement, accept, note_accepted, note_failed};
-use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
+use super::settle::{Outcome, Settlement, accept, note_outcome};
+use crate::domain::audit::Actor;
 use crate::domain::budget::Charge;
 use crate::domain::message::{MessageState, NewMessage};
 use crate::domain::quota::Quota;
@@ -201,28 +201,19 @@ impl Again {
         (message, charges): (MessageId, Vec<Charge>),
         routed: Routed,
     ) -> StoreResult<()> {
-        let Routed { outcome, via } = routed;
-        let line = match outcome {
-            SendOutcome::Accepted(accepted) => {
-                note_accepted(tx, Some(message), accepted, via)?;
+        match routed.outcome {
+            SendOutcome::Accepted(_) => {
                 let challenge = tx.challenge(self.settlement.challenge)?;
                 if let Some(challenge) =
                     challenge.filter(|challenge| challenge.state == ChallengeState::Unknown)
                 {
                     accept(tx, challenge, self.settlement.policy.otp.live_codes)?;
                 }
-                tx.did(AuditEvent::SmsSent)
             }
-            SendOutcome::Unknown(failure) => {
-                note_failed(tx, Some(message), (MessageState::Unknown, &failure), via)?;
-                tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsUnknown(failure.detail))
-            }
-            SendOutcome::Refused(failure) => {
-                give_back(tx, charges)?;
-                note_failed(tx, Some(message), (MessageState::Failed, &failure), via)?;
-                tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail))
-            }
-        };
+            SendOutcome::Unknown(_) => {}
+            SendOutcome::Refused(_) => give_back(tx, charges)?,
+        }
+        let line = note_outcome(tx, message, routed)?;
         tx.record(line);
         Ok(())
     }

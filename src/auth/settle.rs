@@ -177,7 +177,7 @@ impl Settlement {
 }
 
 /// Notes that the provider has a message. A status callback may have come first: its state is kept.
-pub(super) fn note_accepted(
+fn note_accepted(
     tx: &mut AuditedTx<'_>,
     message: Option<MessageId>,
     accepted: Accepted,
@@ -198,7 +198,7 @@ pub(super) fn note_accepted(
 }
 
 /// Notes that a message was not sent, or perhaps not.
-pub(super) fn note_failed(
+fn note_failed(
     tx: &mut AuditedTx<'_>,
     message: Option<MessageId>,
     (state, failure): (MessageState, &Failure),
@@ -210,6 +210,28 @@ pub(super) fn note_failed(
         if is_anew || message.state.advances_to(state) {
             message.state = state;
             message.error_code = failure.code;
+        }
+    })
+}
+
+/// Notes what became of a message beside a request's own; gives the line that tells of it.
+pub(super) fn note_outcome(
+    tx: &mut AuditedTx<'_>,
+    message: MessageId,
+    Routed { outcome, via }: Routed,
+) -> StoreResult<AuditRecord> {
+    Ok(match outcome {
+        SendOutcome::Accepted(accepted) => {
+            note_accepted(tx, Some(message), accepted, via)?;
+            tx.did(AuditEvent::SmsSent)
+        }
+        SendOutcome::Unknown(failure) => {
+            note_failed(tx, Some(message), (MessageState::Unknown, &failure), via)?;
+            tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsUnknown(failure.detail))
+        }
+        SendOutcome::Refused(failure) => {
+            note_failed(tx, Some(message), (MessageState::Failed, &failure), via)?;
+            tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail))
         }
     })
 }
