@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod encryption;
 pub mod events;
 pub mod files;
 pub mod http;

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("sync", &[], &[]),
     ("clock", &["domain", "sync"], &["tracing"]),
     ("random", &["domain", "sync"], &["rand", "data_encoding"]),
+    ("encryption", &[], &["age", "thiserror"]),
     ("files", &["random"], &["rustix", "data_encoding"]),
     ("storage", &["domain"], &["futures_util", "tokio", "thiserror", "serde_json"]),
     (
@@ -99,7 +100,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "config",
         // Of `sms` and `storage` the settings of their adapters.
-        &["domain", "random", "files", "sms", "storage"],
+        &["domain", "encryption", "random", "files", "sms", "storage"],
         &[
             "data_encoding",
             "dotenvy",

@@ -14,6 +14,8 @@ mod command;
 mod db;
 #[path = "ops/drill.rs"]
 mod drill;
+#[path = "ops/encrypted.rs"]
+mod encrypted;
 #[path = "ops/killed.rs"]
 mod killed;
 #[path = "ops/place.rs"]

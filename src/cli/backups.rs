@@ -9,12 +9,18 @@ use jiff::tz::TimeZone;
 
 pub mod command;
 pub mod drilled;
+pub mod opened;
 
 use super::database::{self, BackupError};
 use crate::config::backup::Backup;
 use crate::domain::Timestamp;
+use crate::encryption::Recipient;
+use crate::files::beside;
 
 const FORM: &str = "freshk-%Y%m%dT%H%M%SZ.db";
+
+/// What an encrypted one has behind it.
+const ENCRYPTED: &str = ".age";
 
 /// No backup takes longer.
 const DAY: Duration = Duration::from_hours(24);
@@ -23,6 +29,22 @@ const DAY: Duration = Duration::from_hours(24);
 pub fn path(dir: &Path, now: Timestamp) -> PathBuf {
     let instant = jiff::Timestamp::from_millisecond(now.as_millis()).unwrap_or_default();
     dir.join(instant.strftime(FORM).to_string())
+}
+
+/// Whether the name of a backup says that it is encrypted.
+pub fn is_encrypted(backup: &Path) -> bool {
+    backup.extension().is_some_and(|extension| extension == "age")
+}
+
+/// Copies a database to `to`, encrypted where its name says so.
+///
+/// # Errors
+/// [`BackupError`]; then there is no file of that name.
+pub fn copy(database: &Path, to: &Path, recipient: Option<&Recipient>) -> Result<(), BackupError> {
+    match recipient.filter(|_| is_encrypted(to)) {
+        Some(recipient) => database::back_up(database, to, Some(&|from, to| recipient.encrypt(from, to))),
+        None => database::back_up(database, to, None),
+    }
 }
 
 /// The backups of a directory with their instants, the latest first; other files are none of ours.
@@ -42,6 +64,7 @@ pub fn all(dir: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
 }
 
 fn instant(name: &str) -> Option<Timestamp> {
+    let name = name.strip_suffix(ENCRYPTED).unwrap_or(name);
     let zoned = DateTime::strptime(FORM, name).ok()?.to_zoned(TimeZone::UTC).ok()?;
     Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
@@ -68,7 +91,7 @@ pub fn make_if_due(
 ) -> Result<Option<PathBuf>, BackupError> {
     let Some(dir) = &settings.dir else { return Ok(None) };
     let due = until(dir, now)?.first().is_none_or(|(latest, _)| latest.until(now) >= settings.every);
-    if due { make(database, dir, settings.keep, now).map(Some) } else { Ok(None) }
+    if due { make(database, dir, settings, now).map(Some) } else { Ok(None) }
 }
 
 /// The latest backup of a directory, whatever its instant; `None` also where the directory cannot be read.
@@ -76,18 +99,19 @@ pub fn latest(dir: &Path) -> Option<PathBuf> {
     all(dir).ok()?.into_iter().next().map(|(_, path)| path)
 }
 
-/// Makes a backup in `dir`, and lets those beyond `keep` go, and what was left of one that was killed.
+/// Makes a backup in `dir`, and lets those beyond `backup.keep` go, and what was left of one that was killed.
 ///
 /// # Errors
 /// [`BackupError`]; then nothing was deleted that could have been restored, unless it is [`BackupError::Old`].
-pub fn make(database: &Path, dir: &Path, keep: usize, now: Timestamp) -> Result<PathBuf, BackupError> {
+pub fn make(database: &Path, dir: &Path, settings: &Backup, now: Timestamp) -> Result<PathBuf, BackupError> {
     // First: their room may be what this one needs.
     for draft in abandoned(dir, now)? {
         std::fs::remove_file(draft)?;
     }
-    let made = free_path(dir, now);
-    database::back_up(database, &made)?;
-    for (_, old) in until(dir, now)?.into_iter().skip(keep) {
+    let suffix = if settings.encrypt_to.is_some() { ENCRYPTED } else { "" };
+    let made = free_path(dir, now, suffix);
+    copy(database, &made, settings.encrypt_to.as_ref())?;
+    for (_, old) in until(dir, now)?.into_iter().skip(settings.keep) {
         let gone = std::fs::remove_file(&old).and_then(|()| remove_if_there(&database::checksum_of(&old)));
         gone.map_err(|source| BackupError::Old { made: made.clone(), old, source })?;
     }
@@ -95,9 +119,12 @@ pub fn make(database: &Path, dir: &Path, keep: usize, now: Timestamp) -> Result<
 }
 
 /// The name of a backup made now, or in the next seconds where that is taken.
-fn free_path(dir: &Path, now: Timestamp) -> PathBuf {
-    let names = (0..60).map(|second| path(dir, now + Duration::from_secs(second)));
-    names.into_iter().find(|name| name.symlink_metadata().is_err()).unwrap_or_else(|| path(dir, now))
+fn free_path(dir: &Path, now: Timestamp, suffix: &str) -> PathBuf {
+    let is_free =
+        |path: &PathBuf| [path, &beside(path, ENCRYPTED)].iter().all(|path| path.symlink_metadata().is_err());
+    let mut paths = (0..60).map(|second| path(dir, now + Duration::from_secs(second)));
+    let free = paths.find(is_free).unwrap_or_else(|| path(dir, now));
+    beside(&free, suffix)
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -152,12 +179,16 @@ mod tests {
         }
     }
 
+    fn keeping(keep: usize) -> Backup {
+        Backup { dir: None, every: DAY, keep, command: None, encrypt_to: None }
+    }
+
     #[test]
     fn names_tell_instants_and_other_files_are_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let now = Timestamp::from_millis(1_767_225_600_000);
         assert!(path(dir.path(), now).ends_with("freshk-20260101T000000Z.db"));
-        for name in ["freshk-20260101T000000Z.db", "freshk-20251231T000000Z.db", "freshk-x.db", "my.db"] {
+        for name in ["freshk-20260101T000000Z.db", "freshk-20251231T000000Z.db.age", "freshk-x.db", "my.db"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         let found: Vec<_> = all(dir.path()).unwrap().into_iter().map(|(at, _)| at).collect();
@@ -170,7 +201,7 @@ mod tests {
         let ahead = backups.join("freshk-20991231T000000Z.db");
         std::fs::write(&ahead, "").unwrap();
         let every = Duration::from_hours(24);
-        let settings = Backup { dir: Some(backups.clone()), every, keep: 1, command: None };
+        let settings = Backup { dir: Some(backups.clone()), every, ..keeping(1) };
         assert!(make_if_due(&database, &settings, now).unwrap().is_some());
         assert!(path(&backups, now).exists(), "the fresh one is kept");
         assert!(make_if_due(&database, &settings, now + Duration::from_hours(1)).unwrap().is_none());
@@ -187,12 +218,14 @@ mod tests {
             "freshk-20251230T000000Z.db.part-00112233aabbccdd-journal",
             "freshk-20251230T000000Z.db.sha256.part-00112233aabbccdd",
             "freshk-20251230T000000Z.db.sha256",
+            "freshk-20251230T000000Z.db.age.part-00112233aabbccdd",
+            "freshk-20251230T000000Z.db.age.sha256",
         ];
         let stay = ["freshk-20251231T120000Z.db.part-0", "mine.db.part-0", "mine.db.part-0-journal"];
         for name in left.into_iter().chain(stay) {
             std::fs::write(backups.join(name), "").unwrap();
         }
-        make(&database, &backups, 1, now).unwrap();
+        make(&database, &backups, &keeping(1), now).unwrap();
         assert!(left.iter().all(|name| !backups.join(name).exists()));
         assert!(stay.iter().all(|name| backups.join(name).exists()));
     }
@@ -201,18 +234,18 @@ mod tests {
     fn s41_a_name_that_is_taken_is_passed_over_and_a_checksum_goes_with_its_backup() {
         let SetUp { dir, database, backups, now } = SetUp::new();
         std::os::unix::fs::symlink(dir.path().join("theirs"), path(&backups, now)).unwrap();
-        let made = make(&database, &backups, 7, now).unwrap();
+        let made = make(&database, &backups, &keeping(7), now).unwrap();
         assert_eq!(made, path(&backups, now + Duration::from_secs(1)));
         assert!(!dir.path().join("theirs").exists());
         assert!(sqlite::check_backup(&made).unwrap(), "with a checksum");
-        make(&database, &backups, 1, now + DAY).unwrap();
+        make(&database, &backups, &keeping(1), now + DAY).unwrap();
         assert!(!made.exists() && !sqlite::checksum_of(&made).exists());
     }
 
     #[test]
     fn s31_one_flipped_bit_is_noticed() {
         let SetUp { dir: _dir, database, backups, now } = SetUp::new();
-        let made = make(&database, &backups, 7, now).unwrap();
+        let made = make(&database, &backups, &keeping(7), now).unwrap();
         let good = std::fs::read(&made).unwrap();
         for at in [100, good.len() / 2, good.len() - 1] {
             let mut bytes = good.clone();

@@ -13,8 +13,8 @@ use crate::storage::sqlite::{self, Make, OpenOptions};
 use crate::storage::{StoreResult, View};
 
 pub use crate::storage::sqlite::{
-    BackupError, Checkup, Holder, LockError, MovingFile, OpenError, RestoreError, Restored, ServeLock,
-    SqliteStore, back_up, check_backup, checksum_of, schema_of_backup, verify,
+    BackupError, Checkup, Cover, DECRYPTED, Holder, LockError, MovingFile, OpenError, RestoreError, Restored,
+    ServeLock, SqliteStore, back_up, check_backup, checksum_of, schema_of_backup, sweep_decrypted, verify,
 };
 
 /// What lies beside the file, and is its owner's to write.

@@ -46,6 +46,7 @@ Works beside a running server. Exits with 1 if anything is wrong: restore the la
 Examples:
   freshk db backup                    into backup.dir, keeping backup.keep of them
   freshk db backup /mnt/usb/freshk-friday.db
+  freshk db backup /mnt/usb/freshk-friday.db.age      encrypted for backup.encrypt_to
 
 The copy is checked and made durable before it gets its name: a file of that name is a good one. Its SHA-256 lies \
 beside it, in a file with .sha256 after the same name, which `sha256sum --check` reads: keep the two together. A \
@@ -75,13 +76,18 @@ where there is nothing to compare it with. Every file that is shown is read for 
 Examples:
   freshk db drill
   freshk db drill --json
+  freshk db drill --identity /run/key.txt
 
 A backup that nobody has restored is a hope. The latest in backup.dir is copied into a folder beside the database that \
 only this user can enter, and read through; a server starts on the copy, on a free port of this machine alone; a number \
 that is nobody's logs in there, refreshes and logs out. No SMS is sent, no webhook hears of it, and the database and its \
 server are not touched. The folder is deleted afterwards. When all went well is noted in backup.dir, in \
 freshk-drill.json: `freshk check` warns 30 days later.")]
-    Drill,
+    Drill {
+        /// The file with the secret key of an encrypted backup
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+    },
     /// Rewrite the database without the room of deleted rows
     #[command(after_long_help = "\
 Example:
@@ -112,6 +118,7 @@ Examples:
   systemctl start freshk
 
   freshk db restore /var/backups/freshk/freshk-20260101T000000Z.db
+  freshk db restore --latest --identity /run/key.txt
 
 Refused while a server runs, and where the backup does not have its checksum. The replaced database is kept beside \
 the new one, as freshk.db.before-restore-….bak; of those, the latest 3 are kept, and all that are younger than 7 days. \
@@ -134,7 +141,7 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         Place::File(file) => file,
         Place::Server(settings) => return on_a_server(command, &config, &settings, output),
     };
-    if !matches!(command, DbCommand::Restore(_) | DbCommand::Backups { .. } | DbCommand::Drill)
+    if !matches!(command, DbCommand::Restore(_) | DbCommand::Backups { .. } | DbCommand::Drill { .. })
         && database.is_missing()
     {
         let missing = database.missing();
@@ -148,7 +155,9 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         DbCommand::Check => check(&database, output),
         DbCommand::Backup { file } => backup::run(&config, &database, file.as_deref(), output),
         DbCommand::Backups { limit } => backups::run(&config, *limit, output),
-        DbCommand::Drill => drill::run(global, (&config, &database), output),
+        DbCommand::Drill { identity } => {
+            drill::run((global, identity.as_deref()), (&config, &database), output)
+        }
         DbCommand::Restore(args) => restore::run(args, (&config, &database), global.yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
         DbCommand::Move { .. } => Ok(()),
@@ -202,7 +211,7 @@ fn on_a_server(
             "look where `pg_dump` writes, or ask its host: `pg_restore --list FILE` shows what is in one"
                 .to_owned()
         }
-        DbCommand::Drill => format!(
+        DbCommand::Drill { .. } => format!(
             "run `createdb drill`, `pg_restore --dbname=drill {schema}.dump`, and `freshk check --offline --database \
              postgres://…/drill`; `dropdb drill` afterwards"
         ),

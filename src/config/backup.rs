@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::command_line::CommandLine;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
+use crate::encryption::Recipient;
 
 /// `[backup]`
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Backup {
     pub keep: usize,
     /// What is run after each.
     pub command: Option<CommandLine>,
+    /// For whom each is encrypted.
+    pub encrypt_to: Option<Recipient>,
 }
 
 pub(super) static DIR: Key = Key::new(
@@ -50,18 +53,27 @@ static COMMAND: Key = Key::new(
      minutes.",
 );
 
-pub(super) const SECTION: Section =
-    Section { name: "backup", doc: "Backups of the database.", keys: &[&DIR, &EVERY, &KEEP, &COMMAND] };
+static ENCRYPT_TO: Key = Key::new(
+    "backup.encrypt_to",
+    Kind::Text("the public key that age-keygen prints, age1…"),
+    "",
+    "Whom backups are encrypted for, in age's format; the secret key is needed to restore one, and stays off this machine.",
+);
+
+pub(super) const SECTION: Section = Section {
+    name: "backup",
+    doc: "Backups of the database.",
+    keys: &[&DIR, &EVERY, &KEEP, &COMMAND, &ENCRYPT_TO],
+};
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Backup {
     let dir = reader.one(&DIR, |text| Ok(PathBuf::from(text)));
     let command = reader.one(&COMMAND, CommandLine::parse);
-    if command.is_some() && dir.is_none() && !reader.is_faulty(&DIR) {
-        reader.fault(
-            &COMMAND,
-            "it is never run, since no backups are made",
-            "set backup.dir, or take it out",
-        );
+    let encrypt_to = reader.one(&ENCRYPT_TO, Recipient::parse);
+    for (is_set, key) in [(command.is_some(), &COMMAND), (encrypt_to.is_some(), &ENCRYPT_TO)] {
+        if is_set && dir.is_none() && !reader.is_faulty(&DIR) {
+            reader.fault(key, "no backups are made, so it does nothing", "set backup.dir, or take it out");
+        }
     }
-    Backup { dir, every: reader.duration(&EVERY), keep: reader.number(&KEEP), command }
+    Backup { dir, every: reader.duration(&EVERY), keep: reader.number(&KEEP), command, encrypt_to }
 }

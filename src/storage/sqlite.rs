@@ -53,9 +53,10 @@ mod writer;
 mod tests;
 
 pub use admin::{
-    Checkup, RestoreError, Restored, back_up, check, check_backup, look, restore, schema_of_backup, vacuum,
+    Checkup, DECRYPTED, RestoreError, Restored, back_up, check, check_backup, look, restore,
+    schema_of_backup, sweep_decrypted, vacuum,
 };
-pub use backup::{checksum_of, verify};
+pub use backup::{Cover, checksum_of, verify};
 pub use connect::PageLimit;
 pub use lock::{Holder, LockError, ServeLock};
 pub use moving::MovingFile;

@@ -467,7 +467,7 @@ async fn everything(app: &App) -> Vec<u8> {
     if app.schema().is_none() {
         app.service().auth.checkpoint().await.unwrap();
         let copy = app.database().with_file_name("copy.db");
-        freshk::storage::sqlite::back_up(&app.database(), &copy).unwrap();
+        freshk::storage::sqlite::back_up(&app.database(), &copy, None).unwrap();
     }
     app.stored()
 }

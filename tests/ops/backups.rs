@@ -58,6 +58,7 @@ fn the_list_says_of_each_backup_how_it_stands_the_latest_first() {
     assert_eq!(told_of(1), (Some(schema), "differs"));
     assert_eq!(told_of(2), (Some(schema), "missing"));
     assert_eq!(told_of(3), (None, "missing"));
+    assert_eq!(list["backups"][0]["encrypted"], false);
     assert_eq!(list["backups"][1]["made_at"], "2022-01-01T00:00:00.000Z");
     let text = place.command(&["db", "backups", "--limit", "1"], &DIR).output().unwrap();
     let table = String::from_utf8(text.stdout.clone()).unwrap();

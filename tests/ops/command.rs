@@ -175,7 +175,7 @@ fn it_is_for_backups_in_the_directory_alone_and_a_line_for_a_shell_is_a_fault() 
     for (dir, command, words) in [
         ("backups", "gzip {file} | ssh far", "| is for a shell"),
         ("backups", "scp '{file} far:", "a quotation mark is not closed"),
-        ("", "scp {file} far:", "it is never run"),
+        ("", "scp {file} far:", "it does nothing"),
     ] {
         let faulty = [("FRESHK_BACKUP__DIR", dir), ("FRESHK_BACKUP__COMMAND", command)];
         let output = place.command(&["db", "backup"], &faulty).output().unwrap();

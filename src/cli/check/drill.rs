@@ -18,7 +18,8 @@ const DAYS: u32 = 30;
 /// None while there is no backup, of which another line tells.
 pub(super) fn line(settings: &Backup, now: Timestamp) -> Option<Line> {
     const WHAT: &str = "restore drill";
-    const HELP: &str = "run `freshk db drill`, as the user that runs the server";
+    const HELP: &str =
+        "run `freshk db drill` as the user that runs the server, with --identity if backups are encrypted";
     let dir = settings.dir.as_deref()?;
     backups::until(dir, now).ok()?.first()?;
     let Some(Drilled { at, took, .. }) = Drilled::last(dir) else {

@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 
 use super::line::Line;
 use super::{drill, room, systemd};
-use crate::cli::database::{DatabaseFile, OpenError, check_backup};
+use crate::cli::database::{DatabaseFile, OpenError, check_backup, verify};
 use crate::cli::engine::Place;
 use crate::cli::{CliError, backups, disk};
 use crate::config::Config;
@@ -268,7 +268,9 @@ fn backup(settings: &Backup, now: Timestamp) -> Line {
             "run `freshk db backup`, and let the server run",
         );
     };
-    let has_checksum = match check_backup(path) {
+    // An encrypted one can be opened elsewhere alone.
+    let looked = if backups::is_encrypted(path) { verify(path) } else { check_backup(path) };
+    let has_checksum = match looked {
         Ok(has_checksum) => has_checksum,
         Err(error) => {
             return Line::fail(WHAT, error.to_string(), "run `freshk db backup`, and check the disk");

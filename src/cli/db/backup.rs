@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::CliError;
 use crate::cli::backups::{self, command};
-use crate::cli::database::{self, BackupError, DatabaseFile};
+use crate::cli::database::{BackupError, DatabaseFile};
 use crate::cli::output::Output;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
@@ -31,13 +31,20 @@ pub(super) fn run(
             let problem = format!("{} exists already", file.display());
             return Err(CliError::refused(problem, "name a file that does not exist"));
         }
-        database::back_up(database.path(), file).map_err(|error| failed("", file, &error))?;
+        if backups::is_encrypted(file) && config.backup.encrypt_to.is_none() {
+            return Err(CliError::usage(
+                format!("{} would be encrypted, and nobody knows for whom", file.display()),
+                "set backup.encrypt_to, or choose a name that does not end in .age",
+            ));
+        }
+        backups::copy(database.path(), file, config.backup.encrypt_to.as_ref())
+            .map_err(|error| failed("", file, &error))?;
         return tell(file, output);
     }
     let Some(dir) = &config.backup.dir else {
         return Err(CliError::usage("there is nowhere to back up to", "name a FILE, or set backup.dir"));
     };
-    let made = backups::make(database.path(), dir, config.backup.keep, SystemClock::new().now());
+    let made = backups::make(database.path(), dir, &config.backup, SystemClock::new().now());
     let (made, left) = match made {
         Ok(made) => (made, None),
         // It is made, and must be taken away too.

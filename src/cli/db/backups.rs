@@ -20,6 +20,7 @@ struct Found {
     /// `None` where it cannot be read.
     schema: Option<i64>,
     checksum: &'static str,
+    is_encrypted: bool,
 }
 
 /// Lists them.
@@ -43,7 +44,11 @@ pub(super) fn run(config: &Config, limit: usize, output: &mut Output) -> Result<
         [
             when::short(backup.at),
             ByteSize(backup.bytes).to_string(),
-            backup.schema.map_or_else(|| "-".to_owned(), |schema| schema.to_string()),
+            match (backup.is_encrypted, backup.schema) {
+                (true, _) => "encrypted".to_owned(),
+                (false, None) => "-".to_owned(),
+                (false, Some(schema)) => schema.to_string(),
+            },
             backup.checksum.to_owned(),
             backup.path.display().to_string(),
         ]
@@ -52,8 +57,9 @@ pub(super) fn run(config: &Config, limit: usize, output: &mut Output) -> Result<
 }
 
 fn look(at: Timestamp, path: PathBuf) -> Found {
+    let is_encrypted = backups::is_encrypted(&path);
     let bytes = path.metadata().map_or(0, |file| file.len());
-    Found { schema: schema_of_backup(&path).ok(), checksum: checksum(&path), path, at, bytes }
+    Found { schema: schema_of_backup(&path).ok(), checksum: checksum(&path), path, at, bytes, is_encrypted }
 }
 
 /// How a backup stands with its checksum.
@@ -73,5 +79,6 @@ fn document(backup: &Found) -> Value {
         "made_at": backup.at.iso(),
         "schema": backup.schema,
         "checksum": backup.checksum,
+        "encrypted": backup.is_encrypted,
     })
 }

@@ -13,6 +13,8 @@ use tokio::task::spawn_blocking;
 
 use super::restore::{failed, latest};
 use crate::cli::backups::drilled::Drilled;
+use crate::cli::backups::is_encrypted;
+use crate::cli::backups::opened::Opened;
 use crate::cli::database::{DatabaseFile, ServeLock};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{Output, note};
@@ -41,6 +43,7 @@ struct Step {
 /// What a drill is made with.
 struct Drill {
     backup: PathBuf,
+    identity: Option<PathBuf>,
     at: Timestamp,
     bytes: u64,
     now: Timestamp,
@@ -52,7 +55,7 @@ struct Drill {
 /// # Errors
 /// [`CliError`] at the first step that did not.
 pub(super) fn run(
-    global: &Global,
+    (global, identity): (&Global, Option<&Path>),
     (config, database): (&Config, &DatabaseFile),
     output: &mut Output,
 ) -> Result<(), CliError> {
@@ -60,8 +63,9 @@ pub(super) fn run(
     let (dir, at, backup) = latest(config, now)?;
     sweep(database.path());
     let bytes = backup.metadata()?.len();
-    let folder = fresh_folder(database.path(), bytes)?;
-    let drill = Arc::new(Drill { backup, at, bytes, now, folder });
+    let folder = fresh_folder(database.path(), if is_encrypted(&backup) { bytes * 2 } else { bytes })?;
+    let identity = identity.map(Path::to_owned);
+    let drill = Arc::new(Drill { backup, identity, at, bytes, now, folder });
     let drilling = drill.clone();
     let sources = global.sources()?;
     let (steps, outcome) = in_a_folder(&drill.folder, move || drilling.steps(sources))?;
@@ -104,8 +108,10 @@ impl Drill {
         let config = self.configuration(sources)?;
         let file = DatabaseFile::new(&self.database(), &config);
         let lock = ServeLock::acquire(&self.database())?;
+        let open = || Opened::open(&self.backup, self.identity.as_deref(), &self.database());
+        let opened = if is_encrypted(&self.backup) { timed("decrypt", steps, open)? } else { open()? };
         timed("restore", steps, || {
-            let restored = file.restore(&self.backup, self.now, &lock);
+            let restored = file.restore(opened.path(), self.now, &lock);
             restored.map(drop).map_err(|error| failed(&error))
         })?;
         timed("check", steps, || {

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use crate::cli::CliError;
 use crate::cli::backups;
+use crate::cli::backups::opened::Opened;
 use crate::cli::confirm::confirm;
-use crate::cli::database::{DatabaseFile, RestoreError, checksum_of};
+use crate::cli::database::{DatabaseFile, RestoreError, checksum_of, sweep_decrypted};
 use crate::cli::output::{self, Output, counted};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
@@ -24,6 +25,9 @@ pub struct RestoreArgs {
     /// The latest in backup.dir
     #[arg(long)]
     latest: bool,
+    /// The file with the secret key of an encrypted one
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
 }
 
 /// Replaces the database.
@@ -45,8 +49,10 @@ pub(super) fn run(
         (latest, format!(", which is {} old,", humanize_wait(at.until(now))))
     };
     confirm(&format!("{}{age} replaces {}.", from.display(), path.display()), yes)?;
-    let restored = database.restore(&from, now, &lock).map_err(|error| failed(&error))?;
-    if !restored.has_checksum {
+    sweep_decrypted(path, &lock)?;
+    let opened = Opened::open(&from, args.identity.as_deref(), path)?;
+    let restored = database.restore(opened.path(), now, &lock).map_err(|error| failed(&error))?;
+    if !restored.has_checksum && !opened.is_sealed() {
         output::note(&format!(
             "warning: there is no {}, so a change of the backup since it was made would not be noticed",
             checksum_of(&from).display()

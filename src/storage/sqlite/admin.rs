@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::backup;
+use super::backup::{self, Cover};
 use super::connect::{self, Role, log_of};
 use super::lock::ServeLock;
 use super::open;
@@ -21,6 +21,9 @@ use crate::storage::{StoreResult, View};
 
 /// How long another process may hold the database before it counts as in use.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+/// What the name of a backup that is decrypted beside a database goes on with.
+pub const DECRYPTED: &str = "decrypted";
 
 /// What a look through the file found.
 #[derive(Clone, Debug)]
@@ -86,12 +89,20 @@ impl Help for RestoreError {
 ///
 /// # Errors
 /// [`BackupError`]; then there is no file of that name.
-pub fn back_up(database: &Path, to: &Path) -> Result<(), BackupError> {
+pub fn back_up(database: &Path, to: &Path, cover: Option<Cover<'_>>) -> Result<(), BackupError> {
     let to = std::path::absolute(to)?;
     let conn =
         connect::open(database, Role::Checkpoint, BUSY).map_err(|error| sqlite_error(database, &error))?;
     ours(&conn, database)?;
-    backup::back_up(&conn, &to, Owner::beside(database)?)
+    backup::back_up(&conn, &to, Owner::beside(database)?, cover)
+}
+
+/// Deletes what was decrypted beside a database for restores that were killed.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn sweep_decrypted(database: &Path, _lock: &ServeLock) -> io::Result<()> {
+    backup::sweep(database, &format!(".{DECRYPTED}-"))
 }
 
 /// Reads a database through, beside whoever uses it.

@@ -27,11 +27,28 @@ const CHUNK: usize = 256 * 1024;
 /// A digest in hexadecimal digits, as `sha256sum` writes it.
 const DIGITS: usize = 64;
 
+/// Writes a file into another one in another form, such as encrypted.
+pub type Cover<'a> = &'a dyn Fn(&File, &File) -> io::Result<()>;
+
 /// Copies the database to `to`, for `owner`: under another name first, then read through, made durable and renamed, so
-/// that a file of that name is a good one. Its checksum stands beside it before it has its name.
-pub(super) fn back_up(conn: &Connection, to: &Path, owner: Owner) -> Result<(), BackupError> {
-    let draft = Draft::beside(to, "part", Some(owner))?;
+/// that a file of that name is a good one; where there is a cover, in its form alone. Its checksum stands beside it before
+/// it has its name.
+pub(super) fn back_up(
+    conn: &Connection,
+    to: &Path,
+    owner: Owner,
+    cover: Option<Cover<'_>>,
+) -> Result<(), BackupError> {
+    let mut draft = Draft::beside(to, "part", Some(owner))?;
     write_copy(conn, &draft)?;
+    if let Some(cover) = cover {
+        let covered = Draft::beside(to, "part", Some(owner))?;
+        let mut plain = draft.file();
+        plain.rewind()?;
+        cover(plain, covered.file())?;
+        // The plain copy is deleted.
+        draft = covered;
+    }
     let seal = checksum_of(to);
     seal_with(&digest(draft.file())?, to, &seal, owner)?;
     draft.replace(to).inspect_err(|_| {

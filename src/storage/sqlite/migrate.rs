@@ -38,7 +38,7 @@ pub(super) fn run(
     if let Some(first) = missing.peek() {
         let backup = free_name(backup_path(conn, path, first.version, now).map_err(told(first.version))?);
         let made = sweep(path, ".bak.part-").and_then(|()| Owner::beside(path)).map_err(Into::into);
-        let made = made.and_then(|owner| back_up(conn, &backup, owner));
+        let made = made.and_then(|owner| back_up(conn, &backup, owner, None));
         made.map_err(|source| OpenError::Backup { path: backup.clone(), source })?;
         tracing::info!(backup = %backup.display(), "the database was backed up before its schema changes");
     }

@@ -187,7 +187,7 @@ impl Writer {
         let path = self.files.path();
         let copy = beside(path, &format!(".rescue-{}.db", random_name()));
         let (path, shown) = (path.display(), copy.display());
-        self.rescue = match back_up(&self.conn, &copy, self.files.owner()) {
+        self.rescue = match back_up(&self.conn, &copy, self.files.owner(), None) {
             Ok(()) => {
                 tracing::error!(
                     "the database at {path} was deleted or replaced while the server had it open; every call is refused. \

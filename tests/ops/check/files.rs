@@ -177,6 +177,25 @@ fn a_backup_that_nobody_has_restored_for_a_month() {
 }
 
 #[test]
+fn an_encrypted_backup_is_compared_with_its_checksum() {
+    let set_up = SetUp::good();
+    let recipient = age::x25519::Identity::generate().to_public().to_string();
+    let environment = [("FRESHK_BACKUP__ENCRYPT_TO", recipient.as_str())];
+    let dir = set_up.place.path("backups");
+    for name in set_up.place.files_in("backups").iter().filter(|name| name.contains(".db")) {
+        fs::remove_file(dir.join(name)).unwrap();
+    }
+    assert!(set_up.command(&["db", "backup"], &environment).output().unwrap().status.success());
+    set_up.assert_ok(&environment);
+    let backup = dir.join(&set_up.place.files_in("backups")[0]);
+    assert!(backups::is_encrypted(&backup), "{}", backup.display());
+    let mut bytes = fs::read(&backup).unwrap();
+    bytes[300] ^= 1;
+    fs::write(&backup, bytes).unwrap();
+    set_up.assert_only(&environment, "fail backups", "freshk db backup");
+}
+
+#[test]
 fn s41_files_that_do_not_belong_to_the_owner_of_the_directory() {
     let set_up = SetUp::good();
     let (dir, database) = (set_up.place.path(""), set_up.place.path("freshk.db"));
