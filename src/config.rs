@@ -28,6 +28,7 @@ mod otp;
 mod reader;
 mod secrets;
 pub mod senders;
+pub mod sentry;
 pub mod server;
 pub mod show;
 pub mod sms;
@@ -57,6 +58,7 @@ use limits::Limits;
 use log::{Audit, Log};
 use ops::Ops;
 use reader::Reader;
+use sentry::Sentry;
 use server::{Docs, Server};
 use sms::Sms;
 use test_numbers::Digits;
@@ -77,6 +79,8 @@ pub struct Config {
     pub server: Server,
     /// `[ops]`
     pub ops: Ops,
+    /// `[sentry]`
+    pub sentry: Sentry,
     /// `[docs]`
     pub docs: Docs,
     /// `[database]`
@@ -187,6 +191,7 @@ impl Config {
         let (secret_key, secret_key_fallbacks) = top::read(reader);
         let server = server::read(reader);
         let ops = ops::read(reader);
+        let sentry = sentry::read(reader);
         let docs = server::read_docs(reader);
         let database = database::read(reader);
         let otp = otp::read(reader);
@@ -210,6 +215,7 @@ impl Config {
             secret_key_fallbacks,
             server,
             ops,
+            sentry,
             docs,
             database,
             otp,

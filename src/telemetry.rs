@@ -1,36 +1,40 @@
-//! Logs: one record, one line, on standard error and, if asked, in files of a day each, whatever a value holds.
+//! Logs: one record, one line, on standard error and, if asked, in files of a day each, whatever a value holds; errors to an
+//! error tracker as well.
 //!
 //! `pretty` is for people, `json` for programs. The fields of the spans around an event (`request_id`) stand beside its
 //! own. Instants are ISO 8601 in UTC. Only the configuration decides what is logged; `RUST_LOG` is not consulted.
 
-use std::fmt;
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
-use serde::ser::{SerializeMap as _, Serializer as _};
-use serde_json::{Map, Value};
-use tracing::{Event, Level, Subscriber};
+use tracing::Subscriber;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use crate::domain::Help;
+use crate::domain::{Help, Timestamp};
 
 mod fields;
 mod file;
 mod journal;
+mod lines;
+pub mod tracker;
 
-use fields::{Fields, KeepFields, SpanFields, Unformatted};
+use fields::KeepFields;
 pub use file::{LogFile, day, of_day};
+use lines::lines;
+use tracker::{Pending, Reports, Tracker};
+
+/// Tells the time.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How a record looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,9 @@ pub enum InitError {
     /// What is there is somebody else's.
     #[error("log.file: {0} is a file that freshk did not make")]
     Foreign(PathBuf),
+    /// The thread that reports errors cannot be started.
+    #[error("sentry.dsn: its thread cannot be started: {0}")]
+    Tracker(io::Error),
     /// Logs were set up before.
     #[error("logs are set up already")]
     Twice,
@@ -74,17 +81,19 @@ impl Help for InitError {
                 "move it away, or choose another name: the log is kept in a file a day, and this name \
                                  leads to the latest"
             }
+            Self::Tracker(_) => "check how many threads this user may have",
             Self::Twice => "report this as a bug of freshk",
         }
         .into()
     }
 }
 
-/// Holds the log in files open: when it is dropped, what waits is written.
+/// Holds the log in files and the reports to the error tracker open: when it is dropped, what waits is written and sent.
 #[must_use = "dropped, it ends the log in files"]
 #[derive(Debug)]
 pub struct Logging {
     _file: Option<WorkerGuard>,
+    _reports: Option<Pending>,
     /// What is logged, to be changed while the program runs.
     pub filter: Filter,
 }
@@ -118,11 +127,17 @@ impl NewFilter {
 }
 
 /// Sends the logs of the whole process to standard error, and to files where that is asked for; panics included, since what
-/// a panic would write by itself is no record, and takes several lines.
+/// a panic would write by itself is no record, and takes several lines. What is logged as an error goes to the error tracker
+/// as well, if there is one.
 ///
 /// # Errors
-/// A bad filter, a file that cannot be written, or a second call.
-pub fn init(filter: &str, format: Format, file: Option<LogFile<'_>>) -> Result<Logging, InitError> {
+/// A bad filter, a file that cannot be written, a thread that cannot be started, or a second call.
+pub fn init(
+    filter: &str,
+    format: Format,
+    file: Option<LogFile<'_>>,
+    tracker: Option<Tracker>,
+) -> Result<Logging, InitError> {
     let stderr = if journal::is_standard_error() {
         BoxMakeWriter::new(journal::Prioritized)
     } else {
@@ -132,10 +147,16 @@ pub fn init(filter: &str, format: Format, file: Option<LogFile<'_>>) -> Result<L
     let subscriber = filtered(filter, lines(format, wants_colours(&io::stderr()), stderr));
     let (writer, guard) = file.map(file::open).transpose()?.unzip();
     let lines = writer.map(|writer| lines(format, false, writer));
-    subscriber.with(lines).try_init().map_err(|_| InitError::Twice)?;
+    let reports = tracker.map(Reports::start).transpose().map_err(InitError::Tracker)?;
+    let pending = reports.as_ref().map(Reports::pending);
+    let subscriber = subscriber.with(lines).with(reports);
+    subscriber.try_init().map_err(|_| InitError::Twice)?;
     panic::set_hook(Box::new(log_panic));
-    Ok(Logging { _file: guard, filter: Filter(targets) })
+    Ok(Logging { _file: guard, _reports: pending, filter: Filter(targets) })
 }
+
+/// The message of the record of a panic.
+const PANIC: &str = "a panic";
 
 /// Whether what is written there may be coloured: on a terminal, unless `NO_COLOR` is set.
 pub fn wants_colours(stream: &impl IsTerminal) -> bool {
@@ -148,7 +169,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
         place = info.location().map(tracing::field::display),
         thread = thread::current().name(),
         text = info.payload_as_str().unwrap_or("no text"),
-        "a panic"
+        "{PANIC}"
     );
 }
 
@@ -182,131 +203,10 @@ where
     tracing_subscriber::registry().with(filter).with(KeepFields).with(lines)
 }
 
-fn lines<S, W>(format: Format, colours: bool, writer: W) -> impl Layer<S> + Send + Sync + 'static
-where
-    S: Subscriber + for<'s> LookupSpan<'s>,
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
-    tracing_subscriber::fmt::layer()
-        .fmt_fields(Unformatted)
-        .event_format(Lines { format })
-        .with_ansi(colours && format == Format::Pretty)
-        // A standard error that is closed must not become a panic.
-        .log_internal_errors(false)
-        .with_writer(writer)
-}
-
-/// Writes each event as one line.
-struct Lines {
-    format: Format,
-}
-
-/// An event with the fields of its spans.
-struct Record {
-    time: String,
-    level: &'static str,
-    target: String,
-    message: String,
-    fields: Map<String, Value>,
-}
-
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'s> LookupSpan<'s>,
-    N: for<'w> FormatFields<'w> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut fields = Fields::default();
-        let scope =
-            context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root);
-        for span in scope {
-            if let Some(kept) = span.extensions().get::<SpanFields>() {
-                fields.put_all(kept);
-            }
-        }
-        event.record(&mut fields);
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let record = Record {
-            time,
-            level: event.metadata().level().as_str(),
-            target: event.metadata().target().to_owned(),
-            message: fields.message,
-            fields: fields.rest,
-        };
-        match self.format {
-            Format::Json => write_json(&mut writer, &record.json().map_err(|_| fmt::Error)?)?,
-            Format::Pretty => record.pretty(&mut writer, *event.metadata().level())?,
-        }
-        writer.write_char('\n')
-    }
-}
-
-impl Record {
-    fn json(&self) -> serde_json::Result<String> {
-        let mut line = Vec::new();
-        let mut serializer = serde_json::Serializer::new(&mut line);
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("timestamp", &self.time)?;
-        map.serialize_entry("level", self.level)?;
-        map.serialize_entry("target", &self.target)?;
-        map.serialize_entry("message", &self.message)?;
-        for (name, value) in &self.fields {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()?;
-        Ok(String::from_utf8_lossy(&line).into_owned())
-    }
-
-    fn pretty(&self, writer: &mut Writer<'_>, level: Level) -> fmt::Result {
-        let (colour, dim, plain) = match (writer.has_ansi_escapes(), level) {
-            (false, _) => ("", "", ""),
-            (true, Level::ERROR) => ("\x1b[31m", "\x1b[2m", "\x1b[0m"),
-            (true, Level::WARN) => ("\x1b[33m", "\x1b[2m", "\x1b[0m"),
-            (true, _) => ("\x1b[32m", "\x1b[2m", "\x1b[0m"),
-        };
-        let (time, level, target) = (&self.time, self.level, &self.target);
-        write!(writer, "{dim}{time}{plain} {colour}{level:>5}{plain} {dim}{target}:{plain} ")?;
-        write_escaped(writer, &self.message)?;
-        for (name, value) in &self.fields {
-            write!(writer, " {dim}{name}={plain}")?;
-            match value {
-                Value::String(text) => write_escaped(writer, text)?,
-                other => write_escaped(writer, &other.to_string())?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a character could end a line or steer a terminal, to any reader; all of them lie below U+10000.
-fn ends_or_steers(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-/// JSON escapes the control characters of ASCII; the others can end a line or steer a terminal just as well. Outside of
-/// strings there are none, so that the JSON means what it meant.
-fn write_json(writer: &mut impl fmt::Write, json: &str) -> fmt::Result {
-    json.chars().try_for_each(|c| {
-        if ends_or_steers(c) { write!(writer, "\\u{:04x}", u32::from(c)) } else { writer.write_char(c) }
-    })
-}
-
-/// Escapes whatever could end a line or steer a terminal, and nothing else.
-fn write_escaped(writer: &mut impl fmt::Write, text: &str) -> fmt::Result {
-    text.chars().try_for_each(|c| {
-        if ends_or_steers(c) { write!(writer, "{}", c.escape_default()) } else { writer.write_char(c) }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Map, Value};
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -367,7 +267,7 @@ mod tests {
             });
             assert_eq!(text.matches('\n').count(), 1, "{text}");
             assert!(text.ends_with('\n'));
-            assert!(!text.trim_end_matches('\n').contains(ends_or_steers), "{text}");
+            assert!(!text.trim_end_matches('\n').contains(lines::ends_or_steers), "{text}");
             if format == Format::Json {
                 let record: Map<String, Value> = serde_json::from_str(&text).unwrap();
                 assert_eq!(record["plain"], evil);

@@ -108,6 +108,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "bytesize",
             "ipnet",
             "jiff",
+            "sentry",
             "strsim",
             "thiserror",
             "tracing_subscriber",
@@ -145,8 +146,18 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("metrics", &["sync"], &["prometheus_client"]),
     (
         "telemetry",
-        &["domain", "files"],
-        &["tracing", "tracing_appender", "tracing_subscriber", "serde", "serde_json", "thiserror", "jiff"],
+        &["domain", "files", "outgoing", "sync"],
+        &[
+            "sentry",
+            "ureq",
+            "tracing",
+            "tracing_appender",
+            "tracing_subscriber",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "jiff",
+        ],
     ),
 ];
 

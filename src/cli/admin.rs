@@ -87,7 +87,7 @@ impl AdminContext {
     ) -> Result<Self, CliError> {
         let config = load(&global.sources()?, needs)?;
         // Without files there is nothing to hold. What becomes of a message its command tells itself.
-        drop(telemetry::init("warn,freshk::sms=off", telemetry::Format::Pretty, None)?);
+        drop(telemetry::init("warn,freshk::sms=off", telemetry::Format::Pretty, None, None)?);
         missing(&Place::of(&config))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let store = Engine::open_beside_server(&config, &*clock)?.store();

@@ -27,6 +27,7 @@ use crate::http::server::{self, ServerSettings};
 use crate::random::{Random, SystemRandom};
 use crate::storage::postgres::Membership;
 use crate::storage::{Locks, Store};
+use crate::telemetry::tracker::Tracker;
 use crate::telemetry::{self, Filter, LogFile};
 
 mod activation;
@@ -104,12 +105,16 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         LogFormat::Json => telemetry::Format::Json,
     };
     let clock = Arc::new(SystemClock::new());
-    let file = config.log.file.as_deref().map(|path| {
+    let now: telemetry::Now = Arc::new({
         let clock = Arc::clone(&clock);
-        LogFile { path, keep: config.log.keep, now: Arc::new(move || clock.now()) }
+        move || clock.now()
     });
+    let file = config.log.file.as_deref();
+    let file = file.map(|path| LogFile { path, keep: config.log.keep, now: Arc::clone(&now) });
+    let tracker = config.sentry.dsn.clone();
+    let tracker = tracker.map(|dsn| Tracker { dsn, environment: config.sentry.environment.clone(), now });
     // What waits for the disk is written when this is dropped, at the very end.
-    let logging = telemetry::init(&config.log.level, format, file)?;
+    let logging = telemetry::init(&config.log.level, format, file, tracker)?;
     // Held until the process ends.
     let lock = Place::of(config).lock()?;
     let engine = Engine::open(config, &*clock)?;

@@ -3,7 +3,9 @@
 
 use super::fault::Fault;
 use super::key::{Key, Section};
-use super::{backup, database, events, limits, log, ops, otp, server, sms, tokens, top, twilio, users};
+use super::{
+    backup, database, events, limits, log, ops, otp, sentry, server, sms, tokens, top, twilio, users,
+};
 
 /// Every section, in the order of the example.
 pub const SECTIONS: &[Section] = &[
@@ -24,6 +26,7 @@ pub const SECTIONS: &[Section] = &[
     log::SECTION,
     log::AUDIT_SECTION,
     backup::SECTION,
+    sentry::SECTION,
 ];
 
 /// Every key, in the order of the example.

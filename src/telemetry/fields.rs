@@ -4,18 +4,18 @@
 use std::fmt;
 
 use serde_json::{Map, Value};
-use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// The fields of a span.
-pub(super) struct SpanFields(Fields);
+struct SpanFields(Fields);
 
 /// Keeps the fields of each span beside it.
 pub(super) struct KeepFields;
@@ -58,6 +58,21 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// Those of an event, beside those of the spans around it.
+    pub(super) fn of<S>(event: &Event<'_>, spans: Option<Scope<'_, S>>) -> Self
+    where
+        S: for<'s> LookupSpan<'s>,
+    {
+        let mut fields = Self::default();
+        for span in spans.into_iter().flat_map(Scope::from_root) {
+            if let Some(kept) = span.extensions().get::<SpanFields>() {
+                fields.put_all(kept);
+            }
+        }
+        event.record(&mut fields);
+        fields
+    }
+
     /// A field with a name of ours steps aside: one object must not have two members of one name.
     fn put(&mut self, name: &str, value: Value) {
         let name = match name {
@@ -68,7 +83,7 @@ impl Fields {
     }
 
     /// Adds the fields of a span around the event.
-    pub(super) fn put_all(&mut self, SpanFields(span): &SpanFields) {
+    fn put_all(&mut self, SpanFields(span): &SpanFields) {
         if !span.message.is_empty() {
             self.put("message", span.message.as_str().into());
         }

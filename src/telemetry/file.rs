@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use super::InitError;
+use super::Now;
 use crate::domain::Timestamp;
 use crate::files::{self, Owner, beside, free_name, random_name};
 
@@ -22,7 +22,7 @@ pub struct LogFile<'a> {
     /// How many days are kept, with the one that is being written.
     pub keep: usize,
     /// The time, for deleting old files.
-    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub now: Now,
 }
 
 /// Lines that may wait for the disk. Those beyond it are lost rather than waited for: a slow disk must not stop logins.
@@ -63,7 +63,7 @@ const MODE: u32 = 0o640;
 struct Days {
     path: PathBuf,
     keep: usize,
-    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    now: Now,
     day: Date,
     file: File,
 }
@@ -162,6 +162,7 @@ mod tests {
     use crate::clock::{Clock as _, SystemClock};
     use crate::domain::Help as _;
     use crate::telemetry::Format;
+    use std::sync::Arc;
     use std::sync::Mutex;
     use std::time::Duration;
     use tracing_subscriber::layer::SubscriberExt as _;

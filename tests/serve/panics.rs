@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 #[ignore = "the child of s33_a_panic_is_one_json_object"]
 #[should_panic(expected = "first line")]
 fn panics() {
-    let _logging = telemetry::init("info", Format::Json, None).unwrap();
+    let _logging = telemetry::init("info", Format::Json, None, None).unwrap();
     panic!("first line\nsecond line");
 }
 
@@ -22,7 +22,7 @@ fn panics() {
 #[tokio::test]
 #[ignore = "the child of s33_a_panic_in_the_database_is_one_record_of_its_request"]
 async fn panics_in_the_database() {
-    let _logging = telemetry::init("info", Format::Json, None).unwrap();
+    let _logging = telemetry::init("info", Format::Json, None, None).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let options = OpenOptions::new(dir.path().join("freshk.db"), Timestamp::from_millis(0));
     let store = Store::new(SqliteStore::open(options).unwrap());

@@ -75,7 +75,7 @@ fn logging(config: &Config) -> Line {
     }
 }
 
-/// Nothing is sent to a tracker: an error is a line of the log and a number to raise an alarm on.
+/// An error is a line of the log, a number to raise an alarm on, and a report where there is an error tracker.
 fn errors(config: &Config) -> Line {
     const WHAT: &str = "error tracking";
     let level = &config.log.level;
@@ -92,7 +92,12 @@ fn errors(config: &Config) -> Line {
             "let every module log at error or more, such as log.level = \"info\"",
         );
     }
-    Line::ok(WHAT, "level ERROR in the log; freshk_refusals_total{code=\"internal_error\"} counts")
+    match &config.sentry.dsn {
+        Some(dsn) => Line::ok(WHAT, format!("reported to {}, and in the log at level ERROR", dsn.host())),
+        None => {
+            Line::ok(WHAT, "level ERROR in the log; freshk_refusals_total{code=\"internal_error\"} counts")
+        }
+    }
 }
 
 fn monitoring(config: &Config, database: &Place, now: Timestamp, page: Option<&Page>) -> Line {

@@ -72,7 +72,8 @@ async fn s32_a_panic_is_an_answer_and_is_logged_once_with_its_request() {
         );
         return;
     }
-    let _logging = telemetry::init("info", Format::Json, None).unwrap();
+    let sink = telemetry::tracker::sink::Sink::start();
+    let logging = telemetry::init("info", Format::Json, None, Some(sink.tracker())).unwrap();
     let edge = edge();
     let panicking = request(Method::POST, "/api/mobile/auth/panic/").header("x-forwarded-for", "203.0.113.7");
     let (response, body) = send(&edge, panicking.finish()).await;
@@ -81,6 +82,9 @@ async fn s32_a_panic_is_an_answer_and_is_logged_once_with_its_request() {
     assert!(!body.to_string().contains("test panicked"));
     let (again, _) = send(&edge, request(Method::GET, "/health/live").finish()).await;
     assert_eq!(again.status(), StatusCode::OK);
+    drop(logging);
+    let [report] = &sink.reports()[..] else { panic!("{:?}", sink.reports()) };
+    assert_eq!(report["tags"]["request_id"], *response.header("x-request-id").unwrap());
 }
 
 #[tokio::test]
