@@ -13,15 +13,25 @@ type CodesOf<Called> = Called extends { responses: infer Responses } ? { [Status
 type Codes<Path> = { [Method in keyof Path]: CodesOf<Path[Method]> }[keyof Path];
 
 /** What `requestCode` gives. */
-export type CodeSent = Good<"/api/mobile/auth/production/request/", "post"> & Delivery;
+export type CodeSent = Good<"/api/mobile/auth/production/request/", "post"> & Sent;
 /** What `resendCode` gives. */
-export type CodeResent = Good<"/api/mobile/auth/production/resend/", "post"> & Delivery;
+export type CodeResent = Good<"/api/mobile/auth/production/resend/", "post"> & Sent;
+/** What became of a message: `sending`, `sent`, `delivered`, `undelivered` or `unknown`; take a word that you do not know as `unknown`. */
+export type Delivery = Good<"/api/mobile/auth/production/delivery/{delivery_id}/", "get">;
 /** What `verify` gives. The tokens in it are stored already: nothing is to be done with them. */
 export type Login = Good<"/api/mobile/auth/production/verify/", "post">;
 export type Status = Good<"/api/mobile/auth/production/status/", "get">;
 /** One device that is logged in. */
 export type Session = Good<"/api/mobile/auth/sessions/", "get">["sessions"][number];
 export type Done = Good<"/api/mobile/auth/logout/", "post">;
+/** A code is on its way to the new number. */
+export type PhoneAsked = Good<"/api/mobile/auth/account/phone/", "post">;
+/** A change of the phone number; `effective_at` is null where it is done. */
+export type PhoneChange = Good<"/api/mobile/auth/account/phone/verify/", "post">;
+/** A deletion; without `deletes_at` it is done. */
+export type Deletion = Good<"/api/mobile/auth/account/delete/", "post">;
+/** All that is kept about a person. */
+export type Export = Good<"/api/mobile/auth/account/export/", "get">;
 
 /** The codes of the server's errors. There may be more tomorrow. */
 export type ServerCode = Extract<{ [Path in keyof paths]: Codes<paths[Path]> }[keyof paths], string>;
@@ -34,30 +44,9 @@ export type ServerCode = Extract<{ [Path in keyof paths]: Codes<paths[Path]> }[k
 export type OwnCode = "no_answer" | "storage_failed" | "origin_not_allowed";
 export type Code = ServerCode | OwnCode | (string & {});
 
-interface Delivery {
-  /** Names the message for `delivery`, where the server tells it. */
+interface Sent {
+  /** Names the message for `delivery`. */
   deliveryId?: string;
-}
-
-/** What became of a message. */
-export interface DeliveryState {
-  state: "sending" | "sent" | "delivered" | "undelivered" | "unknown";
-  channel: "sms" | "whatsapp" | "voice";
-  /** Seconds, where asking again can help. */
-  retry_after?: number;
-}
-
-/** A change of the phone number: ISO 8601, or null where it is done. */
-export interface PhoneChange {
-  message: string;
-  phone_number: string;
-  effective_at: string | null;
-}
-
-/** A deletion: ISO 8601 where it is not done at once. */
-export interface Deletion {
-  message: string;
-  deletes_at?: string;
 }
 
 /** Keeps one string over restarts: `localStorage`, AsyncStorage, or what the device has for secrets. */
@@ -100,13 +89,15 @@ export class FreshKError extends Error {
   readonly retryAfter?: number | undefined;
   /** The answer's name in the operator's log. */
   readonly requestId?: string | undefined;
+  /** Names a message that may still arrive, for `delivery`. */
+  readonly deliveryId?: string | undefined;
   /** The session is over: show the login screen. Otherwise it is as it was. */
   readonly loggedOut: boolean = false;
 
   constructor(
     readonly code: Code,
     message: string,
-    more: Partial<Pick<FreshKError, "status" | "retryAfter" | "requestId" | "loggedOut" | "cause">> = {},
+    more: Partial<Pick<FreshKError, "status" | "retryAfter" | "requestId" | "deliveryId" | "loggedOut" | "cause">> = {},
   ) {
     super(message);
     Object.assign(this, more);
@@ -161,10 +152,13 @@ export class FreshK {
     return hasPair(await this.turn(() => this.load()));
   }
 
-  /** Has a code sent. The storage is written first: without it nobody could log in, and the message would be for nothing. */
-  async requestCode(phone_number: string): Promise<CodeSent> {
+  /**
+   * Has a code sent; while a first one lives, by another way too: `whatsapp` or `voice`, where the server has such a sender.
+   * The storage is written first: without it nobody could log in, and the message would be for nothing.
+   */
+  async requestCode(phone_number: string, channel?: "whatsapp" | "voice"): Promise<CodeSent> {
     const { device } = await this.keyed(true);
-    return this.codeSent<CodeSent>(this.post("/production/request/", { phone_number }, deviceHeader(device)));
+    return this.codeSent<CodeSent>(this.post("/production/request/", { phone_number, channel }, deviceHeader(device)));
   }
 
   /** Has a code sent to the number of the person who is logged in. */
@@ -235,15 +229,15 @@ export class FreshK {
   }
 
   /** What became of the message of one `requestCode` or `resendCode`. */
-  async delivery(id: string): Promise<DeliveryState> {
+  async delivery(id: string): Promise<Delivery> {
     return read(await this.send(`${this.url}/production/delivery/${encodeURIComponent(id)}/`, {}), "state");
   }
 
   /** The account of the person who is logged in. */
   readonly account = {
     /** Sends a code to the new number. */
-    changePhone: async (phone_number: string): Promise<Done> =>
-      read(await this.authorized("/account/phone/", "POST", { phone_number }), "message"),
+    changePhone: async (phone_number: string): Promise<PhoneAsked> =>
+      read(await this.authorized("/account/phone/", "POST", { phone_number }), "expires_in"),
 
     /** Proves the new number; with a code from `resendCode` as `current_otp` the change is done at once. */
     verifyPhone: async (phone_number: string, otp: string, current_otp?: string): Promise<PhoneChange> =>
@@ -256,15 +250,16 @@ export class FreshK {
     cancelPhoneChange: async (phone_number: string, cancel_code: string): Promise<Done> =>
       read(await this.send(`${this.url}/account/phone/`, json("DELETE", { phone_number, cancel_code })), "message"),
 
-    /** Deletes the account, with a code from `resendCode`. */
+    /** Deletes the account, with a code from `resendCode`. The device forgets the session. */
     delete: async (otp: string): Promise<Deletion> => {
       const deletion = await read<Deletion>(await this.authorized("/account/delete/", "POST", { otp }), "message");
-      await this.turn(() => this.forget({}));
+      // The device's token lets the owner in to restore the account.
+      await this.turn(async () => this.forget(deletion.deletes_at === undefined ? {} : await this.load()));
       return deletion;
     },
 
     /** All that is kept about the person. */
-    export: async (): Promise<Members> => read(await this.authorized("/account/export/")),
+    export: async (): Promise<Export> => read(await this.authorized("/account/export/"), "user"),
   };
 
   /** An access token other than `stale`. All who ask while a refresh is running share it, its failure too. */
@@ -372,11 +367,9 @@ export class FreshK {
     return locks.request(`freshk:${this.name}`, { signal: abort.signal }, granted).finally(() => clearTimeout(timer)) as Promise<T>;
   }
 
-  private async codeSent<Sent extends Delivery>(call: Promise<Response>): Promise<Sent> {
+  private async codeSent<T extends Sent>(call: Promise<Response>): Promise<T> {
     const answer = await call;
-    const sent = await read<Sent>(answer, "expires_in");
-    const deliveryId = answer.headers.get("X-Delivery-Id");
-    return deliveryId === null ? sent : { ...sent, deliveryId };
+    return { ...(await read<T>(answer, "expires_in")), ...deliveryOf(answer) };
   }
 
   /** A call to FreshK with the access token, and with the device's own. */
@@ -436,9 +429,14 @@ async function read<T>(answer: Response, member?: string, isGood: (body: Members
   const { code, error, request_id } = body;
   const { status } = answer;
   const seconds = Number(body.retry_after ?? answer.headers.get("Retry-After") ?? NaN);
-  const more = { status, retryAfter: Number.isInteger(seconds) ? seconds : undefined };
+  const more = { status, retryAfter: Number.isInteger(seconds) ? seconds : undefined, ...deliveryOf(answer) };
   if (answer.ok || typeof code !== "string" || typeof error !== "string") throw noAnswer(more);
   throw new FreshKError(code, error, { ...more, requestId: request_id as string | undefined });
+}
+
+function deliveryOf(answer: Response): Sent {
+  const deliveryId = answer.headers.get("X-Delivery-Id");
+  return deliveryId === null ? {} : { deliveryId };
 }
 
 const members = async (answer: Response): Promise<Members> => object(await answer.text());

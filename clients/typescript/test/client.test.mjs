@@ -350,7 +350,7 @@ test("a device without crypto, navigator and fetch of the browser's kind draws i
 
 test("the account's calls are the contract's", async () => {
   const { freshk, calls } = client((path) =>
-    json({ message: "Done", effective_at: null, state: "sent", channel: "sms", path }),
+    json({ message: "Done", expires_in: 600, effective_at: null, state: "sent", channel: "sms", user: {}, path }),
     { storage: new Memory({ ...pair(0), device: "d.d.s" }) },
   );
   const { account } = freshk;
@@ -377,9 +377,29 @@ test("the account's calls are the contract's", async () => {
   ]);
 });
 
-test("a deletion forgets everything, the device's token too", async () => {
-  const { freshk, storage } = client(() => json({ message: "Deleted" }), { storage: new Memory({ ...pair(0), device: "d.d.s", key: "k" }) });
-  await freshk.account.delete("123456");
-  assert.deepEqual(storage.kept, {});
-  assert.equal(await freshk.isLoggedIn(), false);
+test("a deletion forgets everything, the device's token too unless a login can restore the account", async () => {
+  for (const [deletes_at, kept] of [[undefined, {}], ["2026-12-01T00:00:00Z", { device: "d.d.s" }]]) {
+    const { freshk, storage } = client(() => json({ message: "Deleted", deletes_at }), { storage: new Memory({ ...pair(0), device: "d.d.s", key: "k" }) });
+    assert.equal((await freshk.account.delete("123456")).deletes_at, deletes_at);
+    assert.deepEqual(storage.kept, kept);
+    assert.equal(await freshk.isLoggedIn(), false);
+    await assert.rejects(freshk.status(), over("not_authenticated"));
+  }
+});
+
+test("the delivery of a code is asked about by the header's id, also where its sending failed and it may still arrive", async () => {
+  const id = { "X-Delivery-Id": "d1" };
+  const answers = [json({ expires_in: 600 }, 200, id), json({ expires_in: 600 }), json({ error: "No.", code: "sms_delivery_failed" }, 500, id)];
+  const { freshk } = client(() => answers.shift(), { storage: new Memory() });
+  assert.equal((await freshk.requestCode("+12025550123")).deliveryId, "d1");
+  assert.equal("deliveryId" in (await freshk.requestCode("+12025550123")), false);
+  await assert.rejects(freshk.requestCode("+12025550123"), ({ code, deliveryId }) => code === "sms_delivery_failed" && deliveryId === "d1");
+});
+
+test("another way is asked for by its name alone", async () => {
+  const { freshk, calls } = client(() => json({ expires_in: 600 }), { storage: new Memory() });
+  await freshk.requestCode("+12025550123");
+  await freshk.requestCode("+12025550123", "voice");
+  const bodies = calls.map(({ body }) => JSON.parse(body));
+  assert.deepEqual(bodies, [{ phone_number: "+12025550123" }, { phone_number: "+12025550123", channel: "voice" }]);
 });
