@@ -3,9 +3,8 @@ package freshk
 /** What people do with their own account. */
 public class Account internal constructor(private val client: FreshK) {
     /** Sends a code to the new number. */
-    public suspend fun changePhone(phoneNumber: String) {
-        read(client.authorized("POST", "/account/phone/", Json.write(mapOf("phone_number" to phoneNumber))), ::done)
-    }
+    public suspend fun changePhone(phoneNumber: String): CodeSent =
+        codeSent(client.authorized("POST", "/account/phone/", Json.write(mapOf("phone_number" to phoneNumber))))
 
     /** Proves the new number; with a code from [FreshK.resendCode] as [currentCode] the change is done at once. */
     public suspend fun verifyPhone(phoneNumber: String, code: String, currentCode: String? = null): PhoneChange {
@@ -24,11 +23,12 @@ public class Account internal constructor(private val client: FreshK) {
         read(client.post("/account/phone/", body, method = "DELETE"), ::done)
     }
 
-    /** Deletes the account, with a code from [FreshK.resendCode]. Gives when, ISO 8601; null where it is done. */
+    /** Deletes the account, with a code from [FreshK.resendCode]. Gives when, ISO 8601; null where it is done. The device forgets the session. */
     public suspend fun delete(code: String): String? {
         val answer = client.authorized("POST", "/account/delete/", Json.write(mapOf("otp" to code)))
         val deletesAt = read(answer) { members -> members.text("message")?.let { members } }.text("deletes_at")
-        client.forgetSession()
+        // The device's own token lets the owner in to restore the account.
+        client.forgetSession(keepsDevice = deletesAt != null)
         return deletesAt
     }
 

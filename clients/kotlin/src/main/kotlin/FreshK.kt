@@ -142,8 +142,8 @@ public class FreshK(
     internal suspend fun post(path: String, body: String, headers: Map<String, String> = emptyMap(), method: String = "POST"): HttpResponse =
         send(method, url + path, body, headers)
 
-    internal suspend fun forgetSession() {
-        withContext(NonCancellable) { store.change { forget(it) } }.failure?.let { throw it }
+    internal suspend fun forgetSession(keepsDevice: Boolean = true) {
+        withContext(NonCancellable) { store.change { forget(it, keepsDevice) } }.failure?.let { throw it }
     }
 
     /** An access token other than [stale]. All who ask while a refresh is running share it, its failure too. */
@@ -203,15 +203,15 @@ public class FreshK(
         ended = null
     }
 
-    /** Forgets the session; the device's own token stays. A storage that fails is not the end: the server can end the session. */
-    private suspend fun forget(change: Store.Change): Forgotten {
+    /** Forgets the session; the device's own token stays unless its account is gone. A storage that fails is not the end: the server can end the session. */
+    private suspend fun forget(change: Store.Change, keepsDevice: Boolean = true): Forgotten {
         var refresh = pair?.refresh
         pair = null
         ended = null
         return try {
             val kept = change.load()
             refresh = kept.pair?.refresh
-            change.save(Kept(device = kept.device))
+            change.save(Kept(device = kept.device.takeIf { keepsDevice }))
             Forgotten(refresh, null)
         } catch (failure: StorageFailed) {
             Forgotten(refresh, failure)
@@ -234,10 +234,6 @@ public class FreshK(
         val request = HttpRequest(method, url, type + headers, body?.toByteArray(), options.timeout)
         val answer = scope.bounded(options.timeout, { NoAnswer(cause = it) }) { http.send(request) }
         return answer ?: throw NoAnswer()
-    }
-
-    private fun codeSent(answer: HttpResponse): CodeSent = read(answer) { members ->
-        members.seconds("expires_in")?.let { CodeSent(it, members.flag("is_new_user"), answer.header("X-Delivery-Id")) }
     }
 
     private fun headers(device: String?): Map<String, String> {
@@ -287,6 +283,10 @@ public class FreshK(
 
         fun encode(text: String): String = URLEncoder.encode(text, "UTF-8").replace("+", "%20")
     }
+}
+
+internal fun codeSent(answer: HttpResponse): CodeSent = read(answer) { members ->
+    members.seconds("expires_in")?.let { CodeSent(it, members.flag("is_new_user"), answer.header("X-Delivery-Id")) }
 }
 
 internal fun done(members: Members): String? = members.text("message")

@@ -60,7 +60,7 @@ internal class FakeServer : Http {
 
     private fun serve(path: String, request: HttpRequest): HttpResponse = when (path) {
         "/production/request/" -> answer(200, """{"message":"sent","is_new_user":true,"expires_in":600}""", "x-delivery-id" to "d1")
-        "/production/resend/" -> bearer(request) { answer(200, """{"message":"sent","expires_in":600}""") }
+        "/production/resend/", "/account/phone/" -> bearer(request) { answer(200, """{"message":"sent","expires_in":600}""") }
         "/production/verify/" -> pair(""","user":$USER,"message":"Authentication successful"""")
         "/production/status/" -> bearer(request) { answer(200, """{"authenticated":true,"user":$USER,"phone_verified":true,"account_active":true}""") }
         "/token/refresh/" -> refresh(member(request, "refresh"))

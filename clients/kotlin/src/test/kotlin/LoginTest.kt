@@ -9,6 +9,7 @@ import kotlin.test.assertNotEquals
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
 import kotlin.time.Duration.Companion.days
+import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
@@ -253,7 +254,7 @@ class LoginTest {
     fun `the account's calls are the contract's`() = runTest {
         val storage = loggedIn()
         val client = client(server, storage)
-        client.account.changePhone("+12025550124")
+        assertEquals(CodeSent(10.minutes, null, null), client.account.changePhone("+12025550124"))
         assertEquals(PhoneChange(PHONE, null), client.account.verifyPhone("+12025550124", "123456", "654321"))
         client.account.verifyPhone("+12025550124", "123456")
         client.account.keepPhone()
@@ -263,7 +264,6 @@ class LoginTest {
         assertTrue(client.account.export().startsWith("{"))
         server.on("/account/delete/", given(answer(200, """{"message":"done","deletes_at":"2026-12-01T00:00:00Z"}""")))
         assertEquals("2026-12-01T00:00:00Z", client.account.delete("123456"))
-        assertFalse(client.isLoggedIn())
         val lines = server.requests.map { "${it.method} ${it.url.removePrefix(AUTH)} ${it.body?.decodeToString()} ${it.headers["Authorization"]}" }
         val expected = listOf(
             """POST /account/phone/ {"phone_number":"+12025550124"} Bearer h.a0.s""",
@@ -276,6 +276,19 @@ class LoginTest {
             """POST /account/delete/ {"otp":"123456"} Bearer h.a0.s""",
         )
         assertEquals(expected, lines)
+    }
+
+    @Test
+    fun `a deletion forgets everything, the device's own token too unless a login can restore the account`() = runTest {
+        for ((deletesAt, kept) in listOf(""","deletes_at":"2026-12-01T00:00:00Z"""" to """{"device":"d.d.d"}""", "" to null)) {
+            val storage = FakeStorage("""{"access":"h.a0.s","refresh":"h.r0.s","device":"d.d.d","key":"k"}""")
+            val client = client(server, storage)
+            server.on("/account/delete/", given(answer(200, """{"message":"done"$deletesAt}""")))
+            client.account.delete("123456")
+            assertEquals(kept, storage.value)
+            assertFalse(client.isLoggedIn())
+            assertEquals("not_authenticated", assertFailsWith<LoggedOut> { client.status() }.code)
+        }
     }
 
     @Test
