@@ -14,6 +14,12 @@ const ENDPOINTS = [
   ["logout_all", "POST", /^\/logout\/all\/$/],
   ["sessions", "GET", /^\/sessions\/$/],
   ["session", "DELETE", /^\/sessions\/[^/]+\/$/],
+  ["delivery", "GET", /^\/production\/delivery\/[^/]+\/$/],
+  ["phone", "POST", /^\/account\/phone\/$/],
+  ["phone_verify", "POST", /^\/account\/phone\/verify\/$/],
+  ["phone_cancel", "DELETE", /^\/account\/phone\/$/],
+  ["delete", "POST", /^\/account\/delete\/$/],
+  ["export", "GET", /^\/account\/export\/$/],
 ];
 const DRIP = 100;
 
@@ -31,7 +37,7 @@ export class Proxy {
   #agent = new Agent({ keepAlive: true });
   #listeners = [];
 
-  /** `phone` is the person's; `wasStored` tells whether a storage ever held a refresh token. */
+  /** `phone` is the person's, a change of number changes it; `wasStored` tells whether a storage ever held a refresh token. */
   constructor(server, phone, wasStored) {
     this.server = server;
     this.phone = phone;
@@ -209,10 +215,20 @@ export class Proxy {
       onward.on("error", failed).end(content);
     });
     const bytes = await body(answer);
-    if (answer.statusCode === 200 && (name === "request" || name === "resend")) await this.server.printed(this.phone);
+    if (answer.statusCode === 200) await this.#printed(name, content, bytes);
     const { connection, "transfer-encoding": chunked, "content-length": length, "keep-alive": alive, ...kept } = answer.headers;
     if (answer.statusCode === 200) this.#learn(bytes);
     return { status: answer.statusCode, headers: kept, bytes };
+  }
+
+  // Waits for the messages that a call has sent.
+  async #printed(name, content, bytes) {
+    if (name === "request" || name === "resend") return this.server.printed(this.phone);
+    if (name === "phone") return this.server.printed(JSON.parse(content).phone_number);
+    if (name !== "phone_verify") return undefined;
+    const { phone_number, effective_at } = JSON.parse(bytes);
+    if (effective_at !== null) return this.server.printed(this.phone); // the notice
+    return void (this.phone = phone_number);
   }
 
   #learn(bytes) {

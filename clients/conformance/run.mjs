@@ -35,7 +35,7 @@ const common = new Server(resolve(program), folder);
 const isAlone = ({ clock, steps }) => clock !== undefined || steps.some((step) => step.die || isAlone({ steps: step.steps ?? [] }));
 
 async function run({ scenario, number }) {
-  const stage = { number, command: positionals, verbose, storages, phone: `+1202555${1000 + number}` };
+  const stage = { number, command: positionals, verbose, storages, phone: `+1202555${1000 + number}`, newPhone: `+1202556${1000 + number}` };
   if (!isAlone(scenario)) stage.driver = shared;
   if (scenario.server === undefined) return play(scenario, { ...stage, server: common });
   const server = new Server(resolve(program), mkdtempSync(join(folder, "own-")), scenario.server);

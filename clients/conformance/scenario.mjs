@@ -8,7 +8,7 @@ const SETUPS = ["expire", "network", "connection", "storage"];
 
 class Failure extends Error {}
 
-/** `stage` has the driver's `command`, a `server`, and this scenario's `number` and `phone`. */
+/** `stage` has the driver's `command`, a `server`, this scenario's `number`, the person's `phone`, and `newPhone`, which is nobody's yet. */
 export async function play(scenario, stage) {
   const player = new Player(scenario, stage);
   await player.proxy.start();
@@ -24,14 +24,24 @@ class Player {
   #messages = 0;
   #going = new Map();
   #elsewhereSession;
+  #delivery;
 
-  constructor(scenario, stage) {
-    Object.assign(this, { scenario, ...stage });
+  constructor(scenario, { phone, ...stage }) {
+    Object.assign(this, { scenario, ...stage, oldPhone: phone });
     this.storage = new Storage((kind) => this.proxy.note(kind));
-    this.proxy = new Proxy(this.server, this.phone, (token) => this.storage.wasStored(token));
+    this.proxy = new Proxy(this.server, phone, (token) => this.storage.wasStored(token));
     this.timeout = scenario.client?.timeout ?? TIMEOUT;
     if (this.driver === undefined) this.#startDriver();
     else stage.storages.set(`${this.number}s`, this.storage);
+  }
+
+  /** The person's number, as it is now. */
+  get phone() {
+    return this.proxy.phone;
+  }
+
+  get #sent() {
+    return this.server.codes(this.oldPhone).length + this.server.codes(this.newPhone).length;
   }
 
   async stop() {
@@ -49,7 +59,7 @@ class Player {
     if (this.timeout < TIMEOUT) await this.#open("a");
     this.proxy.begin();
     this.#acts = 0;
-    this.#messages = this.server.codes(this.phone).length;
+    this.#messages = this.#sent;
     await this.#steps(steps);
 
     for (const [name, wanted] of Object.entries(calls)) {
@@ -57,7 +67,7 @@ class Player {
       const count = this.proxy.count(name);
       if (count < least || count > most) throw new Failure(`${name} was called ${count} times, not ${wanted}`);
     }
-    const sent = this.server.codes(this.phone).length - this.#messages;
+    const sent = this.#sent - this.#messages;
     if (sms !== undefined && sent !== sms) throw new Failure(`${sent} messages were sent, not ${sms}`);
     if (this.proxy.calls > CALLS * this.#acts) throw new Failure(`${this.proxy.calls} calls for ${this.#acts} acts`);
     await this.#judgeEnd(end);
@@ -141,21 +151,51 @@ class Player {
   async #word({ do: act, client = "a", ...step }) {
     this.#acts += 1;
     const { result, error } = await this.driver.command({ ...(await this.#arguments(act, step)), do: act, client: this.number + client });
-    if (error === undefined) {
-      if (act === "isLoggedIn") return result.loggedIn ? "yes" : "no";
-      return act === "fetch" ? String(result.status) : "ok";
-    }
+    this.#delivery = (result ?? error).delivery ?? this.#delivery;
+    if (error === undefined) return this.#ended(act, result);
     if (error.code === "bug") throw new Failure(`the kit threw ${error.message}`);
-    const seconds = error.retryAfter === undefined || error.retryAfter === null ? "" : `:${error.retryAfter}`;
-    return (error.loggedOut ? "logged_out:" : "") + error.code + seconds;
+    return (error.loggedOut ? "logged_out:" : "") + error.code + wait(error);
   }
 
-  async #arguments(act, { phone = this.phone, code, url, method, body }) {
+  // The word of an act that did not fail.
+  #ended(act, result) {
+    switch (act) {
+      case "isLoggedIn":
+        return result.loggedIn ? "yes" : "no";
+      case "fetch":
+        return String(result.status);
+      case "verify":
+        return result.restored ? "restored" : "ok";
+      case "delivery":
+        return result.state + wait(result);
+      case "verifyPhone":
+        return result.waits ? "waits" : "changed";
+      case "delete":
+        return result.waits ? "waits" : "deleted";
+      case "export":
+        return JSON.parse(result.document).user.phone_number === this.phone ? "ok" : "somebody else's";
+      default:
+        return "ok";
+    }
+  }
+
+  async #arguments(act, { phone: given, code, current, channel, id, url, method, body }) {
+    const phone = { old: this.oldPhone, new: this.newPhone }[given] ?? given ?? (act.endsWith("hone") ? this.newPhone : this.phone);
+    const newest = code ?? this.server.codes(phone).at(-1) ?? "000000";
     switch (act) {
       case "requestCode":
-        return { phone };
+        return { phone, ...(channel === undefined ? {} : { channel }) };
       case "verify":
-        return { phone, code: code ?? this.server.codes(phone).at(-1) ?? "000000" };
+      case "cancelPhoneChange":
+        return { phone, code: newest };
+      case "changePhone":
+        return { phone };
+      case "verifyPhone":
+        return { phone, code: newest, ...(current ? { current: current === true ? this.server.codes(this.phone).at(-1) : current } : {}) };
+      case "delete":
+        return { code: newest };
+      case "delivery":
+        return { delivery: id ?? this.#delivery };
       case "fetch":
         return { url: this.#address(url), method: method ?? "GET", ...(body === undefined ? {} : { body }) };
       case "endSession":
@@ -203,6 +243,7 @@ class Player {
   async #elsewhere(act) {
     if (act === "reuse") return void (await this.server.call("POST", "/token/refresh/", { refresh: this.proxy.issued[0].refresh }));
     if (act === "guess") return this.#guess();
+    if (act === "take") return this.#take();
     const { access, own, others } = await this.#login();
     this.#elsewhereSession = own;
     if (act === "logout_all") await this.server.call("POST", "/logout/all/", {}, access);
@@ -214,6 +255,14 @@ class Player {
     await this.server.call("POST", "/production/request/", { phone_number: this.phone });
     await this.server.printed(this.phone);
     this.#messages += 1;
+  }
+
+  // Somebody else's account with the new number.
+  async #take() {
+    await this.server.call("POST", "/production/request/", { phone_number: this.newPhone });
+    await this.server.printed(this.newPhone);
+    this.#messages += 1;
+    await this.server.call("POST", "/production/verify/", { phone_number: this.newPhone, otp: this.server.codes(this.newPhone).at(-1) });
   }
 
   async #guess() {
@@ -239,6 +288,9 @@ class Player {
     return Promise.race([act, late]).finally(() => clearTimeout(timer));
   }
 }
+
+// How long the kit was told to wait.
+const wait = ({ retryAfter }) => (retryAfter === undefined || retryAfter === null ? "" : `:${retryAfter}`);
 
 function judge(word, expected, when = "") {
   const words = [expected].flat();

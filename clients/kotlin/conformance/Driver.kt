@@ -3,6 +3,7 @@ package freshk.conformance
 
 import com.squareup.okhttp.OkHttpClient
 import com.squareup.okhttp.OkUrlFactory
+import freshk.CodeSent
 import freshk.FreshK
 import freshk.FreshKException
 import freshk.Http
@@ -10,12 +11,14 @@ import freshk.JdkHttp
 import freshk.Json
 import freshk.LoggedOut
 import freshk.Options
+import freshk.Refused
 import freshk.Storage
 import freshk.UrlConnectionHttp
 import java.io.IOException
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.atomic.AtomicLong
 import kotlin.system.exitProcess
+import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
@@ -33,6 +36,11 @@ private val calls = AtomicLong()
 private fun Line.text(name: String): String = getValue(name) as String
 
 private fun quote(text: String?): String = Json.write(mapOf("" to text)).removeSurrounding("{\"\":", "}").ifEmpty { "null" }
+
+private fun sent(code: CodeSent): String = Json.write(mapOf("delivery" to code.deliveryId))
+
+/** A member with the comma before it, or nothing. */
+private fun wait(duration: Duration?): String = duration?.let { ""","retryAfter":${it.inWholeSeconds}""" }.orEmpty()
 
 private fun say(line: String) = synchronized(calls) { println(line) }
 
@@ -73,13 +81,26 @@ private fun open(line: Line, http: Http) {
 private suspend fun act(line: Line): String {
     val client = clients.getValue(line.text("client"))
     when (val act = line.text("do")) {
-        "requestCode" -> client.requestCode(line.text("phone"))
-        "resendCode" -> client.resendCode()
-        "verify" -> client.verify(line.text("phone"), line.text("code"))
+        "requestCode" -> return sent(client.requestCode(line.text("phone"), line["channel"] as String?))
+        "resendCode" -> return sent(client.resendCode())
+        "delivery" -> {
+            val delivery = client.delivery(line.text("delivery"))
+            return """{"state":${quote(delivery.state)}${wait(delivery.retryAfter)}}"""
+        }
+        "verify" -> return """{"restored":${client.verify(line.text("phone"), line.text("code")).restored}}"""
         "status" -> client.status()
         "endSession" -> client.endSession(line.text("session"))
         "logout" -> client.logout()
         "logoutAll" -> client.logoutAll()
+        "changePhone" -> client.account.changePhone(line.text("phone"))
+        "verifyPhone" -> {
+            val change = client.account.verifyPhone(line.text("phone"), line.text("code"), line["current"] as String?)
+            return """{"waits":${change.effectiveAt != null}}"""
+        }
+        "keepPhone" -> client.account.keepPhone()
+        "cancelPhoneChange" -> client.account.cancelPhoneChange(line.text("phone"), line.text("code"))
+        "delete" -> return """{"waits":${client.account.delete(line.text("code")) != null}}"""
+        "export" -> return """{"document":${quote(client.account.export())}}"""
         "isLoggedIn" -> return """{"loggedIn":${client.isLoggedIn()}}"""
         "sessions" -> return client.sessions().joinToString(",", """{"sessions":[""", "]}") { quote(it.id) }
         "fetch" -> {
@@ -95,8 +116,8 @@ private suspend fun obey(line: Line, http: Http): String = try {
     if (line["do"] == "open") open(line, http)
     """"result":${if (line["do"] == "open") "{}" else act(line)}"""
 } catch (failure: FreshKException) {
-    val seconds = failure.retryAfter?.inWholeSeconds?.let { ""","retryAfter":$it""" }.orEmpty()
-    """"error":{"code":${quote(failure.code)},"loggedOut":${failure is LoggedOut}$seconds}"""
+    val delivery = (failure as? Refused)?.deliveryId?.let { ""","delivery":${quote(it)}""" }.orEmpty()
+    """"error":{"code":${quote(failure.code)},"loggedOut":${failure is LoggedOut}${wait(failure.retryAfter)}$delivery}"""
 } catch (bug: Exception) {
     """"error":{"code":"bug","message":${quote(bug.stackTraceToString())}}"""
 }

@@ -35,14 +35,20 @@ const locks = (storage) => ({
   },
 });
 
+const sent = async (call) => ({ delivery: (await call).deliveryId });
+
 const acts = {
   open: (_, { client, url, origins, timeout, storage: name, locks: shared }) => {
     clients.set(client, new FreshK({ url, origins, timeout, storage: storage(name), locks: shared ? locks(name) : undefined }));
   },
   isLoggedIn: async (client) => ({ loggedIn: await client.isLoggedIn() }),
-  requestCode: (client, { phone }) => client.requestCode(phone),
-  resendCode: (client) => client.resendCode(),
-  verify: (client, { phone, code }) => client.verify(phone, code),
+  requestCode: (client, { phone, channel }) => sent(client.requestCode(phone, channel)),
+  resendCode: (client) => sent(client.resendCode()),
+  delivery: async (client, { delivery }) => {
+    const { state, retry_after } = await client.delivery(delivery);
+    return { state, retryAfter: retry_after };
+  },
+  verify: async (client, { phone, code }) => ({ restored: (await client.verify(phone, code)).restored }),
   fetch: async (client, { url, method, body }) => {
     const headers = body === undefined ? {} : { "Content-Type": "application/json" };
     const answer = await client.fetch(url, { method, headers, ...(body === undefined ? {} : { body }) });
@@ -53,6 +59,12 @@ const acts = {
   endSession: (client, { session }) => client.endSession(session),
   logout: (client) => client.logout(),
   logoutAll: (client) => client.logoutAll(),
+  changePhone: (client, { phone }) => client.account.changePhone(phone),
+  verifyPhone: async (client, { phone, code, current }) => ({ waits: (await client.account.verifyPhone(phone, code, current)).effective_at !== null }),
+  keepPhone: (client) => client.account.keepPhone(),
+  cancelPhoneChange: (client, { phone, code }) => client.account.cancelPhoneChange(phone, code),
+  delete: async (client, { code }) => ({ waits: (await client.account.delete(code)).deletes_at !== undefined }),
+  export: async (client) => ({ document: JSON.stringify(await client.account.export()) }),
 };
 
 async function obey(command) {
@@ -60,8 +72,8 @@ async function obey(command) {
     const result = await acts[command.do](clients.get(command.client), command);
     say({ id: command.id, result: result ?? {} });
   } catch (error) {
-    const { code, loggedOut, retryAfter, message, stack } = error;
-    say({ id: command.id, error: error instanceof FreshKError ? { code, loggedOut, retryAfter, message } : { code: "bug", message: stack } });
+    const { code, loggedOut, retryAfter, deliveryId: delivery, message, stack } = error;
+    say({ id: command.id, error: error instanceof FreshKError ? { code, loggedOut, retryAfter, delivery, message } : { code: "bug", message: stack } });
   }
 }
 
