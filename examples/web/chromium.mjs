@@ -93,6 +93,12 @@ class Page {
     await this.send("Input.insertText", { text });
   }
 
+  async enter() {
+    const key = { key: "Enter", code: "Enter", windowsVirtualKeyCode: 13, text: "\r" };
+    await this.send("Input.dispatchKeyEvent", { type: "keyDown", ...key });
+    await this.send("Input.dispatchKeyEvent", { type: "keyUp", ...key });
+  }
+
   click(selector) {
     return this.evaluate(`document.querySelector(${JSON.stringify(selector)}).click()`);
   }
