@@ -1,7 +1,7 @@
 -- The whole current schema of FreshK, embedded in the binary; a new database is made from it.
 -- Instants are Unix milliseconds, UTC. Codes and tokens are never stored.
 PRAGMA application_id = 0x46724B31; -- 'FrK1'
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 
 -- People. The id is the user_id of tokens: never reused, hence AUTOINCREMENT.
 CREATE TABLE users (
@@ -253,10 +253,10 @@ CREATE TABLE blocks (
 
 -- What is spent of the budgets for text messages.
 CREATE TABLE budgets (
-    budget TEXT    NOT NULL CHECK (budget IN ('hour', 'day', 'money')),
+    budget TEXT    NOT NULL CHECK (budget IN ('hour', 'day', 'money', 'voice')),
     share  TEXT    NOT NULL CHECK (share IN ('all', 'verified')),
     since  INTEGER NOT NULL, -- when the hour or the day begins
-    used   INTEGER NOT NULL, -- messages, or millionths
+    used   INTEGER NOT NULL, -- messages, calls, or millionths
     warned INTEGER NOT NULL DEFAULT 0 CHECK (warned IN (0, 1)), -- whether somebody was told that most is spent
     PRIMARY KEY (budget, share, since)
 ) STRICT, WITHOUT ROWID;

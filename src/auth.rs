@@ -24,6 +24,7 @@ use crate::sync::Live;
 mod arrival;
 mod attempt;
 mod audited;
+mod calls;
 mod change_phone;
 mod code_request;
 mod deletion;

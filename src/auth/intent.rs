@@ -21,8 +21,11 @@ use crate::domain::{
     Challenge, ChallengeId, ChallengeState, Code, CodeHash, DeliveryId, Device, MessageId, NewChallenge,
     Purpose, RunId, SpendId, TestNumber, Timestamp, User, Via,
 };
-use crate::sms::Unavailable;
 use crate::storage::{StoreResult, View};
+
+mod offer;
+
+pub(super) use offer::Offer;
 
 /// Everything that the write needs, drawn and derived beforehand.
 pub(super) struct CodeIntent {
@@ -31,8 +34,8 @@ pub(super) struct CodeIntent {
     /// The device that the call comes from, whose quotas judge it.
     pub(super) device: Option<Device>,
     pub(super) code: Code,
-    /// Which sender has a place for the message and what it costs in segments, or why there is none.
-    pub(super) place: Result<(Via, u32), Unavailable>,
+    /// Who could send it.
+    pub(super) offer: Offer,
     /// What will find the state of the delivery.
     pub(super) delivery: Option<DeliveryId>,
     /// What the guard must know; nothing where no message is sent.
@@ -59,6 +62,8 @@ pub(super) struct Decided {
     pub(super) user: Option<QuotaState>,
     /// Whether there was no place at the sender.
     pub(super) unsent: bool,
+    /// Whether the sender that does not call takes the message: calls are spent.
+    pub(super) without_calls: bool,
     /// What came of buying the message.
     pub(super) bought: Bought,
 }
@@ -346,13 +351,7 @@ impl CodeIntent {
         decided: &mut Decided,
         balance: &Balance<'_>,
     ) -> Result<(Option<SpendId>, (Via, u32)), FlowError> {
-        let place = match &self.place {
-            Ok(place) => place.clone(),
-            Err(unavailable) => return Err(note_unsent(tx, decided, *unavailable)?.into()),
-        };
-        if let Some(guard) = &self.guard {
-            decided.bought.pay(tx, guard, &self.policy.budgets, place.1)?;
-        }
+        let place = (self.pay(tx, decided)?, self.offer.segments);
         match balance.spend(tx)? {
             Spent::Off => Ok((None, place)),
             Spent::Unit(spend, state) => {
@@ -362,23 +361,4 @@ impl CodeIntent {
             Spent::Refused(state) => Err(balance.refuse(tx, state.reset)?.into()),
         }
     }
-}
-
-/// Counts a code that found no sender: there is no row of a message for it.
-fn note_unsent(
-    tx: &mut AuditedTx<'_>,
-    decided: &mut Decided,
-    unavailable: Unavailable,
-) -> StoreResult<AuthError> {
-    let why = match unavailable {
-        Unavailable::BreakerOpen(_) => Unsent::BreakerOpen,
-        Unavailable::Overloaded(_) => Unsent::Overloaded,
-        Unavailable::NoSender => return Ok(unavailable.into()),
-    };
-    decided.unsent = true;
-    let at = tx.at();
-    if tx.count_unsent(why, at)? {
-        tx.record(tx.did(AuditEvent::SmsFailed).detail(AuditDetail::Unsent(why)));
-    }
-    Ok(unavailable.into())
 }

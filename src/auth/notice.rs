@@ -4,7 +4,7 @@ use super::Auth;
 use super::settle::{Outcome, note_outcome};
 use crate::domain::audit::{Actor, AuditDetail};
 use crate::domain::{Channel, Code, MessageId, Mode, PhoneNumber, Timestamp, UserId};
-use crate::sms::route::Need;
+use crate::sms::route::{Always, Need};
 use crate::sms::{SendOutcome, TextKind, TextMessage};
 use crate::storage::Locks;
 
@@ -38,7 +38,7 @@ impl Auth {
             expires_at,
             patience: None,
         };
-        let Outcome::Sent(routed) = self.send(place, Some(text), &to).await else { return };
+        let Outcome::Sent(routed) = self.send(place, Some(text), &to, &Always).await else { return };
         let state = routed.outcome.state();
         let actor = Actor { at: self.parts.clock.now(), ..actor };
         let noted = self.write(Locks::none().phone(&to), actor, move |tx| {

@@ -11,9 +11,9 @@ use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::budget::{Budget, BudgetPolicy, BudgetWarning, Charge, Share};
 use crate::domain::guard::{GuardMode, Place, Standing, Usual};
 use crate::domain::policy::Policy;
-use crate::domain::{ChallengeId, Mode, Timestamp};
+use crate::domain::{ChallengeId, Channel, Mode, Timestamp};
 use crate::storage::StoreResult;
-use crate::storage::guard::Purchase;
+use crate::storage::guard::{Payment, Purchase};
 
 /// What came of buying a message.
 #[derive(Default)]
@@ -28,6 +28,15 @@ pub(super) struct Bought {
     buying: Option<Buying>,
     /// The message that was bought.
     purchase: Option<Purchase>,
+}
+
+/// What is to be paid for.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    /// How many segments the text has.
+    pub(super) segments: u32,
+    /// What it goes by.
+    pub(super) channel: Channel,
 }
 
 /// A message that is being bought.
@@ -73,14 +82,21 @@ impl Auth {
                 metrics.sms_block_begun(mode);
             }
         }
-        for warning in &bought.warnings {
-            metrics.budget_warned(warning.as_str());
-        }
+        self.count_warnings(&bought.warnings);
         if let Some(budget) = bought.unpaid {
             metrics.sms_unpaid(budget.as_str());
         }
         if let Some(Purchase { place, standing, cost, .. }) = &bought.purchase {
             metrics.sms_bought(&place.country, *standing != Standing::Known, *cost);
+        }
+    }
+}
+
+impl Auth {
+    /// Counts that most of these budgets is spent since.
+    pub(super) fn count_warnings(&self, budgets: &[Budget]) {
+        for budget in budgets {
+            self.parts.metrics.budget_warned(budget.as_str());
         }
     }
 }
@@ -110,12 +126,13 @@ impl Bought {
         tx: &mut AuditedTx<'_>,
         guard: &Guard,
         budgets: &BudgetPolicy,
-        segments: u32,
+        load: Load,
     ) -> Result<(), FlowError> {
         let Some(buying) = &mut self.buying else { return Ok(()) };
-        buying.cost = budgets.cost(&guard.place.country, segments);
+        buying.cost = budgets.cost(&guard.place.country, load.segments);
         let is_known = buying.standing == Standing::Known;
-        match charge(tx, budgets, buying.cost, is_known, &mut self.warnings)? {
+        let mut till = Till { budgets, is_known, warnings: &mut self.warnings };
+        match till.charge(tx, buying.cost, load.channel)? {
             Ok(charges) => buying.charges = charges,
             Err((budget, wait)) => {
                 self.unpaid = Some(budget);
@@ -123,6 +140,11 @@ impl Bought {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is calls that are spent; then another channel may be paid for.
+    pub(super) fn lacks_calls(&mut self) -> bool {
+        self.unpaid.take_if(|budget| *budget == Budget::Voice).is_some()
     }
 
     /// Notes the message of a challenge as bought.
@@ -140,55 +162,113 @@ impl Bought {
         Ok(())
     }
 
-    /// Takes a second message of a challenge as bought; the row is that of the first one. Gives what it was charged.
+    /// Notes a second message of a challenge as bought, in the row of the first one. Gives what it was paid with.
     pub(super) fn note_second(
         &mut self,
-        at: Timestamp,
+        tx: &mut AuditedTx<'_>,
         guard: &Guard,
         challenge: ChallengeId,
-    ) -> Vec<Charge> {
-        let Some(Buying { standing, cost, charges }) = self.buying.take() else { return Vec::new() };
-        let place = guard.place.clone();
+    ) -> StoreResult<Option<Payment>> {
+        let Some(Buying { standing, cost, charges }) = self.buying.take() else { return Ok(None) };
+        let (at, place) = (tx.at(), guard.place.clone());
         self.purchase = Some(Purchase { challenge, at, place, standing, cost, charges: charges.clone() });
-        charges
+        let second = Payment { standing, cost, charges };
+        if let Some(mut payment) = tx.payment(challenge)? {
+            payment.cost += second.cost;
+            payment.charges.extend(&second.charges);
+            tx.update_payment(challenge, &payment)?;
+        }
+        Ok(Some(second))
     }
 }
 
-/// Takes what a message costs from all budgets, or from none; else gives which is spent, and until when.
-fn charge(
-    tx: &mut AuditedTx<'_>,
-    budgets: &BudgetPolicy,
-    cost: u64,
+/// Takes what messages cost from the budgets.
+struct Till<'a> {
+    budgets: &'a BudgetPolicy,
+    /// Whether the number buys from the second shares, too.
     is_known: bool,
-    warnings: &mut Vec<Budget>,
-) -> StoreResult<Result<Vec<Charge>, (Budget, Duration)>> {
-    let (now, mut charges) = (tx.at(), Vec::new());
-    for budget in Budget::ALL {
-        let Some(limit) = budgets.limit(budget) else { continue };
-        let units = match budget {
-            Budget::Hour | Budget::Day => 1,
-            Budget::Money => cost,
-        };
-        let shares: &[Share] = if is_known { &[Share::All, Share::Verified] } else { &[Share::All] };
-        let mut taken = None;
-        for share in shares {
-            let window = budget.window(*share, now);
-            if let Some(used) = tx.spend_budget(window, units, limit)? {
-                taken = Some((Charge { window, units }, used));
-                break;
+    /// Of which budgets most is spent since.
+    warnings: &'a mut Vec<Budget>,
+}
+
+impl Till<'_> {
+    /// Takes what a message costs from all budgets, or from none; else gives which is spent, and until when.
+    fn charge(
+        &mut self,
+        tx: &mut AuditedTx<'_>,
+        cost: u64,
+        channel: Channel,
+    ) -> StoreResult<Result<Vec<Charge>, (Budget, Duration)>> {
+        let mut charges = Vec::new();
+        for budget in Budget::ALL {
+            let units = match budget {
+                Budget::Voice if channel != Channel::Voice => continue,
+                Budget::Hour | Budget::Day | Budget::Voice => 1,
+                Budget::Money => cost,
+            };
+            match self.take(tx, budget, units)? {
+                Ok(charge) => charges.extend(charge),
+                Err(wait) => {
+                    give_back(tx, charges)?;
+                    return Ok(Err((budget, wait)));
+                }
             }
         }
-        let Some((charge, used)) = taken else {
-            give_back(tx, charges)?;
-            return Ok(Err((budget, now.until(budget.window(Share::All, now).until()))));
-        };
-        charges.push(charge);
-        if BudgetWarning::is_due(used, limit) && tx.warn_of_budget(charge.window)? {
-            warnings.push(budget);
-            warn(tx, BudgetWarning { window: charge.window, used, limit })?;
-        }
+        Ok(Ok(charges))
     }
-    Ok(Ok(charges))
+
+    /// Takes so much from one budget, from whichever share has it; nothing from one that is off. Else gives until when it is spent.
+    fn take(
+        &mut self,
+        tx: &mut AuditedTx<'_>,
+        budget: Budget,
+        units: u64,
+    ) -> StoreResult<Result<Option<Charge>, Duration>> {
+        let Some(limit) = self.budgets.limit(budget) else { return Ok(Ok(None)) };
+        let now = tx.at();
+        let shares: &[Share] = if self.is_known { &[Share::All, Share::Verified] } else { &[Share::All] };
+        for share in shares {
+            let window = budget.window(*share, now);
+            let Some(used) = tx.spend_budget(window, units, limit)? else { continue };
+            if BudgetWarning::is_due(used, limit) && tx.warn_of_budget(window)? {
+                self.warnings.push(budget);
+                warn(tx, BudgetWarning { window, used, limit })?;
+            }
+            return Ok(Ok(Some(Charge { window, units })));
+        }
+        Ok(Err(now.until(budget.window(Share::All, now).until())))
+    }
+}
+
+/// Pays for the call that a message goes on to, which was paid for as a message; false where none may be made. Of which budgets
+/// most is spent since goes into `warnings`.
+pub(super) fn pay_for_call(
+    tx: &mut AuditedTx<'_>,
+    budgets: &BudgetPolicy,
+    challenge: ChallengeId,
+    warnings: &mut Vec<Budget>,
+) -> StoreResult<bool> {
+    // Its user may have been deleted while the message was under way.
+    let Some(mut payment) = tx.payment(challenge)? else { return Ok(false) };
+    let is_known = payment.standing == Standing::Known;
+    let Ok(charge) = Till { budgets, is_known, warnings }.take(tx, Budget::Voice, 1)? else {
+        return Ok(false);
+    };
+    if let Some(charge) = charge {
+        payment.charges.push(charge);
+        tx.update_payment(challenge, &payment)?;
+    }
+    Ok(true)
+}
+
+/// Gives the call back that a message was to go by, and did not.
+pub(super) fn release_call(tx: &mut AuditedTx<'_>, challenge: ChallengeId) -> StoreResult<()> {
+    let Some(mut payment) = tx.payment(challenge)? else { return Ok(()) };
+    let is_call = |charge: &Charge| charge.window.budget == Budget::Voice;
+    let (calls, rest) = payment.charges.into_iter().partition(is_call);
+    payment.charges = rest;
+    tx.update_payment(challenge, &payment)?;
+    give_back(tx, calls)
 }
 
 /// Tells that most of a budget is spent.
@@ -200,7 +280,7 @@ fn warn(tx: &mut AuditedTx<'_>, warning: BudgetWarning) -> StoreResult<()> {
 }
 
 /// Gives back what a message was charged that was surely not sent.
-pub(super) fn give_back(tx: &mut AuditedTx<'_>, charges: Vec<Charge>) -> StoreResult<()> {
+fn give_back(tx: &mut AuditedTx<'_>, charges: Vec<Charge>) -> StoreResult<()> {
     for Charge { window, units } in charges {
         tx.unspend_budget(window, units)?;
     }
@@ -211,4 +291,22 @@ pub(super) fn give_back(tx: &mut AuditedTx<'_>, charges: Vec<Charge>) -> StoreRe
 pub(super) fn cancel_purchase(tx: &mut AuditedTx<'_>, challenge: ChallengeId) -> StoreResult<()> {
     let charges = tx.delete_purchase(challenge)?;
     give_back(tx, charges)
+}
+
+/// Takes back what a second message of a challenge was paid with, which was surely not sent.
+pub(super) fn cancel_second(
+    tx: &mut AuditedTx<'_>,
+    challenge: ChallengeId,
+    second: Payment,
+) -> StoreResult<()> {
+    if let Some(mut payment) = tx.payment(challenge)? {
+        payment.cost = payment.cost.saturating_sub(second.cost);
+        for charge in &second.charges {
+            if let Some(at) = payment.charges.iter().rposition(|other| other == charge) {
+                payment.charges.remove(at);
+            }
+        }
+        tx.update_payment(challenge, &payment)?;
+    }
+    give_back(tx, second.charges)
 }

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use super::calls::CallPayment;
 use super::gate::{AddressGate, Call};
-use super::intent::{CodeIntent, Intent};
+use super::intent::{CodeIntent, Intent, Offer};
 use super::quota::WithQuotas;
 use super::second_send::Again;
 use super::settle::Settlement;
 use super::single_flight::Flight;
 use super::{Auth, AuthError, CodeRequest, Sent};
-use crate::domain::Mode;
 use crate::domain::clock::Times;
+use crate::domain::{Channel, Mode, Via};
 use crate::random;
-use crate::sms::route::Need;
-use crate::sms::{TextKind, TextMessage};
+use crate::sms::route::{Need, Reservation};
+use crate::sms::{TextKind, TextMessage, Unavailable};
 
 impl Auth {
     /// Sends a code.
@@ -48,7 +49,10 @@ impl Auth {
         };
         let CodeRequest { mode, purpose, ref phone, channel, .. } = request;
         let (text, segments) = settings.code_text(&request.origin.languages);
-        let place = senders.reserve(Need { to: phone, segments, channel });
+        let need = Need { to: phone, segments, channel };
+        let place = senders.reserve(need);
+        let calls = place.as_ref().is_ok_and(|place| place.via().channel == Channel::Voice);
+        let without_calls = calls.then(|| senders.reserve_without_calls(need));
         let patience = senders.deadline();
         let flight = Flight { mode, phone: phone.clone(), purpose, by_device: device.is_some(), channel };
         let participant = self.in_flight.join(flight);
@@ -58,10 +62,11 @@ impl Auth {
             device,
             code: random::code(&*self.parts.random, settings.policy.otp.length),
             delivery: (mode == Mode::Production).then(|| random::delivery_id(&*self.parts.random)),
-            place: place
-                .as_ref()
-                .map(|place| (place.via().clone(), segments))
-                .map_err(|unavailable| *unavailable),
+            offer: Offer {
+                first: offered(&place),
+                without_calls: without_calls.as_ref().map(offered),
+                segments,
+            },
             guard,
             overlap: participant.overlap,
             arrived: now,
@@ -76,6 +81,7 @@ impl Auth {
             Ok(written) => written,
             Err(error) => return WithQuotas::none(Err(error.into())),
         };
+        let place = without_calls.filter(|_| decided.without_calls).unwrap_or(place);
         let result = match next {
             Err(error) => Err(error),
             Ok(Intent::Follow(challenge, delivery)) => {
@@ -100,9 +106,10 @@ impl Auth {
                     patience: None,
                 };
                 let text = message.map(sms);
-                let sending = self.send(place, text.clone(), phone);
                 let (keys, policy) = (intent.keys.clone(), intent.policy.clone());
                 let settlement = Settlement { challenge, actor, phone: phone.clone(), message, keys, policy };
+                let paying = CallPayment { auth: self.clone(), settlement: settlement.clone() };
+                let sending = self.send(place, text.clone(), phone, &paying);
                 let leading = async {
                     let outcome = sending.await;
                     let result = outcome.answer(sent);
@@ -124,4 +131,9 @@ impl Auth {
             result: result.map_err(|error| if conceals { error.concealed() } else { error }),
         }
     }
+}
+
+/// Who has a place, or why nobody has.
+fn offered(place: &Result<Reservation, Unavailable>) -> Result<Via, Unavailable> {
+    place.as_ref().map(|place| place.via().clone()).map_err(|unavailable| *unavailable)
 }

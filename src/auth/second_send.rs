@@ -13,16 +13,16 @@ use super::devices::{guesses, subject};
 use super::error::{FlowError, commit_refusal};
 use super::intent::CodeIntent;
 use super::lookup::good_test_number;
-use super::purchase::{Bought, give_back};
+use super::purchase::{Bought, Load, cancel_second};
 use super::quota::Balance;
 use super::settle::{Outcome, Settlement, accept, note_outcome};
 use crate::domain::audit::Actor;
-use crate::domain::budget::Charge;
 use crate::domain::message::{MessageState, NewMessage};
 use crate::domain::quota::Quota;
 use crate::domain::{Challenge, ChallengeState, MessageId, Mode, Purpose, Timestamp, Via};
-use crate::sms::route::{Need, Routed};
+use crate::sms::route::{Always, Need, Routed};
 use crate::sms::{SendOutcome, TextMessage};
+use crate::storage::guard::Payment;
 use crate::storage::{Locks, StoreResult};
 use crate::sync::lock;
 
@@ -117,7 +117,7 @@ impl Auth {
         };
         let (bought, intended) = self.write(locks, actor.clone(), intent).await?;
         self.count_purchase(&bought);
-        let (message, charges) = match intended {
+        let (message, payment) = match intended {
             Ok(Some(intended)) => intended,
             Ok(None) => return Ok(()),
             Err(refusal) => {
@@ -126,10 +126,12 @@ impl Auth {
             }
         };
         let text = TextMessage { id: message, ..again.text.clone() };
-        let Outcome::Sent(routed) = self.send(Ok(place), Some(text), &to).await else { return Ok(()) };
+        let Outcome::Sent(routed) = self.send(Ok(place), Some(text), &to, &Always).await else {
+            return Ok(());
+        };
         let state = routed.outcome.state();
         let actor = Actor { at: self.parts.clock.now(), ..actor };
-        let noting = move |tx: &mut AuditedTx<'_>| again.note(tx, (message, charges), routed);
+        let noting = move |tx: &mut AuditedTx<'_>| again.note(tx, (message, payment), routed);
         self.write(Locks::none().phone(&to), actor, noting).await?;
         self.parts.metrics.message_reached(state.as_str());
         Ok(())
@@ -137,14 +139,14 @@ impl Auth {
 }
 
 impl Again {
-    /// Writes the second message as intended, and what it was charged; `None` where the code needs none any more, or has had its
+    /// Writes the second message as intended, and gives what it was paid with; `None` where the code needs none any more, or has had its
     /// second one. Whatever refuses another request of the person refuses it, but for the quota: the code has paid its unit.
     fn intend(
         self,
         tx: &mut AuditedTx<'_>,
         via: Via,
         bought: &mut Bought,
-    ) -> Result<Option<(MessageId, Vec<Charge>)>, FlowError> {
+    ) -> Result<Option<(MessageId, Option<Payment>)>, FlowError> {
         let Some(challenge) = tx.challenge(self.settlement.challenge)? else { return Ok(None) };
         let messages = tx.messages_of(challenge.id)?;
         let mut own = messages.iter().filter(|message| message.to == challenge.phone);
@@ -154,10 +156,10 @@ impl Again {
         if !lives || has_arrived || !is_alone || !self.is_of_use(tx, &challenge)? {
             return Ok(None);
         }
-        let charges = self.buy(tx, &challenge, bought)?;
+        let payment = self.buy(tx, &challenge, &via, bought)?;
         let (challenge, to, segments, created_at) = (challenge.id, challenge.phone, self.segments, tx.at());
         let message = tx.insert_message(NewMessage { challenge, to, via, segments, created_at })?;
-        Ok(Some((message, charges)))
+        Ok(Some((message, payment)))
     }
 
     /// Whether the code can still log somebody in: its user is active, and it takes guesses today.
@@ -179,26 +181,28 @@ impl Again {
         Ok(failures.state().is_none_or(|state| !state.refused))
     }
 
-    /// Has the guard judge the second message and the budgets pay for it; gives what they were charged.
+    /// Has the guard judge the second message and the budgets pay for it; gives what they paid.
     fn buy(
         &self,
         tx: &mut AuditedTx<'_>,
         challenge: &Challenge,
+        via: &Via,
         bought: &mut Bought,
-    ) -> Result<Vec<Charge>, FlowError> {
+    ) -> Result<Option<Payment>, FlowError> {
         let intent = &self.intent;
-        let Some(guard) = &intent.guard else { return Ok(Vec::new()) };
+        let Some(guard) = &intent.guard else { return Ok(None) };
         let user = tx.user_by_phone(&challenge.phone)?;
         let is_known = intent.device.is_some() || intent.is_verified(tx, user.as_ref())?;
         bought.judge(tx, guard, is_known)?;
-        bought.pay(tx, guard, &intent.policy.budgets, self.segments)?;
-        Ok(bought.note_second(tx.at(), guard, challenge.id))
+        let load = Load { segments: self.segments, channel: via.channel };
+        bought.pay(tx, guard, &intent.policy.budgets, load)?;
+        Ok(bought.note_second(tx, guard, challenge.id)?)
     }
 
     fn note(
         self,
         tx: &mut AuditedTx<'_>,
-        (message, charges): (MessageId, Vec<Charge>),
+        (message, payment): (MessageId, Option<Payment>),
         routed: Routed,
     ) -> StoreResult<()> {
         match routed.outcome {
@@ -211,7 +215,11 @@ impl Again {
                 }
             }
             SendOutcome::Unknown(_) => {}
-            SendOutcome::Refused(_) => give_back(tx, charges)?,
+            SendOutcome::Refused(_) => {
+                if let Some(payment) = payment {
+                    cancel_second(tx, self.settlement.challenge, payment)?;
+                }
+            }
         }
         let line = note_outcome(tx, message, routed)?;
         tx.record(line);

@@ -7,16 +7,17 @@ use super::settle::Outcome;
 use crate::clock::Stopwatch;
 use crate::domain::message::MessageState;
 use crate::domain::{Channel, Mode, PhoneNumber};
-use crate::sms::route::{Need, Reservation, Routed};
+use crate::sms::route::{Need, Passing, Reservation, Routed};
 use crate::sms::{Failure, SendOutcome, TextMessage, Unavailable};
 
 impl Auth {
-    /// Sends a message to a phone. Without one, waits for as long as a send to it would take.
+    /// Sends a message to a phone; `passing` is asked before another sender than the first takes it. Without one, waits for as long as a send to it would take.
     pub(super) async fn send(
         &self,
         place: Result<Reservation, Unavailable>,
         text: Option<TextMessage>,
         phone: &PhoneNumber,
+        passing: &dyn Passing,
     ) -> Outcome {
         match (text, place) {
             (None, _) => {
@@ -27,7 +28,7 @@ impl Auth {
             (Some(text), Ok(place)) => {
                 self.parts.metrics.message_reached(MessageState::Intended.as_str());
                 let watch = Stopwatch::start();
-                let routed = place.send(text).await;
+                let routed = place.send(text, passing).await;
                 let took = watch.elapsed();
                 self.sends.note(phone, took, &routed.outcome);
                 self.count_send(&routed, took);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::audited::AuditedTx;
-use super::purchase::cancel_purchase;
+use super::purchase::{cancel_purchase, release_call};
 use super::quota::{Spent, Subject, spend};
 use super::recent::ExpectedOutcome;
 use super::{AuthError, Sent};
@@ -14,7 +14,8 @@ use crate::domain::policy::Policy;
 use crate::domain::quota::{Quota, REFUNDS};
 use crate::domain::settled::{SendResult, Settled};
 use crate::domain::{
-    Challenge, ChallengeId, MessageId, Mode, PhoneNumber, Purpose, SpendId, Timestamp, User, UserId, Via,
+    Challenge, ChallengeId, Channel, MessageId, Mode, PhoneNumber, Purpose, SpendId, Timestamp, User, UserId,
+    Via,
 };
 use crate::sms::route::Routed;
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
@@ -237,7 +238,7 @@ pub(super) fn note_outcome(
 }
 
 /// Whether a message that one sender reported as lost went on to another, so that what is known of it begins anew.
-fn takes_over(message: &Message, via: &Via) -> bool {
+pub(super) fn takes_over(message: &Message, via: &Via) -> bool {
     message.via != *via && message.state.is_lost()
 }
 
@@ -248,7 +249,11 @@ fn update_message(
 ) -> StoreResult<()> {
     let Some(id) = message else { return Ok(()) };
     let mut message = tx.message(id)?.ok_or(StoreError::Broken)?;
+    let was_call = message.via.channel == Channel::Voice;
     change(&mut message);
+    if was_call && message.via.channel != Channel::Voice {
+        release_call(tx, message.challenge)?;
+    }
     message.updated_at = tx.at();
     tx.update_message(&mut message)
 }

@@ -13,7 +13,7 @@ use crate::domain::message::{Message, MessageState};
 use crate::domain::{Help as _, Languages, MessageId};
 use crate::random::{self, SystemRandom};
 use crate::sms::console::ConsoleSender;
-use crate::sms::route::{Need, Routed};
+use crate::sms::route::{Always, Need, Routed};
 use crate::sms::{SendOutcome, TextKind, TextMessage};
 use crate::storage::Locks;
 
@@ -95,7 +95,7 @@ fn send_test(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(
         expires_at: admin.now() + otp.ttl,
         patience: None,
     };
-    let Routed { outcome, via } = admin.block_on(place.send(message));
+    let Routed { outcome, via } = admin.block_on(place.send(message, &Always));
     let word = outcome.as_str();
     let (to, shown) = (phone.clone(), admin.shown(&phone));
     let noted = admin.act(Locks::none(), move |operator| {

@@ -10,7 +10,7 @@ use super::test_numbers::{self, Digits};
 use super::{texts, twilio};
 use crate::domain::budget::BudgetPolicy;
 use crate::domain::guard::{GuardMode, GuardPolicy};
-use crate::domain::{HttpUrl, NewTestNumber};
+use crate::domain::{Channel, HttpUrl, NewTestNumber};
 use crate::sms::texts::Texts;
 use crate::sms::twilio::TwilioSettings;
 
@@ -94,6 +94,7 @@ pub(super) const SECTION: Section = Section {
         &spending::PER_HOUR,
         &spending::PER_DAY,
         &spending::MONEY_PER_DAY,
+        &spending::VOICE_PER_DAY,
         &spending::PRICE,
         &spending::GUARD,
         &spending::GUARD_ALLOW,
@@ -129,7 +130,8 @@ pub(super) fn read(
     };
     let senders = found.in_order(reader, twilio.as_ref(), (ttl, lacking));
     let texts = texts::read(reader);
-    let (budgets, guard) = spending::read(reader);
+    let calls = senders.iter().any(|sender| sender.kind.channel() == Channel::Voice);
+    let (budgets, guard) = spending::read(reader, calls);
     let test_numbers = test_numbers::read(reader, &TEST_NUMBERS, digits);
     let reports = |sender: &ConfiguredSender| match &sender.kind {
         SenderKind::Twilio(twilio) => twilio.status_callback.is_some(),

@@ -31,6 +31,13 @@ pub(super) static MONEY_PER_DAY: Key = Key::new(
     "What the messages of a day (UTC) may cost at most, by sms.price; 0: no budget. Numbers that have been verified before have \
      a second one of the same size.",
 );
+pub(super) static VOICE_PER_DAY: Key = Key::new(
+    "sms.voice_budget_per_day",
+    Kind::Number { min: 0, max: MOST },
+    "100",
+    "Calls made in a day (UTC) at most by senders of kind voice, which count as messages besides; 0: no budget. Once they are spent, \
+     those senders are passed over. Numbers that have been verified before have a second one of the same size.",
+);
 pub(super) static PRICE: Key = Key::new(
     "sms.price",
     Kind::Prices,
@@ -57,7 +64,8 @@ pub(super) static GUARD_ALLOW: Key = Key::new(
 /// The word in place of a country's code that all others go by.
 const DEFAULT: &str = "default";
 
-pub(super) fn read(reader: &mut Reader<'_>) -> (BudgetPolicy, GuardPolicy) {
+/// Both; no budget of calls where nobody `calls`.
+pub(super) fn read(reader: &mut Reader<'_>, calls: bool) -> (BudgetPolicy, GuardPolicy) {
     let money_per_day = reader.one(&MONEY_PER_DAY, amount).unwrap_or_default();
     let pairs = reader.pairs(&PRICE, price);
     let price_of = |wanted: &str| pairs.iter().find(|(code, _)| code == wanted).map(|(_, price)| *price);
@@ -68,10 +76,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (BudgetPolicy, GuardPolicy) {
             "add default = and the price of a segment",
         );
     }
+    let calls_per_day = reader.number(&VOICE_PER_DAY);
     let budgets = BudgetPolicy {
         per_hour: reader.number(&PER_HOUR),
         per_day: reader.number(&PER_DAY),
         money_per_day,
+        calls_per_day: if calls { calls_per_day } else { 0 },
         default_price: price_of(DEFAULT).unwrap_or_default(),
         prices: pairs.into_iter().filter(|(code, _)| code != DEFAULT).collect(),
     };

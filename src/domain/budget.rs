@@ -1,4 +1,4 @@
-//! Budgets: how many text messages are bought in an hour and in a day, and for how much in a day.
+//! Budgets: how many text messages are bought in an hour and in a day, for how much in a day, and how many calls are made in one.
 //!
 //! An hour begins at the full hour and a day at midnight, UTC. Everybody buys from the first share of a budget. Once that is
 //! spent, a number that has been verified before buys from a second one of the same size, and any other is refused.
@@ -19,6 +19,8 @@ pub enum Budget {
     Day,
     /// Money of a day, in millionths.
     Money,
+    /// Calls of a day. Each counts as a message, too.
+    Voice,
 }
 
 /// Who buys from it.
@@ -70,6 +72,8 @@ pub struct BudgetPolicy {
     pub per_day: u64,
     /// Money a day, in millionths; 0 turns the budget off.
     pub money_per_day: u64,
+    /// Calls a day; 0 turns the budget off.
+    pub calls_per_day: u64,
     /// What a segment costs, by the ISO code of the country, in millionths.
     pub prices: Vec<(String, u64)>,
     /// What it costs in a country without a price of its own.
@@ -78,7 +82,7 @@ pub struct BudgetPolicy {
 
 impl Budget {
     /// All of them, in the order in which they are charged.
-    pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Money];
+    pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Money, Self::Voice];
 
     /// The word in rows, metrics and events.
     pub const fn as_str(self) -> &'static str {
@@ -86,6 +90,7 @@ impl Budget {
             Self::Hour => "hour",
             Self::Day => "day",
             Self::Money => "money",
+            Self::Voice => "voice",
         }
     }
 
@@ -100,6 +105,7 @@ impl Budget {
             Self::Hour => "sms.budget_per_hour",
             Self::Day => "sms.budget_per_day",
             Self::Money => "sms.budget_money_per_day",
+            Self::Voice => "sms.voice_budget_per_day",
         }
     }
 
@@ -107,7 +113,7 @@ impl Budget {
     pub const fn length(self) -> Duration {
         match self {
             Self::Hour => Duration::from_hours(1),
-            Self::Day | Self::Money => DAY,
+            Self::Day | Self::Money | Self::Voice => DAY,
         }
     }
 
@@ -121,8 +127,16 @@ impl Budget {
     /// An amount as a person reads it.
     pub fn amount(self, units: u64) -> String {
         match self {
-            Self::Hour | Self::Day => units.to_string(),
+            Self::Hour | Self::Day | Self::Voice => units.to_string(),
             Self::Money => money(units),
+        }
+    }
+
+    /// An amount as JSON: a number of messages or calls, or a decimal number in quotes.
+    pub fn amount_told(self, units: u64) -> Value {
+        match self {
+            Self::Hour | Self::Day | Self::Voice => json!(units),
+            Self::Money => json!(money(units)),
         }
     }
 }
@@ -181,15 +195,11 @@ impl BudgetWarning {
     /// What is told of it, as JSON.
     pub fn told(&self) -> Value {
         let Self { window, used, limit } = self;
-        let amount = |units| match window.budget {
-            Budget::Hour | Budget::Day => json!(units),
-            Budget::Money => json!(money(units)),
-        };
         json!({
             "name": window.budget.as_str(),
             "share": window.share.as_str(),
-            "used": amount(*used),
-            "limit": amount(*limit),
+            "used": window.budget.amount_told(*used),
+            "limit": window.budget.amount_told(*limit),
             "since": window.since.iso(),
             "until": window.until().iso(),
         })
@@ -203,6 +213,7 @@ impl BudgetPolicy {
             Budget::Hour => self.per_hour,
             Budget::Day => self.per_day,
             Budget::Money => self.money_per_day,
+            Budget::Voice => self.calls_per_day,
         };
         (limit > 0).then_some(limit)
     }
@@ -251,6 +262,12 @@ mod tests {
     fn a_warning_is_due_at_four_fifths() {
         assert!(!BudgetWarning::is_due(79, 100) && BudgetWarning::is_due(80, 100));
         assert!(BudgetWarning::is_due(3, 3) && !BudgetWarning::is_due(0, 1) && BudgetWarning::is_due(1, 1));
+    }
+
+    #[test]
+    fn amounts_are_told_as_numbers_and_money_as_text() {
+        let told = Budget::ALL.map(|budget| budget.amount_told(1_500_000));
+        assert_eq!(told, [json!(1_500_000), json!(1_500_000), json!("1.50"), json!(1_500_000)]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::{Failure, SendOutcome, Slot, SmsSender, TextMessage, Unavailable};
 use crate::clock::Stopwatch;
 use crate::domain::{Channel, Country, PhoneNumber, Via};
@@ -56,6 +58,24 @@ pub struct Routed {
     pub via: Via,
 }
 
+/// Whether a message may go on to another sender, once that is known.
+pub type Permission<'a> = BoxFuture<'a, bool>;
+
+/// Is asked before a message that surely did not go out goes on to another sender.
+pub trait Passing: Sync {
+    /// Whether it may: a sender that says no is left out.
+    fn may_go_on<'a>(&'a self, to: &'a Via) -> Permission<'a>;
+}
+
+/// Every message may.
+pub struct Always;
+
+impl Passing for Always {
+    fn may_go_on<'a>(&'a self, _: &'a Via) -> Permission<'a> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
 impl Route {
     /// Senders in this order.
     pub fn new(members: impl IntoIterator<Item = Member>) -> Self {
@@ -73,6 +93,16 @@ impl Route {
     /// Why the first has none, if none has; at once, since nothing waits.
     pub fn reserve(&self, need: Need<'_>) -> Result<Reservation, Unavailable> {
         self.reserve_from(self.candidates(need), need.segments)
+    }
+
+    /// The same, leaving out those that call.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn reserve_without_calls(&self, need: Need<'_>) -> Result<Reservation, Unavailable> {
+        let mut members = self.candidates(need);
+        members.retain(|member| member.via.channel != Channel::Voice);
+        self.reserve_from(members, need.segments)
     }
 
     /// Reserves a place at the sender that is used where nothing good was reported of the message that `before` took.
@@ -166,8 +196,9 @@ impl Reservation {
         &self.via
     }
 
-    /// Sends one message, and waits for the outcome within the deadline of the route.
-    pub async fn send(self, message: TextMessage) -> Routed {
+    /// Sends one message, and waits for the outcome within the deadline of the route; `passing` is asked before another sender than
+    /// the first takes it.
+    pub async fn send(self, message: TextMessage, passing: &dyn Passing) -> Routed {
         let Self { via, slot, rest, segments, deadline } = self;
         let (watch, mut via) = (Stopwatch::start(), via);
         let mut outcome = slot.send(message.clone()).await;
@@ -182,12 +213,14 @@ impl Reservation {
             if is_final || left < deadline / LEAST {
                 return refused(told);
             }
-            (via, outcome) = match next.sender.reserve(segments) {
-                Ok(slot) => {
+            let slot = next.sender.reserve(segments).ok();
+            let may_go_on = slot.is_some() && passing.may_go_on(&next.via).await;
+            (via, outcome) = match slot.filter(|_| may_go_on) {
+                Some(slot) => {
                     let message = TextMessage { patience: Some(left), ..message.clone() };
                     (next.via, slot.send(message).await)
                 }
-                Err(_) => (told.1, SendOutcome::Refused(told.0)),
+                None => (told.1, SendOutcome::Refused(told.0)),
             };
         }
         match (outcome, first) {
@@ -206,183 +239,4 @@ const SLACK: Duration = Duration::from_secs(2);
 const LEAST: u32 = 10;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::message::MessageState;
-    use crate::domain::{Code, MessageId, Timestamp};
-    use crate::sms::memory::MemorySender;
-    use crate::sms::template::Template;
-    use crate::sms::{Accepted, FailureReason, TextKind};
-
-    struct Bench {
-        senders: Vec<MemorySender>,
-        route: Route,
-    }
-
-    const CHANNELS: [Channel; 4] = [Channel::Sms, Channel::WhatsApp, Channel::Voice, Channel::Sms];
-
-    fn to() -> PhoneNumber {
-        PhoneNumber::parse("+1234567890", 10).unwrap()
-    }
-
-    impl Bench {
-        fn new(count: usize) -> Self {
-            let senders: Vec<_> = (0..count).map(|_| MemorySender::new()).collect();
-            let members = senders.iter().zip(CHANNELS).enumerate().map(|(at, (sender, channel))| Member {
-                via: Via::new(at.to_string(), channel),
-                sender: Arc::new(sender.clone()),
-                countries: None,
-                after: (at == 2).then_some(Duration::from_secs(30)),
-            });
-            Self { route: Route::new(members), senders }
-        }
-
-        async fn send(&self, channel: Option<Channel>) -> Routed {
-            let message = TextMessage {
-                id: MessageId(1),
-                to: to(),
-                code: Code::from_number(1, 6),
-                text: Template::default(),
-                kind: TextKind::Code,
-                expires_at: Timestamp::from_millis(600_000),
-                patience: None,
-            };
-            let need = Need { to: &to(), segments: 1, channel };
-            self.route.reserve(need).ok().unwrap().send(message).await
-        }
-
-        fn sent(&self) -> Vec<usize> {
-            self.senders.iter().map(|sender| sender.messages().len()).collect()
-        }
-    }
-
-    fn refused(detail: &str) -> SendOutcome {
-        SendOutcome::Refused(Failure { reason: FailureReason::InvalidNumber, ..Failure::delivery(detail) })
-    }
-
-    #[tokio::test]
-    async fn the_first_sender_takes_it_and_no_other() {
-        let bench = Bench::new(3);
-        let routed = bench.send(None).await;
-        assert!(matches!(routed.outcome, SendOutcome::Accepted(_)));
-        assert_eq!((routed.via.sender.as_str(), bench.sent()), ("0", vec![1, 0, 0]));
-    }
-
-    #[tokio::test]
-    async fn a_sure_failure_is_followed_by_the_next_sender_with_the_same_code() {
-        let bench = Bench::new(3);
-        bench.senders[0].script([refused("first")]);
-        bench.senders[1].script([refused("second")]);
-        let routed = bench.send(None).await;
-        assert!(matches!(routed.outcome, SendOutcome::Accepted(_)));
-        assert_eq!((routed.via, bench.sent()), (Via::new("2", Channel::Voice), vec![1, 1, 1]));
-        let codes: BTreeSet<_> =
-            bench.senders.iter().map(|sender| sender.messages()[0].code.digits().to_owned()).collect();
-        assert_eq!(codes.len(), 1);
-        let patience: Vec<_> =
-            bench.senders.iter().map(|sender| sender.messages()[0].patience.is_some()).collect();
-        assert_eq!(patience, [false, true, true], "the deadline covers them all");
-    }
-
-    #[tokio::test]
-    async fn if_all_fail_the_first_ones_error_is_told() {
-        let bench = Bench::new(3);
-        for (sender, detail) in bench.senders.iter().zip(["first", "second", "third"]) {
-            sender.script([refused(detail)]);
-        }
-        let routed = bench.send(None).await;
-        assert_eq!((routed.outcome, routed.via.sender.as_str()), (refused("first"), "0"));
-        assert_eq!(bench.sent(), [1, 1, 1]);
-    }
-
-    #[tokio::test]
-    async fn what_may_have_gone_out_and_what_is_final_moves_on_to_nobody() {
-        let lost = SendOutcome::Unknown(Failure::delivery("lost"));
-        let stopped = SendOutcome::Refused(Failure::delivery("STOP").finally());
-        for outcome in [lost, stopped] {
-            let bench = Bench::new(3);
-            bench.senders[0].script([refused("first")]);
-            bench.senders[1].script([outcome.clone()]);
-            let routed = bench.send(None).await;
-            assert_eq!(bench.sent(), [1, 1, 0]);
-            if let SendOutcome::Unknown(_) = outcome {
-                assert_eq!((routed.outcome, routed.via.sender.as_str()), (outcome, "1"));
-            } else {
-                assert_eq!((routed.outcome, routed.via.sender.as_str()), (refused("first"), "0"));
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_sender_without_a_place_is_passed_over() {
-        let bench = Bench::new(3);
-        bench.senders[0].refuse([Unavailable::BreakerOpen(Duration::from_secs(7))]);
-        let routed = bench.send(None).await;
-        assert_eq!((routed.via.sender.as_str(), bench.sent()), ("1", vec![0, 1, 0]));
-        for sender in &bench.senders {
-            sender.refuse([Unavailable::Overloaded(Duration::from_secs(1))]);
-        }
-        bench.senders[0].refuse([Unavailable::BreakerOpen(Duration::from_secs(7))]);
-        let need = Need { to: &to(), segments: 1, channel: None };
-        let refusal = bench.route.reserve(need).err();
-        assert_eq!(refusal, Some(Unavailable::Overloaded(Duration::from_secs(1))), "the first one's");
-
-        let bench = Bench::new(3);
-        bench.senders[0].script([refused("first")]);
-        bench.senders[1].refuse([Unavailable::Overloaded(Duration::from_secs(1))]);
-        assert_eq!((bench.send(None).await.via.sender.as_str(), bench.sent()), ("2", vec![1, 0, 1]));
-    }
-
-    #[tokio::test]
-    async fn a_channel_that_was_asked_for_is_the_only_one_that_is_used() {
-        let bench = Bench::new(4);
-        bench.senders[1].script([refused("busy")]);
-        let routed = bench.send(Some(Channel::WhatsApp)).await;
-        assert_eq!((routed.outcome, bench.sent()), (refused("busy"), vec![0, 1, 0, 0]));
-    }
-
-    #[tokio::test]
-    async fn a_sender_is_used_for_its_countries_alone() {
-        let bench = Bench::new(2);
-        let mut members: Vec<_> = bench.route.0.to_vec();
-        members[0].countries = Some(vec!["DE".parse().unwrap()]);
-        let bench = Bench { route: Route::new(members), ..bench };
-        assert_eq!((bench.send(None).await.via.sender.as_str(), bench.sent()), ("1", vec![0, 1]));
-    }
-
-    #[test]
-    fn the_next_sender_after_a_while_is_the_next_one_that_says_after_how_long() {
-        let bench = Bench::new(4);
-        let (to, half) = (to(), Duration::from_secs(30));
-        let need = Need { to: &to, segments: 1, channel: None };
-        let after = |sender: &str, channel| bench.route.patience_after(&Via::new(sender, channel), need);
-        assert_eq!(after("0", Channel::Sms), Some(half));
-        assert_eq!(after("1", Channel::WhatsApp), Some(half));
-        assert_eq!(after("2", Channel::Voice), None);
-        assert_eq!(after("gone", Channel::Sms), None);
-        let next = bench.route.reserve_after(&Via::new("0", Channel::Sms), need).ok().flatten().unwrap();
-        assert_eq!(*next.via(), Via::new("2", Channel::Voice));
-    }
-
-    #[tokio::test]
-    async fn never_two_messages_for_one_code_unless_the_first_surely_failed() {
-        let accepted =
-            SendOutcome::Accepted(Accepted { sid: None, state: MessageState::Queued, segments: None });
-        let outcomes = [accepted, SendOutcome::Unknown(Failure::delivery("lost")), refused("no"), {
-            SendOutcome::Refused(Failure::delivery("STOP").finally())
-        }];
-        for (a, first) in outcomes.iter().enumerate() {
-            for (b, second) in outcomes.iter().enumerate() {
-                for third in &outcomes {
-                    let bench = Bench::new(3);
-                    for (sender, outcome) in bench.senders.iter().zip([first, second, third]) {
-                        sender.script([outcome.clone()]);
-                    }
-                    bench.send(None).await;
-                    let moved = [true, a == 2, a == 2 && b == 2];
-                    assert_eq!(bench.sent(), moved.map(usize::from), "{first:?} {second:?} {third:?}");
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! What is asked of the text messages as the guard counts them, of the attempts that it refused and of its blocks.
 
-use super::error::StoreResult;
+use super::error::{StoreError, StoreResult};
 use crate::domain::budget::Charge;
 use crate::domain::guard::{Block, Counts, Place, Scope, Sends, Standing};
 use crate::domain::{ChallengeId, PhoneNumber, Timestamp};
@@ -20,6 +20,29 @@ pub struct Purchase {
     pub cost: u64,
     /// From which budgets that was taken.
     pub charges: Vec<Charge>,
+}
+
+/// What a message was paid with, a second one of the same code included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// How the first one stood.
+    pub standing: Standing,
+    /// What they cost, in millionths.
+    pub cost: u64,
+    /// From which budgets that was taken.
+    pub charges: Vec<Charge>,
+}
+
+impl Payment {
+    /// Reads the columns of a row.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] where they say nothing that is ever written.
+    pub fn of_row(standing: &str, cost: u64, charges: &str) -> StoreResult<Self> {
+        let standing = Standing::parse(standing).ok_or(StoreError::Broken)?;
+        let charges = Charge::parse_row(charges).ok_or(StoreError::Broken)?;
+        Ok(Self { standing, cost, charges })
+    }
 }
 
 /// Since when rows count, for each of the guard's counts.
@@ -72,6 +95,8 @@ pub trait ReadGuard {
     fn blocks_at(&self, place: &Place) -> StoreResult<Vec<Block>>;
     /// Blocks that end after `at`, the one that began first at the front.
     fn blocks_after(&self, at: Timestamp) -> StoreResult<Vec<Block>>;
+    /// What the messages of a challenge were paid with; `None` where none is bought.
+    fn payment(&self, challenge: ChallengeId) -> StoreResult<Option<Payment>>;
     /// What is known of a place, but for whether it was blocked.
     fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts>;
     /// What strangers were sent after `since`: in a country, or everywhere.
@@ -91,6 +116,8 @@ pub trait WriteGuard: ReadGuard {
     fn insert_purchase(&mut self, purchase: &Purchase) -> StoreResult<()>;
     /// Takes back one that was surely not sent; gives from which budgets it was taken.
     fn delete_purchase(&mut self, challenge: ChallengeId) -> StoreResult<Vec<Charge>>;
+    /// Replaces what the messages of a challenge cost, and from which budgets that was taken. The lock of its phone covers it.
+    fn update_payment(&mut self, challenge: ChallengeId, payment: &Payment) -> StoreResult<()>;
     /// Notes that the code of `used` was the first to verify its number; what else that number was sent, with the codes of
     /// `others`, counts no longer.
     fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()>;

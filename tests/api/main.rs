@@ -14,6 +14,7 @@ mod addresses;
 mod audit;
 mod budgets;
 mod callbacks;
+mod calls;
 mod claims;
 mod clock;
 mod codes;

@@ -7,7 +7,7 @@ use freshk::domain::guard::{Block, Counts, Excess, Place, Rule, Scope, Sends, St
 use freshk::domain::message::MessageState;
 use freshk::domain::{ChallengeId, Timestamp};
 use freshk::storage::PurgeHorizon;
-use freshk::storage::guard::{CountryFigures, Horizons, Purchase, Verifications};
+use freshk::storage::guard::{CountryFigures, Horizons, Payment, Purchase, Verifications};
 
 use crate::maintenance::horizon;
 use crate::support::{Bed, Fixture, START, after, new_message};
@@ -217,6 +217,26 @@ pub(crate) async fn a_purchase_that_is_taken_back_tells_what_it_was_charged<F: F
     assert_eq!(bed.write(|tx| tx.delete_purchase(ChallengeId(1))).await, charges);
     assert_eq!(bed.write(|tx| tx.delete_purchase(ChallengeId(1))).await, []);
     assert_eq!(counts(&bed, place(1, 1, "DE"), since(START)).await, Counts::default());
+}
+
+pub(crate) async fn what_a_purchase_was_paid_with_is_read_and_replaced<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let charge = |budget: Budget| Charge { window: budget.window(Share::All, START), units: 1 };
+    let bought = Purchase { charges: vec![charge(Budget::Day)], ..purchase(1, 1, place(1, 1, "DE")) };
+    buy(&bed, vec![bought]).await;
+    let paid = |cost, charges| Payment { standing: Standing::Stranger, cost, charges };
+    let now = || bed.read(|view| view.payment(ChallengeId(1)));
+    assert_eq!(now().await, Some(paid(75_000, vec![charge(Budget::Day)])));
+    let more = paid(150_000, vec![charge(Budget::Day), charge(Budget::Voice)]);
+    let written = more.clone();
+    bed.write(move |tx| tx.update_payment(ChallengeId(1), &written)).await;
+    assert_eq!(now().await, Some(more.clone()));
+    assert_eq!(bed.write(|tx| tx.delete_purchase(ChallengeId(1))).await, more.charges);
+    assert_eq!(now().await, None);
+    assert_eq!(
+        bed.write(move |tx| tx.spend_budget(Budget::Voice.window(Share::All, START), 1, 1)).await,
+        Some(1)
+    );
 }
 
 pub(crate) async fn a_budget_is_never_exceeded_and_warned_of_once<F: Fixture>() {

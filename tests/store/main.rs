@@ -117,6 +117,7 @@ macro_rules! contract {
                     first_verifications_are_counted_by_country_and_five_minutes
                     figures_by_country_tell_what_was_bought_answered_and_delivered
                     a_purchase_that_is_taken_back_tells_what_it_was_charged
+                    what_a_purchase_was_paid_with_is_read_and_replaced
                     a_budget_is_never_exceeded_and_warned_of_once
                     maintenance_forgets_ranges_after_a_day_and_purchases_after_thirty
                 }

@@ -44,8 +44,8 @@ impl Held {
             json!({
                 "name": window.budget.as_str(),
                 "share": window.share.as_str(),
-                "used": window.budget.amount(*used),
-                "limit": window.budget.amount(*limit),
+                "used": window.budget.amount_told(*used),
+                "limit": window.budget.amount_told(*limit),
                 "until": window.until().iso(),
             })
         };

@@ -34,12 +34,22 @@ fn budgets_prices_and_who_is_allowed_are_read() {
         per_hour: 500,
         per_day: 5000,
         money_per_day: 12_500_000,
+        calls_per_day: 0,
         prices: vec![("DE".to_owned(), 74_500), ("US".to_owned(), 7900)],
         default_price: 50_000,
     };
     assert_eq!(budgets, expected);
     assert_eq!(guard.mode, GuardMode::Monitor);
     assert_eq!((guard.allowed.networks.len(), guard.allowed.prefixes), (2, vec!["+4915".to_owned()]));
+}
+
+#[test]
+fn calls_have_a_budget_where_somebody_calls() {
+    let calls = |more: &[(&str, &str)]| spending(more).0.calls_per_day;
+    let voice = [("FRESHK_SMS__SENDERS", "twilio,call"), ("FRESHK_SENDERS", "call|kind=voice")];
+    assert_eq!(calls(&voice), 100);
+    assert_eq!(calls(&[&voice[..], &[("FRESHK_SMS__VOICE_BUDGET_PER_DAY", "7")]].concat()), 7);
+    assert_eq!(calls(&[("FRESHK_SMS__VOICE_BUDGET_PER_DAY", "7")]), 0, "nobody calls");
 }
 
 #[test]

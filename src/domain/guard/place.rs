@@ -133,4 +133,9 @@ impl Standing {
             Self::Stranger => "stranger",
         }
     }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Known, Self::Trusted, Self::Stranger].into_iter().find(|standing| standing.as_str() == word)
+    }
 }

@@ -7,7 +7,9 @@ use crate::domain::budget::Charge;
 use crate::domain::guard::{Block, Counts, Excess, Place, Scope, Sends, Standing, Windows};
 use crate::domain::{ChallengeId, PhoneNumber, Timestamp};
 use crate::storage::columns::units;
-use crate::storage::guard::{CountryFigures, Horizons, Purchase, ReadGuard, Verifications, WriteGuard};
+use crate::storage::guard::{
+    CountryFigures, Horizons, Payment, Purchase, ReadGuard, Verifications, WriteGuard,
+};
 use crate::storage::{StoreError, StoreResult};
 
 macro_rules! blocks {
@@ -67,6 +69,10 @@ const INSERT: &str = "INSERT INTO purchases (challenge_id, at, country, standing
 
 const DELETE: &str = "DELETE FROM purchases WHERE challenge_id = $1 RETURNING charges";
 
+const PAYMENT: &str = "SELECT standing, cost, charges FROM purchases WHERE challenge_id = $1";
+
+const UPDATE_PAYMENT: &str = "UPDATE purchases SET cost = $2, charges = $3 WHERE challenge_id = $1";
+
 const CONVERT: &str = "UPDATE purchases SET converted_at = $2 \
      WHERE challenge_id = $1 AND standing <> 'known' AND converted_at IS NULL";
 
@@ -108,6 +114,15 @@ impl ReadGuard for PostgresTx<'_> {
 
     fn blocks_after(&self, at: Timestamp) -> StoreResult<Vec<Block>> {
         self.rows(BLOCKS_AFTER, &[&at], block)
+    }
+
+    fn payment(&self, challenge: ChallengeId) -> StoreResult<Option<Payment>> {
+        let read = |row: &Row| -> Result<(String, i64, String), RowError> {
+            Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+        };
+        let row = self.row(PAYMENT, &[&challenge], read)?;
+        row.map(|(standing, cost, charges)| Payment::of_row(&standing, cost.unsigned_abs(), &charges))
+            .transpose()
     }
 
     fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts> {
@@ -184,6 +199,11 @@ impl WriteGuard for PostgresTx<'_> {
     fn delete_purchase(&mut self, challenge: ChallengeId) -> StoreResult<Vec<Charge>> {
         let rows = self.returning(DELETE, &[&challenge], first::<String>)?;
         Charge::parse_row(rows.first().map_or("", String::as_str)).ok_or(StoreError::Broken)
+    }
+
+    fn update_payment(&mut self, challenge: ChallengeId, payment: &Payment) -> StoreResult<()> {
+        let (cost, charges) = (units(payment.cost), Charge::row(&payment.charges));
+        self.write(UPDATE_PAYMENT, &[&challenge, &cost, &charges]).map(drop)
     }
 
     fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()> {

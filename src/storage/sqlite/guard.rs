@@ -7,7 +7,9 @@ use crate::domain::budget::Charge;
 use crate::domain::guard::{Block, Counts, Excess, Place, Scope, Sends, Standing, Windows};
 use crate::domain::{ChallengeId, PhoneNumber, Timestamp};
 use crate::storage::columns::units;
-use crate::storage::guard::{CountryFigures, Horizons, Purchase, ReadGuard, Verifications, WriteGuard};
+use crate::storage::guard::{
+    CountryFigures, Horizons, Payment, Purchase, ReadGuard, Verifications, WriteGuard,
+};
 use crate::storage::{StoreError, StoreResult};
 
 macro_rules! blocks {
@@ -67,6 +69,10 @@ const INSERT: &str = "INSERT INTO purchases (challenge_id, at, country, standing
 
 const DELETE: &str = "DELETE FROM purchases WHERE challenge_id = ?1 RETURNING charges";
 
+const PAYMENT: &str = "SELECT standing, cost, charges FROM purchases WHERE challenge_id = ?1";
+
+const UPDATE_PAYMENT: &str = "UPDATE purchases SET cost = ?2, charges = ?3 WHERE challenge_id = ?1";
+
 const CONVERT: &str = "UPDATE purchases SET converted_at = ?2 \
      WHERE challenge_id = ?1 AND standing <> 'known' AND converted_at IS NULL";
 
@@ -110,6 +116,15 @@ impl ReadGuard for SqliteTx<'_> {
 
     fn blocks_after(&self, at: Timestamp) -> StoreResult<Vec<Block>> {
         self.run(|conn| conn.prepare_cached(BLOCKS_AFTER)?.query_map([at], block)?.collect())
+    }
+
+    fn payment(&self, challenge: ChallengeId) -> StoreResult<Option<Payment>> {
+        let read = |row: &Row<'_>| {
+            let cost = row.get::<_, i64>(1)?.unsigned_abs();
+            Ok((row.get::<_, String>(0)?, cost, row.get::<_, String>(2)?))
+        };
+        let row = self.run(|conn| conn.prepare_cached(PAYMENT)?.query_row([challenge], read).optional())?;
+        row.map(|(standing, cost, charges)| Payment::of_row(&standing, cost, &charges)).transpose()
     }
 
     fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts> {
@@ -183,6 +198,11 @@ impl WriteGuard for SqliteTx<'_> {
         let row: Option<String> = self
             .run(|conn| conn.prepare_cached(DELETE)?.query_row([challenge], |row| row.get(0)).optional())?;
         Charge::parse_row(&row.unwrap_or_default()).ok_or(StoreError::Broken)
+    }
+
+    fn update_payment(&mut self, challenge: ChallengeId, payment: &Payment) -> StoreResult<()> {
+        let values = params![challenge, units(payment.cost), Charge::row(&payment.charges)];
+        self.run(|conn| conn.prepare_cached(UPDATE_PAYMENT)?.execute(values).map(drop))
     }
 
     fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()> {

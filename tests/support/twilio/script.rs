@@ -26,6 +26,8 @@ pub(crate) enum Answer {
     AcceptedHuge,
     /// 201 at once, its body a byte a second.
     AcceptedSlowBody,
+    /// Calls as [`Self::Accepted`], and messages refused with this code.
+    CallsOnly { code: u32 },
     /// An error in Twilio's classic shape.
     Error { http: u16, code: u32, message: &'static str },
     /// An error in the shape of RFC 9457.
@@ -76,6 +78,12 @@ pub(super) fn answer(answer: &Answer, request: &Recorded, stream: &mut TcpStream
             let body = accepted();
             stream.write_all(head(201, &[], JSON, body.len()).as_bytes())?;
             drip(stream, &body)
+        }
+        Answer::CallsOnly { .. } if request.path.ends_with("/Calls.json") => {
+            reply(stream, 201, &[], JSON, &accepted())
+        }
+        Answer::CallsOnly { code } => {
+            reply(stream, 400, &[], JSON, &classic_error(400, *code, "no").to_string())
         }
         Answer::Error { http, code, message } => {
             reply(stream, *http, &[], JSON, &classic_error(*http, *code, message).to_string())
