@@ -15,6 +15,7 @@ use crate::domain::audit::Actor;
 use crate::domain::{ClientAddress, Languages, Mode, PhoneNumber, RunId, Timestamp};
 use crate::limits::lines::AttemptLines;
 use crate::limits::refusals::RefusalCache;
+use crate::limits::shared::SharedLimits;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::sms::route::Route;
@@ -104,6 +105,8 @@ pub struct Parts {
     pub run: RunId,
     /// Counts.
     pub metrics: Metrics,
+    /// What is counted together with other servers.
+    pub shared: Option<Arc<dyn SharedLimits>>,
     /// Who is told of what.
     pub outbox: Outbox,
 }

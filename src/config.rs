@@ -7,6 +7,7 @@ use crate::domain::policy::{OtpPolicy, Policy, Retention};
 use crate::domain::{PhonePolicy, Secret, Webhook};
 
 pub mod backup;
+pub mod cache;
 pub mod command_line;
 pub mod database;
 pub mod dev_secret;
@@ -51,6 +52,7 @@ pub use show::Setting;
 pub use sources::Sources;
 
 use backup::Backup;
+use cache::Cache;
 use database::Database;
 use events::Events;
 use fault::Findings;
@@ -85,6 +87,8 @@ pub struct Config {
     pub docs: Docs,
     /// `[database]`
     pub database: Database,
+    /// `[cache]`
+    pub cache: Cache,
     /// `[otp]`
     pub otp: OtpPolicy,
     /// `[limits]`
@@ -194,6 +198,7 @@ impl Config {
         let sentry = sentry::read(reader);
         let docs = server::read_docs(reader);
         let database = database::read(reader);
+        let cache = cache::read(reader, &database);
         let otp = otp::read(reader);
         let limits = limits::read(reader);
         let tokens = tokens::read(reader);
@@ -218,6 +223,7 @@ impl Config {
             sentry,
             docs,
             database,
+            cache,
             otp,
             limits,
             tokens,

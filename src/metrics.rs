@@ -10,11 +10,13 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
+mod cache;
 mod families;
 mod format;
 mod process;
 mod spending;
 
+pub use cache::CacheAnswer;
 pub use format::Format;
 pub use process::Process;
 

@@ -57,7 +57,12 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "sha2",
         ],
     ),
-    ("limits", &["domain", "sync"], &["moka", "governor"]),
+    ("limits", &["domain", "sync"], &["moka", "governor", "futures_util"]),
+    (
+        "limits/redis",
+        &["domain", "limits", "clock", "metrics", "sync"],
+        &["redis", "tokio", "tracing", "futures_util", "data_encoding"],
+    ),
     // Pure, and the adapters' own; the seam itself needs futures alone.
     ("sms", &["domain", "clock", "sync"], &["futures_util", "thiserror", "tokio", "tracing"]),
     (
@@ -99,8 +104,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        // Of `sms` and `storage` the settings of their adapters.
-        &["domain", "encryption", "random", "files", "sms", "storage"],
+        // Of `sms`, `storage` and `limits` the settings of their adapters.
+        &["domain", "encryption", "random", "files", "sms", "storage", "limits"],
         &[
             "data_encoding",
             "dotenvy",

@@ -10,6 +10,7 @@ use super::quota::{Balance, QuotaState, Spent, Subject, WithQuotas};
 use super::{Auth, AuthError};
 use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{ClientAddress, Mode, Timestamp};
+use crate::limits::shared::SharedRefusal;
 use crate::storage::Locks;
 
 /// The quota that one call costs its caller's address. The testing mode and a limit of 0 have none.
@@ -44,12 +45,11 @@ impl Auth {
         // Before the ledger is asked: a refusal that another process takes back meanwhile is not remembered.
         let doubts = self.doubts();
         let (gate, now) = (Arc::new(self.gate(call)), call.now);
-        if let AddressGate(Some(AddressQuota { quota, shares })) = &*gate {
-            let subjects = shares.iter().map(|(subject, _)| subject.as_str());
-            if let Some((place, wait)) = self.refusals.refuse(*quota, subjects, now, doubts) {
-                let quotas = vec![QuotaState::refused(*quota, shares[place].1, wait)];
-                return WithQuotas { quotas, result: Err(AuthError::RateLimited(wait)) };
-            }
+        if let Some(quota) = &gate.0
+            && let Some(refused) = self.refused_early(quota, now, doubts).await
+        {
+            let result = Err(AuthError::RateLimited(refused.reset));
+            return WithQuotas { quotas: vec![refused], result };
         }
         // On the heap: a flow is large, and moves into its task.
         let (auth, flow) = (self.clone(), Box::pin(flow(self.clone(), gate.clone())));
@@ -57,10 +57,33 @@ impl Auth {
             let answer = flow.await;
             if let Some((quota, subject, wait)) = gate.refusal(&answer.quotas) {
                 auth.refusals.remember(quota, subject.to_owned(), now + wait, doubts);
+                if let Some(shared) = &auth.parts.shared {
+                    shared.tell(quota, subject, SharedRefusal { until: now + wait, asked: now });
+                }
             }
             answer
         });
         gated.await.unwrap_or_else(|died| WithQuotas::none(Err(died)))
+    }
+
+    /// The refusal of a quota that is known to be exhausted: to this server, or to another that tells of it.
+    async fn refused_early(&self, known: &AddressQuota, now: Timestamp, doubts: u64) -> Option<QuotaState> {
+        let AddressQuota { quota, shares } = known;
+        let refuse = || {
+            let subjects = shares.iter().map(|(subject, _)| subject.as_str());
+            let (place, wait) = self.refusals.refuse(*quota, subjects, now, doubts)?;
+            Some(QuotaState::refused(*quota, shares[place].1, wait))
+        };
+        if let refused @ Some(_) = refuse() {
+            return refused;
+        }
+        let shared = self.parts.shared.as_ref()?;
+        for (subject, limit) in shares {
+            if let Some(told) = shared.refusal(*quota, subject, *limit, now).await {
+                self.refusals.adopt(*quota, subject.clone(), told, doubts);
+            }
+        }
+        refuse()
     }
 
     fn gate(&self, Call { mode, endpoint, address, .. }: Call) -> AddressGate {

@@ -169,6 +169,7 @@ impl Bed {
             random,
             run: RunId::new([1; 8]),
             metrics: Metrics::new(),
+            shared: None,
             outbox: outbox.clone(),
         };
         let auth = Auth::new(parts, settings(&secret, &keys, policy));

@@ -11,6 +11,7 @@ use crate::config::{Config, Faults, Loaded};
 use crate::domain::Timestamp;
 use line::{Line, Verdict};
 
+mod cache;
 mod delivery;
 mod drill;
 mod files;
@@ -116,7 +117,7 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
                 .chain(test_numbers::line(config, now, readable))
                 .collect(),
         },
-        Group { name: "Database", lines: database },
+        Group { name: "Database", lines: database.into_iter().chain(cache::line(config, offline)).collect() },
         Group { name: "Monitoring", lines: monitoring::lines(config, &place, now, page.as_ref()) },
     ]
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderName;
 use poem::{EndpointExt as _, Response};
@@ -26,7 +27,7 @@ use crate::config::sms::Provider;
 use crate::config::tokens::Signing;
 use crate::domain::budget::Budget;
 use crate::domain::guard::GuardMode;
-use crate::domain::keys::KeyRing;
+use crate::domain::keys::{DerivedKeys, KeyRing};
 use crate::domain::message::{MessageState, Unsent};
 use crate::domain::{Channel, Secret, Via};
 use crate::events::http::HttpTransport;
@@ -35,6 +36,8 @@ use crate::http::health::Readiness;
 use crate::http::server::ServerSettings;
 use crate::http::{self, ClientIp, EdgeParts, EdgeSettings, ErrorCode, Jwks, ops};
 use crate::limits::flood::FloodGuard;
+use crate::limits::redis::RedisLimits;
+use crate::limits::shared::{Pacing, SharedLimits};
 use crate::metrics::Metrics;
 use crate::random::{self, Random};
 use crate::sms::SmsSender;
@@ -145,6 +148,9 @@ pub fn build(
         config.events.max_waiting,
         outbox.watch(),
     );
+    let shared = config.cache.url.as_ref().map(|cache| -> Arc<dyn SharedLimits> {
+        RedisLimits::start(cache, DerivedKeys::derive(secret), metrics.clone())
+    });
     let parts = Parts {
         store: store.clone(),
         production,
@@ -153,6 +159,7 @@ pub fn build(
         random: random.clone(),
         run,
         metrics: metrics.clone(),
+        shared: shared.clone(),
         outbox: outbox.clone(),
     };
     let auth = Auth::new(parts, settings(config, secret)?);
@@ -180,8 +187,8 @@ pub fn build(
         hosts: config.server.allowed_hosts.clone(),
     });
     let flood = Arc::new(Live::new(flood(config)));
-    let surroundings =
-        Surroundings { readiness, clock, random, metrics: metrics.clone(), flood: flood.clone() };
+    let pacing = Pacing::new(flood.clone(), shared);
+    let surroundings = Surroundings { readiness, clock, random, metrics: metrics.clone(), pacing };
     let endpoint = endpoint(config, &auth, callbacks, surroundings)?;
     Ok(Service { auth, store, endpoint, operations, watching, metrics, flood, outbox, dispatcher })
 }
@@ -253,7 +260,7 @@ struct Surroundings {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     metrics: Metrics,
-    flood: Arc<Live<FloodGuard>>,
+    pacing: Pacing,
 }
 
 /// How long the disk counts as having room once that was shown, unless a write fails meanwhile.
@@ -307,7 +314,7 @@ fn endpoint(
     callbacks: CallbackReader,
     surroundings: Surroundings,
 ) -> Result<BoxEndpoint<'static, Response>, WiringError> {
-    let Surroundings { readiness, clock, random, metrics, flood } = surroundings;
+    let Surroundings { readiness, clock, random, metrics, pacing } = surroundings;
     let server = &config.server;
     let header: HeaderName = server.forwarded_header.parse().map_err(|_| WiringError::ForwardedHeader)?;
     let signing = auth.clone();
@@ -315,7 +322,10 @@ fn endpoint(
     let parts = EdgeParts {
         random,
         clock: clock.clone(),
-        flood: Arc::new(move |address| flood.get().admit(address).err()),
+        flood: Arc::new(move |address| {
+            let pacing = pacing.clone();
+            async move { pacing.admit(address).await }.boxed()
+        }),
         client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock.clone(), metrics.clone()),
         readiness,
         jwks: auth.settings().tokens.jwks().map(|_| keys),

@@ -4,7 +4,7 @@
 use super::fault::Fault;
 use super::key::{Key, Section};
 use super::{
-    backup, database, events, limits, log, ops, otp, sentry, server, sms, tokens, top, twilio, users,
+    backup, cache, database, events, limits, log, ops, otp, sentry, server, sms, tokens, top, twilio, users,
 };
 
 /// Every section, in the order of the example.
@@ -14,6 +14,7 @@ pub const SECTIONS: &[Section] = &[
     ops::SECTION,
     server::DOCS_SECTION,
     database::SECTION,
+    cache::SECTION,
     otp::SECTION,
     limits::SECTION,
     tokens::SECTION,

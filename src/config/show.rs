@@ -1,10 +1,9 @@
 //! The table of keys, shown: as it stands, as an example, as documentation.
 
-use super::database;
 use super::key::{Key, Kind};
 use super::keys::{self, SECTIONS};
-use super::value;
 use super::values::Values;
+use super::{cache, database, value};
 use crate::domain::Secret;
 
 /// What a key is set to and where that came from; a secret is masked.
@@ -40,6 +39,7 @@ pub(super) fn settings(values: &Values) -> Vec<Setting> {
                     text if text.is_empty() => text,
                     _ if key.secret => MASK.to_owned(),
                     url if key.name == database::URL.name => database::masked(&url),
+                    url if key.name == cache::URL.name => cache::masked(&url),
                     text => text,
                 };
                 Setting { key, value: Some(shown), origin, exact: Secret::new(raw.as_text()) }

@@ -22,6 +22,7 @@ pub struct DerivedKeys {
     refresh_token: [u8; 32],
     device_token: [u8; 32],
     erased: [u8; 32],
+    cache: [u8; 32],
 }
 
 /// Current keys first, then those of `SECRET_KEY_FALLBACKS`: what was hashed before a rollover is still recognised.
@@ -42,6 +43,7 @@ impl DerivedKeys {
             refresh_token: expand(&hkdf, "freshk refresh token v1"),
             device_token: expand(&hkdf, "freshk device token v1"),
             erased: expand(&hkdf, "freshk erased phone v1"),
+            cache: expand(&hkdf, "freshk shared cache v1"),
         }
     }
 
@@ -68,13 +70,18 @@ impl DerivedKeys {
 
     /// The hash by which audit rows of one phone are found without naming it.
     pub fn audit_hash(&self, phone: &PhoneNumber) -> [u8; 16] {
-        short_hash(&self.audit, phone)
+        short_hash(&self.audit, phone.as_str())
     }
 
     /// The key in the ledger under which units count that a phone spent before its user was deleted. The audit trail has
     /// another hash: nothing there leads to it.
     pub fn erased_subject(&self, phone: &PhoneNumber) -> String {
-        format!("{ERASED}{}", HEXLOWER.encode(&short_hash(&self.erased, phone)))
+        format!("{ERASED}{}", HEXLOWER.encode(&short_hash(&self.erased, phone.as_str())))
+    }
+
+    /// The hash by which a cache that servers share knows whom something is about, without naming anybody.
+    pub fn cache_hash(&self, subject: &str) -> [u8; 16] {
+        short_hash(&self.cache, subject)
     }
 }
 
@@ -114,8 +121,8 @@ pub fn is_erased(subject: &str) -> bool {
     subject.starts_with(ERASED)
 }
 
-fn short_hash(key: &[u8; 32], phone: &PhoneNumber) -> [u8; 16] {
-    let tag = keyed(key).chain_update(phone.as_str()).finalize().into_bytes();
+fn short_hash(key: &[u8; 32], text: &str) -> [u8; 16] {
+    let tag = keyed(key).chain_update(text).finalize().into_bytes();
     let mut short = [0; 16];
     short.copy_from_slice(&tag[..16]);
     short
@@ -151,9 +158,9 @@ mod tests {
     #[test]
     fn each_purpose_has_a_key_of_its_own() {
         let secret = Secret::new("k".repeat(32));
-        let DerivedKeys { code, audit, refresh_token, device_token, erased, .. } =
+        let DerivedKeys { code, audit, refresh_token, device_token, erased, cache, .. } =
             DerivedKeys::derive(&secret);
-        let keys = [code, audit, refresh_token, device_token, erased, [b'k'; 32]];
+        let keys = [code, audit, refresh_token, device_token, erased, cache, [b'k'; 32]];
         for (n, key) in keys.iter().enumerate() {
             assert!(!keys[..n].contains(key), "{n}");
         }

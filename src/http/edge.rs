@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use poem::http::{HeaderValue, Method};
 use poem::{Endpoint, Request, Response, Result};
 use poem_openapi::OpenApi;
@@ -44,7 +45,7 @@ use refusals::Refusals;
 use routes::{Operation, Routes};
 
 /// Says how long an address that calls too fast has to wait; `None` lets it pass.
-pub type FloodGuard = Arc<dyn Fn(ClientAddress) -> Option<Duration> + Send + Sync>;
+pub type FloodGuard = Arc<dyn Fn(ClientAddress) -> BoxFuture<'static, Option<Duration>> + Send + Sync>;
 
 /// What the edge is told by the configuration.
 #[derive(Clone, Debug)]
@@ -202,9 +203,12 @@ impl Edge {
         let path = routes::without_slash(request.uri().path());
         if *request.method() == Method::POST && self.is_callback(path) {
             let answered = self.reach(request, id, client, line).await;
-            return answered.map_err(|fault| self.charge(fault, client));
+            return match answered {
+                Ok(response) => Ok(response),
+                Err(fault) => Err(self.charge(fault, client).await),
+            };
         }
-        if let Some(wait) = (self.flood)(client) {
+        if let Some(wait) = (self.flood)(client).await {
             return Err(ApiError::rate_limited(wait).into());
         }
         if !is_health(path) {
@@ -240,10 +244,10 @@ impl Edge {
 
     /// A callback is free of the flood guard only once its signature was good: what its sender did wrong counts like any
     /// other request, and is refused as one beyond the pace.
-    fn charge(&self, fault: Fault, client: ClientAddress) -> Fault {
+    async fn charge(&self, fault: Fault, client: ClientAddress) -> Fault {
         match &fault {
             Fault::Told(error) if error.code().status().is_client_error() => {
-                (self.flood)(client).map_or(fault, |wait| ApiError::rate_limited(wait).into())
+                (self.flood)(client).await.map_or(fault, |wait| ApiError::rate_limited(wait).into())
             }
             Fault::Told(_) | Fault::Abandoned => fault,
         }

@@ -32,12 +32,38 @@ pub struct FloodGuard<C: Clock = DefaultClock> {
     buckets: Option<Buckets<C>>,
 }
 
+/// How fast one address may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    per_second: NonZeroU32,
+    burst: NonZeroU32,
+}
+
 #[derive(Debug)]
 struct Buckets<C: Clock> {
+    pace: Pace,
     quota: Quota,
     clock: C,
     limiter: RwLock<Limiter<C>>,
     admissions: AtomicUsize,
+}
+
+impl Pace {
+    /// `per_second` requests for ever and `burst` of them at once; `None` for 0 a second, which is no pace.
+    pub fn new(per_second: u32, burst: u32) -> Option<Self> {
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        NonZeroU32::new(per_second).map(|per_second| Self { per_second, burst })
+    }
+
+    /// The time that one request takes.
+    pub fn interval(self) -> Duration {
+        Duration::from_secs(1) / self.per_second.get()
+    }
+
+    /// How far requests may run ahead of their time.
+    pub fn tolerance(self) -> Duration {
+        self.interval() * (self.burst.get() - 1)
+    }
 }
 
 impl FloodGuard {
@@ -50,11 +76,10 @@ impl FloodGuard {
 impl<C: Clock + Clone> FloodGuard<C> {
     /// The same, on a clock of the caller's; for tests.
     pub fn with_clock(per_second: u32, burst: u32, clock: C) -> Self {
-        let buckets = NonZeroU32::new(per_second).map(|per_second| {
-            let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-            let quota = Quota::per_second(per_second).allow_burst(burst);
+        let buckets = Pace::new(per_second, burst).map(|pace| {
+            let quota = Quota::per_second(pace.per_second).allow_burst(pace.burst);
             let limiter = RwLock::new(limiter(quota, &clock));
-            Buckets { quota, clock, limiter, admissions: AtomicUsize::new(0) }
+            Buckets { pace, quota, clock, limiter, admissions: AtomicUsize::new(0) }
         });
         Self { buckets }
     }
@@ -70,6 +95,11 @@ impl<C: Clock + Clone> FloodGuard<C> {
         }
         let limiter = read(&buckets.limiter);
         limiter.check_key(&address.counted()).map_err(|refusal| refusal.wait_time_from(buckets.clock.now()))
+    }
+
+    /// How fast an address may call; `None` where the guard is off.
+    pub fn pace(&self) -> Option<Pace> {
+        self.buckets.as_ref().map(|buckets| buckets.pace)
     }
 
     /// How many addresses are remembered.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
+use super::shared::{GOOD_FOR, SharedRefusal};
 use crate::domain::Timestamp;
 use crate::domain::quota::Quota;
 
@@ -24,6 +25,8 @@ struct Exhausted {
     until: Timestamp,
     /// What the store had seen of other processes' writes before the ledger was asked.
     foreign_writes: u64,
+    /// When the ledger is asked again, where another server had asked it.
+    good_until: Option<Timestamp>,
     refusals: AtomicU64,
 }
 
@@ -57,7 +60,7 @@ impl RefusalCache {
     ) -> Option<(usize, Duration)> {
         let known = subjects.into_iter().enumerate().filter_map(|(place, subject)| {
             let out = self.keys.get(&(quota, subject.to_owned()))?;
-            (out.until > now && out.foreign_writes == foreign_writes).then_some((place, out))
+            out.holds(now, foreign_writes).then_some((place, out))
         });
         let (place, out) = known.max_by_key(|(_, out)| out.until)?;
         out.refusals.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +69,16 @@ impl RefusalCache {
 
     /// Remembers that the ledger refused `subject` until `until`; `foreign_writes` was read before the ledger was asked.
     pub fn remember(&self, quota: Quota, subject: String, until: Timestamp, foreign_writes: u64) {
-        let out = Exhausted { until, foreign_writes, refusals: AtomicU64::new(0) };
+        self.insert(quota, subject, Exhausted::new(until, foreign_writes, None));
+    }
+
+    /// The same of a refusal of which another server told.
+    pub fn adopt(&self, quota: Quota, subject: String, told: SharedRefusal, foreign_writes: u64) {
+        let good_until = Some(told.asked + GOOD_FOR);
+        self.insert(quota, subject, Exhausted::new(told.until, foreign_writes, good_until));
+    }
+
+    fn insert(&self, quota: Quota, subject: String, out: Exhausted) {
         self.keys.insert((quota, subject), Arc::new(out));
     }
 
@@ -83,6 +95,18 @@ impl RefusalCache {
             }
         }
         taken
+    }
+}
+
+impl Exhausted {
+    fn new(until: Timestamp, foreign_writes: u64, good_until: Option<Timestamp>) -> Self {
+        Self { until, foreign_writes, good_until, refusals: AtomicU64::new(0) }
+    }
+
+    fn holds(&self, now: Timestamp, foreign_writes: u64) -> bool {
+        self.until > now
+            && self.foreign_writes == foreign_writes
+            && self.good_until.is_none_or(|good_until| now < good_until)
     }
 }
 
@@ -134,6 +158,16 @@ mod tests {
         cache.remember(QUOTA, "a".into(), at(60), 3);
         assert!(cache.refuse(QUOTA, ["a"], at(1), 3).is_some());
         assert!(cache.refuse(QUOTA, ["a"], at(1), 4).is_none());
+    }
+
+    #[test]
+    fn what_another_server_told_is_asked_again_five_seconds_after_it_had_asked() {
+        let cache = RefusalCache::new();
+        cache.adopt(QUOTA, "a".into(), SharedRefusal { until: at(60), asked: at(10) }, 3);
+        assert_eq!(cache.refuse(QUOTA, ["a"], at(14), 3), Some((0, Duration::from_secs(46))));
+        assert!(cache.refuse(QUOTA, ["a"], at(14), 4).is_none());
+        assert!(cache.refuse(QUOTA, ["a"], at(15), 3).is_none());
+        assert_eq!(cache.take(at(15)).len(), 1, "what was refused is counted all the same");
     }
 
     #[test]

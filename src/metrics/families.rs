@@ -54,6 +54,7 @@ labels! {
     OfFault { fault: &'static str }
     Forwarding { peer: String, header: String }
     OfWebhook { webhook: String }
+    CacheOutcome { outcome: &'static str }
     Build { version: &'static str }
 }
 
@@ -66,6 +67,7 @@ pub(super) struct Families {
     pub(super) sms: Sms,
     pub(super) storage: Storage,
     pub(super) events: Events,
+    pub(super) cache: Cache,
     pub(super) clock_offset: Fractional,
     pub(super) scraped: Whole,
     pub(super) process: Latest,
@@ -138,6 +140,13 @@ pub(super) struct Events {
     pub(super) off: Family<OfWebhook, Whole>,
 }
 
+/// Of the cache that servers share.
+#[derive(Debug)]
+pub(super) struct Cache {
+    pub(super) lost: Whole,
+    pub(super) answers: Family<CacheOutcome, Counter>,
+}
+
 /// Enters metrics into a registry.
 struct Book<'a>(&'a mut Registry);
 
@@ -165,7 +174,7 @@ impl Families {
         let mut book = Book(registry.sub_registry_with_prefix("freshk"));
         let (logins, http) = (Logins::enter(&mut book), Http::enter(&mut book));
         let (sms, storage) = (Sms::enter(&mut book), Storage::enter(&mut book));
-        let events = Events::enter(&mut book);
+        let (events, cache) = (Events::enter(&mut book), Cache::enter(&mut book));
         let clock_offset = book.in_unit(
             "clock_offset",
             Unit::Seconds,
@@ -180,7 +189,7 @@ impl Families {
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         let process = Latest::default();
         registry.sub_registry_with_prefix("process").register_collector(Box::new(process.clone()));
-        Self { registry, logins, http, sms, storage, events, clock_offset, scraped, process }
+        Self { registry, logins, http, sms, storage, events, cache, clock_offset, scraped, process }
     }
 }
 
@@ -349,6 +358,18 @@ impl Events {
                 "Events that no webhook has taken within five days, or that were more than may wait",
             ),
             off: book.of("webhook_off", "1 while a webhook is switched off because it answered 410"),
+        }
+    }
+}
+
+impl Cache {
+    fn enter(book: &mut Book<'_>) -> Self {
+        Self {
+            lost: book.of("cache_lost", "1 while cache.url is set and the cache there cannot be used"),
+            answers: book.of(
+                "cache_answers",
+                "What came of asking the cache: good, late (after 20 ms), failed, or skipped while it is lost",
+            ),
         }
     }
 }

@@ -6,6 +6,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod cache;
 mod codes;
 mod ends;
 mod events;
@@ -18,6 +19,9 @@ mod postgres;
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "shared with the crash test, which uses the rest")]
 mod process;
+
+#[path = "../support/redis.rs"]
+mod redis;
 
 #[path = "../support/sink.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]

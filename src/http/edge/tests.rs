@@ -42,7 +42,7 @@ fn edge_with(flood: FloodGuard, readiness: Readiness) -> impl Endpoint<Output = 
 }
 
 fn edge() -> impl Endpoint<Output = Response> {
-    edge_with(Arc::new(|_| None), Arc::new(|| Box::pin(async { true })))
+    edge_with(Arc::new(|_| Box::pin(async { None })), Arc::new(|| Box::pin(async { true })))
 }
 
 fn request(method: Method, path: &str) -> RequestBuilder {
@@ -119,8 +119,8 @@ async fn public_keys_may_be_cached() {
 #[tokio::test]
 async fn the_first_fault_wins() {
     let huge = "x".repeat(65);
-    let refusing =
-        edge_with(Arc::new(|_| Some(Duration::from_millis(1500))), Arc::new(|| Box::pin(async { true })));
+    let slow: FloodGuard = Arc::new(|_| Box::pin(async { Some(Duration::from_millis(1500)) }));
+    let refusing = edge_with(slow, Arc::new(|| Box::pin(async { true })));
     let (response, body) =
         send(&refusing, request(Method::GET, "/nowhere").header("host", "b").finish()).await;
     assert_eq!(response.header("retry-after"), Some("2"));
@@ -204,7 +204,10 @@ async fn s12_handlers_see_the_client_and_the_name_of_the_request() {
 fn counting(most: usize) -> (Arc<AtomicUsize>, FloodGuard) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
-    let guard = move |_| (count.fetch_add(1, Ordering::Relaxed) >= most).then_some(Duration::from_secs(7));
+    let guard = move |_| -> BoxFuture<'static, Option<Duration>> {
+        let is_refused = count.fetch_add(1, Ordering::Relaxed) >= most;
+        Box::pin(async move { is_refused.then_some(Duration::from_secs(7)) })
+    };
     (asked, Arc::new(guard))
 }
 
@@ -269,7 +272,7 @@ async fn s40_of_one_client_so_many_bodies_are_under_way_at_once() {
 
 #[tokio::test]
 async fn a_process_that_cannot_serve_is_not_ready_but_alive() {
-    let edge = edge_with(Arc::new(|_| None), Arc::new(|| Box::pin(async { false })));
+    let edge = edge_with(Arc::new(|_| Box::pin(async { None })), Arc::new(|| Box::pin(async { false })));
     let (response, body) = send(&edge, request(Method::GET, "/health/ready").finish()).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["code"], "unavailable");

@@ -36,7 +36,7 @@ fn start(settings: ServerSettings) -> Running {
     let parts = EdgeParts {
         random: Arc::new(SeededRandom::new(1)),
         clock: clock.clone(),
-        flood: Arc::new(|_| None),
+        flood: Arc::new(|_| Box::pin(async { None })),
         client_ip: ClientIp::new(Vec::new(), header, clock.clone(), metrics.clone()),
         readiness: Arc::new(|| Box::pin(async { true })),
         jwks: None,
