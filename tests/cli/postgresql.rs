@@ -123,6 +123,20 @@ fn a_user_who_may_not_make_the_schema_is_told_who_can() {
 }
 
 #[test]
+fn a_database_that_is_read_only_is_told_as_that() {
+    let Some(server) = server() else { return };
+    let schema = server.schema();
+    let place = place(&guest(server, &schema), schema.name());
+    let role = format!("guest_of_{}", schema.name());
+    schema
+        .sql(&format!(
+            "ALTER ROLE {role} SUPERUSER; ALTER ROLE {role} SET default_transaction_read_only = on"
+        ))
+        .unwrap();
+    refused(&place, "serve --listen 127.0.0.1:0", "it is read-only", "name the primary");
+}
+
+#[test]
 fn ids_of_users_that_cannot_be_raised_keep_a_server_from_starting() {
     let Some(server) = server() else { return };
     let (_place, schema) = made(server);

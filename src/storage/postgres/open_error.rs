@@ -168,6 +168,18 @@ impl PostgresError {
 
     /// A statement failed.
     pub(super) fn of_statement(settings: &PostgresSettings, failure: &Failure) -> Self {
-        Self::Failed { place: settings.to_string(), reason: failure.to_string() }
+        let (place, reason) = (settings.to_string(), failure.to_string());
+        let unfit = |problem: &str, help: &str| Self::Unfit {
+            place: place.clone(),
+            problem: format!("{problem}: {reason}"),
+            help: help.to_owned(),
+        };
+        match failure.state() {
+            Some("25006") => {
+                unfit("it is read-only", "name the primary, or set default_transaction_read_only to off")
+            }
+            Some("53100") => unfit("its disk is full", "make room on the disk of the server"),
+            _ => Self::Failed { place, reason },
+        }
     }
 }
