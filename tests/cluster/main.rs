@@ -7,10 +7,14 @@
 )]
 
 mod cache;
+mod chaos;
 mod codes;
+mod commits;
 mod ends;
 mod events;
+mod frozen;
 mod nodes;
+mod proxy;
 
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the store, which use the rest")]
@@ -63,11 +67,16 @@ impl Cluster {
 
     /// The same, with these variables.
     fn with(variables: &[(&str, &str)]) -> Option<Self> {
+        Self::of(3, variables)
+    }
+
+    /// So many, with these variables.
+    fn of(count: usize, variables: &[(&str, &str)]) -> Option<Self> {
         let server = postgres::server()?;
         let (twilio, schema) = (FakeTwilio::start(), server.schema());
         let place = place(&twilio, &schema);
         let place = variables.iter().fold(place, |place, (name, value)| place.with(name, value));
-        let nodes = (0..3).map(|_| place.start()).collect();
+        let nodes = (0..count).map(|_| place.start()).collect();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
         Some(Self { twilio, schema, place, nodes, client, turn: AtomicUsize::new(0) })
     }

@@ -40,9 +40,15 @@ pub(crate) fn server() -> Option<&'static Server> {
             drop(io::stderr().write_all(told.as_bytes()));
             assert!(std::env::var_os("TEST_POSTGRES").is_none(), "{told}");
         }
-        Some(Server::start(programs?))
+        Some(Server::start(programs?, false))
     });
     server.as_ref()
+}
+
+/// Another one, which starts again by itself after [`Server::crash`].
+pub(crate) fn fragile() -> Option<&'static Server> {
+    let programs = server()?.programs.clone();
+    Some(Box::leak(Box::new(Server::start(programs, true))))
 }
 
 /// Debian's folder, or where `initdb` is found.
@@ -60,8 +66,11 @@ fn programs() -> Option<PathBuf> {
 }
 
 impl Server {
-    fn start(programs: PathBuf) -> Self {
-        let folder = std::env::temp_dir().join(format!("freshk-test-postgres-{}", std::process::id()));
+    fn start(programs: PathBuf, is_fragile: bool) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("freshk-test-postgres-{}-{number}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o711)).unwrap();
         // PostgreSQL refuses to run as root.
@@ -76,10 +85,14 @@ impl Server {
             "trap 'kill -QUIT $server; wait; rm -rf {folder}; exit' TERM INT HUP
              {programs}/initdb --no-sync --auth=scram-sha-256 --username={USER} --pwfile={folder}/word \
                  --encoding=UTF8 --locale=C --pgdata={folder}/data > {folder}/log 2>&1 || exit 1
-             {programs}/postgres -D {folder}/data -c fsync=off -c full_page_writes=off -c max_connections=400 \
-                 -c listen_addresses= -c unix_socket_directories={folder} >> {folder}/log 2>&1 &
-             server=$!
-             wait",
+             while :; do
+                 {programs}/postgres -D {folder}/data -c fsync=off -c full_page_writes=off -c max_connections=400 \
+                     -c listen_addresses= -c unix_socket_directories={folder} >> {folder}/log 2>&1 &
+                 server=$!
+                 wait
+                 {again}
+             done",
+            again = if is_fragile { "sleep 0.1" } else { "exit" },
             folder = folder.display(),
             programs = programs.display(),
         );
@@ -109,6 +122,39 @@ impl Server {
     pub(crate) fn schema(&'static self) -> Schema {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         Schema { server: self, name: format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    /// Ends it as a crash of its machine would, and waits until it is there again.
+    pub(crate) fn crash(&self) {
+        let pid = fs::read_to_string(self.socket.join("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap();
+        assert!(Command::new("sh").args(["-c", "kill -s QUIT \"$0\"", pid]).status().unwrap().success());
+        let is_new = || {
+            let now = fs::read_to_string(self.socket.join("data/postmaster.pid"));
+            now.is_ok_and(|now| now.lines().next() != Some(pid))
+        };
+        for _ in 0..3000 {
+            if is_new() && self.psql("SELECT 1").is_ok_and(|output| output.status.success()) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("PostgreSQL did not come back");
+    }
+
+    /// The socket on which it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.socket.join(".s.PGSQL.5432")
+    }
+
+    /// The URL of its database on a port of this machine, where somebody passes connections on.
+    pub(crate) fn url_on(&self, port: u16) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable")
+    }
+
+    /// A schema that somebody has made.
+    pub(crate) fn named(&'static self, name: &str) -> Schema {
+        Schema { server: self, name: name.to_owned() }
     }
 
     /// The URL of its database.

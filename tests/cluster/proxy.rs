@@ -1,0 +1,146 @@
+//! What stands between a node and `PostgreSQL`: passes everything on, and cuts a connection in a commit when it is told to.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Where a commit is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// It does not arrive.
+    Commit,
+    /// It arrives, and its answer does not.
+    Answer,
+}
+
+/// The next transaction with a statement that begins like this, and where its commit is cut.
+type Trap = Arc<Mutex<Option<(&'static str, Cut)>>>;
+
+pub(crate) struct Proxy {
+    port: u16,
+    trap: Trap,
+}
+
+impl Proxy {
+    /// Before the server that listens on this socket.
+    pub(crate) fn before(socket: PathBuf) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let trap = Trap::default();
+        let shared = Arc::clone(&trap);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                pass(&client.unwrap(), &socket, Arc::clone(&shared));
+            }
+        });
+        Self { port, trap }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Cuts the commit of the next transaction with a statement that begins like this.
+    pub(crate) fn arm(&self, statement: &'static str, cut: Cut) {
+        *self.trap.lock().unwrap() = Some((statement, cut));
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.trap.lock().unwrap().is_none()
+    }
+}
+
+fn pass(client: &TcpStream, socket: &Path, trap: Trap) {
+    let server = UnixStream::connect(socket).unwrap();
+    let is_mute = Arc::new(AtomicBool::new(false));
+    let (mut from, mut to, mute) =
+        (server.try_clone().unwrap(), client.try_clone().unwrap(), Arc::clone(&is_mute));
+    thread::spawn(move || {
+        let mut chunk = [0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut chunk) {
+            // What comes now is the answer to the commit.
+            if mute.load(Ordering::SeqCst) || to.write_all(&chunk[..count]).is_err() {
+                break;
+            }
+        }
+        drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
+    });
+    let (mut from, mut to) = (client.try_clone().unwrap(), server);
+    thread::spawn(move || {
+        let mut session = Session::default();
+        let mut chunk = [0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut chunk) {
+            let cut = session.hear(&chunk[..count], &trap);
+            is_mute.fetch_or(cut == Some(Cut::Answer), Ordering::SeqCst);
+            if cut == Some(Cut::Commit) || to.write_all(&chunk[..count]).is_err() {
+                break;
+            }
+        }
+        // Where the answer is to be cut, the other thread does that once it has come.
+        if !is_mute.load(Ordering::SeqCst) {
+            drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
+        }
+    });
+}
+
+/// What a client has said (protocol 3.0).
+#[derive(Default)]
+struct Session {
+    unread: Vec<u8>,
+    has_begun: bool,
+    prepared: HashMap<String, String>,
+    /// The statements of the transaction so far.
+    ran: Vec<String>,
+}
+
+impl Session {
+    /// Hears what the client sends; whether it is a commit that is cut.
+    fn hear(&mut self, bytes: &[u8], trap: &Trap) -> Option<Cut> {
+        self.unread.extend_from_slice(bytes);
+        let mut cut = None;
+        loop {
+            // The first message has no type.
+            let head = usize::from(self.has_begun);
+            let Some(length) = self.unread.get(head..head + 4) else { return cut };
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            if self.unread.len() < head + length {
+                return cut;
+            }
+            let message: Vec<u8> = self.unread.drain(..head + length).collect();
+            if std::mem::replace(&mut self.has_begun, true) {
+                cut = cut.or(self.judge(message[0], &message[5..], trap));
+            }
+        }
+    }
+
+    fn judge(&mut self, kind: u8, body: &[u8], trap: &Trap) -> Option<Cut> {
+        let mut words = body.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        let mut word = || words.next().unwrap_or_default();
+        match kind {
+            b'P' => drop(self.prepared.insert(word(), word())),
+            b'B' => {
+                let sql = self.prepared.get(&(word(), word()).1).cloned().unwrap_or_default();
+                if sql == "BEGIN" {
+                    self.ran.clear();
+                }
+                self.ran.push(sql);
+            }
+            b'Q' if word() == "COMMIT" => {
+                let mut trap = trap.lock().unwrap();
+                let (statement, cut) = (*trap)?;
+                if self.ran.iter().any(|sql| sql.starts_with(statement)) {
+                    *trap = None;
+                    return Some(cut);
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+}
