@@ -168,7 +168,7 @@ async function changeNumber() {
   const [code, current] = ["new-otp", "current-otp"].map((id) => element(id).value);
   const change = await freshk.account.verifyPhone(wanted, code, current || undefined).catch(async (error) => {
     // The answer of a call before may have been lost: then the codes are used up, and the change is done.
-    if (error.code !== "invalid_otp" || (await freshk.status()).user.phone_number !== wanted) throw error;
+    if (error.status !== 400 || (await freshk.status()).user.phone_number !== wanted) throw error;
     return { phone_number: wanted, effective_at: null };
   });
   localStorage.setItem(PENDING, JSON.stringify(change));
