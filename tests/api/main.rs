@@ -62,6 +62,7 @@ mod tokens;
 mod twilio_faults;
 
 #[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of several servers, which use the rest")]
 mod postgres;
 #[path = "../support/sink.rs"]
 mod sink;
