@@ -50,6 +50,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "rustls",
             "webpki_roots",
             "bytes",
+            "socket2",
             "futures_util",
             "tokio",
             "tracing",

@@ -8,10 +8,15 @@ use std::time::Duration;
 use bytes::BytesMut;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::fault::Failure;
 use super::settings::{Host, PostgresSettings, TlsMode};
 use super::tls::{Encrypted, Tls};
+
+/// How long the server's system may leave unconfirmed what was sent.
+#[cfg(target_os = "linux")]
+const UNHEARD: Duration = Duration::from_secs(6);
 
 /// A socket to the server.
 enum Stream {
@@ -134,6 +139,7 @@ fn connect(host: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
         match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
+                notice_silence(&stream)?;
                 set_patience(&stream, patience)?;
                 return Ok(stream);
             }
@@ -141,6 +147,21 @@ fn connect(host: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// Has the system end a connection whose packets are lost on the way, waited on or not: without a word from there it would last
+/// for many minutes, and each statement would wait for its whole patience to learn of it.
+fn notice_silence(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(Duration::from_secs(3))
+            .with_interval(Duration::from_secs(1))
+            .with_retries(3),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNHEARD))?;
+    Ok(())
 }
 
 fn set_patience(stream: &TcpStream, patience: Duration) -> io::Result<()> {
@@ -171,5 +192,21 @@ fn encrypt(
         [b'N'] if mode == TlsMode::Prefer => Ok(Stream::Plain(stream)),
         [b'N'] => Err(NoWay::Tls("the server does not encrypt".to_owned())),
         _ => Err(NoWay::Tls("what answers is not PostgreSQL".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_connection_of_which_nothing_is_heard_ends_before_a_statement_is_out_of_patience() {
+        let server = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let stream = connect("127.0.0.1", port, Duration::from_secs(4)).unwrap();
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNHEARD));
+        assert!(socket.keepalive().unwrap() && socket.tcp_keepalive_time().unwrap() < UNHEARD);
     }
 }
