@@ -19,6 +19,7 @@ use crate::domain::session::SessionStatus;
 use crate::domain::{SessionId, User};
 
 pub mod audit;
+pub mod backups;
 pub mod budgets;
 pub mod challenges;
 pub mod clock;

@@ -70,6 +70,9 @@ impl Auth {
         self.delete_due(horizon.now).await?;
         let sessions = self.parts.store.read(move |view| view.count_live_sessions(times.wall)).await?;
         self.parts.metrics.set_live_sessions(sessions);
+        if let Some(noted) = self.parts.store.read(|view| view.noted_backup()).await? {
+            self.parts.metrics.set_backup_age(Some(noted.until(times.now)));
+        }
         Ok(())
     }
 

@@ -96,7 +96,7 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
     let place = Place::of(config);
     let (database, is_readable) = match &place {
         Place::File(file) => files::lines(config, file, &place, now),
-        Place::Server(settings) => postgres::lines(loaded, settings, &place),
+        Place::Server(settings) => postgres::lines(loaded, settings, &place, now),
     };
     let page = monitoring::page(config, &place, offline);
     let readable = is_readable.then_some(&place);

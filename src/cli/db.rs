@@ -71,6 +71,15 @@ where there is nothing to compare it with. Every file that is shown is read for 
     /// Replace the database with a backup
     #[command(after_long_help = RESTORE_HELP)]
     Restore(RestoreArgs),
+    /// Note that a backup of the PostgreSQL database was made now
+    #[command(after_long_help = "\
+Example:
+  pg_dump --format=custom --schema=freshk --file=freshk.dump app && freshk db backup-stamp
+
+FreshK makes no backups of PostgreSQL and sees none. Run this after each that went well: `freshk check` then tells how \
+old the latest is, freshk_backup_age_seconds does, and the alert FreshKBackupOld opens after two days without one. The \
+time is that of the database.")]
+    BackupStamp,
     /// Restore the latest backup aside, run a server on it and log in there
     #[command(after_long_help = "\
 Examples:
@@ -160,6 +169,10 @@ pub fn run(command: &DbCommand, global: &Global, output: &mut Output) -> Result<
         }
         DbCommand::Restore(args) => restore::run(args, (&config, &database), global.yes, output),
         DbCommand::Vacuum => vacuum(&database, output),
+        DbCommand::BackupStamp => Err(CliError::refused(
+            "the database is a file, of whose backups freshk keeps account itself",
+            "run `freshk db backup`, or set backup.dir",
+        )),
         DbCommand::Move { .. } => Ok(()),
     }
 }
@@ -201,6 +214,13 @@ fn on_a_server(
                 found.schema
             );
             return Ok(output.text(&answer)?);
+        }
+        DbCommand::BackupStamp => {
+            postgres::note_backup(settings)?;
+            if output.json {
+                return Ok(output.json(&json!({ "noted": true }))?);
+            }
+            return Ok(output.text("noted that a backup was made now\n")?);
         }
         DbCommand::Backup { .. } => {
             format!(

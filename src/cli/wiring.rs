@@ -227,9 +227,9 @@ fn page(
             let (database, log) = file.sizes();
             metrics.set_sizes(database, log);
             metrics.set_disk_available(disk::room(file.path()).map_or(0, |room| room.free));
+            let latest = backups.as_deref().and_then(|dir| backups::until(dir, now).ok()?.into_iter().next());
+            metrics.set_backup_age(latest.map(|(at, _)| at.until(now)));
         }
-        let latest = backups.as_deref().and_then(|dir| backups::until(dir, now).ok()?.into_iter().next());
-        metrics.set_backup_age(latest.map(|(at, _)| at.until(now)));
         metrics.set_breakers(senders.breakers());
         metrics.set_writes_waiting(engine.writes_waiting());
         metrics.set_clock_offset(now.until(wall).as_secs_f64() - wall.until(now).as_secs_f64());

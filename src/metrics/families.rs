@@ -331,7 +331,8 @@ impl Storage {
             disk: book.in_unit("disk_available", Unit::Bytes, "Room on the disk that holds the database"),
             backup_age: book.enter(
                 "backup_age",
-                "How long ago the latest backup in backup.dir was made; infinite where there is none",
+                "How long ago the latest backup was made, in backup.dir or as freshk db backup-stamp noted it; infinite where \
+                 there is none",
                 Some(Unit::Seconds),
                 backup_age,
             ),

@@ -17,6 +17,7 @@ use crate::storage::{CommitWatch, Engine, Principal, ReadJob, StoreError, StoreR
 use crate::sync::lock;
 
 mod audit;
+mod backups;
 mod budgets;
 mod challenges;
 mod clock;
@@ -53,6 +54,7 @@ mod users;
 mod wire;
 mod writer;
 
+pub use backups::note_backup;
 pub use membership::Membership;
 pub use moving::MovingSchema;
 pub use open::{Checkup, PostgresOptions, check, dev_secret, look};

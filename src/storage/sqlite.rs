@@ -18,6 +18,7 @@ use crate::sync::{read, write};
 mod admin;
 mod audit;
 mod backup;
+mod backups;
 mod budgets;
 mod cache;
 mod challenges;

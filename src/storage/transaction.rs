@@ -1,6 +1,7 @@
 //! What a closure holds: everything that can be read, and everything that can be written.
 
 use super::audit::{ReadAudit, WriteAudit};
+use super::backups::ReadBackups;
 use super::budgets::{ReadBudgets, WriteBudgets};
 use super::challenges::{ReadChallenges, WriteChallenges};
 use super::clock::{ReadClock, WriteClock};
@@ -36,6 +37,7 @@ pub trait View:
     + ReadTokenNames
     + ReadClock
     + ReadAudit
+    + ReadBackups
 {
 }
 
@@ -56,6 +58,7 @@ impl<T> View for T where
         + ReadTokenNames
         + ReadClock
         + ReadAudit
+        + ReadBackups
 {
 }
 

@@ -200,9 +200,11 @@ pub const RULES: &[Rule] = &[
         severity: Severity::Ticket,
         holds_for: NOW,
         summary: "The latest backup is more than two days old, or there is none",
-        description: "`freshk db backup`; the log says why the server makes none",
+        description: "`freshk db backup`; the log says why the server makes none. On PostgreSQL: `pg_dump`, then \
+             `freshk db backup-stamp`",
         holds: |history, _| {
-            is_above(history, "freshk_backup_age_seconds", 2.0 * 86_400.0) && has_file(history)
+            let is_older = |age| is_above(history, "freshk_backup_age_seconds", age);
+            is_older(2.0 * 86_400.0) && (has_file(history) || !is_older(1e9))
         },
     },
     Rule {

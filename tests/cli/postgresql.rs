@@ -60,7 +60,7 @@ async fn a_login_and_the_commands_beside_it() {
     let token = running.log_in(PHONE).await;
     assert_eq!(running.status(&token).await.0, 200);
     assert_eq!(place.json("user list --show-phones")["users"][0]["phone_number"], json!(PHONE));
-    assert_eq!(place.json("db check")["schema"], json!(2));
+    assert_eq!(place.json("db check")["schema"], json!(3));
     // A second one serves beside it.
     let beside = place.serve();
     assert_eq!(beside.status(&token).await.0, 200);
@@ -81,7 +81,7 @@ fn a_schema_of_a_later_version_is_refused_unless_this_one_stands_it() {
     place.good("db check");
     place.good("user list");
     schema.sql("INSERT INTO freshk_schema (version, stands) VALUES (99, 99)").unwrap();
-    all_refused(&place, "has version 99, and this freshk knows 2", "install the version that wrote it");
+    all_refused(&place, "has version 99, and this freshk knows 3", "install the version that wrote it");
 }
 
 #[test]
@@ -120,6 +120,19 @@ fn a_user_who_may_not_make_the_schema_is_told_who_can() {
     let place = place(&guest(server, &schema), schema.name());
     let help = format!("CREATE SCHEMA {} AUTHORIZATION", schema.name());
     refused(&place, "serve --listen 127.0.0.1:0", "does not let this user make the schema", &help);
+}
+
+#[test]
+fn a_backup_that_was_noted_is_known_to_the_check() {
+    let Some(server) = server() else { return };
+    let (place, schema) = made(server);
+    let check = || place.run("check --offline").stdout;
+    assert!(check().contains("none was noted"), "{}", check());
+    place.good("db backup-stamp");
+    assert!(check().contains("the latest was noted"), "{}", check());
+    schema.sql("UPDATE backup_stamp SET at = at - 3 * 86400000").unwrap();
+    let old = check();
+    assert!(old.contains("the latest was noted 7") && old.contains("backup-stamp"), "{old}");
 }
 
 #[test]

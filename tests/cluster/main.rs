@@ -6,6 +6,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod backups;
 mod cache;
 mod chaos;
 mod codes;

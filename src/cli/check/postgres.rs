@@ -2,6 +2,7 @@
 //! operator's.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::files::user_ids;
 use super::line::Line;
@@ -9,13 +10,20 @@ use crate::cli::engine::Place;
 use crate::cli::node::hashes;
 use crate::cli::output::counted;
 use crate::config::Loaded;
+use crate::domain::Timestamp;
 use crate::domain::node::Node;
+use crate::domain::time::humanize_wait;
 use crate::storage::postgres::{self, PostgresSettings, TlsMode};
 
 const DATABASE: &str = "database";
 
 /// The lines, and whether the database can be read.
-pub(super) fn lines(loaded: &Loaded, settings: &PostgresSettings, place: &Place) -> (Vec<Line>, bool) {
+pub(super) fn lines(
+    loaded: &Loaded,
+    settings: &PostgresSettings,
+    place: &Place,
+    now: Timestamp,
+) -> (Vec<Line>, bool) {
     let mut lines = Vec::new();
     let stands = match postgres::check(settings) {
         Err(error) => {
@@ -40,7 +48,8 @@ pub(super) fn lines(loaded: &Loaded, settings: &PostgresSettings, place: &Place)
     if stands {
         lines.extend([user_ids(place, &loaded.config.users), nodes(loaded, place)]);
     }
-    lines.extend([encryption(settings), backups(settings)]);
+    let noted = stands.then(|| place.look(|view| view.noted_backup()).ok().flatten()).flatten();
+    lines.extend([encryption(settings), backups(settings, noted, now)]);
     (lines, stands)
 }
 
@@ -92,13 +101,22 @@ fn encryption(settings: &PostgresSettings) -> Line {
     }
 }
 
-fn backups(settings: &PostgresSettings) -> Line {
-    Line::warn(
-        "backups",
-        "FreshK makes none of PostgreSQL, and sees none",
+/// What `freshk db backup-stamp` has noted.
+fn backups(settings: &PostgresSettings, noted: Option<Timestamp>, now: Timestamp) -> Line {
+    const WHAT: &str = "backups";
+    /// As the alert has it.
+    const OLD: Duration = Duration::from_hours(48);
+    let help = || {
         format!(
-            "have the host of the database make them, or run `pg_dump --format=custom --schema={}` each night",
+            "have the host of the database make them, or run `pg_dump --format=custom --schema={}` each night; run \
+             `freshk db backup-stamp` after each that went well",
             settings.schema
-        ),
-    )
+        )
+    };
+    let Some(noted) = noted else {
+        return Line::warn(WHAT, "FreshK makes none of PostgreSQL, and none was noted", help());
+    };
+    let age = noted.until(now);
+    let found = format!("the latest was noted {} ago", humanize_wait(age));
+    if age > OLD { Line::warn(WHAT, found, help()) } else { Line::ok(WHAT, found) }
 }

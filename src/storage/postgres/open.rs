@@ -104,7 +104,7 @@ pub(super) fn connect(settings: &PostgresSettings) -> Result<(Connection, Connec
 }
 
 /// On a thread of its own, since a connection waits and the caller may be a task.
-fn on_a_thread<T: Send>(
+pub(super) fn on_a_thread<T: Send>(
     settings: &PostgresSettings,
     act: impl FnOnce(&Connection, &Connector) -> Result<T, PostgresError> + Send,
 ) -> Result<T, PostgresError> {

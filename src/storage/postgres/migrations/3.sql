@@ -3,3 +3,9 @@
 -- Calls have a budget of their own.
 ALTER TABLE budgets DROP CONSTRAINT budgets_budget_check;
 ALTER TABLE budgets ADD CONSTRAINT budgets_budget_check CHECK (budget IN ('hour', 'day', 'money', 'voice'));
+
+-- When somebody last said that a backup was made (`freshk db backup-stamp`): the host of the database makes them.
+CREATE TABLE backup_stamp (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    at BIGINT NOT NULL
+);
