@@ -7,7 +7,7 @@ import kotlin.time.Duration
  * Every failure that the client knows. Branch on [code]: a word of the server's, of which there may be more tomorrow, or one
  * of the client's own in [ErrorCode]. It is an [IOException], so that interceptors of HTTP clients may let it pass.
  */
-public sealed class FreshKException(public val code: String, message: String, cause: Throwable? = null) :
+public sealed class FreshKException(public val code: String, override val message: String, cause: Throwable? = null) :
     IOException(message, cause) {
     /** How long to wait until the call may succeed, where the server named a time. */
     public open val retryAfter: Duration? get() = null
@@ -20,7 +20,7 @@ public class LoggedOut internal constructor(code: String) : FreshKException(code
 public class Refused internal constructor(
     code: String,
     public val status: Int,
-    override val message: String,
+    message: String,
     override val retryAfter: Duration?,
     /** Names the call in the operator's log. */
     public val requestId: String?,
