@@ -71,7 +71,7 @@ where there is nothing to compare it with. Every file that is shown is read for 
     /// Replace the database with a backup
     #[command(after_long_help = RESTORE_HELP)]
     Restore(RestoreArgs),
-    /// Note that a backup of the PostgreSQL database was made now
+    /// Note that somebody else has made a backup now, where the database is on a server
     #[command(after_long_help = "\
 Example:
   pg_dump --format=custom --schema=freshk --file=freshk.dump app && freshk db backup-stamp

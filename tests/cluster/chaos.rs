@@ -158,9 +158,7 @@ async fn s29_kills_of_nodes_and_crashes_of_the_database_lose_nothing_that_was_ac
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // Crashes at equal distances among the kills.
-        if fault * crashes / faults != (fault + 1) * crashes / faults {
-            tokio::task::block_in_place(|| server.crash());
-        } else {
+        if fault * crashes / faults == (fault + 1) * crashes / faults {
             let at = fault % nodes.len();
             let fresh = tokio::task::block_in_place(|| {
                 let killed: Server = nodes.swap_remove(at);
@@ -170,6 +168,8 @@ async fn s29_kills_of_nodes_and_crashes_of_the_database_lose_nothing_that_was_ac
             });
             nodes.push(fresh);
             *world.nodes.write().unwrap() = nodes.iter().map(|node| node.url("")).collect();
+        } else {
+            tokio::task::block_in_place(|| server.crash());
         }
     }
     world.is_over.store(true, Ordering::Relaxed);

@@ -14,7 +14,7 @@ const CHANGED: &str = "UPDATE sessions SET user_id";
 fn start() -> Option<(Proxy, Cluster)> {
     let server = postgres::server()?;
     let proxy = Proxy::before(server.socket());
-    let cluster = Cluster::of(1, &[("DATABASE_URL", &server.url_on(proxy.port()))])?;
+    let cluster = Cluster::of(1, &[("DATABASE_URL", &postgres::url_on(proxy.port()))])?;
     Some((proxy, cluster))
 }
 

@@ -147,11 +147,6 @@ impl Server {
         self.socket.join(".s.PGSQL.5432")
     }
 
-    /// The URL of its database on a port of this machine, where somebody passes connections on.
-    pub(crate) fn url_on(&self, port: u16) -> String {
-        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable")
-    }
-
     /// A schema that somebody has made.
     pub(crate) fn named(&'static self, name: &str) -> Schema {
         Schema { server: self, name: name.to_owned() }
@@ -233,6 +228,11 @@ impl Schema {
         }
         Ok(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
     }
+}
+
+/// The URL of a server's database on a port of this machine, where somebody passes connections on.
+pub(crate) fn url_on(port: u16) -> String {
+    format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable")
 }
 
 fn nobody() -> (u32, u32) {
