@@ -11,6 +11,7 @@ use crate::config::{Config, Loaded, Needs, Sources, Warning};
 use crate::domain::Secret;
 use crate::random::SystemRandom;
 
+mod acme;
 pub mod admin;
 pub mod audit;
 pub mod backups;

@@ -37,6 +37,7 @@ mod sources;
 mod spending;
 mod test_numbers;
 mod texts;
+pub mod tls;
 pub mod tokens;
 mod top;
 pub mod twilio;
@@ -210,10 +211,12 @@ impl Config {
         let digits = Digits { code: otp.length, phones: &phone };
         let sms = sms::read(reader, digits, server.public_url.as_ref(), otp.ttl);
         exposure::check(reader, &server, &sms);
+        exposure::check_socket(reader, &server);
         let log = log::read(reader);
         let audit = log::read_audit(reader);
         let backup = backup::read(reader);
         database::check_backups(reader, &database, &backup);
+        tls::check_cache(reader, &server.tls, database.url.file().is_some());
         Self {
             debug,
             secret_key,

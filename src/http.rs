@@ -22,8 +22,10 @@ mod jwks;
 pub mod log_throttle;
 pub mod ops;
 pub mod rates;
+pub mod redirect;
 pub mod server;
 mod tally;
+pub mod tls;
 
 pub use bearer::BearerToken;
 pub use body::{Fields, JsonBody};

@@ -10,12 +10,15 @@
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
 //! - [`files`]: how files are written beside others; `sync`: locks that survive a panic
+//! - [`certificate`]: a certificate with its key, as TLS shows it; [`acme`]: orders one from an authority
 //! - `outgoing`: how calls to other programs are made
 //! - [`metrics`]: what the operator's monitoring reads; [`watch`]: alarms and a page without one; [`telemetry`]: the log
 //! - [`config`]: every key, validated before anything starts
 
+pub mod acme;
 pub mod api;
 pub mod auth;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;

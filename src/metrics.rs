@@ -281,6 +281,11 @@ impl Metrics {
         self.0.storage.backup_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
     }
 
+    /// For how long the server's certificate holds yet.
+    pub fn set_certificate_expires(&self, left: Duration) {
+        self.0.http.certificate.set(left.as_secs_f64());
+    }
+
     /// A backup that was due could not be made.
     pub fn backup_failed(&self) {
         self.0.storage.backup_failures.inc();

@@ -19,6 +19,12 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &["domain", "sync"], &["tracing"]),
     ("random", &["domain", "sync"], &["rand", "data_encoding"]),
     ("encryption", &[], &["age", "thiserror"]),
+    ("certificate", &["domain", "sync"], &["rustls", "x509_parser", "rcgen", "sha2", "thiserror"]),
+    (
+        "acme",
+        &["domain", "certificate", "files", "outgoing", "sync"],
+        &["instant_acme", "ureq", "hyper", "bytes", "tokio", "serde", "serde_json", "thiserror"],
+    ),
     ("files", &["random"], &["rustix", "data_encoding"]),
     ("storage", &["domain"], &["futures_util", "tokio", "thiserror", "serde_json"]),
     (
@@ -105,8 +111,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "config",
-        // Of `sms`, `storage` and `limits` the settings of their adapters.
-        &["domain", "encryption", "random", "files", "sms", "storage", "limits"],
+        // Of `sms`, `storage`, `limits` and `acme` the settings of their adapters.
+        &["domain", "encryption", "random", "files", "certificate", "acme", "sms", "storage", "limits"],
         &[
             "data_encoding",
             "dotenvy",
@@ -129,8 +135,10 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "http",
         // Never `auth`: what serves requests knows nothing of logins.
-        &["domain", "clock", "random", "metrics", "sync"],
+        &["domain", "clock", "random", "metrics", "sync", "certificate"],
         &[
+            "rustls",
+            "tokio_rustls",
             "poem",
             "poem_openapi",
             "hyper",

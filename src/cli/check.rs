@@ -112,7 +112,7 @@ fn groups(loaded: &Loaded, now: Timestamp, offline: bool) -> Vec<Group> {
         },
         Group {
             name: "Network",
-            lines: [settings::tls(&config.server), proxies::line(config, now, readable, metrics)]
+            lines: [settings::tls(config, now), proxies::line(config, now, readable, metrics)]
                 .into_iter()
                 .chain(test_numbers::line(config, now, readable))
                 .collect(),

@@ -10,6 +10,7 @@ use crate::auth::AuthError;
 use crate::config::Faults;
 use crate::domain::Help;
 use crate::http::server::BindError;
+use crate::http::tls::TlsError;
 use crate::storage::StoreError;
 use crate::storage::postgres::PostgresError;
 use crate::telemetry;
@@ -51,6 +52,9 @@ pub enum CliError {
     /// The listener for operators cannot be opened.
     #[error("ops.listen: cannot listen on {0}: {1}")]
     Operations(SocketAddr, #[source] io::Error),
+    /// The plain port beside TLS cannot be opened.
+    #[error("server.tls.redirect_listen: cannot listen on {0}: {1}")]
+    Redirect(SocketAddr, #[source] io::Error),
     /// The log cannot be written.
     #[error(transparent)]
     Telemetry(#[from] telemetry::InitError),
@@ -150,6 +154,9 @@ impl Help for CliError {
             }
             Self::Bind(error) => error.help(),
             Self::Operations(..) => "choose another address, or off".into(),
+            Self::Redirect(..) => {
+                "choose another address; ports below 1024 need AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit".into()
+            }
             Self::Telemetry(error) => error.help(),
             Self::DevSecret(_) => "set SECRET_KEY, or correct the file".into(),
             Self::Key(error) => error.help(),
@@ -187,6 +194,9 @@ pub enum WiringError {
     /// The name of the forwarding header will not do.
     #[error("server.forwarded_header is not the name of a header")]
     ForwardedHeader,
+    /// TLS of the server's own.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl Help for WiringError {
@@ -194,6 +204,7 @@ impl Help for WiringError {
         match self {
             Self::KeyFile { error, .. } => error.help(),
             Self::ForwardedHeader => "use x-forwarded-for, or what your proxy sends".into(),
+            Self::Tls(_) => "leave server.tls out, behind a proxy with TLS, and report this".into(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! `freshk health`: asks the running server whether it is ready, as the health check of a container does.
 
+use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +13,7 @@ use super::http::{self, ANSWER_CAP};
 use super::output::Output;
 use super::{CliError, Global};
 use crate::config::Needs;
+use crate::domain::Listen;
 use crate::outgoing::words;
 
 /// Ask the running server whether it is ready
@@ -21,7 +25,8 @@ Examples:
   freshk health --listen 127.0.0.1:9000    a server that was started with that flag
 
 Calls /health/ready where the configuration says that the server listens, on this machine. Exits with 0 where the server is \
-ready, and with 1 where it is not or nothing answers. It reads server.listen and nothing else of the configuration.")]
+ready, and with 1 where it is not or nothing answers. Of the configuration it reads server.listen, and whether the server has \
+TLS; the certificate is not judged.")]
 pub struct HealthArgs {
     /// Where the server listens [default: server.listen]
     #[arg(long, value_name = "ADDRESS", value_parser = super::not_empty)]
@@ -50,15 +55,13 @@ struct Unready {
 pub fn run(args: &HealthArgs, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let mut sources = global.sources()?;
     sources.listen.clone_from(&args.listen);
-    let listen = super::load(&sources, NEEDS)?.config.server.listen;
-    if listen.port() == 0 {
-        return Err(CliError::refused(
-            "server.listen has the port 0, which lets the system choose one",
-            "take the address from the server's log, and give it with --listen",
-        ));
-    }
-    let url = format!("http://{}/health/ready", local(listen));
-    let asked = ask(&url);
+    let server = super::load(&sources, NEEDS)?.config.server;
+    let listen = server.listen;
+    let asked = match &listen {
+        Listen::Unix(path) => (listen.to_string(), ask_socket(path)),
+        Listen::Port(address) => ask_port(*address, server.tls.is_on)?,
+    };
+    let (url, asked) = asked;
     if output.json {
         let (status, problem) = match &asked {
             Ok(()) => (Some(200), None),
@@ -69,6 +72,39 @@ pub fn run(args: &HealthArgs, global: &Global, output: &mut Output) -> Result<()
         output.text(&format!("ready: {url}\n"))?;
     }
     asked.map_err(|Unready { problem, help, .. }| CliError::refused(problem, help))
+}
+
+fn ask_port(listen: SocketAddr, has_tls: bool) -> Result<(String, Result<(), Unready>), CliError> {
+    if listen.port() == 0 {
+        return Err(CliError::refused(
+            "server.listen has the port 0, which lets the system choose one",
+            "take the address from the server's log, and give it with --listen",
+        ));
+    }
+    let scheme = if has_tls { "https" } else { "http" };
+    let url = format!("{scheme}://{}/health/ready", local(listen));
+    let asked = ask(&url);
+    Ok((url, asked))
+}
+
+/// Asks over a socket in the file system, which needs no more than two lines of HTTP.
+fn ask_socket(path: &Path) -> Result<(), Unready> {
+    let place = format!("unix:{}", path.display());
+    let called = || {
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(WHOLE))?;
+        stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(ANSWER_CAP).read_to_string(&mut answer).map(|_| answer)
+    };
+    let answer = called().map_err(|error: io::Error| Unready {
+        status: None,
+        problem: format!("nothing answers at {place}: {error}"),
+        help: "start the server; where it listens elsewhere, give that with --listen",
+    })?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    judge(&place, status, &serde_json::from_str(body).unwrap_or_default())
 }
 
 /// How this machine reaches a server that listens there: one that listens on every address listens on loopback, too.
@@ -87,7 +123,7 @@ fn ask(url: &str) -> Result<(), Unready> {
         problem: format!("nothing answers at {url}: {}", words(error)),
         help: "start the server; where it listens on another address, give that with --listen",
     };
-    let mut answer = http::agent(CONNECT, WHOLE).get(url).call().map_err(|error| silent(&error))?;
+    let mut answer = http::local_agent(CONNECT, WHOLE).get(url).call().map_err(|error| silent(&error))?;
     let text = answer.body_mut().with_config().limit(ANSWER_CAP).read_to_string();
     let text = text.map_err(|error| silent(&error))?;
     judge(url, answer.status().as_u16(), &serde_json::from_str(&text).unwrap_or_default())

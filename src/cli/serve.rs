@@ -33,15 +33,18 @@ use crate::telemetry::{self, Filter, LogFile};
 mod activation;
 mod background;
 mod banner;
+mod beside;
+mod certificate;
 mod descriptors;
 mod operations;
+mod plain;
 mod reload;
 mod spellings;
 mod stop;
 mod systemd;
 
 use activation::Passed;
-use operations::Operations;
+use certificate::Certificate;
 use reload::Reload;
 use stop::Stop;
 use systemd::ServiceManager;
@@ -54,7 +57,7 @@ Examples:
   freshk serve --dev --lan --no-limits     with a phone on the same network, again and again
   freshk serve --listen 127.0.0.1:9000     behind a proxy, on another port")]
 pub struct ServeArgs {
-    /// The address and port to listen on [default: server.listen]
+    /// The address and port to listen on, or unix: and a path [default: server.listen]
     #[arg(long, value_name = "ADDRESS", value_parser = super::not_empty)]
     pub listen: Option<String>,
     /// Development: debug on, everything else at its default unless set
@@ -84,13 +87,19 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     sources.dev = args.dev;
     sources.no_limits = args.no_limits;
     if args.lan {
-        let port = Config::load_for(&sources, LISTEN)?.config.server.listen.port();
+        let listen = Config::load_for(&sources, LISTEN)?.config.server.listen;
+        let Some(port) = listen.port().map(|address| address.port()) else {
+            return Err(CliError::usage(
+                format!("--lan: {listen} is not on the network"),
+                "give --listen an address and a port",
+            ));
+        };
         sources.listen = Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).to_string());
     }
     let passed = Passed::take()?;
     if let Some(passed) = &passed {
         // What is judged is where it does listen.
-        sources.listen = Some(passed.address.to_string());
+        sources.listen = Some(passed.listen.to_string());
     }
     let loaded = super::load(&sources, Needs::Everything)?;
     let config = &loaded.config;
@@ -165,11 +174,16 @@ async fn serve(
     let settings = settings(config);
     let Service { auth, store, endpoint, operations, watching, metrics, flood, outbox, dispatcher } =
         wiring::build(config, &secret, engine, clock.clone(), random)?;
+    let certificate = Certificate::of(config, &clock, &metrics)?;
     let listener = match passed {
-        Some(passed) => passed.listen()?,
-        None => server::bind(config.server.listen)?,
+        Some(passed) => passed.into_listener()?,
+        None => server::bind(&config.server.listen)?,
     };
-    let operations = Operations::start(config, operations, clock.clone())?;
+    let listener = listener.with_tls(certificate.as_ref().map(|kept| kept.tls()));
+    let operations = operations::start(config, operations, clock.clone())?;
+    let address = listener.address().map_err(CliError::Runtime)?;
+    let port = address.port().map_or(0, |address| address.port());
+    let plain = plain::start(config, certificate.as_deref(), port, clock.clone())?;
     let own = node::of((config, &loaded.settings), &secret, auth.run_id().clone(), clock.now());
     // Left once nothing is written any more.
     let membership = Place::of(config).enter(own.clone(), correction)?;
@@ -180,7 +194,6 @@ async fn serve(
     spellings::unify(config, &secret, &outbox, (&store, &*clock)).await?;
     test_numbers(config, &secret, &outbox, (&store, &*clock)).await?;
     auth.note(AuditEvent::Startup).await.map_err(CliError::Database)?;
-    let address = listener.local_addr().map_err(CliError::Runtime)?;
     tracing::info!(%address, database = %config.database.url, "serving");
     if config.tokens.accept_foreign {
         tracing::info!(
@@ -189,7 +202,7 @@ async fn serve(
         );
     }
     if config.debug {
-        output.text(&banner::text(config, address))?;
+        output.text(&banner::text(config, &address))?;
     }
     let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
     let backing_up =
@@ -198,6 +211,7 @@ async fn serve(
     let locking = lock.map(|lock| tokio::spawn(background::keep_lock(lock)));
     let dispatching = tokio::spawn(dispatcher.run(stop.asked.clone()));
     let watching = tokio::spawn(watching.run(stop.asked.clone()));
+    let keeping = certificate.clone().map(|kept| tokio::spawn(kept.keep(stop.asked.clone())));
     let manager = Arc::new(ServiceManager::of_environment());
     let watched = tokio::spawn(background::report(manager.clone(), store.clone(), stop.asked.clone()));
     manager.ready();
@@ -213,6 +227,7 @@ async fn serve(
         outbox,
         clock: clock.clone(),
         manager,
+        certificate,
         node: own,
         announcer: membership.as_ref().map(|membership| Box::new(membership.announcer()) as _),
     };
@@ -230,6 +245,9 @@ async fn serve(
     watched.abort();
     reloading.abort();
     watching.abort();
+    if let Some(keeping) = keeping {
+        keeping.abort();
+    }
     if let Some(locking) = locking {
         locking.abort();
     }
@@ -241,7 +259,9 @@ async fn serve(
     }
     // It has ended, unless a command is being ended.
     drop(backing_up.await);
-    operations.stop().await;
+    for beside in [operations, plain].into_iter().flatten() {
+        beside.stop().await;
+    }
     store.close().await;
     drop(membership);
     tracing::info!("stopped");

@@ -17,6 +17,8 @@ use crate::auth::operator::{self, Means, TestNumberRefusal};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::config::sms::Provider;
+use crate::config::tls::Tls;
+use crate::domain::Listen;
 use crate::domain::keys::KeyRing;
 use crate::domain::test_number::Source;
 use crate::domain::{HttpUrl, NewTestNumber, PhoneNumber, PhonePolicy};
@@ -42,7 +44,7 @@ pub struct Server {
     store: Store,
     clock: Arc<dyn Clock>,
     means: Means,
-    address: SocketAddr,
+    address: Listen,
     code_length: usize,
 }
 
@@ -55,7 +57,8 @@ pub fn harmless(mut config: Config) -> Config {
     config.backup.command = None;
     config.ops.listen = None;
     config.phone = PhonePolicy::lenient(1);
-    config.server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
+    config.server.tls = Tls::default();
     config.server.allowed_hosts = Vec::new();
     config.server.trusted_proxies = Vec::new();
     config
@@ -80,8 +83,8 @@ impl Server {
         let entered = runtime.enter();
         let Service { auth, store, endpoint, outbox, .. } =
             wiring::build(config, &secret, engine, clock.clone(), random)?;
-        let listener = server::bind(config.server.listen)?;
-        let address = listener.local_addr().map_err(CliError::Runtime)?;
+        let listener = server::bind(&config.server.listen)?;
+        let address = listener.address().map_err(CliError::Runtime)?;
         drop(entered);
         runtime.block_on(auth.settle_after_restart()).map_err(CliError::Database)?;
         let keys = Arc::new(KeyRing::new(&secret, &config.secret_key_fallbacks));

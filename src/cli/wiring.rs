@@ -249,7 +249,7 @@ pub fn server_settings(config: &Config) -> ServerSettings {
         keepalive_timeout: server.keepalive_timeout,
         max_connections: server.max_connections,
         max_connections_per_address: server.max_connections_per_address,
-        trusted_proxies: server.trusted_proxies.clone(),
+        trusted_proxies: server.trusted(),
         shutdown_timeout: server.shutdown_timeout,
     }
 }
@@ -326,7 +326,7 @@ fn endpoint(
             let pacing = pacing.clone();
             async move { pacing.admit(address).await }.boxed()
         }),
-        client_ip: ClientIp::new(server.trusted_proxies.clone(), header, clock.clone(), metrics.clone()),
+        client_ip: ClientIp::new(server.trusted(), header, clock.clone(), metrics.clone()),
         readiness,
         jwks: auth.settings().tokens.jwks().map(|_| keys),
         metrics,

@@ -23,10 +23,10 @@ pub(super) fn layer(name: &str, text: &str, findings: &mut Findings) -> Layer {
 fn walk(table: &toml::Table, section: &str, file: &str, layer: &mut Layer, faults: &mut Vec<Fault>) {
     for (name, value) in table {
         let path = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
-        let is_section = section.is_empty() && SECTIONS.iter().any(|known| known.name == path);
+        let is_section = SECTIONS.iter().any(|known| known.name == path);
         if let Some(key) = keys::all().find(|key| key.name == path) {
             layer.set(key, Raw::new(value), file);
-        } else if let (toml::Value::Table(inner), true) = (value, section.is_empty())
+        } else if let (toml::Value::Table(inner), true) = (value, section.is_empty() || is_section)
             && (is_section || !inner.is_empty())
         {
             walk(inner, &path, file, layer, faults);

@@ -4,13 +4,14 @@
 use super::fault::Fault;
 use super::key::{Key, Section};
 use super::{
-    backup, cache, database, events, limits, log, ops, otp, sentry, server, sms, tokens, top, twilio, users,
+    backup, cache, database, events, limits, log, ops, otp, sentry, server, sms, tls, tokens, top, twilio, users,
 };
 
 /// Every section, in the order of the example.
 pub const SECTIONS: &[Section] = &[
     top::SECTION,
     server::SECTION,
+    tls::SECTION,
     ops::SECTION,
     server::DOCS_SECTION,
     database::SECTION,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::command_line::CommandLine;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
-use super::server::address;
+use super::value::socket_address;
 use crate::domain::webhook::{WebhookUrl, WebhookUrlError};
 
 /// `[ops]`
@@ -59,7 +59,7 @@ pub(super) const SECTION: Section = Section {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Ops {
     let listen = reader.one(&OPS_LISTEN, |text| {
-        if text.eq_ignore_ascii_case("off") { Ok(None) } else { address(text).map(Some) }
+        if text.eq_ignore_ascii_case("off") { Ok(None) } else { socket_address(text).map(Some) }
     });
     Ops {
         listen: listen.flatten(),

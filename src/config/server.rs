@@ -1,6 +1,6 @@
 //! `[server]` and `[docs]`: the listener for phones.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -8,15 +8,16 @@ use ipnet::IpNet;
 use super::fault::quoted;
 use super::key::{Key, Kind, Section};
 use super::reader::Reader;
-use super::{origin, value};
-use crate::domain::HttpUrl;
+use super::tls::Tls;
+use super::{origin, tls, value};
 use crate::domain::http_url::is_host;
+use crate::domain::{HttpUrl, Listen};
 
 /// `[server]`
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The URL under which the world reaches the server, if the operator said so.
     pub public_url: Option<HttpUrl>,
     /// The names that `Host` may have, in lower case; a leading dot means subdomains too, `*` any. Empty: any.
@@ -39,6 +40,19 @@ pub struct Server {
     pub max_connections_per_address: usize,
     /// How long a shutdown waits for what is under way.
     pub shutdown_timeout: Duration,
+    /// `[server.tls]`
+    pub tls: Tls,
+}
+
+/// Whom a socket in the file system has for a peer: the proxy on this machine.
+const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+impl Server {
+    /// The proxies whose forwarding header is believed; on a socket in the file system it is whoever may open that.
+    pub fn trusted(&self) -> Vec<IpNet> {
+        let peer = self.listen.port().is_none().then(|| IpNet::from(UNIX_PEER));
+        self.trusted_proxies.iter().copied().chain(peer).collect()
+    }
 }
 
 /// `[docs]`
@@ -50,9 +64,12 @@ pub struct Docs {
 
 pub(super) static LISTEN: Key = Key::new(
     "server.listen",
-    Kind::Text("an address and a port, such as 127.0.0.1:8000 or [::]:8000"),
+    Kind::Text(
+        "an address and a port, such as 127.0.0.1:8000 or [::]:8000, or unix: and the path of a socket",
+    ),
     "127.0.0.1:8000",
-    "The address and port to listen on.",
+    "The address and port to listen on; or unix: and a path, such as unix:/run/freshk/freshk.sock, for a proxy on this machine, \
+     which is trusted then.",
 );
 static PUBLIC_URL: Key = Key::new(
     "server.public_url",
@@ -154,9 +171,13 @@ pub(super) const DOCS_SECTION: Section =
     Section { name: "docs", doc: "The documentation that the server shows.", keys: &[&DOCS_ENABLED] };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Server {
+    let public_url = reader.one(&PUBLIC_URL, value::http_url);
     Server {
-        listen: reader.one(&LISTEN, address).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000))),
-        public_url: reader.one(&PUBLIC_URL, value::http_url),
+        tls: tls::read(reader, public_url.as_ref()),
+        listen: reader
+            .one(&LISTEN, listen)
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)).into()),
+        public_url,
         allowed_hosts: reader.list(&ALLOWED_HOSTS, allowed_host),
         trusted_proxies: reader.list(&TRUSTED_PROXIES, value::network),
         forwarded_header: reader.one(&FORWARDED_HEADER, header_name).unwrap_or_default(),
@@ -174,8 +195,8 @@ pub(super) fn read_docs(reader: &mut Reader<'_>) -> Docs {
     Docs { enabled: reader.switch(&DOCS_ENABLED) }
 }
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{} is no address and port", quoted(text)))
+fn listen(text: &str) -> Result<Listen, String> {
+    Listen::parse(text).map_err(|error| format!("{} is {error}", quoted(text)))
 }
 
 fn allowed_host(text: &str) -> Result<String, String> {

@@ -1,6 +1,6 @@
 //! Reading values from text: one form for files, environment and flags.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -190,6 +190,11 @@ pub(super) fn size(text: &str, min: &str, max: &str) -> Result<u64, String> {
             .map_err(|_| format!("{} is not a size", quoted(text)))
     };
     within(parse(text)?, &parse(min)?, &parse(max)?, text)
+}
+
+/// An address and a port.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{} is no address and port", quoted(text)))
 }
 
 /// A network in CIDR form, or one address as the network of itself alone.

@@ -67,6 +67,13 @@ impl HttpUrl {
         &self.host
     }
 
+    /// The port, if the URL names one.
+    pub fn port(&self) -> Option<u16> {
+        let (_, rest) = self.text.split_once("://")?;
+        let authority = rest.split('/').next()?;
+        split_port(authority)?.1?.parse().ok()
+    }
+
     /// Whether what goes there is encrypted.
     pub fn is_https(&self) -> bool {
         self.text.starts_with("https://")
@@ -115,6 +122,8 @@ mod tests {
         let url = HttpUrl::parse("https://Auth.Example.com:8443/base/").unwrap();
         assert_eq!((url.as_str(), url.host()), ("https://Auth.Example.com:8443/base", "auth.example.com"));
         assert!(url.is_https() && !url.is_loopback());
+        assert_eq!(url.port(), Some(8443));
+        assert_eq!(HttpUrl::parse("https://[::1]/x:9").unwrap().port(), None);
         for loopback in ["http://localhost:9", "http://127.0.0.1", "http://[::1]:4010/x"] {
             assert!(HttpUrl::parse(loopback).unwrap().is_loopback(), "{loopback}");
         }

@@ -39,7 +39,7 @@ mod routes;
 use cors::Cors;
 pub(super) use fault::Abandoned;
 use fault::Fault;
-use hosts::Hosts;
+pub(super) use hosts::Hosts;
 use intake::Intake;
 use refusals::Refusals;
 use routes::{Operation, Routes};

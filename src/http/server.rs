@@ -3,40 +3,40 @@
 //! hyper is driven directly, for the framework's own server knows an idle time-out only, and a byte a second defeats
 //! that. Here a head has `request_timeout` to arrive, however slowly it drips; the edge gives the body as long; and a
 //! client that stops reading its answer has as long to begin again. Between two requests a connection may rest for
-//! `keepalive_timeout`. One address has so many connections and no more (S40).
+//! `keepalive_timeout`. One address has so many connections and no more (S40). With TLS a handshake has as long as a head, and
+//! client and server may agree on HTTP/2.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Body as _, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
-use poem::http::uri::Scheme;
-use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Addr, Endpoint, IntoResponse as _, Request, Response};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use poem::Endpoint;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::domain::Help;
-use crate::http::edge::Abandoned;
+use crate::domain::{Help, Listen};
 use crate::http::log_throttle::LogThrottle;
 
+mod connection;
+mod exchange;
 mod leaving;
+mod listener;
 mod places;
+mod socket;
 mod stalls;
+mod tasks;
 
-use places::{Place, Places};
-use stalls::{Patience, Turns};
+pub use listener::Listener;
 
-/// Maximum size of the head of a request, and of what is read ahead, in bytes.
-const HEAD_LIMIT: usize = 16 * 1024;
+use connection::Connection;
+use places::Places;
+use stalls::Patience;
 
 /// How long to wait after the system refused to accept: it will not find a free file descriptor at once.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -44,9 +44,6 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Connections that may wait in the system's queue. The usual 1,024 are full in a moment when every phone comes back at
 /// once, after a restart; the system takes the lower of this and `net.core.somaxconn`, which is 4,096 unless changed.
 const BACKLOG: u32 = 65_535;
-
-/// How long a connection that has not asked for anything yet has to do so once the server stops.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Minimum time between two log lines about the same problem.
 const QUIET: Duration = Duration::from_mins(1);
@@ -83,6 +80,20 @@ pub enum BindError {
     /// Anything else.
     #[error("server.listen: cannot listen on {0}: {1}")]
     Other(SocketAddr, #[source] io::Error),
+    /// A server answers at that path.
+    #[error("server.listen: another program answers at unix:{}", .0.display())]
+    Answers(PathBuf),
+    /// Something else has the name.
+    #[error("server.listen: {} is there, and is no socket", .0.display())]
+    NoSocket(PathBuf),
+    /// No socket can be made there.
+    #[error("server.listen: no socket can be made at {}: {error}", path.display())]
+    Path {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
 }
 
 impl Help for BindError {
@@ -97,22 +108,31 @@ impl Help for BindError {
             }
             Self::NotOurs(_) => "choose one that `ip address` shows, or 127.0.0.1",
             Self::Other(..) => "choose another address and port, such as 127.0.0.1:8000",
+            Self::Answers(_) => "stop that program (`ss -lxp` names it), or choose another path",
+            Self::NoSocket(_) => "move it away, or choose another path",
+            Self::Path { .. } => {
+                "choose a path of less than 100 bytes in a folder that the user that runs freshk can write; under systemd \
+                 RuntimeDirectory=freshk makes /run/freshk"
+            }
         }
         .into()
     }
 }
 
-/// Listens on `address`; connections queue from now on.
+/// Listens there; connections queue from now on.
 ///
 /// # Errors
 /// [`BindError`], which says what to do.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    listen(address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse(address),
-        io::ErrorKind::PermissionDenied => BindError::NotPermitted(address),
-        io::ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
-        _ => BindError::Other(address, error),
-    })
+pub fn bind(place: &Listen) -> Result<Listener, BindError> {
+    match place {
+        Listen::Unix(path) => socket::bind(path),
+        Listen::Port(address) => listen(*address).map(Listener::from).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse(*address),
+            io::ErrorKind::PermissionDenied => BindError::NotPermitted(*address),
+            io::ErrorKind::AddrNotAvailable => BindError::NotOurs(*address),
+            _ => BindError::Other(*address, error),
+        }),
+    }
 }
 
 /// Listens on `address`, for a caller that words the failure itself.
@@ -130,7 +150,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until `shutdown` resolves, then lets requests in flight finish within `shutdown_timeout`; returns when the
 /// last connection is closed.
 pub async fn serve<E>(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     endpoint: E,
     settings: ServerSettings,
     clock: Arc<dyn Clock>,
@@ -138,11 +158,17 @@ pub async fn serve<E>(
 ) where
     E: Endpoint + 'static,
 {
+    let listener = listener.into();
     let connections = TaskTracker::new();
     let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
-    let patience = Patience { request: settings.request_timeout, keepalive: settings.keepalive_timeout };
-    let connection =
-        Connection { endpoint: Arc::new(endpoint), patience, drain: drain.clone(), abort: abort.clone() };
+    let connection = Connection {
+        endpoint: Arc::new(endpoint),
+        tls: listener.tls().cloned(),
+        patience: Patience { request: settings.request_timeout, keepalive: settings.keepalive_timeout },
+        tracker: connections.clone(),
+        drain: drain.clone(),
+        abort: abort.clone(),
+    };
     let places = Places::new(&settings, &clock);
     tokio::select! {
         never = accept_all(listener, &connections, connection, places, clock) => match never {},
@@ -162,7 +188,7 @@ pub async fn serve<E>(
 }
 
 async fn accept_all<E: Endpoint + 'static>(
-    listener: TcpListener,
+    listener: Listener,
     connections: &TaskTracker,
     connection: Connection<E>,
     places: Places,
@@ -172,10 +198,10 @@ async fn accept_all<E: Endpoint + 'static>(
     loop {
         let free = places.free().await;
         match listener.accept().await {
-            Ok((stream, peer)) => {
+            Ok(accepted) => {
                 // Dropped, the connection of an address that has too many is closed.
-                if let Some(place) = places.give(free, peer.ip()) {
-                    connections.spawn(connection.clone().run(stream, peer, place));
+                if let Some(place) = places.give(free, accepted.ends.peer()) {
+                    connections.spawn(connection.clone().run(accepted, place));
                 }
             }
             // The client gave up before we came to it.
@@ -188,103 +214,6 @@ async fn accept_all<E: Endpoint + 'static>(
             }
         }
     }
-}
-
-/// What every connection is made with.
-struct Connection<E> {
-    endpoint: Arc<E>,
-    patience: Patience,
-    drain: CancellationToken,
-    abort: CancellationToken,
-}
-
-impl<E> Clone for Connection<E> {
-    fn clone(&self) -> Self {
-        Self {
-            endpoint: self.endpoint.clone(),
-            patience: self.patience,
-            drain: self.drain.clone(),
-            abort: self.abort.clone(),
-        }
-    }
-}
-
-impl<E: Endpoint + 'static> Connection<E> {
-    async fn run(self, stream: TcpStream, peer: SocketAddr, _place: Place) {
-        // A socket that is gone already says so when it is read.
-        let local =
-            stream.local_addr().map_or_else(|_| LocalAddr::default(), |local| LocalAddr(Addr::from(local)));
-        drop(stream.set_nodelay(true));
-        let (endpoint, turns) = (self.endpoint, Turns::new(self.patience));
-        let stream = stalls::Bounded::new(stream, turns.clone());
-        let watched = turns.clone();
-        let service = service_fn(move |request| {
-            let turn = turns.ours();
-            let request = received(request, local.clone(), RemoteAddr(Addr::from(peer)), &turns);
-            let answer = answer(endpoint.clone(), request);
-            async move {
-                let answer = answer.await;
-                drop(turn);
-                answer
-            }
-        });
-        let connection = http1::Builder::new()
-            // Turns have their own: hyper's would count the rest between two requests as a head that does not come.
-            .header_read_timeout(None)
-            .max_buf_size(HEAD_LIMIT)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let drain = async {
-            self.drain.cancelled().await;
-            // Who has just connected is about to ask, and would take a connection that is closed for a server that is gone.
-            drop(tokio::time::timeout(FIRST_REQUEST, watched.asked()).await);
-        };
-        let outcome = tokio::select! {
-            outcome = watched.hold(connection.as_mut()) => outcome,
-            () = self.abort.cancelled() => return,
-            () = drain => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    outcome = watched.hold(connection.as_mut()) => outcome,
-                    () = self.abort.cancelled() => return,
-                }
-            }
-        };
-        // Peers that hang up, stall or send something else than HTTP are common, and no fault of the server.
-        match outcome {
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
-            None => tracing::debug!(%peer, "connection ended: nothing came in time"),
-        }
-    }
-}
-
-/// A request as the endpoint takes it; whether its body was read to the end is noted for the end of the connection.
-fn received(request: hyper::Request<Incoming>, local: LocalAddr, peer: RemoteAddr, turns: &Turns) -> Request {
-    let has_body = !request.body().is_end_stream();
-    turns.set_body_owed(has_body);
-    let mut request = Request::from((request, local, peer, Scheme::HTTP));
-    if has_body {
-        let (body, turns) = (request.take_body(), turns.clone());
-        request.set_body(leaving::watched(body, move || turns.set_body_owed(false)));
-    }
-    request
-}
-
-/// One request; an error drops the connection without an answer.
-async fn answer<E: Endpoint>(
-    endpoint: Arc<E>,
-    request: Request,
-) -> Result<hyper::Response<impl hyper::body::Body<Data = hyper::body::Bytes, Error = io::Error>>, Abandoned>
-{
-    let response: Response = match endpoint.call(request).await {
-        Ok(answer) => answer.into_response(),
-        Err(error) => match error.downcast::<Abandoned>() {
-            Ok(abandoned) => return Err(abandoned),
-            Err(error) => error.into_response(),
-        },
-    };
-    Ok(response.into())
 }
 
 #[cfg(test)]

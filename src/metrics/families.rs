@@ -91,6 +91,7 @@ pub(super) struct Http {
     pub(super) answers: Family<Answered, Counter>,
     pub(super) in_flight: Gauge,
     pub(super) refusals: Family<OfCode, Counter>,
+    pub(super) certificate: Fractional,
     pub(super) proxy_fault: Family<OfFault, Whole>,
     pub(super) untrusted_proxy: Family<Forwarding, Whole>,
 }
@@ -221,6 +222,8 @@ impl Http {
         for fault in [ProxyFault::Untrusted, ProxyFault::Silent] {
             drop(proxy_fault.get_or_create(&OfFault { fault: fault.as_str() }));
         }
+        let certificate = Fractional::default();
+        certificate.set(f64::INFINITY);
         Self {
             violations: book.of(
                 "rate_limit_violations",
@@ -235,6 +238,13 @@ impl Http {
             answers: book.of("http_responses", "Answers, by route and class of status"),
             in_flight: book.of("http_requests_in_flight", "Requests that have come and are not answered yet"),
             refusals: book.of("refusals", "Requests refused, by the code of the answer"),
+            certificate: book.enter(
+                "certificate_expires",
+                "For how long the certificate of the server holds yet, 0 where it has none yet; infinite where the server has \
+                 no TLS of its own",
+                Some(Unit::Seconds),
+                certificate,
+            ),
             proxy_fault: book.enter(
                 "proxy_fault_timestamp",
                 "When a request last came through a proxy that gives all its clients one address; 0 where none has: \

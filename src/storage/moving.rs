@@ -18,7 +18,7 @@ const fn table(name: &'static str, key: &'static [&'static str]) -> Table {
 }
 
 /// All tables that are moved; one that refers to another stands after it. What is left out belongs to one database alone: its
-/// servers, the steps of its schema, debug's own secret, the note of its backups.
+/// servers, their certificate, the steps of its schema, debug's own secret, the note of its backups.
 pub const TABLES: &[Table] = &[
     table("users", &["id"]),
     table("challenges", &["id"]),

@@ -16,6 +16,7 @@ use crate::domain::SessionId;
 use crate::storage::{CommitWatch, Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
 use crate::sync::lock;
 
+mod acme;
 mod audit;
 mod backups;
 mod budgets;
@@ -54,6 +55,7 @@ mod users;
 mod wire;
 mod writer;
 
+pub use acme::AcmeTable;
 pub use backups::note_backup;
 pub use membership::Membership;
 pub use moving::MovingSchema;

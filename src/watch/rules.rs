@@ -47,6 +47,7 @@ pub const ASKED: &[&str] = &[
     "freshk_refusals_total",
     "process_open_fds",
     "process_max_fds",
+    "freshk_certificate_expires_seconds",
     "freshk_proxy_fault_timestamp_seconds",
     "freshk_clock_offset_seconds",
     "freshk_writer_commit_seconds_bucket",
@@ -114,6 +115,16 @@ pub const RULES: &[Rule] = &[
         holds: |history, _| {
             let most = latest(history, "process_max_fds");
             most.is_some_and(|most| is_above(history, "process_open_fds", 0.8 * most))
+        },
+    },
+    Rule {
+        name: "FreshKCertificateExpires",
+        severity: Severity::Page,
+        holds_for: Duration::from_mins(15),
+        summary: "The certificate of the server holds for less than two weeks, and then no app can call",
+        description: "`freshk check` tells which one; the log says why it was not renewed",
+        holds: |history, _| {
+            latest(history, "freshk_certificate_expires_seconds").is_some_and(|left| left < 14.0 * 86_400.0)
         },
     },
     Rule {

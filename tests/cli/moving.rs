@@ -11,7 +11,7 @@ use crate::postgres::server;
 use crate::support::{PHONE, Place};
 
 /// Names of tables that belong to one database alone.
-const OWN: [&str; 5] = ["sqlite_sequence", "nodes", "freshk_schema", "dev_secret", "backup_stamp"];
+const OWN: [&str; 6] = ["sqlite_sequence", "nodes", "freshk_schema", "dev_secret", "backup_stamp", "acme"];
 
 fn configured(place: &Place, url: &str, schema: &str) {
     let text = format!(

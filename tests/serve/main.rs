@@ -3,6 +3,7 @@
 
 mod activation;
 mod dev;
+mod encrypted;
 mod end;
 mod foreign;
 mod limits;
@@ -22,6 +23,9 @@ mod sink;
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "shared with the crash test, which uses the rest")]
 mod process;
+
+#[path = "../support/tls.rs"]
+mod tls;
 
 #[path = "../support/twilio.rs"]
 #[expect(dead_code, unused_imports, reason = "shared with the tests of the adapter, which use the rest")]

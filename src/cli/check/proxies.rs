@@ -57,18 +57,16 @@ pub(super) fn line(config: &Config, now: Timestamp, readable: Option<&Place>, me
         (None, false) => "",
     };
     if server.trusted_proxies.is_empty() {
-        return if server.listen.ip().is_loopback() {
+        let Some(address) = server.listen.port() else {
+            return Line::ok(WHAT, format!("whoever may open {}{seen}", server.listen));
+        };
+        return if address.ip().is_loopback() {
             Line::warn(
                 WHAT,
                 format!("none, though only a proxy on this machine can reach {}", server.listen),
                 format!(
                     "{HOW_TO_TRUST}{}; without it all clients share one quota",
-                    lines_trusting(
-                        &[],
-                        server.listen.ip(),
-                        &server.forwarded_header,
-                        &server.forwarded_header
-                    )
+                    lines_trusting(&[], address.ip(), &server.forwarded_header, &server.forwarded_header)
                 ),
             )
         } else {

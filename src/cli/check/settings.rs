@@ -1,10 +1,17 @@
 //! What the settings alone show.
 
+use std::time::Duration;
+
 use super::line::Line;
+use crate::acme::{CacheError, Renewal};
+use crate::certificate::Pair;
+use crate::cli::acme;
 use crate::cli::engine::Place;
 use crate::cli::output::counted;
-use crate::config::server::Server;
+use crate::config::tls::{Acme, Source};
 use crate::config::{Config, Loaded, Warning, Weakness};
+use crate::domain::Timestamp;
+use crate::domain::time::humanize_wait;
 
 pub(super) fn lines(loaded: &Loaded, place: &Place) -> Vec<Line> {
     let warned = |Warning { problem, help, .. }: &Warning| {
@@ -71,10 +78,26 @@ fn limits(config: &Config) -> Line {
     Line::ok("rate limits", format!("{ip} calls per address, {user} codes per phone, in {window}"))
 }
 
-/// Codes and tokens travel in clear unless a proxy in front of the server has TLS.
-pub(super) fn tls(server: &Server) -> Line {
-    const WHAT: &str = "TLS";
-    if !server.listen.ip().is_loopback() && server.trusted_proxies.is_empty() {
+/// So long before its end a certificate should have been replaced.
+const REPLACED_BEFORE: Duration = Duration::from_hours(30 * 24);
+
+/// What is left when somebody must act.
+const URGENT: Duration = Duration::from_hours(14 * 24);
+
+const TLS: &str = "TLS";
+
+/// Codes and tokens travel in clear unless the server or a proxy in front of it has TLS.
+pub(super) fn tls(config: &Config, wall: Timestamp) -> Line {
+    const WHAT: &str = TLS;
+    match &config.server.tls.source {
+        Some(Source::Files(files)) => {
+            return certificate(&files.pair, &files.cert.display().to_string(), wall);
+        }
+        Some(Source::Acme(ordered)) => return kept(config, ordered, wall),
+        None => {}
+    }
+    let server = &config.server;
+    if !server.listen.is_local() && server.trusted_proxies.is_empty() {
         return Line::fail(
             WHAT,
             format!("{} can be reached without TLS", server.listen),
@@ -94,4 +117,57 @@ pub(super) fn tls(server: &Server) -> Line {
             "set server.public_url to an https:// one; Twilio's delivery reports come in there too",
         ),
     }
+}
+
+/// The certificate that an authority has given.
+fn kept(config: &Config, ordered: &Acme, wall: Timestamp) -> Line {
+    let names = ordered.settings.domains.join(", ");
+    let kept = match Renewal::kept_in(&*acme::cache(config, ordered)) {
+        Ok(kept) => kept,
+        Err(CacheError { place, reason }) => {
+            return Line::fail(
+                TLS,
+                format!("{place}: {reason}"),
+                "run this as the user that the server runs as",
+            );
+        }
+    };
+    match kept.as_deref().map(Renewal::parse) {
+        None => Line::warn(
+            TLS,
+            format!("there is no certificate for {names} yet"),
+            "start the server, which orders one; its log says what the authority answers",
+        ),
+        Some(Err(error)) => {
+            Line::fail(TLS, format!("the certificate that is kept: {error}"), "the server orders another")
+        }
+        Some(Ok(pair)) => certificate(&pair, "the authority's", wall),
+    }
+}
+
+/// Whether the server's own certificate holds long enough; whether it is for the right name, the configuration tells.
+fn certificate(pair: &Pair, place: &str, wall: Timestamp) -> Line {
+    const RENEW: &str = "renew it; the server reads the file again by itself";
+    let left = wall.until(pair.ends);
+    let ends = pair.ends.iso();
+    if left.is_zero() {
+        return Line::fail(
+            TLS,
+            format!("the certificate in {place} has expired: it held until {ends}"),
+            RENEW,
+        );
+    }
+    if wall < pair.begins {
+        return Line::fail(
+            TLS,
+            format!("the certificate in {place} holds only from {} on", pair.begins.iso()),
+            "look at the clock of this machine",
+        );
+    }
+    let found = format!("{place}, for {}, holds for {}", pair.names().join(", "), humanize_wait(left));
+    let third = pair.begins.until(pair.ends) / 3;
+    if left < URGENT.min(third) {
+        return Line::fail(TLS, found, RENEW);
+    }
+    if left < REPLACED_BEFORE.min(third) { Line::warn(TLS, found, RENEW) } else { Line::ok(TLS, found) }
 }

@@ -2,18 +2,26 @@
 //! server restarts, and nobody's connection is refused.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
 
 use crate::cli::CliError;
 use crate::cli::error::Advice;
+use crate::domain::Listen;
+use crate::http::server::Listener;
 
-/// A port that was opened before this process began.
+/// A socket that was opened before this process began.
 pub(super) struct Passed {
-    listener: TcpListener,
+    socket: Socket,
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(super) listen: Listen,
+}
+
+enum Socket {
+    Port(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Passed {
@@ -39,24 +47,36 @@ impl Passed {
         }
         let unusable =
             |error: io::Error| wrong(format!("the socket of the service manager cannot be used: {error}"));
-        let Some(listener) = passed.take_tcp_listener(0).map_err(unusable)? else { return Ok(None) };
-        listener.set_nonblocking(true).map_err(unusable)?;
-        let address = listener.local_addr().map_err(unusable)?;
-        Ok(Some(Self { listener, address }))
+        if let Ok(Some(socket)) = passed.take_unix_listener(0) {
+            socket.set_nonblocking(true).map_err(unusable)?;
+            let address = socket.local_addr().map_err(unusable)?;
+            let Some(path) = address.as_pathname() else {
+                return Err(wrong("the socket of the service manager has no path".to_owned()));
+            };
+            return Ok(Some(Self { listen: Listen::Unix(path.to_owned()), socket: Socket::Unix(socket) }));
+        }
+        let Some(socket) = passed.take_tcp_listener(0).map_err(unusable)? else { return Ok(None) };
+        socket.set_nonblocking(true).map_err(unusable)?;
+        let listen = socket.local_addr().map_err(unusable)?.into();
+        Ok(Some(Self { socket: Socket::Port(socket), listen }))
     }
 
-    /// The port, for the server.
+    /// The socket, for the server; what the service manager has made is its to remove.
     ///
     /// # Errors
     /// [`CliError::Runtime`]
-    pub(super) fn listen(self) -> Result<tokio::net::TcpListener, CliError> {
-        tokio::net::TcpListener::from_std(self.listener).map_err(CliError::Runtime)
+    pub(super) fn into_listener(self) -> Result<Listener, CliError> {
+        let listener = match self.socket {
+            Socket::Port(socket) => tokio::net::TcpListener::from_std(socket).map(Listener::from),
+            Socket::Unix(socket) => tokio::net::UnixListener::from_std(socket).map(Listener::from),
+        };
+        listener.map_err(CliError::Runtime)
     }
 }
 
 fn wrong(problem: String) -> CliError {
     CliError::Passed(Advice::new(
         problem,
-        "give freshk.socket one ListenStream= with an address and a port, such as 127.0.0.1:8000",
+        "give freshk.socket one ListenStream= with an address and a port, such as 127.0.0.1:8000, or a path",
     ))
 }

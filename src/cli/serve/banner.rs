@@ -4,10 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use crate::config::Config;
 use crate::config::sms::Provider;
+use crate::domain::Listen;
 use crate::domain::policy::LimitPolicy;
 
-/// The text, for a server that listens on `address`.
-pub(super) fn text(config: &Config, address: SocketAddr) -> String {
+/// The text, for a server that listens there.
+pub(super) fn text(config: &Config, listen: &Listen) -> String {
+    let Some(address) = listen.port() else {
+        return format!(
+            "\n  FreshK, in debug: not for production\n\n  API       {listen}, for a proxy on this machine\n\n"
+        );
+    };
     let codes = match config.sms.provider {
         Provider::Console => "printed here, never sent",
         Provider::Senders(_) if config.sms.twilio().is_some() => {
@@ -16,10 +22,11 @@ pub(super) fn text(config: &Config, address: SocketAddr) -> String {
         Provider::Senders(_) => "sent; those of the testing endpoints are printed here",
     };
     let shown = shown(address);
-    let docs = if config.docs.enabled { format!("http://{shown}/docs") } else { "off".to_owned() };
+    let scheme = if config.server.tls.is_on { "https" } else { "http" };
+    let docs = if config.docs.enabled { format!("{scheme}://{shown}/docs") } else { "off".to_owned() };
     format!(
         "\n  FreshK, in debug: not for production\n\n  \
-         API       http://{shown}/api/mobile/auth/\n  \
+         API       {scheme}://{shown}/api/mobile/auth/\n  \
          docs      {docs}\n  \
          phones    {}\n  \
          database  {}\n  \

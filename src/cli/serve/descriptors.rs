@@ -3,13 +3,16 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::operations::OPERATORS;
+use super::beside::CONNECTIONS;
 use super::{READING_THREADS, sending_threads};
 use crate::config::Config;
 
 /// Descriptors for all that is there once: the writer, checkpoints and a backup with their files, the log, the lock, the
 /// listeners, timers and signals, and a child of `backup.command`.
 const ONCE: usize = 64;
+
+/// Listeners beside the one for phones: for operators, and the one that redirects to https.
+const BESIDE: usize = 2;
 
 /// A reader has the database and its log open.
 const OF_A_READER: usize = 2;
@@ -37,7 +40,7 @@ pub(super) fn connections(config: &Config) -> usize {
 }
 
 fn kept(config: &Config) -> usize {
-    ONCE + OPERATORS + READING_THREADS * OF_A_READER + sending_threads(config) * OF_A_SENDER
+    ONCE + BESIDE * CONNECTIONS + READING_THREADS * OF_A_READER + sending_threads(config) * OF_A_SENDER
 }
 
 /// What is left for connections beside those kept; a quarter where the limit is too low for anything to be kept.

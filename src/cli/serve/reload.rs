@@ -7,11 +7,13 @@ use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::certificate::Certificate;
 use super::systemd::ServiceManager;
 use super::test_numbers;
 use crate::auth::{Auth, Outbox};
 use crate::cli::{CliError, node, wiring};
 use crate::clock::Clock;
+use crate::config::tls::Source;
 use crate::config::tokens::Signing;
 use crate::config::{Config, Loaded, Needs, Setting, Sources};
 use crate::domain::node::Node;
@@ -54,6 +56,8 @@ pub(super) const RELOADED: Needs = Needs::Only(&[&[
     "events.retention",
     "log.level",
     "audit",
+    "server.tls.cert",
+    "server.tls.key",
 ]]);
 
 /// What a reload reads, and what it replaces.
@@ -73,6 +77,7 @@ pub(super) struct Reload {
     pub(super) outbox: Outbox,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) manager: Arc<ServiceManager>,
+    pub(super) certificate: Option<Arc<Certificate>>,
     /// This server, as the other nodes of its database know it.
     pub(super) node: Node,
     pub(super) announcer: Option<Box<dyn Fn(Node) + Send + Sync>>,
@@ -130,6 +135,11 @@ impl Reload {
         filter.set();
         self.flood.set(wiring::flood(&next.config));
         self.auth.adopt(settings);
+        if let (Some(certificate), Some(Source::Files(files))) =
+            (&self.certificate, &next.config.server.tls.source)
+        {
+            certificate.adopt(files);
+        }
         self.announce(&next, &secret);
         self.report(&next);
         (self.current, self.secret) = (next, secret);
@@ -203,6 +213,9 @@ fn keep_what_needs_a_restart(next: &mut Config, running: &Config) -> Result<(), 
     if next.debug != running.debug {
         // Other defaults go with it.
         return Err(CliError::refused("debug has changed", "restart the server"));
+    }
+    if next.server.tls.is_on != running.server.tls.is_on {
+        return Err(CliError::refused("TLS was turned on or off", "restart the server"));
     }
     let (tokens, kept) = (&mut next.tokens, &running.tokens);
     tokens.issuer.clone_from(&kept.issuer);

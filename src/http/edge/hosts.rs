@@ -12,38 +12,49 @@ const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The hosts that are allowed.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub(in crate::http) struct Hosts {
     /// Lower case; a leading dot matches the domain and all below it. `None` allows all.
     patterns: Option<Vec<String>>,
 }
 
 impl Hosts {
+    /// As the configuration has them: with none, any.
     pub(super) fn new(allowed: &[String], debug: bool) -> Self {
         if allowed.is_empty() || allowed.iter().any(|pattern| pattern == "*") {
             return Self { patterns: None };
         }
         let local: &[&str] = if debug { &LOCAL } else { &[] };
+        let Self { patterns } = Self::only(allowed);
+        let local = local.iter().map(|&host| host.to_owned());
+        Self { patterns: patterns.map(|named| named.into_iter().chain(local).collect()) }
+    }
+
+    /// These and no others: with none, none.
+    pub(in crate::http) fn only(allowed: &[String]) -> Self {
         let named = allowed.iter().map(|pattern| match pattern.parse::<Ipv6Addr>() {
             Ok(v6) => format!("[{v6}]"),
             Err(_) => name(pattern).unwrap_or_else(|| pattern.to_ascii_lowercase()),
         });
-        Self { patterns: Some(named.chain(local.iter().map(|&host| host.to_owned())).collect()) }
+        Self { patterns: Some(named.collect()) }
     }
 
     /// Admits a request to one of our hosts. A request names exactly one, in its `Host` (RFC 9112 §3.2); a target in
-    /// absolute form names it once more.
+    /// absolute form names it once more. Gives the host, without its port.
     ///
     /// # Errors
     /// `host_not_allowed`
-    pub(super) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorCode> {
+    pub(in crate::http) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<String, ErrorCode> {
         let mut lines = headers.get_all(HOST).iter();
         let (Some(host), None) = (lines.next(), lines.next()) else {
             return Err(ErrorCode::HostNotAllowed);
         };
         let host = host.to_str().ok();
         let target = uri.authority().map(|authority| Some(authority.as_str()));
-        let allowed = |host: Option<&str>| host.and_then(name).is_some_and(|name| self.allows(&name));
-        if allowed(host) && target.is_none_or(allowed) { Ok(()) } else { Err(ErrorCode::HostNotAllowed) }
+        let allowed = |host: Option<&str>| host.and_then(name).filter(|name| self.allows(name));
+        if target.is_some_and(|target| allowed(target).is_none()) {
+            return Err(ErrorCode::HostNotAllowed);
+        }
+        allowed(host).ok_or(ErrorCode::HostNotAllowed)
     }
 
     fn allows(&self, name: &str) -> bool {

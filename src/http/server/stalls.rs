@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::leaving::Leaving;
 use crate::sync::lock;
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -25,12 +26,25 @@ pub(super) struct Patience {
     pub(super) keepalive: Duration,
 }
 
+/// How many requests a connection may have at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// One after the other: HTTP/1.1.
+    One,
+    /// Several: HTTP/2. There a byte need not belong to a head, so a head has as long as a connection may rest, and a body that
+    /// nobody reads is the request's own affair.
+    Many,
+}
+
 /// Whose turn it is on a connection: the peer's until a head is whole, ours until its answer is ready. Shared by the stream,
-/// the service and whoever drives them, all in one task.
+/// the service and whoever drives them.
 #[derive(Clone, Debug)]
 pub(super) struct Turns {
     patience: Patience,
+    sharing: Sharing,
     now: Arc<Mutex<Turn>>,
+    /// Whoever drives the connection, to be woken when the last request is answered or withdrawn.
+    driver: Arc<AtomicWaker>,
     /// Whether the peer has said that a body comes, and nobody has read it to its end.
     body_owed: Arc<AtomicBool>,
     /// Cancelled by the first request.
@@ -38,13 +52,13 @@ pub(super) struct Turns {
 }
 
 #[derive(Debug)]
-enum Turn {
-    /// The peer has until then; `has_begun` once a byte of its head has come.
-    Peers {
-        until: Instant,
-        has_begun: bool,
-    },
-    Ours,
+struct Turn {
+    /// Requests without an answer: while there are some, it is our turn.
+    open: usize,
+    /// Until when the peer has time while there are none.
+    until: Instant,
+    /// Whether a byte of its head has come.
+    has_begun: bool,
 }
 
 /// Our turn; the peer's again when it is dropped.
@@ -53,15 +67,21 @@ pub(super) struct Ours(Turns);
 
 impl Turns {
     /// A connection that has sent nothing yet counts as a head that does not come.
-    pub(super) fn new(patience: Patience) -> Self {
-        let until = Instant::now() + patience.request;
-        let now = Arc::new(Mutex::new(Turn::Peers { until, has_begun: true }));
-        Self { patience, now, body_owed: Arc::default(), asked: CancellationToken::new() }
+    pub(super) fn new(patience: Patience, sharing: Sharing) -> Self {
+        let turn = Turn { open: 0, until: Instant::now() + patience.request, has_begun: true };
+        Self {
+            patience,
+            sharing,
+            now: Arc::new(Mutex::new(turn)),
+            driver: Arc::default(),
+            body_owed: Arc::default(),
+            asked: CancellationToken::new(),
+        }
     }
 
     /// A request came, with a body or without; or its body was read to the end.
     pub(super) fn set_body_owed(&self, is_owed: bool) {
-        self.body_owed.store(is_owed, Ordering::Relaxed);
+        self.body_owed.store(is_owed && self.sharing == Sharing::One, Ordering::Relaxed);
     }
 
     /// Whether the peer may still be sending the body of the last request.
@@ -71,7 +91,7 @@ impl Turns {
 
     /// A head is whole.
     pub(super) fn ours(&self) -> Ours {
-        *self.lock() = Turn::Ours;
+        self.lock().open += 1;
         self.asked.cancel();
         Ours(self.clone())
     }
@@ -88,7 +108,8 @@ impl Turns {
             if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Some(outcome));
             }
-            let Turn::Peers { until, .. } = *self.lock() else { return Poll::Pending };
+            self.driver.register(cx.waker());
+            let Some(until) = self.peers_until() else { return Poll::Pending };
             if sleep.deadline() != until {
                 sleep.as_mut().reset(until);
             }
@@ -97,22 +118,36 @@ impl Turns {
         .await
     }
 
-    /// The next request may take as long as a connection may rest.
-    fn rest(&self) {
-        *self.lock() = Turn::Peers { until: Instant::now() + self.patience.keepalive, has_begun: false };
+    /// Until when the peer has time; `None` while it is our turn.
+    fn peers_until(&self) -> Option<Instant> {
+        let turn = self.lock();
+        (turn.open == 0).then_some(turn.until)
+    }
+
+    /// A request is answered or withdrawn. After the last one, the next may take as long as a connection may rest.
+    fn answered(&self) {
+        let mut turn = self.lock();
+        turn.open = turn.open.saturating_sub(1);
+        if turn.open == 0 {
+            (turn.until, turn.has_begun) = (Instant::now() + self.patience.keepalive, false);
+            drop(turn);
+            self.driver.wake();
+        }
     }
 
     /// Bytes came from the peer: from the first one on a head has its own time.
     fn received(&self) {
-        if let Turn::Peers { until, has_begun: has_begun @ false } = &mut *self.lock() {
-            (*until, *has_begun) = (Instant::now() + self.patience.request, true);
+        let mut turn = self.lock();
+        if turn.open == 0 && !turn.has_begun && self.sharing == Sharing::One {
+            (turn.until, turn.has_begun) = (Instant::now() + self.patience.request, true);
         }
     }
 
     /// Bytes went to the peer: as long as it reads the answer, it does not rest.
     fn sent(&self) {
-        if let Turn::Peers { until, has_begun: false } = &mut *self.lock() {
-            *until = Instant::now() + self.patience.keepalive;
+        let mut turn = self.lock();
+        if turn.open == 0 && !turn.has_begun {
+            turn.until = Instant::now() + self.patience.keepalive;
         }
     }
 
@@ -123,7 +158,7 @@ impl Turns {
 
 impl Drop for Ours {
     fn drop(&mut self) {
-        self.0.rest();
+        self.0.answered();
     }
 }
 
@@ -144,8 +179,15 @@ impl<S> Bounded<S> {
     /// Starts, goes on with or ends the wait of a write.
     fn bound<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = None;
             self.turns.sent();
+        }
+        self.bound_rest(cx, written)
+    }
+
+    /// The same for what TLS keeps back until later: it may be nothing at all.
+    fn bound_rest<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.waiting = None;
             return written;
         }
         let patience = self.turns.patience.request;
@@ -176,19 +218,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bound_rest(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, turns, leaving, .. } = &mut *self;
-        if let Some(leaving) = leaving {
-            return leaving.poll_rest(stream, cx);
+        if self.leaving.is_none() {
+            let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+            ready!(self.bound_rest(cx, shut))?;
+            if !self.turns.is_body_owed() {
+                return Poll::Ready(Ok(()));
+            }
         }
-        ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-        if !turns.is_body_owed() {
-            return Poll::Ready(Ok(()));
-        }
-        leaving.insert(Leaving::begin()).poll_rest(stream, cx)
+        let Self { stream, leaving, .. } = &mut *self;
+        leaving.get_or_insert_with(Leaving::begin).poll_rest(stream, cx)
     }
 
     fn poll_write_vectored(

@@ -1,13 +1,18 @@
+use super::connection::HEAD_LIMIT;
 use super::*;
 use crate::clock::ManualClock;
 use crate::http::tests::demo::Demo;
+use crate::http::tls::Tls;
 use crate::http::{ClientIp, EdgeParts, EdgeSettings, assemble};
 use crate::metrics::Metrics;
 use crate::random::SeededRandom;
 use hyper::header::HeaderName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
+
+mod encrypted;
 
 /// No test waits so long unless it fails.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -30,6 +35,10 @@ const SETTINGS: ServerSettings = ServerSettings {
 };
 
 fn start(settings: ServerSettings) -> Running {
+    start_with(settings, None)
+}
+
+fn start_with(settings: ServerSettings, tls: Option<Tls>) -> Running {
     let (entered, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let clock = Arc::new(ManualClock::new());
     let (header, metrics) = (HeaderName::from_static("x-forwarded-for"), Metrics::new());
@@ -44,7 +53,7 @@ fn start(settings: ServerSettings) -> Running {
     };
     let edge = EdgeSettings {
         debug: false,
-        allowed_hosts: Vec::new(),
+        allowed_hosts: vec!["a".to_owned()],
         cors_origins: Vec::new(),
         body_limit: 1024,
         request_timeout: settings.request_timeout,
@@ -53,8 +62,8 @@ fn start(settings: ServerSettings) -> Running {
         callbacks: ("none", ""),
     };
     let endpoint = assemble(Demo { gates: Some((entered.clone(), gate.clone())) }, (), parts, edge);
-    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = bind(&Listen::parse("127.0.0.1:0").unwrap()).unwrap().with_tls(tls);
+    let address = listener.address().unwrap().port().unwrap();
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(serve(listener, endpoint, settings, clock, async {
         drop(stopped.await);
@@ -73,7 +82,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Reads one answer: its head and its body.
-async fn answer(stream: &mut TcpStream) -> (String, String) {
+async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> (String, String) {
     within(async {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -89,7 +98,7 @@ async fn answer(stream: &mut TcpStream) -> (String, String) {
 }
 
 /// Reads until the server closes, by whatever means.
-async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     drop(within(stream.read_to_end(&mut bytes)).await);
     bytes
@@ -388,11 +397,11 @@ async fn s32_shutdown_cuts_off_what_does_not_finish() {
 
 #[tokio::test]
 async fn an_address_in_use_says_what_to_do() {
-    let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = first.local_addr().unwrap();
-    let error = bind(address).unwrap_err();
+    let first = bind(&Listen::parse("127.0.0.1:0").unwrap()).unwrap();
+    let address = first.address().unwrap();
+    let error = bind(&address).unwrap_err();
     assert!(matches!(error, BindError::InUse(_)));
     assert!(error.to_string().contains("server.listen"));
-    let error = bind("192.0.2.1:0".parse().unwrap()).unwrap_err();
+    let error = bind(&Listen::parse("192.0.2.1:0").unwrap()).unwrap_err();
     assert!(matches!(error, BindError::NotOurs(_)), "{error}");
 }

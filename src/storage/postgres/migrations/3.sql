@@ -9,3 +9,10 @@ CREATE TABLE backup_stamp (
     id BIGINT PRIMARY KEY CHECK (id = 1),
     at BIGINT NOT NULL
 );
+
+-- What an ACME client keeps for all servers: certificate and key, account, attempts, open questions; and who may order until when.
+CREATE TABLE acme (
+    name  TEXT   COLLATE "C" PRIMARY KEY,
+    text  TEXT   NOT NULL,
+    until BIGINT NOT NULL DEFAULT 0 -- of the lease
+);
