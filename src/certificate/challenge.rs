@@ -4,6 +4,7 @@
 use std::sync::{Arc, RwLock};
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
@@ -36,9 +37,9 @@ impl Challenge {
         let key = KeyPair::generate().map_err(|error| failed(&error))?;
         let certificate = params.self_signed(&key).map_err(|error| failed(&error))?;
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let key = CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider)
-            .map_err(|error| failed(&error))?;
+        // That they fit each other is not asked: whoever reads certificates for a connection refuses this one's extension.
+        let key = default_provider().key_provider.load_private_key(key).map_err(|error| failed(&error))?;
+        let key = CertifiedKey::new(vec![certificate.der().clone()], key);
         Ok(Self {
             domain: domain.to_owned(),
             token: token.to_owned(),

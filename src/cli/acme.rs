@@ -11,7 +11,7 @@ use crate::files::random_name;
 use crate::storage::postgres::{AcmeTable, PostgresError};
 
 /// Where it is kept.
-pub fn cache(config: &Config, acme: &Acme) -> Arc<dyn Cache> {
+pub(super) fn cache(config: &Config, acme: &Acme) -> Arc<dyn Cache> {
     match (&acme.cache, Place::of(config)) {
         (Some(path), _) => Arc::new(Folder::new(path.clone())),
         (None, Place::Server(settings)) => {

@@ -74,6 +74,9 @@ pub struct ServeArgs {
 /// Of the configuration, the port that `--lan` opens to the network.
 const LISTEN: Needs = Needs::Only(&[&["server.listen"]]);
 
+/// Threads for the server's own certificate: one looks at it, one orders another.
+const CERTIFICATE_THREADS: usize = 2;
+
 /// Threads that read the database, beside those that send messages.
 const READING_THREADS: usize = 16;
 
@@ -133,7 +136,12 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let secret = super::secret(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(READING_THREADS + sending_threads(config) + IN_FLIGHT * config.webhooks.len())
+        .max_blocking_threads(
+            READING_THREADS
+                + CERTIFICATE_THREADS
+                + sending_threads(config)
+                + IN_FLIGHT * config.webhooks.len(),
+        )
         .build()
         .map_err(CliError::Runtime)?;
     let start = Start { sources, loaded, secret, passed, filter: logging.filter.clone() };

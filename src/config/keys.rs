@@ -4,7 +4,8 @@
 use super::fault::Fault;
 use super::key::{Key, Section};
 use super::{
-    backup, cache, database, events, limits, log, ops, otp, sentry, server, sms, tls, tokens, top, twilio, users,
+    backup, cache, database, events, limits, log, ops, otp, sentry, server, sms, tls, tokens, top, twilio,
+    users,
 };
 
 /// Every section, in the order of the example.

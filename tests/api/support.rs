@@ -169,7 +169,7 @@ impl App {
         let Service { auth, store, endpoint, operations, outbox, dispatcher, .. } =
             wiring::build(&config, &secret, engine, clock.clone(), random).unwrap();
         auth.settle_after_restart().await.unwrap();
-        let listener = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let settings = wiring::server_settings(&config);

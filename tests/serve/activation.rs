@@ -21,7 +21,7 @@ struct Calls {
 }
 
 /// The program as a service manager starts it: the socket is descriptor 3.
-fn passed(place: &Place, socket: impl Into<OwnedFd>, count: u32) -> Command {
+pub(crate) fn passed(place: &Place, socket: impl Into<OwnedFd>, count: u32) -> Command {
     let program = place.command();
     let mut command = Command::new("sh");
     let script = "exec 3<&0 0</dev/null; export LISTEN_PID=$$; exec \"$0\" \"$@\"";

@@ -13,6 +13,7 @@ mod open_files;
 mod panics;
 mod refusals;
 mod reload;
+mod socket;
 mod systemd;
 mod watch;
 

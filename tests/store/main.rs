@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "other suites look into the rows")]
 mod postgres;
 
+mod acme;
 mod audit;
 mod cache;
 mod challenges;

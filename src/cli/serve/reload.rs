@@ -1,6 +1,7 @@
 //! SIGHUP: the configuration is read and checked anew, and what can change while the server runs is replaced, as a whole or not
 //! at all.
 
+use std::mem;
 use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
@@ -214,8 +215,10 @@ fn keep_what_needs_a_restart(next: &mut Config, running: &Config) -> Result<(), 
         // Other defaults go with it.
         return Err(CliError::refused("debug has changed", "restart the server"));
     }
-    if next.server.tls.is_on != running.server.tls.is_on {
-        return Err(CliError::refused("TLS was turned on or off", "restart the server"));
+    let source = |config: &Config| config.server.tls.source.as_ref().map(mem::discriminant);
+    if source(next) != source(running) {
+        let problem = "TLS was turned on or off, or its certificate comes from elsewhere now";
+        return Err(CliError::refused(problem, "restart the server"));
     }
     let (tokens, kept) = (&mut next.tokens, &running.tokens);
     tokens.issuer.clone_from(&kept.issuer);

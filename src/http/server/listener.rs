@@ -1,15 +1,16 @@
 //! Where connections come in: a port, in plain or with TLS, or a socket in the file system.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use poem::Addr;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::socket::Name;
 use crate::domain::Listen;
 use crate::http::tls::Tls;
 
@@ -25,6 +26,28 @@ enum Socket {
     Port(TcpListener),
     /// With its name, where that is ours to remove.
     Unix(UnixListener, Option<Name>),
+}
+
+/// A name in the file system; removed when this is dropped, unless somebody else has it by then.
+#[derive(Debug)]
+pub(super) struct Name {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Name {
+    /// That of a socket which was just made.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), inode: path.symlink_metadata()?.ino() })
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if self.path.symlink_metadata().is_ok_and(|found| found.ino() == self.inode) {
+            drop(fs::remove_file(&self.path));
+        }
+    }
 }
 
 /// A connection that has just come in.
@@ -78,7 +101,7 @@ impl Listener {
     pub fn address(&self) -> io::Result<Listen> {
         match &self.socket {
             Socket::Port(socket) => socket.local_addr().map(Listen::Port),
-            Socket::Unix(_, Some(name)) => Ok(Listen::Unix(name.path().to_owned())),
+            Socket::Unix(_, Some(name)) => Ok(Listen::Unix(name.path.clone())),
             Socket::Unix(socket, None) => {
                 let path = socket.local_addr()?.as_pathname().map_or_else(PathBuf::new, PathBuf::from);
                 Ok(Listen::Unix(path))

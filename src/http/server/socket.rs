@@ -2,37 +2,17 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
-use super::{BindError, Listener};
+use super::BindError;
+use super::listener::{Listener, Name};
 
 /// Who may open it.
 const MODE: u32 = 0o660;
-
-/// A name in the file system; removed when this is dropped, unless somebody else has it by then.
-#[derive(Debug)]
-pub(super) struct Name {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl Name {
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        if self.path.symlink_metadata().is_ok_and(|found| found.ino() == self.inode) {
-            drop(fs::remove_file(&self.path));
-        }
-    }
-}
 
 /// Listens at `path`. What a server that is gone has left there is replaced; a server that answers is not.
 pub(super) fn bind(path: &Path) -> Result<Listener, BindError> {
@@ -61,6 +41,6 @@ fn make(path: &Path) -> io::Result<Listener> {
     let socket = UnixListener::bind(&draft)?;
     fs::set_permissions(&draft, Permissions::from_mode(MODE))?;
     fs::rename(&draft, path)?;
-    let name = Name { path: path.to_owned(), inode: path.symlink_metadata()?.ino() };
+    let name = Name::of(path)?;
     Ok(Listener::at(socket, name))
 }

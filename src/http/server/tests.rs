@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
+mod bound;
 mod encrypted;
 
 /// No test waits so long unless it fails.
@@ -393,15 +394,4 @@ async fn s32_shutdown_cuts_off_what_does_not_finish() {
     server.stop.send(()).unwrap();
     within(server.served).await.unwrap();
     assert_eq!(rest(&mut busy).await, b"");
-}
-
-#[tokio::test]
-async fn an_address_in_use_says_what_to_do() {
-    let first = bind(&Listen::parse("127.0.0.1:0").unwrap()).unwrap();
-    let address = first.address().unwrap();
-    let error = bind(&address).unwrap_err();
-    assert!(matches!(error, BindError::InUse(_)));
-    assert!(error.to_string().contains("server.listen"));
-    let error = bind(&Listen::parse("192.0.2.1:0").unwrap()).unwrap_err();
-    assert!(matches!(error, BindError::NotOurs(_)), "{error}");
 }
