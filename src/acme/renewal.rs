@@ -267,4 +267,23 @@ mod tests {
         renewal.cache().write(ATTEMPTS, "nonsense").unwrap();
         assert_eq!(renewal.turn(None, now).unwrap(), Turn::Order(Kind::Http));
     }
+
+    #[tokio::test]
+    async fn an_authority_that_is_dead_for_twenty_days_is_asked_later_and_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut renewal = renewal(dir.path(), &["a.example"]);
+        // Nobody listens there.
+        renewal.orders.settings.directory = HttpUrl::parse("https://127.0.0.1:9/directory").unwrap();
+        let good = pair(&["a.example"]);
+        let (mut now, mut asked) = (good.ends - Duration::from_hours(30 * 24), 0);
+        while now < good.ends - Duration::from_hours(10 * 24) {
+            if let Turn::Order(kind) = renewal.turn(Some(&good), now).unwrap() {
+                let (error, _) = renewal.order(kind, now).await.unwrap_err();
+                assert!(error.to_string().contains("cannot be asked"), "{error}");
+                asked += 1;
+            }
+            now = now + Duration::from_mins(30);
+        }
+        assert!((80..100).contains(&asked), "{asked}");
+    }
 }

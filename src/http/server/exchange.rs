@@ -7,7 +7,7 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use poem::{Endpoint, IntoResponse as _, Request, Response};
 
-use super::leaving;
+use super::leaving::{self, Rest};
 use super::listener::Ends;
 use super::stalls::Turns;
 use crate::http::edge::Abandoned;
@@ -58,30 +58,41 @@ async fn answer<E: Endpoint>(
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<impl Answer>, Abandoned> {
     let Exchange { endpoint, ends, turns, hsts } = exchange;
-    let mut response: Response = match endpoint.call(received(request, ends, &turns)).await {
+    let (request, rest) = received(request, ends, &turns);
+    let mut response: Response = match endpoint.call(request).await {
         Ok(answer) => answer.into_response(),
         Err(error) => match error.downcast::<Abandoned>() {
             Ok(abandoned) => return Err(abandoned),
             Err(error) => error.into_response(),
         },
     };
+    if let Some(rest) = rest {
+        rest.read().await;
+    }
     if let Some(hsts) = hsts {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     Ok(response.into())
 }
 
-/// A request as the endpoint takes it; whether its body was read to the end is noted for the end of the connection.
-fn received(mut request: hyper::Request<Incoming>, ends: Ends, turns: &Turns) -> Request {
+/// A request as the endpoint takes it. In HTTP/1.1 it is noted for the end of the connection whether its body was read to the end;
+/// in HTTP/2 what was not read of it is given.
+fn received(mut request: hyper::Request<Incoming>, ends: Ends, turns: &Turns) -> (Request, Option<Rest>) {
     name_host(&mut request);
+    let is_shared = request.version() == hyper::Version::HTTP_2;
     let has_body = !request.body().is_end_stream();
     turns.set_body_owed(has_body);
     let mut request = Request::from((request, ends.local, ends.remote, ends.scheme));
+    if has_body && is_shared {
+        let (body, rest) = Rest::of(request.take_body());
+        request.set_body(body);
+        return (request, Some(rest));
+    }
     if has_body {
         let (body, turns) = (request.take_body(), turns.clone());
         request.set_body(leaving::watched(body, move || turns.set_body_owed(false)));
     }
-    request
+    (request, None)
 }
 
 /// HTTP/2 has the host in the target (RFC 9113 §8.3.1): whoever asks for it reads `Host`, as in HTTP/1.1.

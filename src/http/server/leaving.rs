@@ -4,14 +4,17 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::stream::{Stream, poll_fn};
+use futures_util::stream::{Fuse, Stream, StreamExt as _, poll_fn};
 use hyper::body::Bytes;
 use poem::Body;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
+
+use crate::sync::lock;
 
 /// How long the peer has to read its answer and to close.
 const TIME: Duration = Duration::from_secs(2);
@@ -61,4 +64,39 @@ pub(super) fn watched(body: Body, ended: impl Fn() + Send + 'static) -> Body {
         Poll::Ready(next)
     });
     Body::from_bytes_stream(watched)
+}
+
+/// The body of a request of HTTP/2. What nobody has read of it is read and thrown away before the answer, for there are clients that
+/// take an answer which overtakes their body for a failure, though RFC 9113 §8.1 tells them not to.
+pub(super) struct Rest(Arc<Mutex<Unread>>);
+
+type Unread = Fuse<Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>>;
+
+/// How much of it at most, in bytes: more than any body that is not refused.
+const MOST_OF_ONE: usize = 1024 * 1024;
+
+impl Rest {
+    /// The body as the endpoint reads it, and what it leaves.
+    pub(super) fn of(body: Body) -> (Body, Self) {
+        let stream: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> =
+            Box::pin(body.into_bytes_stream());
+        let shared = Arc::new(Mutex::new(stream.fuse()));
+        let read = shared.clone();
+        let body = Body::from_bytes_stream(poll_fn(move |cx| lock(&read).poll_next_unpin(cx)));
+        (body, Self(shared))
+    }
+
+    /// Reads it to its end, for a moment at most.
+    pub(super) async fn read(self) {
+        let mut left = MOST_OF_ONE;
+        let reading = std::future::poll_fn(|cx| {
+            loop {
+                match ready!(lock(&self.0).poll_next_unpin(cx)) {
+                    Some(Ok(bytes)) if bytes.len() < left => left -= bytes.len(),
+                    _ => return Poll::Ready(()),
+                }
+            }
+        });
+        drop(tokio::time::timeout(TIME, reading).await);
+    }
 }
