@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::audited::AuditedTx;
 use super::purchase::{cancel_purchase, release_call};
-use super::quota::{Spent, Subject, spend};
+use super::quota::{Balance, Subject};
 use super::recent::ExpectedOutcome;
 use super::{AuthError, Sent};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
@@ -351,8 +351,11 @@ fn give_back(
     unit: Option<SpendId>,
 ) -> StoreResult<()> {
     let Some(unit) = unit else { return Ok(()) };
-    match spend(tx, Quota::Refunds(mode), subject, &[REFUNDS])? {
-        Spent::Unit(..) => tx.unspend(Quota::User(mode), subject.own(), unit),
-        Spent::Off | Spent::Refused(_) => Ok(()),
+    let refunds = Balance::read(tx, Quota::Refunds(mode), subject, &[REFUNDS])?;
+    let has_one = refunds.state().is_some_and(|state| !state.refused);
+    // A code that was sent twice may be lost twice; its unit is given back once.
+    if has_one && tx.unspend(Quota::User(mode), subject.own(), unit)? {
+        refunds.spend(tx)?;
     }
+    Ok(())
 }

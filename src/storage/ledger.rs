@@ -42,7 +42,7 @@ pub trait WriteLedger: ReadLedger {
     ///
     /// # Errors
     /// Those of the database alone.
-    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<()>;
+    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<bool>;
     /// Moves units of a subject that lie after `now` (a clock stepped back across a restart) to `now`.
     ///
     /// # Errors

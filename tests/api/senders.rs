@@ -427,6 +427,33 @@ async fn one_lost_message_of_two_is_not_the_codes_loss() {
 }
 
 #[tokio::test]
+async fn a_code_that_is_lost_twice_gives_its_unit_back_once() {
+    let two = with_after().await;
+    two.app.request(PHONE).await;
+    crate::callbacks::report(&two.app, &crate::callbacks::sid(&two.app), "undelivered", "30003").await;
+    assert_eq!((two.app.spent("user"), two.app.spent("refunds")), (0, 1));
+    two.pass(30);
+    two.second().await;
+    assert_eq!(two.sent(), [1, 1]);
+    let id = two.sink.requests()[0].json()["message_id"].clone();
+    report(&two, "local", WEBHOOK_SECRET, &json!({ "message_id": id, "status": "failed" })).await;
+    assert_eq!(two.app.words("SELECT state FROM messages"), ["undelivered", "failed"]);
+    assert_eq!((two.app.spent("user"), two.app.spent("refunds")), (0, 1));
+}
+
+#[tokio::test]
+async fn the_cost_of_a_second_message_stands_with_its_country() {
+    for (reply, cost) in [(ACCEPTED, 1_000_000), (Reply::Says(200, r#"{"status":"refused"}"#), 500_000)] {
+        let two = with_after_and(&[("FRESHK_SMS__PRICE", "default=0.50")]).await;
+        two.sink.reply(reply);
+        two.app.request(PHONE).await;
+        two.pass(30);
+        two.second().await;
+        assert_eq!(two.app.count("SELECT sum(cost) FROM purchases"), cost);
+    }
+}
+
+#[tokio::test]
 async fn s26_a_report_before_the_answer_counts_and_a_loss_is_given_back_once() {
     for (answer, state, sender) in
         [(Twilio::Accepted, "queued", "twilio"), (error(403, 21610), "failed", "twilio")]

@@ -66,8 +66,8 @@ impl WriteLedger for PostgresTx<'_> {
         id.into_iter().next().ok_or(StoreError::Broken)
     }
 
-    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<()> {
-        self.write(UNSPEND, &[&spend, &quota, &subject]).map(drop)
+    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<bool> {
+        Ok(self.write(UNSPEND, &[&spend, &quota, &subject])? > 0)
     }
 
     fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()> {

@@ -79,10 +79,10 @@ impl WriteLedger for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(SPEND)?.insert(values)).map(SpendId)
     }
 
-    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<()> {
+    fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<bool> {
         self.assert_locked("a quota", |locks| locks.cover_quota(quota, subject));
         let of = params![spend, quota, subject];
-        self.run(|conn| conn.prepare_cached(UNSPEND)?.execute(of).map(drop))
+        self.run(|conn| Ok(conn.prepare_cached(UNSPEND)?.execute(of)? > 0))
     }
 
     fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()> {
