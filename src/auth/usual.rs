@@ -16,7 +16,11 @@ const GOOD_FOR: Duration = Duration::from_mins(5);
 
 /// What was counted last.
 #[derive(Default)]
-pub(super) struct UsualTraffic(Mutex<Option<(Timestamp, Arc<Traffic>)>>);
+pub(super) struct UsualTraffic {
+    known: Mutex<Option<(Timestamp, Arc<Traffic>)>>,
+    /// Held by the one who counts: it takes long, and all others want the same.
+    turn: tokio::sync::Mutex<()>,
+}
 
 /// What is usual.
 #[derive(Debug, Default)]
@@ -43,16 +47,27 @@ impl Traffic {
     }
 }
 
+impl UsualTraffic {
+    fn good(&self, now: Timestamp) -> Option<Arc<Traffic>> {
+        let known = lock(&self.known).clone();
+        known.filter(|(at, _)| *at <= now && now < *at + GOOD_FOR).map(|(_, traffic)| traffic)
+    }
+}
+
 impl Auth {
     /// What is usual now.
     pub(super) async fn usual_traffic(&self, now: Timestamp) -> StoreResult<Arc<Traffic>> {
-        let known = lock(&self.usual.0).clone();
-        if let Some((_, traffic)) = known.filter(|(at, _)| *at <= now && now < *at + GOOD_FOR) {
+        if let Some(traffic) = self.usual.good(now) {
+            return Ok(traffic);
+        }
+        let _turn = self.usual.turn.lock().await;
+        // Somebody may have counted meanwhile.
+        if let Some(traffic) = self.usual.good(now) {
             return Ok(traffic);
         }
         let counted = self.parts.store.read(move |view| view.first_verifications(now - WEEK)).await?;
         let traffic = Arc::new(Traffic::new(counted));
-        *lock(&self.usual.0) = Some((now, traffic.clone()));
+        *lock(&self.usual.known) = Some((now, traffic.clone()));
         Ok(traffic)
     }
 }

@@ -13,6 +13,18 @@ fn remaining(quotas: &[QuotaState]) -> Vec<(Quota, u32)> {
 }
 
 #[tokio::test]
+async fn what_is_usual_is_counted_once_by_many_at_a_time() {
+    let bed = Bed::new().await;
+    let now = bed.clock.now();
+    let counting = (0..5).map(|_| bed.auth.usual_traffic(now));
+    let counted = futures_util::future::join_all(counting).await;
+    let first = counted[0].as_ref().unwrap();
+    assert!(counted.iter().all(|other| Arc::ptr_eq(first, other.as_ref().unwrap())));
+    let later = bed.auth.usual_traffic(now + HOUR).await.unwrap();
+    assert!(!Arc::ptr_eq(first, &later));
+}
+
+#[tokio::test]
 async fn a_code_goes_out_and_makes_its_user() {
     let bed = Bed::new().await;
     let answer = bed.request(1).await;
