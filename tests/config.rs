@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use freshk::config::show;
-use freshk::domain::{Code, Languages};
+use freshk::domain::Code;
 use freshk::sms::segments::{self, Size};
-use freshk::sms::texts::{self, Wording};
+use freshk::sms::texts::Wording;
 use serde_json::Value;
 
 const SECRET: &str = "an-honest-secret-of-more-than-32-bytes";
@@ -321,16 +320,12 @@ fn the_documents_table_of_texts_is_what_they_cost() {
     let page = fs::read_to_string(root(PAGE)).unwrap();
     let (before, rest) = page.split_once(BEGIN).expect("the marker that begins the table");
     let (_, after) = rest.split_once(END).expect("the marker that ends the table");
-    let mut table =
-        "| language | text | alphabet | characters | SMS | SMS of the notice |\n|---|---|---|---|---|---|\n"
-            .to_owned();
+    let mut table = "| language | text | alphabet | characters | SMS |\n|---|---|---|---|---|\n".to_owned();
     for shipped in Wording::default().shipped() {
         let (language, template) = shipped.expect("every one fits");
         let text = template.render(&Code::from_number(123_456, 6), 10);
         let Size { alphabet, units, segments } = segments::measure(&text);
-        let wanted = Languages::parse(language.as_str());
-        let notice = texts::notice(&wanted, Duration::from_hours(24)).segments(6, Duration::from_mins(10));
-        writeln!(table, "| {language} | {text} | {alphabet} | {units} | {segments} | {notice} |").unwrap();
+        writeln!(table, "| {language} | {text} | {alphabet} | {units} | {segments} |").unwrap();
     }
     hold(PAGE, &format!("{before}{BEGIN}{table}{END}{after}"));
 }

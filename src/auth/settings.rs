@@ -32,10 +32,10 @@ impl Settings {
         (text.clone(), text.segments(self.policy.otp.length, self.policy.otp.ttl))
     }
 
-    /// The text that tells a number of a change that will replace it, and what it costs in segments. In no language that the caller
-    /// wants: a thief who asks for the change must not choose one that its owner cannot read.
+    /// The text that tells a number of a change that will replace it, and what it costs in segments. In English: a
+    /// thief who asks for the change must not choose a language that its owner cannot read.
     pub(super) fn notice(&self) -> (Template, u32) {
-        let text = texts::notice(&Languages::default(), self.policy.phone_change_delay);
+        let text = texts::notice(self.policy.phone_change_delay);
         let segments = text.segments(self.policy.otp.length, self.policy.phone_change_delay);
         (text, segments)
     }

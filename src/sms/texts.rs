@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shipped::{BRAND, SHIPPED, Shipped};
+use super::shipped::{BRAND, NOTICE, SHIPPED, Shipped};
 use super::template::{Template, TemplateError};
 use crate::domain::{Language, Languages};
 
@@ -110,20 +110,14 @@ impl Default for Texts {
 }
 
 /// The text that tells a number that it will be replaced after `delay`, with the code that takes the change back.
-pub fn notice(wanted: &Languages, delay: Duration) -> Template {
-    let languages = SHIPPED.each_ref().map(Shipped::language);
-    let at = wanted.choose(&languages, |language| language);
-    let at = at.and_then(|chosen| languages.iter().position(|language| language == chosen)).unwrap_or(0);
-    let hours = delay.as_secs().div_ceil(3600);
-    // English alone has no abbreviation here.
-    let hours = match (at, hours) {
-        (0, 1) => "1 hour".to_owned(),
-        (0, hours) => format!("{hours} hours"),
-        (_, hours) => hours.to_string(),
+pub fn notice(delay: Duration) -> Template {
+    let hours = match delay.as_secs().div_ceil(3600) {
+        1 => "1 hour".to_owned(),
+        hours => format!("{hours} hours"),
     };
-    // A test holds that each is good.
-    let template = Template::parse(&SHIPPED[at].notice.replace("{hours}", &hours)).unwrap_or_default();
-    template.in_language(languages[at].clone())
+    // A test holds that it is good.
+    let template = Template::parse(&NOTICE.replace("{hours}", &hours)).unwrap_or_default();
+    template.in_language(SHIPPED[0].language())
 }
 
 #[cfg(test)]
@@ -172,13 +166,11 @@ mod tests {
             let (language, template) = shipped.unwrap();
             assert_eq!(segments::measure(&template.widest()).segments, 1, "{language}");
         }
-        for shipped in &SHIPPED {
-            for hours in [1, 24, 720] {
-                let notice = notice(&wanted(shipped.language), Duration::from_hours(hours));
-                assert_eq!(notice.language().unwrap().as_str(), shipped.language);
-                assert_ne!(notice, Template::default(), "{}", shipped.language);
-                assert_eq!(segments::measure(&notice.widest()).segments, 1, "{}", shipped.language);
-            }
+        for hours in [1, 24, 720] {
+            let notice = notice(Duration::from_hours(hours));
+            assert_eq!(notice.language().unwrap().as_str(), "en");
+            assert_ne!(notice, Template::default());
+            assert_eq!(segments::measure(&notice.widest()).segments, 1, "{hours}");
         }
     }
 
@@ -186,24 +178,20 @@ mod tests {
     fn latin_languages_stay_within_gsm7() {
         for shipped in &SHIPPED {
             let latin = !["ar", "hi", "zh"].contains(&shipped.language);
-            for text in [shipped.code, shipped.notice] {
-                let text = text.replace(['{', '}'], "");
-                assert_eq!(segments::measure(&text).alphabet == Alphabet::Gsm7, latin, "{text}");
-            }
+            let text = shipped.code.replace(['{', '}'], "");
+            assert_eq!(segments::measure(&text).alphabet == Alphabet::Gsm7, latin, "{text}");
         }
     }
 
     #[test]
-    fn the_notice_of_a_change_of_number_is_what_it_was_in_english() {
-        let of = |hours| shown(&notice(&Languages::default(), Duration::from_hours(hours)));
+    fn the_notice_of_a_change_of_number_is_in_english() {
+        let of = |hours| shown(&notice(Duration::from_hours(hours)));
         assert_eq!(
             of(24),
             "Your account gets another phone number in 24 hours. If this was not you, enter 123456 in the app to keep this \
              number."
         );
         assert!(of(1).contains(" in 1 hour. "));
-        let french = shown(&notice(&wanted("fr-CA"), Duration::from_hours(24)));
-        assert!(french.starts_with("Votre compte change de numéro dans 24 h."), "{french}");
     }
 
     /// The bytes that a phone gets, with both lines for autofill.

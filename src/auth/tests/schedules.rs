@@ -68,7 +68,7 @@ impl World {
 
     /// The code of the latest message to a number: a notice's, or another's.
     fn read(&self, bed: &Bed, number: usize, is_notice: bool) -> Option<Code> {
-        let (to, notice) = (self.phone(number), texts::notice(&Languages::default(), DAY));
+        let (to, notice) = (self.phone(number), texts::notice(DAY));
         let found = bed.sms.latest(|sms| sms.to == to && (sms.text == notice) == is_notice);
         found.map(|sms| sms.code)
     }
