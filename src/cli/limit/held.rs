@@ -69,8 +69,10 @@ impl Held {
         let held_back = if self.mode == GuardMode::Monitor { "would be held back" } else { "held back" };
         for block in &self.blocks {
             let (since, until) = (when::short(block.since), when::short(block.until));
-            let longer =
-                if block.scope.is_wide() { ", or until it has been quiet for 15 minutes" } else { "" };
+            let longer = block.next_probe().map_or_else(String::new, |probe| {
+                let probe = when::short(probe);
+                format!(", or until it has been quiet for 15 minutes; one message is let through from {probe} UTC on")
+            });
             output.text(&format!(
                 "{held_back} since {since} until {until} UTC{longer}: {}\n",
                 block.in_full()

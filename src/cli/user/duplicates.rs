@@ -59,7 +59,8 @@ pub(super) fn run(admin: &AdminContext, output: &mut Output, limit: usize) -> Re
     let header = ["telephone", "id", "username", "phone", "active", "verified", "joined (UTC)"];
     output.table(header, lines)?;
     output::note(&format!(
-        "telephones with several users: {total}; of each, the first user listed keeps it where phone.strict is on\n\
+        "telephones with several users: {total}; of each, the first user listed gets it where phone.strict is on,\n\
+         unless another one has it as the numbering plan spells it, and has logged in or was deactivated\n\
          users whose number is spelled otherwise than by the numbering plan: {otherwise}\n\
          users whose number is no telephone's, who could not log in: {unassigned}"
     ));

@@ -123,7 +123,14 @@ impl Block {
 
     /// The same for the operator, with the whole key.
     pub fn shown(&self, mode: GuardMode) -> Value {
-        self.document(&self.key, mode)
+        let mut document = self.document(&self.key, mode);
+        document["probe_at"] = self.next_probe().map(Timestamp::iso).into();
+        document
+    }
+
+    /// When the next message is let through, where single ones are while it lasts.
+    pub fn next_probe(&self) -> Option<Timestamp> {
+        self.scope.is_wide().then_some(self.probe_at)
     }
 
     /// What is held back and why, in words for the operator, with the whole key.
