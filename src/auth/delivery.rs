@@ -25,26 +25,33 @@ impl Auth {
         report: DeliveryReport,
         request_id: String,
     ) -> Result<(), AuthError> {
+        self.note_report(report, Some(request_id)).await
+    }
+
+    /// The same, whoever said it; without a request where the provider was asked.
+    pub(super) async fn note_report(
+        self: &Arc<Self>,
+        report: DeliveryReport,
+        request_id: Option<String>,
+    ) -> Result<(), AuthError> {
         let (state, error_code) = (report.state, report.error_code);
         let (now, settings) = (self.parts.clock.now(), self.settings());
         let of = report.clone();
-        let Some(to) = self.parts.store.read(move |view| Ok(find(view, &of)?.map(|found| found.to))).await?
-        else {
-            return Ok(());
-        };
+        let Some(found) = self.parts.store.read(move |view| find(view, &of)).await? else { return Ok(()) };
+        let (to, via) = (found.to, taken_by(&report, found.via));
         let country = Place::country_of(&to);
         let moved = self.write(Locks::none().phone(&to), Actor::system(now), move |tx| {
             let Some(message) = find(&**tx, &report)? else { return Ok(false) };
             let actor =
                 Actor::system(now).with_phone(&message.to, settings.keys.current().audit_hash(&message.to));
-            tx.set_actor(Actor { request_id: Some(request_id), ..actor });
+            tx.set_actor(Actor { request_id, ..actor });
             advance(tx, &report, message, (&settings.keys, &settings.policy))?;
             Ok(true)
         });
         if moved.await? {
             self.parts.metrics.message_reached(state.as_str());
             if state == MessageState::Delivered {
-                self.parts.metrics.sms_delivered(&country);
+                self.parts.metrics.sms_delivered(&country, &via.sender, via.channel.as_str());
             }
             if state.is_lost() {
                 self.parts.metrics.message_failed(error_code);
@@ -70,6 +77,15 @@ fn find(view: &dyn View, report: &DeliveryReport) -> StoreResult<Option<Message>
     Ok(found.filter(|message| is_its(message) && message.state.advances_to(report.state)))
 }
 
+/// Who has the message that a report is about.
+fn taken_by(report: &DeliveryReport, via: Via) -> Via {
+    match &report.sender {
+        // Programs alone report under their name, and they send text messages.
+        Some(sender) if via.sender != *sender => Via::new(sender.clone(), Channel::Sms),
+        _ => via,
+    }
+}
+
 fn advance(
     tx: &mut AuditedTx<'_>,
     report: &DeliveryReport,
@@ -79,13 +95,8 @@ fn advance(
     let now = tx.at();
     let challenge = tx.challenge(message.challenge)?.ok_or(StoreError::Broken)?;
     tx.set_actor(Actor::clone(tx.actor()).in_mode(challenge.mode));
-    let via = match &report.sender {
-        // Programs alone report under their name, and they send text messages.
-        Some(sender) if message.via.sender != *sender => Via::new(sender.clone(), Channel::Sms),
-        _ => message.via.clone(),
-    };
     let mut message = Message {
-        via,
+        via: taken_by(report, message.via),
         sid: report.sid.clone().or(message.sid),
         state: report.state,
         error_code: report.error_code.or(message.error_code),

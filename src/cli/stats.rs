@@ -10,12 +10,16 @@ use super::output::Output;
 use super::when::When;
 use super::{CliError, Global, when};
 use crate::domain::audit::{AuditEvent, RefusalSummary};
-use crate::domain::message::MessageState;
+use crate::domain::budget::BudgetPolicy;
+use crate::domain::message::{Message, MessageState};
 use crate::domain::{Attempts, MessageId, Timestamp};
 use crate::storage::audit::{AuditLine, AuditOf};
 use crate::storage::guard::CountryFigures;
 
 mod countries;
+mod senders;
+
+use senders::Senders;
 
 /// Count requests, deliveries, logins and refusals
 #[derive(Args, Clone, Copy, Debug)]
@@ -28,9 +32,10 @@ Examples:
 The last hour, day and week, each in twelve parts, or the time since T alone. \
 SMS delivery counts the delivered messages among all attempts: also those that failed, whose answer was lost, and codes \
 that could not be handed to the provider (refused: its breaker is open, or too many are on their way). Without server.public_url Twilio \
-reports no deliveries, and the accepted messages count instead. Authentication counts right codes among all that were \
+is asked for deliveries, and the accepted messages count, too. Authentication counts right codes among all that were \
 given. Both channels are counted together. A week is all that the messages are kept. By country stand the messages with codes of production that \
-were bought, how many went to numbers never verified before, how many of those were then verified, and what all cost by sms.price.")]
+were bought, how many went to numbers never verified before, how many of those were then verified, and what all cost by sms.price. \
+By sender stand all messages that may have gone out, how many arrived, how many were lost, and of how many the code was used.")]
 pub struct StatsArgs {
     /// Since then: a duration such as 2h, or an instant such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -59,6 +64,7 @@ struct Window {
     verified: u64,
     states: [u64; MessageState::ALL.len()],
     countries: Vec<CountryFigures>,
+    senders: Senders,
 }
 
 /// A count in its parts.
@@ -117,7 +123,7 @@ fn read(admin: &AdminContext, windows: &mut [Window]) -> Result<(), CliError> {
         before = last.id;
         for window in windows.iter_mut() {
             for (message, used) in &page {
-                window.sent(message.created_at, message.state, *used);
+                window.sent(message, *used, &admin.config.sms.budgets);
             }
         }
         if page.iter().all(|(message, _)| message.created_at < since) {
@@ -152,6 +158,7 @@ impl Window {
             verified: 0,
             states: [0; MessageState::ALL.len()],
             countries: Vec::new(),
+            senders: Senders::default(),
         }
     }
 
@@ -176,8 +183,10 @@ impl Window {
         }
     }
 
-    fn sent(&mut self, at: Timestamp, state: MessageState, used: bool) {
+    fn sent(&mut self, message: &Message, used: bool, prices: &BudgetPolicy) {
+        let Message { created_at: at, state, .. } = *message;
         let Some(part) = self.part(at) else { return };
+        self.senders.add(message, used, prices);
         if let Some(place) = MessageState::ALL.iter().position(|known| *known == state) {
             self.states[place] += 1;
         }
@@ -229,7 +238,8 @@ impl Window {
         output.table([title.as_str(), "", ""], figures)?;
         let converted = share(self.verified, self.messages() - self.verified);
         output.text(&format!("SMS: {}\nsent and verified: {converted}\n\n", self.split()))?;
-        countries::table(&self.countries, output)
+        countries::table(&self.countries, output)?;
+        self.senders.table(output)
     }
 
     fn document(&self) -> Value {
@@ -263,6 +273,7 @@ impl Window {
             "sent": self.messages(),
             "verified": self.verified,
             "countries": countries::documents(&self.countries),
+            "senders": self.senders.documents(),
             "course": {
                 "otp_requests": self.requests.0,
                 "logins": self.logins.0,

@@ -50,6 +50,7 @@ labels! {
     OfGuard { guard: &'static str }
     OfBudget { budget: &'static str }
     OfSender { sender: String }
+    OfWay { sender: String, channel: &'static str }
     BySender { sender: String, channel: &'static str, outcome: &'static str }
     OfFault { fault: &'static str }
     Forwarding { peer: String, header: String }
@@ -112,6 +113,7 @@ pub(super) struct Sms {
     pub(super) unpaid: Family<OfBudget, Counter>,
     pub(super) blocks: Family<OfGuard, Counter>,
     pub(super) budget_warnings: Family<OfBudget, Counter>,
+    pub(super) delivered_by: Family<OfWay, Counter>,
     pub(super) by_sender: Family<BySender, Counter>,
     pub(super) breakers: Family<OfSender, Whole>,
 }
@@ -291,6 +293,7 @@ impl Sms {
                 "Messages by who has them or refused them, what they come by, and what came of the sending: accepted, unknown or \
                  refused",
             ),
+            delivered_by: book.of("sms_sender_delivered", "Messages known to have arrived, by sender and channel"),
             breakers: book.of(
                 "sms_sender_breaker_open",
                 "1 for each sender that is left alone after failures, until a message goes through",

@@ -1,7 +1,7 @@
 //! What is counted of the messages that are bought, and of those that are not.
 
 use super::Metrics;
-use super::families::{HeldBack, OfBudget, OfCountry, OfGuard, Purchased};
+use super::families::{HeldBack, OfBudget, OfCountry, OfGuard, OfWay, Purchased};
 
 impl Metrics {
     /// Begins to count what these budgets refuse, and blocks of the guard at these settings: what has a zero before its first one
@@ -34,8 +34,9 @@ impl Metrics {
         self.0.sms.converted.get_or_create(&OfCountry { country: country.to_owned() }).inc();
     }
 
-    /// A message to a country has arrived.
-    pub fn sms_delivered(&self, country: &str) {
+    /// A message to a country has arrived, which came by this sender and channel.
+    pub fn sms_delivered(&self, country: &str, sender: &str, channel: &'static str) {
+        self.0.sms.delivered_by.get_or_create(&OfWay { sender: sender.to_owned(), channel }).inc();
         self.0.sms.delivered.get_or_create(&OfCountry { country: country.to_owned() }).inc();
     }
 
