@@ -23,6 +23,7 @@ use crate::storage::Store;
 use crate::sync::Live;
 
 mod arrival;
+mod asking;
 mod attempt;
 mod audited;
 mod calls;
@@ -73,6 +74,7 @@ mod unsettled;
 mod usual;
 mod verify;
 
+pub use asking::ASKED_AT_ONCE;
 pub use audited::AuditedTx;
 pub use change_phone::{NewPhone, PhoneCodes, PhoneProof};
 pub use code_request::CodeRequest;
@@ -123,6 +125,7 @@ pub struct Auth {
     sends: recent::RecentSends,
     unsettled: unsettled::Unsettled,
     waiting: second_send::Waiting,
+    questions: asking::Questions,
     touching: sessions::Touching,
     names_since: names::NamesSince,
     usual: usual::UsualTraffic,
@@ -164,6 +167,7 @@ impl Auth {
             sends: recent::RecentSends::default(),
             unsettled: unsettled::Unsettled::default(),
             waiting: second_send::Waiting::default(),
+            questions: asking::Questions::default(),
             touching: sessions::Touching::default(),
             names_since: names::NamesSince::default(),
             usual: usual::UsualTraffic::default(),

@@ -10,6 +10,7 @@ use ureq::config::ConfigBuilder;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsConfigBuilder, TlsProvider};
 use ureq::typestate::AgentScope;
 
+pub(crate) mod get;
 pub(crate) mod post;
 
 /// The settings of a client that goes where it is told: no redirect, no proxy of the environment, and every status an answer.

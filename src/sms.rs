@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::domain::message::MessageState;
+use crate::domain::message::{DeliveryReport, MessageState};
 use crate::domain::{Code, Language, MessageId, PhoneNumber, Timestamp};
 use template::Template;
 
@@ -201,6 +201,16 @@ pub trait SmsSender: Send + Sync + 'static {
     /// Whether its provider is left alone after failures, until a message goes through.
     fn is_breaker_open(&self) -> bool {
         false
+    }
+
+    /// Whether its provider must be asked what becomes of messages, since it cannot report it.
+    fn is_asked(&self) -> bool {
+        false
+    }
+
+    /// Asks its provider what became of the message that it calls `sid`; `None` where it does not say.
+    fn ask<'a>(&'a self, _sid: &'a str) -> BoxFuture<'a, Option<DeliveryReport>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// Whether its provider wants to know which codes were used.

@@ -42,7 +42,8 @@ impl Auth {
         self.parts.clock.start(stored);
         self.note_names().await?;
         // All of them, even those of a clock that ran ahead; what a living node leads, it settles itself.
-        self.settle_before(Timestamp::from_millis(i64::MAX), Spared::OfTheLiving).await
+        self.settle_before(Timestamp::from_millis(i64::MAX), Spared::OfTheLiving).await?;
+        Ok(self.take_questions_over().await?)
     }
 
     /// One round of maintenance.

@@ -118,6 +118,9 @@ impl Auth {
                         let again = Again { settlement, intent, text, segments };
                         self.expect_report(&outcome, again);
                     }
+                    if mode == Mode::Production {
+                        self.ask_after(message, &outcome);
+                    }
                     self.settle(settlement, outcome).await;
                     result
                 };

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::Auth;
 use super::audited::AuditedTx;
 use super::devices::{guesses, subject};
 use super::error::{FlowError, commit_refusal};
@@ -16,6 +15,7 @@ use super::lookup::good_test_number;
 use super::purchase::{Bought, Load, cancel_second};
 use super::quota::Balance;
 use super::settle::{Outcome, Settlement, accept, note_outcome};
+use super::{Auth, AuthError};
 use crate::domain::audit::Actor;
 use crate::domain::message::{MessageState, NewMessage};
 use crate::domain::quota::Quota;
@@ -92,7 +92,7 @@ impl Auth {
         }
     }
 
-    async fn send_one_again(self: Arc<Self>, again: Again) -> StoreResult<()> {
+    async fn send_one_again(self: Arc<Self>, again: Again) -> Result<(), AuthError> {
         let (first, to) = (again.text.id, again.text.to.clone());
         if !self.policy().phones.sends_to(&to) {
             return Ok(());
@@ -100,6 +100,8 @@ impl Auth {
         let Some(before) = self.parts.store.read(move |view| view.message(first)).await? else {
             return Ok(());
         };
+        // What arrived since the last question needs no second message.
+        self.ask_now(&before).await?;
         let senders = self.senders(Mode::Production);
         let Ok(Some(place)) = senders.reserve_after(&before.via, again.need()) else {
             tracing::warn!(phone = to.masked(), "no report came of a code, and the next sender has no place");
@@ -130,9 +132,11 @@ impl Auth {
             return Ok(());
         };
         let state = routed.outcome.state();
+        let outcome = Outcome::Sent(routed.clone());
         let actor = Actor { at: self.parts.clock.now(), ..actor };
         let noting = move |tx: &mut AuditedTx<'_>| again.note(tx, (message, payment), routed);
         self.write(Locks::none().phone(&to), actor, noting).await?;
+        self.ask_after(Some(message), &outcome);
         self.parts.metrics.message_reached(state.as_str());
         Ok(())
     }

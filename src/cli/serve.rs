@@ -13,8 +13,8 @@ use super::output::Output;
 use super::sms::test_number;
 use super::wiring::{self, Service};
 use super::{CliError, Global};
-use crate::auth::Outbox;
 use crate::auth::operator::{self, Means};
+use crate::auth::{ASKED_AT_ONCE, Outbox};
 use crate::clock::{Clock, SystemClock};
 use crate::config::log::LogFormat;
 use crate::config::sms::Provider;
@@ -139,6 +139,7 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
         .max_blocking_threads(
             READING_THREADS
                 + CERTIFICATE_THREADS
+                + ASKED_AT_ONCE
                 + sending_threads(config)
                 + IN_FLIGHT * config.webhooks.len(),
         )

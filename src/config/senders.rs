@@ -130,58 +130,76 @@ impl Found {
     }
 
     /// The senders in order; each that is wrong, unknown or named twice is told. Without Twilio's settings, whose faults are told
-    /// already, those of its kinds are left out. `ttl` is how long codes live, `lacking` the key without which no
-    /// deliveries are reported.
+    /// already, those of its kinds are left out. `ttl` is how long codes live; programs report nothing unless the server `is_public`.
     pub(super) fn in_order(
         self,
         reader: &mut Reader<'_>,
         twilio: Option<&TwilioSettings>,
-        (ttl, lacking): (Duration, Option<&str>),
+        (ttl, is_public): (Duration, bool),
     ) -> Vec<ConfiguredSender> {
-        let Self { rows, order } = self;
-        let origin = |reader: &Reader<'_>, key| reader.origin(key).unwrap_or_default();
         let mut senders: Vec<ConfiguredSender> = Vec::new();
-        for (at, name) in order.iter().enumerate() {
-            let problem = if order[..at].contains(name) {
-                Err((&ORDER, format!("{} stands there twice", quoted(name))))
-            } else if let Some(row) = rows.iter().find(|row| row.name == *name) {
-                row.clone()
-                    .judge(twilio, reader.debug)
-                    .and_then(|sender| match &sender {
-                        Some(ConfiguredSender { after: Some(_), .. }) if at == 0 => Err(format!(
-                            "{} is the first in sms.senders, so its after never comes",
-                            quoted(name)
-                        )),
-                        Some(ConfiguredSender { after: Some(after), .. }) if *after >= ttl => Err(format!(
-                            "the after of {} never comes: the code has expired by then (otp.ttl)",
-                            quoted(name)
-                        )),
-                        Some(ConfiguredSender { after: Some(_), .. }) => match lacking {
-                            Some(key) => Err(format!(
-                                "the after of {} needs {key}: without reports every code would be sent twice",
-                                quoted(name)
-                            )),
-                            None => Ok(sender),
-                        },
-                        _ => Ok(sender),
-                    })
-                    .map_err(|problem| (&SENDERS, problem))
-            } else {
-                let help = "there is no section [senders.";
-                Err((&ORDER, format!("{} is no sender: {help}{name}]", quoted(name))))
-            };
-            match problem {
+        for at in 0..self.order.len() {
+            let sender = self.at(at, twilio, reader.debug).and_then(|sender| {
+                let Some(sender) = sender else { return Ok(None) };
+                sender.judge_after((at, &senders), ttl, is_public).map_err(|problem| (&SENDERS, problem))?;
+                Ok(Some(sender))
+            });
+            match sender {
                 Ok(sender) => senders.extend(sender),
                 Err((key, problem)) => {
-                    let origin = origin(reader, key);
+                    let origin = reader.origin(key).unwrap_or_default();
                     reader.bad(key, &origin, problem);
                 }
             }
         }
-        if order.is_empty() && !reader.is_faulty(&ORDER) {
+        if self.order.is_empty() && !reader.is_faulty(&ORDER) {
             reader.fault(&ORDER, "there is no sender", "name one, such as twilio");
         }
         senders
+    }
+
+    /// The one at a place of the order; `None` for one of Twilio's where Twilio's settings are faulty.
+    fn at(
+        &self,
+        at: usize,
+        twilio: Option<&TwilioSettings>,
+        debug: bool,
+    ) -> Result<Option<ConfiguredSender>, (&'static Key, String)> {
+        let name = &self.order[at];
+        if self.order[..at].contains(name) {
+            return Err((&ORDER, format!("{} stands there twice", quoted(name))));
+        }
+        let row = self.rows.iter().find(|row| row.name == *name).ok_or_else(|| {
+            let help = "there is no section [senders.";
+            (&ORDER, format!("{} is no sender: {help}{name}]", quoted(name)))
+        })?;
+        row.clone().judge(twilio, debug).map_err(|problem| (&SENDERS, problem))
+    }
+}
+
+impl ConfiguredSender {
+    /// Whether the time after which it is used ever comes, and whether something is known of the messages of those `before` it by
+    /// then. Twilio is asked where it cannot report.
+    fn judge_after(
+        &self,
+        (at, before): (usize, &[Self]),
+        ttl: Duration,
+        is_public: bool,
+    ) -> Result<(), String> {
+        let (Some(after), name) = (self.after, quoted(&self.name)) else { return Ok(()) };
+        if at == 0 {
+            return Err(format!("{name} is the first in sms.senders, so its after never comes"));
+        }
+        if after >= ttl {
+            return Err(format!("the after of {name} never comes: the code has expired by then (otp.ttl)"));
+        }
+        match before.iter().find(|other| matches!(other.kind, SenderKind::Http(_))) {
+            Some(silent) if !is_public => Err(format!(
+                "the after of {name} needs server.public_url: without it {} reports nothing, and each of its codes would be sent twice",
+                quoted(&silent.name)
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

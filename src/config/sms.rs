@@ -122,13 +122,7 @@ pub(super) fn read(
     let found = senders::find(reader);
     let wanted_by = (wanted && found.want_twilio()).then_some(&PROVIDER);
     let twilio = twilio::read(reader, wanted_by, public_url);
-    let is_told = twilio.as_ref().is_none_or(|twilio| twilio.status_callback.is_some());
-    let lacking = match public_url {
-        None => Some("server.public_url"),
-        Some(_) if found.want_twilio() && !is_told => Some("twilio.auth_token"),
-        Some(_) => None,
-    };
-    let senders = found.in_order(reader, twilio.as_ref(), (ttl, lacking));
+    let senders = found.in_order(reader, twilio.as_ref(), (ttl, public_url.is_some()));
     let texts = texts::read(reader);
     let calls = senders.iter().any(|sender| sender.kind.channel() == Channel::Voice);
     let (budgets, guard) = spending::read(reader, calls);

@@ -65,6 +65,11 @@ impl MessageState {
         matches!(self, Self::Undelivered | Self::Failed)
     }
 
+    /// Whether nothing more becomes of the message.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Delivered | Self::Undelivered | Self::Failed)
+    }
+
     /// How far along the journey it is; all ends are equally far.
     pub const fn rank(self) -> u8 {
         match self {

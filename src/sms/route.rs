@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::{Failure, SendOutcome, Slot, SmsSender, TextMessage, Unavailable};
 use crate::clock::Stopwatch;
+use crate::domain::message::DeliveryReport;
 use crate::domain::{Channel, Country, PhoneNumber, Via};
 
 /// One sender in its place.
@@ -130,6 +131,21 @@ impl Route {
         self.0.iter().map(|member| member.via.channel).collect()
     }
 
+    /// Whether one of the senders' providers must be asked what becomes of messages.
+    pub fn asks(&self) -> bool {
+        self.0.iter().any(|member| member.sender.is_asked())
+    }
+
+    /// Whether a sender's provider must be asked what becomes of its messages.
+    pub fn is_asked(&self, via: &Via) -> bool {
+        self.member(via).is_some_and(|member| member.sender.is_asked())
+    }
+
+    /// Asks the sender's provider what became of the message that it calls `sid`; `None` where it does not say.
+    pub async fn ask(&self, via: &Via, sid: &str) -> Option<DeliveryReport> {
+        self.member(via)?.sender.ask(sid).await
+    }
+
     /// Whether one of the senders' providers wants to know which codes were used.
     pub fn want_confirmation(&self) -> bool {
         self.0.iter().any(|member| member.sender.wants_confirmation())
@@ -137,7 +153,7 @@ impl Route {
 
     /// Tells the sender's provider that the code of the message that it calls `sid` was used.
     pub fn confirm(&self, via: &Via, sid: &str) {
-        let sender = self.0.iter().find(|member| member.via == *via).map(|member| &member.sender);
+        let sender = self.member(via).map(|member| &member.sender);
         if let Some(sender) = sender.filter(|sender| sender.wants_confirmation()) {
             sender.confirm(sid);
         }
@@ -151,6 +167,10 @@ impl Route {
     /// The longest that sending can take, however many senders try: a challenge that is *sending* for longer has lost its flow.
     pub fn deadline(&self) -> Duration {
         deadline(&self.0)
+    }
+
+    fn member(&self, via: &Via) -> Option<&Member> {
+        self.0.iter().find(|member| member.via == *via)
     }
 
     fn candidates(&self, need: Need<'_>) -> Vec<Member> {

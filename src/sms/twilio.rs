@@ -6,10 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
 use super::admission::Bounds;
 use super::provider::BoundedSender;
 use crate::clock::Clock;
 use crate::domain::Channel;
+use crate::domain::message::DeliveryReport;
 use crate::sms::{Slot, SmsSender, Unavailable};
 
 mod answer;
@@ -18,6 +22,7 @@ mod client;
 mod exchange;
 mod feedback;
 mod form;
+mod progress;
 mod settings;
 pub mod signature;
 mod spoken;
@@ -26,11 +31,14 @@ pub use settings::{CALLBACK_PATH, Credentials, Medium, Sender, Sid, TwilioSettin
 
 use exchange::Twilio;
 use feedback::Feedback;
+use progress::Progress;
 
 /// Sends through Twilio.
 pub struct TwilioSender {
     sender: BoundedSender<Twilio>,
     feedback: Option<Feedback>,
+    /// Where it cannot report what becomes of messages.
+    progress: Option<Progress>,
 }
 
 impl TwilioSender {
@@ -46,8 +54,9 @@ impl TwilioSender {
         };
         let feedback = (settings.feedback && settings.medium.channel() == Channel::Sms)
             .then(|| Feedback::new(&settings));
+        let progress = settings.status_callback.is_none().then(|| Progress::new(&settings));
         let twilio = Twilio::new(settings, Arc::clone(&clock));
-        Self { sender: BoundedSender::new(twilio, bounds, clock), feedback }
+        Self { sender: BoundedSender::new(twilio, bounds, clock), feedback, progress }
     }
 }
 
@@ -62,6 +71,15 @@ impl SmsSender for TwilioSender {
 
     fn is_breaker_open(&self) -> bool {
         self.sender.is_breaker_open()
+    }
+
+    fn is_asked(&self) -> bool {
+        self.progress.is_some()
+    }
+
+    fn ask<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Option<DeliveryReport>> {
+        let progress = self.progress.as_ref();
+        async move { progress?.ask(sid.to_owned()).await }.boxed()
     }
 
     fn wants_confirmation(&self) -> bool {

@@ -11,8 +11,10 @@
 )]
 
 mod addresses;
+mod asking;
 mod audit;
 mod budgets;
+mod callback_order;
 mod callbacks;
 mod calls;
 mod claims;
@@ -39,6 +41,7 @@ mod guide;
 mod hosts;
 mod in_flight;
 mod input;
+mod kinds;
 mod languages;
 mod limits;
 mod lines;

@@ -3,7 +3,7 @@
 //!
 //! Use it with `#[path = "support/twilio.rs"] mod twilio;` (`#[expect(dead_code, reason = "…")]` where not all is used).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +48,11 @@ struct State {
     always: Answer,
     requests: Vec<Recorded>,
     violations: Vec<String>,
+    /// What Twilio says of messages and calls, by their SIDs; of others that they are queued.
+    progress: HashMap<String, (&'static str, Option<u32>)>,
+    /// The paths that were asked for.
+    asked: Vec<String>,
+    answers_nothing: bool,
     connections: usize,
     held: bool,
 }
@@ -109,6 +114,21 @@ impl FakeTwilio {
     /// Gives all requests this answer that the script says nothing of.
     pub(crate) fn always(&self, answer: Answer) {
         self.shared.state().always = answer;
+    }
+
+    /// Has a message or call come so far, for those who ask.
+    pub(crate) fn progress(&self, sid: &str, status: &'static str, error_code: Option<u32>) {
+        self.shared.state().progress.insert(sid.to_owned(), (status, error_code));
+    }
+
+    /// Answers questions after messages with an error, or no longer.
+    pub(crate) fn answer_nothing(&self, nothing: bool) {
+        self.shared.state().answers_nothing = nothing;
+    }
+
+    /// The paths of all questions after messages and calls so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.shared.state().asked.clone()
     }
 
     /// Keeps its answers to itself until [`Self::release`]; requests are taken and noted all the same.
@@ -213,6 +233,17 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     while let Some(mut request) = read_head(&mut stream)? {
+        if request.method == "GET" {
+            let mut state = shared.state();
+            state.asked.push(request.path.clone());
+            state.violations.extend(description::question_violations(&request));
+            let sid = request.path.rsplit('/').next().unwrap().trim_end_matches(".json");
+            let progress = state.progress.get(sid).copied().unwrap_or(("queued", None));
+            let progress = (!state.answers_nothing).then_some(progress);
+            drop(state);
+            script::say_progress(progress, &request, &mut stream)?;
+            continue;
+        }
         let answer = {
             let mut state = shared.state();
             let State { script, always, .. } = &mut *state;

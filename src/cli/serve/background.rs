@@ -25,7 +25,7 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 /// The rest of maintenance runs with every so many checkpoints.
 const MAINTENANCE_EVERY: u32 = 30;
 
-/// How often the server looks for codes that the next sender is to send.
+/// How often the server looks for codes that the next sender is to send, and for messages to ask after.
 const SENDING_ROUND: Duration = Duration::from_secs(1);
 
 /// How often the server looks whether a backup is due.
@@ -51,10 +51,12 @@ pub(super) async fn maintain(auth: Arc<Auth>, stop: CancellationToken) {
     }
 }
 
-/// Sends codes by the next sender of which nothing good was reported in time, until `stop`.
+/// Asks what became of messages that nobody reports on, and sends codes by the next sender of which nothing good is known in time,
+/// until `stop`.
 pub(super) async fn send_again(auth: Arc<Auth>, stop: CancellationToken) {
     let mut ticks = every(SENDING_ROUND);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        drop(auth.ask());
         drop(auth.send_again());
     }
 }

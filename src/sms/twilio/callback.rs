@@ -87,7 +87,7 @@ pub(super) fn state(status: &str) -> Option<MessageState> {
 }
 
 /// Reads a call's status as Twilio writes it. Of a call that was answered the person has heard the code.
-fn call_state(status: &str) -> Option<MessageState> {
+pub(super) fn call_state(status: &str) -> Option<MessageState> {
     Some(match status {
         "queued" => MessageState::Queued,
         "initiated" | "ringing" => MessageState::Sending,

@@ -7,6 +7,7 @@ use ureq::http::{HeaderMap, HeaderValue, header};
 
 use super::settings::TwilioSettings;
 use crate::outgoing;
+use crate::outgoing::get::get;
 use crate::outgoing::post::{Posted, post};
 
 /// More than any answer of Twilio's; the rest of a longer one is not read.
@@ -93,6 +94,18 @@ impl Client {
             Posted::Unsent(words) => Reply::Unsent(words),
             Posted::Lost(words) => Reply::Lost(words),
         }
+    }
+}
+
+impl Client {
+    /// Asks for a resource of the account; gives the status and the body, which is empty where it could not be read. Blocks its
+    /// thread.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(super) fn get(&self, resource: &str) -> Result<(u16, Vec<u8>), String> {
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, self.authorization.clone())]);
+        get(&self.agent, &format!("{}/{resource}.json", self.account), headers, ANSWER_CAP)
     }
 }
 

@@ -59,6 +59,25 @@ pub(crate) fn violations(request: &Recorded) -> Vec<String> {
     violations
 }
 
+/// Everything in which a question after a message or a call breaks the description, or the reference of calls.
+pub(crate) fn question_violations(request: &Recorded) -> Vec<String> {
+    const ONE: &str = "/2010-04-01/Accounts/{AccountSid}/Messages/{Sid}.json";
+    let pattern = &DESCRIPTION["paths"][ONE]["get"]["parameters"][1]["schema"];
+    let words: Vec<_> = request.path.trim_start_matches('/').split('/').collect();
+    let mut violations = Vec::new();
+    match words[..] {
+        ["2010-04-01", "Accounts", account, "Messages", sid] if account.starts_with("AC") => {
+            violations.extend(mismatch(pattern, &sid.trim_end_matches(".json").into(), "Sid"));
+        }
+        ["2010-04-01", "Accounts", _, "Calls", sid] if sid.starts_with("CA") => {}
+        _ => violations.push(format!("path {}", request.path)),
+    }
+    if !is_basic(request.header("authorization").unwrap_or_default()) {
+        violations.push("no Basic authorization with a SID and a secret".to_owned());
+    }
+    violations
+}
+
 /// A call, by Twilio's reference of the Calls resource: the description at hand is of messages alone.
 fn call_violations(request: &Recorded) -> Vec<String> {
     const KNOWN: [&str; 6] = ["To", "From", "Twiml", "Timeout", "TimeLimit", "StatusCallback"];

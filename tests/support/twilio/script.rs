@@ -150,6 +150,21 @@ pub(crate) fn accepted_message(request: &Recorded) -> Value {
     message
 }
 
+/// Answers a question after a message or a call.
+pub(super) fn say_progress(
+    progress: Option<(&'static str, Option<u32>)>,
+    request: &Recorded,
+    stream: &mut TcpStream,
+) -> io::Result<Ending> {
+    let Some((status, error_code)) = progress else {
+        return reply(stream, 500, &[], JSON, &classic_error(500, 20500, "internal").to_string());
+    };
+    let mut resource = accepted_message(request);
+    resource["status"] = json!(status);
+    resource["error_code"] = json!(error_code);
+    reply(stream, 200, &[], JSON, &resource.to_string())
+}
+
 /// An error as Twilio's API of 2010 writes it.
 pub(crate) fn classic_error(http: u16, code: u32, message: &str) -> Value {
     let more_info = format!("https://www.twilio.com/docs/errors/{code}");

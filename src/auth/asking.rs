@@ -1,0 +1,185 @@
+//! Asking providers what became of messages, where they cannot report it: without a public address for their callbacks.
+//!
+//! The server that sent a message asks, and no other one. What an ended server had in mind its next start takes over.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::settle::Outcome;
+use super::{Auth, AuthError};
+use crate::domain::message::Message;
+use crate::domain::{MessageId, Mode, Timestamp, Via};
+use crate::sms::SendOutcome;
+use crate::sms::route::Routed;
+use crate::storage::{StoreResult, View};
+use crate::sync::lock;
+
+/// The first pause; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// After this time a message is asked after no more.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Messages that are asked after at once, and in a round.
+pub const ASKED_AT_ONCE: usize = 10;
+
+/// How many messages are asked after at most; of further ones nothing is known.
+const MOST: usize = 10_000;
+
+/// Rows that one read takes.
+const PAGE: usize = 200;
+
+/// Messages to ask after, by when and the number of the message.
+pub(super) struct Questions {
+    waiting: Mutex<BTreeMap<(Timestamp, MessageId), Question>>,
+    slots: Arc<Semaphore>,
+}
+
+/// A message to ask after.
+#[derive(Clone, Debug)]
+struct Question {
+    via: Via,
+    sid: String,
+    /// When nobody asks any more.
+    until: Timestamp,
+    /// The pause before this time.
+    pause: Duration,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), slots: Arc::new(Semaphore::new(ASKED_AT_ONCE)) }
+    }
+}
+
+impl Questions {
+    fn add(&self, at: Timestamp, message: MessageId, question: Question) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() < MOST && at <= question.until {
+            waiting.insert((at, message), question);
+        }
+    }
+
+    /// Takes the next one whose time has come.
+    fn take(&self, now: Timestamp) -> Option<(MessageId, Question)> {
+        let mut waiting = lock(&self.waiting);
+        let first = waiting.first_entry().filter(|first| first.key().0 <= now)?;
+        let ((_, message), question) = first.remove_entry();
+        Some((message, question))
+    }
+}
+
+impl Question {
+    fn new(via: Via, sid: String, sent_at: Timestamp) -> Self {
+        Self { via, sid, until: sent_at + PATIENCE, pause: FIRST_PAUSE }
+    }
+}
+
+impl Auth {
+    /// Has a message be asked after, where its provider took it and cannot report what becomes of it.
+    pub(super) fn ask_after(&self, message: Option<MessageId>, outcome: &Outcome) {
+        let Outcome::Sent(Routed { outcome: SendOutcome::Accepted(accepted), via }) = outcome else { return };
+        let (Some(message), Some(sid)) = (message, &accepted.sid) else { return };
+        if self.senders(Mode::Production).is_asked(via) {
+            let now = self.parts.clock.now();
+            let question = Question::new(via.clone(), sid.clone(), now);
+            self.questions.add(now + FIRST_PAUSE, message, question);
+        }
+    }
+
+    /// Asks after the messages whose time has come, at most [`ASKED_AT_ONCE`], each in a task of its own. What is given waits for
+    /// all of them, and need not be waited for.
+    pub fn ask(self: &Arc<Self>) -> impl Future<Output = ()> + use<> {
+        let now = self.parts.clock.now();
+        let mut asking = Vec::new();
+        for _ in 0..ASKED_AT_ONCE {
+            let Ok(slot) = Arc::clone(&self.questions.slots).try_acquire_owned() else { break };
+            let Some((message, question)) = self.questions.take(now) else { break };
+            let auth = self.clone();
+            asking.push(self.tasks.spawn(async move {
+                auth.ask_once(message, question).await;
+                drop(slot);
+            }));
+        }
+        async move {
+            for one in asking {
+                // One that died has told of it.
+                drop(one.await);
+            }
+        }
+    }
+
+    /// Asks, and has the message be asked after again unless it has come to its end.
+    async fn ask_once(self: &Arc<Self>, message: MessageId, question: Question) {
+        let report = self.senders(Mode::Production).ask(&question.via, &question.sid).await;
+        if let Some(report) = report {
+            let is_over = report.state.is_end();
+            match self.note_report(report, None).await {
+                Ok(()) if is_over => return,
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(%error, message_id = message.0, "what became of a message could not be written");
+                }
+            }
+        }
+        let now = self.parts.clock.now();
+        let again = Question { pause: (2 * question.pause).min(LONGEST_PAUSE), ..question };
+        self.questions.add(now + again.pause, message, again);
+    }
+
+    /// Asks after a message before anything is decided by what is known of it, where its provider cannot report it.
+    pub(super) async fn ask_now(self: &Arc<Self>, message: &Message) -> Result<(), AuthError> {
+        let senders = self.senders(Mode::Production);
+        let Some(sid) = message.sid.as_ref().filter(|_| senders.is_asked(&message.via)) else {
+            return Ok(());
+        };
+        match senders.ask(&message.via, sid).await {
+            Some(report) => self.note_report(report, None).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the messages over that an ended server would have asked after; those of living ones are their own.
+    pub(super) async fn take_questions_over(&self) -> StoreResult<()> {
+        if !self.senders(Mode::Production).asks() {
+            return Ok(());
+        }
+        let now = self.parts.clock.now();
+        let left = self.parts.store.read(move |view| left_since(view, now - PATIENCE)).await?;
+        for message in left {
+            let (via, Some(sid)) = (message.via, message.sid) else { continue };
+            if self.senders(Mode::Production).is_asked(&via) {
+                self.questions.add(now, message.id, Question::new(via, sid, message.created_at));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Messages since `since` that have not come to their end, and that no living server leads.
+fn left_since(view: &dyn View, since: Timestamp) -> StoreResult<Vec<Message>> {
+    let living: Vec<_> = view.nodes()?.into_iter().map(|node| node.run).collect();
+    let (mut left, mut before) = (Vec::new(), MessageId(i64::MAX));
+    loop {
+        let page = view.messages_before(before, PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(left) };
+        before = last.id;
+        let is_last = last.created_at <= since || left.len() >= MOST;
+        for (message, _) in page {
+            let is_under_way = message.created_at > since && message.sid.is_some() && !message.state.is_end();
+            let leader = if is_under_way { view.challenge(message.challenge)? } else { None };
+            if leader.is_some_and(|challenge| !living.contains(&challenge.leader)) {
+                left.push(message);
+            }
+        }
+        if is_last {
+            return Ok(left);
+        }
+    }
+}
