@@ -28,6 +28,8 @@ mod tally;
 pub mod tls;
 
 pub use bearer::BearerToken;
+#[cfg(any(test, fuzzing))]
+pub(crate) use body::read_fields;
 pub use body::{Fields, JsonBody};
 pub use caller::{Caller, RequestId};
 pub use client_ip::ClientIp;

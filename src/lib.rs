@@ -9,6 +9,7 @@
 //! - [`storage`], [`limits`], [`sms`]: seams, with their adapters beside them; [`tokens`]
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
+//! - `fuzzing`: where input from outside is read, for `cargo fuzz`
 //! - [`files`]: how files are written beside others; `sync`: locks that survive a panic
 //! - [`certificate`]: a certificate with its key, as TLS shows it; [`acme`]: orders one from an authority
 //! - `outgoing`: how calls to other programs are made
@@ -26,6 +27,8 @@ pub mod domain;
 pub mod encryption;
 pub mod events;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod limits;
 pub mod metrics;

@@ -17,6 +17,9 @@ mod export;
 mod import;
 mod list;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use import::read_lines;
+
 /// What can be done with users. USER is an id, a phone or a username.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {

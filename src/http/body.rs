@@ -92,6 +92,12 @@ impl Fields {
     }
 }
 
+/// Reads the fields of a body that is there, for [`crate::fuzzing`].
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_fields(bytes: &[u8]) -> Result<Fields, ApiError> {
+    Fields::read(bytes)
+}
+
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fields(…)")

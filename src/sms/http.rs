@@ -21,6 +21,9 @@ use crate::outgoing::post::{Posted, post};
 mod answer;
 pub mod report;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use answer::judge_answer;
+
 /// What the operator configures of one such sender. `Debug` prints no secret.
 #[derive(Clone, Debug)]
 pub struct HttpSenderSettings {

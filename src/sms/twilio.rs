@@ -29,6 +29,8 @@ mod spoken;
 
 pub use settings::{CALLBACK_PATH, Credentials, Medium, Sender, Sid, TwilioSettings};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use answer::judge_answer;
 use exchange::Twilio;
 use feedback::Feedback;
 use progress::Progress;

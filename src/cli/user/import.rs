@@ -26,6 +26,8 @@ use crate::storage::users::ImportedUser;
 
 mod check;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) use file::read_lines;
 mod pace;
 mod room;
 

@@ -30,6 +30,12 @@ pub(super) fn judge(posted: Posted) -> Judgement {
     }
 }
 
+/// What an answer means, for [`crate::fuzzing`].
+#[cfg(any(test, fuzzing))]
+pub(crate) fn judge_answer(status: u16, body: Vec<u8>) -> SendOutcome {
+    judge(Posted::Answered { status, headers: ureq::http::HeaderMap::new(), body }).outcome
+}
+
 fn told(word: &str) -> Option<Judgement> {
     let refused = |reason, detail: &str| Failure { reason, ..Failure::delivery(detail) };
     let outcome = match word {

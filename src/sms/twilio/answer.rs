@@ -31,6 +31,12 @@ impl Reply {
     }
 }
 
+/// What an answer means, for [`crate::fuzzing`].
+#[cfg(any(test, fuzzing))]
+pub(crate) fn judge_answer(status: u16, body: Vec<u8>) -> SendOutcome {
+    Answer { status, retry_after: None, body }.judge(Some("+15005550006")).outcome
+}
+
 impl Answer {
     fn judge(&self, sender: Option<&str>) -> Judgement {
         let code = self.code();

@@ -17,6 +17,39 @@ const LONGEST_LINE: u64 = 64 * 1024;
 /// What spreadsheets put before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// The words for each line of a file that is refused, for [`crate::fuzzing`].
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_lines(bytes: &[u8], is_csv: bool) -> Vec<String> {
+    use std::io::{Seek as _, Write as _};
+
+    use crate::cli::user::columns::Rules;
+    use crate::domain::{PhonePolicy, Timestamp};
+
+    let Ok(memory) = rustix::fs::memfd_create("users", rustix::fs::MemfdFlags::CLOEXEC) else {
+        return Vec::new();
+    };
+    let mut file = File::from(memory);
+    if file.write_all(bytes).and_then(|()| file.rewind()).is_err() {
+        return Vec::new();
+    }
+    let source = indicatif::ProgressBar::hidden().wrap_read(file);
+    let rules = Rules {
+        roles: vec!["retailer".to_owned()],
+        default_role: "retailer".to_owned(),
+        phones: PhonePolicy::lenient(10),
+        now: Timestamp::from_millis(0),
+    };
+    let mut lines = match Lines::new(source, if is_csv { Format::Csv } else { Format::Jsonl }) {
+        Ok(lines) => lines,
+        Err(words) => return vec![words],
+    };
+    let mut refused = Vec::new();
+    while let Ok(Some((_, line))) = lines.next() {
+        refused.extend(line.and_then(|texts| rules.judge(texts)).err());
+    }
+    refused
+}
+
 type Source = indicatif::ProgressBarIter<File>;
 
 /// The lines of a file, each with its number and what it holds, or what keeps it from being read.
