@@ -23,10 +23,12 @@ use crate::storage::{Locks, Store, StoreResult, View};
 mod means;
 mod spelling;
 mod test_numbers;
+mod webhooks;
 
 pub use means::Means;
 pub use spelling::{Spellings, Telephone};
 pub use test_numbers::TestNumberRefusal;
+pub use webhooks::{Webhooks, act_on_webhooks};
 
 /// The operator, in an open transaction.
 pub struct Operator<'a, 't> {

@@ -83,6 +83,9 @@ fn log(record: &AuditRecord) {
         | AuditEvent::TestNumberRemoved
         | AuditEvent::LoginSuccess
         | AuditEvent::SmsSent
+        | AuditEvent::WebhookEnabled
+        | AuditEvent::EventsReplayed
+        | AuditEvent::Reloaded
         | AuditEvent::Startup
         | AuditEvent::Shutdown => line!(info),
         AuditEvent::CodeRequested
@@ -125,6 +128,9 @@ fn sentence(event: AuditEvent) -> &'static str {
         AuditEvent::SmsUndelivered => "an SMS was not delivered",
         AuditEvent::SmsBlocked => "messages to new numbers are held back",
         AuditEvent::SmsBudget => "most of a budget for messages is spent",
+        AuditEvent::WebhookEnabled => "a webhook was switched on",
+        AuditEvent::EventsReplayed => "events are sent again",
+        AuditEvent::Reloaded => "the server works by its configuration as it is now",
         AuditEvent::Startup => "the server started",
         AuditEvent::Shutdown => "the server stopped",
     }

@@ -8,14 +8,14 @@ use tokio::runtime::Runtime;
 use super::engine::{Engine, Place};
 use super::{CliError, Global};
 use crate::auth::Outbox;
-use crate::auth::operator::{self, Means, Operator, find_user};
+use crate::auth::operator::{self, Means, Operator, Webhooks, find_user};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Faults, Needs, Sources};
 use crate::domain::keys::KeyRing;
 use crate::domain::phone::mask_name;
 use crate::domain::{PhoneNumber, PhonePolicy, Timestamp, User, UserId};
 use crate::random::SystemRandom;
-use crate::storage::{Locks, Store, StoreResult, Tx, View};
+use crate::storage::{Locks, Store, StoreResult, View};
 use crate::telemetry;
 
 /// Rows of a page: a page is read in a few milliseconds.
@@ -131,6 +131,19 @@ impl AdminContext {
         Ok(self.runtime.block_on(operator::act(&self.store, locks, self.now(), means, act))?)
     }
 
+    /// Acts on the webhooks, now and in one transaction.
+    ///
+    /// # Errors
+    /// [`CliError::Storage`]
+    pub fn act_on_webhooks<T, F>(&self, act: F) -> Result<T, CliError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Webhooks<'_, '_>) -> StoreResult<T> + Send + 'static,
+    {
+        let acting = operator::act_on_webhooks(&self.store, self.now(), &self.outbox, act);
+        Ok(self.runtime.block_on(acting)?)
+    }
+
     /// Reads on a snapshot that ends with the closure.
     ///
     /// # Errors
@@ -143,24 +156,13 @@ impl AdminContext {
         Ok(self.runtime.block_on(self.store.read(closure))?)
     }
 
-    /// Writes what is no act of the operator's on a user: it leaves no line in the audit trail.
-    ///
-    /// # Errors
-    /// [`CliError::Storage`]
-    pub fn write<T, F>(&self, locks: Locks, closure: F) -> Result<T, CliError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
-    {
-        Ok(self.runtime.block_on(self.store.write(locks, closure))?)
-    }
-
     /// Gives new users ids above `id` from now on.
     ///
     /// # Errors
     /// [`CliError::Storage`]
     pub fn raise_user_ids(&self, id: UserId) -> Result<(), CliError> {
-        self.write(Locks::none(), move |tx| tx.raise_user_ids(id))
+        let written = self.store.write(Locks::none(), move |tx| tx.raise_user_ids(id));
+        Ok(self.runtime.block_on(written)?)
     }
 
     /// Moves the write-ahead log into the database, which makes room in it.

@@ -9,7 +9,6 @@ use super::webhook::find;
 use super::when::When;
 use super::{CliError, Global, when};
 use crate::domain::{Event, EventNumber, Timestamp, UserId};
-use crate::storage::Locks;
 use crate::storage::events::Delivery;
 
 /// What can be done with events.
@@ -182,9 +181,7 @@ fn replay(
         for slice in wanted.chunks(SLICE) {
             let numbers: Vec<_> = slice.iter().map(|(number, _)| *number).collect();
             let name = webhook.name.clone();
-            admin.write(Locks::none(), move |tx| {
-                numbers.iter().try_for_each(|number| tx.replay_event(&name, *number, now))
-            })?;
+            admin.act_on_webhooks(move |webhooks| webhooks.replay(&name, &numbers))?;
         }
         replayed.push((webhook.name.as_str(), wanted.len()));
     }

@@ -12,7 +12,6 @@ use crate::domain::event::body;
 use crate::domain::{EventId, EventKind, Timestamp, Webhook};
 use crate::events::Posting;
 use crate::random::{self, SystemRandom};
-use crate::storage::Locks;
 use crate::storage::events::Backlog;
 
 /// What can be done with webhooks.
@@ -150,10 +149,9 @@ fn test(global: &Global, output: &mut Output, name: &str) -> Result<(), CliError
 
 fn enable(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), CliError> {
     let webhook = find(&admin.config.webhooks, name)?.name.clone();
-    let (was_off, waiting) = admin.write(Locks::none(), move |tx| {
-        let was_off = tx.webhook_off(&webhook)?.is_some();
-        tx.switch_webhook(&webhook, None)?;
-        let backlog = tx.backlogs()?.into_iter().find(|backlog| backlog.webhook == webhook);
+    let (was_off, waiting) = admin.act_on_webhooks(move |webhooks| {
+        let was_off = webhooks.enable(&webhook)?;
+        let backlog = webhooks.view().backlogs()?.into_iter().find(|backlog| backlog.webhook == webhook);
         Ok((was_off, backlog.map_or(0, |backlog| backlog.waiting)))
     })?;
     if output.json {

@@ -91,6 +91,12 @@ events! {
     SmsBlocked = "sms_blocked",
     /// Most of a budget for messages is spent.
     SmsBudget = "sms_budget_warning",
+    /// The operator switched a webhook on again.
+    WebhookEnabled = "webhook_enabled",
+    /// The operator had webhooks told of events again.
+    EventsReplayed = "events_replayed",
+    /// The server read its configuration again, and works by it.
+    Reloaded = "sys_reload",
     /// The server started.
     Startup = "sys_startup",
     /// The server stopped.

@@ -30,7 +30,7 @@ use crate::random::Random;
 mod access;
 mod cors;
 mod fault;
-mod hosts;
+pub(in crate::http) mod hosts;
 mod intake;
 mod proxy_id;
 mod refusals;

@@ -11,6 +11,7 @@ use poem::{Endpoint, EndpointExt as _, Request, Response, Result};
 
 use crate::http::accept;
 use crate::http::caller::RequestId;
+use crate::http::edge::hosts::Hosts;
 use crate::http::error::{ApiError, ErrorCode, Form};
 use crate::http::health::{self, Readiness};
 use crate::metrics::Format;
@@ -55,7 +56,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// Which database is served.
     pub database: String,
-    /// The names under which the page is served, beside addresses and `localhost`; in lower case.
+    /// The names under which the page is served, beside addresses and `localhost`, as `server.allowed_hosts` has them; that all
+    /// are allowed there names none.
     pub hosts: Vec<String>,
 }
 
@@ -64,12 +66,13 @@ pub fn endpoint(parts: Parts) -> BoxEndpoint<'static, Response> {
     let Parts { overview, metrics, readiness, random, database, hosts } = parts;
     let database = HeaderValue::from_str(&database).unwrap_or(HeaderValue::from_static(""));
     let (live, ready) = (health::live(), health::ready(readiness));
-    Operations { overview, page: metrics, live, ready, random, database, hosts }.boxed()
+    Operations { overview, page: metrics, live, ready, random, database, hosts: Hosts::new(&hosts, false) }
+        .boxed()
 }
 
 struct Operations {
     overview: Overview,
-    hosts: Vec<String>,
+    hosts: Hosts,
     page: Page,
     live: BoxEndpoint<'static>,
     ready: BoxEndpoint<'static>,
@@ -136,7 +139,7 @@ impl Operations {
             None => host.split(':').next().unwrap_or_default(),
         };
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        name.parse::<IpAddr>().is_ok() || name == "localhost" || self.hosts.contains(&name)
+        name.parse::<IpAddr>().is_ok() || name == "localhost" || self.hosts.names(host)
     }
 
     fn metrics(&self, reader: Reader, format: Format) -> Response {

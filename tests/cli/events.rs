@@ -96,4 +96,9 @@ async fn a_running_server_sends_what_commands_write_and_replays_it() {
     until(async || place.json("webhook list")["webhooks"][0]["waiting"] == 0).await;
     assert_eq!(sink.requests().len(), 10);
     assert_eq!(place.json("webhook enable shop")["was_off"], false);
+    let trail = |event: &str| place.json(&format!("audit list --event {event}"));
+    let (enabled, replayed) = (trail("webhook_enabled"), trail("events_replayed"));
+    assert_eq!((&enabled["total"], &replayed["total"]), (&1.into(), &1.into()));
+    assert_eq!(enabled["lines"][0]["detail"], "operator: shop switched on");
+    assert_eq!(replayed["lines"][0]["detail"], "operator: 4 events to shop again");
 }

@@ -64,6 +64,9 @@ async fn limits_level_text_and_test_numbers_are_taken_over_while_the_server_runs
     let told = reload(&mut server, &place, &toml);
     assert!(told.contains("limits.ip, sms.template, sms.test_numbers, log.level"), "{told}");
     assert!(!told.contains("need a restart") && !told.contains(TEST_CODE), "{told}");
+    server.eventually("the line of the audit trail", |server| {
+        server.stderr.text().contains("sys_reload").then_some(())
+    });
 
     // The address was refused before, and memory knows.
     assert_eq!(request(&server, "198.51.100.1", "+1234567893").await.0, 200);

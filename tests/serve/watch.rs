@@ -65,7 +65,7 @@ async fn a_receiver_that_fails_stops_nothing_and_is_said_so() {
 #[tokio::test]
 async fn the_page_tells_how_it_stands_to_who_asks_by_a_name_of_this_machine() {
     let twilio = FakeTwilio::start();
-    let (_place, mut server) = start(&twilio, &[("ALLOWED_HOSTS", "auth.example.com")]);
+    let (_place, mut server) = start(&twilio, &[("ALLOWED_HOSTS", "auth.example.com,.example.org")]);
     let own = server.operations().to_string();
     server.eventually("the first reading", |server| {
         server.stderr.text().contains("FreshKBackupOld").then_some(())
@@ -86,6 +86,8 @@ async fn the_page_tells_how_it_stands_to_who_asks_by_a_name_of_this_machine() {
         ("localhost:8001", 200),
         ("[::1]:8001", 200),
         ("auth.example.com", 200),
+        ("ops.example.org:8001", 200),
+        ("notexample.org", 400),
         ("evil.example", 400),
         ("", 400),
     ] {

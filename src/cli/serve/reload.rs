@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::tls::Source;
 use crate::config::tokens::Signing;
 use crate::config::{Config, Loaded, Needs, Setting, Sources};
+use crate::domain::audit::AuditEvent;
 use crate::domain::node::Node;
 use crate::domain::{Algorithm, Help as _, Secret};
 use crate::limits::flood::FloodGuard;
@@ -144,6 +145,9 @@ impl Reload {
         self.announce(&next, &secret);
         self.report(&next);
         (self.current, self.secret) = (next, secret);
+        if let Err(error) = self.auth.note(AuditEvent::Reloaded).await {
+            tracing::error!(%error, "the audit trail has no line about it");
+        }
         Ok(())
     }
 

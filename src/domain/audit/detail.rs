@@ -139,6 +139,15 @@ pub enum OperatorAct {
     TestMessage(&'static str),
     /// Added or removed a test number.
     TestNumber(Source),
+    /// Switched a webhook of this name on.
+    WebhookEnabled(String),
+    /// Had a webhook told of events again.
+    EventsReplayed {
+        /// Its name.
+        webhook: String,
+        /// How many.
+        events: usize,
+    },
 }
 
 /// How many repetitions a line sums up; nothing where there are none.
@@ -233,6 +242,8 @@ impl fmt::Display for OperatorAct {
             Self::ImportUndone(users) => write!(f, "import undone: {users} users removed"),
             Self::TestMessage(outcome) => f.write_str(outcome),
             Self::TestNumber(source) => write!(f, "by {}", source.as_str()),
+            Self::WebhookEnabled(webhook) => write!(f, "{webhook} switched on"),
+            Self::EventsReplayed { webhook, events } => write!(f, "{events} events to {webhook} again"),
         }
     }
 }
