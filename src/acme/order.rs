@@ -15,10 +15,8 @@ use super::http::Client;
 use crate::certificate::challenge::{Challenge, ChallengeError};
 
 /// How long the authority has to look at the answers, and to make the certificate.
-const PATIENCE: RetryPolicy = RetryPolicy::new()
-    .initial_delay(Duration::from_millis(500))
-    .backoff(1.5)
-    .timeout(Duration::from_secs(120));
+const PATIENCE: RetryPolicy =
+    RetryPolicy::new().initial_delay(Duration::from_millis(500)).backoff(1.5).timeout(Duration::from_mins(2));
 
 /// The type of the problem of an account that the authority does not know.
 const UNKNOWN_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";

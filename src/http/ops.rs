@@ -66,8 +66,7 @@ pub fn endpoint(parts: Parts) -> BoxEndpoint<'static, Response> {
     let Parts { overview, metrics, readiness, random, database, hosts } = parts;
     let database = HeaderValue::from_str(&database).unwrap_or(HeaderValue::from_static(""));
     let (live, ready) = (health::live(), health::ready(readiness));
-    Operations { overview, page: metrics, live, ready, random, database, hosts: Hosts::new(&hosts, false) }
-        .boxed()
+    Operations { overview, page: metrics, live, ready, random, database, hosts: Hosts::only(&hosts) }.boxed()
 }
 
 struct Operations {

@@ -133,12 +133,12 @@ mod tests {
     #[test]
     fn s43_where_every_host_is_allowed_only_those_that_are_known_are_redirected() {
         let names = ["a.example".to_owned(), "*.b.example".to_owned()];
-        let named = |allowed: &[&str]| {
+        let taken = |allowed: &[&str]| {
             let allowed: Vec<_> = allowed.iter().map(|&host| host.to_owned()).collect();
             hosts(&allowed, Some("c.example"), &names)
         };
-        assert_eq!(named(&["d.example"]), ["d.example"]);
-        assert_eq!(named(&["*"]), ["c.example", "a.example", ".b.example"]);
-        assert_eq!(named(&[]), named(&["*"]));
+        assert_eq!(taken(&["d.example"]), ["d.example"]);
+        assert_eq!(taken(&["*"]), ["c.example", "a.example", ".b.example"]);
+        assert_eq!(taken(&[]), taken(&["*"]));
     }
 }

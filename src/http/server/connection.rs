@@ -143,8 +143,7 @@ impl<E: Endpoint + 'static> Connection<E> {
             .max_buf_size(HEAD_LIMIT)
             .serve_connection(TokioIo::new(Bounded::new(stream, turns.clone())), service);
         let mut connection = std::pin::pin!(connection);
-        self.hold(connection.as_mut(), &turns, Duration::MAX, |connection| connection.graceful_shutdown())
-            .await
+        self.hold(connection.as_mut(), &turns, Duration::MAX, http1::Connection::graceful_shutdown).await
     }
 
     async fn http2<S>(&self, stream: S, ends: Ends) -> Outcome
@@ -166,9 +165,8 @@ impl<E: Endpoint + 'static> Connection<E> {
             .max_pending_accept_reset_streams(WITHDRAWN)
             .serve_connection(TokioIo::new(Bounded::new(stream, turns.clone())), service);
         let mut connection = std::pin::pin!(connection);
-        let outcome = self
-            .hold(connection.as_mut(), &turns, LIFETIME, |connection| connection.graceful_shutdown())
-            .await;
+        let outcome =
+            self.hold(connection.as_mut(), &turns, LIFETIME, http2::Connection::graceful_shutdown).await;
         if outcome.is_none() {
             // A peer that rests learns that it is to come anew, and that nothing of what it sends meanwhile was done.
             connection.as_mut().graceful_shutdown();

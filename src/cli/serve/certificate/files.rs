@@ -19,7 +19,10 @@ pub(super) struct Watched {
 
 /// By what two files are known to be the same as before; nothing of one that cannot be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen([Option<(u64, u64, u64, i64, i64)>; 2]);
+struct Seen([Option<Look>; 2]);
+
+/// Device, inode, size, and when it was changed, in seconds and nanoseconds.
+type Look = (u64, u64, u64, i64, i64);
 
 impl Seen {
     fn of(files: &Files) -> Self {

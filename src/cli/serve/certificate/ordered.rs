@@ -65,7 +65,7 @@ impl Ordered {
                 tls.adopt(pair);
             }
             Err(error) => {
-                tracing::error!(%error, "the certificate that is kept cannot be used; another is ordered")
+                tracing::error!(%error, "the certificate that is kept cannot be used; another is ordered");
             }
         }
         self.text = Some(text);
