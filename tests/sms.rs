@@ -29,6 +29,7 @@ mod http;
 #[path = "support/sink.rs"]
 #[expect(dead_code, reason = "events are tested elsewhere")]
 mod sink;
+#[expect(dead_code, reason = "shared with the API tests, which use the rest")]
 #[path = "support/twilio.rs"]
 mod twilio;
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use freshk::clock::{Clock as _, SystemClock};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -27,11 +28,9 @@ impl Made {
     /// For `host`, until so many days from now.
     pub(crate) fn until(host: &str, days: i64) -> Self {
         let mut params = rcgen::CertificateParams::new([host.to_owned()]).unwrap();
-        let now = i64::try_from(
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
-        );
+        let now = SystemClock::new().now().as_secs();
         let date = |days: i64| {
-            let day = jiff::Timestamp::from_second(now.as_ref().unwrap() + days * 86_400).unwrap();
+            let day = jiff::Timestamp::from_second(now + days * 86_400).unwrap();
             let day = day.to_zoned(jiff::tz::TimeZone::UTC).date();
             rcgen::date_time_ymd(
                 i32::from(day.year()),
