@@ -139,6 +139,7 @@ const LINES: &[(&str, u8, &str)] = &[
     ("db backup copy.db", 0, ""),
     ("db backup", 2, "set backup.dir"),
     ("db backup copy.db", 1, "name a file that does not exist"),
+    ("db backup-stamp", 1, "freshk db backup"),
     ("db backups", 2, "set it"),
     ("db drill", 2, "set backup.dir"),
     ("db restore copy.db --yes", 0, ""),
@@ -169,7 +170,8 @@ const LINES: &[(&str, u8, &str)] = &[
 ];
 
 /// What is shown elsewhere, beside a server, with a session, with a key; and what has nothing to fail at.
-const NOT_HERE: [(&str, u8); 18] = [
+const NOT_HERE: [(&str, u8); 19] = [
+    ("db backup-stamp", 0),
     ("db backups", 0),
     ("db backups", 1),
     ("db drill", 0),

@@ -11,9 +11,6 @@ use crate::config::Config;
 /// listeners, timers and signals, and a child of `backup.command`.
 const ONCE: usize = 64;
 
-/// Listeners beside the one for phones: for operators, and the one that redirects to https.
-const BESIDE: usize = 2;
-
 /// A reader has the database and its log open.
 const OF_A_READER: usize = 2;
 
@@ -40,7 +37,9 @@ pub(super) fn connections(config: &Config) -> usize {
 }
 
 fn kept(config: &Config) -> usize {
-    ONCE + BESIDE * CONNECTIONS + READING_THREADS * OF_A_READER + sending_threads(config) * OF_A_SENDER
+    // For operators, and where plain HTTP is redirected.
+    let beside = 1 + usize::from(config.server.tls.redirect_listen.is_some());
+    ONCE + beside * CONNECTIONS + READING_THREADS * OF_A_READER + sending_threads(config) * OF_A_SENDER
 }
 
 /// What is left for connections beside those kept; a quarter where the limit is too low for anything to be kept.
