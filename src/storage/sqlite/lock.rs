@@ -240,14 +240,23 @@ impl Note {
     fn read(mut file: &File) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         file.rewind()?;
-        file.take(LONGEST).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8(bytes).ok().and_then(|text| Self::parse(&text)))
+        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+        Ok(Self::parse(&bytes))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// It is written without a sync, so a power loss may leave zeros in place of its bytes, or its beginning alone.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() as u64 > LONGEST {
+            return None;
+        }
+        let text = std::str::from_utf8(bytes).ok()?.trim_end_matches('\0');
         let mut lines = text.lines();
         let pid = lines.next().map(|pid| pid.trim().parse().ok());
-        let served = lines.next().map(|line| line.strip_prefix(SERVED).map(str::to_owned));
+        let served = lines.next().map(|line| match line.strip_prefix(SERVED) {
+            Some("") => Some(SOME_FILE.to_owned()),
+            Some(file) => Some(file.to_owned()),
+            None => SERVED.starts_with(line).then(|| SOME_FILE.to_owned()),
+        });
         match (pid, served, lines.next()) {
             (Some(None), ..) | (_, Some(None), _) | (.., Some(_)) => None,
             (pid, served, None) => Some(Self { pid: pid.flatten(), served: served.flatten() }),
@@ -322,8 +331,7 @@ impl Holder {
 /// The lock's file, where it says that a server once opened this database.
 pub(super) fn served_once(database: &Path) -> Option<PathBuf> {
     let path = beside(database, ".lock");
-    let text = fs::read_to_string(&path).ok()?;
-    Note::parse(&text)?.served.is_some().then_some(path)
+    Note::parse(&fs::read(&path).ok()?)?.served.is_some().then_some(path)
 }
 
 #[cfg(test)]

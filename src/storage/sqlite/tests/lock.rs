@@ -122,3 +122,25 @@ fn what_was_served_once_stays_known() {
     assert_eq!(served_once(&database), Some(beside(&database, ".lock")));
     drop(store);
 }
+
+#[test]
+fn s28_whatever_a_power_loss_leaves_of_the_file_is_no_reason_not_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (database, lock) = (dir.path().join("freshk.db"), dir.path().join("freshk.db.lock"));
+    let whole = b"4711\ndatabase 8:131\n";
+    for length in 0..=whole.len() {
+        for zeros in [0, 1, whole.len()] {
+            let mut left = whole[..length].to_vec();
+            left.resize(length + zeros, 0);
+            fs::write(&lock, &left).unwrap();
+            let known = served_once(&database).is_some();
+            assert_eq!(known, length > 5, "{left:?}");
+            ServeLock::acquire(&database).unwrap_or_else(|error| panic!("{left:?}: {error}"));
+        }
+    }
+    for theirs in [&[0; 129][..], b"4711\nours", b"4711\ndatabase 8:131\nmore\n", b"\x004711\n", b"theirs"] {
+        fs::write(&lock, theirs).unwrap();
+        assert!(matches!(ServeLock::acquire(&database), Err(LockError::NotOurs { .. })), "{theirs:?}");
+        assert_eq!(fs::read(&lock).unwrap(), theirs);
+    }
+}
