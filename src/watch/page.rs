@@ -1,5 +1,6 @@
 //! The operator's page: one HTML document without scripts, which asks for itself again every quarter of a minute.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::domain::Timestamp;
 
 mod html;
 
-use html::{Escaped, WithCode, bytes, card, count, curve, lasting, latency, percent, table, texts};
+use html::{Escaped, WithCode, bytes, card, count, curve, lasting, latency, money, percent, table, texts};
 
 /// What the page tells beside the metrics.
 #[derive(Clone, Debug)]
@@ -32,13 +33,14 @@ pub struct Facts {
 }
 
 /// The counters whose course over the day the page draws.
-pub const COURSES: &[&str] = &[CODES, JUDGED, MESSAGES, SEGMENTS, REFUSED];
+pub const COURSES: &[&str] = &[CODES, JUDGED, MESSAGES, SEGMENTS, REFUSED, COST];
 
 const CODES: &str = "freshk_otp_requests_total";
 const JUDGED: &str = "freshk_authentications_total";
 const MESSAGES: &str = "freshk_sms_deliveries_total";
 const SEGMENTS: &str = "freshk_sms_segments_total";
 const REFUSED: &str = "freshk_rate_limit_violations_total";
+const COST: &str = "freshk_sms_cost_total";
 
 const STYLE: &str = include_str!("page/style.css");
 
@@ -134,16 +136,34 @@ fn figures(history: &History) -> String {
             &[INTENDED],
             &format!("; {segments} segments bought, {delivered} reported delivered"),
         ),
+        spent(history),
         of("Messages lost", MESSAGES, &[LOST], ""),
         of("Refused by limits", REFUSED, &[], ""),
     ]
     .concat()
 }
 
+/// What the messages cost, in the currency of `sms.price`; nothing where no message had a price.
+fn spent(history: &History) -> String {
+    if history.latest().and_then(|now| now.sum(COST, &[])).is_none_or(|cost| cost <= 0.0) {
+        return String::new();
+    }
+    let within = |window| money(history.increase(COST, &[], window));
+    let drawn = curve(&history.course(COST, &[]), "Cost, each quarter of an hour of the last day");
+    figure("Cost of messages", &within(HOUR), &within(DAY), "; by sms.price", &drawn)
+}
+
 fn columns(facts: &Facts, history: &History, now: &Reading) -> String {
     let nodes: Vec<_> = facts.nodes.iter().map(|node| node.to_vec()).collect();
     [
         card("Text messages since the start", &by_labels(now, MESSAGES), "freshk sms list"),
+        card(
+            "By sender, since the start",
+            &by_labels(now, "freshk_sms_sender_messages_total"),
+            "freshk stats",
+        ),
+        card("By country, since the start", &countries(now), "freshk stats"),
+        card("Guard and budgets, since the start", &spending(now), "freshk limit show"),
         card(
             "Errors of the provider",
             &by_labels(now, "freshk_sms_errors_total"),
@@ -176,6 +196,42 @@ fn by_labels(now: &Reading, name: &str) -> String {
         vec![labels.join(", "), count(value)]
     });
     table(&[], &rows.collect::<Vec<_>>())
+}
+
+/// The countries that messages went to, most first: how many were bought, arrived, led to a first login, and what they cost.
+fn countries(now: &Reading) -> String {
+    const BOUGHT: &str = "freshk_sms_bought_total";
+    let names: BTreeSet<_> = now.of(BOUGHT).map(|(series, _)| series.label("country")).collect();
+    let mut rows: Vec<_> = names
+        .into_iter()
+        .map(|country| {
+            let country_alone = [country];
+            let of = |name: &str| now.sum(name, &[("country", &country_alone)]).unwrap_or(0.0);
+            let bought = of(BOUGHT);
+            let rest =
+                ["freshk_sms_delivered_total", "freshk_sms_converted_total"].map(|name| count(of(name)));
+            let [delivered, verified] = rest;
+            (bought, vec![country.to_owned(), count(bought), delivered, verified, money(of(COST))])
+        })
+        .collect();
+    rows.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let rows: Vec<_> = rows.into_iter().take(12).map(|(_, row)| row).collect();
+    table(&["country", "bought", "delivered", "verified", "cost"], &rows)
+}
+
+/// What the guard and the budgets held back.
+fn spending(now: &Reading) -> String {
+    let of = |name: &str| count(now.sum(name, &[]).unwrap_or(0.0));
+    let row = |what: &str, name: &str| vec![what.to_owned(), of(name)];
+    table(
+        &[],
+        &[
+            row("messages held back by the guard", "freshk_sms_held_back_total"),
+            row("blocks begun", "freshk_sms_blocks_total"),
+            row("messages refused because a budget was spent", "freshk_sms_unpaid_total"),
+            row("warnings of budgets", "freshk_sms_budget_warnings_total"),
+        ],
+    )
 }
 
 /// The routes that were called, the most called first, with the half and the hundredth of the answers that take longest.
@@ -269,7 +325,8 @@ mod tests {
     fn the_page_tells_how_it_stands_and_shows_no_markup_of_others() {
         let watch = Watch::default();
         let metrics = "freshk_otp_requests_total{channel=\"production\"} 1234\nfreshk_sms_breaker_open 1\n\
-            freshk_sms_errors_total{code=\"21614\"} 3\nfreshk_events_waiting{webhook=\"<u>\"} 2\n";
+            freshk_sms_errors_total{code=\"21614\"} 3\nfreshk_events_waiting{webhook=\"<u>\"} 2\n\
+            freshk_sms_bought_total{country=\"FR\",number=\"new\"} 40\nfreshk_sms_cost_total{country=\"FR\"} 1234.5\n";
         let start = facts(true).now - Duration::from_mins(3);
         for minute in 0..3 {
             watch.look(metrics, start + Duration::from_mins(minute));
@@ -281,6 +338,9 @@ mod tests {
             "<code>freshk check</code>",
             "1,234",
             "21614",
+            "<td>FR</td><td class=\"n\">40</td>",
+            "<td class=\"n\">1,234.50</td>",
+            "Cost of messages",
             "&lt;i&gt;wrong",
         ] {
             assert!(page.contains(part), "{part}");

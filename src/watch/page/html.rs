@@ -119,6 +119,13 @@ pub(super) fn count(value: f64) -> String {
     text
 }
 
+/// An amount of money with two decimals, as people write it.
+pub(super) fn money(amount: f64) -> String {
+    let text = format!("{:.2}", amount.max(0.0));
+    let (whole, cents) = text.split_once('.').unwrap_or((&text, "00"));
+    format!("{}.{cents}", count(whole.parse().unwrap_or(0.0)))
+}
+
 /// A size.
 pub(super) fn bytes(value: f64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
