@@ -43,6 +43,8 @@ const REACH: &str = "INSERT INTO freshk_schema (version, stands) VALUES ($1, $2)
 
 /// How long another process may change the schema, and how often that is asked.
 const LOOKS: u32 = 150;
+/// The state of a statement that has waited `lock_timeout` for a table.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// No step takes longer.
@@ -137,22 +139,31 @@ fn change(
         create(conn, settings)?;
     }
     for step in migrations.iter().filter(|step| step.version > reached.version) {
-        let taken = conn.batch("BEGIN").and_then(|()| {
-            conn.batch("SET LOCAL statement_timeout = 0")?;
-            if step.version == 1 {
-                conn.batch(STEPS)?;
-            }
-            conn.batch(step.sql)?;
-            conn.execute(REACH, &[&step.version, &step.stands])?;
-            conn.batch("COMMIT")
-        });
-        if let Err(failure) = taken {
+        let mut looks = 0;
+        while let Err(failure) = take(conn, step) {
             drop(conn.batch("ROLLBACK"));
-            return Err(told(failure));
+            looks += 1;
+            // Somebody reads a table of ours, as `pg_dump` does.
+            if failure.state() != Some(LOCK_NOT_AVAILABLE) || looks >= LOOKS {
+                return Err(told(failure));
+            }
+            thread::sleep(LOOK_AGAIN);
         }
         tracing::info!(schema = step.version, "the schema was brought up to date");
     }
     Ok(())
+}
+
+/// Takes a step. It waits a moment for a table that somebody reads, since whoever wants the table then waits behind it.
+fn take(conn: &Connection, step: &Migration) -> Result<(), Failure> {
+    conn.batch("BEGIN")?;
+    conn.batch("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '200ms'")?;
+    if step.version == 1 {
+        conn.batch(STEPS)?;
+    }
+    conn.batch(step.sql)?;
+    conn.execute(REACH, &[&step.version, &step.stands])?;
+    conn.batch("COMMIT")
 }
 
 fn create(conn: &Connection, settings: &PostgresSettings) -> Result<(), PostgresError> {

@@ -178,6 +178,10 @@ impl PostgresError {
             Some("25006") => {
                 unfit("it is read-only", "name the primary, or set default_transaction_read_only to off")
             }
+            Some("55P03") => unfit(
+                "another session keeps one of its tables",
+                "wait until it has ended, such as a pg_dump, and start again",
+            ),
             Some("53100") => unfit("its disk is full", "make room on the disk of the server"),
             _ => Self::Failed { place, reason },
         }
