@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::audited::AuditedTx;
 use super::error::FlowError;
 use super::quota::{Balance, QuotaState, Spent, Subject, WithQuotas};
@@ -78,8 +80,9 @@ impl Auth {
             return refused;
         }
         let shared = self.parts.shared.as_ref()?;
-        for (subject, limit) in shares {
-            if let Some(told) = shared.refusal(*quota, subject, *limit, now).await {
+        let asked = shares.iter().map(|(subject, limit)| shared.refusal(*quota, subject, *limit, now));
+        for ((subject, _), told) in shares.iter().zip(join_all(asked).await) {
+            if let Some(told) = told {
                 self.refusals.adopt(*quota, subject.clone(), told, doubts);
             }
         }
