@@ -159,6 +159,7 @@ fn abandoned(dir: &Path, now: Timestamp) -> io::Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
     use crate::storage::sqlite;
+    use std::fs::File;
 
     /// A database, and an empty directory for its backups.
     struct SetUp {
@@ -240,6 +241,29 @@ mod tests {
         assert!(sqlite::check_backup(&made).unwrap(), "with a checksum");
         make(&database, &backups, &keeping(1), now + DAY).unwrap();
         assert!(!made.exists() && !sqlite::checksum_of(&made).exists());
+    }
+
+    #[test]
+    fn s31_where_an_encrypted_backup_goes_there_is_no_plain_copy_at_any_moment() {
+        let SetUp { dir, database, backups, .. } = SetUp::new();
+        let is_plain = |path: PathBuf| std::fs::read(path).unwrap().starts_with(b"SQLite format 3");
+        let plain_in = |dir: &Path| {
+            let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+            files.filter(|path| path.is_file()).filter(|path| is_plain(path.clone())).count()
+        };
+        let left = dir.path().join("freshk.db.plain-00112233aabbccdd");
+        std::fs::write(&left, "of one that was killed").unwrap();
+        File::options().append(true).open(&left).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        let before = plain_in(dir.path());
+        let made = backups.join("freshk-20260101T000000Z.db.age");
+        let cover = |from: &File, _: &File| {
+            assert_eq!((plain_in(&backups), plain_in(dir.path())), (0, before + 1));
+            assert!(from.metadata()?.len() > 0);
+            Ok(())
+        };
+        database::back_up(&database, &made, Some(&cover)).unwrap();
+        assert!(made.exists() && !left.exists());
+        assert_eq!(plain_in(dir.path()), before);
     }
 
     #[test]

@@ -70,10 +70,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Backup {
     let dir = reader.one(&DIR, |text| Ok(PathBuf::from(text)));
     let command = reader.one(&COMMAND, CommandLine::parse);
     let encrypt_to = reader.one(&ENCRYPT_TO, Recipient::parse);
-    for (is_set, key) in [(command.is_some(), &COMMAND), (encrypt_to.is_some(), &ENCRYPT_TO)] {
-        if is_set && dir.is_none() && !reader.is_faulty(&DIR) {
-            reader.fault(key, "no backups are made, so it does nothing", "set backup.dir, or take it out");
-        }
+    if command.is_some() && dir.is_none() && !reader.is_faulty(&DIR) {
+        reader.fault(&COMMAND, "no backups are made, so it does nothing", "set backup.dir, or take it out");
     }
     Backup { dir, every: reader.duration(&EVERY), keep: reader.number(&KEEP), command, encrypt_to }
 }

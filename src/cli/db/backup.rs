@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::CliError;
 use crate::cli::backups::{self, command};
 use crate::cli::database::{BackupError, DatabaseFile};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, note};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::domain::Help as _;
@@ -36,6 +36,9 @@ pub(super) fn run(
                 format!("{} would be encrypted, and nobody knows for whom", file.display()),
                 "set backup.encrypt_to, or choose a name that does not end in .age",
             ));
+        }
+        if config.backup.encrypt_to.is_some() && !backups::is_encrypted(file) {
+            note("warning: the name does not end in .age, so this backup is not encrypted");
         }
         backups::copy(database.path(), file, config.backup.encrypt_to.as_ref())
             .map_err(|error| failed("", file, &error))?;

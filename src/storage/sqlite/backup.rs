@@ -39,15 +39,19 @@ pub(super) fn back_up(
     owner: Owner,
     cover: Option<Cover<'_>>,
 ) -> Result<(), BackupError> {
-    let mut draft = Draft::beside(to, "part", Some(owner))?;
-    write_copy(conn, &draft)?;
-    if let Some(cover) = cover {
-        let covered = Draft::beside(to, "part", Some(owner))?;
-        let mut plain = draft.file();
-        plain.rewind()?;
-        cover(plain, covered.file())?;
-        // The plain copy is deleted.
-        draft = covered;
+    let draft = Draft::beside(to, "part", Some(owner))?;
+    match cover {
+        None => write_copy(conn, &draft)?,
+        // Where the backup goes nobody may ever read a plain copy; beside the database lies one already.
+        Some(cover) => {
+            let database = Path::new(conn.path().unwrap_or_default());
+            let plain = Draft::beside(database, PLAIN, Some(owner))?;
+            sweep_older(database, &plain)?;
+            write_copy(conn, &plain)?;
+            let mut file = plain.file();
+            file.rewind()?;
+            cover(file, draft.file())?;
+        }
     }
     let seal = checksum_of(to);
     seal_with(&digest(draft.file())?, to, &seal, owner)?;
@@ -55,6 +59,30 @@ pub(super) fn back_up(
         // A checksum of nothing; that it cannot be deleted changes nothing.
         drop(fs::remove_file(&seal));
     })?;
+    Ok(())
+}
+
+/// What the name of the copy that a cover reads goes on with.
+const PLAIN: &str = "plain";
+
+/// No backup takes longer.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// Deletes what backups that were killed a day or more before `draft` was made have left for their covers.
+fn sweep_older(database: &Path, draft: &Draft) -> io::Result<()> {
+    let now = draft.file().metadata()?.modified()?;
+    for (rest, path) in files_beside(database)? {
+        let name = rest.strip_suffix("-journal").unwrap_or(&rest);
+        let is_ours =
+            name.strip_prefix('.').and_then(|name| name.strip_prefix(PLAIN)).is_some_and(|digits| {
+                digits.strip_prefix('-').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+            });
+        let Ok(found) = path.symlink_metadata() else { continue };
+        let is_old = now.duration_since(found.modified()?).is_ok_and(|age| age >= LONGEST);
+        if is_ours && is_old && found.is_file() {
+            drop(fs::remove_file(path));
+        }
+    }
     Ok(())
 }
 
