@@ -14,6 +14,9 @@ pub(super) const CERTIFICATE: &str = "certificate.pem";
 /// The account with the authority.
 pub(super) const ACCOUNT: &str = "account.json";
 
+/// The authority that made the certificate, by its directory.
+pub(super) const AUTHORITY: &str = "authority";
+
 /// How the latest attempts went.
 pub(super) const ATTEMPTS: &str = "attempts.json";
 
@@ -49,6 +52,12 @@ pub trait Cache: Send + Sync {
     /// # Errors
     /// [`CacheError`]
     fn lease(&self, now: Timestamp) -> Result<bool, CacheError>;
+
+    /// Lets another server order.
+    ///
+    /// # Errors
+    /// [`CacheError`]
+    fn release(&self) -> Result<(), CacheError>;
 
     /// Whether other servers read the same.
     fn is_shared(&self) -> bool;
@@ -97,6 +106,10 @@ impl Cache for Folder {
 
     fn lease(&self, _: Timestamp) -> Result<bool, CacheError> {
         Ok(true)
+    }
+
+    fn release(&self) -> Result<(), CacheError> {
+        Ok(())
     }
 
     fn is_shared(&self) -> bool {

@@ -62,12 +62,6 @@ pub(super) struct Orders {
     pub(super) cache: Arc<dyn Cache>,
 }
 
-/// The authority of the account that is kept, if there is one.
-pub(super) fn authority(cache: &dyn Cache) -> Result<Option<String>, CacheError> {
-    let kept = cache.read(ACCOUNT)?;
-    Ok(kept.and_then(|text| serde_json::from_str::<Kept>(&text).ok()).map(|kept| kept.directory))
-}
-
 impl Orders {
     /// Orders a certificate; `publish` makes the answers known to everybody who may be asked. Gives the key and the certificates
     /// in PEM.

@@ -2,13 +2,14 @@
 //! kept: a server that is started again and again must not spend what the authority allows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
-use super::cache::{ATTEMPTS, CERTIFICATE, CHALLENGES, Cache, CacheError};
-use super::order::{self, Kind, OrderError, Orders};
+use super::cache::{ATTEMPTS, AUTHORITY, CERTIFICATE, CHALLENGES, Cache, CacheError};
+use super::order::{Kind, OrderError, Orders};
 use crate::certificate::challenge::{Challenge, Challenges};
 use crate::certificate::{Pair, PairError};
 use crate::domain::Timestamp;
@@ -49,6 +50,8 @@ pub struct Renewal {
     challenges: Arc<Challenges>,
     /// How the authority may look, the first one first.
     kinds: Vec<Kind>,
+    /// The same as in [`Attempts`], for where nothing can be kept.
+    held: AtomicI64,
 }
 
 impl Renewal {
@@ -59,7 +62,7 @@ impl Renewal {
         challenges: Arc<Challenges>,
         kinds: Vec<Kind>,
     ) -> Self {
-        Self { orders: Orders { settings, cache }, challenges, kinds }
+        Self { orders: Orders { settings, cache }, challenges, kinds, held: AtomicI64::new(i64::MIN) }
     }
 
     /// The certificate that is kept there, as its text.
@@ -114,12 +117,13 @@ impl Renewal {
         let is_good =
             |pair: &Pair| !pair.is_due(now) && settings.domains.iter().all(|domain| pair.covers(domain));
         if pair.is_some_and(is_good)
-            && order::authority(self.cache())?.as_deref() == Some(settings.directory.as_str())
+            && self.cache().read(AUTHORITY)?.as_deref() == Some(settings.directory.as_str())
         {
             return Ok(Turn::Rest);
         }
         let attempts = self.attempts()?;
-        if now.as_millis() < attempts.not_before || !self.cache().lease(now)? {
+        let not_before = attempts.not_before.max(self.held.load(Ordering::Relaxed));
+        if now.as_millis() < not_before || !self.cache().lease(now)? {
             return Ok(Turn::Rest);
         }
         // The way that has just failed is not the next one.
@@ -132,13 +136,18 @@ impl Renewal {
     /// # Errors
     /// [`OrderError`], and how long there is no other attempt.
     pub async fn order(&self, kind: Kind, now: Timestamp) -> Result<(), (OrderError, Duration)> {
+        let attempts = self.attempts().unwrap_or_default();
+        // What cannot be kept must not be asked for, again and again.
+        if let Err(error) = self.note(&attempts) {
+            self.hold_until(now + FIRST_WAIT);
+            return Err((error.into(), FIRST_WAIT));
+        }
         let ordered = self.orders.order(kind, |open| self.publish(open)).await;
         drop(self.publish(Vec::new()).await);
         let kept = match ordered {
-            Ok(text) => self.cache().write(CERTIFICATE, &text).map_err(OrderError::from),
+            Ok(text) => self.keep(&text).map_err(OrderError::from),
             Err(error) => Err(error),
         };
-        let attempts = self.attempts().unwrap_or_default();
         let (attempts, outcome) = match kept {
             Ok(()) => (Attempts::default(), Ok(())),
             Err(error) => {
@@ -151,14 +160,33 @@ impl Renewal {
                     failures: attempts.failures.saturating_add(1),
                     not_before: (now + wait).as_millis(),
                 };
+                self.hold_until(now + wait);
                 (next, Err((error, wait)))
             }
         };
-        let text = serde_json::to_string(&attempts).unwrap_or_default();
-        if let (Err(error), Ok(())) = (self.cache().write(ATTEMPTS, &text), &outcome) {
+        let noted = self.note(&attempts);
+        // Another server that finds it taken waits for its end.
+        drop(self.cache().release());
+        if let (Err(error), Ok(())) = (noted, &outcome) {
+            self.hold_until(now + FIRST_WAIT);
             return Err((error.into(), FIRST_WAIT));
         }
         outcome
+    }
+
+    /// Keeps a certificate, and whose it is.
+    fn keep(&self, text: &str) -> Result<(), CacheError> {
+        self.cache().write(CERTIFICATE, text)?;
+        self.cache().write(AUTHORITY, self.orders.settings.directory.as_str())
+    }
+
+    fn note(&self, attempts: &Attempts) -> Result<(), CacheError> {
+        self.cache().write(ATTEMPTS, &serde_json::to_string(attempts).unwrap_or_default())
+    }
+
+    /// Orders nothing before, even where that cannot be kept.
+    fn hold_until(&self, instant: Timestamp) {
+        self.held.store(instant.as_millis(), Ordering::Relaxed);
     }
 
     /// Makes the answers known, also to other servers.
@@ -197,6 +225,7 @@ mod tests {
     use super::*;
     use crate::acme::cache::{ACCOUNT, Folder};
     use crate::domain::HttpUrl;
+    use std::fs;
 
     const DIRECTORY: &str = "https://acme.example.com/directory";
 
@@ -244,11 +273,14 @@ mod tests {
             renewal.cache().write(ACCOUNT, &text).unwrap();
         };
         account(DIRECTORY);
+        assert_eq!(renewal.turn(Some(&good), now).unwrap(), order, "an account is no certificate");
+        let authority = |directory: &str| renewal.cache().write(AUTHORITY, directory).unwrap();
+        authority(DIRECTORY);
         assert_eq!(renewal.turn(Some(&good), now).unwrap(), Turn::Rest);
         assert_eq!(renewal.turn(Some(&pair(&["a.example"])), now).unwrap(), order, "a name is missing");
         let third = good.begins.until(good.ends) / 3;
         assert_eq!(renewal.turn(Some(&good), good.ends - third).unwrap(), order, "a third is left");
-        account("https://acme-staging.example.com/directory");
+        authority("https://acme-staging.example.com/directory");
         assert_eq!(renewal.turn(Some(&good), now).unwrap(), order, "it is another authority's");
     }
 
@@ -266,6 +298,20 @@ mod tests {
         assert_eq!(renewal.turn(None, later).unwrap(), Turn::Order(Kind::Tls));
         renewal.cache().write(ATTEMPTS, "nonsense").unwrap();
         assert_eq!(renewal.turn(None, now).unwrap(), Turn::Order(Kind::Http));
+    }
+
+    #[tokio::test]
+    async fn where_nothing_can_be_kept_nobody_is_asked_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let renewal = renewal(dir.path(), &["a.example"]);
+        // A file has the name of the folder.
+        fs::write(dir.path().join("acme"), "").unwrap();
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let (error, wait) = renewal.order(Kind::Http, now).await.unwrap_err();
+        assert!(matches!(error, OrderError::Cache(_)) && wait == FIRST_WAIT, "{error}");
+        fs::remove_file(dir.path().join("acme")).unwrap();
+        assert_eq!(renewal.turn(None, now + Duration::from_secs(3)).unwrap(), Turn::Rest);
+        assert_eq!(renewal.turn(None, now + FIRST_WAIT).unwrap(), Turn::Order(Kind::Http));
     }
 
     #[tokio::test]

@@ -46,6 +46,10 @@ impl Cache for Shared {
         self.table.lease(&self.server).map_err(|error| failed(&error))
     }
 
+    fn release(&self) -> Result<(), CacheError> {
+        self.table.release(&self.server).map_err(|error| failed(&error))
+    }
+
     fn is_shared(&self) -> bool {
         true
     }

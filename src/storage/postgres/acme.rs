@@ -12,6 +12,8 @@ const LEASE: &str = "INSERT INTO acme (name, text, until) \
      ON CONFLICT (name) DO UPDATE SET text = EXCLUDED.text, until = EXCLUDED.until \
      WHERE acme.text = EXCLUDED.text OR acme.until < (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
+const RELEASE: &str = "DELETE FROM acme WHERE name = 'lease' AND text = $1";
+
 const WRITE: &str =
     "INSERT INTO acme (name, text) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET text = EXCLUDED.text";
 
@@ -58,6 +60,16 @@ impl AcmeTable {
         on_a_thread(&self.0, |conn, _| {
             let taken = conn.execute(LEASE, &[&server]);
             taken.map(|rows| rows > 0).map_err(|failure| told(&self.0, &failure))
+        })
+    }
+
+    /// Lets another server order, where `server` may.
+    ///
+    /// # Errors
+    /// [`PostgresError`]
+    pub fn release(&self, server: &str) -> Result<(), PostgresError> {
+        on_a_thread(&self.0, |conn, _| {
+            conn.execute(RELEASE, &[&server]).map(drop).map_err(|failure| told(&self.0, &failure))
         })
     }
 }
