@@ -202,6 +202,7 @@ impl<E: Endpoint + 'static> Connection<E> {
             () = drain => {}
         }
         last(connection.as_mut());
+        turns.leave(MOMENT);
         tokio::select! {
             outcome = turns.hold(connection) => outcome,
             () = self.abort.cancelled() => Some(Ok(())),

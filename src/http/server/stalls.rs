@@ -59,6 +59,8 @@ struct Turn {
     until: Instant,
     /// Whether a byte of its head has come.
     has_begun: bool,
+    /// How long it may rest after an answer.
+    rest: Duration,
 }
 
 /// Our turn; the peer's again when it is dropped.
@@ -68,7 +70,8 @@ pub(super) struct Ours(Turns);
 impl Turns {
     /// A connection that has sent nothing yet counts as a head that does not come.
     pub(super) fn new(patience: Patience, sharing: Sharing) -> Self {
-        let turn = Turn { open: 0, until: Instant::now() + patience.request, has_begun: true };
+        let rest = patience.keepalive;
+        let turn = Turn { open: 0, until: Instant::now() + patience.request, has_begun: true, rest };
         Self {
             patience,
             sharing,
@@ -101,6 +104,17 @@ impl Turns {
         self.asked.cancelled().await;
     }
 
+    /// A peer that shares its connection was told to leave, and has so long for it once all is answered: it may be asleep.
+    pub(super) fn leave(&self, within: Duration) {
+        if self.sharing == Sharing::Many {
+            let mut turn = self.lock();
+            turn.rest = turn.rest.min(within);
+            if turn.open == 0 {
+                turn.until = turn.until.min(Instant::now() + within);
+            }
+        }
+    }
+
     /// Drives a connection; `None` where the peer has let its time pass.
     pub(super) async fn hold<C: Future + ?Sized>(&self, mut connection: Pin<&mut C>) -> Option<C::Output> {
         let mut sleep = pin!(tokio::time::sleep_until(Instant::now()));
@@ -129,7 +143,7 @@ impl Turns {
         let mut turn = self.lock();
         turn.open = turn.open.saturating_sub(1);
         if turn.open == 0 {
-            (turn.until, turn.has_begun) = (Instant::now() + self.patience.keepalive, false);
+            (turn.until, turn.has_begun) = (Instant::now() + turn.rest, false);
             drop(turn);
             self.driver.wake();
         }
@@ -147,7 +161,7 @@ impl Turns {
     fn sent(&self) {
         let mut turn = self.lock();
         if turn.open == 0 && !turn.has_begun {
-            turn.until = Instant::now() + self.patience.keepalive;
+            turn.until = Instant::now() + turn.rest;
         }
     }
 

@@ -207,6 +207,26 @@ async fn s32_shutdown_lets_requests_of_http_2_finish() {
 }
 
 #[tokio::test]
+async fn s32_a_phone_that_is_asleep_on_http_2_does_not_hold_a_shutdown_up() {
+    let (pair, roots) = made();
+    let hour = Duration::from_hours(1);
+    let settings = ServerSettings { keepalive_timeout: hour, shutdown_timeout: hour, ..SETTINGS };
+    let server = start_with(settings, Some(tls(Some(pair))));
+    let stream = connect(&server, &roots, &version::TLS13, b"h2").await.unwrap();
+    let (mut client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let mut connection = std::pin::pin!(connection);
+    let answer = tokio::select! {
+        answer = client.send_request(get("https://a/health/live")) => answer.unwrap(),
+        _ = &mut connection => panic!("the connection ended"),
+    };
+    assert_eq!(status(&answer), 200);
+    // From here on nothing of it is read or answered.
+    server.stop.send(()).unwrap();
+    within(server.served).await.unwrap();
+    drop((client, connection));
+}
+
+#[tokio::test]
 async fn s43_an_authority_sees_the_answer_to_its_question_and_gets_no_further() {
     let (pair, _) = made();
     let challenges = Arc::new(Challenges::default());
