@@ -98,6 +98,11 @@ impl Pair {
         self.key.clone()
     }
 
+    /// Whether it is the same certificate, by the same way to an authority.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+
     /// The names for which it holds, in lower case.
     pub fn names(&self) -> &[String] {
         &self.names

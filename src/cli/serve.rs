@@ -192,7 +192,7 @@ async fn serve(
     let operations = operations::start(config, operations, clock.clone())?;
     let address = listener.address().map_err(CliError::Runtime)?;
     let port = address.port().map_or(0, |address| address.port());
-    let plain = plain::start(config, certificate.as_deref(), port, clock.clone())?;
+    let plain = plain::start(config, certificate.as_deref(), port, clock.clone(), stop.asked.child_token())?;
     let own = node::of((config, &loaded.settings), &secret, auth.run_id().clone(), clock.now());
     // Left once nothing is written any more.
     let membership = Place::of(config).enter(own.clone(), correction)?;

@@ -14,6 +14,15 @@ use crate::http::server::{self, Listener, ServerSettings};
 /// Connections at once.
 pub(super) const CONNECTIONS: usize = 64;
 
+/// How such a listener serves, with so many connections of one address.
+pub(super) fn settings(config: &Config, of_an_address: usize) -> ServerSettings {
+    ServerSettings {
+        max_connections: CONNECTIONS,
+        max_connections_per_address: of_an_address,
+        ..wiring::server_settings(config)
+    }
+}
+
 /// Such a listener.
 pub(super) struct Beside {
     stop: CancellationToken,
@@ -21,19 +30,14 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Serves there.
+    /// Serves there, until `stop` or until it is told to stop.
     pub(super) fn start(
-        config: &Config,
+        settings: ServerSettings,
         listener: impl Into<Listener>,
         endpoint: impl Endpoint + 'static,
         clock: Arc<dyn Clock>,
+        stop: CancellationToken,
     ) -> Self {
-        let stop = CancellationToken::new();
-        let settings = ServerSettings {
-            max_connections: CONNECTIONS,
-            max_connections_per_address: CONNECTIONS,
-            ..wiring::server_settings(config)
-        };
         let stopped = stop.clone().cancelled_owned();
         let served = tokio::spawn(server::serve(listener.into(), endpoint, settings, clock, stopped));
         Self { stop, served }

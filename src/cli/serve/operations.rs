@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use poem::Response;
 use poem::endpoint::BoxEndpoint;
+use tokio_util::sync::CancellationToken;
 
-use super::beside::Beside;
+use super::beside::{self, Beside, CONNECTIONS};
 use crate::cli::CliError;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,5 +30,12 @@ pub(super) fn start(
     };
     let address = listener.local_addr().map_err(CliError::Runtime)?;
     tracing::info!(%address, "serving metrics and health to operators");
-    Ok(Some(Beside::start(config, listener, endpoint, clock)))
+    Ok(Some(Beside::start(
+        beside::settings(config, CONNECTIONS),
+        listener,
+        endpoint,
+        clock,
+        // Operators see how a stop goes on.
+        CancellationToken::new(),
+    )))
 }

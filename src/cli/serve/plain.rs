@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::beside::Beside;
+use tokio_util::sync::CancellationToken;
+
+use super::beside::{self, Beside, CONNECTIONS};
 use super::certificate::Certificate;
 use crate::cli::CliError;
 use crate::clock::Clock;
@@ -12,12 +14,16 @@ use crate::domain::HttpUrl;
 use crate::http::redirect::{self, Redirect};
 use crate::http::server;
 
+/// Connections of one address: browsers need a few, and nobody may take the places of the authority that looks for its answers.
+const OF_AN_ADDRESS: usize = CONNECTIONS / 4;
+
 /// Listens, where the configuration asks for it; `port` is where TLS is served.
 pub(super) fn start(
     config: &Config,
     certificate: Option<&Certificate>,
     port: u16,
     clock: Arc<dyn Clock>,
+    stop: CancellationToken,
 ) -> Result<Option<Beside>, CliError> {
     let (Some(address), Some(certificate)) = (config.server.tls.redirect_listen, certificate) else {
         return Ok(None);
@@ -35,5 +41,5 @@ pub(super) fn start(
     let port = public.and_then(HttpUrl::port).unwrap_or(if public.is_some() { 443 } else { port });
     tracing::info!(%address, "redirecting to https");
     let redirect = Redirect::new(&hosts, port, certificate.challenges());
-    Ok(Some(Beside::start(config, listener, redirect, clock)))
+    Ok(Some(Beside::start(beside::settings(config, OF_AN_ADDRESS), listener, redirect, clock, stop)))
 }

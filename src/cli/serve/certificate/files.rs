@@ -35,8 +35,9 @@ impl Seen {
 }
 
 impl From<Files> for Watched {
+    /// They may have changed since they were read: the first look reads them again.
     fn from(files: Files) -> Self {
-        Self { seen: Seen::of(&files), files, is_broken: false }
+        Self { seen: Seen([None, None]), files, is_broken: false }
     }
 }
 
@@ -52,7 +53,9 @@ impl Watched {
         self.seen = seen;
         match Files::read(&self.files.cert, &self.files.key) {
             Ok(files) => {
-                super::told(&files.pair);
+                if !files.pair.is_same(&self.files.pair) {
+                    super::told(&files.pair);
+                }
                 tls.adopt(files.pair.clone());
                 (self.files, self.is_broken) = (files, false);
             }
