@@ -306,3 +306,10 @@ fn networks_are_a_table_in_the_file_and_text_in_the_environment() {
 fn values_that_are_not_utf8_are_told() {
     assert_eq!(wrong(production(&[("SECRET_KEY", "\u{fffd}")])), keys(["secret_key"]));
 }
+
+#[test]
+fn tls_for_no_host_is_no_tls() {
+    let nobody =
+        production(&[("FRESHK_SERVER__TLS__ACME_DOMAINS", ","), ("FRESHK_SERVER__TLS__HSTS", "180d")]);
+    assert_eq!(wrong(nobody), keys(["server.tls.hsts"]));
+}

@@ -193,7 +193,9 @@ pub(super) const SECTION: Section = Section {
 };
 
 pub(super) fn read(reader: &mut Reader<'_>, public_url: Option<&HttpUrl>) -> Tls {
-    let is_on = [&CERT, &KEY, &ACME_DOMAINS].into_iter().any(|key| reader.is_set(key));
+    // An empty list of domains is none.
+    let orders = !reader.list(&ACME_DOMAINS, |text| Ok(text.to_owned())).is_empty();
+    let is_on = orders || [&CERT, &KEY].into_iter().any(|key| reader.is_set(key));
     let acme = acme(reader, public_url).map(Source::Acme);
     let files = files(reader, public_url);
     if acme.is_some() && (reader.is_set(&CERT) || reader.is_set(&KEY)) {
