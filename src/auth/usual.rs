@@ -7,19 +7,32 @@ use std::time::Duration;
 use super::Auth;
 use crate::domain::Timestamp;
 use crate::domain::guard::{Usual, WEEK};
-use crate::storage::StoreResult;
 use crate::storage::guard::Verifications;
+use crate::storage::{StoreError, StoreResult};
 use crate::sync::lock;
 
 /// After what time it is counted anew.
 const GOOD_FOR: Duration = Duration::from_mins(5);
 
+/// For how long it will do while somebody counts anew, and where that fails.
+const USABLE_FOR: Duration = Duration::from_hours(1);
+
+/// How long a call waits for another one that counts. Whoever waits longer buys a message that its caller waits for no more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What was counted last.
-#[derive(Default)]
 pub(super) struct UsualTraffic {
     known: Mutex<Option<(Timestamp, Arc<Traffic>)>>,
     /// Held by the one who counts: it takes long, and all others want the same.
     turn: tokio::sync::Mutex<()>,
+    /// How long the turn is waited for.
+    patience: Duration,
+}
+
+impl Default for UsualTraffic {
+    fn default() -> Self {
+        Self { known: Mutex::default(), turn: tokio::sync::Mutex::default(), patience: PATIENCE }
+    }
 }
 
 /// What is usual.
@@ -48,26 +61,92 @@ impl Traffic {
 }
 
 impl UsualTraffic {
-    fn good(&self, now: Timestamp) -> Option<Arc<Traffic>> {
+    /// What was counted less than `age` ago.
+    fn known(&self, now: Timestamp, age: Duration) -> Option<Arc<Traffic>> {
         let known = lock(&self.known).clone();
-        known.filter(|(at, _)| *at <= now && now < *at + GOOD_FOR).map(|(_, traffic)| traffic)
+        known.filter(|(at, _)| *at <= now && now < *at + age).map(|(_, traffic)| traffic)
+    }
+
+    /// What is usual now. Where it is to be counted anew, one caller does so with `count`; the others take what was counted before,
+    /// or wait a few seconds where that is too old.
+    async fn get<F>(&self, now: Timestamp, count: impl FnOnce() -> F) -> StoreResult<Arc<Traffic>>
+    where
+        F: Future<Output = StoreResult<Vec<Verifications>>>,
+    {
+        if let Some(traffic) = self.known(now, GOOD_FOR) {
+            return Ok(traffic);
+        }
+        let usable = || self.known(now, USABLE_FOR);
+        let _turn = match (self.turn.try_lock(), usable()) {
+            (Ok(turn), _) => turn,
+            (Err(_), Some(traffic)) => return Ok(traffic),
+            (Err(_), None) => {
+                let turn = tokio::time::timeout(self.patience, self.turn.lock()).await;
+                turn.map_err(|_| StoreError::Unavailable)?
+            }
+        };
+        // Somebody may have counted meanwhile.
+        if let Some(traffic) = self.known(now, GOOD_FOR) {
+            return Ok(traffic);
+        }
+        match count().await {
+            Ok(counted) => {
+                let traffic = Arc::new(Traffic::new(counted));
+                *lock(&self.known) = Some((now, traffic.clone()));
+                Ok(traffic)
+            }
+            // Where the database is away, the write of the message says so, out of a queue that is bounded.
+            Err(error) => usable().ok_or(error),
+        }
     }
 }
 
 impl Auth {
     /// What is usual now.
     pub(super) async fn usual_traffic(&self, now: Timestamp) -> StoreResult<Arc<Traffic>> {
-        if let Some(traffic) = self.usual.good(now) {
-            return Ok(traffic);
+        let count = || self.parts.store.read(move |view| view.first_verifications(now - WEEK));
+        self.usual.get(now, count).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    const COUNTED: Timestamp = Timestamp::from_millis(1_000_000);
+
+    /// One that waits for nobody, before it has counted anything or after.
+    async fn impatient(has_counted: bool) -> UsualTraffic {
+        let usual = UsualTraffic { patience: Duration::ZERO, ..UsualTraffic::default() };
+        if has_counted {
+            usual.get(COUNTED, || ready(Ok(Vec::new()))).await.unwrap();
         }
-        let _turn = self.usual.turn.lock().await;
-        // Somebody may have counted meanwhile.
-        if let Some(traffic) = self.usual.good(now) {
-            return Ok(traffic);
+        usual
+    }
+
+    #[tokio::test]
+    async fn while_a_count_hangs_all_others_are_answered() {
+        for (has_counted, age) in [(true, GOOD_FOR), (true, USABLE_FOR), (false, Duration::ZERO)] {
+            let usual = impatient(has_counted).await;
+            let now = COUNTED + age;
+            let mut hanging = Box::pin(usual.get(now, pending));
+            assert!(futures_util::poll!(&mut hanging).is_pending());
+            let others = join_all((0..50).map(|_| usual.get(now, pending))).await;
+            let is_old_good_enough = has_counted && age < USABLE_FOR;
+            assert!(others.iter().all(|other| other.is_ok() == is_old_good_enough), "{age:?}");
         }
-        let counted = self.parts.store.read(move |view| view.first_verifications(now - WEEK)).await?;
-        let traffic = Arc::new(Traffic::new(counted));
-        *lock(&self.usual.known) = Some((now, traffic.clone()));
-        Ok(traffic)
+    }
+
+    #[tokio::test]
+    async fn where_it_cannot_be_counted_an_older_count_does_for_an_hour() {
+        let usual = impatient(true).await;
+        for (age, is_usable) in [(GOOD_FOR, true), (USABLE_FOR, false)] {
+            let found = usual.get(COUNTED + age, || ready(Err(StoreError::Unavailable))).await;
+            assert_eq!(found.is_ok(), is_usable, "{age:?}");
+        }
     }
 }
