@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::settle::Outcome;
 use super::{Auth, AuthError};
-use crate::domain::message::Message;
+use crate::domain::message::{DeliveryReport, Message};
 use crate::domain::{MessageId, Mode, Timestamp, Via};
 use crate::sms::SendOutcome;
 use crate::sms::route::Routed;
@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Messages that are asked after at once, and in a round.
 pub const ASKED_AT_ONCE: usize = 10;
+
+/// How long a question waits for its place among [`ASKED_AT_ONCE`].
+const SLOT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many messages are asked after at most; of further ones nothing is known.
 const MOST: usize = 10_000;
@@ -119,6 +122,8 @@ impl Auth {
     async fn ask_once(self: &Arc<Self>, message: MessageId, question: Question) {
         let report = self.senders(Mode::Production).ask(&question.via, &question.sid).await;
         if let Some(report) = report {
+            // By its number it is found before the write that says what the provider calls it.
+            let report = DeliveryReport { message: Some(message), ..report };
             let is_over = report.state.is_end();
             match self.note_report(report, None).await {
                 Ok(()) if is_over => return,
@@ -139,6 +144,11 @@ impl Auth {
         let Some(sid) = message.sid.as_ref().filter(|_| senders.is_asked(&message.via)) else {
             return Ok(());
         };
+        if message.state.is_end() {
+            return Ok(());
+        }
+        let slot = Arc::clone(&self.questions.slots).acquire_owned();
+        let Ok(Ok(_slot)) = tokio::time::timeout(SLOT_PATIENCE, slot).await else { return Ok(()) };
         match senders.ask(&message.via, sid).await {
             Some(report) => self.note_report(report, None).await,
             None => Ok(()),

@@ -45,6 +45,11 @@ pub(super) struct Judged {
 }
 
 impl Judged {
+    /// Whether wide blocks let the message through.
+    pub(super) const fn is_let_through(&self) -> bool {
+        !self.passed.is_empty()
+    }
+
     /// Has the blocks that let the message through be as they were: nothing is sent.
     pub(super) fn take_back(&mut self, tx: &mut AuditedTx<'_>) -> StoreResult<()> {
         for (next, before) in self.passed.drain(..) {

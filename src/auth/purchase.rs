@@ -115,6 +115,11 @@ impl Bought {
         Ok(())
     }
 
+    /// Whether a wide block lets the message through, to see whether it is answered.
+    pub(super) const fn is_probe(&self) -> bool {
+        self.judged.is_let_through()
+    }
+
     /// Takes back that the guard let the message through, which is not sent.
     pub(super) fn take_back(&mut self, tx: &mut AuditedTx<'_>) -> StoreResult<()> {
         self.judged.take_back(tx)
@@ -250,6 +255,10 @@ pub(super) fn pay_for_call(
 ) -> StoreResult<bool> {
     // Its user may have been deleted while the message was under way.
     let Some(mut payment) = tx.payment(challenge)? else { return Ok(false) };
+    // One call is made at most: what was paid for one that surely failed pays for the next.
+    if payment.charges.iter().any(|charge| charge.window.budget == Budget::Voice) {
+        return Ok(true);
+    }
     let is_known = payment.standing == Standing::Known;
     let Ok(charge) = Till { budgets, is_known, warnings }.take(tx, Budget::Voice, 1)? else {
         return Ok(false);

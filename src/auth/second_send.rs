@@ -17,6 +17,7 @@ use super::quota::Balance;
 use super::settle::{Outcome, Settlement, accept, note_outcome};
 use super::{Auth, AuthError};
 use crate::domain::audit::Actor;
+use crate::domain::guard::FIRST_BLOCK;
 use crate::domain::message::{MessageState, NewMessage};
 use crate::domain::quota::Quota;
 use crate::domain::{Challenge, ChallengeState, MessageId, Mode, Purpose, Timestamp, Via};
@@ -97,9 +98,13 @@ impl Auth {
         if !self.policy().phones.sends_to(&to) {
             return Ok(());
         }
-        let Some(before) = self.parts.store.read(move |view| view.message(first)).await? else {
+        let id = again.settlement.challenge;
+        let found =
+            self.parts.store.read(move |view| Ok((view.challenge(id)?, view.message(first)?))).await?;
+        let (Some(challenge), Some(before)) = found else { return Ok(()) };
+        if !challenge.state.is_open() || before.state == MessageState::Delivered {
             return Ok(());
-        };
+        }
         // What arrived since the last question needs no second message.
         self.ask_now(&before).await?;
         let senders = self.senders(Mode::Production);
@@ -198,6 +203,11 @@ impl Again {
         let user = tx.user_by_phone(&challenge.phone)?;
         let is_known = intent.device.is_some() || intent.is_verified(tx, user.as_ref())?;
         bought.judge(tx, guard, is_known)?;
+        // A block lets a message through to see it answered, and the row of the purchase is the first one's.
+        if bought.is_probe() {
+            bought.take_back(tx)?;
+            return Err(AuthError::RateLimited(FIRST_BLOCK).into());
+        }
         let load = Load { segments: self.segments, channel: via.channel };
         bought.pay(tx, guard, &intent.policy.budgets, load)?;
         Ok(bought.note_second(tx, guard, challenge.id)?)

@@ -46,6 +46,11 @@ impl SenderKind {
         }
     }
 
+    /// Whether its provider is asked what becomes of messages, since it cannot report it.
+    pub const fn is_asked(&self) -> bool {
+        matches!(self, Self::Twilio(settings) if settings.status_callback.is_none())
+    }
+
     /// What its codes come by.
     pub const fn channel(&self) -> Channel {
         match self {

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::sink::{Reply, Sink, WEBHOOK_SECRET};
-use crate::support::{Answer, App, PHONE};
+use crate::support::{Answer, App, PHONE, until};
 use crate::twilio::ACCOUNT_SID;
 
 /// What a server does every second, once nothing of it is under way any more.
@@ -148,4 +148,67 @@ async fn after_a_while_without_a_report_the_next_sender_sends_unless_the_code_ha
         assert_eq!(sink.requests().len(), sent, "{progress}: asked at the 30th second, and once more now");
         assert_eq!(app.twilio.asked().len(), 5);
     }
+}
+
+/// Twilio, and after 45 seconds without a good report a program.
+async fn with_after() -> (App, Sink) {
+    let sink = Sink::start();
+    sink.reply(Reply::Says(200, r#"{"status":"accepted"}"#));
+    let section = format!("local|kind=http|after=45s|url={}|secret={WEBHOOK_SECRET}", sink.url());
+    let variables = [
+        ("FRESHK_SMS__SENDERS", "twilio,local"),
+        ("FRESHK_SENDERS", section.as_str()),
+        ("FRESHK_LIMITS__IP", "0"),
+        ("FRESHK_LIMITS__FLOOD_PER_SECOND", "0"),
+    ];
+    (App::with(&variables).await, sink)
+}
+
+#[tokio::test]
+async fn nobody_asks_after_a_code_that_needs_no_second_message() {
+    let (app, sink) = with_after().await;
+    app.log_in(PHONE).await;
+    app.clock.advance(Duration::from_secs(45));
+    app.service().auth.send_again().await;
+    assert_eq!((app.twilio.asked().len(), sink.requests().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn at_most_ten_are_asked_after_at_once_before_second_messages() {
+    let (app, sink) = with_after().await;
+    for n in 0..15 {
+        assert_eq!(app.request(&format!("+1999{n:07}")).await.status, 200);
+    }
+    app.clock.advance(Duration::from_secs(45));
+    app.twilio.hold();
+    let sending = tokio::spawn(app.service().auth.send_again());
+    until(|| async { app.twilio.asked().len() >= 10 }).await;
+    for _ in 0..20 {
+        assert_eq!(Answer::of(app.build(Method::GET, "/health/ready")).await.status, 200);
+    }
+    assert_eq!(app.twilio.asked().len(), 10);
+    app.twilio.release();
+    sending.await.unwrap();
+    assert_eq!((app.twilio.asked().len(), sink.requests().len()), (15, 15));
+}
+
+#[tokio::test]
+async fn what_is_known_before_the_answer_of_the_provider_is_written_stays_known() {
+    let app = App::with(&[]).await;
+    app.break_all("UPDATE ON challenges");
+    assert_eq!(app.request(PHONE).await.status, 200);
+    app.mend();
+    assert_eq!(app.words("SELECT state FROM messages"), ["intended"]);
+    // Its first question says what it is called.
+    app.twilio.answer_nothing(true);
+    pass(&app, 2).await;
+    let path = app.twilio.asked().remove(0);
+    let sid = path.rsplit('/').next().unwrap().trim_end_matches(".json");
+    app.twilio.answer_nothing(false);
+    app.twilio.progress(sid, "delivered", None);
+    pass(&app, 4).await;
+    app.service().auth.maintain().await.unwrap();
+    assert_eq!(app.words("SELECT state FROM messages"), ["delivered"]);
+    assert_eq!(app.words("SELECT state FROM challenges"), ["live"]);
+    assert_eq!(app.words("SELECT sid FROM messages"), [sid]);
 }

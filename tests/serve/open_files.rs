@@ -80,16 +80,16 @@ async fn s40_one_address_silences_neither_the_phones_nor_the_operator() {
     let (_place, server) = start(&twilio, "-n 512", "10000");
     // 512 less those kept for database, operator and Twilio; half of that for one address.
     let first = hold(&server, 11, 130).await;
-    assert_eq!(first.len(), 112);
+    assert_eq!(first.len(), 102);
     assert!(is_ready(&server).await);
     assert_eq!(asks_for_a_code(&server, 12).await, 200);
     // Even with every connection taken the operator is served, and the database writes.
-    let second = hold(&server, 13, 112).await;
-    assert_eq!(second.len(), 112);
+    let second = hold(&server, 13, 102).await;
+    assert_eq!(second.len(), 102);
     assert!(is_ready(&server).await);
     let log = server.stderr.text();
     let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
-    assert_eq!(lines("LimitNOFILE=10288"), 1, "{log}");
+    assert_eq!(lines("LimitNOFILE=10308"), 1, "{log}");
     assert_eq!(lines("max_connections_per_address allows"), 1, "{log}");
     assert_eq!(lines("connections cannot be accepted"), 0, "{log}");
     drop(first);

@@ -241,6 +241,7 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             let progress = state.progress.get(sid).copied().unwrap_or(("queued", None));
             let progress = (!state.answers_nothing).then_some(progress);
             drop(state);
+            shared.wait_while_held();
             script::say_progress(progress, &request, &mut stream)?;
             continue;
         }

@@ -5,7 +5,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::beside::CONNECTIONS;
 use super::{READING_THREADS, sending_threads};
+use crate::auth::ASKED_AT_ONCE;
 use crate::config::Config;
+use crate::config::sms::Provider;
 
 /// Descriptors for all that is there once: the writer, checkpoints and a backup with their files, the log, the lock, the
 /// listeners, timers and signals, and a child of `backup.command`.
@@ -39,7 +41,16 @@ pub(super) fn connections(config: &Config) -> usize {
 fn kept(config: &Config) -> usize {
     // For operators, and where plain HTTP is redirected.
     let beside = 1 + usize::from(config.server.tls.redirect_listen.is_some());
-    ONCE + beside * CONNECTIONS + READING_THREADS * OF_A_READER + sending_threads(config) * OF_A_SENDER
+    let messages = sending_threads(config) + questions(config);
+    ONCE + beside * CONNECTIONS + READING_THREADS * OF_A_READER + messages * OF_A_SENDER
+}
+
+/// How many messages are asked after at once.
+fn questions(config: &Config) -> usize {
+    match &config.sms.provider {
+        Provider::Senders(senders) if senders.iter().any(|sender| sender.kind.is_asked()) => ASKED_AT_ONCE,
+        Provider::Senders(_) | Provider::Console => 0,
+    }
 }
 
 /// What is left for connections beside those kept; a quarter where the limit is too low for anything to be kept.
