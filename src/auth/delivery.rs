@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::audited::AuditedTx;
+use super::purchase::release_call;
 use super::settle::{accept, refund};
 use super::{Auth, AuthError, happened};
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
@@ -95,6 +96,7 @@ fn advance(
     let now = tx.at();
     let challenge = tx.challenge(message.challenge)?.ok_or(StoreError::Broken)?;
     tx.set_actor(Actor::clone(tx.actor()).in_mode(challenge.mode));
+    let was_call = message.via.channel == Channel::Voice;
     let mut message = Message {
         via: taken_by(report, message.via),
         sid: report.sid.clone().or(message.sid),
@@ -104,6 +106,9 @@ fn advance(
         ..message
     };
     tx.update_message(&mut message)?;
+    if was_call && message.via.channel != Channel::Voice {
+        release_call(tx, challenge.id)?;
+    }
     // The notice of a change of number goes to the number before, and carries no code of the challenge.
     let carries_code = message.to == challenge.phone;
     if report.state.is_lost() {

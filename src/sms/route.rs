@@ -229,12 +229,17 @@ impl Reservation {
             let told = first.get_or_insert((failure, via)).clone();
             let refused = |(failure, via)| Routed { outcome: SendOutcome::Refused(failure), via };
             // What could not end in time would turn a sure failure into an unknown one.
-            let left = deadline.saturating_sub(watch.elapsed() + SLACK);
-            if is_final || left < deadline / LEAST {
+            let left = || {
+                let left = deadline.saturating_sub(watch.elapsed() + SLACK);
+                (left >= deadline / LEAST).then_some(left)
+            };
+            if is_final || left().is_none() {
                 return refused(told);
             }
             let slot = next.sender.reserve(segments).ok();
             let may_go_on = slot.is_some() && passing.may_go_on(&next.via).await;
+            // Paying takes its time, too; a call that was paid and is not made is given back with the refusal.
+            let Some(left) = left() else { return refused(told) };
             (via, outcome) = match slot.filter(|_| may_go_on) {
                 Some(slot) => {
                     let message = TextMessage { patience: Some(left), ..message.clone() };

@@ -154,3 +154,17 @@ async fn the_last_calls_are_made_once_by_many_at_a_time() {
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3);
     assert_eq!(asked(&app, 0).matches('c').count(), 3);
 }
+
+#[tokio::test]
+async fn a_call_that_the_next_sender_makes_is_paid_once() {
+    let app = with(&[
+        ("FRESHK_SMS__SENDERS", "twilio,call,call2"),
+        ("FRESHK_SENDERS", "call|kind=voice,call2|kind=voice"),
+        ("FRESHK_SMS__VOICE_BUDGET_PER_DAY", "5"),
+    ])
+    .await;
+    app.twilio.script(vec![error(21_614), error(21_214), Twilio::Accepted]);
+    assert_eq!(app.request(PHONE).await.status, 200);
+    assert_eq!((asked(&app, 0), calls(&app)), ("mcc".to_owned(), 1));
+    assert_eq!(app.words("SELECT sender || ' ' || state FROM messages"), ["call2 queued"]);
+}

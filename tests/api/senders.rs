@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::callbacks::with;
 use crate::sink::{Reply, Sink, WEBHOOK_SECRET};
-use crate::support::{Answer, App, PHONE, REQUEST};
+use crate::support::{Answer, App, PHONE, REQUEST, until};
 use crate::twilio::{ACCOUNT_SID, Answer as Twilio, NUMBER};
 
 const ACCEPTED: Reply = Reply::Says(200, r#"{"status":"accepted"}"#);
@@ -474,4 +474,43 @@ async fn s26_a_report_before_the_answer_counts_and_a_loss_is_given_back_once() {
         assert_eq!(row, format!("{sender} {state}"));
         assert_eq!((two.app.spent("user"), two.app.spent("refunds")), (0, 1));
     }
+}
+
+#[tokio::test]
+async fn a_second_message_is_never_the_one_that_a_block_lets_through() {
+    let two = with_after_and(&[("FRESHK_SMS__GUARD", "on")]).await;
+    for n in 0..11 {
+        two.app.request_from(&format!("198.18.{n}.7"), &format!("+49151{n:05}000")).await;
+    }
+    two.pass(30);
+    assert_eq!(two.app.execute("UPDATE blocks SET probe_at = since WHERE scope = 'country'"), 1);
+    two.second().await;
+    assert_eq!(two.sent(), [10, 0]);
+    assert_eq!(two.app.count("SELECT probe_at - since FROM blocks WHERE scope = 'country'"), 0);
+    assert_eq!(two.app.request_from("198.18.99.7", "+4915199999000").await.status, 200, "a first one is");
+}
+
+#[tokio::test]
+async fn a_call_is_given_back_where_a_program_reports_that_it_has_the_message() {
+    let sink = Sink::start();
+    sink.reply(ACCEPTED);
+    let sections = format!("call|kind=voice,local|kind=http|url={}|secret={WEBHOOK_SECRET}", sink.url());
+    let variables = [
+        ("FRESHK_SMS__SENDERS", "call,local"),
+        ("FRESHK_SENDERS", sections.as_str()),
+        ("FRESHK_SMS__VOICE_BUDGET_PER_DAY", "1"),
+    ];
+    let two = Two { app: with(&variables).await, sink };
+    two.app.twilio.script(vec![error(400, 21_214)]);
+    two.sink.hold("message_id");
+    let asked = async { two.app.request(PHONE).await };
+    let meanwhile = async {
+        until(|| async { two.sink.requests().len() == 1 }).await;
+        let id = two.sink.requests()[0].json()["message_id"].clone();
+        report(&two, "local", WEBHOOK_SECRET, &json!({ "message_id": id, "status": "delivered" })).await;
+        two.sink.release();
+    };
+    assert_eq!(tokio::join!(asked, meanwhile).0.status, 200);
+    assert_eq!(two.app.words("SELECT sender || ' ' || state FROM messages"), ["local delivered"]);
+    assert_eq!(two.app.count("SELECT sum(used) FROM budgets WHERE budget = 'voice'"), 0);
 }

@@ -28,6 +28,18 @@ fn to() -> PhoneNumber {
     PhoneNumber::parse("+1234567890", 10).unwrap()
 }
 
+fn message() -> TextMessage {
+    TextMessage {
+        id: MessageId(1),
+        to: to(),
+        code: Code::from_number(1, 6),
+        text: Template::default(),
+        kind: TextKind::Code,
+        expires_at: Timestamp::from_millis(600_000),
+        patience: None,
+    }
+}
+
 impl Bench {
     fn new(count: usize) -> Self {
         let senders: Vec<_> = (0..count).map(|_| MemorySender::new()).collect();
@@ -41,17 +53,8 @@ impl Bench {
     }
 
     async fn send(&self, channel: Option<Channel>) -> Routed {
-        let message = TextMessage {
-            id: MessageId(1),
-            to: to(),
-            code: Code::from_number(1, 6),
-            text: Template::default(),
-            kind: TextKind::Code,
-            expires_at: Timestamp::from_millis(600_000),
-            patience: None,
-        };
         let need = Need { to: &to(), segments: 1, channel };
-        self.route.reserve(need).ok().unwrap().send(message, &NoCalls(self.refuses_calls)).await
+        self.route.reserve(need).ok().unwrap().send(message(), &NoCalls(self.refuses_calls)).await
     }
 
     fn sent(&self) -> Vec<usize> {
@@ -207,4 +210,44 @@ async fn never_two_messages_for_one_code_unless_the_first_surely_failed() {
             }
         }
     }
+}
+
+/// A sender whose time is nearly all that is kept for threads that come late.
+struct Hasty(MemorySender);
+
+impl SmsSender for Hasty {
+    fn reserve(&self, segments: u32) -> Result<Box<dyn Slot>, Unavailable> {
+        self.0.reserve(segments)
+    }
+
+    fn deadline(&self) -> Duration {
+        SLACK + Duration::from_millis(500)
+    }
+}
+
+struct SlowPayment;
+
+impl Passing for SlowPayment {
+    fn may_go_on<'a>(&'a self, _: &'a Via) -> Permission<'a> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            true
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_message_whose_payment_took_too_long_goes_on_to_nobody() {
+    let bench = Bench::new(2);
+    bench.senders[0].script([refused("first")]);
+    let members = bench.senders.iter().enumerate().map(|(at, sender)| Member {
+        via: Via::new(at.to_string(), Channel::Voice),
+        sender: Arc::new(Hasty(sender.clone())),
+        countries: None,
+        after: None,
+    });
+    let need = Need { to: &to(), segments: 1, channel: None };
+    let place = Route::new(members).reserve(need).ok().unwrap();
+    let routed = place.send(message(), &SlowPayment).await;
+    assert_eq!((routed.outcome, bench.sent()), (refused("first"), vec![1, 0]));
 }
