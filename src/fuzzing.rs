@@ -201,10 +201,9 @@ fn url(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(url) = WebhookUrl::parse(text) else { return };
     assert_eq!(url.as_str(), text);
-    assert!(
-        url.is_https() || text.contains("localhost") || text.contains("127.") || text.contains("[::1]"),
-        "{text}"
-    );
+    let lower = text.to_ascii_lowercase();
+    let is_here = ["http://localhost", "http://127.", "http://["].iter().any(|here| lower.starts_with(here));
+    assert!(url.is_https() || is_here, "{text}");
     assert!(text.chars().all(|c| c.is_ascii_graphic()), "{text:?}");
 }
 
@@ -212,7 +211,10 @@ fn url(data: &[u8]) {
 fn import(data: &[u8]) {
     let Some((&kind, rest)) = data.split_first() else { return };
     for refused in read_lines(rest, kind % 2 == 0) {
-        assert!(refused.chars().filter(char::is_ascii_digit).count() < 30, "{refused}");
+        // The form is shown by an example that is nobody's.
+        let quoted = refused.replace("+1234567890", "");
+        let longest = quoted.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
+        assert!(longest.is_none_or(|digits| digits < 7), "{refused}");
     }
 }
 

@@ -107,7 +107,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "auth",
         &["domain", "storage", "limits", "sms", "tokens", "clock", "random", "metrics", "sync"],
-        &["tokio", "tokio_util", "tracing", "thiserror", "hmac", "subtle"],
+        &["tokio", "tokio_util", "futures_util", "tracing", "thiserror", "hmac", "subtle"],
     ),
     (
         "config",

@@ -44,7 +44,11 @@ impl PhonePolicy {
 
     /// The spelling by which this policy finds a number's user; `None` where it takes the number from nobody.
     pub fn telephone(&self, phone: &PhoneNumber) -> Option<PhoneNumber> {
-        if self.strict { plan::canonical(phone) } else { Some(phone.clone()) }
+        if !self.strict {
+            return Some(phone.clone());
+        }
+        // A spelling that is too short to be read again would lead to an account that nobody finds.
+        plan::canonical(phone).filter(|telephone| telephone.digits().len() >= self.min_digits)
     }
 
     /// Reads a number that rows are looked for by: they may be older than the policy, so one that is no telephone's is taken as it
@@ -107,6 +111,11 @@ mod tests {
         assert_eq!(policy.spelling(&phone("+5215512345678")), Some(phone("+525512345678")));
         assert_eq!(policy.spelling(&phone("+525512345678")), None);
         assert_eq!(policy.read_to_find("+1234567890").unwrap().as_str(), "+1234567890");
+        // Nine digits without the zero, which nobody could log in with.
+        assert_eq!(policy.read("+4602019311"), Err(Unacceptable::Unassigned));
+        let short = PhonePolicy { min_digits: 9, ..policy.clone() };
+        assert_eq!(short.read("+4602019311"), short.read("+462019311"));
+        assert!(short.read("+462019311").is_ok());
         assert_eq!(policy.read_to_find("+5215512345678").unwrap().as_str(), "+525512345678");
     }
 

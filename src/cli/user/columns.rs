@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::phone::mask_name;
 use crate::domain::{Attributes, PhoneNumber, PhonePolicy, Timestamp, User, UserId};
 use crate::storage::users::ImportedUser;
 
@@ -61,7 +62,8 @@ impl Rules {
         let phone = phone.ok_or("phone_number is empty")?;
         let role = role.unwrap_or_else(|| self.default_role.clone());
         if !self.roles.contains(&role) {
-            return Err(format!("role {role:?} is not among users.roles"));
+            // Perhaps the columns are in another order.
+            return Err(format!("role {:?} is not among users.roles", mask_name(&role)));
         }
         Ok(ImportedUser {
             id: id.map(|id| read_id(&id)).transpose()?,

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::cli::user::Format;
 use crate::cli::user::columns::{COLUMNS, Kind, REQUIRED, Texts, kind};
+use crate::domain::phone::mask_name;
 
 /// No line of an honest file is longer; more would only fill memory.
 const LONGEST_LINE: u64 = 64 * 1024;
@@ -180,6 +181,8 @@ fn places(header: &csv::ByteRecord) -> Result<[Option<usize>; COLUMNS.len()], St
     for (place, name) in header.iter().enumerate() {
         let name = String::from_utf8_lossy(name);
         let Some(column) = COLUMNS.iter().position(|column| *column == name.trim()) else {
+            // Without a header it is somebody's row.
+            let name = mask_name(&name);
             return Err(format!("its first line has the column {name:?}, and those known are {known}"));
         };
         if places[column].replace(place).is_some() {
@@ -219,7 +222,8 @@ fn members(bytes: &[u8]) -> Result<Texts, String> {
     let mut seen = [false; COLUMNS.len()];
     for (name, value) in members {
         let column = COLUMNS.iter().position(|column| *column == name);
-        let column = column.ok_or_else(|| format!("it has the member {name:?}, which is not known"))?;
+        let unknown = || format!("it has the member {:?}, which is not known", mask_name(&name));
+        let column = column.ok_or_else(unknown)?;
         if std::mem::replace(&mut seen[column], true) {
             return Err(format!("it has the member {name:?} twice"));
         }
