@@ -30,7 +30,7 @@ fn asked(app: &App, before: usize) -> String {
 }
 
 fn calls(app: &App) -> i64 {
-    app.count("SELECT ifnull(sum(used), 0) FROM budgets WHERE budget = 'voice'")
+    app.count("SELECT coalesce(sum(used), 0) FROM budgets WHERE budget = 'voice'")
 }
 
 fn error(code: u32) -> Twilio {
