@@ -1,6 +1,6 @@
 //! Copies of a database: written aside, read through, with a checksum beside them, and only then under their name.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,19 +71,9 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// Deletes what backups that were killed a day or more before `draft` was made have left for their covers.
 fn sweep_older(database: &Path, draft: &Draft) -> io::Result<()> {
     let now = draft.file().metadata()?.modified()?;
-    for (rest, path) in files_beside(database)? {
-        let name = rest.strip_suffix("-journal").unwrap_or(&rest);
-        let is_ours =
-            name.strip_prefix('.').and_then(|name| name.strip_prefix(PLAIN)).is_some_and(|digits| {
-                digits.strip_prefix('-').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
-            });
-        let Ok(found) = path.symlink_metadata() else { continue };
-        let is_old = now.duration_since(found.modified()?).is_ok_and(|age| age >= LONGEST);
-        if is_ours && is_old && found.is_file() {
-            drop(fs::remove_file(path));
-        }
-    }
-    Ok(())
+    sweep_where(database, &format!(".{PLAIN}-"), |left| {
+        left.modified().is_ok_and(|made| now.duration_since(made).is_ok_and(|age| age >= LONGEST))
+    })
 }
 
 /// Where the checksum of a backup stands.
@@ -204,12 +194,17 @@ pub(super) fn delete_replaced(database: &Path, now: Timestamp) -> Vec<PathBuf> {
 /// Deletes the drafts that restores or migrations left when they were killed: nobody else makes files whose names go on
 /// with `mark` and digits, and whoever deletes them holds the lock.
 pub(super) fn sweep(database: &Path, mark: &str) -> io::Result<()> {
+    sweep_where(database, mark, |_| true)
+}
+
+/// The same, of those for which `is_over` holds.
+fn sweep_where(database: &Path, mark: &str, is_over: impl Fn(&Metadata) -> bool) -> io::Result<()> {
     for (rest, path) in files_beside(database)? {
         let draft = rest.strip_suffix("-journal").unwrap_or(&rest);
         let is_left =
             draft.rsplit_once(mark).is_some_and(|(_, digits)| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         // What is no file of ours stays: its name is passed over.
-        if is_left && path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+        if is_left && path.symlink_metadata().is_ok_and(|found| found.is_file() && is_over(&found)) {
             drop(fs::remove_file(path));
         }
     }
