@@ -19,7 +19,7 @@ pub(in crate::http) struct Hosts {
 
 impl Hosts {
     /// As the configuration has them: with none, any.
-    pub(in crate::http) fn new(allowed: &[String], debug: bool) -> Self {
+    pub(super) fn new(allowed: &[String], debug: bool) -> Self {
         if allowed.is_empty() || allowed.iter().any(|pattern| pattern == "*") {
             return Self { patterns: None };
         }
@@ -57,9 +57,9 @@ impl Hosts {
         allowed(host).ok_or(ErrorCode::HostNotAllowed)
     }
 
-    /// Whether a `Host` is one of those that are named, which none is where all are allowed.
+    /// Whether a `Host` is one of them.
     pub(in crate::http) fn names(&self, host: &str) -> bool {
-        self.patterns.is_some() && name(host).is_some_and(|name| self.allows(&name))
+        name(host).is_some_and(|name| self.allows(&name))
     }
 
     fn allows(&self, name: &str) -> bool {
