@@ -3,16 +3,13 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::cli::user::read_lines;
 use crate::clock::ManualClock;
 use crate::domain::webhook::WebhookUrl;
-use crate::domain::{
-    ClientAddress, Code, Country, Language, Languages, PhoneNumber, PhonePolicy, Secret, Timestamp,
-};
+use crate::domain::{ClientAddress, Code, Country, Language, Languages, PhoneNumber, PhonePolicy, Secret};
 use crate::http::client_ip::ClientIp;
 use crate::http::read_fields;
 use crate::metrics::Metrics;
@@ -217,11 +214,3 @@ fn import(data: &[u8]) {
         assert!(longest.is_none_or(|digits| digits < 7), "{refused}");
     }
 }
-
-/// Any instant that tests and targets share.
-fn now() -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000)
-}
-
-/// The life of an access token.
-const ACCESS: Duration = Duration::from_mins(15);

@@ -15,6 +15,8 @@ use crate::domain::{NameClaim, Secret, Session, SessionId, Timestamp, User, User
 mod device;
 mod foreign;
 pub mod keys;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod sample;
 mod signer;
 
 pub use device::{DeviceClaims, DeviceTokens};

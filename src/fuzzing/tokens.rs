@@ -1,13 +1,15 @@
 //! Tokens of every kind.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use super::{ACCESS, now};
-use crate::domain::clock::Times;
+use crate::domain::Secret;
 use crate::domain::keys::KeyRing;
-use crate::domain::session::{Lifetimes, Login, Session};
-use crate::domain::{Attributes, PhoneNumber, Secret, SessionId, User, UserId};
+use crate::tokens::sample::{self, now};
 use crate::tokens::{DeviceTokens, TokenKind, TokenPair, Tokens};
+
+/// The life of an access token.
+const ACCESS: Duration = Duration::from_mins(15);
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
@@ -22,30 +24,7 @@ static KNOWN: LazyLock<Option<Known>> = LazyLock::new(known);
 fn known() -> Option<Known> {
     let secret = Secret::new(SECRET);
     let tokens = Tokens::new(&secret, &[], ACCESS).accepting_foreign(&secret, &[]);
-    let lifetimes = Lifetimes { access: ACCESS, refresh: ACCESS * 4, session: ACCESS * 8 };
-    let login = Login { user: UserId(7), device: String::new(), ip: String::new() };
-    let session = Session::open(
-        SessionId::new(now(), [1; 10]),
-        "f".repeat(32),
-        login,
-        &Times::right(now()),
-        &lifetimes,
-    );
-    let user = User {
-        id: UserId(7),
-        username: "user_1234567890".into(),
-        phone: PhoneNumber::parse("+1234567890", PhoneNumber::MIN_DIGITS).ok(),
-        role: "retailer".into(),
-        is_active: true,
-        phone_verified: true,
-        joined_at: now(),
-        has_foreign_tokens: false,
-        is_testing_only: false,
-        attributes: Attributes::default(),
-        deletes_at: None,
-        version: 0,
-    };
-    let pair = tokens.pair(&session, &user, "a".repeat(32), now())?;
+    let pair = sample::pair(&tokens)?;
     let devices = DeviceTokens::new(&KeyRing::new(&secret, &[]));
     Some(Known { tokens, devices, pair })
 }

@@ -1,9 +1,7 @@
 //! S14, S15: what is signed, and what is refused.
 
+use super::sample::{now, session, user};
 use super::*;
-use crate::domain::clock::Times;
-use crate::domain::session::{Lifetimes, Login};
-use crate::domain::{Attributes, PhoneNumber};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -13,43 +11,12 @@ mod foreign;
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
-fn now() -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000)
-}
-
 fn tokens() -> Tokens {
     Tokens::new(&Secret::new(SECRET), &[], Duration::from_mins(15))
 }
 
-fn user() -> User {
-    User {
-        id: UserId(7),
-        username: "user_1234567890".into(),
-        phone: Some(PhoneNumber::parse("+1234567890", 10).unwrap()),
-        role: "retailer".into(),
-        is_active: true,
-        phone_verified: true,
-        joined_at: now(),
-        has_foreign_tokens: false,
-        is_testing_only: false,
-        attributes: Attributes::default(),
-        deletes_at: None,
-        version: 0,
-    }
-}
-
-fn session() -> Session {
-    let lifetimes = Lifetimes {
-        access: Duration::from_mins(15),
-        refresh: Duration::from_hours(30 * 24),
-        session: Duration::from_hours(365 * 24),
-    };
-    let login = Login { user: UserId(7), device: String::new(), ip: String::new() };
-    Session::open(SessionId::new(now(), [1; 10]), "f".repeat(32), login, &Times::right(now()), &lifetimes)
-}
-
 fn pair() -> TokenPair {
-    tokens().pair(&session(), &user(), "a".repeat(32), now()).unwrap()
+    sample::pair(&tokens()).unwrap()
 }
 
 fn claims() -> Value {

@@ -8,19 +8,12 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::*;
-use crate::domain::clock::Times;
 use crate::domain::keys::KeyRing;
-use crate::domain::session::{Lifetimes, Login};
-use crate::domain::{
-    Attributes, NameClaim, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId,
-};
+use crate::domain::{NameClaim, Secret};
+use crate::tokens::sample::{self, now};
 use crate::tokens::{Names, TokenError, TokenKind, TokenPair, Tokens, Verified};
 
 const ASYMMETRIC: [Algorithm; 3] = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
-
-fn now() -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000)
-}
 
 fn tokens_of(algorithm: Algorithm, text: &str) -> Tokens {
     let ring = KeyRing::new(&Secret::new("r".repeat(32)), &[]);
@@ -32,34 +25,7 @@ fn access(tokens: &Tokens) -> String {
 }
 
 fn pair(tokens: &Tokens) -> TokenPair {
-    let lifetimes = Lifetimes {
-        access: Duration::from_mins(15),
-        refresh: Duration::from_hours(30 * 24),
-        session: Duration::from_hours(365 * 24),
-    };
-    let login = Login { user: UserId(7), device: String::new(), ip: String::new() };
-    let session = Session::open(
-        SessionId::new(now(), [1; 10]),
-        "f".repeat(32),
-        login,
-        &Times::right(now()),
-        &lifetimes,
-    );
-    let user = User {
-        id: UserId(7),
-        username: "user_1234567890".into(),
-        phone: Some(PhoneNumber::parse("+1234567890", 10).unwrap()),
-        role: "retailer".into(),
-        is_active: true,
-        phone_verified: true,
-        joined_at: now(),
-        has_foreign_tokens: false,
-        is_testing_only: false,
-        attributes: Attributes::default(),
-        deletes_at: None,
-        version: 0,
-    };
-    tokens.pair(&session, &user, "a".repeat(32), now()).unwrap()
+    sample::pair(tokens).unwrap()
 }
 
 fn good(tokens: &Tokens, token: &str) -> bool {
