@@ -6,12 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::config::ConfigBuilder;
+use ureq::config::{Config, ConfigBuilder};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsConfigBuilder, TlsProvider};
 use ureq::typestate::AgentScope;
+use ureq::unversioned::transport::DefaultConnector;
 
 pub(crate) mod get;
+mod names;
 pub(crate) mod post;
+
+use names::Names;
+
+/// A client with these settings.
+pub(crate) fn client(settings: Config) -> Agent {
+    Agent::with_parts(settings, DefaultConnector::default(), Names::new())
+}
 
 /// The settings of a client that goes where it is told: no redirect, no proxy of the environment, and every status an answer.
 pub(crate) fn settings(connect: Duration, whole: Duration) -> ConfigBuilder<AgentScope> {

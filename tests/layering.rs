@@ -96,7 +96,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "data_encoding",
         ],
     ),
-    ("outgoing", &[], &["ureq", "rustls"]),
+    ("outgoing", &["clock", "sync"], &["ureq", "rustls"]),
     ("events", &["domain", "storage", "clock", "metrics"], &["tokio", "tokio_util", "tracing"]),
     ("events/http", &["domain", "events", "outgoing"], &["ureq"]),
     (

@@ -40,7 +40,7 @@ impl Client {
             Some(path) => outgoing::settings_with_root(path, CONNECT, WHOLE)
                 .map_err(|error| format!("{}: {error}", path.display()))?,
         };
-        Ok(Self { agent: settings.build().into(), wait: Arc::default() })
+        Ok(Self { agent: outgoing::client(settings.build()), wait: Arc::default() })
     }
 
     /// How long the latest refusal asked to wait, if it did.

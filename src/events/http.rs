@@ -28,16 +28,15 @@ pub struct HttpTransport(Agent);
 impl HttpTransport {
     /// Prepares the client; nothing is connected. Which URLs are good is settled where they are read.
     pub fn new() -> Self {
-        let agent = outgoing::settings(CONNECT, DEADLINE)
+        let settings = outgoing::settings(CONNECT, DEADLINE)
             .max_response_header_size(HEAD_CAP)
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .max_idle_age(MAX_IDLE)
             .max_idle_connections(IN_FLIGHT)
             .max_idle_connections_per_host(IN_FLIGHT)
-            .build()
-            .new_agent();
-        Self(agent)
+            .build();
+        Self(outgoing::client(settings))
     }
 }
 

@@ -83,7 +83,7 @@ impl HttpSender {
             max_wait: Duration::ZERO,
             timeout,
         };
-        let agent = outgoing::settings(connect, timeout)
+        let calls = outgoing::settings(connect, timeout)
             .https_only(settings.url.is_https())
             .max_response_header_size(HEAD_CAP)
             .input_buffer_size(BUFFER)
@@ -92,9 +92,9 @@ impl HttpSender {
             .max_idle_connections(IN_FLIGHT)
             .max_idle_connections_per_host(IN_FLIGHT)
             .accept("application/json")
-            .build()
-            .new_agent();
-        let program = Program { settings, agent, clock: Arc::clone(&clock), connect, timeout };
+            .build();
+        let program =
+            Program { settings, agent: outgoing::client(calls), clock: Arc::clone(&clock), connect, timeout };
         Self(BoundedSender::new(program, bounds, clock))
     }
 }

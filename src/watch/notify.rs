@@ -26,7 +26,7 @@ pub struct Notifier {
 impl Notifier {
     /// Prepares the client; nothing is connected.
     pub fn new(alerts: Option<WebhookUrl>, heartbeat: Option<WebhookUrl>) -> Self {
-        Self { agent: outgoing::settings(CONNECT, DEADLINE).build().new_agent(), alerts, heartbeat }
+        Self { agent: outgoing::client(outgoing::settings(CONNECT, DEADLINE).build()), alerts, heartbeat }
     }
 
     /// Whether alarms are posted anywhere.

@@ -63,7 +63,7 @@ pub(super) struct Client {
 impl Client {
     /// Prepares the agent; nothing is connected.
     pub(super) fn new(settings: &TwilioSettings) -> Self {
-        let agent = outgoing::settings(settings.connect_timeout, settings.timeout)
+        let calls = outgoing::settings(settings.connect_timeout, settings.timeout)
             .https_only(settings.base_url.is_https())
             .max_response_header_size(HEAD_CAP)
             .input_buffer_size(BUFFER)
@@ -72,9 +72,12 @@ impl Client {
             .max_idle_connections(settings.max_in_flight)
             .max_idle_connections_per_host(settings.max_in_flight)
             .accept("application/json")
-            .build()
-            .new_agent();
-        Self { agent, account: settings.account_url(), authorization: authorization(settings) }
+            .build();
+        Self {
+            agent: outgoing::client(calls),
+            account: settings.account_url(),
+            authorization: authorization(settings),
+        }
     }
 
     /// Sends `form` to a resource of the account, such as `Messages`, and waits for the answer, in all for the configured time-out or, on a second attempt, for what is

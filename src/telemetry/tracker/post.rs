@@ -50,7 +50,7 @@ impl Post {
     pub(super) fn start(dsn: &Dsn, now: Now) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(WAITING);
         let courier = Courier {
-            agent: outgoing::settings(CONNECT, DEADLINE).build().new_agent(),
+            agent: outgoing::client(outgoing::settings(CONNECT, DEADLINE).build()),
             url: dsn.envelope_api_url().to_string(),
             auth: dsn.to_auth(Some(concat!("freshk/", env!("CARGO_PKG_VERSION")))).to_string(),
             now,
