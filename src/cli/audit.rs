@@ -4,15 +4,16 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::admin::{AdminContext, PAGE, READING, WRITING};
+use super::admin::{AdminContext, READING, WRITING};
 use super::output::{Listed, Output};
 use super::when::When;
 use super::{CliError, Global, output, when};
 use crate::domain::audit::AuditEvent;
 use crate::domain::{Timestamp, UserId};
-use crate::storage::audit::{AuditLine, AuditOf};
+use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch};
 
 mod follow;
+mod search;
 
 /// What can be done with the audit trail.
 #[derive(Debug, Subcommand)]
@@ -32,7 +33,8 @@ Examples:
   freshk audit list --follow --json | jq -r '[.at, .event, .detail] | @tsv'
 
 With --follow each line is shown as it is written, until Ctrl-C; with --json each is an object on a line of its own. \
-The trail never holds a phone in full, so phones are masked even with --show-phones. Lines of what the operator did \
+Of a long trail only the latest million lines are counted: then there are \"at least\" so many, in JSON \
+\"total_is_least\": true. The trail never holds a phone in full, so phones are masked even with --show-phones. Lines of what the operator did \
 begin their detail with \"operator:\".")]
 pub struct ListArgs {
     /// Only this event
@@ -85,7 +87,7 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
         None => latest(&admin, &filter, end, args.limit)?,
     };
     found.tell(output.json);
-    let Listed { rows: found, total } = found;
+    let Listed { rows: found, total, is_least } = found;
     if args.follow {
         for line in &found {
             one(line, output)?;
@@ -94,7 +96,11 @@ pub fn run(command: &AuditCommand, global: &Global, output: &mut Output) -> Resu
     }
     if output.json {
         let lines: Vec<_> = found.iter().map(document).collect();
-        return Ok(output.json(&json!({ "lines": lines, "total": total }))?);
+        let mut list = json!({ "lines": lines, "total": total });
+        if is_least {
+            list["total_is_least"] = true.into();
+        }
+        return Ok(output.json(&list)?);
     }
     Ok(output.table(["at (UTC)", "event", "user", "phone", "address", "detail"], found.iter().map(cells))?)
 }
@@ -125,6 +131,17 @@ struct Filter {
 }
 
 impl Filter {
+    /// What is asked of the database; for each of `of` apart.
+    fn searches(&self) -> impl Iterator<Item = AuditSearch> {
+        self.of.iter().map(|of| AuditSearch {
+            of: of.clone(),
+            event: self.event,
+            ip: self.ip.clone(),
+            request: self.request.clone(),
+            since: self.since,
+        })
+    }
+
     fn wants(&self, line: &AuditLine) -> bool {
         self.event.is_none_or(|event| line.event == event)
             && self.ip.as_ref().is_none_or(|ip| line.ip.as_ref() == Some(ip))
@@ -145,29 +162,14 @@ fn latest(
     end: i64,
     limit: usize,
 ) -> Result<Listed<AuditLine>, CliError> {
-    let mut found = Vec::new();
-    let mut total = 0;
-    for of in &filter.of {
-        let (mut before, mut mine) = (end.saturating_add(1), Listed::new());
-        loop {
-            let of = of.clone();
-            let page = admin.read(move |view| view.audit_before(&of, before, PAGE))?;
-            let Some(last) = page.last() else { break };
-            before = last.id;
-            // Lines are written in the order of time, but for a clock that was stepped: a whole page tells.
-            let is_past = filter.since.is_some_and(|since| page.iter().all(|line| line.at < since));
-            mine.take(page.into_iter().filter(|line| filter.wants(line)), limit);
-            if is_past {
-                break;
-            }
-        }
-        total += mine.total;
-        found.extend(mine.rows);
-    }
-    found.sort_by_key(|line| std::cmp::Reverse(line.id));
-    found.truncate(limit);
-    found.reverse();
-    Ok(Listed { rows: found, total })
+    let begin = match filter.since {
+        Some(since) => search::first_since(admin, since, end)?,
+        None => search::oldest(admin)?,
+    };
+    let ids = begin..end.saturating_add(1);
+    let mut found = search::find(admin, filter, &ids, AuditOrder::NewestFirst, limit)?;
+    found.rows.reverse();
+    Ok(found)
 }
 
 /// At most `limit` of the lines after one and up to another, the oldest first.
@@ -177,23 +179,8 @@ fn following(
     (after, end): (i64, i64),
     limit: usize,
 ) -> Result<Listed<AuditLine>, CliError> {
-    let (mut found, mut total) = (Vec::new(), 0);
-    for of in &filter.of {
-        let (mut from, mut mine) = (after, Listed::new());
-        loop {
-            let of = of.clone();
-            let page = admin.read(move |view| view.audit_after(&of, from, PAGE))?;
-            let page: Vec<_> = page.into_iter().filter(|line| line.id <= end).collect();
-            let Some(last) = page.last() else { break };
-            from = last.id;
-            mine.take(page.into_iter().filter(|line| filter.wants(line)), limit);
-        }
-        total += mine.total;
-        found.extend(mine.rows);
-    }
-    found.sort_by_key(|line| line.id);
-    found.truncate(limit);
-    Ok(Listed { rows: found, total })
+    let ids = after.saturating_add(1)..end.saturating_add(1);
+    search::find(admin, filter, &ids, AuditOrder::OldestFirst, limit)
 }
 
 fn one(line: &AuditLine, output: &mut Output) -> Result<(), CliError> {

@@ -93,6 +93,14 @@ impl DatabaseFile {
         sqlite::check(&self.path)
     }
 
+    /// Looks at it without reading it through, beside a server.
+    ///
+    /// # Errors
+    /// As [`DatabaseFile::check`].
+    pub fn glance(&self) -> Result<Checkup, OpenError> {
+        sqlite::glance(&self.path)
+    }
+
     /// Reads something of it, without a server's caches or locks.
     ///
     /// # Errors

@@ -258,9 +258,9 @@ fn make(config: &Config, database: &DatabaseFile, output: &mut Output) -> Result
 
 fn migrate(config: &Config, database: &DatabaseFile, output: &mut Output) -> Result<(), CliError> {
     let _lock = database.lock()?;
-    let before = database.check()?.schema;
+    let before = database.glance()?.schema;
     database.migrate(config, &SystemClock::new(), false)?;
-    let after = database.check()?.schema;
+    let after = database.glance()?.schema;
     if output.json {
         return Ok(output.json(&json!({ "before": before, "after": after }))?);
     }

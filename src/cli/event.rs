@@ -80,7 +80,7 @@ fn list(admin: &AdminContext, output: &mut Output, args: &ListArgs) -> Result<()
     let mut found: Listed<Numbered> = Listed::new();
     each_page(admin, of, since, |page| found.take(page, args.limit))?;
     found.tell(output.json);
-    let Listed { rows, total } = found;
+    let Listed { rows, total, .. } = found;
     let numbers: Vec<_> = rows.iter().map(|(number, _)| *number).collect();
     let deliveries: Vec<_> =
         admin.read(move |view| numbers.into_iter().map(|number| view.deliveries_of(number)).collect())?;

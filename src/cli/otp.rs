@@ -79,7 +79,7 @@ fn list(
         found.take(page.into_iter().filter(wanted), limit);
     }
     found.tell(output.json);
-    let Listed { rows: found, total } = found;
+    let Listed { rows: found, total, .. } = found;
     let now = admin.now();
     if output.json {
         let codes: Vec<_> = found

@@ -112,19 +112,21 @@ pub struct Listed<T> {
     pub rows: Vec<T>,
     /// Those that are shown, and those beyond the limit.
     pub total: usize,
+    /// Whether there may be more: not all was looked through to count them.
+    pub is_least: bool,
 }
 
 impl<T> Listed<T> {
     /// None so far.
     pub const fn new() -> Self {
-        Self { rows: Vec::new(), total: 0 }
+        Self { rows: Vec::new(), total: 0, is_least: false }
     }
 
     /// The first `limit` of all.
     pub fn first(mut all: Vec<T>, limit: usize) -> Self {
         let total = all.len();
         all.truncate(limit);
-        Self { rows: all, total }
+        Self { rows: all, total, is_least: false }
     }
 
     /// Takes what a page brought: `limit` rows are kept, all are counted.
@@ -142,8 +144,9 @@ impl<T> Listed<T> {
         let shown = self.rows.len();
         if shown < self.total && !json {
             note(&format!(
-                "{} of {}; --limit N shows more",
+                "{} of {}{}; --limit N shows more",
                 grouped(shown as u64),
+                if self.is_least { "at least " } else { "" },
                 grouped(self.total as u64)
             ));
         }

@@ -67,7 +67,7 @@ fn list(admin: &AdminContext, output: &mut Output, user: Option<&str>, limit: us
     };
     let listed = Listed::first(sessions, limit);
     listed.tell(output.json);
-    let Listed { rows: sessions, total } = listed;
+    let Listed { rows: sessions, total, .. } = listed;
     if output.json {
         let sessions: Vec<_> = sessions.iter().map(document).collect();
         return Ok(output.json(&json!({ "sessions": sessions, "total": total }))?);

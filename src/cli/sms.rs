@@ -158,7 +158,7 @@ fn list(
         found.take(page.into_iter().map(|(message, _)| message).filter(wanted), limit);
     }
     found.tell(output.json);
-    let Listed { rows: found, total } = found;
+    let Listed { rows: found, total, .. } = found;
     if output.json {
         let messages: Vec<_> = found
             .iter()

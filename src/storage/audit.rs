@@ -1,5 +1,7 @@
 //! What is asked of the audit trail.
 
+use std::ops::Range;
+
 use super::error::StoreResult;
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::{Timestamp, UserId};
@@ -40,6 +42,30 @@ pub enum AuditOf {
     Phone([u8; 16]),
 }
 
+/// Which lines of the audit trail are wanted: those for which all of this holds.
+#[derive(Clone, Debug)]
+pub struct AuditSearch {
+    /// About whom.
+    pub of: AuditOf,
+    /// What.
+    pub event: Option<AuditEvent>,
+    /// From where.
+    pub ip: Option<String>,
+    /// Of which request.
+    pub request: Option<String>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+}
+
+/// Which of the lines come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditOrder {
+    /// The newest.
+    NewestFirst,
+    /// The oldest.
+    OldestFirst,
+}
+
 /// Reads the audit trail.
 #[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadAudit {
@@ -47,6 +73,16 @@ pub trait ReadAudit {
     fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
     /// Lines with ids above `after`, the oldest first, at most `rows`.
     fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
+    /// Lines that are wanted, with ids in a range, at most `rows`.
+    fn search_audit(
+        &self,
+        wanted: &AuditSearch,
+        ids: Range<i64>,
+        order: AuditOrder,
+        rows: usize,
+    ) -> StoreResult<Vec<AuditLine>>;
+    /// How many lines are wanted, with ids in a range.
+    fn count_audit(&self, wanted: &AuditSearch, ids: Range<i64>) -> StoreResult<usize>;
 }
 
 /// Writes the audit trail.

@@ -54,7 +54,7 @@ mod writer;
 mod tests;
 
 pub use admin::{
-    Checkup, DECRYPTED, RestoreError, Restored, back_up, check, check_backup, look, restore,
+    Checkup, DECRYPTED, RestoreError, Restored, back_up, check, check_backup, glance, look, restore,
     schema_of_backup, sweep_decrypted, vacuum,
 };
 pub use backup::{Cover, checksum_of, verify};

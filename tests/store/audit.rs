@@ -5,7 +5,7 @@ use std::sync::Arc;
 use freshk::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use freshk::domain::{Mode, Timestamp, UserId};
 use freshk::storage::PurgeHorizon;
-use freshk::storage::audit::{AuditLine, AuditOf};
+use freshk::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch};
 
 use crate::ledger::USER;
 use crate::maintenance::horizon;
@@ -79,6 +79,59 @@ pub(crate) async fn lines_are_found_by_user_and_by_phone<F: Fixture>() {
             .await;
         assert_eq!(instants(&forward), expected);
         assert_eq!(instants(&back), expected.into_iter().rev().collect::<Vec<_>>());
+    }
+}
+
+pub(crate) async fn lines_are_searched_for_and_counted<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let from = |second: u64, ip: &str, request: &str| Actor {
+        ip: Some(ip.to_owned()),
+        request_id: Some(request.to_owned()),
+        ..Actor::clone(&actor(after(second)))
+    };
+    let line = |actor: Actor, event| Arc::new(actor).did(event);
+    let records = vec![
+        line(from(0, "10.0.0.1", "r1"), AuditEvent::LoginFail).user(UserId(3)),
+        line(from(1, "10.0.0.2", "r2"), AuditEvent::LoginFail),
+        bare(2).user(UserId(3)),
+        line(from(3, "10.0.0.1", "r2"), AuditEvent::CodeRequested),
+        line(from(4, "10.0.0.1", "r3"), AuditEvent::LoginFail).user(UserId(4)),
+    ];
+    bed.write(move |tx| tx.audit(&records)).await;
+    let all = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 9)).await;
+    let (first, last) = (all[0].id, all[4].id);
+    let wanted = AuditSearch { of: AuditOf::Everybody, event: None, ip: None, request: None, since: None };
+    let fails = AuditSearch { event: Some(AuditEvent::LoginFail), ..wanted.clone() };
+    let whole = first..last + 1;
+    for (wanted, ids, found) in [
+        (wanted.clone(), whole.clone(), vec![0, 1, 2, 3, 4]),
+        (wanted.clone(), first + 1..last, vec![1, 2, 3]),
+        (fails.clone(), whole.clone(), vec![0, 1, 4]),
+        (AuditSearch { ip: Some("10.0.0.1".to_owned()), ..fails.clone() }, whole.clone(), vec![0, 4]),
+        (AuditSearch { request: Some("r2".to_owned()), ..wanted.clone() }, whole.clone(), vec![1, 3]),
+        (AuditSearch { since: Some(after(3)), ..wanted.clone() }, whole.clone(), vec![3, 4]),
+        (AuditSearch { of: AuditOf::User(UserId(3)), ..wanted.clone() }, whole.clone(), vec![0, 2]),
+        (AuditSearch { of: AuditOf::User(UserId(3)), ..fails.clone() }, whole.clone(), vec![0]),
+        (AuditSearch { of: AuditOf::Phone([7; 16]), ..fails.clone() }, whole.clone(), vec![0, 1, 4]),
+        (AuditSearch { of: AuditOf::Phone([8; 16]), ..wanted }, whole, vec![]),
+    ] {
+        let expected: Vec<_> = found.into_iter().map(after).collect();
+        let (oldest, newest, one, counted) = bed
+            .read(move |view| {
+                let search = |order, rows| view.search_audit(&wanted, ids.clone(), order, rows);
+                Ok((
+                    search(AuditOrder::OldestFirst, 9)?,
+                    search(AuditOrder::NewestFirst, 9)?,
+                    search(AuditOrder::NewestFirst, 1)?,
+                    view.count_audit(&wanted, ids.clone())?,
+                ))
+            })
+            .await;
+        assert_eq!(instants(&oldest), expected);
+        assert_eq!(counted, expected.len());
+        let expected: Vec<_> = expected.into_iter().rev().collect();
+        assert_eq!(instants(&newest), expected);
+        assert_eq!(instants(&one), expected.into_iter().take(1).collect::<Vec<_>>());
     }
 }
 

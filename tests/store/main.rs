@@ -107,6 +107,7 @@ macro_rules! contract {
                 audit {
                     lines_are_read_as_they_were_written_in_both_directions
                     lines_are_found_by_user_and_by_phone
+                    lines_are_searched_for_and_counted
                     s35_erasure_takes_the_phone_out_of_a_users_lines
                     s35_erasure_takes_numbers_before_out_of_lines_of_nobody_up_to_the_users_last
                     s35_erasure_takes_the_phone_out_of_lines_that_sum_refusals_up

@@ -26,7 +26,7 @@ pub(super) fn run(admin: &AdminContext, output: &mut Output, limit: usize) -> Re
     shared.retain(Telephone::is_shared);
     let listed = Listed::first(shared, limit);
     listed.tell(output.json);
-    let Listed { rows, total } = listed;
+    let Listed { rows, total, .. } = listed;
     if output.json {
         let telephones: Vec<Value> = rows
             .iter()

@@ -46,7 +46,7 @@ pub(super) fn run(args: &ListArgs, admin: &AdminContext, output: &mut Output) ->
         found.take(page.into_iter().filter(|user| args.wants(user)), args.limit);
     }
     found.tell(output.json);
-    let Listed { rows: found, total } = found;
+    let Listed { rows: found, total, .. } = found;
     if output.json {
         let users: Vec<_> = found.iter().map(|user| document(admin, user)).collect();
         return Ok(output.json(&json!({ "users": users, "total": total }))?);

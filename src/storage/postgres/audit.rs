@@ -1,5 +1,7 @@
 //! Rows of `audit`.
 
+use std::ops::Range;
+
 use super::row::{Row, RowError};
 use postgres_types::ToSql;
 
@@ -9,7 +11,7 @@ use crate::domain::audit::{AuditEvent, AuditRecord, RefusalLine};
 use crate::domain::quota::Quota;
 use crate::domain::{Timestamp, UserId};
 use crate::storage::StoreResult;
-use crate::storage::audit::{AuditLine, AuditOf, ReadAudit, WriteAudit};
+use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
 use crate::storage::columns::count;
 
 const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
@@ -52,6 +54,36 @@ macro_rules! lines {
             $order,
             " LIMIT $2"
         )
+    };
+}
+
+/// The lines that are wanted of a range of ids; `$of` is what is asked of `$7`.
+macro_rules! wanted {
+    ($of:literal) => {
+        concat!(
+            "FROM audit WHERE ",
+            $of,
+            " AND id >= $1 AND id < $2 AND ($3::text IS NULL OR event = $3) AND ($4::text IS NULL OR ip = $4) \
+             AND ($5::text IS NULL OR request_id = $5) AND ($6::bigint IS NULL OR at >= $6)"
+        )
+    };
+}
+
+macro_rules! search {
+    ($of:literal, $order:literal) => {
+        concat!(
+            "SELECT id, at, event, channel, user_id, phone, ip, session_id, request_id, detail ",
+            wanted!($of),
+            " ORDER BY id ",
+            $order,
+            " LIMIT $8"
+        )
+    };
+}
+
+macro_rules! search_count {
+    ($of:literal) => {
+        concat!("SELECT count(*) ", wanted!($of))
     };
 }
 
@@ -106,6 +138,49 @@ impl ReadAudit for PostgresTx<'_> {
                 self.rows(lines!("phone_hash = $3 AND id > $1", "ASC"), &[&after, &rows, &&hash[..]], line)
             }
         }
+    }
+
+    fn search_audit(
+        &self,
+        wanted: &AuditSearch,
+        ids: Range<i64>,
+        order: AuditOrder,
+        rows: usize,
+    ) -> StoreResult<Vec<AuditLine>> {
+        use AuditOrder::{NewestFirst, OldestFirst};
+        let sql = match (&wanted.of, order) {
+            (AuditOf::Everybody, NewestFirst) => search!("$7::bigint IS NULL", "DESC"),
+            (AuditOf::Everybody, OldestFirst) => search!("$7::bigint IS NULL", "ASC"),
+            (AuditOf::User(_), NewestFirst) => search!("user_id = $7", "DESC"),
+            (AuditOf::User(_), OldestFirst) => search!("user_id = $7", "ASC"),
+            (AuditOf::Phone(_), NewestFirst) => search!("phone_hash = $7", "DESC"),
+            (AuditOf::Phone(_), OldestFirst) => search!("phone_hash = $7", "ASC"),
+        };
+        let AuditSearch { of, event, ip, request, since } = wanted;
+        let (of, rows) = (key(of), count(rows));
+        self.rows(sql, &[&ids.start, &ids.end, event, ip, request, since, &*of, &rows], line)
+    }
+
+    fn count_audit(&self, wanted: &AuditSearch, ids: Range<i64>) -> StoreResult<usize> {
+        let sql = match wanted.of {
+            AuditOf::Everybody => search_count!("$7::bigint IS NULL"),
+            AuditOf::User(_) => search_count!("user_id = $7"),
+            AuditOf::Phone(_) => search_count!("phone_hash = $7"),
+        };
+        let AuditSearch { of, event, ip, request, since } = wanted;
+        let of = key(of);
+        let counted =
+            self.row(sql, &[&ids.start, &ids.end, event, ip, request, since, &*of], first::<i64>)?;
+        Ok(usize::try_from(counted.unwrap_or_default()).unwrap_or_default())
+    }
+}
+
+/// What lines are looked up by; nothing where all are looked at.
+fn key(of: &AuditOf) -> Box<dyn ToSql + Sync> {
+    match of {
+        AuditOf::Everybody => Box::new(None::<i64>),
+        AuditOf::User(user) => Box::new(*user),
+        AuditOf::Phone(hash) => Box::new(hash.to_vec()),
     }
 }
 

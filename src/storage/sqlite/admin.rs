@@ -123,6 +123,15 @@ pub fn check(database: &Path) -> Result<Checkup, OpenError> {
     Ok(Checkup { faults, schema, known: open::KNOWN_VERSION })
 }
 
+/// Looks at a database without reading it through, beside whoever uses it.
+///
+/// # Errors
+/// As [`check`].
+pub fn glance(database: &Path) -> Result<Checkup, OpenError> {
+    let conn = read_only(database)?;
+    Ok(Checkup { faults: Vec::new(), schema: ours(&conn, database)?, known: open::KNOWN_VERSION })
+}
+
 /// Reads a backup through, and compares it with its checksum; false where there is none.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Rows of `audit`.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, Row, ToSql, params};
 
 use super::tx::SqliteTx;
@@ -7,7 +9,7 @@ use crate::domain::audit::{AuditEvent, AuditRecord, RefusalLine};
 use crate::domain::quota::Quota;
 use crate::domain::{Timestamp, UserId};
 use crate::storage::StoreResult;
-use crate::storage::audit::{AuditLine, AuditOf, ReadAudit, WriteAudit};
+use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
 use crate::storage::columns::count;
 
 const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
@@ -60,6 +62,37 @@ macro_rules! lines {
     };
 }
 
+/// The lines that are wanted of a range of ids; `$of` is what is asked of `?8`.
+macro_rules! wanted {
+    ($of:literal) => {
+        concat!(
+            "FROM audit WHERE ",
+            $of,
+            " AND id >= ?1 AND id < ?2 AND (?4 IS NULL OR event = ?4) AND (?5 IS NULL OR ip = ?5) \
+             AND (?6 IS NULL OR request_id = ?6) AND (?7 IS NULL OR at >= ?7)"
+        )
+    };
+}
+
+macro_rules! search {
+    ($of:literal, $order:literal) => {
+        concat!(
+            "SELECT id, at, event, channel, user_id, phone, ip, session_id, request_id, detail ",
+            wanted!($of),
+            " ORDER BY id ",
+            $order,
+            " LIMIT ?3"
+        )
+    };
+}
+
+/// `?3` is bound here as well, so that all searches have the same values.
+macro_rules! search_count {
+    ($of:literal) => {
+        concat!("SELECT count(*) ", wanted!($of), " AND ?3 IS NOT NULL")
+    };
+}
+
 impl ReadAudit for SqliteTx<'_> {
     fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
         let (before, rows) = (&before, &count(rows));
@@ -86,6 +119,48 @@ impl ReadAudit for SqliteTx<'_> {
             }
         })
     }
+
+    fn search_audit(
+        &self,
+        wanted: &AuditSearch,
+        ids: Range<i64>,
+        order: AuditOrder,
+        rows: usize,
+    ) -> StoreResult<Vec<AuditLine>> {
+        use AuditOrder::{NewestFirst, OldestFirst};
+        let sql = match (&wanted.of, order) {
+            (AuditOf::Everybody, NewestFirst) => search!("?8 IS NULL", "DESC"),
+            (AuditOf::Everybody, OldestFirst) => search!("?8 IS NULL", "ASC"),
+            (AuditOf::User(_), NewestFirst) => search!("user_id = ?8", "DESC"),
+            (AuditOf::User(_), OldestFirst) => search!("user_id = ?8", "ASC"),
+            (AuditOf::Phone(_), NewestFirst) => search!("phone_hash = ?8", "DESC"),
+            (AuditOf::Phone(_), OldestFirst) => search!("phone_hash = ?8", "ASC"),
+        };
+        self.run(|conn| lines(conn, sql, &conditions(wanted, &ids, &count(rows))))
+    }
+
+    fn count_audit(&self, wanted: &AuditSearch, ids: Range<i64>) -> StoreResult<usize> {
+        let sql = match wanted.of {
+            AuditOf::Everybody => search_count!("?8 IS NULL"),
+            AuditOf::User(_) => search_count!("user_id = ?8"),
+            AuditOf::Phone(_) => search_count!("phone_hash = ?8"),
+        };
+        let counted: i64 = self.run(|conn| {
+            conn.prepare_cached(sql)?.query_row(&conditions(wanted, &ids, &i64::MAX)[..], |row| row.get(0))
+        })?;
+        Ok(usize::try_from(counted).unwrap_or_default())
+    }
+}
+
+/// The values of a search.
+fn conditions<'s>(wanted: &'s AuditSearch, ids: &'s Range<i64>, rows: &'s i64) -> [&'s dyn ToSql; 8] {
+    let AuditSearch { of, event, ip, request, since } = wanted;
+    let of: &dyn ToSql = match of {
+        AuditOf::Everybody => &None::<i64>,
+        AuditOf::User(user) => user,
+        AuditOf::Phone(hash) => hash,
+    };
+    [&ids.start, &ids.end, rows, event, ip, request, since, of]
 }
 
 impl WriteAudit for SqliteTx<'_> {
