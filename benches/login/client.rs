@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::postgres::Postgres;
 use crate::usage::Usage;
 
 /// One call, ready to be written.
@@ -45,6 +46,8 @@ pub(crate) struct Row {
     latencies: Vec<Duration>,
     took: Duration,
     usage: Usage,
+    /// Statements that the database has run, and milliseconds that they took there.
+    statements: Option<(f64, f64)>,
 }
 
 /// A process that answers calls.
@@ -52,6 +55,8 @@ pub(crate) struct Target {
     pub(crate) address: String,
     pub(crate) pid: u32,
     pub(crate) connections: usize,
+    /// Its database, where that counts statements.
+    pub(crate) server: Option<Postgres>,
 }
 
 impl Row {
@@ -76,6 +81,13 @@ impl Row {
         self.usage.waits as f64 / self.calls() as f64
     }
 
+    /// Statements of the database a call, and the microseconds that they took there.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(crate) fn statements(&self) -> Option<(f64, f64)> {
+        let calls = self.calls() as f64;
+        self.statements.map(|(count, millis)| (count / calls, millis * 1000.0 / calls))
+    }
+
     pub(crate) fn p50(&self) -> Duration {
         self.latencies[self.calls() / 2]
     }
@@ -88,10 +100,13 @@ impl Row {
 /// Makes all calls; every answer must be a 200. Gives the bodies in the order of calls.
 pub(crate) async fn drive(
     name: &'static str,
-    Target { address, pid, connections }: &Target,
+    Target { address, pid, connections, server }: &Target,
     calls: Vec<Call>,
 ) -> (Row, Vec<Vec<u8>>) {
     let (calls, next) = (Arc::new(calls), Arc::new(AtomicUsize::new(0)));
+    if let Some(server) = server {
+        server.count_anew();
+    }
     let (before, watch) = (Usage::of(*pid), crate::watch());
     let workers: Vec<_> = (0..*connections)
         .map(|_| {
@@ -115,10 +130,11 @@ pub(crate) async fn drive(
         done.extend(worker.await.expect("no worker panics"));
     }
     let (took, usage) = (watch.elapsed(), Usage::of(*pid) - before);
+    let statements = server.as_ref().and_then(Postgres::counted);
     done.sort_unstable_by_key(|(n, ..)| *n);
     let mut latencies: Vec<_> = done.iter().map(|(_, latency, _)| *latency).collect();
     latencies.sort_unstable();
-    (Row { name, latencies, took, usage }, done.into_iter().map(|(.., body)| body).collect())
+    (Row { name, latencies, took, usage, statements }, done.into_iter().map(|(.., body)| body).collect())
 }
 
 /// A connection that is kept alive.

@@ -2,12 +2,14 @@
 //! over loopback, beside two yardsticks of the same run: a bare poem handler, and the disk's fdatasync rate.
 //!
 //! `cargo bench --bench login -- [--users N] [--sessions N] [--logins N] [--connections N] [--program PATH]`; with a path,
-//! another build's program is measured.
+//! another build's program is measured. `--database postgres://…` keeps the data there, in a schema of its own, and counts
+//! statements where the server has `pg_stat_statements` loaded; `--statements` shows which. `--cache redis://…` beside it.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
 mod client;
 mod cost;
+mod postgres;
 mod program;
 mod sink;
 mod usage;
@@ -55,6 +57,7 @@ async fn run(options: Options) {
         Call::post("/api/mobile/auth/production/request/", n, &format!(r#"{{"phone_number":"{phone}"}}"#))
     });
     let (request, _) = drive("request", &target, calls.collect()).await;
+    show_statements(&options, "request");
 
     let calls = phones.iter().enumerate().map(|(n, phone)| {
         let code = sink.code(phone).expect("every request was sent");
@@ -62,6 +65,7 @@ async fn run(options: Options) {
         Call::post("/api/mobile/auth/production/verify/", n, &body)
     });
     let (verify, answers) = drive("verify", &target, calls.collect()).await;
+    show_statements(&options, "verify");
 
     let tokens: Vec<serde_json::Value> =
         answers.iter().map(|answer| serde_json::from_slice(answer).expect("verify answers JSON")).collect();
@@ -78,6 +82,7 @@ async fn run(options: Options) {
         Call::post("/api/mobile/auth/token/refresh/", n, &format!(r#"{{"refresh":"{refresh}"}}"#))
     });
     let (refresh, _) = drive("refresh", &target, calls.collect()).await;
+    show_statements(&options, "refresh");
     let among_many = among_many(&program, &options).await;
 
     let peak = program.peak_resident_mib();
@@ -89,6 +94,18 @@ async fn run(options: Options) {
         "\nfdatasync {fdatasync:.0}/s; peak resident {peak:.1} MiB; write-ahead log at the end {wal:.1} MiB\n"
     );
     println!("metrics: {:?} of processor time for a status, {:?} for a request\n", counting.0, counting.1);
+    if options.database.is_some() {
+        return goals(&[
+            ("request/s", request.rate(), 1500.0, true),
+            ("verify/s", verify.rate(), 2500.0, true),
+            ("refresh/s", refresh.rate(), 4000.0, true),
+            ("status/s", status.rate(), 20_000.0, true),
+            ("p99 of request, ms", millis(request.p99()), 60.0, false),
+            ("p99 of verify, ms", millis(verify.p99()), 60.0, false),
+            ("p99 of status, ms", millis(status.p99()), 60.0, false),
+            ("p99 of refresh, ms", millis(refresh.p99()), 60.0, false),
+        ]);
+    }
     goals(&[
         ("status / bare handler", status.rate() / bare_row.rate(), 0.6, true),
         ("verify / fdatasync", verify.rate() / fdatasync, 1.5, true),
@@ -120,25 +137,33 @@ async fn among_many(program: &Program, options: &Options) -> Vec<Row> {
     vec![first, again]
 }
 
+/// Which statements the database has run in the last round, the most frequent first.
+fn show_statements(options: &Options, name: &str) {
+    if let Some(server) = options.database.as_ref().filter(|_| options.shows_statements) {
+        println!("\nstatements of {name}: calls, ms, text\n{}", server.longest(40));
+    }
+}
+
 fn bare_calls(options: &Options) -> Vec<Call> {
     (0..options.logins * 4).map(|n| Call::get("/", n, "none".to_owned())).collect()
 }
 
 fn print_table(rows: &[&Row]) {
     println!(
-        "{:<20} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}",
+        "{:<20} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}   statements and their µs a call",
         "", "calls", "calls/s", "p50 ms", "p99 ms", "µs/call", "waits/call"
     );
     for row in rows {
         println!(
-            "{:<20} {:>10} {:>12.0} {:>10.2} {:>10.2} {:>10.1} {:>10.2}",
+            "{:<20} {:>10} {:>12.0} {:>10.2} {:>10.2} {:>10.1} {:>10.2}   {}",
             row.name,
             row.calls(),
             row.rate(),
             millis(row.p50()),
             millis(row.p99()),
             row.processor_micros(),
-            row.waits()
+            row.waits(),
+            row.statements().map_or_else(String::new, |(count, micros)| format!("{count:.2} {micros:.0}"))
         );
     }
 }

@@ -14,6 +14,7 @@ use freshk::domain::{Attributes, PhoneNumber, Secret, Session, SessionId, Timest
 use freshk::tokens::Tokens;
 
 use crate::client::{Connection, Target};
+use crate::postgres::{Postgres, SCHEMA};
 
 pub(crate) struct Options {
     pub(crate) users: usize,
@@ -22,6 +23,12 @@ pub(crate) struct Options {
     pub(crate) connections: usize,
     /// What is measured: this build's program, or another one beside it.
     pub(crate) program: PathBuf,
+    /// The database on `PostgreSQL` that it keeps its data in; none for a file.
+    pub(crate) database: Option<Postgres>,
+    /// The cache beside it.
+    pub(crate) cache: Option<String>,
+    /// Whether the statements of each kind of call are shown.
+    pub(crate) shows_statements: bool,
     pub(crate) serve_bare: bool,
 }
 
@@ -32,16 +39,16 @@ impl Options {
             let at = args.iter().position(|arg| arg == name);
             at.and_then(|at| args.get(at + 1)).map_or(default, |value| value.parse().expect("a number"))
         };
+        let text = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
         Self {
             users: number("--users", 0),
             sessions: number("--sessions", 0),
             logins: number("--logins", 20_000),
             connections: number("--connections", 64),
-            program: args
-                .iter()
-                .position(|arg| arg == "--program")
-                .and_then(|at| args.get(at + 1))
-                .map_or_else(|| env!("CARGO_BIN_EXE_freshk").into(), PathBuf::from),
+            program: text("--program").map_or_else(|| env!("CARGO_BIN_EXE_freshk").into(), PathBuf::from),
+            database: text("--database").map(|url| Postgres::begin(url)),
+            cache: text("--cache").cloned(),
+            shows_statements: args.iter().any(|arg| arg == "--statements"),
             serve_bare: args.iter().any(|arg| arg == "--serve-bare"),
         }
     }
@@ -53,6 +60,7 @@ pub(crate) struct Program {
     port: u16,
     connections: usize,
     database: PathBuf,
+    server: Option<Postgres>,
     pub(crate) ready_after: Duration,
     /// An access token of each session that was filled in.
     pub(crate) filled: Vec<String>,
@@ -62,25 +70,30 @@ const SECRET: &str = "a secret for the benchmark, long enough for HS256";
 
 impl Program {
     pub(crate) async fn start(dir: &Path, sink: u16, options: &Options) -> Self {
-        let Options { users, sessions, program: executable, connections, .. } = options;
+        let Options { users, sessions, connections, .. } = options;
         let (port, database) = (free_port(), dir.join("bench.db"));
-        let mut program = Self::spawn(executable, port, sink, &database).await;
+        let mut program = Self::spawn(options, port, sink, &database).await;
         if *users.max(sessions) > 0 {
+            assert!(options.database.is_none(), "only a file is filled before");
             drop(program);
             let filled = fill(&database, *users, *sessions);
-            program = Self::spawn(executable, port, sink, &database).await;
+            program = Self::spawn(options, port, sink, &database).await;
             program.filled = filled;
         }
         program.connections = *connections;
         program
     }
 
-    async fn spawn(executable: &Path, port: u16, sink: u16, database: &Path) -> Self {
+    async fn spawn(options: &Options, port: u16, sink: u16, database: &Path) -> Self {
         let watch = crate::watch();
-        let child = Command::new(executable)
+        let server = options.database.clone();
+        let file = format!("sqlite://{}", database.display());
+        let child = Command::new(&options.program)
             .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
             .current_dir(database.parent().expect("a directory"))
-            .env("DATABASE_URL", format!("sqlite://{}", database.display()))
+            .env("DATABASE_URL", server.as_ref().map_or(file.as_str(), Postgres::url))
+            .env("FRESHK_DATABASE__SCHEMA", SCHEMA)
+            .envs(options.cache.iter().map(|url| ("FRESHK_CACHE__URL", url)))
             .env("SECRET_KEY", SECRET)
             .env("TWILIO_ACCOUNT_SID", format!("AC{}", "0".repeat(32)))
             .env("TWILIO_AUTH_TOKEN", "a token for the benchmark")
@@ -99,6 +112,7 @@ impl Program {
             port,
             connections: 1,
             database: database.to_owned(),
+            server,
             ready_after: Duration::ZERO,
             filled: Vec::new(),
         };
@@ -128,7 +142,8 @@ impl Program {
     }
 
     pub(crate) fn target(&self) -> Target {
-        Target { address: self.address(), pid: self.child.id(), connections: self.connections }
+        let server = self.server.clone();
+        Target { address: self.address(), pid: self.child.id(), connections: self.connections, server }
     }
 
     /// `VmHWM` of the process.
@@ -245,7 +260,8 @@ impl Bare {
     }
 
     pub(crate) fn target(&self, connections: usize) -> Target {
-        Target { address: format!("127.0.0.1:{}", self.port), pid: self.child.id(), connections }
+        let address = format!("127.0.0.1:{}", self.port);
+        Target { address, pid: self.child.id(), connections, server: None }
     }
 }
 
