@@ -181,7 +181,7 @@ async fn serve(
     let stop = Stop::on_signals().map_err(CliError::Runtime)?;
     let hangup = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
     let settings = settings(config);
-    let Service { auth, store, endpoint, operations, watching, metrics, flood, outbox, dispatcher } =
+    let Service { auth, store, endpoint, operations, watching, metrics, senders, flood, outbox, dispatcher } =
         wiring::build(config, &secret, engine, clock.clone(), random)?;
     let certificate = Certificate::of(config, &clock, &metrics)?;
     let listener = match passed {
@@ -199,6 +199,7 @@ async fn serve(
     let others = membership.as_ref().map_or(&[][..], Membership::others);
     node::refuse_other_spelling(&own, others)?;
     node::compare(&own, others);
+    senders.share(u32::try_from(others.len() + 1).unwrap_or(u32::MAX));
     auth.settle_after_restart().await.map_err(CliError::Database)?;
     spellings::unify(config, &secret, &outbox, (&store, &*clock)).await?;
     test_numbers(config, &secret, &outbox, (&store, &*clock)).await?;
@@ -217,6 +218,9 @@ async fn serve(
     let backing_up =
         tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics, stop.asked.clone()));
     let sending = tokio::spawn(background::send_again(auth.clone(), stop.asked.clone()));
+    let sharing = membership
+        .is_some()
+        .then(|| tokio::spawn(background::share_pace(senders, store.clone(), stop.asked.clone())));
     let locking = lock.map(|lock| tokio::spawn(background::keep_lock(lock)));
     let dispatching = tokio::spawn(dispatcher.run(stop.asked.clone()));
     let watching = tokio::spawn(watching.run(stop.asked.clone()));
@@ -254,11 +258,8 @@ async fn serve(
     watched.abort();
     reloading.abort();
     watching.abort();
-    if let Some(keeping) = keeping {
-        keeping.abort();
-    }
-    if let Some(locking) = locking {
-        locking.abort();
+    for task in [keeping, locking, sharing].into_iter().flatten() {
+        task.abort();
     }
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {
         tracing::warn!(%error, "the shutdown could not be written to the audit trail");

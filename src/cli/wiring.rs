@@ -66,6 +66,8 @@ pub struct Service {
     pub watching: Arc<Watching>,
     /// What is counted.
     pub metrics: Metrics,
+    /// The senders of production codes.
+    pub(super) senders: Route,
     /// The guard against floods, which a reload replaces.
     pub(super) flood: Arc<Live<FloodGuard>>,
     /// Who is told of what.
@@ -123,7 +125,7 @@ pub fn build(
     let console: Arc<dyn SmsSender> = Arc::new(ConsoleSender::new(clock.clone()));
     let production = production_senders(config, &clock, console.clone());
     let callbacks = reports::reader(config, clock.clone());
-    let watched = production.clone();
+    let senders = production.clone();
     let metrics = Metrics::new();
     let states = MessageState::ALL.map(MessageState::as_str).into_iter().chain([Unsent::STATE]);
     metrics.begin(ErrorCode::ALL.map(ErrorCode::as_str), states, auth::TOKEN_REUSES);
@@ -165,7 +167,7 @@ pub fn build(
     let auth = Auth::new(parts, settings(config, secret)?);
     let database = engine.identity();
     let readiness = readiness(&store, clock.clone());
-    let page = page(config, &metrics, engine, watched, clock.clone());
+    let page = page(config, &metrics, engine, senders.clone(), clock.clone());
     let watching = Arc::new(Watching {
         watch: Watch::default(),
         metrics: page.clone(),
@@ -190,7 +192,7 @@ pub fn build(
     let pacing = Pacing::new(flood.clone(), shared);
     let surroundings = Surroundings { readiness, clock, random, metrics: metrics.clone(), pacing };
     let endpoint = endpoint(config, &auth, callbacks, surroundings)?;
-    Ok(Service { auth, store, endpoint, operations, watching, metrics, flood, outbox, dispatcher })
+    Ok(Service { auth, store, endpoint, operations, watching, metrics, senders, flood, outbox, dispatcher })
 }
 
 /// What the flows go by, at the start and after each reload.

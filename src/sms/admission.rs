@@ -83,6 +83,13 @@ impl Admission {
         Ok(Place { clock: Arc::clone(&self.clock), permit, in_flight, turn })
     }
 
+    /// Shares the pace among so many servers.
+    pub(super) fn share(&self, among: u32) {
+        if let Some(pace) = &self.pace {
+            pace.share(among);
+        }
+    }
+
     /// The longest that a message can take from its place to its outcome.
     pub(super) const fn deadline(&self) -> Duration {
         self.deadline

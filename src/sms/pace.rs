@@ -1,6 +1,7 @@
 //! The pace of one sender: so many segments a second, for numbers that carriers limit.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ pub(super) struct Pace {
     clock: Arc<dyn Clock>,
     interval: Duration,
     max_wait: Duration,
+    /// How many servers send at this pace together: each goes so many times slower.
+    sharers: AtomicU32,
     line: Mutex<Line>,
 }
 
@@ -39,7 +42,13 @@ impl Pace {
     /// `None` for a pace of zero: Twilio queues.
     pub(super) fn new(per_second: u32, max_wait: Duration, clock: Arc<dyn Clock>) -> Option<Arc<Self>> {
         let interval = Duration::from_secs(1).checked_div(per_second)?;
-        Some(Arc::new(Self { clock, interval, max_wait, line: Mutex::default() }))
+        let sharers = AtomicU32::new(1);
+        Some(Arc::new(Self { clock, interval, max_wait, sharers, line: Mutex::default() }))
+    }
+
+    /// Shares the pace among so many servers from the next turn on.
+    pub(super) fn share(&self, among: u32) {
+        self.sharers.store(among.max(1), Ordering::Relaxed);
     }
 
     /// Takes the next place in line for a message of `segments`: one that was given back and is long enough, or else a new
@@ -48,7 +57,7 @@ impl Pace {
     /// # Errors
     /// How long until the wait would be short enough.
     pub(super) fn reserve(self: &Arc<Self>, segments: u32) -> Result<Turn, Duration> {
-        let length = self.interval * segments.max(1);
+        let length = self.interval * self.sharers.load(Ordering::Relaxed) * segments.max(1);
         let now = EPOCH.until(self.clock.now());
         let mut line = self.line();
         // Going at a time that has passed would come too close to the turn after it.
@@ -123,6 +132,21 @@ mod tests {
         assert_eq!(next(&pace, &clock), Err(1));
         clock.advance(Duration::from_millis(1));
         assert_eq!(next(&pace, &clock), Ok(3000));
+    }
+
+    #[test]
+    fn several_servers_go_at_one_pace_together() {
+        let (pace, clock) = pace(2, 5);
+        pace.share(3);
+        let waits: Vec<_> = (0..5).map(|_| next(&pace, &clock)).collect();
+        assert_eq!(waits, [Ok(0), Ok(1500), Ok(3000), Ok(4500), Err(1000)]);
+        // Two of them have ended.
+        pace.share(1);
+        clock.advance(Duration::from_secs(6));
+        assert_eq!([next(&pace, &clock), next(&pace, &clock)], [Ok(0), Ok(500)]);
+        // Nobody is known to live, as on a file.
+        pace.share(0);
+        assert_eq!(next(&pace, &clock), Ok(1000));
     }
 
     #[test]

@@ -91,6 +91,10 @@ impl<P: Provider> SmsSender for BoundedSender<P> {
     fn is_breaker_open(&self) -> bool {
         self.shared.admission.is_breaker_open()
     }
+
+    fn share(&self, among: u32) {
+        self.shared.admission.share(among);
+    }
 }
 
 struct BoundedSlot<P> {

@@ -164,6 +164,11 @@ impl Route {
         self.0.iter().map(|member| (member.via.sender.as_str(), member.sender.is_breaker_open()))
     }
 
+    /// Shares the pace of each sender among so many servers.
+    pub fn share(&self, among: u32) {
+        self.0.iter().for_each(|member| member.sender.share(among));
+    }
+
     /// The longest that sending can take, however many senders try: a challenge that is *sending* for longer has lost its flow.
     pub fn deadline(&self) -> Duration {
         deadline(&self.0)

@@ -75,6 +75,10 @@ impl SmsSender for TwilioSender {
         self.sender.is_breaker_open()
     }
 
+    fn share(&self, among: u32) {
+        self.sender.share(among);
+    }
+
     fn is_asked(&self) -> bool {
         self.progress.is_some()
     }

@@ -77,3 +77,14 @@ async fn of_two_hundred_wrong_codes_five_are_evaluated() {
     assert_eq!(cluster.count("SELECT attempts FROM challenges"), 5);
     assert_eq!(cluster.verify(cluster.any(), "198.51.100.2", &right).await.0, 400, "over-tried");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_share_the_pace_of_a_sender() {
+    let pace = [("FRESHK_TWILIO__SEGMENTS_PER_SECOND", "3"), ("FRESHK_TWILIO__MAX_WAIT", "1s")];
+    let Some(cluster) = Cluster::with(&pace) else { return };
+    // The last to start knows of the others, and goes once a second: one message now, one that waits, and no other in time.
+    let last = &cluster.nodes[2];
+    let calls: Vec<_> = (0..5).map(|number| (address(number), format!("+1555000000{number}"))).collect();
+    let answers = statuses(calls.iter().map(|(ip, phone)| cluster.request(last, ip, phone))).await;
+    assert_eq!(answers, [(200, 2), (503, 3)]);
+}

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{Help as _, Timestamp};
 use crate::metrics::Metrics;
+use crate::sms::route::Route;
 use crate::storage::Store;
 
 /// How often the write-ahead log is moved into the database.
@@ -27,6 +28,9 @@ const MAINTENANCE_EVERY: u32 = 30;
 
 /// How often the server looks for codes that the next sender is to send, and for messages to ask after.
 const SENDING_ROUND: Duration = Duration::from_secs(1);
+
+/// How often the server looks who serves the same database.
+const SHARING_ROUND: Duration = Duration::from_secs(1);
 
 /// How often the server looks whether a backup is due.
 const BACKUP_ROUND: Duration = Duration::from_secs(30);
@@ -58,6 +62,16 @@ pub(super) async fn send_again(auth: Arc<Auth>, stop: CancellationToken) {
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         drop(auth.ask());
         drop(auth.send_again());
+    }
+}
+
+/// Shares the pace of the senders among the servers that live, until `stop`; where nobody can tell, it stays as it was.
+pub(super) async fn share_pace(senders: Route, store: Store, stop: CancellationToken) {
+    let mut ticks = every(SHARING_ROUND);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Ok(nodes) = store.read(|view| view.nodes()).await {
+            senders.share(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
+        }
     }
 }
 
