@@ -252,6 +252,7 @@ impl Config {
             reuse_grace: self.tokens.reuse_grace,
             max_sessions: self.tokens.max_sessions,
             max_devices: self.tokens.max_devices,
+            reads_every_bearer: self.tokens.strict,
             default_role: self.users.default_role.clone(),
             phones: self.phone.clone(),
             conceal_accounts: self.privacy.conceal_accounts,

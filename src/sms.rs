@@ -203,6 +203,9 @@ pub trait SmsSender: Send + Sync + 'static {
         false
     }
 
+    /// Has so many servers go at the sender's pace together, this one included.
+    fn share(&self, _among: u32) {}
+
     /// Whether its provider must be asked what becomes of messages, since it cannot report it.
     fn is_asked(&self) -> bool {
         false

@@ -21,6 +21,7 @@ use crate::domain::{SessionId, User};
 pub mod audit;
 pub mod backups;
 pub mod budgets;
+mod cache;
 pub mod challenges;
 pub mod clock;
 mod columns;
@@ -86,8 +87,11 @@ pub trait Engine: Send + Sync + 'static {
     fn submit(&self, job: Box<dyn WriteJob>) -> StoreResult<()>;
     /// Runs a read on a pooled connection, off the async threads.
     fn query(&self, job: ReadJob) -> BoxFuture<'_, StoreResult<()>>;
-    /// A live or ended session and its user; from memory where it is known there.
+    /// Reads a live or ended session and its user; memory may have them from then on.
     fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>>;
+    /// The same from memory. What an own write changed before it was answered is never missing. What another process changed
+    /// may be: of what takes rights away for two seconds at most, of the rest for longer.
+    fn known(&self, session: &SessionId) -> Option<Principal>;
     /// Grows by one whenever another process has written and the engine does not know what: all that memory holds is forgotten.
     /// An engine that is told what changed forgets that alone.
     fn foreign_writes(&self) -> u64;
@@ -149,12 +153,20 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
-    /// See [`Engine::principal`].
+    /// A live or ended session and its user: as memory has them where that `suffices`, or else from the database. So memory
+    /// may allow, and whatever is refused was read.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where the session is not in memory and cannot be read.
-    pub async fn principal(&self, session: &SessionId) -> StoreResult<Option<Principal>> {
-        self.engine.principal(session).await
+    /// [`StoreError::Unavailable`] where memory does not suffice and the database cannot be read.
+    pub async fn principal(
+        &self,
+        session: &SessionId,
+        suffices: impl FnOnce(&Principal) -> bool,
+    ) -> StoreResult<Option<Principal>> {
+        match self.engine.known(session).filter(suffices) {
+            Some(known) => Ok(Some(known)),
+            None => self.engine.principal(session).await,
+        }
     }
 
     /// See [`Engine::foreign_writes`].

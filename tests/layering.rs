@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["instant_acme", "ureq", "hyper", "bytes", "tokio", "serde", "serde_json", "thiserror"],
     ),
     ("files", &["random"], &["rustix", "data_encoding"]),
-    ("storage", &["domain"], &["futures_util", "tokio", "thiserror", "serde_json"]),
+    ("storage", &["domain", "sync"], &["futures_util", "tokio", "thiserror", "serde_json", "moka"]),
     (
         "storage/sqlite",
         &["domain", "storage", "clock", "files", "sync"],
@@ -34,7 +34,6 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "rusqlite",
             "r2d2",
             "r2d2_sqlite",
-            "moka",
             "futures_util",
             "tokio",
             "tracing",

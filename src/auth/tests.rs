@@ -124,6 +124,7 @@ fn policy() -> Policy {
         reuse_grace: Duration::from_mins(1),
         max_sessions: 3,
         max_devices: 3,
+        reads_every_bearer: false,
         default_role: "retailer".to_owned(),
         phones: PhonePolicy::lenient(10),
         conceal_accounts: false,

@@ -161,7 +161,11 @@ impl Engine {
         match Place::of(config) {
             Place::File(file) => Ok(Self::Sqlite(file.open(config, clock)?)),
             Place::Server(settings) => {
-                Ok(Self::Postgres(PostgresStore::open(&postgres_options(config, &settings, true))?))
+                let options = PostgresOptions {
+                    principals: postgres::PRINCIPALS,
+                    ..postgres_options(config, &settings, true)
+                };
+                Ok(Self::Postgres(PostgresStore::open(&options)?))
             }
         }
     }
@@ -236,7 +240,7 @@ impl From<Arc<PostgresStore>> for Engine {
     }
 }
 
-/// What the configuration says of a server.
+/// What the configuration says of a server, for a command, which looks at no session twice.
 pub fn postgres_options(config: &Config, settings: &PostgresSettings, migrate: bool) -> PostgresOptions {
-    PostgresOptions { settings: settings.clone(), first_id: config.users.first(), migrate }
+    PostgresOptions { settings: settings.clone(), first_id: config.users.first(), principals: 0, migrate }
 }

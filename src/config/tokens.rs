@@ -30,6 +30,8 @@ pub struct Tokens {
     pub max_devices: usize,
     /// Names of the users' attributes that access tokens carry.
     pub claims: Vec<String>,
+    /// Whether session and user of each access token are read from the database.
+    pub strict: bool,
     /// Whether tokens that simplejwt issued under the secret are good.
     pub accept_foreign: bool,
 }
@@ -124,6 +126,14 @@ static CLAIMS: Key = Key::new(
     "Which of a user's attributes (freshk user set-attribute) access tokens carry, as claims of these names; from the next login \
      or refresh on.",
 );
+static STRICT: Key = Key::new(
+    "tokens.strict",
+    Kind::Switch,
+    "false",
+    "Whether each call with an access token reads its session from the database. Otherwise a server answers from memory what \
+     it has read before; with several servers on PostgreSQL, what ended on another one is refused within two seconds at most, and \
+     within 50 ms as a rule.",
+);
 static ACCEPT_FOREIGN: Key = Key::new(
     "tokens.accept_foreign",
     Kind::Switch,
@@ -148,6 +158,7 @@ pub(super) const SECTION: Section = Section {
         &MAX_SESSIONS,
         &MAX_DEVICES,
         &CLAIMS,
+        &STRICT,
         &ACCEPT_FOREIGN,
     ],
 };
@@ -175,6 +186,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Tokens {
         max_sessions: reader.number(&MAX_SESSIONS),
         max_devices: reader.number(&MAX_DEVICES),
         claims: reader.list(&CLAIMS, claim),
+        strict: reader.switch(&STRICT),
         accept_foreign: reader.switch(&ACCEPT_FOREIGN),
     }
 }

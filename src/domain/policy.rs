@@ -24,6 +24,8 @@ pub struct Policy {
     pub reuse_grace: Duration,
     /// How many live sessions one user has at most; the oldest ends.
     pub max_sessions: usize,
+    /// Whether session and user of each Bearer are read from the database, whatever memory has.
+    pub reads_every_bearer: bool,
     /// How many live devices one user has at most; the one whose login is the longest ago ends.
     pub max_devices: usize,
     /// The role of a user who has just registered.

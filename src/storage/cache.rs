@@ -1,9 +1,9 @@
 //! Who holds a session, kept in memory, and never older than what was last acknowledged.
 //!
-//! Two things guard that. An own write bumps the epoch of what it touched after its commit and before its answer; a
-//! reader notes the epoch before it reads and puts what it read only if the epoch has not moved. Epochs are sharded by
-//! key: with one for all, a busy hour of logins would let no reader put anything. And every entry carries the number of
-//! foreign writes seen when its reading began; one more of those, and the entry counts for nothing.
+//! Two things guard that. What was changed is forgotten after its commit and before its answer, and its forgetting has a
+//! number; a reader notes the last number before it reads, and puts what it read only if no later one belongs to its key.
+//! Forgettings are remembered by shards of keys: with one for all, a busy hour of logins would let no reader put anything. And
+//! every entry carries how often everything was forgotten when its reading began; once more, and the entry counts for nothing.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use moka::sync::Cache;
 
+use super::Principal;
 use crate::domain::session::SessionStatus;
-use crate::domain::{Session, SessionId, User, UserId};
-use crate::storage::Principal;
+use crate::domain::{SessionId, User, UserId};
 use crate::sync::lock;
 
 /// Enough that readers and writers of different keys seldom meet, few enough to cost nothing.
@@ -37,6 +37,13 @@ pub(super) struct PrincipalCache {
     foreign_writes: AtomicU64,
 }
 
+/// What held before a session and its user were read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    sessions: ReadToken,
+    users: ReadToken,
+}
+
 impl PrincipalCache {
     /// Holds at most `capacity` sessions and as many users.
     pub(super) fn new(capacity: u64) -> Self {
@@ -55,23 +62,16 @@ impl PrincipalCache {
         Some(Principal { session, user })
     }
 
-    /// A session, from memory or else from `read`; misses are not cached.
-    pub(super) fn session<E>(
-        &self,
-        id: &SessionId,
-        read: impl FnOnce() -> Result<Option<Session>, E>,
-    ) -> Result<Option<Arc<SessionStatus>>, E> {
-        let read = || Ok(read()?.map(|session| session.status()));
-        self.sessions.get_or_read(&id.number(), || self.foreign_writes(), read)
+    /// To be called before a session and its user are read.
+    pub(super) fn begin_read(&self) -> Reading {
+        let foreign = self.foreign_writes();
+        Reading { sessions: self.sessions.begin_read(foreign), users: self.users.begin_read(foreign) }
     }
 
-    /// A user, likewise.
-    pub(super) fn user<E>(
-        &self,
-        id: UserId,
-        read: impl FnOnce() -> Result<Option<User>, E>,
-    ) -> Result<Option<Arc<User>>, E> {
-        self.users.get_or_read(&id, || self.foreign_writes(), read)
+    /// Puts what was read since `reading`, unless it may be older than the truth.
+    pub(super) fn put(&self, reading: Reading, id: &SessionId, Principal { session, user }: &Principal) {
+        self.sessions.put(id.number(), reading.sessions, Arc::clone(session));
+        self.users.put(user.id, reading.users, Arc::clone(user));
     }
 
     /// Forgets what a transaction changed; called after its commit and before anybody hears of it.
@@ -80,7 +80,7 @@ impl PrincipalCache {
         touched.sessions.iter().for_each(|id| self.sessions.forget(&id.number()));
     }
 
-    /// Forgets everything: another process wrote, and what it changed is not known.
+    /// Forgets everything: what another process wrote is not known.
     pub(super) fn another_process_wrote(&self) {
         self.foreign_writes.fetch_add(1, Ordering::SeqCst);
         // The count alone makes every entry worthless; this gives their memory back.
@@ -94,10 +94,13 @@ impl PrincipalCache {
     }
 }
 
-/// Rows of one kind by key, each key with an epoch that own writes raise.
+/// Rows of one kind by key, each key with the number of its last forgetting.
 struct EpochCache<K, V> {
     entries: Cache<K, Entry<V>>,
-    epochs: Vec<Mutex<u64>>,
+    /// How often anything was forgotten.
+    forgettings: AtomicU64,
+    /// The number of the last forgetting among the keys of each shard.
+    last: Vec<Mutex<u64>>,
     hasher: RandomState,
 }
 
@@ -109,7 +112,7 @@ struct Entry<V> {
 /// What held when a reading began.
 #[derive(Clone, Copy)]
 struct ReadToken {
-    epoch: u64,
+    forgettings: u64,
     foreign: u64,
 }
 
@@ -121,7 +124,8 @@ where
     fn new(capacity: u64) -> Self {
         Self {
             entries: Cache::new(capacity),
-            epochs: (0..SHARDS).map(|_| Mutex::new(0)).collect(),
+            forgettings: AtomicU64::new(0),
+            last: (0..SHARDS).map(|_| Mutex::new(0)).collect(),
             hasher: RandomState::new(),
         }
     }
@@ -130,45 +134,29 @@ where
         self.entries.get(key).filter(|entry| entry.foreign == foreign).map(|entry| entry.row)
     }
 
-    fn get_or_read<E>(
-        &self,
-        key: &K,
-        foreign: impl FnOnce() -> u64,
-        read: impl FnOnce() -> Result<Option<V>, E>,
-    ) -> Result<Option<Arc<V>>, E> {
-        let foreign = foreign();
-        if let Some(row) = self.get(key, foreign) {
-            return Ok(Some(row));
-        }
-        let token = self.begin_read(key, foreign);
-        let Some(row) = read()?.map(Arc::new) else { return Ok(None) };
-        self.put(key, token, Arc::clone(&row));
-        Ok(Some(row))
-    }
-
-    fn begin_read(&self, key: &K, foreign: u64) -> ReadToken {
-        ReadToken { epoch: *self.epoch(key), foreign }
+    fn begin_read(&self, foreign: u64) -> ReadToken {
+        ReadToken { forgettings: self.forgettings.load(Ordering::SeqCst), foreign }
     }
 
     /// Puts what was read after `token`, unless it may be older than the truth.
-    fn put(&self, key: &K, token: ReadToken, row: Arc<V>) {
+    fn put(&self, key: K, token: ReadToken, row: Arc<V>) {
         // Held until the row is in: between the comparison and the insertion nobody may forget the key.
-        let epoch = self.epoch(key);
-        if *epoch == token.epoch {
-            self.entries.insert(key.clone(), Entry { row, foreign: token.foreign });
+        let last = self.last_of(&key);
+        if *last <= token.forgettings {
+            self.entries.insert(key, Entry { row, foreign: token.foreign });
         }
     }
 
     fn forget(&self, key: &K) {
-        let mut epoch = self.epoch(key);
-        *epoch += 1;
+        let mut last = self.last_of(key);
+        *last = self.forgettings.fetch_add(1, Ordering::SeqCst) + 1;
         self.entries.invalidate(key);
     }
 
-    fn epoch(&self, key: &K) -> MutexGuard<'_, u64> {
+    fn last_of(&self, key: &K) -> MutexGuard<'_, u64> {
         let hash = self.hasher.hash_one(key);
         let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        lock(&self.epochs[shard])
+        lock(&self.last[shard])
     }
 }
 

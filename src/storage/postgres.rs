@@ -1,7 +1,7 @@
 //! The seam's adapter for `PostgreSQL`: threads that write and threads that read, each with a connection of its own.
 //!
-//! Nothing here knows what a flow is. No type of postgres-protocol or rustls leaves this room. Nothing is kept in memory: what
-//! another process wrote is seen by the next look.
+//! Nothing here knows what a flow is. No type of postgres-protocol or rustls leaves this room. Of sessions and users memory keeps
+//! what was read; what another process takes away is heard by a connection that listens.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -31,10 +31,13 @@ mod exchanges;
 mod fault;
 mod guard;
 mod keys;
+mod lease;
 mod ledger;
+mod listener;
 mod login;
 mod maintenance;
 mod membership;
+mod memory;
 mod messages;
 mod migrate;
 mod moving;
@@ -64,6 +67,7 @@ pub use open_error::PostgresError;
 pub use settings::{Host, PostgresSettings, SCHEMA, TlsMode, WRITERS, is_schema};
 
 use keys::Taken;
+use memory::Memory;
 use queue::Queue;
 use reader::Task;
 use writer::Surroundings;
@@ -77,11 +81,15 @@ const FORGET_AFTER: Duration = Duration::from_secs(5);
 /// Threads that read.
 const READERS: usize = 4;
 
+/// Sessions in the memory of a server, and as many users.
+pub const PRINCIPALS: u64 = 20_000;
+
 /// A schema of a `PostgreSQL` database.
 pub struct PostgresStore {
     identity: String,
     writing: Arc<Surroundings>,
     reading: Arc<Queue<reader::Queued>>,
+    memory: Arc<Memory>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     opened: Stopwatch,
 }
@@ -94,15 +102,18 @@ impl PostgresStore {
     pub fn open(options: &PostgresOptions) -> Result<Arc<Self>, PostgresError> {
         let settings = &options.settings;
         let connector = open::open(options)?;
+        let memory = Arc::new(Memory::new(options.principals));
         let writing = Arc::new(Surroundings {
             queue: Queue::new(ROOM),
             connector: connector.clone(),
+            memory: Arc::clone(&memory),
             commits: OnceLock::new(),
         });
         let store = Self {
             identity: settings.identity(),
             writing: Arc::clone(&writing),
             reading: Arc::new(Queue::new(ROOM)),
+            memory,
             threads: Mutex::default(),
             opened: Stopwatch::start(),
         };
@@ -116,7 +127,12 @@ impl PostgresStore {
         }
         for number in 0..READERS {
             let reading = Arc::clone(&store.reading);
-            threads.push(reader::start(reading, connector.clone(), number).map_err(failed)?);
+            let memory = Arc::clone(&store.memory);
+            threads.push(reader::start(reading, connector.clone(), memory, number).map_err(failed)?);
+        }
+        if options.principals > 0 {
+            // It is not waited for: it ends when the memory is gone.
+            listener::start(&store.memory, connector, settings.schema.clone()).map_err(failed)?;
         }
         *store.threads() = threads;
         Ok(Arc::new(store))
@@ -174,7 +190,11 @@ impl Engine for PostgresStore {
         self.ask(|reply| Task::Principal(session.clone(), reply))
     }
 
-    /// What other processes write is not told, so that they count as having written now and then.
+    fn known(&self, session: &SessionId) -> Option<Principal> {
+        self.memory.known(session)
+    }
+
+    /// What other processes write to the ledger is not told, so that they count as having written now and then.
     fn foreign_writes(&self) -> u64 {
         self.opened.elapsed().as_secs() / FORGET_AFTER.as_secs()
     }

@@ -12,6 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::task::spawn_blocking;
 
 use crate::domain::SessionId;
+use crate::storage::cache::PrincipalCache;
 use crate::storage::{CommitWatch, Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
 use crate::sync::{read, write};
 
@@ -20,7 +21,6 @@ mod audit;
 mod backup;
 mod backups;
 mod budgets;
-mod cache;
 mod challenges;
 mod checkpoint;
 mod clock;
@@ -64,7 +64,6 @@ pub use moving::MovingFile;
 pub use open::{Make, OpenOptions, trace_of};
 pub use open_error::{BackupError, OpenError};
 
-use cache::PrincipalCache;
 use fault::fault;
 use open::Tuning;
 use reader::Readers;
@@ -152,13 +151,16 @@ impl SqliteStore {
         if self.files.is_lost() { Err(StoreError::Unavailable) } else { Ok(()) }
     }
 
-    /// Session and user from two readings, each noted by itself: which user it will be is known only after the first.
+    /// Session and user as they are in the file; memory has them from then on.
     async fn read_principal(&self, id: &SessionId) -> StoreResult<Option<Principal>> {
         let (cache, id) = (Arc::clone(&self.cache), id.clone());
         let read = move |conn: &rusqlite::Connection| {
-            let Some(session) = cache.session(&id, || sessions::by_id(conn, &id))? else { return Ok(None) };
-            let user = cache.user(session.user, || users::by_id(conn, session.user))?;
-            Ok(user.map(|user| Principal { session, user }))
+            let reading = cache.begin_read();
+            let Some(session) = sessions::by_id(conn, &id)? else { return Ok(None) };
+            let Some(user) = users::by_id(conn, session.user)? else { return Ok(None) };
+            let principal = Principal { session: Arc::new(session.status()), user: Arc::new(user) };
+            cache.put(reading, &id, &principal);
+            Ok(Some(principal))
         };
         self.readers.run(read).await
     }
@@ -191,10 +193,11 @@ impl Engine for SqliteStore {
         if let Err(fault) = self.standing() {
             return ready(Err(fault)).boxed();
         }
-        match self.cache.principal(session) {
-            Some(known) => ready(Ok(Some(known))).boxed(),
-            None => self.read_principal(session).boxed(),
-        }
+        self.read_principal(session).boxed()
+    }
+
+    fn known(&self, session: &SessionId) -> Option<Principal> {
+        self.cache.principal(session).filter(|_| !self.files.is_lost())
     }
 
     fn foreign_writes(&self) -> u64 {

@@ -54,8 +54,11 @@ async fn a_node_that_was_halted_serves_no_session_that_ended_meanwhile() {
     let login = cluster.log_in().await;
     let (access, body) = (login["access"].as_str().unwrap(), json!({ "refresh": login["refresh"] }));
     assert_eq!(cluster.status(halted, access).await.0, 200);
+    assert_eq!(cluster.status(halted, access).await.0, 200, "from memory");
     halted.signal("STOP");
     assert_eq!(cluster.post(other, "198.51.100.1", "/logout/", &body).await.0, 200);
+    // What it has in memory is worth nothing when it wakes up, before it has heard anything.
+    cluster.schema.sql("SELECT pg_sleep(2)").unwrap();
     halted.signal("CONT");
     assert_eq!(cluster.status(halted, access).await.0, 401);
     assert_eq!(cluster.post(halted, "198.51.100.1", "/token/refresh/", &body).await.0, 401);

@@ -14,6 +14,7 @@ mod commits;
 mod ends;
 mod events;
 mod frozen;
+mod memory;
 mod nodes;
 mod proxy;
 
@@ -37,7 +38,7 @@ mod sink;
 mod twilio;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use postgres::Schema;
@@ -82,6 +83,11 @@ impl Cluster {
         Some(Self { twilio, schema, place, nodes, client, turn: AtomicUsize::new(0) })
     }
 
+    /// The configuration of its nodes, with another variable.
+    fn place_with(&self, name: &str, value: &str) -> Place {
+        place(&self.twilio, &self.schema).with(name, value)
+    }
+
     /// One node after the other.
     fn any(&self) -> &Server {
         &self.nodes[self.turn.fetch_add(1, Ordering::Relaxed) % self.nodes.len()]
@@ -106,6 +112,30 @@ impl Cluster {
         let call = self.client.get(node.url(&format!("{BASE}/production/status/")));
         let answer = call.bearer_auth(access).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Asks until the bearer is answered like this; no call that begins later than two seconds after the first may be answered
+    /// otherwise. Gives the answer, and how long that took.
+    async fn becomes(
+        &self,
+        node: &Server,
+        access: &str,
+        is_so: impl Fn(&(u16, Value)) -> bool,
+    ) -> (Value, Duration) {
+        let begun = Instant::now();
+        loop {
+            let asked = begun.elapsed();
+            let answer = self.status(node, access).await;
+            if is_so(&answer) {
+                return (answer.1, asked);
+            }
+            assert!(asked < Duration::from_secs(2), "{answer:?} after {asked:?}");
+        }
+    }
+
+    /// Asks until the bearer is refused.
+    async fn is_out(&self, node: &Server, access: &str) -> Duration {
+        self.becomes(node, access, |(status, _)| *status == 401).await.1
     }
 
     /// The code of the last SMS.

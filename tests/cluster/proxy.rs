@@ -1,4 +1,5 @@
-//! What stands between a node and `PostgreSQL`: passes everything on, and cuts a connection in a commit when it is told to.
+//! What stands between a node and `PostgreSQL`: passes everything on, and cuts a connection in a commit when it is told to, or
+//! lets nothing through to connections that listen.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -24,6 +25,8 @@ type Trap = Arc<Mutex<Option<(&'static str, Cut)>>>;
 pub(crate) struct Proxy {
     port: u16,
     trap: Trap,
+    /// Whether connections that listen hear nothing, and are not heard.
+    is_deaf: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -31,14 +34,14 @@ impl Proxy {
     pub(crate) fn before(socket: PathBuf) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let trap = Trap::default();
-        let shared = Arc::clone(&trap);
+        let (trap, is_deaf) = (Trap::default(), Arc::new(AtomicBool::new(false)));
+        let (shared, deaf) = (Arc::clone(&trap), Arc::clone(&is_deaf));
         thread::spawn(move || {
             for client in listener.incoming() {
-                pass(&client.unwrap(), &socket, Arc::clone(&shared));
+                pass(&client.unwrap(), &socket, Arc::clone(&shared), Arc::clone(&deaf));
             }
         });
-        Self { port, trap }
+        Self { port, trap, is_deaf }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -50,20 +53,34 @@ impl Proxy {
         *self.trap.lock().unwrap() = Some((statement, cut));
     }
 
+    /// From now on nothing passes to and from connections that listen, which stay open; or all does again.
+    pub(crate) fn deafen(&self, is_deaf: bool) {
+        self.is_deaf.store(is_deaf, Ordering::SeqCst);
+    }
+
     /// Whether that has happened.
     pub(crate) fn has_cut(&self) -> bool {
         self.trap.lock().unwrap().is_none()
     }
 }
 
-fn pass(client: &TcpStream, socket: &Path, trap: Trap) {
+fn pass(client: &TcpStream, socket: &Path, trap: Trap, is_deaf: Arc<AtomicBool>) {
     let server = UnixStream::connect(socket).unwrap();
     let is_mute = Arc::new(AtomicBool::new(false));
+    let listens = Arc::new(AtomicBool::new(false));
+    let is_cut_off = {
+        let listens = Arc::clone(&listens);
+        move || listens.load(Ordering::SeqCst) && is_deaf.load(Ordering::SeqCst)
+    };
     let (mut from, mut to, mute) =
         (server.try_clone().unwrap(), client.try_clone().unwrap(), Arc::clone(&is_mute));
+    let is_cut = is_cut_off.clone();
     thread::spawn(move || {
         let mut chunk = [0; 16 * 1024];
         while let Ok(count @ 1..) = from.read(&mut chunk) {
+            if is_cut() {
+                continue;
+            }
             // What comes now is the answer to the commit.
             if mute.load(Ordering::SeqCst) || to.write_all(&chunk[..count]).is_err() {
                 break;
@@ -78,6 +95,10 @@ fn pass(client: &TcpStream, socket: &Path, trap: Trap) {
         while let Ok(count @ 1..) = from.read(&mut chunk) {
             let cut = session.hear(&chunk[..count], &trap);
             is_mute.fetch_or(cut == Some(Cut::Answer), Ordering::SeqCst);
+            listens.fetch_or(session.listens, Ordering::SeqCst);
+            if is_cut_off() {
+                continue;
+            }
             if cut == Some(Cut::Commit) || to.write_all(&chunk[..count]).is_err() {
                 break;
             }
@@ -97,6 +118,8 @@ struct Session {
     prepared: HashMap<String, String>,
     /// The statements of the transaction so far.
     ran: Vec<String>,
+    /// Whether it has asked for what is told on a channel.
+    listens: bool,
 }
 
 impl Session {
@@ -131,7 +154,12 @@ impl Session {
                 }
                 self.ran.push(sql);
             }
-            b'Q' if word() == "COMMIT" => {
+            b'Q' => {
+                let sql = word();
+                self.listens |= sql.starts_with("LISTEN");
+                if sql != "COMMIT" {
+                    return None;
+                }
                 let mut trap = trap.lock().unwrap();
                 let (statement, cut) = (*trap)?;
                 if self.ran.iter().any(|sql| sql.starts_with(statement)) {

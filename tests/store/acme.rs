@@ -12,7 +12,7 @@ fn one_server_of_several_may_order_and_all_read_the_same() {
     let mut settings = PostgresSettings::parse(&server.url()).unwrap();
     schema.name().clone_into(&mut settings.schema);
     let first_id = FirstId { id: 1, raises: true };
-    let options = PostgresOptions { settings: settings.clone(), first_id, migrate: true };
+    let options = PostgresOptions { settings: settings.clone(), first_id, principals: 0, migrate: true };
     let _store = PostgresStore::open(&options).unwrap();
     let table = AcmeTable::new(Box::new(settings));
     assert_eq!(table.read("certificate.pem").unwrap(), None);

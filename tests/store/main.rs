@@ -17,6 +17,7 @@ mod guard;
 mod ledger;
 mod maintenance;
 mod messages;
+mod notices;
 mod phone_changes;
 mod sessions;
 mod small;
@@ -28,7 +29,7 @@ mod versions;
 use std::sync::Arc;
 
 use freshk::storage::Store;
-use freshk::storage::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
+use freshk::storage::postgres::{PRINCIPALS, PostgresOptions, PostgresSettings, PostgresStore};
 use freshk::storage::sqlite::{OpenOptions, SqliteStore};
 use freshk::storage::users::FirstId;
 use support::{Fixture, START};
@@ -157,6 +158,7 @@ macro_rules! contract {
                     s17_an_own_write_is_seen_by_the_next_look
                     s17_a_deleted_user_has_no_session
                     s17_what_maintenance_deletes_is_forgotten
+                    s17_what_memory_knows_and_does_not_suffice_is_read
                     s17_what_another_process_wrote_is_seen
                     own_writes_are_not_foreign
                 }
@@ -212,7 +214,8 @@ impl Fixture for Postgres {
         let mut settings = PostgresSettings::parse(&postgres::server().unwrap().url()).unwrap();
         self.schema.name().clone_into(&mut settings.schema);
         settings.writers = 4;
-        let options = PostgresOptions { settings, first_id: FirstId { id: 1, raises: true }, migrate: true };
+        let first_id = FirstId { id: 1, raises: true };
+        let options = PostgresOptions { settings, first_id, principals: PRINCIPALS, migrate: true };
         Store::new(PostgresStore::open(&options).unwrap())
     }
 }

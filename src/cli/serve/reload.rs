@@ -39,6 +39,7 @@ pub(super) const RELOADED: Needs = Needs::Only(&[&[
     "tokens.max_sessions",
     "tokens.max_devices",
     "tokens.claims",
+    "tokens.strict",
     "tokens.accept_foreign",
     "users.default_role",
     "users.unverified_retention",

@@ -1,5 +1,6 @@
 //! How a connection to the server is opened, and what it is asked to be.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,15 @@ pub(super) enum Refused {
         /// What to do.
         help: String,
     },
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(failure) => failure.fmt(f),
+            Self::Tls(problem) | Self::Unfit { problem, .. } => f.write_str(problem),
+        }
+    }
 }
 
 /// How to connect; cheap to hand to every thread.

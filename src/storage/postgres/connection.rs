@@ -15,7 +15,7 @@ use postgres_types::{ToSql, Type};
 use super::fault::Failure;
 use super::keys::{Keys, Taken};
 use super::row::Row;
-use super::wire::Wire;
+use super::wire::{Notice, Wire};
 use crate::storage::locks::Hold;
 
 /// What a statement gets.
@@ -113,6 +113,14 @@ impl Connection {
         let all: Vec<_> =
             std::iter::once(begin).chain(locks.iter().map(|(sql, params)| (*sql, &params[..]))).collect();
         self.exchange(&all).map(drop)
+    }
+
+    /// What was heard on the channels that this connection listens to; waits for it, though no longer than `patience`.
+    pub(super) fn notices(&self, patience: Duration) -> Result<Vec<Notice>, Failure> {
+        self.noting_loss(|wire| {
+            wire.wait_at_most(patience).map_err(Failure::Lost)?;
+            wire.notices()
+        })
     }
 
     /// The numbers of our locks.

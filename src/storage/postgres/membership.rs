@@ -25,7 +25,7 @@ const OFF: Duration = Duration::from_secs(1);
 
 /// A machine that is gone, or a process that is halted, gives its lock back within some ten seconds, where the server knows
 /// how. A socket of this machine has no need of the first three.
-const PROMPT: &str = "SELECT set_config(name, CASE name WHEN 'tcp_keepalives_idle' THEN '4' \
+pub(super) const PROMPT: &str = "SELECT set_config(name, CASE name WHEN 'tcp_keepalives_idle' THEN '4' \
      WHEN 'tcp_keepalives_interval' THEN '2' WHEN 'tcp_keepalives_count' THEN '3' ELSE '10s' END, false) \
      FROM pg_settings WHERE name IN \
      ('tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'idle_session_timeout')";

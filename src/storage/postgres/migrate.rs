@@ -27,6 +27,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, stands: 1, sql: include_str!("migrations/1.sql") },
     Migration { version: 2, stands: 1, sql: include_str!("migrations/2.sql") },
     Migration { version: 3, stands: 1, sql: include_str!("migrations/3.sql") },
+    Migration { version: 4, stands: 1, sql: include_str!("migrations/4.sql") },
 ];
 
 const STEPS: &str = "CREATE TABLE freshk_schema (version BIGINT PRIMARY KEY, stands BIGINT NOT NULL, \

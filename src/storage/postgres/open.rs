@@ -21,6 +21,8 @@ pub struct PostgresOptions {
     pub settings: PostgresSettings,
     /// From where new users' ids count.
     pub first_id: FirstId,
+    /// Sessions in memory, and as many users; with none every session is read from the database, and nobody listens.
+    pub principals: u64,
     /// Whether the schema is made or brought up to date, or refused.
     pub migrate: bool,
 }

@@ -10,6 +10,7 @@ use tracing::Span;
 use super::connect::Connector;
 use super::connection::Connection;
 use super::fault::{Failure, fault};
+use super::memory::Memory;
 use super::queue::Queue;
 use super::tx::PostgresTx;
 use super::writer::unreachable;
@@ -44,19 +45,20 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 pub(super) fn start(
     queue: Arc<Queue<Queued>>,
     connector: Connector,
+    memory: Arc<Memory>,
     number: usize,
 ) -> std::io::Result<JoinHandle<()>> {
     let name = format!("freshk-reader-{number}");
     thread::Builder::new().name(name).spawn(move || {
         let mut conn = None;
         while let Some((Queued { task, span }, _running)) = queue.take() {
-            span.in_scope(|| read(&mut conn, &connector, task));
+            span.in_scope(|| read(&mut conn, &connector, &memory, task));
         }
     })
 }
 
 /// Whoever asked may have gone away; then nobody hears the answer.
-fn read(kept: &mut Option<Connection>, connector: &Connector, task: Task) {
+fn read(kept: &mut Option<Connection>, connector: &Connector, memory: &Memory, task: Task) {
     match task {
         Task::Closure(job, reply) => {
             let outcome = connected(kept, connector, |conn| conn.batch(BEGIN)).and_then(|conn| {
@@ -71,7 +73,7 @@ fn read(kept: &mut Option<Connection>, connector: &Connector, task: Task) {
         Task::Principal(id, reply) => {
             let look = |kept: &mut Option<Connection>| {
                 let conn = connected(kept, connector, |_| Ok(()))?;
-                PostgresTx::new(conn).principal(&id)
+                memory.keep(&id, || PostgresTx::new(conn).principal(&id))
             };
             let mut found = look(kept);
             if matches!(found, Err(StoreError::Unavailable))

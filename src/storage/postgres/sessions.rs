@@ -75,7 +75,7 @@ const PURGE: &str = concat!(
     over!(),
     " < $1 LIMIT $2), seen AS (UPDATE users SET last_seen_at = greatest(last_seen_at, latest) FROM \
      (SELECT user_id, max(last_used_at) AS latest FROM gone GROUP BY user_id) AS of_user WHERE users.id = user_id RETURNING 1) \
-     DELETE FROM sessions WHERE id IN (SELECT id FROM gone) AND (SELECT count(*) FROM seen) >= 0"
+     DELETE FROM sessions WHERE id IN (SELECT id FROM gone) AND (SELECT count(*) FROM seen) >= 0 RETURNING id"
 );
 
 /// What was noted of the current generation's use since the row was read stays.
@@ -126,12 +126,14 @@ impl WriteSessions for PostgresTx<'_> {
 
     fn update_session(&mut self, session: &mut Session) -> StoreResult<()> {
         self.note_replaced(session);
+        self.touched().sessions.push(session.id.clone());
         self.write_session(UPDATE, session)?;
         session.version += 1;
         Ok(())
     }
 
     fn touch_session(&mut self, id: &SessionId, generation: u32, at: Timestamp) -> StoreResult<()> {
+        self.touched().sessions.push(id.clone());
         self.write(TOUCH, &[id, &Number(generation), &at]).map(drop)
     }
 
@@ -159,8 +161,11 @@ impl PostgresTx<'_> {
     }
 
     /// Deletes at most `limit` sessions that were over before `before`; gives how many.
-    pub(super) fn purge_sessions(&self, before: Timestamp, limit: i64) -> StoreResult<usize> {
-        self.write(PURGE, &[&before, &limit])
+    pub(super) fn purge_sessions(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize> {
+        let gone = self.returning(PURGE, &[&before, &limit], first::<SessionId>)?;
+        let count = gone.len();
+        self.touched().sessions.extend(gone);
+        Ok(count)
     }
 
     /// Deletes at most `limit` rotations from before `before`; gives how many.

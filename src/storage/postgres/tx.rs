@@ -8,6 +8,7 @@ use super::connection::{Connection, Params};
 use super::fault::{Failure, fault};
 use super::row::{Row, RowError};
 use crate::domain::{ChallengeId, Session, SessionId, Timestamp};
+use crate::storage::cache::Touched;
 use crate::storage::{StoreError, StoreResult};
 
 /// How a row is read.
@@ -34,6 +35,8 @@ pub(super) struct PostgresTx<'c> {
     /// The session that was replaced last: a witness only if its refresh token is a new one.
     replaced: RefCell<Option<Witness>>,
     rotated: Cell<bool>,
+    /// Rows changed so far that memory may hold.
+    touched: Touched,
     /// The highest id that an import brought; new users' ids are above it once this is committed.
     imported: Cell<i64>,
 }
@@ -48,6 +51,7 @@ impl<'c> PostgresTx<'c> {
             witness: RefCell::new(None),
             replaced: RefCell::new(None),
             rotated: Cell::new(false),
+            touched: Touched::default(),
             imported: Cell::new(0),
         }
     }
@@ -66,6 +70,16 @@ impl<'c> PostgresTx<'c> {
     pub(super) fn witness(&self) -> Option<Witness> {
         let rotated = self.replaced.borrow().clone().filter(|_| self.rotated.get());
         rotated.or_else(|| self.witness.borrow().clone())
+    }
+
+    /// The rows changed so far that memory may hold.
+    pub(super) fn touched(&mut self) -> &mut Touched {
+        &mut self.touched
+    }
+
+    /// What memory must forget once this is committed.
+    pub(super) fn into_touched(self) -> Touched {
+        self.touched
     }
 
     /// Notes that a session was replaced.

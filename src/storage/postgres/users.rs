@@ -184,6 +184,7 @@ impl WriteUsers for PostgresTx<'_> {
             ],
         )?;
         *version += 1;
+        self.touched().users.push(user.id);
         Ok(())
     }
 
@@ -215,6 +216,7 @@ impl WriteUsers for PostgresTx<'_> {
     fn delete_user(&mut self, id: UserId) -> StoreResult<Option<usize>> {
         let sessions = self.row(SESSIONS, &[&id], first::<i64>)?.unwrap_or_default();
         let deleted = self.write(DELETE, &[&id])?;
+        self.touched().users.push(id);
         Ok((deleted == 1).then(|| usize::try_from(sessions).unwrap_or_default()))
     }
 }

@@ -32,6 +32,17 @@ pub(super) struct Wire {
     /// What is sent next.
     pub(super) output: BytesMut,
     patience: Duration,
+    /// What was heard on channels, and nobody has taken yet.
+    notices: Vec<Notice>,
+}
+
+/// A word on a channel that the connection listens to.
+#[derive(Debug)]
+pub(super) struct Notice {
+    /// The process of the server that sent it.
+    pub(super) sender: i32,
+    /// The word.
+    pub(super) word: String,
 }
 
 /// Why there is no way to the server.
@@ -60,7 +71,8 @@ impl Wire {
                 }
             }
         };
-        let mut wire = Self { stream, input: BytesMut::new(), output: BytesMut::new(), patience };
+        let mut wire =
+            Self { stream, input: BytesMut::new(), output: BytesMut::new(), patience, notices: Vec::new() };
         wire.wait_at_most(patience).map_err(lost)?;
         Ok(wire)
     }
@@ -94,32 +106,64 @@ impl Wire {
         sent.map_err(|error| Failure::of_connection(error, self.patience))
     }
 
-    /// The next message; what the server says to nobody in particular is passed over.
+    /// The next message that answers something.
     pub(super) fn receive(&mut self) -> Result<Message, Failure> {
-        const CHUNK: usize = 16 * 1024;
+        loop {
+            match self.parse()? {
+                Some(message) => return Ok(message),
+                None => self.read()?,
+            }
+        }
+    }
+
+    /// What was heard on channels since this was asked last; waits for it, though no longer than the patience.
+    pub(super) fn notices(&mut self) -> Result<Vec<Notice>, Failure> {
+        loop {
+            if let Some(Message::ErrorResponse(body)) = self.parse()? {
+                // Nothing was asked: the server says that it goes.
+                return Err(Failure::of_answer(&body));
+            }
+            if !self.notices.is_empty() {
+                return Ok(std::mem::take(&mut self.notices));
+            }
+            match self.read() {
+                Err(Failure::Silent(_)) => return Ok(Vec::new()),
+                other => other?,
+            }
+        }
+    }
+
+    /// The next message of what was read. What answers nothing is passed over, and notices are kept.
+    fn parse(&mut self) -> Result<Option<Message>, Failure> {
         loop {
             match Message::parse(&mut self.input).map_err(Failure::Lost)? {
-                Some(
-                    Message::NoticeResponse(_)
-                    | Message::ParameterStatus(_)
-                    | Message::NotificationResponse(_),
-                ) => {}
-                Some(message) => return Ok(message),
-                None => {
-                    let mut chunk = [0; CHUNK];
-                    let read = match &mut self.stream {
-                        Stream::Plain(stream) => stream.read(&mut chunk),
-                        Stream::Encrypted(stream) => stream.read(&mut chunk),
-                        Stream::Local(stream) => stream.read(&mut chunk),
-                    };
-                    match read {
-                        Ok(0) => return Err(Failure::Lost(ErrorKind::UnexpectedEof.into())),
-                        Ok(read) => self.input.extend_from_slice(chunk.get(..read).unwrap_or_default()),
-                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                        Err(error) => return Err(Failure::of_connection(error, self.patience)),
-                    }
+                Some(Message::NoticeResponse(_) | Message::ParameterStatus(_)) => {}
+                Some(Message::NotificationResponse(body)) => {
+                    let word = body.message().map_err(Failure::Lost)?.to_owned();
+                    self.notices.push(Notice { sender: body.process_id(), word });
                 }
+                message => return Ok(message),
             }
+        }
+    }
+
+    /// Reads what the server sends next.
+    fn read(&mut self) -> Result<(), Failure> {
+        const CHUNK: usize = 16 * 1024;
+        let mut chunk = [0; CHUNK];
+        let read = match &mut self.stream {
+            Stream::Plain(stream) => stream.read(&mut chunk),
+            Stream::Encrypted(stream) => stream.read(&mut chunk),
+            Stream::Local(stream) => stream.read(&mut chunk),
+        };
+        match read {
+            Ok(0) => Err(Failure::Lost(ErrorKind::UnexpectedEof.into())),
+            Ok(read) => {
+                self.input.extend_from_slice(chunk.get(..read).unwrap_or_default());
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(Failure::of_connection(error, self.patience)),
         }
     }
 }

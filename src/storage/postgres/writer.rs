@@ -11,9 +11,11 @@ use super::connect::{Connector, Refused};
 use super::connection::Connection;
 use super::fault::fault;
 use super::keys::Taken;
+use super::memory::Memory;
 use super::queue::Queue;
 use super::tx::{PostgresTx, Witness, first};
 use crate::clock::Stopwatch;
+use crate::storage::cache::Touched;
 use crate::storage::{CommitWatch, StoreError, StoreResult, WriteJob};
 
 /// A write in the queue, with the request that it belongs to: what it logs, a panic included, has that one's name.
@@ -34,6 +36,7 @@ impl Queued {
 pub(super) struct Surroundings {
     pub(super) queue: Queue<Queued>,
     pub(super) connector: Connector,
+    pub(super) memory: Arc<Memory>,
     pub(super) commits: OnceLock<CommitWatch>,
 }
 
@@ -65,10 +68,10 @@ pub(super) fn start(surroundings: Arc<Surroundings>, number: usize) -> std::io::
 enum Ran {
     /// Nothing of it is to stay.
     Failed(StoreError),
-    /// It was committed.
-    Committed,
+    /// It was committed, and has changed these rows.
+    Committed(Touched),
     /// The connection was lost in the commit.
-    InDoubt(Option<Witness>),
+    InDoubt(Option<Witness>, Touched),
 }
 
 impl Writer {
@@ -76,17 +79,20 @@ impl Writer {
         self.begin(locks)?;
         let Some(conn) = &self.conn else { return Err(StoreError::Unavailable) };
         let ran = run(conn, job, self.surroundings.commits.get());
-        match ran {
-            Ran::Committed => Ok(()),
+        let (outcome, touched) = match ran {
+            Ran::Committed(touched) => (Ok(()), touched),
             Ran::Failed(fault) => {
                 self.roll_back();
-                Err(fault)
+                return Err(fault);
             }
-            Ran::InDoubt(witness) => {
+            Ran::InDoubt(witness, touched) => {
                 self.conn = None;
-                self.resolve(locks, witness.as_ref())
+                (self.resolve(locks, witness.as_ref()), touched)
             }
-        }
+        };
+        // After whatever has committed it, and before anybody hears of it.
+        self.surroundings.memory.forget(&touched);
+        outcome
     }
 
     /// Begins a transaction under its locks. A connection that is found dead is replaced: nothing has run yet.
@@ -162,11 +168,11 @@ fn run(conn: &Connection, job: &mut dyn WriteJob, commits: Option<&CommitWatch>)
             if let Some(watch) = commits.filter(|_| tx.wrote()) {
                 watch(1, stopwatch.elapsed());
             }
-            Ran::Committed
+            Ran::Committed(tx.into_touched())
         }
         Err(failure) if failure.is_lost() && tx.wrote() => {
             tracing::error!(error = %failure, "the connection to the database was lost in a commit");
-            Ran::InDoubt(tx.witness())
+            Ran::InDoubt(tx.witness(), tx.into_touched())
         }
         Err(failure) => Ran::Failed(fault(&failure)),
     }
@@ -194,11 +200,9 @@ fn is_there(tx: &PostgresTx<'_>, witness: &Witness) -> StoreResult<bool> {
 /// Logs why there is no connection, and says what that means.
 pub(super) fn unreachable(refused: &Refused) -> StoreError {
     match refused {
-        Refused::Server(failure) => {
-            tracing::error!(error = %failure, "the database cannot be reached");
-        }
-        Refused::Tls(reason) | Refused::Unfit { problem: reason, .. } => {
-            tracing::error!(error = reason, "the database cannot be used");
+        Refused::Server(_) => tracing::error!(error = %refused, "the database cannot be reached"),
+        Refused::Tls(_) | Refused::Unfit { .. } => {
+            tracing::error!(error = %refused, "the database cannot be used");
         }
     }
     StoreError::Unavailable

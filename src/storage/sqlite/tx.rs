@@ -2,8 +2,8 @@
 
 use rusqlite::Connection;
 
-use super::cache::Touched;
 use super::fault::fault;
+use crate::storage::cache::Touched;
 use crate::storage::{Locks, StoreError, StoreResult};
 
 /// One connection's open transaction; implements the traits of the seam.

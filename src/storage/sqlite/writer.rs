@@ -11,7 +11,6 @@ use rusqlite::Connection;
 use tracing::Span;
 
 use super::backup::back_up;
-use super::cache::PrincipalCache;
 use super::checkpoint;
 use super::connect::{Bounds, PageLimit};
 use super::fault::fault;
@@ -19,6 +18,7 @@ use super::tx::SqliteTx;
 use super::watch::{FileWatch, Look};
 use crate::clock::Stopwatch;
 use crate::files::{beside, random_name};
+use crate::storage::cache::PrincipalCache;
 use crate::storage::{CommitWatch, StoreError, StoreResult, WriteJob};
 
 /// A write.

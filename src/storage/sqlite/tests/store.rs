@@ -36,10 +36,10 @@ async fn s17_an_own_write_is_seen_by_the_next_look() {
     let bed = Bed::new();
     let engine = bed.store();
     let store = Store::new(engine.clone());
-    assert!(store.principal(&session(1, UserId(1)).id).await.unwrap().is_none());
+    assert!(store.principal(&session(1, UserId(1)).id, |_| true).await.unwrap().is_none());
     let (user, session) = login(&store, 1).await;
     for round in 0..10 {
-        let seen = store.principal(&session.id).await.unwrap().unwrap();
+        let seen = store.principal(&session.id, |_| true).await.unwrap().unwrap();
         assert_eq!((seen.user.is_active, seen.session.ended.is_some()), (round % 2 == 0, false));
         assert!(engine.cache.principal(&session.id).is_some(), "not kept");
         let mut changed = User { is_active: !seen.user.is_active, ..User::clone(&seen.user) };
@@ -47,7 +47,7 @@ async fn s17_an_own_write_is_seen_by_the_next_look() {
     }
     let mut ended = session.clone().ended(after(1), EndReason::Logout);
     store.write(Locks::none().user(user.id), move |tx| tx.update_session(&mut ended)).await.unwrap();
-    let seen = store.principal(&session.id).await.unwrap().unwrap();
+    let seen = store.principal(&session.id, |_| true).await.unwrap().unwrap();
     assert!(seen.session.ended.is_some());
     assert_eq!(store.foreign_writes(), 0);
 }
@@ -63,10 +63,10 @@ async fn s17_what_another_process_wrote_before_the_first_own_write_is_seen() {
     // It looks before an own write, and not by itself.
     options.tuning.writer.watch = Duration::from_hours(1);
     let store = Store::new(SqliteStore::open(options).unwrap());
-    assert!(store.principal(&session.id).await.unwrap().unwrap().user.is_active);
+    assert!(store.principal(&session.id, |_| true).await.unwrap().unwrap().user.is_active);
     bed.stranger().execute_batch("UPDATE users SET is_active = 0").unwrap();
     store.write(Locks::none(), join(2)).await.unwrap();
-    assert!(!store.principal(&session.id).await.unwrap().unwrap().user.is_active);
+    assert!(!store.principal(&session.id, |_| true).await.unwrap().unwrap().user.is_active);
 }
 
 #[tokio::test]
