@@ -32,6 +32,8 @@ mod messages;
 mod moving;
 #[path = "cli/needs.rs"]
 mod needs;
+#[path = "cli/old_server.rs"]
+mod old_server;
 #[path = "cli/planted.rs"]
 mod planted;
 #[path = "cli/postgresql.rs"]
