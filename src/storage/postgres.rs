@@ -17,6 +17,8 @@ use crate::storage::{CommitWatch, Engine, Principal, ReadJob, StoreError, StoreR
 use crate::sync::lock;
 
 mod acme;
+mod ahead;
+mod answers;
 mod audit;
 mod backups;
 mod budgets;

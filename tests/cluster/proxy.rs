@@ -19,7 +19,7 @@ pub(crate) enum Cut {
     Answer,
 }
 
-/// The next transaction with a statement that begins like this, and where its commit is cut.
+/// The next transaction with a statement that contains this, and where its commit is cut.
 type Trap = Arc<Mutex<Option<(&'static str, Cut)>>>;
 
 pub(crate) struct Proxy {
@@ -48,7 +48,7 @@ impl Proxy {
         self.port
     }
 
-    /// Cuts the commit of the next transaction with a statement that begins like this.
+    /// Cuts the commit of the next transaction with a statement that contains this.
     pub(crate) fn arm(&self, statement: &'static str, cut: Cut) {
         *self.trap.lock().unwrap() = Some((statement, cut));
     }
@@ -152,21 +152,17 @@ impl Session {
                 if sql == "BEGIN" {
                     self.ran.clear();
                 }
+                if sql == "COMMIT" {
+                    let mut trap = trap.lock().unwrap();
+                    let (statement, cut) = (*trap)?;
+                    if self.ran.iter().any(|sql| sql.contains(statement)) {
+                        *trap = None;
+                        return Some(cut);
+                    }
+                }
                 self.ran.push(sql);
             }
-            b'Q' => {
-                let sql = word();
-                self.listens |= sql.starts_with("LISTEN");
-                if sql != "COMMIT" {
-                    return None;
-                }
-                let mut trap = trap.lock().unwrap();
-                let (statement, cut) = (*trap)?;
-                if self.ran.iter().any(|sql| sql.starts_with(statement)) {
-                    *trap = None;
-                    return Some(cut);
-                }
-            }
+            b'Q' => self.listens |= word().starts_with("LISTEN"),
             _ => {}
         }
         None

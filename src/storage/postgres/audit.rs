@@ -200,6 +200,9 @@ impl WriteAudit for PostgresTx<'_> {
             .collect();
         let lines: Vec<_> = columns.iter().map(Columns::params).collect();
         let params: Vec<Params<'_>> = lines.iter().map(|line| &line[..]).collect();
+        if self.has_witness() {
+            return params.iter().try_for_each(|params| self.append(INSERT, params));
+        }
         let ids = self.write_all(INSERT, &params, first)?;
         if let (Some(id), Some(record)) = (ids.first(), records.first()) {
             let actor = &record.actor;
@@ -238,7 +241,7 @@ impl PostgresTx<'_> {
             return Ok(());
         };
         let event = AuditEvent::LimitExceeded;
-        self.write_one(INSERT_REFUSALS, &[&at, &event, &mode, &phone, &ip, &detail.to_string()])
+        self.append(INSERT_REFUSALS, &[&at, &event, &mode, &phone, &ip, &detail.to_string()])
     }
 
     /// Deletes at most `limit` of the lines from before `horizon`, the oldest, and keeps all others from being deleted;

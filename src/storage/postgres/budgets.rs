@@ -39,7 +39,7 @@ impl WriteBudgets for PostgresTx<'_> {
 
     fn unspend_budget(&mut self, window: BudgetWindow, amount: u64) -> StoreResult<()> {
         let BudgetWindow { budget, share, since } = window;
-        self.write(UNSPEND, &[&budget, &share, &since, &units(amount)]).map(drop)
+        self.append(UNSPEND, &[&budget, &share, &since, &units(amount)])
     }
 
     fn warn_of_budget(&mut self, window: BudgetWindow) -> StoreResult<bool> {

@@ -133,7 +133,7 @@ impl WriteChallenges for PostgresTx<'_> {
     ) -> StoreResult<Challenge> {
         let id = self.row(NEXT_ID, &[], first)?.ok_or(StoreError::Broken)?;
         let challenge = challenge.sending(id, hash(id));
-        self.write_one(
+        self.append(
             INSERT,
             &[
                 &id,

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use postgres_types::{ToSql, Type};
 
+use super::answers::{Answers, Question};
 use super::fault::Failure;
 use super::keys::{Keys, Taken};
 use super::row::Row;
@@ -26,6 +28,10 @@ pub(super) struct Connection {
     wire: RefCell<Wire>,
     statements: RefCell<HashMap<Box<str>, Arc<Statement>>>,
     keys: Keys,
+    /// How many statements go with whatever is sent next.
+    queued: Cell<usize>,
+    /// What was asked ahead.
+    answers: RefCell<Answers>,
     is_lost: Cell<bool>,
 }
 
@@ -41,12 +47,21 @@ struct Statement {
 struct Answer {
     rows: Vec<Row>,
     changed: u64,
+    /// Whether it was an end of a transaction of which nothing stays.
+    is_undone: bool,
 }
 
 impl Connection {
     /// On a wire that is logged in.
     pub(super) fn new(wire: Wire, keys: Keys) -> Self {
-        Self { wire: RefCell::new(wire), statements: RefCell::default(), keys, is_lost: Cell::new(false) }
+        Self {
+            wire: RefCell::new(wire),
+            statements: RefCell::default(),
+            keys,
+            queued: Cell::new(0),
+            answers: RefCell::default(),
+            is_lost: Cell::new(false),
+        }
     }
 
     /// How long the server may be silent from now on.
@@ -56,6 +71,9 @@ impl Connection {
 
     /// What a query gives.
     pub(super) fn rows(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Failure> {
+        if let Some(rows) = self.asked_ahead(sql, params)? {
+            return Ok(rows);
+        }
         let answers = self.exchange(&[(sql, params)])?;
         Ok(answers.into_iter().flat_map(|answer| answer.rows).collect())
     }
@@ -72,8 +90,43 @@ impl Connection {
         Ok(answers.into_iter().flat_map(|answer| answer.rows).collect())
     }
 
+    /// Has a statement go with whatever is sent next, which fails if this one does; a read sees what it has written.
+    pub(super) fn queue(&self, sql: &str, params: Params<'_>) -> Result<(), Failure> {
+        let statement = self.prepared(sql)?;
+        self.noting_loss(|wire| bind(&mut wire.output, &statement, params))?;
+        self.queued.set(self.queued.get() + 1);
+        Ok(())
+    }
+
+    /// The same for a statement that must change one row, and only one.
+    pub(super) fn queue_one(&self, sql: &str, params: Params<'_>) -> Result<(), Failure> {
+        // The server must judge it: what comes after it, an end of the transaction perhaps, is on its way already.
+        self.queue(&format!("WITH changed AS ({sql} RETURNING 1) SELECT 1 / count(*) FROM changed"), params)
+    }
+
+    /// Ends a transaction, in one exchange with what was queued. It is committed only if all of that succeeds.
+    pub(super) fn commit(&self) -> Result<(), Failure> {
+        self.answers.borrow_mut().clear();
+        match &self.exchange(&[("COMMIT", &[])])?[..] {
+            [answer] if !answer.is_undone => Ok(()),
+            _ => Err(Failure::Value("the transaction had failed before its end".to_owned())),
+        }
+    }
+
+    /// Undoes a transaction, whatever was queued in it.
+    pub(super) fn roll_back(&self) -> Result<(), Failure> {
+        self.answers.borrow_mut().clear();
+        self.queued.set(0);
+        self.wire.borrow_mut().output.clear();
+        self.batch("ROLLBACK")
+    }
+
     /// Statements without parameters.
     pub(super) fn batch(&self, sql: &str) -> Result<(), Failure> {
+        if self.queued.get() > 0 {
+            // After a failure the server hears nothing up to the end of an exchange, and this is none.
+            self.exchange(&[])?;
+        }
         self.noting_loss(|wire| {
             frontend::query(sql, &mut wire.output).map_err(|error| Failure::Value(error.to_string()))?;
             wire.send()?;
@@ -92,9 +145,10 @@ impl Connection {
         self.rows("SELECT pg_advisory_unlock($1)", &[&key]).map(drop)
     }
 
-    /// Begins a transaction and takes its locks, in one exchange. Each lock is a statement of its own: the snapshot of a
-    /// statement is older than a lock that it waits for.
-    pub(super) fn begin(&self, locks: &[Taken]) -> Result<(), Failure> {
+    /// Begins a transaction, takes its locks and asks ahead, in one exchange. Each lock is a statement of its own: the snapshot of
+    /// a statement is older than a lock that it waits for.
+    pub(super) fn begin(&self, locks: &[Taken], ahead: &[Question]) -> Result<(), Failure> {
+        self.answers.borrow_mut().clear();
         let users = self.keys.users();
         let locks: Vec<(&str, Vec<&(dyn ToSql + Sync)>)> = locks
             .iter()
@@ -110,9 +164,33 @@ impl Connection {
             })
             .collect();
         let begin: (&str, Params<'_>) = ("BEGIN", &[]);
-        let all: Vec<_> =
-            std::iter::once(begin).chain(locks.iter().map(|(sql, params)| (*sql, &params[..]))).collect();
-        self.exchange(&all).map(drop)
+        let questions: Vec<(&str, Vec<&(dyn ToSql + Sync)>)> = ahead
+            .iter()
+            .map(|question| (question.sql, question.params.iter().map(|param| &**param).collect()))
+            .collect();
+        let all: Vec<_> = std::iter::once(begin)
+            .chain(locks.iter().chain(&questions).map(|(sql, params)| (*sql, &params[..])))
+            .collect();
+        let answers = self.exchange(&all)?.into_iter().skip(1 + locks.len());
+        for (answer, (question, (sql, params))) in answers.zip(ahead.iter().zip(&questions)) {
+            let asked = question_as_sent(&*self.prepared(sql)?, params)?;
+            self.answers.borrow_mut().keep(&asked, question.sql, answer.rows);
+        }
+        Ok(())
+    }
+
+    /// Notes that a statement changes what was asked ahead.
+    pub(super) fn note_change(&self, sql: &str) {
+        self.answers.borrow_mut().forget(sql);
+    }
+
+    /// The answer to what was asked ahead, unless something has changed it since.
+    fn asked_ahead(&self, sql: &str, params: Params<'_>) -> Result<Option<Vec<Row>>, Failure> {
+        if self.answers.borrow().is_empty() {
+            return Ok(None);
+        }
+        let asked = question_as_sent(&*self.prepared(sql)?, params)?;
+        Ok(self.answers.borrow_mut().take(&asked))
     }
 
     /// What was heard on the channels that this connection listens to; waits for it, though no longer than `patience`.
@@ -139,22 +217,22 @@ impl Connection {
         let prepared: Vec<_> =
             statements.iter().map(|(sql, _)| self.prepared(sql)).collect::<Result<_, _>>()?;
         self.noting_loss(|wire| {
+            let before = wire.output.len();
             for (statement, (_, params)) in prepared.iter().zip(statements) {
-                if let Err(failure) = bind(wire, statement, params) {
-                    wire.output.clear();
-                    return Err(failure);
-                }
+                bind(&mut wire.output, statement, params).inspect_err(|_| wire.output.truncate(before))?;
             }
+            // Their answers come first, and nobody asks for them.
+            let queued = self.queued.take();
             frontend::sync(&mut wire.output);
             wire.send()?;
-            let mut answers: Vec<Answer> = Vec::with_capacity(prepared.len());
+            let mut answers: Vec<Answer> = Vec::with_capacity(queued + prepared.len());
             until_ready(wire, |message| {
                 match message {
                     Message::BindComplete => answers.push(Answer::default()),
                     Message::DataRow(body) => {
-                        let at = answers.len();
+                        let at = answers.len().checked_sub(queued + 1);
                         if let (Some(answer), Some(statement)) =
-                            (answers.last_mut(), at.checked_sub(1).and_then(|at| prepared.get(at)))
+                            (answers.last_mut(), at.and_then(|at| prepared.get(at)))
                         {
                             answer.rows.push(Row::new(body, &statement.columns).map_err(Failure::Lost)?);
                         }
@@ -164,13 +242,14 @@ impl Connection {
                         let changed = tag.rsplit(' ').next().and_then(|rows| rows.parse().ok());
                         if let Some(answer) = answers.last_mut() {
                             answer.changed = changed.unwrap_or_default();
+                            answer.is_undone = tag == "ROLLBACK";
                         }
                     }
                     _ => {}
                 }
                 Ok(())
             })?;
-            Ok(answers)
+            Ok(answers.split_off(queued.min(answers.len())))
         })
     }
 
@@ -181,6 +260,8 @@ impl Connection {
         }
         let name = format!("s{}", self.statements.borrow().len());
         let statement = self.noting_loss(|wire| {
+            // What is queued goes with it.
+            self.queued.set(0);
             let none = std::iter::empty();
             frontend::parse(&name, sql, none, &mut wire.output)
                 .and_then(|()| frontend::describe(b'S', &name, &mut wire.output))
@@ -240,12 +321,20 @@ fn until_ready(wire: &mut Wire, mut hear: impl FnMut(Message) -> Result<(), Fail
     }
 }
 
-fn bind(wire: &mut Wire, statement: &Statement, params: Params<'_>) -> Result<(), Failure> {
+/// The bytes by which a question is known.
+fn question_as_sent(statement: &Statement, params: Params<'_>) -> Result<BytesMut, Failure> {
+    let mut asked = BytesMut::new();
+    bind(&mut asked, statement, params)?;
+    Ok(asked)
+}
+
+fn bind(output: &mut BytesMut, statement: &Statement, params: Params<'_>) -> Result<(), Failure> {
     const BINARY: i16 = 1;
     if params.len() != statement.params.len() {
         return Err(Failure::Value(format!("{} of {} are given", params.len(), statement.params.len())));
     }
-    frontend::bind(
+    let before = output.len();
+    let bound = frontend::bind(
         "",
         &statement.name,
         [BINARY],
@@ -257,15 +346,18 @@ fn bind(wire: &mut Wire, statement: &Statement, params: Params<'_>) -> Result<()
             })
         },
         [BINARY],
-        &mut wire.output,
+        output,
     )
-    .map_err(|error| {
-        Failure::Value(match error {
-            frontend::BindError::Conversion(error) => error.to_string(),
-            frontend::BindError::Serialization(error) => error.to_string(),
-        })
-    })?;
-    frontend::execute("", 0, &mut wire.output).map_err(|error| Failure::Value(error.to_string()))
+    .map_err(|error| match error {
+        frontend::BindError::Conversion(error) => error.to_string(),
+        frontend::BindError::Serialization(error) => error.to_string(),
+    });
+    bound.and_then(|()| frontend::execute("", 0, output).map_err(|error| error.to_string())).map_err(
+        |reason| {
+            output.truncate(before);
+            Failure::Value(reason)
+        },
+    )
 }
 
 /// Our tables have types that every server knows.

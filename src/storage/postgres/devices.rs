@@ -46,7 +46,7 @@ impl WriteDevices for PostgresTx<'_> {
     }
 
     fn delete_device(&mut self, id: &DeviceId) -> StoreResult<()> {
-        self.write(DELETE, &[id]).map(drop)
+        self.append(DELETE, &[id])
     }
 
     fn count_device_guess(&mut self, challenge: ChallengeId, device: &DeviceId) -> StoreResult<u32> {

@@ -134,8 +134,8 @@ impl WriteEvents for PostgresTx<'_> {
         let number = inserted.into_iter().next().ok_or(StoreError::Broken)?;
         let queue = QueueId::of(number, event);
         for webhook in webhooks {
-            self.write(INSERT_DELIVERY, &[&number, webhook, &queue, at])?;
-            self.write(QUEUE, &[webhook, &queue, at])?;
+            self.append(INSERT_DELIVERY, &[&number, webhook, &queue, at])?;
+            self.append(QUEUE, &[webhook, &queue, at])?;
         }
         Ok(number)
     }
@@ -148,9 +148,9 @@ impl WriteEvents for PostgresTx<'_> {
             Some(_) => (DeliveryState::Waiting, None),
             None => (DeliveryState::Delivered, Some(*at)),
         };
-        self.write(NOTE, &[number, &webhook, &state, &attempts, answer, &settled])?;
+        self.append(NOTE, &[number, &webhook, &state, &attempts, answer, &settled])?;
         match again {
-            Some(due) => self.write(AGAIN, &[&webhook, queue, &attempts, at, due]).map(drop),
+            Some(due) => self.append(AGAIN, &[&webhook, queue, &attempts, at, due]),
             None => self.go_on(webhook, *queue, *at),
         }
     }
@@ -179,7 +179,7 @@ impl WriteEvents for PostgresTx<'_> {
     }
 
     fn scrub_events(&mut self, user: UserId) -> StoreResult<()> {
-        self.write(SCRUB, &[&user]).map(drop)
+        self.append(SCRUB, &[&user])
     }
 
     fn switch_webhook(&mut self, webhook: &str, off: Option<Timestamp>) -> StoreResult<()> {

@@ -25,7 +25,7 @@ impl ReadExchanges for PostgresTx<'_> {
 impl WriteExchanges for PostgresTx<'_> {
     fn insert_exchange(&mut self, exchange: &Exchange) -> StoreResult<()> {
         let Exchange { jti, user, session, at, expires_at } = exchange;
-        self.write_one(INSERT, &[jti, user, session, at, expires_at])
+        self.append(INSERT, &[jti, user, session, at, expires_at])
     }
 }
 

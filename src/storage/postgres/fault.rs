@@ -67,6 +67,9 @@ impl Failure {
                 _ => {}
             }
         }
+        if state == DIVISION_BY_ZERO {
+            return Self::Rows(0);
+        }
         Self::Server { state, message }
     }
 
@@ -115,6 +118,9 @@ impl Failure {
         self.state().and_then(|state| state.get(..2)).unwrap_or_default()
     }
 }
+
+/// No statement of ours divides by anything but the number of rows that it has changed.
+const DIVISION_BY_ZERO: &str = "22012";
 
 /// The user may not do that.
 pub(super) const INSUFFICIENT_PRIVILEGE: &str = "42501";

@@ -193,7 +193,7 @@ impl WriteGuard for PostgresTx<'_> {
         let is_new = *standing != Standing::Known;
         let (network, range) = (is_new.then_some(&place.network), is_new.then_some(&place.range));
         let (standing, cost, charges) = (standing.as_str(), units(*cost), Charge::row(charges));
-        self.write_one(INSERT, &[challenge, at, &place.country, &standing, &network, &range, &cost, &charges])
+        self.append(INSERT, &[challenge, at, &place.country, &standing, &network, &range, &cost, &charges])
     }
 
     fn delete_purchase(&mut self, challenge: ChallengeId) -> StoreResult<Vec<Charge>> {
@@ -203,7 +203,7 @@ impl WriteGuard for PostgresTx<'_> {
 
     fn update_payment(&mut self, challenge: ChallengeId, payment: &Payment) -> StoreResult<()> {
         let (cost, charges) = (units(payment.cost), Charge::row(&payment.charges));
-        self.write(UPDATE_PAYMENT, &[&challenge, &cost, &charges]).map(drop)
+        self.append(UPDATE_PAYMENT, &[&challenge, &cost, &charges])
     }
 
     fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()> {
@@ -217,7 +217,7 @@ impl WriteGuard for PostgresTx<'_> {
     }
 
     fn note_refused_attempt(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<()> {
-        self.write(NOTE_REFUSED, &[&scope, &key, &at]).map(drop)
+        self.append(NOTE_REFUSED, &[&scope, &key, &at])
     }
 
     fn replace_block(&mut self, before: Option<&Block>, new: &Block) -> StoreResult<bool> {

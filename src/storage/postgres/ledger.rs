@@ -71,7 +71,7 @@ impl WriteLedger for PostgresTx<'_> {
     }
 
     fn clamp_future_spends(&mut self, quota: Quota, subject: &str, now: Timestamp) -> StoreResult<()> {
-        self.write(CLAMP, &[&subject, &quota, &now]).map(drop)
+        self.append(CLAMP, &[&subject, &quota, &now])
     }
 
     fn count_refusals(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::row::{Row, RowError};
 
 use super::columns::Number;
+use super::connection::Params;
 use super::tx::{PostgresTx, Witness, first};
 use super::users::user_from;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
@@ -20,7 +21,7 @@ macro_rules! columns {
     };
 }
 
-const BY_ID: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id = $1");
+pub(super) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id = $1");
 
 /// A session and its user, in one statement and so on one snapshot.
 const PRINCIPAL: &str = "SELECT s.id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
@@ -121,20 +122,20 @@ impl ReadSessions for PostgresTx<'_> {
 impl WriteSessions for PostgresTx<'_> {
     fn insert_session(&mut self, session: &Session) -> StoreResult<()> {
         self.note_witness(Witness::Session(session.id.clone(), session.jti.clone()));
-        self.write_session(INSERT, session)
+        self.write_session(session, |tx, params| tx.append(INSERT, params))
     }
 
     fn update_session(&mut self, session: &mut Session) -> StoreResult<()> {
         self.note_replaced(session);
         self.touched().sessions.push(session.id.clone());
-        self.write_session(UPDATE, session)?;
+        self.write_session(session, |tx, params| tx.write_one(UPDATE, params))?;
         session.version += 1;
         Ok(())
     }
 
     fn touch_session(&mut self, id: &SessionId, generation: u32, at: Timestamp) -> StoreResult<()> {
         self.touched().sessions.push(id.clone());
-        self.write(TOUCH, &[id, &Number(generation), &at]).map(drop)
+        self.append(TOUCH, &[id, &Number(generation), &at])
     }
 
     fn note_rotation(
@@ -145,8 +146,8 @@ impl WriteSessions for PostgresTx<'_> {
         forget: Timestamp,
     ) -> StoreResult<()> {
         self.note_rotated();
-        self.write(FORGET_ROTATIONS, &[session, &forget])?;
-        self.write_one(NOTE_ROTATION, &[session, &Number(generation), &at])
+        self.append(FORGET_ROTATIONS, &[session, &forget])?;
+        self.append(NOTE_ROTATION, &[session, &Number(generation), &at])
     }
 }
 
@@ -173,9 +174,13 @@ impl PostgresTx<'_> {
         self.write(PURGE_ROTATIONS, &[&before, &limit])
     }
 
-    fn write_session(&self, sql: &'static str, session: &Session) -> StoreResult<()> {
-        self.write_one(
-            sql,
+    fn write_session(
+        &self,
+        session: &Session,
+        write: impl FnOnce(&Self, Params<'_>) -> StoreResult<()>,
+    ) -> StoreResult<()> {
+        write(
+            self,
             &[
                 &session.id,
                 &session.user,

@@ -8,7 +8,7 @@ use crate::domain::{CodeHash, PhoneNumber, TestNumber, Timestamp};
 use crate::storage::StoreResult;
 use crate::storage::test_numbers::{ReadTestNumbers, WriteTestNumbers};
 
-const BY_PHONE: &str =
+pub(super) const BY_PHONE: &str =
     "SELECT phone, key_number, code_hmac, until, source FROM test_numbers WHERE phone = $1";
 
 const ALL: &str = "SELECT phone, key_number, code_hmac, until, source FROM test_numbers ORDER BY phone";

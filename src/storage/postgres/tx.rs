@@ -155,7 +155,7 @@ impl<'c> PostgresTx<'c> {
         params: Params<'_>,
         read: Read<T>,
     ) -> StoreResult<Vec<T>> {
-        self.wrote.set(true);
+        self.note_write(sql);
         self.rows(sql, params, read)
     }
 
@@ -166,7 +166,7 @@ impl<'c> PostgresTx<'c> {
         params: &[Params<'_>],
         read: Read<T>,
     ) -> StoreResult<Vec<T>> {
-        self.wrote.set(true);
+        self.note_write(sql);
         self.run(|conn| {
             let rows = conn.rows_of_all(sql, params)?;
             rows.iter().map(read).collect::<Result<_, _>>().map_err(Failure::Row)
@@ -181,23 +181,37 @@ impl<'c> PostgresTx<'c> {
 
     /// Writes; gives how many rows were.
     pub(super) fn write(&self, sql: &'static str, params: Params<'_>) -> StoreResult<usize> {
-        self.wrote.set(true);
+        self.note_write(sql);
         let changed = self.run(|conn| conn.execute(sql, params))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
-    /// Writes a row that must be there, and only it.
+    /// Writes, and asks nothing of it: it travels with what comes next, the end of the transaction perhaps, which fails if
+    /// this does.
+    pub(super) fn append(&self, sql: &'static str, params: Params<'_>) -> StoreResult<()> {
+        self.note_write(sql);
+        self.run(|conn| conn.queue(sql, params))
+    }
+
+    /// The same for a row that must be there, and only it.
     pub(super) fn write_one(&self, sql: &'static str, params: Params<'_>) -> StoreResult<()> {
+        self.note_write(sql);
+        self.run(|conn| conn.queue_one(sql, params))
+    }
+
+    /// Whether there is a row to look for that tells more than a line of the audit trail.
+    pub(super) fn has_witness(&self) -> bool {
+        !matches!(&*self.witness.borrow(), None | Some(Witness::Audit(..))) || self.rotated.get()
+    }
+
+    fn note_write(&self, sql: &str) {
         self.wrote.set(true);
-        self.run(|conn| match conn.execute(sql, params)? {
-            1 => Ok(()),
-            changed => Err(Failure::Rows(changed)),
-        })
+        self.conn.note_change(sql);
     }
 
     /// Runs statements without parameters.
     pub(super) fn batch(&self, sql: &str) -> StoreResult<()> {
-        self.wrote.set(true);
+        self.note_write(sql);
         self.run(|conn| conn.batch(sql))
     }
 }

@@ -20,9 +20,9 @@ macro_rules! columns {
     };
 }
 
-const BY_ID: &str = concat!("SELECT ", columns!(), " FROM users WHERE id = $1");
+pub(super) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM users WHERE id = $1");
 
-const BY_PHONE: &str = concat!("SELECT ", columns!(), " FROM users WHERE phone = $1");
+pub(super) const BY_PHONE: &str = concat!("SELECT ", columns!(), " FROM users WHERE phone = $1");
 
 const BY_USERNAME: &str = concat!("SELECT ", columns!(), " FROM users WHERE username = $1");
 
@@ -189,7 +189,7 @@ impl WriteUsers for PostgresTx<'_> {
     }
 
     fn note_seen(&mut self, id: UserId, at: Timestamp) -> StoreResult<()> {
-        self.write(SEEN, &[&id, &at]).map(drop)
+        self.append(SEEN, &[&id, &at])
     }
 
     fn import_user(&mut self, user: &ImportedUser, at: Timestamp) -> StoreResult<Option<UserId>> {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tracing::Span;
 
+use super::ahead;
+use super::answers::Question;
 use super::connect::{Connector, Refused};
 use super::connection::Connection;
 use super::fault::fault;
@@ -76,7 +78,7 @@ enum Ran {
 
 impl Writer {
     fn write(&mut self, job: &mut dyn WriteJob, locks: &[Taken]) -> StoreResult<()> {
-        self.begin(locks)?;
+        self.begin(locks, &ahead::of(job.locks()))?;
         let Some(conn) = &self.conn else { return Err(StoreError::Unavailable) };
         let ran = run(conn, job, self.surroundings.commits.get());
         let (outcome, touched) = match ran {
@@ -96,9 +98,9 @@ impl Writer {
     }
 
     /// Begins a transaction under its locks. A connection that is found dead is replaced: nothing has run yet.
-    fn begin(&mut self, locks: &[Taken]) -> StoreResult<()> {
+    fn begin(&mut self, locks: &[Taken], ahead: &[Question]) -> StoreResult<()> {
         if let Some(conn) = self.conn.take().filter(|conn| !conn.is_closed()) {
-            match conn.begin(locks) {
+            match conn.begin(locks, ahead) {
                 Ok(()) => {
                     self.conn = Some(conn);
                     return Ok(());
@@ -114,7 +116,7 @@ impl Writer {
             }
         }
         let conn = self.surroundings.connector.connect().map_err(|refused| unreachable(&refused))?;
-        let begun = conn.begin(locks).map_err(|failure| fault(&failure));
+        let begun = conn.begin(locks, ahead).map_err(|failure| fault(&failure));
         self.conn = Some(conn);
         if begun.is_err() {
             self.roll_back();
@@ -124,7 +126,7 @@ impl Writer {
 
     /// Ends a transaction; a connection on which that fails is given up.
     fn roll_back(&mut self) {
-        self.conn.take_if(|conn| conn.batch("ROLLBACK").is_err());
+        self.conn.take_if(|conn| conn.roll_back().is_err());
     }
 
     /// Learns what became of a commit whose answer is lost: under the write's own locks the old transaction is over, and
@@ -132,7 +134,7 @@ impl Writer {
     fn resolve(&mut self, locks: &[Taken], witness: Option<&Witness>) -> StoreResult<()> {
         let Some(witness) = witness.filter(|_| !locks.is_empty()) else { return Err(StoreError::InDoubt) };
         for _ in 0..RESOLVES {
-            if self.begin(locks).is_ok()
+            if self.begin(locks, &[]).is_ok()
                 && let Some(conn) = &self.conn
             {
                 let found = is_there(&PostgresTx::new(conn), witness);
@@ -163,7 +165,7 @@ fn run(conn: &Connection, job: &mut dyn WriteJob, commits: Option<&CommitWatch>)
         return Ran::Failed(fault);
     }
     let stopwatch = Stopwatch::start();
-    match conn.batch("COMMIT") {
+    match conn.commit() {
         Ok(()) => {
             if let Some(watch) = commits.filter(|_| tx.wrote()) {
                 watch(1, stopwatch.elapsed());
