@@ -38,6 +38,11 @@ impl Call {
         );
         Self(head.into_bytes())
     }
+
+    /// Makes it: status and body.
+    pub(crate) async fn made_on(&self, connection: &mut Connection) -> (u16, Vec<u8>) {
+        connection.exchange(&self.0).await
+    }
 }
 
 /// What one round of calls took.

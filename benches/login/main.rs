@@ -4,11 +4,13 @@
 //! `cargo bench --bench login -- [--users N] [--sessions N] [--logins N] [--connections N] [--program PATH]`; with a path,
 //! another build's program is measured. `--database postgres://…` keeps the data there, in a schema of its own, and counts
 //! statements where the server has `pg_stat_statements` loaded; `--statements` shows which. `--cache redis://…` beside it.
+//! `--hot N` shows what N calls at once for one phone do to the logins of others.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
 mod client;
 mod cost;
+mod hot;
 mod postgres;
 mod program;
 mod sink;
@@ -84,6 +86,9 @@ async fn run(options: Options) {
     let (refresh, _) = drive("refresh", &target, calls.collect()).await;
     show_statements(&options, "refresh");
     let among_many = among_many(&program, &options).await;
+    if options.hot > 0 {
+        hot::beside_others(&target, &sink, options.hot).await;
+    }
 
     let peak = program.peak_resident_mib();
     let wal = program.wal_mib();

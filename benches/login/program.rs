@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) database: Option<Postgres>,
     /// The cache beside it.
     pub(crate) cache: Option<String>,
+    /// How many calls at once are made for one phone, beside the logins of others; 0 for none.
+    pub(crate) hot: usize,
     /// Whether the statements of each kind of call are shown.
     pub(crate) shows_statements: bool,
     pub(crate) serve_bare: bool,
@@ -48,6 +50,7 @@ impl Options {
             program: text("--program").map_or_else(|| env!("CARGO_BIN_EXE_freshk").into(), PathBuf::from),
             database: text("--database").map(|url| Postgres::begin(url)),
             cache: text("--cache").cloned(),
+            hot: number("--hot", 0),
             shows_statements: args.iter().any(|arg| arg == "--statements"),
             serve_bare: args.iter().any(|arg| arg == "--serve-bare"),
         }
