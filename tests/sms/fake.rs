@@ -108,6 +108,32 @@ fn it_notices_what_breaks_the_description() {
 }
 
 #[test]
+fn it_notices_what_breaks_the_reference_of_calls_and_of_feedback() {
+    let account = format!("/2010-04-01/Accounts/AC{}", "a".repeat(32));
+    let calls = format!("{account}/Calls.json");
+    let call = [("To", "+12345678901"), ("From", NUMBER), ("Twiml", "<Response/>"), ("Timeout", "25")];
+    assert_eq!(violations(&request(&calls, &call)), Vec::<String>::new());
+    let changed = |name: &'static str, value: &'static str| {
+        let others = call.into_iter().filter(|(own, _)| *own != name);
+        others.chain([(name, value)].into_iter().filter(|(_, value)| !value.is_empty())).collect::<Vec<_>>()
+    };
+    for form in
+        [changed("Twiml", ""), changed("To", "12345678901"), changed("Timeout", "601"), changed("Body", "Hi")]
+    {
+        assert!(!violations(&request(&calls, &form)).is_empty(), "{form:?}");
+    }
+    let feedback = |sid: &str| format!("{account}/Messages/{sid}/Feedback.json");
+    let sid = format!("SM{}", "0".repeat(32));
+    let confirmed = [("Outcome", "confirmed")];
+    assert_eq!(violations(&request(&feedback(&sid), &confirmed)), Vec::<String>::new());
+    assert!(!violations(&request(&feedback("SM1"), &confirmed)).is_empty());
+    assert!(!violations(&request(&feedback(&sid), &[("Outcome", "used")])).is_empty());
+    let mut anonymous = request(&feedback(&sid), &confirmed);
+    anonymous.headers.remove(0);
+    assert_eq!(violations(&anonymous).len(), 1);
+}
+
+#[test]
 fn it_notices_a_201_that_breaks_the_description() {
     let sid = format!("SM{}", "0".repeat(32));
     for (message, fault) in [

@@ -28,10 +28,30 @@ impl Feedback {
         let (client, resource) = (Arc::clone(&self.client), format!("Messages/{sid}/Feedback"));
         drop(tokio::task::spawn_blocking(move || {
             let reply = client.post(&resource, "Outcome=confirmed", None);
-            if !matches!(&reply, Reply::Answered(answer) if answer.status == 201) {
+            if !is_taken(&reply) {
                 tracing::debug!(target: "freshk::sms", "Twilio was not told that a code was used");
             }
             drop(slot);
         }));
+    }
+}
+
+/// Whether Twilio took it: its description says 200, its reference 201.
+fn is_taken(reply: &Reply) -> bool {
+    matches!(reply, Reply::Answered(answer) if (200..300).contains(&answer.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sms::twilio::client::Answer;
+
+    #[test]
+    fn it_is_taken_whichever_success_twilio_answers() {
+        for (status, expected) in [(200, true), (201, true), (302, false), (404, false), (500, false)] {
+            let answer = Answer { status, retry_after: None, body: Vec::new() };
+            assert_eq!(is_taken(&Reply::Answered(answer)), expected, "{status}");
+        }
+        assert!(!is_taken(&Reply::Lost(String::new())));
     }
 }

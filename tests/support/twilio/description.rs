@@ -35,11 +35,7 @@ pub(crate) fn violations(request: &Recorded) -> Vec<String> {
         return call_violations(request);
     }
     if request.path.ends_with("/Feedback.json") {
-        let outcome = request.field("Outcome");
-        return (outcome != Some("confirmed"))
-            .then(|| "Outcome of a feedback".to_owned())
-            .into_iter()
-            .collect();
+        return feedback_violations(request);
     }
     let (before, after) = PATH.split_once("{AccountSid}").unwrap();
     let account = request.path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
@@ -69,7 +65,8 @@ pub(crate) fn question_violations(request: &Recorded) -> Vec<String> {
         ["2010-04-01", "Accounts", account, "Messages", sid] if account.starts_with("AC") => {
             violations.extend(mismatch(pattern, &sid.trim_end_matches(".json").into(), "Sid"));
         }
-        ["2010-04-01", "Accounts", _, "Calls", sid] if sid.starts_with("CA") => {}
+        ["2010-04-01", "Accounts", account, "Calls", sid]
+            if is_sid("AC", account) && is_sid("CA", sid.trim_end_matches(".json")) => {}
         _ => violations.push(format!("path {}", request.path)),
     }
     if !is_basic(request.header("authorization").unwrap_or_default()) {
@@ -80,22 +77,51 @@ pub(crate) fn question_violations(request: &Recorded) -> Vec<String> {
 
 /// A call, by Twilio's reference of the Calls resource: the description at hand is of messages alone.
 fn call_violations(request: &Recorded) -> Vec<String> {
-    const KNOWN: [&str; 6] = ["To", "From", "Twiml", "Timeout", "TimeLimit", "StatusCallback"];
-    let is_number = |name| request.field(name).is_some_and(|number| number.starts_with('+'));
-    let mut violations: Vec<_> = ["To", "From"]
-        .iter()
-        .filter(|name| !is_number(name))
-        .map(|name| format!("{name} of a call"))
-        .collect();
-    if !request.field("Twiml").is_some_and(|twiml| (1..=4000).contains(&twiml.len())) {
-        violations.push("Twiml".to_owned());
+    let is_seconds = |text: &str, most: u32| text.parse().is_ok_and(|seconds| (1..=most).contains(&seconds));
+    let mut violations = Vec::new();
+    for (name, value) in &request.form {
+        let fits = match name.as_str() {
+            "To" | "From" => value.starts_with('+'),
+            "Twiml" => (1..=4000).contains(&value.len()),
+            "Timeout" => is_seconds(value, 600),
+            "TimeLimit" => is_seconds(value, 14_400),
+            "StatusCallback" => value.starts_with("http"),
+            _ => false,
+        };
+        violations.extend((!fits).then(|| format!("{name} of a call cannot be {value}")));
     }
-    let strange = request.form.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str()));
-    violations.extend(strange.map(|(name, _)| format!("{name} is nothing of a call")));
-    if !is_basic(request.header("authorization").unwrap_or_default()) {
-        violations.push("no Basic authorization with a SID and a secret".to_owned());
+    let missing = ["To", "From", "Twiml"].into_iter().filter(|name| request.field(name).is_none());
+    violations.extend(missing.map(|name| format!("{name} of a call is missing")));
+    violations.extend(below_account(request, |words| words == ["Calls.json"]));
+    violations
+}
+
+/// The feedback on a message, by Twilio's reference of it.
+fn feedback_violations(request: &Recorded) -> Vec<String> {
+    let is_feedback = |words: &[&str]| match words {
+        ["Messages", sid, "Feedback.json"] => is_sid("SM", sid) || is_sid("MM", sid),
+        _ => false,
+    };
+    let mut violations: Vec<_> = below_account(request, is_feedback).into_iter().collect();
+    if request.form != [("Outcome".to_owned(), "confirmed".to_owned())] {
+        violations.push(format!("{:?} is no feedback", request.form));
     }
     violations
+}
+
+/// What is wrong with address and credentials of a request whose path goes on so below the account.
+fn below_account(request: &Recorded, is_known: impl Fn(&[&str]) -> bool) -> Option<String> {
+    let words: Vec<_> = request.path.trim_start_matches('/').split('/').collect();
+    let is_good = match &words[..] {
+        ["2010-04-01", "Accounts", account, rest @ ..] => is_sid("AC", account) && is_known(rest),
+        _ => false,
+    };
+    if !is_good {
+        return Some(format!("path {}", request.path));
+    }
+    let is_form = request.header("content-type") == Some("application/x-www-form-urlencoded");
+    let is_signed = is_basic(request.header("authorization").unwrap_or_default());
+    (!is_form || !is_signed).then(|| "no form, or no Basic authorization with a SID and a secret".to_owned())
 }
 
 fn form_violations(request: &Recorded) -> Vec<String> {
@@ -184,8 +210,10 @@ fn resolve(schema: &'static Value) -> &'static Value {
 /// Matches the one kind of pattern that the description uses: `^AC[0-9a-fA-F]{32}$`, `^(SM|MM)[0-9a-fA-F]{32}$`.
 fn matches_sid(pattern: &str, text: &str) -> bool {
     let prefixes = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix("[0-9a-fA-F]{32}$")).unwrap();
-    prefixes.trim_matches(['(', ')']).split('|').any(|prefix| {
-        text.strip_prefix(prefix)
-            .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    })
+    prefixes.trim_matches(['(', ')']).split('|').any(|prefix| is_sid(prefix, text))
+}
+
+fn is_sid(prefix: &str, text: &str) -> bool {
+    text.strip_prefix(prefix)
+        .is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
