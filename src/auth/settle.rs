@@ -237,9 +237,10 @@ pub(super) fn note_outcome(
     })
 }
 
-/// Whether a message that one sender reported as lost went on to another, so that what is known of it begins anew.
+/// Whether a message that one sender reported as lost went on to another, so that what is known of it begins anew. A report that
+/// names a SID is about a message that Twilio took, and what it took goes on to nobody: then the other one's has been lost.
 pub(super) fn takes_over(message: &Message, via: &Via) -> bool {
-    message.via != *via && message.state.is_lost()
+    message.via != *via && message.state.is_lost() && message.sid.is_none()
 }
 
 fn update_message(

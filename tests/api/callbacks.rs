@@ -253,6 +253,30 @@ async fn s26_a_report_before_the_answer_stands_whatever_the_answer_is() {
 }
 
 #[tokio::test]
+async fn s26_a_loss_reported_before_the_answer_stands_where_the_code_went_on_to_another_sender() {
+    let refused = Twilio::Error { http: 400, code: 21_614, message: "no" };
+    for (answer, status) in [(Twilio::Accepted, 200), (Twilio::ResetAfterBody, 500)] {
+        let app = with(&[
+            ("FRESHK_SMS__SENDERS", "twilio,second"),
+            ("FRESHK_SENDERS", "second|kind=twilio|from=+15005550009"),
+        ])
+        .await;
+        app.twilio.script(vec![refused.clone(), answer.clone()]);
+        app.twilio.hold_from(1);
+        let early = async {
+            app.sending(2).await;
+            report_to_callback(&app, &some_sid(), "undelivered").await;
+            app.twilio.release();
+        };
+        let (asked, ()) = tokio::join!(app.request(PHONE), early);
+        assert_eq!(asked.status, status, "{answer:?}");
+        let row = app.words("SELECT sender || ' ' || state FROM messages");
+        assert_eq!(row, ["second undelivered"], "{answer:?}");
+        assert_eq!((app.spent("user"), app.spent("refunds")), (0, 1), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn s26_a_report_never_revives_a_used_code() {
     let app = start().await;
     app.twilio.always(Twilio::ResetAfterBody);

@@ -54,7 +54,8 @@ struct State {
     asked: Vec<String>,
     answers_nothing: bool,
     connections: usize,
-    held: bool,
+    /// The first message whose answer is held, counted from nought.
+    held: Option<usize>,
 }
 
 /// A request as it came.
@@ -133,12 +134,17 @@ impl FakeTwilio {
 
     /// Keeps its answers to itself until [`Self::release`]; requests are taken and noted all the same.
     pub(crate) fn hold(&self) {
-        self.shared.state().held = true;
+        self.hold_from(0);
+    }
+
+    /// The same from so manyth message on, counted from nought.
+    pub(crate) fn hold_from(&self, message: usize) {
+        self.shared.state().held = Some(message);
     }
 
     /// Gives the answers that were held, and holds no more.
     pub(crate) fn release(&self) {
-        self.shared.state().held = false;
+        self.shared.state().held = None;
         self.shared.released.notify_all();
     }
 
@@ -184,9 +190,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_while_held(&self) {
-        let state = self.state();
-        drop(self.released.wait_while(state, |state| state.held).unwrap_or_else(PoisonError::into_inner));
+    /// Waits while the answer to this message is held.
+    fn wait_while_held(&self, message: usize) {
+        let is_held = |state: &mut State| state.held.is_some_and(|first| message >= first);
+        drop(self.released.wait_while(self.state(), is_held).unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -240,8 +247,9 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             let sid = request.path.rsplit('/').next().unwrap().trim_end_matches(".json");
             let progress = state.progress.get(sid).copied().unwrap_or(("queued", None));
             let progress = (!state.answers_nothing).then_some(progress);
+            let next = state.requests.len();
             drop(state);
-            shared.wait_while_held();
+            shared.wait_while_held(next);
             script::say_progress(progress, &request, &mut stream)?;
             continue;
         }
@@ -264,12 +272,13 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             stream.read_exact(&mut body)?;
         }
         request.form = callback::parse_form(&String::from_utf8_lossy(&body));
-        {
+        let message = {
             let mut state = shared.state();
             state.violations.extend(description::violations(&request));
             state.requests.push(request.clone());
-        }
-        shared.wait_while_held();
+            state.requests.len() - 1
+        };
+        shared.wait_while_held(message);
         if answer == Answer::ResetAfterBody {
             return reset(&stream);
         }
