@@ -247,8 +247,10 @@ impl Model {
                     self.refused.entry(key).or_default().push_back(now);
                     return Err(());
                 }
-                Passage::Refused(next) => {
-                    if let Some(next) = next {
+                Passage::Refused(prolonged) => {
+                    let is_judged = rules.contains(&Rule::CountryDay);
+                    let of_day = prolonged.as_ref().unwrap_or(&block).of_day(&counts).filter(|_| is_judged);
+                    if let Some(next) = of_day.or(prolonged) {
                         self.blocks.insert(key.clone(), next);
                     }
                     self.refused.entry(key).or_default().push_back(now);
@@ -263,7 +265,9 @@ impl Model {
         let scope = excess.rule.scope();
         let (before, at) = (block(self, scope), instant(now));
         let key = (scope, place.key(scope).to_owned());
-        let mut begun = Block::begin(before.as_ref(), &place, excess, at);
+        let begun = Block::begin(before.as_ref(), &place, excess, at);
+        let of_day = begun.of_day(&counts).filter(|_| rules.contains(&Rule::CountryDay));
+        let mut begun = of_day.unwrap_or(begun);
         if let Some(resumed) = Block::resumed(before.as_ref(), excess, at) {
             let since = millis(resumed.since);
             let probes =

@@ -118,7 +118,10 @@ impl Guard {
             match self.pass(tx, block, usual)? {
                 Passage::Over(next) => passing.push((block, next, true)),
                 Passage::Probe(next) => passing.push((block, next, false)),
-                Passage::Refused(prolonged) => return refuse(tx, block, prolonged),
+                Passage::Refused(prolonged) => {
+                    let next = prolonged.as_ref().unwrap_or(block).of_day(&counts).or(prolonged);
+                    return refuse(tx, block, next);
+                }
             }
         }
         let mut is_probe = false;
@@ -146,6 +149,7 @@ impl Guard {
             };
         }
         let block = Block::begin(before, &self.place, excess, now);
+        let block = block.of_day(&counts).unwrap_or(block);
         let begins = tx.replace_block(before, &block)?;
         if begins {
             self.tell(tx, &block)?;

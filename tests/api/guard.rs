@@ -140,6 +140,48 @@ async fn a_full_day_of_a_country_lets_single_messages_through_and_says_when() {
     assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'sms_blocked'"), 1, "one block");
 }
 
+/// Ten in five minutes, which hold the country back.
+async fn burst(app: &App) {
+    for n in 20..30 {
+        assert_eq!(app.request_from(&address(n), &number(n)).await.status, 200, "{n}");
+        app.clock.advance(Duration::from_secs(20));
+    }
+}
+
+/// What single requests are told that come just when they were told to.
+async fn told(app: &App, numbers: std::ops::Range<usize>) -> Vec<String> {
+    let mut told = vec![];
+    for n in numbers {
+        let answer = app.request_from(&address(n), &number(n)).await;
+        let wait = answer.header("retry-after").to_owned();
+        app.clock.advance(Duration::from_secs(wait.parse().unwrap_or(0)));
+        told.push(if answer.status == 200 { "sent".to_owned() } else { wait });
+    }
+    told
+}
+
+#[tokio::test]
+async fn s20_a_country_held_back_for_a_burst_says_the_true_wait_where_its_day_is_full_too() {
+    let app = app(&[]).await;
+    unanswered(&app, 0..10).await;
+    burst(&app).await;
+    assert_eq!(told(&app, 30..37).await, ["900", "sent", "1800", "sent", "3600", "sent", "7200"]);
+}
+
+#[tokio::test]
+async fn s20_a_day_that_fills_while_its_country_is_held_back_is_waited_for_once() {
+    let app = app(&[]).await;
+    unanswered(&app, 0..5).await;
+    burst(&app).await;
+    is_held_back(&app.request_from(&address(30), &number(30)).await, "900");
+    app.execute(
+        "INSERT INTO purchases (challenge_id, at, country, standing, cost, charges) \
+         SELECT 1000 + challenge_id, at, country, standing, cost, charges FROM purchases LIMIT 5",
+    );
+    app.clock.advance(Duration::from_secs(300));
+    assert_eq!(told(&app, 31..34).await, ["600", "sent", "1800"]);
+}
+
 #[tokio::test]
 async fn a_message_that_was_let_through_and_answered_lets_the_next_through_on_a_full_day() {
     let app = app(&[]).await;

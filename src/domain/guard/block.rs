@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::place::{GuardMode, Place};
-use super::{Excess, Rule, Scope, Sends, Usual, hour};
+use super::{Counts, Excess, Rule, Scope, Sends, Usual, hour};
 use crate::domain::Timestamp;
 use crate::domain::quota::DAY;
 
@@ -77,6 +77,15 @@ impl Block {
         let is_of_day = |excess: Excess| excess.rule == Rule::CountryDay;
         let before = before.filter(|before| is_of_day(before.excess) && before.since > now - DAY)?;
         is_of_day(excess).then(|| Self { until: now + FIRST_BLOCK, excess, ..before.clone() })
+    }
+
+    /// The block as one of the day, where it is a country's for another reason and its day is too full, too: the end of the other
+    /// reason is no end for who waits.
+    pub fn of_day(&self, counts: &Counts) -> Option<Self> {
+        let is_other = self.scope == Scope::Country && self.excess.rule != Rule::CountryDay;
+        let usual = Usual::default();
+        let excess = Rule::CountryDay.excess(counts, usual, usual).filter(|_| is_other)?;
+        Some(Self { excess, ..self.clone() })
     }
 
     /// When it is worth another attempt, as far as is known now: the end of the block, but a day that is too full is still so after

@@ -124,6 +124,19 @@ fn a_country_is_held_back_until_fifteen_quiet_minutes() {
 }
 
 #[test]
+fn a_country_is_held_back_for_its_day_as_soon_as_that_is_too_full() {
+    let full = Counts { country_day: sends(22, 2), ..Counts::default() };
+    let block = of_country();
+    assert_eq!(block.of_day(&Counts { country_day: sends(21, 2), ..full }), None);
+    let of_day = block.of_day(&full).unwrap();
+    assert_eq!(of_day.excess, Excess { rule: Rule::CountryDay, counted: 22, allowed: 22 });
+    assert_eq!((of_day.since, of_day.until, of_day.times), (block.since, block.until, block.times));
+    assert_eq!(of_day.of_day(&full), None, "it is one already");
+    let world = Block { scope: Scope::World, ..block };
+    assert_eq!(world.of_day(&full), None);
+}
+
+#[test]
 fn now_and_then_one_message_is_let_through_and_the_block_ends_if_those_are_answered() {
     let mut block = Block { until: at(1_000_000), ..of_country() };
     let mut waits = vec![];
