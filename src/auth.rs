@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::domain::audit::Actor;
-use crate::domain::{ClientAddress, Languages, Mode, PhoneNumber, RunId, Timestamp};
+use crate::domain::{ClientAddress, Mode, PhoneNumber, RunId, Timestamp};
 use crate::limits::lines::AttemptLines;
 use crate::limits::refusals::RefusalCache;
 use crate::limits::shared::SharedLimits;
@@ -139,8 +139,6 @@ pub struct Origin {
     pub address: ClientAddress,
     /// The request's number, in every line about it.
     pub request_id: String,
-    /// The languages that the caller wants messages in.
-    pub languages: Languages,
 }
 
 impl Origin {

@@ -31,7 +31,7 @@ pub use bearer::BearerToken;
 #[cfg(any(test, fuzzing))]
 pub(crate) use body::read_fields;
 pub use body::{Fields, JsonBody};
-pub use caller::{Caller, RequestId};
+pub use caller::{Caller, Recipient, RequestId};
 pub use client_ip::ClientIp;
 pub use edge::{EdgeParts, EdgeSettings, assemble};
 pub use error::{ApiError, DocumentedErrors, ErrorCode, OperationError};

@@ -74,11 +74,7 @@ pub(super) fn rates(quotas: &[QuotaState]) -> RateHeaders {
 
 /// Where a request came from, as the flows and the audit trail have it.
 pub(super) fn origin(caller: &Caller) -> Origin {
-    Origin {
-        address: caller.address,
-        request_id: caller.request_id.to_string(),
-        languages: caller.languages.clone(),
-    }
+    Origin { address: caller.address, request_id: caller.request_id.to_string() }
 }
 
 /// Reads the phone number of a body.

@@ -13,7 +13,7 @@ use crate::auth::{Auth, CancelRequest, NewPhone, PhoneCodes, PhoneProof};
 use crate::domain::{Code, Timestamp};
 use crate::http::bearer::{BearerToken, OptionalBearerToken};
 use crate::http::body::JsonBody;
-use crate::http::caller::Caller;
+use crate::http::caller::{Caller, Recipient};
 use crate::http::device_token::DeviceToken;
 use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::http::rates::{Limited, RateHeaders};
@@ -59,13 +59,14 @@ impl NumberApi {
     async fn ask(
         &self,
         token: BearerToken,
-        caller: Caller,
+        recipient: Recipient,
         body: JsonBody<PhoneChangeRequest>,
     ) -> Result<Limited<OtpResentResponse>, OperationError<AskingChange>> {
         let bearer = self.flow.authenticate(&token).await?;
         let fields = body.fields()?;
         let new = phone(fields.required_string("phone_number")?, &self.flow.auth.policy().phones)?;
-        let outcome = self.flow.auth.ask_phone_change(&bearer, new, origin(&caller)).await;
+        let Recipient { caller, languages } = recipient;
+        let outcome = self.flow.auth.ask_phone_change(&bearer, new, languages, origin(&caller)).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
             Ok(sent) => Ok(Limited::new(OtpResentResponse::new(sent.expires_in.as_secs()), rates)),

@@ -20,7 +20,7 @@ use crate::domain::quota::Endpoint;
 use crate::domain::{Channel, Code, DeliveryId, Mode, Purpose};
 use crate::http::bearer::BearerToken;
 use crate::http::body::{Fields, JsonBody};
-use crate::http::caller::Caller;
+use crate::http::caller::{Caller, Recipient};
 use crate::http::delivery_id::WithDeliveryId;
 use crate::http::device::DeviceName;
 use crate::http::device_token::{DeviceToken, WithDeviceToken};
@@ -114,14 +114,14 @@ impl OtpApi {
     )]
     async fn request(
         &self,
-        caller: Caller,
+        recipient: Recipient,
         /// The token that this device was given at its last login. With it the call is judged by limits of its own, which nobody
         /// who only knows the number can use up; one that is not good is ignored.
         #[oai(name = "X-Device-Token")]
         device_token: DeviceToken,
         body: JsonBody<OtpRequest>,
     ) -> Result<WithDeliveryId<Limited<OtpSentResponse>>, OperationError<Requesting>> {
-        Ok(self.flow.request(Mode::Production, &caller, device_token, body.fields()).await?)
+        Ok(self.flow.request(Mode::Production, recipient, device_token, body.fields()).await?)
     }
 
     /// Give the code, get tokens
@@ -169,14 +169,16 @@ impl OtpApi {
     async fn resend(
         &self,
         token: BearerToken,
-        caller: Caller,
+        recipient: Recipient,
         /// The token that this device was given at its last login. With it the call is judged by limits of its own, which nobody
         /// who only knows the number can use up; one that is not good is ignored.
         #[oai(name = "X-Device-Token")]
         device_token: DeviceToken,
     ) -> Result<WithDeliveryId<Limited<OtpResentResponse>>, OperationError<Resending>> {
+        let Recipient { caller, languages } = recipient;
         let bearer = self.flow.authenticate(&token).await?;
-        let outcome = self.flow.auth.resend(&bearer, device_token.into_token(), origin(&caller)).await;
+        let token = device_token.into_token();
+        let outcome = self.flow.auth.resend(&bearer, token, languages, origin(&caller)).await;
         let rates = rates(&outcome.quotas);
         match outcome.result {
             Ok(Sent { expires_in, delivery, .. }) => {
@@ -243,7 +245,7 @@ impl Flow {
     pub(super) async fn request(
         &self,
         mode: Mode,
-        caller: &Caller,
+        Recipient { caller, languages }: Recipient,
         device_token: DeviceToken,
         body: Result<Fields, ApiError>,
     ) -> Result<WithDeliveryId<Limited<OtpSentResponse>>, ApiError> {
@@ -258,7 +260,8 @@ impl Flow {
             proven: None,
             channel,
             device_token: device_token.into_token(),
-            origin: origin(caller),
+            languages,
+            origin: origin(&caller),
         };
         let outcome = self.auth.request(request).await;
         let rates = rates(&outcome.quotas);

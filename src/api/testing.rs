@@ -12,7 +12,7 @@ use crate::api::schemas::{LoginResponse, OtpRequest, OtpSentResponse, OtpVerifyR
 use crate::auth::Auth;
 use crate::domain::Mode;
 use crate::http::body::JsonBody;
-use crate::http::caller::Caller;
+use crate::http::caller::{Caller, Recipient};
 use crate::http::device::DeviceName;
 use crate::http::device_token::{DeviceToken, WithDeviceToken};
 use crate::http::error::OperationError;
@@ -39,14 +39,14 @@ impl TestingApi {
     #[oai(path = "/request/", method = "post", tag = "Group::Testing", operation_id = "testingRequestCode")]
     async fn request(
         &self,
-        caller: Caller,
+        recipient: Recipient,
         /// The token that this device was given at its last login. With it the call is judged by limits of its own, which nobody
         /// who only knows the number can use up; one that is not good is ignored.
         #[oai(name = "X-Device-Token")]
         device_token: DeviceToken,
         body: JsonBody<OtpRequest>,
     ) -> Result<Limited<OtpSentResponse>, OperationError<Requesting>> {
-        let answer = self.flow.request(Mode::Testing, &caller, device_token, body.fields()).await?;
+        let answer = self.flow.request(Mode::Testing, recipient, device_token, body.fields()).await?;
         Ok(answer.into_answer())
     }
 

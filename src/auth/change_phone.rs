@@ -18,7 +18,8 @@ use crate::domain::message::NewMessage;
 use crate::domain::phone_change::Cancelled;
 use crate::domain::quota::Endpoint;
 use crate::domain::{
-    Binding, Channel, Code, MessageId, Mode, PhoneChange, PhoneNumber, Purpose, Secret, Timestamp, User, Via,
+    Binding, Channel, Code, Languages, MessageId, Mode, PhoneChange, PhoneNumber, Purpose, Secret, Timestamp,
+    User, Via,
 };
 use crate::random;
 use crate::sms::route::Need;
@@ -100,6 +101,7 @@ impl Auth {
         self: &Arc<Self>,
         bearer: &Authenticated,
         phone: PhoneNumber,
+        languages: Languages,
         origin: Origin,
     ) -> WithQuotas<Sent> {
         let times = self.parts.clock.read();
@@ -115,6 +117,7 @@ impl Auth {
             channel: None,
             // A device is one of the number before; the new one knows none.
             device_token: None,
+            languages,
             origin,
         })
         .await

@@ -2,7 +2,7 @@
 
 use super::Origin;
 use crate::domain::quota::Endpoint;
-use crate::domain::{Channel, Mode, PhoneNumber, Purpose, Secret, UserId};
+use crate::domain::{Channel, Languages, Mode, PhoneNumber, Purpose, Secret, UserId};
 
 /// A call for a code, parsed.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct CodeRequest {
     pub channel: Option<Channel>,
     /// The token of the caller's device, if one came along.
     pub device_token: Option<Secret>,
+    /// The languages that the message may be in.
+    pub languages: Languages,
     /// Where it came from.
     pub origin: Origin,
 }

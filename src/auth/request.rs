@@ -48,7 +48,7 @@ impl Auth {
             Err(error) => return WithQuotas::none(Err(error.into())),
         };
         let CodeRequest { mode, purpose, ref phone, channel, .. } = request;
-        let (text, segments) = settings.code_text(&request.origin.languages);
+        let (text, segments) = settings.code_text(&request.languages);
         let need = Need { to: phone, segments, channel };
         let place = senders.reserve(need);
         let calls = place.as_ref().is_ok_and(|place| place.via().channel == Channel::Voice);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::quota::WithQuotas;
 use super::{Auth, Authenticated, CodeRequest, Origin, Sent};
 use crate::domain::quota::Endpoint;
-use crate::domain::{Mode, Purpose, Secret};
+use crate::domain::{Languages, Mode, Purpose, Secret};
 
 impl Auth {
     /// Sends a code to the bearer's own number; `device_token` is that of the caller's device, if one came along.
@@ -13,6 +13,7 @@ impl Auth {
         self: &Arc<Self>,
         bearer: &Authenticated,
         device_token: Option<Secret>,
+        languages: Languages,
         origin: Origin,
     ) -> WithQuotas<Sent> {
         let phone = match bearer.phone() {
@@ -27,6 +28,7 @@ impl Auth {
             proven: Some(bearer.user.id),
             channel: None,
             device_token,
+            languages,
             origin,
         })
         .await

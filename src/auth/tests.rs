@@ -69,11 +69,7 @@ fn phone(number: u32) -> PhoneNumber {
 }
 
 fn origin(address: &str) -> Origin {
-    Origin {
-        address: ClientAddress::new(address.parse().unwrap()),
-        request_id: "r".to_owned(),
-        languages: Languages::default(),
-    }
+    Origin { address: ClientAddress::new(address.parse().unwrap()), request_id: "r".to_owned() }
 }
 
 fn refused(reason: FailureReason) -> SendOutcome {
@@ -271,6 +267,7 @@ fn code_request(number: u32) -> CodeRequest {
         proven: None,
         channel: None,
         device_token: None,
+        languages: Languages::default(),
         origin: origin(ADDRESS),
     }
 }

@@ -46,7 +46,14 @@ pub struct Caller {
     pub address: ClientAddress,
     /// The name of the request.
     pub request_id: RequestId,
-    /// What `Accept-Language` says; a message is written in one of these languages.
+}
+
+/// Who asks for a message; a handler that sends one takes it in place of a [`Caller`].
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// Who calls.
+    pub caller: Caller,
+    /// What `Accept-Language` says; the message is written in one of these languages.
     pub languages: Languages,
 }
 
@@ -58,11 +65,14 @@ impl<'a> FromRequest<'a> for Caller {
         else {
             return Err(ApiError::new(ErrorCode::InternalError).into());
         };
-        Ok(Self {
-            address: *address,
-            request_id: request_id.clone(),
-            languages: languages(request.headers()),
-        })
+        Ok(Self { address: *address, request_id: request_id.clone() })
+    }
+}
+
+impl<'a> FromRequest<'a> for Recipient {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
+        let caller = Caller::from_request(request, body).await?;
+        Ok(Self { caller, languages: languages(request.headers()) })
     }
 }
 

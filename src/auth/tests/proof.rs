@@ -45,7 +45,7 @@ async fn a_code_from_request_or_resend_proves_the_number_once_and_opens_nothing(
     bed.request(1).await.result.unwrap();
     prove(&bed, login.user.id, 1, &bed.code()).await.unwrap();
     let bearer = bed.bearer(&login).await;
-    bed.auth.resend(&bearer, None, origin(ADDRESS)).await.result.unwrap();
+    bed.auth.resend(&bearer, None, Languages::default(), origin(ADDRESS)).await.result.unwrap();
     let code = bed.code();
     prove(&bed, login.user.id, 1, &code).await.unwrap();
     assert_eq!(bed.auth.sessions(&bearer).await.unwrap().len(), 1);

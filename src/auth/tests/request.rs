@@ -193,14 +193,14 @@ async fn resend_goes_to_the_bearers_own_number_and_tells_the_phones_quota() {
     let bed = Bed::new().await;
     let login = bed.log_in(1).await;
     let bearer = bed.bearer(&login).await;
-    let resent = bed.auth.resend(&bearer, None, origin(ADDRESS)).await;
+    let resent = bed.auth.resend(&bearer, None, Languages::default(), origin(ADDRESS)).await;
     assert!(!resent.result.unwrap().is_new_user);
     let user = (Quota::User(Mode::Production), 1);
     assert_eq!(remaining(&resent.quotas), [(Quota::Ip(Endpoint::Resend), 4), user]);
     assert_eq!(bed.sms.messages().len(), 2);
     // A token whose user has another number by now.
     bed.operate(1, |operator, user| operator.set_phone(user, &phone(9))).await.unwrap();
-    let resent = bed.auth.resend(&bearer, None, origin(ADDRESS)).await;
+    let resent = bed.auth.resend(&bearer, None, Languages::default(), origin(ADDRESS)).await;
     assert_eq!(resent.result, Err(AuthError::TokenInvalid));
     assert_eq!(bed.sms.messages().len(), 2);
 }

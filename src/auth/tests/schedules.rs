@@ -96,7 +96,10 @@ impl World {
             Act::Prove { session, number, current, .. } => {
                 let bearer = self.bearer(bed, session).await;
                 let user = bearer.user.id;
-                let asked = bed.auth.ask_phone_change(&bearer, self.phone(number), origin(ADDRESS)).await;
+                let asked = bed
+                    .auth
+                    .ask_phone_change(&bearer, self.phone(number), Languages::default(), origin(ADDRESS))
+                    .await;
                 let now = bed.clock.now();
                 if asked.result.is_ok() {
                     for model in &mut self.models {
