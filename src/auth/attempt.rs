@@ -13,6 +13,7 @@ use super::settle::ensure_user;
 use super::{AuthError, devices, happened};
 use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
+use crate::domain::guard::Standing;
 use crate::domain::phone_change::Cancelled;
 use crate::domain::session::EndReason;
 use crate::domain::{Challenge, Device, DeviceId, EventKind, Mode, Secret, Session, User, UserId};
@@ -45,6 +46,8 @@ pub(super) struct OpenedSession {
     pub(super) is_restored: bool,
     /// Whether the number was a dormant account's until this login.
     pub(super) is_recycled: bool,
+    /// Whether it was opened before, and is given again.
+    pub(super) is_repeated: bool,
     /// The device on which it was opened, unless that has ended.
     pub(super) device: Option<Device>,
 }
@@ -92,7 +95,7 @@ impl LoggingIn<'_, '_> {
         let given = self.judging.judge(&latest, repeatable.as_ref().map(|found| found.challenge))?;
         match repeatable {
             Some(Repeatable { challenge, session }) if challenge.id == given.challenge.id => {
-                self.repeat(session)
+                self.repeat(challenge, session)
             }
             _ => self.log_in(&given),
         }
@@ -114,8 +117,12 @@ impl LoggingIn<'_, '_> {
         repetition.find(&*self.judging.tx, latest, user)
     }
 
-    /// Gives the session of a login again.
-    fn repeat(&mut self, session: Result<Session, AuthError>) -> Result<OpenedSession, FlowError> {
+    /// Gives the session of a login again, and says of its user what was said then.
+    fn repeat(
+        &mut self,
+        challenge: &Challenge,
+        session: Result<Session, AuthError>,
+    ) -> Result<OpenedSession, FlowError> {
         let user = self.judging.user.clone().ok_or(StoreError::Broken)?;
         let session = match session {
             Ok(session) => session,
@@ -128,12 +135,18 @@ impl LoggingIn<'_, '_> {
         let line = tx.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
         tx.record(line.detail(AuditDetail::RepeatedVerify));
         let device = session.device_id.as_ref().map(|id| tx.device(id)).transpose()?.flatten();
+        let has_begun = challenge.used.as_ref().is_some_and(|used| used.at == user.joined_at);
+        let paid = tx.payment(challenge.id)?;
+        // The number had been verified when the code was sent, and its user begins with the login.
+        let is_recycled = has_begun && paid.is_some_and(|payment| payment.standing == Standing::Known);
+        let is_new_user = has_begun || tx.has_converted(challenge.id)?;
         Ok(OpenedSession {
             session,
             user,
-            is_new_user: false,
+            is_new_user,
             is_restored: false,
-            is_recycled: false,
+            is_recycled,
+            is_repeated: true,
             device,
         })
     }
@@ -167,7 +180,15 @@ impl LoggingIn<'_, '_> {
         success.detail = given.by.detail();
         tx.record(success);
         let session = new.open(tx, user.id, given.by, Some(device.id.clone()))?;
-        Ok(OpenedSession { session, user, is_new_user, is_restored, is_recycled, device: Some(device) })
+        Ok(OpenedSession {
+            session,
+            user,
+            is_new_user,
+            is_restored,
+            is_recycled,
+            is_repeated: false,
+            device: Some(device),
+        })
     }
 
     /// Takes the number from an account that lies dormant, whose device the login does not come from; false where there is none.

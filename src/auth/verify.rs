@@ -95,14 +95,15 @@ impl Auth {
             };
         self.count_free(was_free, &origin, times.now);
         self.count(mode, login.as_ref().err());
-        if login.as_ref().is_ok_and(|login| login.is_new_user) && mode == Mode::Production {
+        let is_conversion = |login: &OpenedSession| login.is_new_user && !login.is_repeated;
+        if login.as_ref().is_ok_and(is_conversion) && mode == Mode::Production {
             self.parts.metrics.sms_converted(&country);
         }
         if let Ok(opened) = &login {
             self.confirm(mode, confirmed, opened.session.id.clone());
         }
         let result = login.and_then(|opened| {
-            let OpenedSession { session, user, is_new_user, is_restored, is_recycled, device } = opened;
+            let OpenedSession { session, user, is_new_user, is_restored, is_recycled, device, .. } = opened;
             let access_jti = random::jti(&*self.parts.random);
             let tokens = self.settings().tokens.pair(&session, &user, access_jti, times.wall);
             let device_token = device.and_then(|device| self.device_token(&device));

@@ -56,6 +56,34 @@ async fn a_verify_repeated_within_a_minute_gives_the_same_session() {
 }
 
 #[tokio::test]
+async fn a_repeated_verify_says_again_whether_the_user_is_new() {
+    let concealed = [("FRESHK_PRIVACY__CONCEAL_ACCOUNTS", "true")];
+    let dormant = [("FRESHK_USERS__DORMANT_AFTER", "90d")];
+    for (variables, expected) in
+        [(concealed, [Some(true), Some(false), Some(false)]), (dormant, [None, None, Some(true)])]
+    {
+        let app = App::with(&variables).await;
+        for (days, expected) in [0, 1, 90].into_iter().zip(expected) {
+            for _ in 0..days {
+                app.clock.advance(Duration::from_hours(24));
+                app.service().auth.maintain().await.unwrap();
+            }
+            app.request(PHONE).await;
+            let code = app.code(PHONE);
+            let key = format!("the-key-of-day-{days}");
+            let first = verify_with(&app, Some(&key), &code).await.json();
+            let again = verify_with(&app, Some(&key), &code).await.json();
+            assert_eq!(first["is_new_user"].as_bool(), expected, "{variables:?} {days}");
+            assert_eq!(again["is_new_user"], first["is_new_user"], "{variables:?} {days}");
+        }
+        let (_, page) = app.operations("/metrics").await;
+        let converted = 1 + usize::from(variables == dormant);
+        let line = format!("freshk_sms_converted_total{{country=\"US\"}} {converted}");
+        assert!(page.contains(&line), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_repeated_verify_opens_no_session_that_has_ended() {
     let app = app().await;
     app.request(PHONE).await;
