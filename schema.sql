@@ -1,7 +1,8 @@
 -- The whole current schema of FreshK, embedded in the binary; a new database is made from it.
 -- Instants are Unix milliseconds, UTC. Codes and tokens are never stored.
+-- Checks name words one by one: for IN with more than two of them SQLite builds a table in memory at every write of a row.
 PRAGMA application_id = 0x46724B31; -- 'FrK1'
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;
 
 -- People. The id is the user_id of tokens: never reused, hence AUTOINCREMENT.
 CREATE TABLE users (
@@ -36,7 +37,8 @@ CREATE TABLE challenges (
     phone       TEXT    NOT NULL,
     key_number  INTEGER NOT NULL, -- which secret's key made the HMAC
     code_hmac   BLOB    NOT NULL, -- HMAC-SHA-256(key, id || phone || 0 || code); of a change, "change" || user before the code
-    state       TEXT    NOT NULL CHECK (state IN ('sending', 'live', 'unknown', 'used', 'void')),
+    state       TEXT    NOT NULL CHECK (state = 'sending' OR state = 'live' OR state = 'unknown' OR state = 'used'
+        OR state = 'void'),
     attempts    INTEGER NOT NULL DEFAULT 0, -- wrong guesses
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL,
@@ -49,8 +51,8 @@ CREATE TABLE challenges (
     idempotency BLOB, -- HMAC of the Idempotency-Key that came with its use
     leader      TEXT    NOT NULL DEFAULT '', -- the run of the server whose call sends it
     settled_at  INTEGER, -- when it was written what came of the sending
-    result      TEXT CHECK (result IN
-        ('accepted', 'unknown', 'refused', 'invalid_number', 'country_not_allowed', 'opted_out')),
+    result      TEXT CHECK (result = 'accepted' OR result = 'unknown' OR result = 'refused' OR result = 'invalid_number'
+        OR result = 'country_not_allowed' OR result = 'opted_out'),
     retry_after INTEGER, -- milliseconds after which the call was told to try again
     delivery_id TEXT, -- what finds the state of its delivery
     asked_channel TEXT, -- what the code was asked for by; none where the order of the senders decides
@@ -185,8 +187,8 @@ CREATE TABLE messages (
     challenge_id INTEGER NOT NULL REFERENCES challenges (id) ON DELETE CASCADE,
     phone        TEXT    NOT NULL,
     sid          TEXT, -- the provider's name for it
-    state        TEXT    NOT NULL CHECK (state IN
-        ('intended', 'unknown', 'queued', 'sending', 'sent', 'delivered', 'undelivered', 'failed')),
+    state        TEXT    NOT NULL CHECK (state = 'intended' OR state = 'unknown' OR state = 'queued' OR state = 'sending'
+        OR state = 'sent' OR state = 'delivered' OR state = 'undelivered' OR state = 'failed'),
     error_code   INTEGER,
     segments     INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
@@ -213,7 +215,7 @@ CREATE TABLE purchases (
     challenge_id INTEGER PRIMARY KEY,
     at           INTEGER NOT NULL,
     country      TEXT    NOT NULL, -- ISO code; ZZ where no country has the number
-    standing     TEXT    NOT NULL CHECK (standing IN ('known', 'trusted', 'stranger')),
+    standing     TEXT    NOT NULL CHECK (standing = 'known' OR standing = 'trusted' OR standing = 'stranger'),
     network      TEXT, -- of the address that asked: a /24, or a /48 of IPv6
     range        TEXT, -- the number without its last three digits
     cost         INTEGER NOT NULL, -- in millionths
@@ -230,7 +232,7 @@ CREATE INDEX purchases_converted ON purchases (converted_at, country) WHERE conv
 -- Attempts that a block of the guard refused, for a day.
 CREATE TABLE refused_attempts (
     id    INTEGER PRIMARY KEY AUTOINCREMENT,
-    scope TEXT    NOT NULL CHECK (scope IN ('network', 'range', 'country', 'world')),
+    scope TEXT    NOT NULL CHECK (scope = 'network' OR scope = 'range' OR scope = 'country' OR scope = 'world'),
     key   TEXT    NOT NULL, -- which network, range or country; nothing where all is held back
     at    INTEGER NOT NULL
 ) STRICT;
@@ -239,7 +241,7 @@ CREATE INDEX refused_attempts_key ON refused_attempts (scope, key, at);
 
 -- The latest block of each network, range and country, and of all.
 CREATE TABLE blocks (
-    scope    TEXT    NOT NULL CHECK (scope IN ('network', 'range', 'country', 'world')),
+    scope    TEXT    NOT NULL CHECK (scope = 'network' OR scope = 'range' OR scope = 'country' OR scope = 'world'),
     key      TEXT    NOT NULL,
     since    INTEGER NOT NULL,
     until    INTEGER NOT NULL,
@@ -253,7 +255,7 @@ CREATE TABLE blocks (
 
 -- What is spent of the budgets for text messages.
 CREATE TABLE budgets (
-    budget TEXT    NOT NULL CHECK (budget IN ('hour', 'day', 'money', 'voice')),
+    budget TEXT    NOT NULL CHECK (budget = 'hour' OR budget = 'day' OR budget = 'money' OR budget = 'voice'),
     share  TEXT    NOT NULL CHECK (share IN ('all', 'verified')),
     since  INTEGER NOT NULL, -- when the hour or the day begins
     used   INTEGER NOT NULL, -- messages, calls, or millionths
@@ -294,7 +296,7 @@ CREATE TABLE deliveries (
     event_id   INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
     webhook    TEXT    NOT NULL,
     queue      INTEGER NOT NULL, -- the user's id, or the event's made negative
-    state      TEXT    NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'dropped')),
+    state      TEXT    NOT NULL DEFAULT 'waiting' CHECK (state = 'waiting' OR state = 'delivered' OR state = 'dropped'),
     since      INTEGER NOT NULL, -- it waits since then
     attempts   INTEGER NOT NULL DEFAULT 0,
     answer     TEXT, -- what came of the last attempt

@@ -100,6 +100,6 @@ fn what_wants_the_database_alone_names_the_server() {
         assert!(code == 1 && said.contains("is in use by process") && said.contains("stop"), "{said}");
     }
     assert!(server.stop());
-    assert!(place.ok(&["db", "migrate"]).contains("schema 5 is the latest"));
+    assert!(place.ok(&["db", "migrate"]).contains("schema 6 is the latest"));
     assert!(place.json(&["db", "vacuum"])["after"].as_u64().unwrap() > 0);
 }

@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, sql: include_str!("migrations/3.sql") },
     Migration { version: 4, sql: include_str!("migrations/4.sql") },
     Migration { version: 5, sql: include_str!("migrations/5.sql") },
+    Migration { version: 6, sql: include_str!("migrations/6.sql") },
 ];
 
 /// Takes the steps that are missing. If one fails it is undone, and those before it stand.

@@ -34,7 +34,7 @@ const HAVE_ATTRIBUTES: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE attribut
 const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > ?1 ORDER BY id LIMIT ?2");
 
 const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUES (?1, ?2, ?3, ?4) \
-     ON CONFLICT DO NOTHING RETURNING id";
+     ON CONFLICT DO NOTHING";
 
 const UPDATE: &str = "UPDATE users SET username = ?2, phone = ?3, role = ?4, is_active = ?5, \
      phone_verified = ?6, joined_at = ?7, foreign_tokens = ?8, testing_only = ?9, \
@@ -203,9 +203,8 @@ fn insert(
 ) -> rusqlite::Result<User> {
     let mut insert = conn.prepare_cached(INSERT)?;
     for username in usernames_for(phone) {
-        let inserted =
-            insert.query_row(params![username, phone, role, joined_at], |row| row.get(0)).optional()?;
-        if let Some(id) = inserted {
+        if insert.execute(params![username, phone, role, joined_at])? == 1 {
+            let id = UserId(conn.last_insert_rowid());
             return Ok(User::new(id, username, phone.clone(), role, joined_at));
         }
         // No name helps where it is the phone that is taken.

@@ -81,6 +81,26 @@ fn the_steps_lead_from_the_first_schema_to_the_current_one() {
     assert_eq!(version(&migrated).unwrap(), version(&current).unwrap());
 }
 
+/// `SQLite` builds a table in memory for such a list, at every write of a row.
+#[test]
+fn no_check_has_a_list_of_more_than_two_words() {
+    let old = first_schema();
+    let migrated = migrate(&old, MIGRATIONS).unwrap();
+    let bed = Bed::new();
+    let (current, _) = open::open(&bed.options()).unwrap();
+    for conn in [migrated, current] {
+        let mut tables =
+            conn.prepare("SELECT sql FROM sqlite_schema WHERE type = 'table' AND sql IS NOT NULL").unwrap();
+        for sql in tables.query_map([], |row| row.get::<_, String>(0)).unwrap() {
+            let sql = sql.unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+            for list in sql.split(" IN (").skip(1) {
+                let words = list.split(')').next().unwrap().split(',').count();
+                assert!(words <= 2, "{words} words: {sql}");
+            }
+        }
+    }
+}
+
 /// A session that stands at the migration holds a refresh token under the key of access tokens.
 #[test]
 fn sessions_that_stand_take_refresh_tokens_of_the_shared_key_up_to_their_generation() {
