@@ -1,9 +1,10 @@
 //! The fields of events and spans. Those of a span are kept as they are when it is made, so that its events need not read
 //! them from text.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -54,8 +55,15 @@ impl<'w> FormatFields<'w> for Unformatted {
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) message: String,
-    pub(super) rest: Map<String, Value>,
+    /// In the order in which they came, no name twice. They are few.
+    pub(super) rest: Vec<(Cow<'static, str>, Value)>,
 }
+
+/// Room for a value that is formatted: most are shorter.
+const TEXT: usize = 48;
+
+/// Room for the fields of most events.
+const FIELDS: usize = 12;
 
 impl Fields {
     /// Those of an event, beside those of the spans around it.
@@ -63,7 +71,7 @@ impl Fields {
     where
         S: for<'s> LookupSpan<'s>,
     {
-        let mut fields = Self::default();
+        let mut fields = Self { rest: Vec::with_capacity(FIELDS), ..Self::default() };
         for span in spans.into_iter().flat_map(Scope::from_root) {
             if let Some(kept) = span.extensions().get::<SpanFields>() {
                 fields.put_all(kept);
@@ -74,12 +82,28 @@ impl Fields {
     }
 
     /// A field with a name of ours steps aside: one object must not have two members of one name.
-    fn put(&mut self, name: &str, value: Value) {
-        let name = match name {
-            "timestamp" | "level" | "target" | "message" => format!("field.{name}"),
-            _ => name.strip_prefix("r#").unwrap_or(name).to_owned(),
-        };
-        self.rest.insert(name, value);
+    fn put(&mut self, name: &'static str, value: Value) {
+        self.set(
+            match name {
+                "timestamp" | "level" | "target" | "message" => format!("field.{name}").into(),
+                _ => name.strip_prefix("r#").unwrap_or(name).into(),
+            },
+            value,
+        );
+    }
+
+    /// The later of two values of one name stands, in the place of the earlier one.
+    fn set(&mut self, name: Cow<'static, str>, value: Value) {
+        match self.rest.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, earlier)) => *earlier = value,
+            None => self.rest.push((name, value)),
+        }
+    }
+
+    /// Takes a field away.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        let place = self.rest.iter().position(|(other, _)| other == name)?;
+        Some(self.rest.remove(place).1)
     }
 
     /// Adds the fields of a span around the event.
@@ -88,16 +112,21 @@ impl Fields {
             self.put("message", span.message.as_str().into());
         }
         for (name, value) in &span.rest {
-            self.put(name, value.clone());
+            self.set(name.clone(), value.clone());
         }
     }
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let mut text = String::with_capacity(TEXT);
+        if write!(text, "{value:?}").is_err() {
+            // A string takes whatever is written: it is the value that failed.
+            text.clear();
+        }
         match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            name => self.put(name, Value::String(format!("{value:?}"))),
+            "message" => self.message = text,
+            name => self.put(name, Value::String(text)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::ser::{SerializeMap as _, Serializer as _};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::format::Writer;
@@ -35,13 +35,18 @@ struct Lines {
 }
 
 /// An event with the fields of its spans.
-struct Record {
+struct Record<'e> {
     time: String,
     level: &'static str,
-    target: String,
-    message: String,
-    fields: Map<String, Value>,
+    target: &'e str,
+    fields: Fields,
 }
+
+/// Room for an instant.
+const INSTANT: usize = 32;
+
+/// Room for most lines.
+const LINE: usize = 512;
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -55,37 +60,35 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let fields = Fields::of(event, context.event_scope());
-        let mut time = String::new();
+        let mut time = String::with_capacity(INSTANT);
         SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let record = Record {
-            time,
-            level: event.metadata().level().as_str(),
-            target: event.metadata().target().to_owned(),
-            message: fields.message,
-            fields: fields.rest,
-        };
+        let level = event.metadata().level().as_str();
+        let record = Record { time, level, target: event.metadata().target(), fields };
         match self.format {
-            Format::Json => write_json(&mut writer, &record.json().map_err(|_| fmt::Error)?)?,
+            Format::Json => {
+                let json = record.json().map_err(|_| fmt::Error)?;
+                write_json(&mut writer, &String::from_utf8_lossy(&json))?;
+            }
             Format::Pretty => record.pretty(&mut writer, *event.metadata().level())?,
         }
         writer.write_char('\n')
     }
 }
 
-impl Record {
-    fn json(&self) -> serde_json::Result<String> {
-        let mut line = Vec::new();
+impl Record<'_> {
+    fn json(&self) -> serde_json::Result<Vec<u8>> {
+        let mut line = Vec::with_capacity(LINE);
         let mut serializer = serde_json::Serializer::new(&mut line);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("timestamp", &self.time)?;
         map.serialize_entry("level", self.level)?;
-        map.serialize_entry("target", &self.target)?;
-        map.serialize_entry("message", &self.message)?;
-        for (name, value) in &self.fields {
+        map.serialize_entry("target", self.target)?;
+        map.serialize_entry("message", &self.fields.message)?;
+        for (name, value) in &self.fields.rest {
             map.serialize_entry(name, value)?;
         }
         map.end()?;
-        Ok(String::from_utf8_lossy(&line).into_owned())
+        Ok(line)
     }
 
     fn pretty(&self, writer: &mut Writer<'_>, level: Level) -> fmt::Result {
@@ -95,10 +98,10 @@ impl Record {
             (true, Level::WARN) => ("\x1b[33m", "\x1b[2m", "\x1b[0m"),
             (true, _) => ("\x1b[32m", "\x1b[2m", "\x1b[0m"),
         };
-        let (time, level, target) = (&self.time, self.level, &self.target);
+        let (time, level, target) = (&self.time, self.level, self.target);
         write!(writer, "{dim}{time}{plain} {colour}{level:>5}{plain} {dim}{target}:{plain} ")?;
-        write_escaped(writer, &self.message)?;
-        for (name, value) in &self.fields {
+        write_escaped(writer, &self.fields.message)?;
+        for (name, value) in &self.fields.rest {
             write!(writer, " {dim}{name}={plain}")?;
             match value {
                 Value::String(text) => write_escaped(writer, text)?,
@@ -117,6 +120,9 @@ pub(super) fn ends_or_steers(c: char) -> bool {
 /// JSON escapes the control characters of ASCII; the others can end a line or steer a terminal just as well. Outside of
 /// strings there are none, so that the JSON means what it meant.
 fn write_json(writer: &mut impl fmt::Write, json: &str) -> fmt::Result {
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return writer.write_str(json);
+    }
     json.chars().try_for_each(|c| {
         if ends_or_steers(c) { write!(writer, "\\u{:04x}", u32::from(c)) } else { writer.write_char(c) }
     })

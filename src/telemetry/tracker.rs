@@ -104,16 +104,16 @@ where
 }
 
 /// The report of a record.
-fn report(target: &str, Fields { message, mut rest }: Fields) -> Report<'static> {
+fn report(target: &str, mut fields: Fields) -> Report<'static> {
     let mut report = Report { level: Severity::Error, logger: Some(target.to_owned()), ..Report::default() };
     // Ours, and what a person finds the lines of the log by.
     for name in ["request_id", "place"] {
-        if let Some(Value::String(text)) = rest.shift_remove(name) {
+        if let Some(Value::String(text)) = fields.take(name) {
             report.tags.insert(name.to_owned(), text);
         }
     }
-    if message == PANIC {
-        let text = rest.shift_remove("text");
+    if fields.message == PANIC {
+        let text = fields.take("text");
         let text = text.as_ref().and_then(Value::as_str).map(scrub);
         report.level = Severity::Fatal;
         report.exception = vec![exception(text)].into();
@@ -121,9 +121,16 @@ fn report(target: &str, Fields { message, mut rest }: Fields) -> Report<'static>
             report.fingerprint = Cow::Owned(vec![PANIC.into(), place.clone().into()]);
         }
     } else {
-        report.message = Some(scrub(&message));
+        report.message = Some(scrub(&fields.message));
     }
-    report.extra = rest.into_iter().map(|(name, value)| (name.clone(), scrub_value(&name, value))).collect();
+    report.extra = fields
+        .rest
+        .into_iter()
+        .map(|(name, value)| {
+            let value = scrub_value(&name, value);
+            (name.into_owned(), value)
+        })
+        .collect();
     report
 }
 
