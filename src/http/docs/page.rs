@@ -16,20 +16,38 @@ const HEAD: &str = r#"<!doctype html>
 <link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%23176b4d'/%3E%3Cpath d='M5 12V4h6M5 8h5' fill='none' stroke='white' stroke-width='2'/%3E%3C/svg%3E">
 "#;
 
+/// The schemas' examples stand beside them, and no answer has links: both would only take room. In the dark the whole page is
+/// inverted at its root, since a filter on `body` would move the dialogs, which lie fixed on the screen; what is dark in
+/// the light stays so.
 const STYLE: &str = "
 body { margin: 0; background: #fff; }
 .documents { max-width: 1460px; margin: 0 auto; padding: 12px 20px 0; font: 14px/1.5 sans-serif; color: #3b4151; }
-.documents a { color: #176b4d; }
+.documents a, .swagger-ui .info a { color: #176b4d; }
+.swagger-ui .btn.authorize { color: #176b4d; border-color: #176b4d; }
+.swagger-ui .btn.authorize svg { fill: #176b4d; }
+.swagger-ui .opblock .opblock-summary-method { color: #000; text-shadow: none; }
+.swagger-ui .response-col_links, .swagger-ui .model > .property { display: none; }
+.swagger-ui .copy-to-clipboard, .swagger-ui .download-contents { z-index: 1; }
 @media (max-width: 600px) {
+  .documents { padding: 12px 10px 0; }
   .swagger-ui .wrapper { padding: 0 10px; }
   .swagger-ui .opblock .opblock-summary { flex-wrap: wrap; }
   .swagger-ui .opblock .opblock-summary-path { max-width: 100%; flex-shrink: 1; }
-  .swagger-ui table { display: block; overflow-x: auto; }
+  .swagger-ui .responses-inner { padding: 12px; }
+  .swagger-ui .responses-table, .swagger-ui .responses-table > tbody, .swagger-ui .responses-table > tbody > tr,
+  .swagger-ui .responses-table > tbody > tr > td { display: block; width: auto; max-width: 100%; }
+  .swagger-ui .responses-table > thead { display: none; }
+  .swagger-ui .responses-table > tbody > tr > td { padding: 6px 0; }
+  .swagger-ui .responses-table > tbody > tr > td.response-col_links { display: none; }
+  .swagger-ui .responses-table .response-col_status { font-weight: 700; }
+  .swagger-ui table.model > tbody > tr.description td, .swagger-ui table.headers { display: block; overflow-x: auto; }
+  .swagger-ui .live-responses-table .highlight-code .microlight { padding-bottom: 48px !important; }
+  .swagger-ui .model-hint { display: none; }
 }
 @media (prefers-color-scheme: dark) {
-  html { background: #16181d; }
-  body { background: #fff; filter: invert(0.92) hue-rotate(180deg); }
-  .swagger-ui .highlight-code, .swagger-ui .microlight, .swagger-ui .copy-to-clipboard { filter: invert(1) hue-rotate(180deg); }
+  html { background: #fff; filter: invert(0.92) hue-rotate(180deg); }
+  .swagger-ui .microlight, .swagger-ui .opblock-summary-method { filter: invert(1) hue-rotate(180deg); }
+  .swagger-ui .dialog-ux .backdrop-ux { background: rgba(255, 255, 255, 0.8); }
 }
 ";
 
