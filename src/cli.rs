@@ -203,6 +203,7 @@ impl Global {
             environment: environment(),
             directory: std::env::current_dir().map_err(CliError::Directory)?,
             system_file: PathBuf::from(SYSTEM_FILE),
+            user: Some(rustix::process::geteuid().as_raw()),
         })
     }
 }

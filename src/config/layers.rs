@@ -41,6 +41,7 @@ pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<
         );
     }
     if let Some(file) = config_file(sources, is_closed)
+        && is_trusted(&file, "--config", sources, findings)
         && let Some(text) = read(&file, findings)
     {
         let layer = file::layer(&file.name, &text, findings);
@@ -52,6 +53,7 @@ pub(super) fn above_defaults(sources: &Sources, findings: &mut Findings) -> Vec<
         None => (!is_closed).then(|| Named::usual(ENV_FILE, sources)),
     };
     if let Some(env_file) = env_file
+        && is_trusted(&env_file, "--env-file", sources, findings)
         && let Some(text) = read(&env_file, findings)
     {
         let variables = variables::env_file(&env_file.name, &text, &mut findings.faults);
@@ -103,6 +105,25 @@ impl Named {
     }
 }
 
+/// Whether a file of the working directory that nobody named may be read. A configuration names programs to run and files to write: whoever can put one
+/// into a folder where others work, such as /tmp, must not have them run his.
+fn is_trusted(file: &Named, flag: &str, sources: &Sources, findings: &mut Findings) -> bool {
+    let is_here = file.by.is_none() && Path::new(&file.name).is_relative();
+    let Some(user) = sources.user.filter(|_| is_here) else { return true };
+    // Root by sudo is somebody whose own files are no stranger's.
+    let before = sources.environment.get("SUDO_UID").filter(|_| user == 0).and_then(|uid| uid.parse().ok());
+    let Some(owner) = mode::stranger(&file.path, &[0, user, before.unwrap_or(user)]) else { return true };
+    findings.faults.push(Fault::of_file(
+        &file.name,
+        format!(
+            "it was found in this folder and belongs to another user (number {owner}), so it is not read"
+        ),
+        format!("if you trust it, name it: {flag} {}; else run this in another folder", file.name),
+    ));
+    findings.unread = true;
+    false
+}
+
 /// Reads a file as text; `None` if nobody named it and it is not there, or if it cannot be read, which is noted.
 fn read(file: &Named, findings: &mut Findings) -> Option<String> {
     if file.by.is_none() && file.path.is_dir() {
@@ -129,8 +150,16 @@ fn read(file: &Named, findings: &mut Findings) -> Option<String> {
     None
 }
 
-/// A file with secrets that everybody on the machine can read is worth a word.
+/// A file with secrets that everybody on the machine can read is worth a word, and so is any that they can change.
 fn warn_of_open_file(layer: &Layer, Named { name, path, .. }: &Named, findings: &mut Findings) {
+    if mode::gives(path, mode::OTHERS_WRITE) {
+        findings.warn(
+            None,
+            format!("everybody can change {name}, and with it the programs that it names"),
+            format!("if it is yours, chmod 600 {name}"),
+        );
+        return;
+    }
     let holds_secrets = keys::all().any(|key| key.secret && layer.sets(key));
     if holds_secrets && mode::gives(path, mode::OTHERS_READ) {
         findings.warn(

@@ -1,9 +1,12 @@
-//! Who can read a file.
+//! Who can read or change a file, and whose it is.
 
 use std::path::Path;
 
 /// Everybody on the machine.
 pub(super) const OTHERS_READ: u32 = 0o004;
+
+/// The same, and they can change it.
+pub(super) const OTHERS_WRITE: u32 = 0o002;
 
 /// Anybody but the owner, in any way.
 pub(super) const GROUP_OR_OTHERS: u32 = 0o077;
@@ -19,4 +22,18 @@ pub(super) fn gives(path: &Path, rights: u32) -> bool {
 #[cfg(not(unix))]
 pub(super) fn gives(_: &Path, _: u32) -> bool {
     false
+}
+
+/// The owner of a file, if it is none of these users; of a link whoever owns either end.
+#[cfg(unix)]
+pub(super) fn stranger(path: &Path, known: &[u32]) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let owners = [std::fs::symlink_metadata(path), std::fs::metadata(path)].into_iter().flatten();
+    owners.map(|found| found.uid()).find(|owner| !known.contains(owner))
+}
+
+/// Elsewhere it cannot be told.
+#[cfg(not(unix))]
+pub(super) fn stranger(_: &Path, _: &[u32]) -> Option<u32> {
+    None
 }

@@ -22,6 +22,9 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// What relative names of files are relative to.
     pub directory: PathBuf,
+    /// The user's number. What nobody names is read in the working directory only if it is this user's or root's; `None`: it is
+    /// not asked whose it is.
+    pub user: Option<u32>,
     /// The file that is read last of those that nobody names: `/etc/freshk/freshk.toml`; empty: none.
     pub system_file: PathBuf,
 }

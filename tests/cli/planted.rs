@@ -1,7 +1,7 @@
 //! Files and links that somebody put where a command writes.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
 use crate::support::Place;
 
@@ -59,6 +59,50 @@ fn s41_a_planted_lock_is_told_of_and_left_alone() {
         assert!(answer.stderr.contains(told), "{line}: {}", answer.stderr);
     }
     assert_eq!(place.read("theirs"), "theirs");
+}
+
+#[test]
+fn s41_a_configuration_that_somebody_else_put_into_the_folder_is_not_read() {
+    let place = place();
+    place.write(".env", "");
+    let nobody = 65534;
+    let give = |name: &str, owner: u32| chown(place.path(name), Some(owner), None);
+    if give("freshk.toml", nobody).is_err() {
+        // Only root can make a file somebody else's.
+        return;
+    }
+    place.write("freshk.toml", "[backup]\ndir = \".\"\ncommand = \"touch done\"\n");
+    for (name, flag) in [("freshk.toml", "--config"), (".env", "--env-file")] {
+        give(name, nobody).unwrap();
+        let answer = place.run("db backup");
+        assert_eq!(answer.code, 1, "{answer:?}");
+        let told = format!(
+            "\n{name}\n    it was found in this folder and belongs to another user (number {nobody})"
+        );
+        assert!(answer.stderr.contains(&told), "{name}: {}", answer.stderr);
+        assert!(answer.stderr.contains(&format!("name it: {flag} {name}")), "{}", answer.stderr);
+        assert_eq!(place.run("serve --listen 127.0.0.1:0").code, 78, "{name}");
+        assert!(!place.path("done").exists());
+        // Whoever became root is no stranger to the own files.
+        let mut command = place.command("user list");
+        command.env("SUDO_UID", nobody.to_string());
+        assert!(command.output().unwrap().status.success(), "{name}");
+        place.good(&format!("{flag} {name} user list"));
+        give(name, 0).unwrap();
+    }
+    give("freshk.toml", nobody).unwrap();
+    assert_eq!(place.run("--config freshk.toml db backup").code, 0);
+    assert!(place.path("done").exists(), "it was named");
+}
+
+#[test]
+fn a_configuration_that_everybody_can_change_is_told_of() {
+    let place = place();
+    fs::set_permissions(place.path("freshk.toml"), Permissions::from_mode(0o666)).unwrap();
+    let answer = place.run("user list");
+    assert_eq!(answer.code, 0);
+    let told = "everybody can change freshk.toml, and with it the programs that it names\n    if it is yours, chmod 600 freshk.toml";
+    assert!(answer.stderr.contains(told), "{}", answer.stderr);
 }
 
 fn mode(place: &Place, name: &str) -> u32 {
