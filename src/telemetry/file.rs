@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -59,6 +60,9 @@ pub fn day(now: Timestamp) -> Date {
 /// The mode of a log's file: readable by its owner and its group.
 const MODE: u32 = 0o640;
 
+/// How often it is looked whether the file is still at its place.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// One file a day; the oldest are deleted.
 struct Days {
     path: PathBuf,
@@ -66,6 +70,12 @@ struct Days {
     now: Now,
     day: Date,
     file: File,
+    looked: Timestamp,
+    /// Whether the last line could not be written. It is told once, when that begins, and once, when it is over: standard
+    /// error has every line in any case.
+    is_failing: bool,
+    /// Whether only a part of the last line was written.
+    is_torn: bool,
 }
 
 impl Days {
@@ -74,10 +84,20 @@ impl Days {
         if path.file_name().is_none() {
             return Err("it names no file".to_owned());
         }
-        let day = day((log.now)());
+        let now = (log.now)();
+        let day = day(now);
         let made = files::make_directory(files::directory(&path)).and_then(|()| turn_to(&path, day));
         let file = made.map_err(|error| error.to_string())?;
-        let days = Self { path, keep: log.keep, now: log.now, day, file };
+        let days = Self {
+            path,
+            keep: log.keep,
+            now: log.now,
+            day,
+            file,
+            looked: now,
+            is_failing: false,
+            is_torn: false,
+        };
         days.let_go();
         Ok(days)
     }
@@ -137,18 +157,73 @@ fn hide(file: &File) {
     }
 }
 
-impl Write for Days {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let today = day((self.now)());
+impl Days {
+    /// Turns to the file of the day, and to a new one where somebody has deleted or moved the one that is open.
+    fn turn(&mut self) -> io::Result<()> {
+        let now = (self.now)();
+        let today = day(now);
         if today != self.day {
             self.day = today;
             // Where there is no room for another day's file, its lines go into the one that is open.
             if let Ok(file) = turn_to(&self.path, today) {
-                self.file = file;
+                (self.file, self.is_torn) = (file, false);
             }
             self.let_go();
         }
-        self.file.write(bytes)
+        if self.looked.until(now) >= LOOK || now < self.looked {
+            if self.file.metadata()?.nlink() == 0 || fs::metadata(&self.path).is_err() {
+                files::make_directory(files::directory(&self.path))?;
+                (self.file, self.is_torn) = (turn_to(&self.path, self.day)?, false);
+            }
+            // Only now: until there is a file again, each line looks.
+            self.looked = now;
+        }
+        Ok(())
+    }
+
+    /// Writes a whole line.
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => (rest, self.is_torn) = (&rest[count..], true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.is_torn = false;
+        Ok(())
+    }
+
+    /// Says where lines are lost, and where they are no longer. This is written to the log, too, by the thread that writes
+    /// this file: it waits for nobody.
+    fn tell(&mut self, written: &io::Result<()>) {
+        match (written, self.is_failing) {
+            (Err(error), false) => tracing::error!(
+                %error,
+                file = %self.path.display(),
+                help = "see whether its folder is there and has room; standard error has every line",
+                "the log file cannot be written: its lines are lost until it can"
+            ),
+            (Ok(()), true) => {
+                tracing::warn!(file = %self.path.display(), "the log file is written again");
+            }
+            _ => {}
+        }
+        self.is_failing = written.is_err();
+    }
+}
+
+impl Write for Days {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.turn().and_then(|()| self.append(bytes));
+        self.tell(&written);
+        written.map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -294,6 +369,63 @@ mod tests {
         log.write_all(b"a line").unwrap();
         assert_eq!(fs::read_to_string(bed.dir.path().join("theirs")).unwrap(), "x");
         assert_eq!(fs::read_to_string(&log.path).unwrap(), "a line", "the name leads to where it is");
+    }
+
+    /// What the log's own thread says on standard error meanwhile.
+    fn said(what: impl FnOnce()) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = Arc::new(file.reopen().unwrap());
+        let lines = crate::telemetry::lines(Format::Json, false, writer);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), what);
+        fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn a_disk_without_room_is_told_once_and_so_is_its_end_and_no_line_is_joined_to_half_a_line() {
+        let bed = Bed::with(&[]);
+        let mut log = bed.begin(3);
+        log.write_all(b"first\n").unwrap();
+        let good = std::mem::replace(&mut log.file, File::options().write(true).open("/dev/full").unwrap());
+        let told = said(|| (0..3).for_each(|_| drop(log.write_all(b"lost\n"))));
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.contains("\"ERROR\"") && told.contains("No space left on device"), "{told}");
+        // The half of a line that there was room for.
+        log.file = good;
+        log.file.write_all(b"ha").unwrap();
+        log.is_torn = true;
+        let told = said(|| (0..2).for_each(|_| log.write_all(b"again\n").unwrap()));
+        assert!(told.lines().count() == 1 && told.contains("is written again"), "{told}");
+        assert_eq!(fs::read_to_string(&log.path).unwrap(), "first\nha\nagain\nagain\n");
+    }
+
+    #[test]
+    fn a_file_or_directory_that_somebody_deletes_is_made_anew_soon() {
+        let bed = Bed::with(&[]);
+        let folder = bed.dir.path().join("logs");
+        let clock = Arc::clone(&bed.now);
+        let now = Arc::new(move || *clock.lock().unwrap());
+        let mut log = Days::begin(LogFile { path: &folder.join("debug.log"), keep: 3, now }).unwrap();
+        let later = || {
+            let mut now = bed.now.lock().unwrap();
+            *now = *now + LOOK;
+        };
+        fs::remove_dir_all(&folder).unwrap();
+        later();
+        log.write_all(b"one\n").unwrap();
+        assert_eq!(fs::read_to_string(&log.path).unwrap(), "one\n");
+        fs::rename(of_day(&log.path, log.day), folder.join("moved")).unwrap();
+        later();
+        log.write_all(b"two\n").unwrap();
+        assert_eq!(fs::read_to_string(&log.path).unwrap(), "two\n");
+        // Where it cannot be made, that is told, and not taken back by what the deleted file still swallows.
+        fs::remove_dir_all(&folder).unwrap();
+        fs::write(&folder, "a file").unwrap();
+        later();
+        let told = said(|| (0..3).for_each(|_| drop(log.write_all(b"lost\n"))));
+        assert_eq!(told.lines().count(), 1, "{told}");
+        fs::remove_file(&folder).unwrap();
+        log.write_all(b"three\n").unwrap();
+        assert_eq!(fs::read_to_string(&log.path).unwrap(), "three\n");
     }
 
     #[test]
