@@ -32,7 +32,10 @@ pub fn is_one(path: &Path, other: &Path) -> io::Result<bool> {
 }
 
 /// The path itself, or the nearest directory above it that is there.
-fn standing(path: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// There is no working directory.
+pub fn standing(path: &Path) -> io::Result<PathBuf> {
     let absolute = std::path::absolute(path)?;
     let found = absolute.ancestors().find(|part| part.exists());
     found.map(Path::to_owned).ok_or_else(|| io::ErrorKind::NotFound.into())

@@ -9,7 +9,8 @@ use bytesize::ByteSize;
 use rustix::fs::{Access, access};
 
 use super::line::Line;
-use super::{drill, room, systemd};
+use super::room::{self, Need};
+use super::{drill, systemd};
 use crate::cli::database::{DatabaseFile, OpenError, check_backup, verify};
 use crate::cli::engine::Place;
 use crate::cli::{CliError, backups, disk};
@@ -53,14 +54,16 @@ pub(super) fn lines(
         lines.push(user_ids(place, &config.users));
     }
     let (path, bytes) = (file.path(), file.bytes().saturating_add(log));
-    lines.extend([room::line("free disk", path, bytes), server(file), backup(&config.backup, now)]);
+    let backups = config.backup.dir.as_deref().filter(|dir| dir.exists());
+    let elsewhere = backups.filter(|dir| !disk::is_one(path, dir).unwrap_or(true));
+    // An encrypted backup is made of a plain copy beside the database.
+    let here = match (&config.backup.encrypt_to, backups, elsewhere) {
+        (Some(_), Some(_), None) => Need::TwoCopies(bytes),
+        _ => Need::Copy(bytes),
+    };
+    lines.extend([room::line("free disk", path, here), server(file), backup(&config.backup, now)]);
     lines.extend(drill::line(&config.backup, now));
-    if let Some(dir) = config.backup.dir.as_deref()
-        && dir.exists()
-        && !disk::is_one(path, dir).unwrap_or(true)
-    {
-        lines.push(room::line("backup disk", dir, bytes));
-    }
+    lines.extend(elsewhere.map(|dir| room::line("backup disk", dir, Need::Copy(bytes))));
     (lines, is_readable)
 }
 
@@ -133,7 +136,7 @@ fn missing(file: &DatabaseFile) -> Line {
 }
 
 /// Whether this user can write there; the server starts for nobody, root included, where the mode forbids it.
-fn can_write(path: &Path) -> bool {
+pub(super) fn can_write(path: &Path) -> bool {
     let forbidden = path.metadata().is_ok_and(|found| found.permissions().readonly());
     !forbidden && access(path, Access::WRITE_OK).is_ok()
 }

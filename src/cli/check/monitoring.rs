@@ -6,8 +6,9 @@ use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::files::can_write;
 use super::line::Line;
-use super::room;
+use super::room::{self, Need};
 use crate::cli::database::{DatabaseFile, Holder};
 use crate::cli::disk;
 use crate::cli::engine::Place;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::config::sms::Provider;
 use crate::domain::time::humanize_wait;
 use crate::domain::{ClientAddress, Timestamp};
+use crate::files;
 use crate::http::ops::{CHECKER, DATABASE};
 use crate::metrics::LAST_SCRAPE;
 use crate::outgoing::words;
@@ -57,7 +59,7 @@ pub(super) fn lines(config: &Config, database: &Place, now: Timestamp, page: Opt
     if let Some(file) = &config.log.file
         && !database.file().is_some_and(|own| disk::is_one(own.path(), file).unwrap_or(true))
     {
-        lines.push(room::line("log disk", file, 0));
+        lines.push(room::line("log disk", file, Need::Log));
     }
     lines.extend([errors(config), monitoring(config, database, now, page)]);
     lines
@@ -71,7 +73,14 @@ fn logging(config: &Config) -> Line {
             format!("{} is a file that freshk did not make", file.display()),
             "move it away, or choose another log.file",
         ),
-        Some(file) => Line::ok("logging", format!("on standard error and in {}", file.display())),
+        Some(file) => match disk::standing(files::directory(file)) {
+            Ok(directory) if !can_write(&directory) => Line::fail(
+                "logging",
+                format!("this user cannot write log.file in {}", directory.display()),
+                "give that folder to the user that the server runs as, or choose another log.file",
+            ),
+            _ => Line::ok("logging", format!("on standard error and in {}", file.display())),
+        },
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
+use age::x25519::Identity;
 use freshk::cli::backups;
 use freshk::cli::disk;
 use serde_json::json;
@@ -118,10 +119,26 @@ fn a_log_that_grows_and_a_disk_that_fills() {
     let (length, free) = (file.metadata().unwrap().len(), disk::room(&database).unwrap().free);
     file.set_len(free / 4 * 3).unwrap();
     set_up.assert_only(&[], "warn free disk", "delete files on the disk of");
+    let recipient = Identity::generate().to_public().to_string();
+    let encrypted = [("FRESHK_BACKUP__ENCRYPT_TO", recipient.as_str())];
+    set_up.assert_only(&encrypted, "fail free disk", "use a larger one");
     file.set_len(free * 2).unwrap();
     set_up.assert_only(&[], "fail free disk", "use a larger one");
     file.set_len(length).unwrap();
     set_up.assert_ok(&[]);
+}
+
+#[test]
+fn a_folder_of_the_log_that_this_user_cannot_write() {
+    let set_up = SetUp::good();
+    let folder = set_up.place.path("closed");
+    fs::create_dir(&folder).unwrap();
+    chmod(&folder, 0o555);
+    for file in ["closed/debug.log", "closed/logs/debug.log"] {
+        set_up.assert_only(&[("FRESHK_LOG__FILE", file)], "fail logging", "choose another log.file");
+    }
+    chmod(&folder, 0o755);
+    set_up.assert_ok(&[("FRESHK_LOG__FILE", "closed/debug.log")]);
 }
 
 #[test]
