@@ -83,7 +83,7 @@ pub fn run(
     }
     // Before anybody has answered five questions for nothing.
     let draft = New::at(path.clone())?;
-    let answers = Questions::of(args).ask()?;
+    let answers = Questions::of(args)?.ask()?;
     let url = HttpUrl::parse(&answers.public_url).ok();
     let deployment = args.systemd.then(|| Deployment::of(url.as_ref(), answers.proxy(), &path));
     draft.write(&text(&answers, url.as_ref(), &key::fresh(random), args.systemd))?;

@@ -32,16 +32,23 @@ impl Interrupt {
         Ok(Self { signals: [interrupt?, terminate?, hangup?] })
     }
 
+    /// Waits for a signal; at once if one came since it began to listen.
+    pub async fn comes(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+
     /// Waits for `pause`; true, and earlier, if a signal came since it began to listen.
     pub async fn within(&mut self, pause: Duration) -> bool {
         // A signal is heard when the runtime looks for events, which a pause of nothing would not have it do.
         tokio::task::yield_now().await;
-        let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             biased;
-            _ = interrupt.recv() => true,
-            _ = terminate.recv() => true,
-            _ = hangup.recv() => true,
+            () = self.comes() => true,
             () = tokio::time::sleep(pause) => false,
         }
     }

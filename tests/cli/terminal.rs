@@ -6,8 +6,9 @@ use std::io::{Read as _, Write as _};
 use std::process::{Child, Command};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::support::Place;
 
@@ -299,4 +300,49 @@ fn init_asks_again_after_each_kind_of_wrong_answer() {
     assert!(shown.contains("Written: mine.toml, freshk.service, freshk.nginx."), "{shown}");
     assert!(!shown.contains("a token") && !shown.contains("quoted"), "{shown}");
     assert!(place.read("freshk.nginx").contains("server_name api.example.com;"));
+}
+
+#[test]
+fn init_takes_bytes_that_are_no_text_for_a_wrong_answer() {
+    let place = Place::new();
+    let mut terminal = Terminal::run(place.command("init --config mine.toml"));
+    terminal.wait_for("Twilio's Account SID");
+    terminal.screen.write_all(b"\xff\xfeAC\n").unwrap();
+    terminal.take("that is not text in UTF-8");
+    terminal.wait_for("Twilio's Account SID");
+    terminal.screen.write_all(b"\x04").unwrap();
+    for question in [
+        "Twilio's Auth Token",
+        "The number that sends",
+        "The URL of",
+        "The name of your",
+        "The only countries",
+    ] {
+        terminal.wait_for(question);
+        terminal.screen.write_all(b"\x04").unwrap();
+    }
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    assert!(place.path("mine.toml").exists());
+}
+
+#[test]
+fn init_that_is_interrupted_leaves_a_terminal_that_shows_what_is_typed_and_no_half_file() {
+    let place = Place::new();
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut terminal = Terminal::run(place.command("init --config mine.toml"));
+        terminal.wait_for("Twilio's Account SID");
+        terminal.answer("");
+        terminal.wait_for("Twilio's Auth Token");
+        // The terminal stays open, to be looked at once the program has ended.
+        let screen = terminal.screen.try_clone().unwrap();
+        kill_process(Pid::from_child(&terminal.child), signal).unwrap();
+        let status = terminal.child.wait().unwrap();
+        assert_eq!(status.code(), Some(1), "{status}");
+        assert!(tcgetattr(&screen).unwrap().local_modes.contains(LocalModes::ECHO));
+        assert!(terminal.end().1.contains("interrupted: nothing was written"));
+        let left: Vec<_> =
+            place.path("").read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["freshk.toml"]);
+    }
 }

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use clap::ValueEnum as _;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::runtime::{self, Runtime};
+use tokio::task::spawn_blocking;
 
 use super::InitArgs;
 use super::deployment::Proxy;
 use crate::cli::error::Advice;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::{CliError, output};
 use crate::config::{Config, Needs, Sources};
 
@@ -101,16 +104,26 @@ impl Answers {
 /// The questions, with what flags and the environment have answered.
 pub(super) struct Questions<'a> {
     args: &'a InitArgs,
-    asks: bool,
+    /// Where somebody can be asked.
+    keyboard: Option<Keyboard>,
 }
 
 impl<'a> Questions<'a> {
-    pub(super) fn of(args: &'a InitArgs) -> Self {
-        Self { args, asks: io::stdin().is_terminal() && io::stderr().is_terminal() }
+    /// Begins to listen for signals where somebody can be asked.
+    ///
+    /// # Errors
+    /// [`CliError::Runtime`]
+    pub(super) fn of(args: &'a InitArgs) -> Result<Self, CliError> {
+        let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
+        let keyboard = asks.then(Keyboard::open).transpose().map_err(CliError::Runtime)?;
+        Ok(Self { args, keyboard })
     }
 
     /// Asks what is not answered, where somebody can be asked.
-    pub(super) fn ask(&self) -> Result<Answers, CliError> {
+    ///
+    /// # Errors
+    /// A flag whose value the server would refuse, and a signal.
+    pub(super) fn ask(mut self) -> Result<Answers, CliError> {
         let token = std::env::var("TWILIO_AUTH_TOKEN").ok();
         Ok(Answers {
             account_sid: self.answer(self.args.account_sid.as_deref(), &ACCOUNT_SID)?,
@@ -127,7 +140,7 @@ impl<'a> Questions<'a> {
         })
     }
 
-    fn answer(&self, given: Option<&str>, question: &Question) -> Result<String, CliError> {
+    fn answer(&mut self, given: Option<&str>, question: &Question) -> Result<String, CliError> {
         if let Some(given) = given {
             let judged = question.judge(given.trim());
             return match judged {
@@ -137,24 +150,32 @@ impl<'a> Questions<'a> {
                 }
             };
         }
-        if !self.asks {
-            return Ok(String::new());
-        }
+        let Some(keyboard) = &mut self.keyboard else { return Ok(String::new()) };
         loop {
             // Before the question, which may be answered at once.
             let hidden = question.is_secret.then(Hidden::new);
             output::note(&format!("{} (empty: later)", question.words));
-            let answer = read()?;
+            let answer = keyboard.line();
             if hidden.is_some() {
                 // The line break was not shown either.
                 output::note("");
             }
             drop(hidden);
-            let Some(answer) = answer else { return Ok(String::new()) };
-            match question.judge(&answer) {
-                None => return Ok(answer),
-                Some(Advice { problem, help }) => output::note(&format!("  {problem}\n  {help}")),
-            }
+            let Some(answer) = answer? else { return Ok(String::new()) };
+            let judged = match String::from_utf8(answer) {
+                Ok(answer) => {
+                    let answer = answer.trim();
+                    match question.judge(answer) {
+                        None => return Ok(answer.to_owned()),
+                        Some(advice) => advice,
+                    }
+                }
+                Err(_) => Advice::new(
+                    "that is not text in UTF-8",
+                    "set the terminal to UTF-8, or write letters of ASCII",
+                ),
+            };
+            output::note(&format!("  {}\n  {}", judged.problem, judged.help));
         }
     }
 }
@@ -183,11 +204,49 @@ impl Question {
     }
 }
 
+/// Where answers are typed. A signal ends the questions and not the process at once: the terminal is left as it was found, and no
+/// half file beside the one that is to be written.
+struct Keyboard {
+    runtime: Option<Runtime>,
+    interrupt: Interrupt,
+}
+
+impl Keyboard {
+    fn open() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let interrupt = runtime.block_on(async { Interrupt::begin() })?;
+        Ok(Self { runtime: Some(runtime), interrupt })
+    }
+
+    /// One line; `None` at the end of the input.
+    fn line(&mut self) -> Result<Option<Vec<u8>>, CliError> {
+        let Self { runtime: Some(runtime), interrupt } = self else { return Ok(None) };
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = interrupt.comes() => {
+                    Err(CliError::refused("interrupted: nothing was written", "run it again"))
+                }
+                line = spawn_blocking(read) => Ok(line.map_err(io::Error::from)??),
+            }
+        })
+    }
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        // Whoever still waits for a line is not waited for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// Reads one line; `None` at the end of the input.
-fn read() -> io::Result<Option<String>> {
-    let mut line = String::new();
-    let length = io::stdin().lock().read_line(&mut line)?;
-    Ok((length > 0).then(|| line.trim().to_owned()))
+fn read() -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let length = io::stdin().lock().read_until(b'\n', &mut line)?;
+    Ok((length > 0).then_some(line))
 }
 
 /// A terminal that does not show what is typed, until this is dropped.
