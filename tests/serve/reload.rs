@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use freshk::clock::{Clock as _, SystemClock};
@@ -197,4 +198,22 @@ async fn a_key_that_was_rotated_signs_after_a_reload() {
     let after = keys(&server).await;
     assert_eq!((before.len(), after.len()), (1, 2));
     assert!(after.contains(&before[0]) && after[0] != before[0], "{after:?}");
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_read_to_its_end_keeps_no_later_reload_waiting() {
+    let twilio = FakeTwilio::start();
+    let place = Place::production(&twilio);
+    configure(&place, "[limits]\nip = 2\n");
+    let mut server = place.start();
+    // A pipe that nobody writes.
+    let file = place.path().join("freshk.toml");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    server.signal("HUP");
+    server.eventually("the reload to be given up", |server| {
+        server.stderr.text().contains("could not be read within").then_some(())
+    });
+    fs::remove_file(&file).unwrap();
+    assert!(reload(&mut server, &place, "[limits]\nip = 3\n").contains("was reloaded"));
 }

@@ -3,9 +3,11 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::certificate::Certificate;
@@ -62,6 +64,9 @@ pub(super) const RELOADED: Needs = Needs::Only(&[&[
     "server.tls.cert",
     "server.tls.key",
 ]]);
+
+/// How long reading may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a reload reads, and what it replaces.
 pub(super) struct Reload {
@@ -125,7 +130,14 @@ impl Reload {
             let secret = crate::cli::secret(&next.config)?;
             Ok::<_, CliError>((next, secret))
         });
-        let (next, secret) = read.await.map_err(|error| CliError::Runtime(error.into()))??;
+        // A pipe that nobody writes, a disk of another machine that does not answer: the next reload must not wait for them.
+        let read = timeout(PATIENCE, read).await.map_err(|_| {
+            CliError::refused(
+                format!("the configuration could not be read within {} s", PATIENCE.as_secs()),
+                "see whether its files are files, and on a disk that answers; then reload again",
+            )
+        })?;
+        let (next, secret) = read.map_err(|error| CliError::Runtime(error.into()))??;
         for warning in &next.warnings {
             tracing::warn!(help = warning.help, "{}", warning.problem);
         }
