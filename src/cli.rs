@@ -52,6 +52,7 @@ pub mod watching;
 pub mod webhook;
 pub mod when;
 pub mod wiring;
+mod wrap;
 
 pub use error::CliError;
 
@@ -202,8 +203,8 @@ impl Global {
             no_limits: false,
             environment: environment(),
             directory: std::env::current_dir().map_err(CliError::Directory)?,
-            system_file: PathBuf::from(SYSTEM_FILE),
             user: Some(rustix::process::geteuid().as_raw()),
+            system_file: PathBuf::from(SYSTEM_FILE),
         })
     }
 }

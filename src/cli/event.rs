@@ -194,7 +194,7 @@ fn replay(
         return Ok(output.text("no webhook is configured\n")?);
     }
     for (name, events) in replayed {
-        output.text(&format!("{} to be sent to {name} again\n", counted(events, "event")))?;
+        output.sentences(&format!("{} to be sent to {name} again\n", counted(events, "event")))?;
     }
     Ok(())
 }

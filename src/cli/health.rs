@@ -69,7 +69,7 @@ pub fn run(args: &HealthArgs, global: &Global, output: &mut Output) -> Result<()
         };
         output.json(&json!({ "ready": asked.is_ok(), "url": url, "status": status, "problem": problem }))?;
     } else if asked.is_ok() {
-        output.text(&format!("ready: {url}\n"))?;
+        output.sentences(&format!("ready: {url}\n"))?;
     }
     asked.map_err(|Unready { problem, help, .. }| CliError::refused(problem, help))
 }

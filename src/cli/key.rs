@@ -117,7 +117,7 @@ fn rotate(global: &Global, output: &mut Output) -> Result<(), CliError> {
     if output.json {
         output.json(&json!({ "algorithm": algorithm.as_str(), "path": path }))?;
     } else {
-        output.text(&format!(
+        output.sentences(&format!(
             "a new {} key is first in {}; those after it only verify\n\
              next: reload freshk (systemctl reload freshk, or SIGHUP), so that it signs with the new key.\n\
              After {ttl} (tokens.refresh_ttl) every token of the old ones has expired, and their PUBLIC KEY\n\

@@ -114,7 +114,8 @@ fn reset(admin: &AdminContext, output: &mut Output, key: &str) -> Result<(), Cli
     if output.json {
         return Ok(output.json(&json!({ "key": shown, "units_given_back": units }))?);
     }
-    Ok(output.text(&format!("all quotas of {shown} are reset: {} given back\n", counted(units, "unit")))?)
+    Ok(output
+        .sentences(&format!("all quotas of {shown} are reset: {} given back\n", counted(units, "unit")))?)
 }
 
 fn read_key(admin: &AdminContext, text: &str) -> Result<Key, CliError> {

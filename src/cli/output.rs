@@ -6,6 +6,7 @@ use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use super::table;
+use super::wrap::wrapped;
 use crate::telemetry::wants_colours;
 
 /// Where answers go. A reader that has gone away (`| head`) is no error.
@@ -26,6 +27,9 @@ pub struct Screen {
     /// Whether it shows colours, and wants them.
     pub has_colours: bool,
 }
+
+/// How far what follows of a broken line is indented.
+const HANGING: usize = 2;
 
 /// Where nobody knows how wide it is.
 const UNKNOWN: Screen = Screen { width: 80, has_colours: false };
@@ -52,6 +56,18 @@ impl Output {
     pub fn text(&mut self, text: &str) -> io::Result<()> {
         let written = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush());
         self.settle(written)
+    }
+
+    /// Writes sentences, on a terminal so that they fit.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub fn sentences(&mut self, text: &str) -> io::Result<()> {
+        if self.is_terminal {
+            self.text(&wrapped(text, usize::from(self.screen.width), HANGING))
+        } else {
+            self.text(text)
+        }
     }
 
     fn settle(&mut self, written: io::Result<()>) -> io::Result<()> {
@@ -101,9 +117,15 @@ impl Output {
     }
 }
 
-/// Writes something beside the answer to standard error; if that is closed, it is lost.
+/// Writes something beside the answer to standard error, on a terminal so that it fits; if that is closed, it is lost.
 pub fn note(text: &str) {
-    drop(writeln!(io::stderr(), "{text}"));
+    let stderr = io::stderr();
+    let width = tcgetwinsize(&stderr).map_or(0, |size| usize::from(size.ws_col));
+    if width == 0 {
+        drop(writeln!(&stderr, "{text}"));
+    } else {
+        drop(writeln!(&stderr, "{}", wrapped(text, width, HANGING)));
+    }
 }
 
 /// The rows that a list shows, and how many there are.

@@ -237,7 +237,7 @@ impl Window {
             if self.name.starts_with("since") { self.name.clone() } else { format!("last {}", self.name) };
         output.table([title.as_str(), "", ""], figures)?;
         let converted = share(self.verified, self.messages() - self.verified);
-        output.text(&format!("SMS: {}\nsent and verified: {converted}\n\n", self.split()))?;
+        output.sentences(&format!("SMS: {}\nsent and verified: {converted}\n\n", self.split()))?;
         countries::table(&self.countries, output)?;
         self.senders.table(output)
     }

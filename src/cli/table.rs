@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
+use super::wrap::wrapped;
+
 /// Between two columns.
 const GAP: u16 = 2;
 
@@ -32,7 +34,7 @@ pub(super) fn text<const N: usize>(header: [&str; N], rows: &[[String; N]], widt
     if left >= NARROWEST.max(header[widest].chars().count()) {
         return columns(&header, rows, Some((widest, left)));
     }
-    blocks(&header, rows)
+    blocks(&header, rows, width.unwrap_or(usize::MAX))
 }
 
 /// A line for each row; `narrow` is a column that is wrapped, and how wide it may be.
@@ -63,8 +65,8 @@ fn columns<const N: usize>(
     lines.join("\n") + "\n"
 }
 
-/// A block for each row, with a line for each cell.
-fn blocks<const N: usize>(header: &[String; N], rows: &[[String; N]]) -> String {
+/// A block for each row, with a line for each cell, or several that fit.
+fn blocks<const N: usize>(header: &[String; N], rows: &[[String; N]], width: usize) -> String {
     let name = header.iter().map(|name| name.chars().count()).max().unwrap_or(0) + usize::from(GAP);
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
@@ -72,6 +74,7 @@ fn blocks<const N: usize>(header: &[String; N], rows: &[[String; N]]) -> String 
             text.push('\n');
         }
         for (header, cell) in header.iter().zip(row) {
+            let cell = wrapped(cell, width.saturating_sub(name), 0).replace('\n', &format!("\n{:name$}", ""));
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{header:<name$}{cell}");
         }
@@ -106,5 +109,13 @@ mod tests {
         let id = "0190c5a4f3b27d0e9a61c2d3e4f50617";
         let blocks = text(["session", "device"], &[[id.to_owned(), "x".repeat(30)]], Some(40));
         assert_eq!(blocks, format!("SESSION  {id}\nDEVICE   {}\n", "x".repeat(30)));
+        let words = ["refused: Twilio was not reached: connection failed".to_owned(), "x".repeat(35)];
+        assert_eq!(
+            text(["detail", "to"], &[words], Some(40)),
+            format!(
+                "DETAIL  refused: Twilio was not reached:\n        connection failed\nTO      {}\n",
+                "x".repeat(35)
+            )
+        );
     }
 }

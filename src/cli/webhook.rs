@@ -136,7 +136,7 @@ fn test(global: &Global, output: &mut Output, name: &str) -> Result<(), CliError
             "taken": answer.is_taken(),
         }))?;
     } else if answer.is_taken() {
-        output.text(&format!("{name} took the message: {answer}\n"))?;
+        output.sentences(&format!("{name} took the message: {answer}\n"))?;
     }
     if answer.is_taken() {
         return Ok(());
@@ -158,5 +158,5 @@ fn enable(admin: &AdminContext, output: &mut Output, name: &str) -> Result<(), C
         return Ok(output.json(&json!({ "webhook": name, "was_off": was_off, "waiting": waiting }))?);
     }
     let state = if was_off { "is switched on" } else { "was not switched off" };
-    Ok(output.text(&format!("{name} {state}; {} waiting\n", counted(waiting, "event")))?)
+    Ok(output.sentences(&format!("{name} {state}; {} waiting\n", counted(waiting, "event")))?)
 }

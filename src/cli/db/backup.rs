@@ -70,5 +70,5 @@ fn tell(made: &Path, output: &mut Output) -> Result<(), CliError> {
     if output.json {
         return Ok(output.json(&json!({ "file": made, "bytes": bytes }))?);
     }
-    Ok(output.text(&format!("{} ({}), verified\n", made.display(), bytesize::ByteSize(bytes)))?)
+    Ok(output.sentences(&format!("{} ({}), verified\n", made.display(), bytesize::ByteSize(bytes)))?)
 }

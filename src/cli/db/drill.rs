@@ -151,7 +151,7 @@ impl Drill {
             }))?);
         }
         let age = humanize_wait(self.at.until(self.now));
-        output.text(&format!("{} ({}), {age} old\n", self.backup.display(), ByteSize(self.bytes)))?;
+        output.sentences(&format!("{} ({}), {age} old\n", self.backup.display(), ByteSize(self.bytes)))?;
         for step in steps {
             output.text(&line(step.name, step.took))?;
         }

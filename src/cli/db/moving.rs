@@ -53,7 +53,7 @@ pub(super) fn run(url: &str, config: &Config, global: &Global, output: &mut Outp
     if output.json {
         return Ok(output.json(&json!({ "rows": total, "to": to }))?);
     }
-    Ok(output.text(&format!(
+    Ok(output.sentences(&format!(
         "{} moved to {to}, and compared one by one\nset database.url to it (DATABASE_URL), and start the server; \
          {} is as it was\n",
         output::counted(total, "row"),

@@ -63,14 +63,15 @@ pub(super) fn run(
             "database": path, "backup": from, "kept": restored.kept, "deleted": restored.deleted
         }))?);
     }
-    output.text(&format!("{} was restored from {}\n", path.display(), from.display()))?;
+    output.sentences(&format!("{} was restored from {}\n", path.display(), from.display()))?;
     if let Some(kept) = restored.kept {
-        output.text(&format!("the replaced database is kept as {}\n", kept.display()))?;
+        output.sentences(&format!("the replaced database is kept as {}\n", kept.display()))?;
     }
     if !restored.deleted.is_empty() {
         let deleted = counted(restored.deleted.len(), "database");
-        output
-            .text(&format!("{deleted} that earlier restores replaced, older than 7 days, were deleted\n"))?;
+        output.sentences(&format!(
+            "{deleted} that earlier restores replaced, older than 7 days, were deleted\n"
+        ))?;
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ impl Held {
             };
             let (used, limit) = (window.budget.amount(*used), window.budget.amount(*limit));
             let until = when::short(window.until());
-            output.text(&format!(
+            output.sentences(&format!(
                 "{}{whose}: {used} of {limit} spent until {until} UTC\n",
                 window.budget.key()
             ))?;
@@ -73,7 +73,7 @@ impl Held {
                 let probe = when::short(probe);
                 format!(", or until it has been quiet for 15 minutes; one message is let through from {probe} UTC on")
             });
-            output.text(&format!(
+            output.sentences(&format!(
                 "{held_back} since {since} until {until} UTC{longer}: {}\n",
                 block.in_full()
             ))?;

@@ -101,7 +101,7 @@ fn add(
     if output.json {
         return Ok(output.json(&document(admin, &number))?);
     }
-    Ok(output.text(&format!(
+    Ok(output.sentences(&format!(
         "{} logs in with that code, without an SMS, until {}\n",
         admin.shown(&phone),
         when::long(until)
@@ -134,7 +134,7 @@ fn remove(admin: &AdminContext, output: &mut Output, phone: &str) -> Result<(), 
     if output.json {
         return Ok(output.json(&json!({ "phone_number": shown, "removed": true }))?);
     }
-    Ok(output.text(&format!(
+    Ok(output.sentences(&format!(
         "{shown} is an ordinary number again\n`freshk user logout` ends the sessions that it opened\n"
     ))?)
 }

@@ -149,7 +149,7 @@ pub(super) fn log_out(admin: &AdminContext, output: &mut Output, name: &str) -> 
     if output.json {
         return Ok(output.json(&json!({ "id": user.id.0, "sessions_ended": ended }))?);
     }
-    Ok(output.text(&format!(
+    Ok(output.sentences(&format!(
         "{} is logged out: {} ended\n",
         admin.named(&user),
         counted(ended, "session")
@@ -177,7 +177,7 @@ pub(super) fn delete(
             "audit_lines_cleared": erased.audit,
         }))?);
     }
-    Ok(output.text(&format!(
+    Ok(output.sentences(&format!(
         "{} is deleted, with {}, {} and their messages; the phone is removed from {}\n\
          kept: those lines, with the id {} and addresses, until audit.retention ends; {} of spent quotas under a keyed hash, for \
          a day at most; logs and backups written before\n",
@@ -237,6 +237,6 @@ fn told(admin: &AdminContext, output: &mut Output, user: &User, text: &str) -> R
     if output.json {
         Ok(output.json(&document(admin, user))?)
     } else {
-        Ok(output.text(&format!("{text}\n"))?)
+        Ok(output.sentences(&format!("{text}\n"))?)
     }
 }

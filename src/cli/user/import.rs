@@ -100,7 +100,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
     } else {
         // Those that the check refused are told already.
         tell(&verdicts.refused[refused..], output)?;
-        output.text(&format!(
+        output.sentences(&format!(
             "{}: {good} good, {} already there, {} refused; {} imported{}\n",
             counted(verdicts.lines, "line"),
             verdicts.same.len(),
@@ -109,7 +109,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global, output: &mut Output) -> Re
             if args.dry_run { " (a dry run)" } else { "" }
         ))?;
         if !stops {
-            output.text(&format!("new users get ids from {next_id} on\n"))?;
+            output.sentences(&format!("new users get ids from {next_id} on\n"))?;
         }
     }
     if stops {
