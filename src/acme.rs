@@ -9,10 +9,12 @@ pub mod cache;
 mod http;
 mod order;
 mod renewal;
+mod window;
 
 pub use cache::{Cache, CacheError, Folder};
 pub use order::{Kind, OrderError};
 pub use renewal::{Renewal, Turn};
+pub use window::{CertificateId, Window};
 
 /// From whom a certificate is, and for whom.
 #[derive(Clone, Debug)]
@@ -26,3 +28,6 @@ pub struct Settings {
     /// A file of authorities in PEM whom the directory's own certificate is checked with; without it those of the web.
     pub root: Option<PathBuf>,
 }
+
+#[cfg(test)]
+mod tests;

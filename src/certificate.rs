@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,6 +14,12 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::domain::{Help, Timestamp};
 
 pub mod challenge;
+
+/// What is left at most of a certificate that should have been renewed.
+const LEFT_WHEN_OVERDUE: Duration = Duration::from_hours(27 * 24);
+
+/// What is left at most when somebody must act.
+const LEFT_WHEN_URGENT: Duration = Duration::from_hours(14 * 24);
 
 /// A certificate, those that lead from it to an authority, and its private key.
 #[derive(Clone)]
@@ -117,9 +124,25 @@ impl Pair {
         })
     }
 
+    /// For how long it holds in all.
+    pub fn lifetime(&self) -> Duration {
+        self.begins.until(self.ends)
+    }
+
     /// Whether a third of its time or less is left: then it is to be renewed.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        now.until(self.ends) <= self.begins.until(self.ends) / 3
+        now.until(self.ends) <= self.lifetime() / 3
+    }
+
+    /// Whether it should have been renewed some time ago. That begins when a third of its time is left, thirty days at most, and
+    /// a tenth of that is for the attempts of an ordinary renewal.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        now.until(self.ends) < (self.lifetime() / 10 * 3).min(LEFT_WHEN_OVERDUE)
+    }
+
+    /// Whether somebody must act: a sixth of its time is left, fourteen days at most.
+    pub fn is_urgent(&self, now: Timestamp) -> bool {
+        now.until(self.ends) < (self.lifetime() / 6).min(LEFT_WHEN_URGENT)
     }
 }
 
@@ -156,8 +179,6 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// A certificate for these names and its key, both in PEM.
@@ -181,6 +202,27 @@ mod tests {
         assert!(!pair.is_due(pair.ends - third - Duration::from_secs(2)));
         assert!(pair.is_due(pair.ends - third + Duration::from_secs(2)) && pair.is_due(pair.ends + third));
         assert!(!format!("{pair:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn what_is_left_is_judged_by_the_whole_time_of_a_certificate() {
+        let (certificate, key) = made(&["api.example.com"]);
+        let mut pair = Pair::parse(certificate.as_bytes(), key.as_bytes()).unwrap();
+        let hours = |count: u64| Duration::from_hours(count);
+        for (lifetime, due, overdue, urgent) in [
+            (90 * 24, 30 * 24, 27 * 24, 14 * 24),
+            (398 * 24, 3184, 27 * 24, 14 * 24),
+            // Short-lived ones: one of six days must not be an alarm all its life.
+            (6 * 24, 48, 43, 24),
+            (12, 4, 3, 2),
+        ] {
+            pair.begins = pair.ends - hours(lifetime);
+            let left = |count: u64| pair.ends - hours(count);
+            assert!(pair.is_due(left(due)) && !pair.is_due(left(due + 1)), "{lifetime}");
+            assert!(pair.is_overdue(left(overdue - 1)) && !pair.is_overdue(left(overdue + 1)), "{lifetime}");
+            assert!(pair.is_urgent(left(urgent - 1)) && !pair.is_urgent(left(urgent)), "{lifetime}");
+            assert!(!pair.is_overdue(left(due)), "an ordinary renewal has time to be done: {lifetime}");
+        }
     }
 
     #[test]

@@ -281,9 +281,13 @@ impl Metrics {
         self.0.storage.backup_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
     }
 
-    /// For how long the server's certificate holds yet.
-    pub fn set_certificate_expires(&self, left: Duration) {
+    /// For how long the server's certificate holds yet, and for how long it holds in all; `None`: there is none yet.
+    pub fn set_certificate(&self, left: Duration, lifetime: Option<Duration>) {
         self.0.http.certificate.set(left.as_secs_f64());
+        self.0
+            .http
+            .certificate_lifetime
+            .set(lifetime.map_or(f64::INFINITY, |lifetime| lifetime.as_secs_f64()));
     }
 
     /// A backup that was due could not be made.

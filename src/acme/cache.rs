@@ -20,6 +20,9 @@ pub(super) const AUTHORITY: &str = "authority";
 /// How the latest attempts went.
 pub(super) const ATTEMPTS: &str = "attempts.json";
 
+/// When the authority wants the certificate to be renewed.
+pub(super) const WINDOW: &str = "window.json";
+
 /// The questions of the authority that are open.
 pub(super) const CHALLENGES: &str = "challenges.json";
 

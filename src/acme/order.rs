@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder,
-    Order, OrderStatus, RetryPolicy,
+    Order, OrderStatus, RetryPolicy, SuggestedWindow as Suggested,
 };
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::cache::{ACCOUNT, Cache, CacheError};
 use super::http::Client;
+use super::window::{CertificateId, Window};
 use crate::certificate::challenge::{Challenge, ChallengeError};
+use crate::domain::Timestamp;
 
 /// How long the authority has to look at the answers, and to make the certificate.
 const PATIENCE: RetryPolicy =
@@ -65,9 +67,11 @@ pub(super) struct Orders {
 impl Orders {
     /// Orders a certificate; `publish` makes the answers known to everybody who may be asked. Gives the key and the certificates
     /// in PEM.
+    /// `replaced` is the certificate whose place it takes, where the authority wants to know: it may then count for no limit.
     pub(super) async fn order<P>(
         &self,
         kind: Kind,
+        replaced: Option<&CertificateId>,
         publish: impl Fn(Vec<Challenge>) -> P,
     ) -> Result<String, OrderError>
     where
@@ -78,7 +82,15 @@ impl Orders {
         let told = |error: Error| OrderError::Authority { reason: words(&error), wait: http.wait() };
         let account = self.account(&http).await?;
         let names: Vec<_> = self.settings.domains.iter().cloned().map(Identifier::Dns).collect();
-        let ordered = account.new_order(&NewOrder::new(&names)).await;
+        let mut ordered = None;
+        if let Some(replaced) = replaced.and_then(CertificateId::identifier) {
+            // An authority that does not know it, or no longer, still makes a certificate.
+            ordered = account.new_order(&NewOrder::new(&names).replaces(replaced)).await.ok();
+        }
+        let ordered = match ordered {
+            Some(order) => Ok(order),
+            None => account.new_order(&NewOrder::new(&names)).await,
+        };
         if let Err(Error::Api(problem)) = &ordered
             && problem.r#type.as_deref() == Some(UNKNOWN_ACCOUNT)
         {
@@ -95,6 +107,21 @@ impl Orders {
         let key = order.finalize().await.map_err(told)?;
         let chain = order.poll_certificate(&PATIENCE).await.map_err(told)?;
         Ok(format!("{key}{chain}"))
+    }
+
+    /// When the authority wants a certificate renewed, and when to ask it again.
+    pub(super) async fn look(&self, certificate: &CertificateId) -> Result<(Window, Duration), OrderError> {
+        let http = Client::new(self.settings.root.as_deref())
+            .map_err(|reason| OrderError::Authority { reason, wait: None })?;
+        let told = |error: Error| OrderError::Authority { reason: words(&error), wait: http.wait() };
+        let account = self.account(&http).await?;
+        let Some(identifier) = certificate.identifier() else {
+            return Err(told(Error::Str("no such certificate")));
+        };
+        let (info, wait) = account.renewal_info(&identifier).await.map_err(told)?;
+        let instant = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
+        let Suggested { start, end } = info.suggested_window;
+        Ok((Window { start: instant(start.unix_timestamp()), end: instant(end.unix_timestamp()) }, wait))
     }
 
     /// The account that is kept, or a new one.

@@ -1,5 +1,5 @@
-//! When a certificate is ordered: once a third of its time is left, and after a failure later and later. How attempts went is
-//! kept: a server that is started again and again must not spend what the authority allows.
+//! When a certificate is ordered: when its authority wants it, else once a third of its time is left, and after a failure later
+//! and later. How attempts went is kept: a server that is started again and again must not spend what the authority allows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
-use super::cache::{ATTEMPTS, AUTHORITY, CERTIFICATE, CHALLENGES, Cache, CacheError};
+use super::cache::{ATTEMPTS, AUTHORITY, CERTIFICATE, CHALLENGES, Cache, CacheError, WINDOW};
 use super::order::{Kind, OrderError, Orders};
+use super::window::{self, CertificateId, Kept, Window};
 use crate::certificate::challenge::{Challenge, Challenges};
 use crate::certificate::{Pair, PairError};
 use crate::domain::Timestamp;
@@ -35,11 +36,21 @@ struct Attempts {
     not_before: i64,
 }
 
+impl Attempts {
+    /// With one more that failed, after which the authority `asked` for a time.
+    fn failed(self, now: Timestamp, asked: Option<Duration>) -> Self {
+        let not_before = (now + wait(self.failures, asked)).as_millis();
+        Self { failures: self.failures.saturating_add(1), not_before }
+    }
+}
+
 /// What there is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing now.
     Rest,
+    /// The authority is to be asked when it wants this certificate renewed.
+    Look(CertificateId),
     /// A certificate is to be ordered, and the authority is to look in this way.
     Order(Kind),
 }
@@ -114,12 +125,16 @@ impl Renewal {
     /// [`CacheError`]
     pub fn turn(&self, pair: Option<&Pair>, now: Timestamp) -> Result<Turn, CacheError> {
         let settings = &self.orders.settings;
-        let is_good =
-            |pair: &Pair| !pair.is_due(now) && settings.domains.iter().all(|domain| pair.covers(domain));
-        if pair.is_some_and(is_good)
+        let is_ours = |pair: &&Pair| settings.domains.iter().all(|domain| pair.covers(domain));
+        if let Some(pair) = pair.filter(is_ours)
             && self.cache().read(AUTHORITY)?.as_deref() == Some(settings.directory.as_str())
         {
-            return Ok(Turn::Rest);
+            let certificate = CertificateId::of(pair);
+            let kept = self.window(certificate.as_ref())?;
+            if !window::is_due(pair, kept.as_ref(), now) {
+                let is_stale = kept.is_none_or(|kept| kept.is_stale(now));
+                return Ok(certificate.filter(|_| is_stale).map_or(Turn::Rest, Turn::Look));
+            }
         }
         let attempts = self.attempts()?;
         let not_before = attempts.not_before.max(self.held.load(Ordering::Relaxed));
@@ -131,37 +146,78 @@ impl Renewal {
         Ok(self.kinds.get(next).map_or(Turn::Rest, |kind| Turn::Order(*kind)))
     }
 
+    /// Asks the authority when it wants a certificate renewed, and keeps that; gives what is new. Blocks its thread while it
+    /// calls.
+    ///
+    /// # Errors
+    /// [`OrderError`], also where the authority says nothing of the kind.
+    pub async fn look(
+        &self,
+        certificate: &CertificateId,
+        now: Timestamp,
+    ) -> Result<Option<Window>, OrderError> {
+        let before = self.window(Some(certificate))?;
+        // Kept before it is asked, so that one who cannot be asked is not asked again and again.
+        let next = Kept::untold(certificate.clone(), before.clone(), now);
+        self.keep_window(&next)?;
+        let (window, wait) = self.orders.look(certificate).await?;
+        let kept = Kept::told(certificate.clone(), window, wait, now);
+        self.keep_window(&kept)?;
+        let known = before.and_then(|before| before.window());
+        Ok(kept.window().filter(|window| Some(*window) != known))
+    }
+
+    /// What the authority has said of this certificate.
+    fn window(&self, certificate: Option<&CertificateId>) -> Result<Option<Kept>, CacheError> {
+        let Some(certificate) = certificate else { return Ok(None) };
+        let kept = self.cache().read(WINDOW)?.and_then(|text| serde_json::from_str::<Kept>(&text).ok());
+        Ok(kept.filter(|kept| kept.is_of(certificate)))
+    }
+
+    fn keep_window(&self, kept: &Kept) -> Result<(), CacheError> {
+        self.cache().write(WINDOW, &serde_json::to_string(kept).unwrap_or_default())
+    }
+
+    /// The certificate that the next one replaces, if its authority speaks of renewals.
+    fn replaced(&self) -> Option<CertificateId> {
+        let pair = Self::parse(&self.cache().read(CERTIFICATE).ok()??).ok()?;
+        let certificate = CertificateId::of(&pair)?;
+        self.window(Some(&certificate)).ok()??.window().map(|_| certificate)
+    }
+
     /// Orders a certificate and keeps it. Blocks its thread while it calls.
     ///
     /// # Errors
     /// [`OrderError`], and how long there is no other attempt.
     pub async fn order(&self, kind: Kind, now: Timestamp) -> Result<(), (OrderError, Duration)> {
         let attempts = self.attempts().unwrap_or_default();
-        // What cannot be kept must not be asked for, again and again.
-        if let Err(error) = self.note(&attempts) {
+        // It counts as a failure until it is none: what ends halfway, by a panic or a kill, must not be begun again and again,
+        // and neither must what cannot be kept.
+        let begun = attempts.failed(now, None);
+        self.hold_until(Timestamp::from_millis(begun.not_before));
+        if let Err(error) = self.note(&begun) {
             self.hold_until(now + FIRST_WAIT);
             return Err((error.into(), FIRST_WAIT));
         }
-        let ordered = self.orders.order(kind, |open| self.publish(open)).await;
+        let replaced = self.replaced();
+        let ordered = self.orders.order(kind, replaced.as_ref(), |open| self.publish(open)).await;
         drop(self.publish(Vec::new()).await);
         let kept = match ordered {
             Ok(text) => self.keep(&text).map_err(OrderError::from),
             Err(error) => Err(error),
         };
         let (attempts, outcome) = match kept {
-            Ok(()) => (Attempts::default(), Ok(())),
+            Ok(()) => {
+                self.held.store(i64::MIN, Ordering::Relaxed);
+                (Attempts::default(), Ok(()))
+            }
             Err(error) => {
                 let asked = match &error {
                     OrderError::Authority { wait, .. } => *wait,
                     OrderError::Cache(_) | OrderError::Challenge(_) => None,
                 };
-                let wait = wait(attempts.failures, asked);
-                let next = Attempts {
-                    failures: attempts.failures.saturating_add(1),
-                    not_before: (now + wait).as_millis(),
-                };
-                self.hold_until(now + wait);
-                (next, Err((error, wait)))
+                self.hold_until(now + wait(attempts.failures, asked));
+                (attempts.failed(now, asked), Err((error, wait(attempts.failures, asked))))
             }
         };
         let noted = self.note(&attempts);

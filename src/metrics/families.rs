@@ -93,6 +93,7 @@ pub(super) struct Http {
     pub(super) in_flight: Gauge,
     pub(super) refusals: Family<OfCode, Counter>,
     pub(super) certificate: Fractional,
+    pub(super) certificate_lifetime: Fractional,
     pub(super) proxy_fault: Family<OfFault, Whole>,
     pub(super) untrusted_proxy: Family<Forwarding, Whole>,
 }
@@ -226,6 +227,8 @@ impl Http {
         }
         let certificate = Fractional::default();
         certificate.set(f64::INFINITY);
+        let certificate_lifetime = Fractional::default();
+        certificate_lifetime.set(f64::INFINITY);
         Self {
             violations: book.of(
                 "rate_limit_violations",
@@ -246,6 +249,12 @@ impl Http {
                  no TLS of its own",
                 Some(Unit::Seconds),
                 certificate,
+            ),
+            certificate_lifetime: book.enter(
+                "certificate_lifetime",
+                "For how long the certificate of the server holds in all; infinite where it has none",
+                Some(Unit::Seconds),
+                certificate_lifetime,
             ),
             proxy_fault: book.enter(
                 "proxy_fault_timestamp",

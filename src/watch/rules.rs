@@ -48,6 +48,7 @@ pub const ASKED: &[&str] = &[
     "process_open_fds",
     "process_max_fds",
     "freshk_certificate_expires_seconds",
+    "freshk_certificate_lifetime_seconds",
     "freshk_proxy_fault_timestamp_seconds",
     "freshk_clock_offset_seconds",
     "freshk_writer_commit_seconds_bucket",
@@ -121,10 +122,12 @@ pub const RULES: &[Rule] = &[
         name: "FreshKCertificateExpires",
         severity: Severity::Page,
         holds_for: Duration::from_mins(15),
-        summary: "The certificate of the server holds for less than two weeks, and then no app can call",
+        summary: "The certificate of the server ends soon, and then no app can call",
         description: "`freshk check` tells which one; the log says why it was not renewed",
         holds: |history, _| {
-            latest(history, "freshk_certificate_expires_seconds").is_some_and(|left| left < 14.0 * 86_400.0)
+            let sixth = latest(history, "freshk_certificate_lifetime_seconds").unwrap_or(f64::INFINITY) / 6.0;
+            let left = latest(history, "freshk_certificate_expires_seconds");
+            left.is_some_and(|left| left < sixth.min(14.0 * 86_400.0))
         },
     },
     Rule {

@@ -1,7 +1,5 @@
 //! What the settings alone show.
 
-use std::time::Duration;
-
 use super::line::Line;
 use crate::acme::{CacheError, Renewal};
 use crate::certificate::Pair;
@@ -77,12 +75,6 @@ fn limits(config: &Config) -> Line {
     let (ip, user) = (limits.policy.ip, limits.policy.user);
     Line::ok("rate limits", format!("{ip} calls per address, {user} codes per phone, in {window}"))
 }
-
-/// So long before its end a certificate should have been replaced.
-const REPLACED_BEFORE: Duration = Duration::from_hours(30 * 24);
-
-/// What is left when somebody must act.
-const URGENT: Duration = Duration::from_hours(14 * 24);
 
 const TLS: &str = "TLS";
 
@@ -165,9 +157,8 @@ fn certificate(pair: &Pair, place: &str, wall: Timestamp) -> Line {
         );
     }
     let found = format!("{place}, for {}, holds for {}", pair.names().join(", "), humanize_wait(left));
-    let third = pair.begins.until(pair.ends) / 3;
-    if left < URGENT.min(third) {
+    if pair.is_urgent(wall) {
         return Line::fail(TLS, found, RENEW);
     }
-    if left < REPLACED_BEFORE.min(third) { Line::warn(TLS, found, RENEW) } else { Line::ok(TLS, found) }
+    if pair.is_overdue(wall) { Line::warn(TLS, found, RENEW) } else { Line::ok(TLS, found) }
 }

@@ -27,9 +27,6 @@ use ordered::Ordered;
 /// How often the files are looked at.
 const ROUND: Duration = Duration::from_secs(3);
 
-/// So long before its end a certificate should have been replaced.
-const REPLACED_BEFORE: Duration = Duration::from_hours(30 * 24);
-
 /// How often somebody is told that it was not.
 const TOLD_EVERY: Duration = Duration::from_hours(24);
 
@@ -117,10 +114,10 @@ impl Certificate {
         }
         let pair = self.tls.pair();
         let left = pair.as_ref().map_or(Duration::ZERO, |pair| now.until(pair.ends));
-        self.metrics.set_certificate_expires(left);
+        self.metrics.set_certificate(left, pair.as_ref().map(Pair::lifetime));
         let mut told = lock(&self.told);
         let is_quiet = told.is_some_and(|told| told.until(now) < TOLD_EVERY);
-        if !is_quiet && pair.is_some_and(|pair| warn(&pair, left)) {
+        if !is_quiet && pair.is_some_and(|pair| warn(&pair, now)) {
             *told = Some(now);
         }
     }
@@ -133,11 +130,12 @@ fn told(pair: &Pair) {
 }
 
 /// Whether there is something to tell.
-fn warn(pair: &Pair, left: Duration) -> bool {
+fn warn(pair: &Pair, now: Timestamp) -> bool {
+    let left = now.until(pair.ends);
     let (names, until) = (pair.names().join(", "), pair.ends.iso());
     if left.is_zero() {
         tracing::error!(names, until, "the certificate has expired: apps refuse it; renew it");
-    } else if left < REPLACED_BEFORE.min(pair.begins.until(pair.ends) / 3) {
+    } else if pair.is_overdue(now) {
         tracing::warn!(
             names,
             until,

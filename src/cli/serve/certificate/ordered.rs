@@ -31,7 +31,7 @@ pub(super) struct Ordered {
     text: Option<String>,
     /// Whether the last look failed.
     is_failing: bool,
-    is_ordering: Arc<AtomicBool>,
+    is_busy: Arc<AtomicBool>,
 }
 
 impl Ordered {
@@ -42,7 +42,7 @@ impl Ordered {
         let kinds = plain.into_iter().chain([Kind::Tls]).collect();
         let names = acme.settings.domains.join(", ");
         let renewal = Arc::new(Renewal::new(acme.settings.clone(), cache, challenges, kinds));
-        Self { renewal, names, round, text: None, is_failing: false, is_ordering: Arc::default() }
+        Self { renewal, names, round, text: None, is_failing: false, is_busy: Arc::default() }
     }
 
     /// Takes over what is kept, and orders another where that is due.
@@ -73,28 +73,74 @@ impl Ordered {
     }
 
     fn order(&self, pair: Option<&Pair>, now: Timestamp) -> Result<(), CacheError> {
-        if self.is_ordering.load(Ordering::Relaxed) {
-            return Ok(());
+        let Some(busy) = Busy::begin(&self.is_busy) else { return Ok(()) };
+        let (renewal, names, runtime) = (self.renewal.clone(), self.names.clone(), Handle::current());
+        // Both call and wait, an order for minutes.
+        match self.renewal.turn(pair, now)? {
+            Turn::Rest => {}
+            Turn::Look(certificate) => drop(Handle::current().spawn_blocking(move || {
+                let _busy = busy;
+                match runtime.block_on(renewal.look(&certificate, now)) {
+                    Ok(Some(window)) => tracing::info!(
+                        names,
+                        from = window.start.iso(),
+                        until = window.end.iso(),
+                        "the authority has said when it wants the certificate renewed"
+                    ),
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::debug!(names, %error, "the authority does not say when to renew the certificate");
+                    }
+                }
+            })),
+            Turn::Order(kind) => drop(Handle::current().spawn_blocking(move || {
+                let _busy = busy;
+                tracing::info!(names, by = kind.as_str(), "a certificate is being ordered");
+                match runtime.block_on(renewal.order(kind, now)) {
+                    Ok(()) => tracing::info!(names, "the authority has given a certificate"),
+                    Err((error, wait)) => tracing::warn!(
+                        names,
+                        %error,
+                        next = format!("in {}", humanize_wait(wait)),
+                        "no certificate was given; what there is stays in force"
+                    ),
+                }
+            })),
         }
-        let Turn::Order(kind) = self.renewal.turn(pair, now)? else { return Ok(()) };
-        self.is_ordering.store(true, Ordering::Relaxed);
-        let (renewal, names, is_ordering) =
-            (self.renewal.clone(), self.names.clone(), self.is_ordering.clone());
-        let runtime = Handle::current();
-        // It calls and waits for minutes.
-        Handle::current().spawn_blocking(move || {
-            tracing::info!(names, by = kind.as_str(), "a certificate is being ordered");
-            match runtime.block_on(renewal.order(kind, now)) {
-                Ok(()) => tracing::info!(names, "the authority has given a certificate"),
-                Err((error, wait)) => tracing::warn!(
-                    names,
-                    %error,
-                    next = format!("in {}", humanize_wait(wait)),
-                    "no certificate was given; what there is stays in force"
-                ),
-            }
-            is_ordering.store(false, Ordering::Relaxed);
-        });
         Ok(())
+    }
+}
+
+/// The only one to call the authority, as long as it lives: it ends with its task, also with one that panics.
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    /// Nothing while another one lives.
+    fn begin(is_busy: &Arc<AtomicBool>) -> Option<Self> {
+        (!is_busy.swap(true, Ordering::Relaxed)).then(|| Self(is_busy.clone()))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_panics_lets_the_next_one_begin() {
+        let is_busy = Arc::<AtomicBool>::default();
+        let busy = Busy::begin(&is_busy).unwrap();
+        assert!(Busy::begin(&is_busy).is_none());
+        let task = std::thread::spawn(move || {
+            let _busy = busy;
+            panic!("as an order may");
+        });
+        assert!(task.join().is_err());
+        assert!(Busy::begin(&is_busy).is_some());
     }
 }
