@@ -368,3 +368,59 @@ fn numbers(text: &str) -> Vec<u32> {
         .filter_map(|word| word.strip_prefix('S').filter(|digits| digits.len() <= 2)?.parse().ok())
         .collect()
 }
+
+/// What may break whoever uses a version: the number before the first point, or of a version 0.x the one after it as well.
+fn series(version: &str) -> String {
+    let mut numbers = version.split('.');
+    match (numbers.next(), numbers.next()) {
+        (Some("0"), Some(minor)) => format!("0.{minor}"),
+        (Some(major), _) => major.to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
+/// The words between backquotes.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn crates_that_see_secrets_are_those_that_were_looked_at() {
+    let page = read(Path::new(RULES));
+    let part = page.split_once("## The crates that see secrets").unwrap().1.split_once("\n## ").unwrap().0;
+    let mut looked_at = BTreeMap::new();
+    for row in part.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let (names, series) = (quoted(cells[1]), cells[2].split(", ").collect::<Vec<_>>());
+        assert_eq!(names.len(), series.len(), "a series for each crate: {row}");
+        looked_at.extend(names.into_iter().zip(series.into_iter().map(str::to_owned)));
+    }
+    let none = quoted(part.split_once("These see none of it:").unwrap().1.split_once("\n\n").unwrap().0);
+
+    let packages: toml::Table = read(Path::new("Cargo.lock")).parse().unwrap();
+    let packages = packages["package"].as_array().unwrap();
+    let has = |name: &str, wanted: &str| {
+        packages.iter().any(|package| {
+            package["name"].as_str() == Some(name) && series(package["version"].as_str().unwrap()) == wanted
+        })
+    };
+    for (name, series) in &looked_at {
+        assert!(
+            has(name, series),
+            "{name} {series} is not in Cargo.lock: look at the new one, and write it into {RULES}"
+        );
+    }
+    let manifest: toml::Table = read(Path::new("Cargo.toml")).parse().unwrap();
+    for (name, wanted) in manifest["dependencies"].as_table().unwrap() {
+        let listed = looked_at.get(name);
+        assert!(
+            listed.is_some() != none.contains(name),
+            "{name} stands nowhere, or twice, among the crates of {RULES}: does it see secrets?"
+        );
+        let wanted = wanted.as_str().or_else(|| wanted["version"].as_str()).unwrap();
+        assert!(
+            listed.is_none_or(|listed| *listed == series(wanted)),
+            "{name} {wanted} is not the one of {RULES}"
+        );
+    }
+}
