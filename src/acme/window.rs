@@ -58,10 +58,11 @@ impl CertificateId {
     }
 
     /// A number between 0 and 1 that is always the same for this certificate. Serial numbers are random, so these are evenly
-    /// spread over all certificates; and all servers that share one agree (FNV-1a).
+    /// spread over all certificates; and all servers that share one agree (FNV-1a, mixed once more for the upper half).
     fn fraction(&self) -> f64 {
         let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let hash = self.0.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
+        let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         f64::from(u32::try_from(hash >> 32).unwrap_or_default()) / f64::from(u32::MAX)
     }
 }
