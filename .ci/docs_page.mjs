@@ -66,7 +66,7 @@ try {
   await page.click(".modal-ux .btn-done");
 
   await page.reload();
-  const status = "#operations-Production-get_api_mobile_auth_production_status_";
+  const status = "#operations-Production-status";
   await page.until(`document.querySelector("${status}") !== null`);
   await page.click(`${status} .opblock-summary-control`);
   await page.until(`document.querySelector("${status} .try-out__btn") !== null`);

@@ -42,6 +42,7 @@ body { margin: 0; background: #fff; }
   .swagger-ui .responses-table .response-col_status { font-weight: 700; }
   .swagger-ui table.model > tbody > tr.description td, .swagger-ui table.headers { display: block; overflow-x: auto; }
   .swagger-ui .live-responses-table .highlight-code .microlight { padding-bottom: 48px !important; }
+  .swagger-ui .model-example { overflow-x: auto; }
   .swagger-ui .model-hint { display: none; }
 }
 @media (prefers-color-scheme: dark) {
