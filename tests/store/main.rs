@@ -19,6 +19,7 @@ mod maintenance;
 mod messages;
 mod notices;
 mod phone_changes;
+mod plans;
 mod sessions;
 mod small;
 mod support;

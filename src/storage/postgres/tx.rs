@@ -167,6 +167,16 @@ impl<'c> PostgresTx<'c> {
         read: Read<T>,
     ) -> StoreResult<Vec<T>> {
         self.note_write(sql);
+        self.rows_of_all(sql, params, read)
+    }
+
+    /// Reads rows with each of several sets of parameters.
+    pub(super) fn rows_of_all<T>(
+        &self,
+        sql: &'static str,
+        params: &[Params<'_>],
+        read: Read<T>,
+    ) -> StoreResult<Vec<T>> {
         self.run(|conn| {
             let rows = conn.rows_of_all(sql, params)?;
             rows.iter().map(read).collect::<Result<_, _>>().map_err(Failure::Row)
