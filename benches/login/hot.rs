@@ -8,23 +8,20 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::client::{Call, Connection, Target};
 use crate::sink::Sink;
 
-/// How many people log in each second, and for how long.
-const LOGINS_A_SECOND: u32 = 100;
+/// For how many seconds people log in.
 const SECONDS: u32 = 10;
 
 /// Connections that ask for the hot phone, by turns.
 const ASKING: usize = 64;
 
 /// Measures logins without the hot phone and with it, and prints both.
-pub(crate) async fn beside_others(target: &Target, sink: &Arc<Sink>, calls: usize) {
-    println!(
-        "\n{LOGINS_A_SECOND} logins a second for {SECONDS} s, without and with {calls} calls for one phone:"
-    );
+pub(crate) async fn beside_others(target: &Target, sink: &Arc<Sink>, (calls, pace): (usize, u32)) {
+    println!("\n{pace} logins a second for {SECONDS} s, without and with {calls} calls for one phone:");
     for (name, calls) in [("without", 0), ("with", calls)] {
         let asking: Vec<_> = (0..ASKING)
             .map(|at| tokio::spawn(ask(target.address.clone(), (at..calls).step_by(ASKING))))
             .collect();
-        let (mut requests, mut verifies) = log_in(target, sink, name).await;
+        let (mut requests, mut verifies) = log_in(target, sink, (name, pace)).await;
         let mut answers = 0;
         for asking in asking {
             answers += asking.await.expect("nobody panics");
@@ -62,12 +59,16 @@ async fn ask(address: String, calls: impl Iterator<Item = usize>) -> usize {
 }
 
 /// Has people log in at an even pace; gives how long each request and each verify took.
-async fn log_in(target: &Target, sink: &Arc<Sink>, round: &str) -> (Vec<Duration>, Vec<Duration>) {
-    let mut ticks = interval(Duration::from_secs(1) / LOGINS_A_SECOND);
+async fn log_in(
+    target: &Target,
+    sink: &Arc<Sink>,
+    (round, pace): (&str, u32),
+) -> (Vec<Duration>, Vec<Duration>) {
+    let mut ticks = interval(Duration::from_secs(1) / pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut people = Vec::new();
     let first = if round == "without" { 0 } else { 50_000 };
-    for n in 0..LOGINS_A_SECOND * SECONDS {
+    for n in 0..pace * SECONDS {
         ticks.tick().await;
         let (address, sink) = (target.address.clone(), Arc::clone(sink));
         people.push(tokio::spawn(async move {

@@ -4,7 +4,8 @@
 //! `cargo bench --bench login -- [--users N] [--sessions N] [--logins N] [--connections N] [--program PATH]`; with a path,
 //! another build's program is measured. `--database postgres://…` keeps the data there, in a schema of its own, and counts
 //! statements where the server has `pg_stat_statements` loaded; `--statements` shows which. `--cache redis://…` beside it.
-//! `--hot N` shows what N calls at once for one phone do to the logins of others.
+//! `--hot N` shows what N calls at once for one phone do to
+//! the logins of others, of which `--pace N` begin each second (100).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
@@ -87,7 +88,7 @@ async fn run(options: Options) {
     show_statements(&options, "refresh");
     let among_many = among_many(&program, &options).await;
     if options.hot > 0 {
-        hot::beside_others(&target, &sink, options.hot).await;
+        hot::beside_others(&target, &sink, (options.hot, options.pace)).await;
     }
 
     let peak = program.peak_resident_mib();

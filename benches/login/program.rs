@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) cache: Option<String>,
     /// How many calls at once are made for one phone, beside the logins of others; 0 for none.
     pub(crate) hot: usize,
+    /// How many others log in each second meanwhile.
+    pub(crate) pace: u32,
     /// Whether the statements of each kind of call are shown.
     pub(crate) shows_statements: bool,
     pub(crate) serve_bare: bool,
@@ -51,6 +53,7 @@ impl Options {
             database: text("--database").map(|url| Postgres::begin(url)),
             cache: text("--cache").cloned(),
             hot: number("--hot", 0),
+            pace: u32::try_from(number("--pace", 100)).expect("a number"),
             shows_statements: args.iter().any(|arg| arg == "--statements"),
             serve_bare: args.iter().any(|arg| arg == "--serve-bare"),
         }
