@@ -152,7 +152,8 @@ fn read(file: &Named, findings: &mut Findings) -> Option<String> {
 
 /// A file with secrets that everybody on the machine can read is worth a word, and so is any that they can change.
 fn warn_of_open_file(layer: &Layer, Named { name, path, .. }: &Named, findings: &mut Findings) {
-    if mode::gives(path, mode::OTHERS_WRITE) {
+    // What is no file, such as /dev/null, is nobody's to change.
+    if path.is_file() && mode::gives(path, mode::OTHERS_WRITE) {
         findings.warn(
             None,
             format!("everybody can change {name}, and with it the programs that it names"),
