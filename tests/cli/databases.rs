@@ -87,7 +87,7 @@ fn another_programs() {
 fn a_newer_freshks() {
     let place = place();
     sql(&place, "PRAGMA user_version = 99");
-    all_refused(&place, "has schema 99, this freshk knows 5\nhelp: install the version that wrote it");
+    all_refused(&place, "has schema 99, this freshk knows 6\nhelp: install the version that wrote it");
 }
 
 #[test]
