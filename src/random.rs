@@ -79,9 +79,9 @@ pub fn run_id(random: &dyn Random) -> RunId {
     RunId::new(drawn(random))
 }
 
-/// Names the delivery of a code that is asked for at `now`.
-pub fn delivery_id(random: &dyn Random, now: Timestamp) -> DeliveryId {
-    DeliveryId::new(now, drawn(random))
+/// Names the delivery of a code.
+pub fn delivery_id(random: &dyn Random) -> DeliveryId {
+    DeliveryId::new(drawn(random))
 }
 
 /// Names a device whose first login is at `now`.

@@ -323,7 +323,7 @@ impl Flow {
 
 /// The id in the description's example.
 fn delivery_id() -> String {
-    "06GC8K3C02LSRROI6HB7H6LSRROI6HB7H6LG".to_owned()
+    "q83vEjRWeJq83vEjRWeJqw".to_owned()
 }
 
 fn render_login(login: LoggedIn, concealed: bool) -> LoginResponse {

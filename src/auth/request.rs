@@ -61,7 +61,7 @@ impl Auth {
             gate,
             device,
             code: random::code(&*self.parts.random, settings.policy.otp.length),
-            delivery: (mode == Mode::Production).then(|| random::delivery_id(&*self.parts.random, now)),
+            delivery: (mode == Mode::Production).then(|| random::delivery_id(&*self.parts.random)),
             offer: Offer {
                 first: offered(&place),
                 without_calls: without_calls.as_ref().map(offered),

@@ -126,31 +126,23 @@ fn is_time_and_chance(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// What finds the state of one request's code: the milliseconds since 1970 in 48 bits, so that rows append in order, and 128 bits of
-/// chance, in base32hex, which sorts as they do. It is worth nothing else.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What finds the state of one request's code: 128 bits of chance in base64url. It is worth nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryId(String);
 
 impl DeliveryId {
-    /// Names a delivery that is asked for at `now`; `chance` comes from the system's generator.
-    pub fn new(now: Timestamp, chance: [u8; 16]) -> Self {
-        let mut bytes = [0; 22];
-        bytes[..6].copy_from_slice(&now.as_millis().to_be_bytes()[2..]);
-        bytes[6..].copy_from_slice(&chance);
-        Self(data_encoding::BASE32HEX_NOPAD.encode(&bytes))
+    /// Names a delivery; `chance` comes from the system's generator.
+    pub fn new(chance: [u8; 16]) -> Self {
+        Self(data_encoding::BASE64URL_NOPAD.encode(&chance))
     }
 
-    /// Reads one from a path or a row; `None` unless it has the form of one, or that of before: chance alone, in base64url.
+    /// Reads one from a path or a row; `None` unless it has the form of one.
     pub fn parse(text: &str) -> Option<Self> {
-        let decoded = match text.len() {
-            22 => data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()),
-            36 => data_encoding::BASE32HEX_NOPAD.decode(text.as_bytes()),
-            _ => return None,
-        };
-        decoded.is_ok().then(|| Self(text.to_owned()))
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        (bytes.len() == 16).then(|| Self(text.to_owned()))
     }
 
-    /// Its characters.
+    /// Its 22 characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -172,26 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn delivery_ids_sort_by_time_and_read_back() {
-        let early = DeliveryId::new(Timestamp::from_millis(1_790_000_000_063), [255; 16]);
-        let late = DeliveryId::new(Timestamp::from_millis(1_790_000_000_064), [0; 16]);
-        assert!(early < late);
-        assert_eq!((late.as_str().len(), DeliveryId::parse(late.as_str())), (36, Some(late)));
-        let before = DeliveryId::parse("q83vEjRWeJq83vEjRWeJqw");
-        assert_eq!(
-            before.as_ref().map(DeliveryId::as_str),
-            Some("q83vEjRWeJq83vEjRWeJqw"),
-            "from an earlier version"
-        );
-        let in_lower_case = early.as_str().to_lowercase();
-        for bad in [
-            "",
-            "a",
-            "AAAAAAAAAAAAAAAAAAAAAA==",
-            "AAAAAAAAAAAAAAAAAAAA",
-            "//////////////////////",
-            &in_lower_case,
-        ] {
+    fn an_id_has_128_bits_and_reads_back() {
+        let id = DeliveryId::new([0xfb; 16]);
+        assert_eq!((id.as_str().len(), DeliveryId::parse(id.as_str())), (22, Some(id)));
+        for bad in ["", "a", "AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAA", "//////////////////////"] {
             assert_eq!(DeliveryId::parse(bad), None, "{bad}");
         }
     }

@@ -29,7 +29,7 @@ async fn a_request_says_what_finds_the_state_of_its_code_and_reports_move_it() {
     let app = with(&[("FRESHK_OTP__RESEND_COOLDOWN", "45s")]).await;
     let sent = app.request(PHONE).await;
     assert_eq!(sent.status, 200);
-    assert_eq!(id(&sent).len(), 36);
+    assert_eq!(id(&sent).len(), 22);
     assert!(!sent.text.contains(&id(&sent)), "the body stays the guide's");
     assert_eq!(state(&app, &sent).await, json!({ "state": "sent", "channel": "sms" }));
     let sid = sid(&app);
@@ -82,7 +82,7 @@ async fn resend_has_one_and_all_callers_of_a_flight_have_the_same() {
     let app = App::start().await;
     let login = app.log_in(PHONE).await;
     let token = login["access"].as_str().unwrap();
-    assert_eq!(id(&app.resend(token).await).len(), 36);
+    assert_eq!(id(&app.resend(token).await).len(), 22);
 
     app.twilio.hold();
     let body = json!({ "phone_number": PHONE });

@@ -60,7 +60,7 @@ pub(crate) async fn what_came_of_the_sending_is_read_as_it_was_written<F: Fixtur
 
 pub(crate) async fn a_challenge_is_found_by_the_id_of_its_delivery<F: Fixture>() {
     let bed = Bed::<F>::new().await;
-    let ids = [DeliveryId::new(START, [1; 16]), DeliveryId::new(START, [2; 16])];
+    let ids = [DeliveryId::new([1; 16]), DeliveryId::new([2; 16])];
     let [first, second] = ids.clone();
     let write = |id: DeliveryId, asked| {
         let new = NewChallenge { delivery: Some(id), asked, ..new_challenge(PRODUCTION, 1) };
