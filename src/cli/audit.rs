@@ -179,8 +179,8 @@ fn following(
     (after, end): (i64, i64),
     limit: usize,
 ) -> Result<Listed<AuditLine>, CliError> {
-    let ids = after.saturating_add(1)..end.saturating_add(1);
-    search::find(admin, filter, &ids, AuditOrder::OldestFirst, limit)
+    let begin = after.saturating_add(1).max(search::oldest(admin)?);
+    search::find(admin, filter, &(begin..end.saturating_add(1)), AuditOrder::OldestFirst, limit)
 }
 
 fn one(line: &AuditLine, output: &mut Output) -> Result<(), CliError> {

@@ -164,7 +164,7 @@ impl<T> Listed<T> {
     /// Says on standard error how many there are, where not all are shown; in JSON the total is beside the list.
     pub fn tell(&self, json: bool) {
         let shown = self.rows.len();
-        if shown < self.total && !json {
+        if (shown < self.total || self.is_least) && !json {
             note(&format!(
                 "{} of {}{}; --limit N shows more",
                 grouped(shown as u64),

@@ -13,6 +13,12 @@ use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch};
 /// Lines beyond those that are shown are counted among so many: a few tenths of a second.
 const COUNTED_AMONG: i64 = 1_000_000;
 
+/// One statement looks through so many lines at most: well within the time that PostgreSQL gives it.
+const LOOKED_THROUGH: i64 = 250_000;
+
+/// Whether the clock was an hour behind is told by so many lines at once.
+const PROBE: usize = 100;
+
 /// Lines stand in the order in which they were written, which is that of time but for commands whose clock is not the server's, and
 /// transactions that overtake each other.
 const DISORDER: Duration = Duration::from_hours(1);
@@ -27,8 +33,14 @@ pub(super) fn find(
 ) -> Result<Listed<AuditLine>, CliError> {
     let mut found = Listed::new();
     for wanted in filter.searches() {
-        let (asked, within) = (wanted.clone(), ids.clone());
-        let rows = admin.read(move |view| view.search_audit(&asked, within, order, limit))?;
+        let mut rows = Vec::new();
+        for part in parts(&wanted, ids, order) {
+            let (asked, left) = (wanted.clone(), limit - rows.len());
+            rows.extend(admin.read(move |view| view.search_audit(&asked, part, order, left))?);
+            if rows.len() == limit {
+                break;
+            }
+        }
         if rows.len() < limit {
             found.total += rows.len();
         } else {
@@ -47,9 +59,40 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// Among which ids lines are counted, and whether there may be more: those of a user or a phone have an index.
+/// The ids, in parts that one statement takes, in the order in which they are looked through.
+fn parts(wanted: &AuditSearch, ids: &Range<i64>, order: AuditOrder) -> impl Iterator<Item = Range<i64>> {
+    let step = if has_index(wanted) { i64::MAX } else { LOOKED_THROUGH };
+    let mut rest = ids.clone();
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        Some(match order {
+            AuditOrder::NewestFirst => {
+                let part = rest.end.saturating_sub(step).max(rest.start)..rest.end;
+                rest.end = part.start;
+                part
+            }
+            AuditOrder::OldestFirst => {
+                let part = rest.start..rest.start.saturating_add(step).min(rest.end);
+                rest.start = part.end;
+                part
+            }
+        })
+    })
+}
+
+/// Lines of a user or of a phone are found without looking at others.
+const fn has_index(wanted: &AuditSearch) -> bool {
+    match wanted.of {
+        AuditOf::Everybody => false,
+        AuditOf::User(_) | AuditOf::Phone(_) => true,
+    }
+}
+
+/// Among which ids lines are counted, and whether there may be more.
 fn counted_among(wanted: &AuditSearch, ids: &Range<i64>, order: AuditOrder) -> (Range<i64>, bool) {
-    if !matches!(wanted.of, AuditOf::Everybody) || ids.end.saturating_sub(ids.start) <= COUNTED_AMONG {
+    if has_index(wanted) || ids.end.saturating_sub(ids.start) <= COUNTED_AMONG {
         return (ids.clone(), false);
     }
     let among = match order {
@@ -61,7 +104,7 @@ fn counted_among(wanted: &AuditSearch, ids: &Range<i64>, order: AuditOrder) -> (
 
 /// The id of the oldest line.
 pub(super) fn oldest(admin: &AdminContext) -> Result<i64, CliError> {
-    Ok(at_or_after(admin, i64::MIN)?.map_or(0, |line| line.id))
+    Ok(from(admin, i64::MIN, 1)?.first().map_or(0, |line| line.id))
 }
 
 /// An id that no line from since then is below, found by halving; not much below the first of them, where there are many lines.
@@ -70,17 +113,18 @@ pub(super) fn first_since(admin: &AdminContext, since: Timestamp, end: i64) -> R
     let (mut low, mut high) = (oldest(admin)?, end.saturating_add(1));
     while low < high {
         let middle = low + (high - low) / 2;
-        match at_or_after(admin, middle)? {
-            Some(line) if line.at < since => low = line.id + 1,
+        let probe = from(admin, middle, PROBE)?;
+        match probe.last() {
+            Some(last) if probe.iter().all(|line| line.at < since) => low = last.id + 1,
             _ => high = middle,
         }
     }
     Ok(low)
 }
 
-fn at_or_after(admin: &AdminContext, id: i64) -> Result<Option<AuditLine>, CliError> {
-    let read = admin.read(move |view| view.audit_after(&AuditOf::Everybody, id.saturating_sub(1), 1));
-    Ok(read?.into_iter().next())
+/// At most so many lines from an id on.
+fn from(admin: &AdminContext, id: i64, rows: usize) -> Result<Vec<AuditLine>, CliError> {
+    admin.read(move |view| view.audit_after(&AuditOf::Everybody, id.saturating_sub(1), rows))
 }
 
 #[cfg(test)]
@@ -90,6 +134,19 @@ mod tests {
 
     fn of(of: AuditOf) -> AuditSearch {
         AuditSearch { of, event: None, ip: None, request: None, since: None }
+    }
+
+    #[test]
+    fn a_long_trail_is_looked_through_in_parts_from_either_end() {
+        use AuditOrder::{NewestFirst, OldestFirst};
+        let everybody = of(AuditOf::Everybody);
+        let found: Vec<_> = parts(&everybody, &(5..600_000), NewestFirst).collect();
+        assert_eq!(found, [350_000..600_000, 100_000..350_000, 5..100_000]);
+        let found: Vec<_> = parts(&everybody, &(5..600_000), OldestFirst).collect();
+        assert_eq!(found, [5..250_005, 250_005..500_005, 500_005..600_000]);
+        assert_eq!(parts(&everybody, &(7..7), NewestFirst).count(), 0);
+        let phone = of(AuditOf::Phone([0; 16]));
+        assert_eq!(parts(&phone, &(5..600_000), OldestFirst).collect::<Vec<_>>(), [5..600_000]);
     }
 
     #[test]
