@@ -214,9 +214,11 @@ impl Model {
             hour: model.count(Some(log), since(model, scope, HOUR)),
         };
         let day_ago = now.saturating_sub(DAY);
-        let known = self.known.get(&place.network).map_or(0, Vec::len);
+        let known = self.known.get(&place.network).map_or(&[][..], Vec::as_slice);
+        let known_longer = known.iter().filter(|at| **at + DAY <= now).count();
         let counts = Counts {
-            known: u32::try_from(known.min(2)).unwrap(),
+            known: u32::try_from(known.len().min(2)).unwrap(),
+            known_longer: u32::try_from(known_longer.min(2)).unwrap(),
             network: self.count(self.networks.get(&place.network), since(self, Scope::Network, DAY)),
             network_was_blocked: ended(self, Scope::Network) > day_ago && ended(self, Scope::Network) > 0,
             range: self.count(self.ranges.get(&range), since(self, Scope::Range, DAY)),

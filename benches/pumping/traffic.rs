@@ -25,6 +25,9 @@ const BEHIND_CARRIER: u32 = 60;
 /// Of a hundred people with a code that was not given so many ask once more.
 const ASK_AGAIN: u32 = 50;
 
+/// From how many networks an attacker comes who has verified two numbers in each.
+const PREPARED: u32 = 50;
+
 /// Who asks for a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -71,12 +74,13 @@ pub(crate) enum Attack {
     Site,
     Drip,
     Alternating,
+    Prepared,
     CarrierNat,
     Knowing,
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::None,
         Self::Sequence,
         Self::Spread,
@@ -84,6 +88,7 @@ impl Attack {
         Self::Site,
         Self::Drip,
         Self::Alternating,
+        Self::Prepared,
         Self::CarrierNat,
         Self::Knowing,
     ];
@@ -97,6 +102,7 @@ impl Attack {
             Self::Site => "an IPv6 /48",
             Self::Drip => "slow drip over the week",
             Self::Alternating => "alternating with 100 own numbers",
+            Self::Prepared => "from 50 networks with two own numbers each, verified the day before",
             Self::CarrierNat => "through carriers' own NAT",
             Self::Knowing => "by somebody who knows the thresholds",
         }
@@ -248,6 +254,15 @@ pub(crate) fn attack(dice: &Dice, attack: Attack, count: u32) -> Vec<Request> {
                 if n.is_multiple_of(2) {
                     request.who = Who::Own;
                     request.number = 900_000_000 + u64::from(n / 2 % 100) * 31_000;
+                }
+            }
+            Attack::Prepared => {
+                let network = if n < 2 * PREPARED { n / 2 } else { dice.below(PREPARED) };
+                request.address = Address::V4(0xc000_0000 + (network << 8) + dice.below(250));
+                if n < 2 * PREPARED {
+                    request.at = attack.start() - 26 * HOUR + u64::from(n) * MINUTE;
+                    request.who = Who::Own;
+                    request.number = 900_000_000 + u64::from(n) * 31_000;
                 }
             }
             Attack::CarrierNat => request.address = carrier(dice, 0),

@@ -172,6 +172,7 @@ impl Guard {
         let day = if is_told { now } else { now - DAY };
         let horizons = Horizons {
             known: now - MEMORY,
+            known_longer: now - DAY,
             network: since(Scope::Network, DAY),
             range: since(Scope::Range, DAY),
             country: [since(Scope::Country, BURST), since(Scope::Country, HOUR), day],

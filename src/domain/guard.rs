@@ -77,6 +77,8 @@ pub struct Usual {
 pub struct Counts {
     /// First verifications from the network in 30 days, counted no further than [`TRUSTED`].
     pub known: u32,
+    /// Those of them that are older than a day, counted as far.
+    pub known_longer: u32,
     /// The network's day.
     pub network: Sends,
     /// Whether a block of the network has ended within a day.
@@ -246,9 +248,11 @@ fn hour(usual: Usual) -> u32 {
     usual.hour.saturating_add(usual.hour / 2).max(FLOOR)
 }
 
-/// Whether a network's callers are no strangers: others of it have been verified, and most of them today.
+/// Whether a network's callers are no strangers: others of it have been verified, and most of them today. Of one that has been
+/// known for less than a day as many messages may be unanswered as are answered: numbers of one's own are verified in no time.
 pub const fn is_trusted(counts: &Counts) -> bool {
-    let (sends, most) = (counts.network, counts.network.converted.saturating_mul(3));
+    let times = if counts.known_longer >= TRUSTED { 3 } else { 1 };
+    let (sends, most) = (counts.network, counts.network.converted.saturating_mul(times));
     counts.known >= TRUSTED && sends.unconverted < if most > 6 { most } else { 6 }
 }
 

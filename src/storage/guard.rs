@@ -50,6 +50,8 @@ impl Payment {
 pub struct Horizons {
     /// First verifications that have a network trusted.
     pub known: Timestamp,
+    /// Up to when they are older than a day.
+    pub known_longer: Timestamp,
     /// The network's day.
     pub network: Timestamp,
     /// The range's day.

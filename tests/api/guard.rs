@@ -82,6 +82,29 @@ async fn a_network_where_two_were_verified_is_trusted_while_most_are_answered() 
 }
 
 #[tokio::test]
+async fn a_network_known_for_less_than_a_day_is_trusted_with_as_many_unanswered_as_answered() {
+    let app = app(&[("FRESHK_LIMITS__IP", "0")]).await;
+    let from = |n: usize| format!("203.0.113.{n}");
+    let trusted =
+        || app.count("SELECT count(*) FROM purchases WHERE standing = 'trusted' AND converted_at IS NULL");
+    for n in 0..8 {
+        join(&app, &from(n), &number(n)).await;
+    }
+    for n in 8..20 {
+        assert_eq!(app.request_from(&from(n), &number(n)).await.status, 200, "{n}");
+    }
+    assert_eq!(trusted(), 8, "the others are strangers");
+    app.clock.advance(Duration::from_hours(25));
+    for n in 20..24 {
+        join(&app, &from(n), &number(n)).await;
+    }
+    for n in 24..40 {
+        assert_eq!(app.request_from(&from(n), &number(n)).await.status == 200, n < 37, "{n}");
+    }
+    assert_eq!(trusted(), 8 + 12, "three times four");
+}
+
+#[tokio::test]
 async fn three_unanswered_messages_hold_a_range_of_numbers_back() {
     let app = app(&[]).await;
     for n in 0..3 {

@@ -37,7 +37,7 @@ async fn buy<F: Fixture>(bed: &Bed<F>, purchases: Vec<Purchase>) {
 
 /// Everything after `at`.
 fn since(at: Timestamp) -> Horizons {
-    Horizons { known: at, network: at, range: at, country: [at; 3], world: [at; 2] }
+    Horizons { known: at, known_longer: at, network: at, range: at, country: [at; 3], world: [at; 2] }
 }
 
 async fn counts<F: Fixture>(bed: &Bed<F>, place: Place, horizons: Horizons) -> Counts {
@@ -103,6 +103,7 @@ pub(crate) async fn what_lies_before_a_horizon_counts_no_longer<F: Fixture>() {
     buy(&bed, (1..=5).map(|n| purchase(n, n.unsigned_abs(), place(1, 1, "DE"))).collect()).await;
     let horizons = Horizons {
         known: after(1),
+        known_longer: after(1),
         network: after(1),
         range: after(2),
         country: [after(4), after(3), after(2)],
@@ -117,6 +118,22 @@ pub(crate) async fn what_lies_before_a_horizon_counts_no_longer<F: Fixture>() {
         ..Counts::default()
     };
     assert_eq!(counts(&bed, place(1, 1, "DE"), horizons).await, expected);
+}
+
+pub(crate) async fn first_verifications_of_a_network_are_counted_to_two_and_the_older_ones_apart<
+    F: Fixture,
+>() {
+    let bed = Bed::<F>::new().await;
+    buy(&bed, (1..=4).map(|n| purchase(n, n.unsigned_abs(), place(1, 1, "DE"))).collect()).await;
+    for (id, until, expected) in
+        [(1_i64, 4, (1, 0)), (1, 5, (1, 1)), (2, 9, (2, 1)), (3, 9, (2, 1)), (3, 10, (2, 2))]
+    {
+        let at = after(id.unsigned_abs() * 5);
+        bed.write(move |tx| tx.convert(ChallengeId(id), &[], at)).await;
+        let horizons = Horizons { known_longer: after(until), ..since(START) };
+        let counted = counts(&bed, place(1, 1, "DE"), horizons).await;
+        assert_eq!((counted.known, counted.known_longer), expected, "{id} {until}");
+    }
 }
 
 pub(crate) async fn a_block_replaces_the_one_that_was_read_and_no_other<F: Fixture>() {

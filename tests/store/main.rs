@@ -117,6 +117,7 @@ macro_rules! contract {
                 guard {
                     a_purchase_is_counted_at_its_place_until_it_is_answered_or_excused
                     what_lies_before_a_horizon_counts_no_longer
+                    first_verifications_of_a_network_are_counted_to_two_and_the_older_ones_apart
                     a_block_replaces_the_one_that_was_read_and_no_other
                     first_verifications_are_counted_by_country_and_five_minutes
                     figures_by_country_tell_what_was_bought_answered_and_delivered

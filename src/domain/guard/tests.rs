@@ -86,9 +86,18 @@ fn what_is_usual_makes_room_too() {
 
 #[test]
 fn a_network_is_trusted_for_two_verifications_while_most_are_answered() {
-    let trusted = |known, network| is_trusted(&Counts { known, network, ..Counts::default() });
+    let trusted =
+        |known, network| is_trusted(&Counts { known, known_longer: known, network, ..Counts::default() });
     assert!(trusted(2, sends(5, 0)) && !trusted(2, sends(6, 0)) && !trusted(1, sends(0, 0)));
     assert!(trusted(2, sends(8, 3)) && !trusted(2, sends(9, 3)));
+}
+
+#[test]
+fn a_network_known_for_less_than_a_day_is_trusted_while_as_many_are_answered_as_not() {
+    let trusted =
+        |known_longer, network| is_trusted(&Counts { known: 2, known_longer, network, ..Counts::default() });
+    assert!(trusted(0, sends(5, 0)) && !trusted(0, sends(6, 0)));
+    assert!(trusted(1, sends(8, 9)) && !trusted(1, sends(9, 9)) && trusted(2, sends(26, 9)));
 }
 
 #[test]
@@ -215,10 +224,17 @@ fn any_sends() -> impl Strategy<Value = Sends> {
 fn any_counts() -> impl Strategy<Value = Counts> {
     let windows = || (any_sends(), any_sends()).prop_map(|(burst, hour)| Windows { burst, hour });
     let days = (any_sends(), any_sends(), any_sends());
-    (0u32..3, days, any::<(bool, bool)>(), windows(), windows()).prop_map(
-        |(known, (network, range, country_day), (network_was_blocked, range_was_blocked), country, world)| {
+    ((0u32..3, 0u32..3), days, any::<(bool, bool)>(), windows(), windows()).prop_map(
+        |(
+            (known, longer),
+            (network, range, country_day),
+            (network_was_blocked, range_was_blocked),
+            country,
+            world,
+        )| {
             Counts {
                 known,
+                known_longer: longer.min(known),
                 network,
                 network_was_blocked,
                 range,

@@ -28,12 +28,13 @@ const BLOCKS_AT: &str = blocks!(
 
 const BLOCKS_AFTER: &str = blocks!("until > ?1 ORDER BY since, scope, key");
 
-const COUNTS: &str = "SELECT known.n, net.unconverted, net.converted, nums.unconverted, nums.converted, \
+const COUNTS: &str = "SELECT known.n, known.longer, net.unconverted, net.converted, nums.unconverted, nums.converted, \
      land.burst - land.burst_converted, land.burst_converted, land.hour - land.hour_converted, land.hour_converted, \
      land.day - land.day_converted, land.day_converted, \
      world.burst - world.burst_converted, world.burst_converted, world.hour - world.hour_converted, world.hour_converted \
-     FROM (SELECT count(*) AS n FROM (SELECT 1 FROM purchases WHERE network = ?1 AND at > ?4 \
-         AND converted_at IS NOT NULL LIMIT 2) AS two) AS known, \
+     FROM (SELECT count(*) AS n, count(*) FILTER (WHERE converted_at <= ?12) AS longer FROM \
+         (SELECT converted_at FROM purchases WHERE network = ?1 AND at > ?4 AND converted_at IS NOT NULL \
+         ORDER BY at LIMIT 2) AS oldest) AS known, \
      (SELECT count(*) - count(converted_at) AS unconverted, count(converted_at) AS converted FROM purchases \
          WHERE network = ?1 AND at > ?5 AND standing <> 'known') AS net, \
      (SELECT count(*) - count(converted_at) AS unconverted, count(converted_at) AS converted FROM purchases \
@@ -149,7 +150,8 @@ impl ReadGuard for SqliteTx<'_> {
             hour,
             day,
             world_burst,
-            world_hour
+            world_hour,
+            since.known_longer
         ];
         self.run(|conn| conn.prepare_cached(COUNTS)?.query_row(of, counts))
     }
@@ -271,11 +273,12 @@ fn sends(row: &Row<'_>, first: usize) -> rusqlite::Result<Sends> {
 fn counts(row: &Row<'_>) -> rusqlite::Result<Counts> {
     Ok(Counts {
         known: row.get(0)?,
-        network: sends(row, 1)?,
-        range: sends(row, 3)?,
-        country: Windows { burst: sends(row, 5)?, hour: sends(row, 7)? },
-        country_day: sends(row, 9)?,
-        world: Windows { burst: sends(row, 11)?, hour: sends(row, 13)? },
+        known_longer: row.get(1)?,
+        network: sends(row, 2)?,
+        range: sends(row, 4)?,
+        country: Windows { burst: sends(row, 6)?, hour: sends(row, 8)? },
+        country_day: sends(row, 10)?,
+        world: Windows { burst: sends(row, 12)?, hour: sends(row, 14)? },
         ..Counts::default()
     })
 }
