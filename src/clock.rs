@@ -202,6 +202,22 @@ fn wall() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// The time since the machine started, in which the time counts for which it was suspended; elsewhere than on Linux since the
+/// first call, without that.
+pub fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let part = |part: i64| u64::try_from(part).unwrap_or_default();
+        Duration::from_secs(part(since.tv_sec)) + Duration::from_nanos(part(since.tv_nsec))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        FIRST.get_or_init(Instant::now).elapsed()
+    }
+}
+
 /// How long something takes, for the few places that measure rather than decide.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

@@ -151,7 +151,8 @@ impl Bed {
     async fn with(change: impl FnOnce(&mut Policy)) -> Self {
         let (dir, clock, sms) =
             (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new()), MemorySender::new());
-        let engine = SqliteStore::open(OpenOptions::new(dir.path().join("freshk.db"), clock.now())).unwrap();
+        let options = OpenOptions::new(dir.path().join("freshk.db"), clock.now());
+        let engine = SqliteStore::open(options.with_read_wait(Duration::from_mins(1))).unwrap();
         let (store, secret) = (Store::new(engine), Secret::new(SECRET));
         let keys = Arc::new(KeyRing::new(&secret, &[]));
         let mut policy = policy();

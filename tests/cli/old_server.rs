@@ -1,4 +1,4 @@
-//! A server that says that it is an old `PostgreSQL`: it is refused before anything is asked of it.
+//! Servers that will not do, an old `PostgreSQL` and a standby: they are refused before anything is asked of them.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,8 @@ use std::thread;
 
 use crate::support::Place;
 
-/// A server that answers the log-in and each question for a setting, in version 3.0 of the protocol, and knows no other question.
+/// A server that answers the log-in, each question for a setting and whether it is a standby (it is), in version 3.0 of the protocol,
+/// and knows no other question.
 fn stub(number: &'static str, version: &'static str) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -25,11 +26,26 @@ fn serve(mut client: TcpStream, number: &str, version: &str) -> Option<()> {
     let mut answer = answer(b'R', &[0; 4]);
     answer.extend(ready());
     client.write_all(&answer).ok()?;
-    let mut answer = Vec::new();
+    let (mut answer, mut is_of_standby) = (Vec::new(), false);
     loop {
         let (kind, body) = message(&mut client, Some(()))?;
         match kind {
-            b'P' => answer.extend(self::answer(b'1', &[])),
+            b'P' => {
+                let question = b"pg_is_in_recovery";
+                is_of_standby = body.windows(question.len()).any(|part| part == question);
+                answer.extend(self::answer(b'1', &[]));
+            }
+            // No parameter and one column, of true and false.
+            b'D' if is_of_standby => {
+                answer.extend(self::answer(b't', &[0, 0]));
+                let column = [&[0, 1][..], b"standby\0", &[0; 6], &[0, 0, 0, 16], &[0; 8]].concat();
+                answer.extend(self::answer(b'T', &column));
+            }
+            b'B' if is_of_standby => {
+                answer.extend(self::answer(b'2', &[]));
+                answer.extend(self::answer(b'D', &[0, 1, 0, 0, 0, 1, 1]));
+                answer.extend(self::answer(b'C', b"SELECT 1\0"));
+            }
             // One parameter and one column, both text.
             b'D' => {
                 answer.extend(self::answer(b't', &[0, 1, 0, 0, 0, 25]));
@@ -83,18 +99,28 @@ fn ready() -> Vec<u8> {
     answer(b'Z', b"I")
 }
 
-#[test]
-fn a_server_that_is_too_old_is_refused_by_its_version() {
-    let port = stub("120022", "12.22 (Debian 12.22-1)");
+fn is_refused((number, version): (&'static str, &'static str), told: &str, help: &str) {
+    let port = stub(number, version);
     let place = Place::new();
     let url = format!("postgres://freshk:a-password-of-tests@127.0.0.1:{port}/app?sslmode=disable");
     place.write("freshk.toml", format!("debug = true\n[database]\nurl = \"{url}\"\n"));
     for line in ["db check", "user list", "serve --listen 127.0.0.1:0"] {
         let answer = place.run(line);
         assert!([1, 78].contains(&answer.code), "{line}: {answer:?}");
-        let told = "it is PostgreSQL 12.22 (Debian 12.22-1), and FreshK needs 13 or later";
         assert!(answer.stderr.contains(told), "{line}: {}", answer.stderr);
-        assert!(answer.stderr.contains("upgrade the server"), "{line}: {}", answer.stderr);
+        assert!(answer.stderr.contains(help), "{line}: {}", answer.stderr);
         assert!(!answer.stderr.contains("a-password-of-tests"), "{line}: {}", answer.stderr);
     }
+}
+
+#[test]
+fn a_server_that_is_too_old_is_refused_by_its_version() {
+    let told = "it is PostgreSQL 12.22 (Debian 12.22-1), and FreshK needs 13 or later";
+    is_refused(("120022", "12.22 (Debian 12.22-1)"), told, "upgrade the server");
+}
+
+/// It may not know yet what has ended on the primary, and nobody would tell it.
+#[test]
+fn s17_a_standby_is_refused() {
+    is_refused(("170002", "17.2"), "it is a standby, which only repeats another server", "name the primary");
 }

@@ -136,6 +136,12 @@ fn judge(connection: &Connection) -> Result<(), Refused> {
         let problem = format!("it is PostgreSQL {found}, and FreshK needs {OLDEST} or later");
         return Err(unfit(problem, "upgrade the server"));
     }
+    // Memory of sessions is told by the primary what ends; a standby may not know it yet.
+    let rows = connection.rows("SELECT pg_is_in_recovery()", &[]).map_err(Refused::Server)?;
+    if rows.first().and_then(|row| row.try_get(0).ok()) != Some(false) {
+        let help = "name the primary in database.url, or a name that follows the primary";
+        return Err(unfit("it is a standby, which only repeats another server".to_owned(), help));
+    }
     for (name, value) in OPTIONS {
         if setting(name)? != *value {
             let problem = format!(

@@ -3,27 +3,27 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::Stopwatch;
+use crate::clock::since_boot;
 
 /// What others end is refused after two seconds at most, the time that an answer takes included.
 const LASTS: Duration = Duration::from_millis(1800);
 
-/// Judged by the clock when memory is asked, and not by a timer: a process that was halted wakes up without it.
+/// Judged by the clock when memory is asked, and not by a timer: a process that was halted, or whose machine was suspended, wakes up
+/// without it.
 pub(super) struct Lease {
-    begun: Stopwatch,
-    /// Milliseconds from the beginning to the sending of the last word that came back, plus one; 0 where there is none.
+    /// When the last word was sent that came back, in milliseconds, plus one; 0 where there is none.
     renewed: AtomicU64,
 }
 
 impl Lease {
     /// Not granted yet.
     pub(super) fn new() -> Self {
-        Self { begun: Stopwatch::start(), renewed: AtomicU64::new(0) }
+        Self { renewed: AtomicU64::new(0) }
     }
 
     /// The time by which it is judged.
     pub(super) fn now(&self) -> Duration {
-        self.begun.elapsed()
+        since_boot()
     }
 
     /// A word that was sent to the server at `sent` has come back, and with it all that was committed before.

@@ -18,6 +18,9 @@ use crate::storage::cache::Touched;
 /// How often a word is sent to itself, and how long is waited before the server is tried again.
 const BEAT: Duration = Duration::from_millis(500);
 
+/// The shortest time for which notices are waited for.
+const LEAST: Duration = Duration::from_millis(1);
+
 /// How long the server may be silent: without memory a connection that may be dead is worth nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -84,23 +87,30 @@ fn listen(
             files = Some(found);
         }
         loop {
+            // Also where the word alone took as long as a beat: what has come is heard once at least.
             let rest = BEAT.saturating_sub(memory.lease().now().saturating_sub(sent));
+            for notice in conn.notices(rest.max(LEAST)).map_err(told)? {
+                let Some(sent) = own_word(&notice, own) else {
+                    hear(&memory, &notice);
+                    continue;
+                };
+                memory.lease().renew(sent);
+                if std::mem::take(is_lost) {
+                    tracing::info!("what other servers end is heard again");
+                }
+            }
             if rest.is_zero() {
                 break;
-            }
-            for notice in conn.notices(rest).map_err(told)? {
-                if notice.sender == own && notice.word == word {
-                    memory.lease().renew(sent);
-                    if std::mem::take(is_lost) {
-                        tracing::info!("what other servers end is heard again");
-                    }
-                } else {
-                    hear(&memory, &notice);
-                }
             }
         }
     }
     Ok(())
+}
+
+/// When a word of this connection's own was sent; `None` for any other notice.
+fn own_word(notice: &Notice, own: i32) -> Option<Duration> {
+    let sent = notice.word.strip_prefix(ECHO).filter(|_| notice.sender == own)?;
+    sent.parse().ok().map(Duration::from_millis)
 }
 
 /// Sends a word on the channel; gives in which files the tables are.

@@ -69,6 +69,13 @@ impl OpenOptions {
             tuning: Tuning::default(),
         }
     }
+
+    /// Lets a read wait for so long: tests run beside much else.
+    #[cfg(test)]
+    pub(crate) fn with_read_wait(mut self, wait: Duration) -> Self {
+        self.tuning.read_wait = wait;
+        self
+    }
 }
 
 /// When a new database is made.
