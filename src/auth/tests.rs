@@ -41,6 +41,7 @@ use crate::tokens::{DeviceTokens, Tokens};
 
 mod devices;
 mod exchange;
+mod model;
 mod proof;
 mod refresh;
 mod reports;
@@ -138,6 +139,32 @@ fn policy() -> Policy {
     }
 }
 
+/// The flows over a store; `seed` is that of their chance.
+fn build(
+    store: &Store,
+    clock: &Arc<ManualClock>,
+    sms: &MemorySender,
+    (seed, run): (u64, RunId),
+    policy: Policy,
+) -> (Arc<Auth>, Means) {
+    let secret = Secret::new(SECRET);
+    let keys = Arc::new(KeyRing::new(&secret, &[]));
+    let outbox = Outbox::new(&webhooks(), Arc::new(SeededRandom::new(seed + 1)));
+    let parts = Parts {
+        store: store.clone(),
+        production: Route::single(Via::new("memory", Channel::Sms), Arc::new(sms.clone())),
+        testing: Route::single(Via::new("memory", Channel::Sms), Arc::new(sms.clone())),
+        clock: clock.clone(),
+        random: Arc::new(SeededRandom::new(seed)),
+        run,
+        metrics: Metrics::new(),
+        shared: None,
+        outbox: outbox.clone(),
+    };
+    let auth = Auth::new(parts, settings(&secret, &keys, policy));
+    (auth, Means { keys, outbox })
+}
+
 impl Bed {
     async fn new() -> Self {
         Self::with(|_| {}).await
@@ -153,25 +180,10 @@ impl Bed {
             (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new()), MemorySender::new());
         let options = OpenOptions::new(dir.path().join("freshk.db"), clock.now());
         let engine = SqliteStore::open(options.with_read_wait(Duration::from_mins(1))).unwrap();
-        let (store, secret) = (Store::new(engine), Secret::new(SECRET));
-        let keys = Arc::new(KeyRing::new(&secret, &[]));
+        let store = Store::new(engine);
         let mut policy = policy();
         change(&mut policy);
-        let random = Arc::new(SeededRandom::new(1));
-        let outbox = Outbox::new(&webhooks(), Arc::new(SeededRandom::new(2)));
-        let parts = Parts {
-            store: store.clone(),
-            production: Route::single(Via::new("memory", Channel::Sms), Arc::new(sms.clone())),
-            testing: Route::single(Via::new("memory", Channel::Sms), Arc::new(sms.clone())),
-            clock: clock.clone(),
-            random,
-            run: RunId::new([1; 8]),
-            metrics: Metrics::new(),
-            shared: None,
-            outbox: outbox.clone(),
-        };
-        let auth = Auth::new(parts, settings(&secret, &keys, policy));
-        let means = Means { keys, outbox };
+        let (auth, means) = build(&store, &clock, &sms, (1, RunId::new([1; 8])), policy);
         auth.settle_after_restart().await.unwrap();
         Self { auth, store, clock, sms, means, _dir: dir }
     }

@@ -57,6 +57,11 @@ impl MemorySender {
         self.0.book().outcomes.extend(outcomes);
     }
 
+    /// Forgets the outcomes that no send has had.
+    pub fn unscript(&self) {
+        self.0.book().outcomes.clear();
+    }
+
     /// Refuses the coming reservations so, one each; after them it grants them again.
     pub fn refuse(&self, refusals: impl IntoIterator<Item = Unavailable>) {
         self.0.book().refusals.extend(refusals);
