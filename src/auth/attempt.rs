@@ -38,6 +38,7 @@ pub(super) struct Attempted {
 }
 
 /// The session that a login opened, or opened before.
+#[expect(clippy::struct_excessive_bools, reason = "the answer tells each of them by itself")]
 pub(super) struct OpenedSession {
     pub(super) session: Session,
     pub(super) user: User,

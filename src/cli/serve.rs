@@ -254,11 +254,8 @@ async fn serve(
     if !stop.in_time(patience, drained).await {
         tracing::warn!("some requests did not finish in time; the next start settles what they left");
     }
-    sending.abort();
-    watched.abort();
-    reloading.abort();
-    watching.abort();
-    for task in [keeping, locking, sharing].into_iter().flatten() {
+    let some = [keeping, locking, sharing].into_iter().flatten();
+    for task in [sending, watched, reloading, watching].into_iter().chain(some) {
         task.abort();
     }
     if let Err(error) = auth.note(AuditEvent::Shutdown).await {

@@ -53,7 +53,9 @@ impl Resolver for Names {
         let known = literal(&name).map(|address| vec![address]);
         if let Some(known) = known.or_else(|| self.known.of(&name, self.since.elapsed())) {
             let mut addresses = self.empty();
-            known.into_iter().for_each(|address| addresses.push(address));
+            for address in known {
+                addresses.push(address);
+            }
             return Ok(addresses);
         }
         let found = self.lookup.resolve(uri, config, timeout);

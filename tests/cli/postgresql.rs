@@ -1,11 +1,9 @@
 //! A database on a `PostgreSQL` server: a login and the commands beside it, and what is told where it will not do.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use crate::postgres::{Schema, Server, server};
-use crate::support::{Answer, PHONE, Place};
+use crate::support::{Answer, PHONE, Place, obeys};
 
 /// Those that write and those that read.
 const COMMANDS: [&str; 10] = [
@@ -69,15 +67,7 @@ async fn a_login_and_the_commands_beside_it() {
     drop(beside);
     // What a command ends is ended at the server as soon as it hears of it, within two seconds.
     place.good("user deactivate 1 --yes");
-    let begun = Instant::now();
-    loop {
-        let asked = begun.elapsed();
-        let answer = running.status(&token).await.1;
-        if answer["account_active"] == json!(false) {
-            break;
-        }
-        assert!(asked < Duration::from_secs(2), "{answer}");
-    }
+    obeys(async || running.status(&token).await.1["account_active"] == json!(false)).await;
     drop(running);
     let again = place.serve();
     assert_eq!(again.request(PHONE).await, 403);

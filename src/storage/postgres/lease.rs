@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::since_boot;
-
 /// What others end is refused after two seconds at most, the time that an answer takes included.
 const LASTS: Duration = Duration::from_millis(1800);
 
@@ -21,12 +19,7 @@ impl Lease {
         Self { renewed: AtomicU64::new(0) }
     }
 
-    /// The time by which it is judged.
-    pub(super) fn now(&self) -> Duration {
-        since_boot()
-    }
-
-    /// A word that was sent to the server at `sent` has come back, and with it all that was committed before.
+    /// A word that was sent to the server at `sent`, by [`since_boot`](crate::clock::since_boot), has come back, and with it all that was committed before.
     pub(super) fn renew(&self, sent: Duration) {
         let sent = u64::try_from(sent.as_millis()).unwrap_or(u64::MAX - 1);
         self.renewed.fetch_max(sent + 1, Ordering::SeqCst);
@@ -37,7 +30,7 @@ impl Lease {
         self.renewed.store(0, Ordering::SeqCst);
     }
 
-    /// Before what time memory may be believed; none where nothing was heard yet.
+    /// Before what time memory may be believed, by the same clock; none where nothing was heard yet.
     pub(super) fn end_of(&self) -> Option<Duration> {
         let sent = self.renewed.load(Ordering::SeqCst).checked_sub(1)?;
         Some(Duration::from_millis(sent) + LASTS)

@@ -12,6 +12,7 @@ use super::membership::PROMPT;
 use super::memory::Memory;
 use super::tx::first;
 use super::wire::Notice;
+use crate::clock::since_boot;
 use crate::domain::{SessionId, UserId};
 use crate::storage::cache::Touched;
 
@@ -75,12 +76,12 @@ fn listen(
     let own = rows.first().and_then(|row| first::<i32>(row).ok()).unwrap_or_default();
     // A name of the configuration's own alphabet.
     conn.batch(&format!("LISTEN {channel}")).map_err(told)?;
-    let send = format!("{FILES} FROM pg_notify('{channel}', $1)");
+    let speak = format!("{FILES} FROM pg_notify('{channel}', $1)");
     let mut files = None;
     while let Some(memory) = memory.upgrade() {
-        let sent = memory.lease().now();
+        let sent = since_boot();
         let word = format!("{ECHO}{}", sent.as_millis());
-        let found = beat(&conn, &send, &word).map_err(told)?;
+        let found = beat(&conn, &speak, &word).map_err(told)?;
         if files.as_ref() != Some(&found) {
             // What was read before this connection listened may have ended unheard.
             memory.forget_all();
@@ -88,7 +89,7 @@ fn listen(
         }
         loop {
             // Also where the word alone took as long as a beat: what has come is heard once at least.
-            let rest = BEAT.saturating_sub(memory.lease().now().saturating_sub(sent));
+            let rest = BEAT.saturating_sub(since_boot().saturating_sub(sent));
             for notice in conn.notices(rest.max(LEAST)).map_err(told)? {
                 let Some(sent) = own_word(&notice, own) else {
                     hear(&memory, &notice);

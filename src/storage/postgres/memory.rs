@@ -1,6 +1,7 @@
 //! What is known of sessions and users without asking the server, and whether that may be believed.
 
 use super::lease::Lease;
+use crate::clock::since_boot;
 use crate::domain::SessionId;
 use crate::storage::cache::{PrincipalCache, Reading, Touched};
 use crate::storage::{Principal, StoreResult};
@@ -27,7 +28,7 @@ impl Memory {
         // The lease as it was before memory is asked, judged after that: the thread may have been halted in between.
         let end = self.lease.end_of()?;
         let known = self.cache.principal(id)?;
-        (self.lease.now() < end).then_some(known)
+        (since_boot() < end).then_some(known)
     }
 
     /// Reads a session and its user, and keeps them.
