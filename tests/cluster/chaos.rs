@@ -5,8 +5,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use freshk::clock::Stopwatch;
 use serde_json::{Value, json};
 
 use crate::process::Server;
@@ -72,7 +73,7 @@ impl World {
     /// Asks until the bearer is refused, by whichever node; no call may be answered otherwise that begins two seconds after the
     /// first.
     async fn is_out(&self, access: &str) {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         loop {
             let asked = begun.elapsed();
             match self.status(access).await {

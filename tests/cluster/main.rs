@@ -38,8 +38,9 @@ mod sink;
 mod twilio;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use freshk::clock::Stopwatch;
 use futures_util::future::join_all;
 use postgres::Schema;
 use process::{Place, Server};
@@ -122,7 +123,7 @@ impl Cluster {
         access: &str,
         is_so: impl Fn(&(u16, Value)) -> bool,
     ) -> (Value, Duration) {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         loop {
             let asked = begun.elapsed();
             let answer = self.status(node, access).await;

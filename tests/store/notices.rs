@@ -58,6 +58,9 @@ impl Login {
     }
 }
 
+/// What is done to a user.
+type Change = fn(&mut User);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn s17_what_another_server_takes_away_is_heard() {
     if postgres::server().is_none() {
@@ -66,7 +69,7 @@ async fn s17_what_another_server_takes_away_is_heard() {
     let login = Login::new().await;
     let other = login.bed.fixture.open().await;
     let mut user = login.user.clone();
-    let changes: [(&str, fn(&mut User)); 6] = [
+    let changes: [(&str, Change); 6] = [
         ("role", |user| user.role = "wholesaler".to_owned()),
         ("number", |user| user.phone = Some(phone(2))),
         ("name", |user| user.username = "user_2".to_owned()),
@@ -77,11 +80,8 @@ async fn s17_what_another_server_takes_away_is_heard() {
     for (what, change) in changes {
         login.is_known().await;
         change(&mut user);
-        let mut changed = user.clone();
-        user = other
-            .write(everything(), move |tx| tx.update_user(&mut changed).map(|()| changed))
-            .await
-            .unwrap();
+        let mut next = user.clone();
+        user = other.write(everything(), move |tx| tx.update_user(&mut next).map(|()| next)).await.unwrap();
         let now = user.clone();
         login.is_seen(what, move |seen| *seen.unwrap().user == now).await;
     }
