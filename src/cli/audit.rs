@@ -141,13 +141,6 @@ impl Filter {
             since: self.since,
         })
     }
-
-    fn wants(&self, line: &AuditLine) -> bool {
-        self.event.is_none_or(|event| line.event == event)
-            && self.ip.as_ref().is_none_or(|ip| line.ip.as_ref() == Some(ip))
-            && self.request.as_ref().is_none_or(|id| line.request_id.as_ref() == Some(id))
-            && self.since.is_none_or(|since| line.at >= since)
-    }
 }
 
 fn newest(admin: &AdminContext) -> Result<i64, CliError> {

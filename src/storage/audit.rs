@@ -57,6 +57,13 @@ pub struct AuditSearch {
     pub since: Option<Timestamp>,
 }
 
+impl AuditSearch {
+    /// Every line of these.
+    pub fn all(of: &AuditOf) -> Self {
+        Self { of: of.clone(), event: None, ip: None, request: None, since: None }
+    }
+}
+
 /// Which of the lines come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditOrder {
@@ -70,9 +77,14 @@ pub enum AuditOrder {
 #[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadAudit {
     /// Lines with ids below `before`, the newest first, at most `rows`.
-    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
+    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
+        self.search_audit(&AuditSearch::all(of), i64::MIN..before, AuditOrder::NewestFirst, rows)
+    }
     /// Lines with ids above `after`, the oldest first, at most `rows`.
-    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>>;
+    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
+        let ids = after.saturating_add(1)..i64::MAX;
+        self.search_audit(&AuditSearch::all(of), ids, AuditOrder::OldestFirst, rows)
+    }
     /// Lines that are wanted, with ids in a range, at most `rows`.
     fn search_audit(
         &self,

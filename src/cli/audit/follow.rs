@@ -11,7 +11,7 @@ use crate::cli::CliError;
 use crate::cli::admin::{AdminContext, PAGE};
 use crate::cli::output::Output;
 use crate::clock::Stopwatch;
-use crate::storage::audit::{AuditLine, AuditOf};
+use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch};
 
 /// How often new lines are looked for.
 const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
@@ -27,13 +27,14 @@ pub(super) fn follow(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let (mut place, stopwatch) = (Place::after(end), Stopwatch::start());
+    let all = AuditSearch::all(&AuditOf::Everybody);
     while !output.is_gone() {
         let ids: Vec<i64> =
-            after(admin, &AuditOf::Everybody, place.complete, i64::MAX)?.iter().map(|line| line.id).collect();
+            after(admin, &all, place.complete, i64::MAX)?.iter().map(|line| line.id).collect();
         if let Some(newest) = ids.last() {
-            for of in &filter.of {
-                for line in after(admin, of, place.complete, *newest)? {
-                    if place.is_new(line.id) && filter.wants(&line) {
+            for wanted in filter.searches() {
+                for line in after(admin, &wanted, place.complete, *newest)? {
+                    if place.is_new(line.id) {
                         one(&line, output)?;
                     }
                 }
@@ -47,16 +48,21 @@ pub(super) fn follow(
     Ok(())
 }
 
-/// All lines after one and up to another, the oldest first.
-fn after(admin: &AdminContext, of: &AuditOf, after: i64, end: i64) -> Result<Vec<AuditLine>, CliError> {
-    let (mut found, mut from) = (Vec::new(), after);
+/// All lines that are wanted after one and up to another, the oldest first.
+fn after(
+    admin: &AdminContext,
+    wanted: &AuditSearch,
+    after: i64,
+    end: i64,
+) -> Result<Vec<AuditLine>, CliError> {
+    let (mut found, mut rest) = (Vec::<AuditLine>::new(), after.saturating_add(1)..end.saturating_add(1));
     loop {
-        let of = of.clone();
-        let page = admin.read(move |view| view.audit_after(&of, from, PAGE))?;
-        let is_last = page.len() < PAGE || page.last().is_some_and(|line| line.id >= end);
-        found.extend(page.into_iter().filter(|line| line.id <= end));
+        let (asked, ids) = (wanted.clone(), rest.clone());
+        let page = admin.read(move |view| view.search_audit(&asked, ids, AuditOrder::OldestFirst, PAGE))?;
+        let is_last = page.len() < PAGE;
+        found.extend(page);
         match found.last() {
-            Some(last) if !is_last => from = last.id,
+            Some(last) if !is_last => rest.start = last.id.saturating_add(1),
             _ => return Ok(found),
         }
     }

@@ -132,31 +132,27 @@ mod tests {
     use super::*;
     use crate::domain::UserId;
 
-    fn of(of: AuditOf) -> AuditSearch {
-        AuditSearch { of, event: None, ip: None, request: None, since: None }
-    }
-
     #[test]
     fn a_long_trail_is_looked_through_in_parts_from_either_end() {
         use AuditOrder::{NewestFirst, OldestFirst};
-        let everybody = of(AuditOf::Everybody);
+        let everybody = AuditSearch::all(&AuditOf::Everybody);
         let found: Vec<_> = parts(&everybody, &(5..600_000), NewestFirst).collect();
         assert_eq!(found, [350_000..600_000, 100_000..350_000, 5..100_000]);
         let found: Vec<_> = parts(&everybody, &(5..600_000), OldestFirst).collect();
         assert_eq!(found, [5..250_005, 250_005..500_005, 500_005..600_000]);
         assert_eq!(parts(&everybody, &(7..7), NewestFirst).count(), 0);
-        let phone = of(AuditOf::Phone([0; 16]));
+        let phone = AuditSearch::all(&AuditOf::Phone([0; 16]));
         assert!(parts(&phone, &(5..600_000), OldestFirst).eq(std::iter::once(5..600_000)));
     }
 
     #[test]
     fn of_a_long_trail_the_nearest_million_lines_are_counted() {
         use AuditOrder::{NewestFirst, OldestFirst};
-        let everybody = of(AuditOf::Everybody);
+        let everybody = AuditSearch::all(&AuditOf::Everybody);
         assert_eq!(counted_among(&everybody, &(5..1_000_005), NewestFirst), (5..1_000_005, false));
         assert_eq!(counted_among(&everybody, &(5..3_000_006), NewestFirst), (2_000_006..3_000_006, true));
         assert_eq!(counted_among(&everybody, &(5..3_000_006), OldestFirst), (5..1_000_005, true));
-        let user = of(AuditOf::User(UserId(1)));
+        let user = AuditSearch::all(&AuditOf::User(UserId(1)));
         assert_eq!(counted_among(&user, &(5..3_000_006), NewestFirst), (5..3_000_006, false));
     }
 }

@@ -45,18 +45,6 @@ const FORGET_PHONE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHE
 /// Lines that sum refusals up.
 const FORGET_MASKED: &str = "UPDATE audit SET phone = NULL WHERE phone = $1 AND phone_hash IS NULL";
 
-macro_rules! lines {
-    ($condition:literal, $order:literal) => {
-        concat!(
-            "SELECT id, at, event, channel, user_id, phone, ip, session_id, request_id, detail FROM audit WHERE ",
-            $condition,
-            " ORDER BY id ",
-            $order,
-            " LIMIT $2"
-        )
-    };
-}
-
 /// The lines that are wanted of a range of ids; `$of` is what is asked of `$7`.
 macro_rules! wanted {
     ($of:literal) => {
@@ -114,32 +102,6 @@ impl Columns<'_> {
 }
 
 impl ReadAudit for PostgresTx<'_> {
-    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
-        let rows = count(rows);
-        match of {
-            AuditOf::Everybody => self.rows(lines!("id < $1", "DESC"), &[&before, &rows], line),
-            AuditOf::User(user) => {
-                self.rows(lines!("user_id = $3 AND id < $1", "DESC"), &[&before, &rows, user], line)
-            }
-            AuditOf::Phone(hash) => {
-                self.rows(lines!("phone_hash = $3 AND id < $1", "DESC"), &[&before, &rows, &&hash[..]], line)
-            }
-        }
-    }
-
-    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
-        let rows = count(rows);
-        match of {
-            AuditOf::Everybody => self.rows(lines!("id > $1", "ASC"), &[&after, &rows], line),
-            AuditOf::User(user) => {
-                self.rows(lines!("user_id = $3 AND id > $1", "ASC"), &[&after, &rows, user], line)
-            }
-            AuditOf::Phone(hash) => {
-                self.rows(lines!("phone_hash = $3 AND id > $1", "ASC"), &[&after, &rows, &&hash[..]], line)
-            }
-        }
-    }
-
     fn search_audit(
         &self,
         wanted: &AuditSearch,

@@ -50,18 +50,6 @@ const FORGET_PHONE: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHE
 pub(super) const FORGET_MASKED: &str =
     "UPDATE audit SET phone = NULL WHERE phone = ?1 AND phone_hash IS NULL";
 
-macro_rules! lines {
-    ($condition:literal, $order:literal) => {
-        concat!(
-            "SELECT id, at, event, channel, user_id, phone, ip, session_id, request_id, detail FROM audit WHERE ",
-            $condition,
-            " ORDER BY id ",
-            $order,
-            " LIMIT ?2"
-        )
-    };
-}
-
 /// The lines that are wanted of a range of ids; `$of` is what is asked of `?8`.
 macro_rules! wanted {
     ($of:literal) => {
@@ -94,32 +82,6 @@ macro_rules! search_count {
 }
 
 impl ReadAudit for SqliteTx<'_> {
-    fn audit_before(&self, of: &AuditOf, before: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
-        let (before, rows) = (&before, &count(rows));
-        self.run(|conn| match of {
-            AuditOf::Everybody => lines(conn, lines!("id < ?1", "DESC"), &[before, rows]),
-            AuditOf::User(user) => {
-                lines(conn, lines!("user_id = ?3 AND id < ?1", "DESC"), &[before, rows, user])
-            }
-            AuditOf::Phone(hash) => {
-                lines(conn, lines!("phone_hash = ?3 AND id < ?1", "DESC"), &[before, rows, hash])
-            }
-        })
-    }
-
-    fn audit_after(&self, of: &AuditOf, after: i64, rows: usize) -> StoreResult<Vec<AuditLine>> {
-        let (after, rows) = (&after, &count(rows));
-        self.run(|conn| match of {
-            AuditOf::Everybody => lines(conn, lines!("id > ?1", "ASC"), &[after, rows]),
-            AuditOf::User(user) => {
-                lines(conn, lines!("user_id = ?3 AND id > ?1", "ASC"), &[after, rows, user])
-            }
-            AuditOf::Phone(hash) => {
-                lines(conn, lines!("phone_hash = ?3 AND id > ?1", "ASC"), &[after, rows, hash])
-            }
-        })
-    }
-
     fn search_audit(
         &self,
         wanted: &AuditSearch,
