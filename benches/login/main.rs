@@ -1,8 +1,10 @@
 //! How fast a login is: calls/s, p50, p99, processor time and waits a call of request, verify, status and refresh, closed loop
 //! over loopback, beside two yardsticks of the same run: a bare poem handler, and the disk's fdatasync rate.
 //!
-//! `cargo bench --bench login -- [--users N] [--sessions N] [--logins N] [--connections N] [--program PATH]`; with a path,
-//! another build's program is measured. `--database postgres://…` keeps the data there, in a schema of its own, and counts
+//! `cargo bench --bench login -- [--users N] [--sessions N] [--audit N] [--logins N] [--connections N] [--program PATH]`; with a
+//! path, another build's program is measured. The file holds so many users, live sessions and lines of the audit trail, with the
+//! codes and messages of their last days, before the first call; `--fill PATH` only makes such a file, for commands to be measured
+//! on, and `--file PATH` takes a copy of one. `--database postgres://…` keeps the data there, in a schema of its own, and counts
 //! statements where the server has `pg_stat_statements` loaded; `--statements` shows which. `--cache redis://…` beside it.
 //! `--hot N` shows what N calls at once for one phone do to
 //! the logins of others, of which `--pace N` begin each second (100).
@@ -11,6 +13,7 @@
 
 mod client;
 mod cost;
+mod fill;
 mod hot;
 mod postgres;
 mod program;
@@ -36,6 +39,9 @@ fn main() {
 
 async fn run(options: Options) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    if let Some(path) = &options.fill {
+        return Program::make(path, Sink::start().await.port(), &options).await;
+    }
     let fdatasync = program::fdatasync_rate(dir.path());
     let counting = cost::of_metrics();
     let sink = Arc::new(Sink::start().await);
@@ -45,10 +51,12 @@ async fn run(options: Options) {
     drop(bare);
 
     let program = Program::start(dir.path(), sink.port(), &options).await;
+    let amounts = program.amounts;
     println!(
-        "\n{} users and {} live sessions in the file, {} logins, {} connections; ready {} ms after start\n",
-        options.users.max(options.sessions),
-        options.sessions,
+        "\n{} users, {} live sessions and {} lines of the audit trail in the file, {} logins, {} connections; ready {} ms after start\n",
+        amounts.users,
+        amounts.sessions,
+        amounts.audit,
         options.logins,
         options.connections,
         program.ready_after.as_millis()

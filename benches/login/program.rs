@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use freshk::clock::{Clock as _, SystemClock};
-use freshk::domain::clock::Times;
-use freshk::domain::session::{Lifetimes, Login};
-use freshk::domain::{Attributes, PhoneNumber, Secret, Session, SessionId, Timestamp, User, UserId};
-use freshk::tokens::Tokens;
-
 use crate::client::{Connection, Target};
+use crate::fill::{self, Amounts};
 use crate::postgres::{Postgres, SCHEMA};
 
 pub(crate) struct Options {
-    pub(crate) users: usize,
-    pub(crate) sessions: usize,
+    /// What the file holds before the first call.
+    pub(crate) amounts: Amounts,
+    /// Where such a file is only made, and nothing is measured.
+    pub(crate) fill: Option<PathBuf>,
+    /// Such a file, of which a copy takes the place of a new one.
+    pub(crate) file: Option<PathBuf>,
     pub(crate) logins: usize,
     pub(crate) connections: usize,
     /// What is measured: this build's program, or another one beside it.
@@ -44,9 +43,13 @@ impl Options {
             at.and_then(|at| args.get(at + 1)).map_or(default, |value| value.parse().expect("a number"))
         };
         let text = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
+        let sessions = number("--sessions", 0);
+        let amounts =
+            Amounts { users: number("--users", 0).max(sessions), sessions, audit: number("--audit", 0) };
         Self {
-            users: number("--users", 0),
-            sessions: number("--sessions", 0),
+            amounts,
+            fill: text("--fill").map(PathBuf::from),
+            file: text("--file").map(PathBuf::from),
             logins: number("--logins", 20_000),
             connections: number("--connections", 64),
             program: text("--program").map_or_else(|| env!("CARGO_BIN_EXE_freshk").into(), PathBuf::from),
@@ -68,7 +71,9 @@ pub(crate) struct Program {
     database: PathBuf,
     server: Option<Postgres>,
     pub(crate) ready_after: Duration,
-    /// An access token of each session that was filled in.
+    /// What the file held before the first call.
+    pub(crate) amounts: Amounts,
+    /// An access token of each session in it.
     pub(crate) filled: Vec<String>,
 }
 
@@ -76,18 +81,34 @@ const SECRET: &str = "a secret for the benchmark, long enough for HS256";
 
 impl Program {
     pub(crate) async fn start(dir: &Path, sink: u16, options: &Options) -> Self {
-        let Options { users, sessions, connections, .. } = options;
         let (port, database) = (free_port(), dir.join("bench.db"));
-        let mut program = Self::spawn(options, port, sink, &database).await;
-        if *users.max(sessions) > 0 {
+        let is_filled = options.amounts != Amounts::default() || options.file.is_some();
+        let (mut amounts, mut filled) = (Amounts::default(), Vec::new());
+        if is_filled {
             assert!(options.database.is_none(), "only a file is filled before");
-            drop(program);
-            let filled = fill(&database, *users, *sessions);
-            program = Self::spawn(options, port, sink, &database).await;
-            program.filled = filled;
+            if let Some(file) = &options.file {
+                std::fs::copy(file, &database).expect("a file of --fill, and room for a copy");
+            } else {
+                // Whoever starts first makes the tables.
+                drop(Self::spawn(options, port, sink, &database).await);
+                fill::fill(&database, options.amounts);
+            }
+            amounts = fill::amounts(&database);
+            filled = fill::tokens(&database, amounts.sessions, SECRET);
         }
-        program.connections = *connections;
+        let mut program = Self::spawn(options, port, sink, &database).await;
+        program.connections = options.connections;
+        program.amounts = amounts;
+        program.filled = filled;
         program
+    }
+
+    /// Makes a file at a path, for commands to be measured on.
+    pub(crate) async fn make(path: &Path, sink: u16, options: &Options) {
+        assert!(!path.exists(), "{} is there already", path.display());
+        let path = std::path::absolute(path).expect("a path");
+        drop(Self::spawn(options, free_port(), sink, &path).await);
+        fill::fill(&path, options.amounts);
     }
 
     async fn spawn(options: &Options, port: u16, sink: u16, database: &Path) -> Self {
@@ -120,6 +141,7 @@ impl Program {
             database: database.to_owned(),
             server,
             ready_after: Duration::ZERO,
+            amounts: Amounts::default(),
             filled: Vec::new(),
         };
         while !program.is_ready().await {
@@ -172,78 +194,6 @@ impl Drop for Program {
         self.child.kill().expect("the program is ours to end");
         self.child.wait().expect("it ends");
     }
-}
-
-/// Writes so many users, who logged in long ago, and so many live sessions, one each; gives their access tokens.
-fn fill(database: &Path, users: usize, sessions: usize) -> Vec<String> {
-    let mut connection = rusqlite::Connection::open(database).expect("the database opens");
-    let tx = connection.transaction().expect("a transaction");
-    {
-        let sql = "INSERT INTO users (username, phone, role, phone_verified, joined_at) VALUES (?, ?, 'retailer', 1, 0)";
-        let mut insert = tx.prepare(sql).expect("the schema is ours");
-        for n in 0..users.max(sessions) {
-            insert.execute((format!("user_1555{n:08}"), format!("+1555{n:08}"))).expect("a user");
-        }
-    }
-    let tokens = (0..sessions).map(|n| open_session(&tx, n)).collect();
-    tx.commit().expect("a commit");
-    tokens
-}
-
-/// Opens the session of the `n`th user, its first use noted already.
-fn open_session(tx: &rusqlite::Transaction<'_>, n: usize) -> String {
-    let phone = format!("+1555{n:08}");
-    let id = tx.query_row("SELECT id FROM users WHERE phone = ?", [&phone], |row| row.get(0));
-    let (now, user) = (SystemClock::new().now(), UserId(id.expect("the user was written")));
-    let mut chance = [0; 10];
-    chance[2..].copy_from_slice(&(n as u64).to_be_bytes());
-    let lifetimes = Lifetimes {
-        access: Duration::from_hours(24),
-        refresh: Duration::from_hours(24 * 30),
-        session: Duration::from_hours(24 * 365),
-    };
-    let login = Login { user, device: "benchmark".to_owned(), ip: "10.0.0.1".to_owned() };
-    let session = Session::open(
-        SessionId::new(now, chance),
-        format!("{n:032x}"),
-        login,
-        &Times::right(now),
-        &lifetimes,
-    );
-    let sql = "INSERT INTO sessions (id, user_id, generation, jti, generation_used, issued_at, refresh_expires_at, \
-               created_at, expires_at, last_used_at, device, ip) VALUES (?, ?, 0, ?, 1, ?, ?, ?, ?, ?, ?, ?)";
-    let instants = [session.issued_at, session.refresh_expires_at, session.created_at, session.expires_at]
-        .map(Timestamp::as_millis);
-    let row = rusqlite::params![
-        session.id.as_str(),
-        user.0,
-        session.jti,
-        instants[0],
-        instants[1],
-        instants[2],
-        instants[3],
-        // Past the benchmark's end, so that no use is news.
-        (now + Duration::from_hours(1)).as_millis(),
-        session.device,
-        session.ip,
-    ];
-    tx.prepare_cached(sql).expect("the schema is ours").execute(row).expect("a session");
-    let user = User {
-        id: user,
-        username: String::new(),
-        phone: Some(PhoneNumber::parse(&phone, 10).expect("a phone number")),
-        role: "retailer".to_owned(),
-        is_active: true,
-        phone_verified: true,
-        joined_at: now,
-        has_foreign_tokens: false,
-        is_testing_only: false,
-        attributes: Attributes::default(),
-        deletes_at: None,
-        version: 0,
-    };
-    let tokens = Tokens::new(&Secret::new(SECRET), &[], lifetimes.access);
-    tokens.pair(&session, &user, format!("{n:032x}"), now).expect("tokens are signed").access
 }
 
 /// A handler that does nothing, served by poem itself in a process of its own.
