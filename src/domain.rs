@@ -39,6 +39,7 @@ pub mod quota;
 pub mod secret;
 pub mod session;
 pub mod settled;
+pub mod tally;
 pub mod test_number;
 pub mod time;
 pub mod token_name;

@@ -13,7 +13,7 @@ use crate::domain::{Timestamp, UserId};
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch};
 
 mod follow;
-mod search;
+pub(super) mod search;
 
 /// What can be done with the audit trail.
 #[derive(Debug, Subcommand)]
@@ -143,7 +143,8 @@ impl Filter {
     }
 }
 
-fn newest(admin: &AdminContext) -> Result<i64, CliError> {
+/// The id of the newest line.
+pub(super) fn newest(admin: &AdminContext) -> Result<i64, CliError> {
     let page = admin.read(|view| view.audit_before(&AuditOf::Everybody, i64::MAX, 1))?;
     Ok(page.first().map_or(0, |line| line.id))
 }

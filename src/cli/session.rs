@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::admin::{AdminContext, PAGE, READING, WRITING};
 use super::output::{Listed, Output};
 use super::{CliError, Global, when};
-use crate::domain::{DeviceId, Session, SessionId};
+use crate::domain::{DeviceId, Session, SessionId, Timestamp};
 use crate::storage::Locks;
 
 /// What can be done with sessions.
@@ -52,20 +52,12 @@ pub fn run(command: &SessionCommand, global: &Global, output: &mut Output) -> Re
 
 fn list(admin: &AdminContext, output: &mut Output, user: Option<&str>, limit: usize) -> Result<(), CliError> {
     let now = admin.now();
-    let sessions = if let Some(name) = user {
+    let listed = if let Some(name) = user {
         let user = admin.user(name)?.id;
-        admin.read(move |view| view.live_sessions(user, now))?
+        Listed::first(admin.read(move |view| view.live_sessions(user, now))?, limit)
     } else {
-        let mut live = Vec::new();
-        let mut after: Option<SessionId> = None;
-        loop {
-            let page = admin.read(move |view| view.sessions_after(after.as_ref(), PAGE))?;
-            let Some(last) = page.last() else { break live };
-            after = Some(last.id.clone());
-            live.extend(page.into_iter().filter(|session| session.is_live(now)));
-        }
+        first_live(admin, now, limit)?
     };
-    let listed = Listed::first(sessions, limit);
     listed.tell(output.json);
     let Listed { rows: sessions, total, .. } = listed;
     if output.json {
@@ -73,6 +65,20 @@ fn list(admin: &AdminContext, output: &mut Output, user: Option<&str>, limit: us
         return Ok(output.json(&json!({ "sessions": sessions, "total": total }))?);
     }
     table(&sessions, output)
+}
+
+/// The first live sessions of all users: those that are shown are read, the others are counted in the database.
+fn first_live(admin: &AdminContext, now: Timestamp, limit: usize) -> Result<Listed<Session>, CliError> {
+    let (mut live, mut after) = (Listed::new(), None::<SessionId>);
+    while live.rows.len() < limit {
+        let page = admin.read(move |view| view.sessions_after(after.as_ref(), PAGE))?;
+        let Some(last) = page.last() else { return Ok(live) };
+        after = Some(last.id.clone());
+        live.take(page.into_iter().filter(|session| session.is_live(now)), limit);
+    }
+    let counted = admin.read(move |view| view.count_live_sessions(now))?;
+    live.total = live.total.max(usize::try_from(counted).unwrap_or(usize::MAX));
+    Ok(live)
 }
 
 fn revoke(admin: &AdminContext, output: &mut Output, id: &str) -> Result<(), CliError> {

@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 use super::admin::{AdminContext, PAGE, READING};
 use super::output::Output;
 use super::when::When;
-use super::{CliError, Global, when};
-use crate::domain::audit::{AuditEvent, RefusalSummary};
+use super::{CliError, Global, audit, when};
+use crate::domain::audit::AuditEvent;
 use crate::domain::budget::BudgetPolicy;
 use crate::domain::message::{Message, MessageState};
+use crate::domain::tally::{Course, PARTS, Span, Tally};
 use crate::domain::{Attempts, MessageId, Timestamp};
-use crate::storage::audit::{AuditLine, AuditOf};
 use crate::storage::guard::CountryFigures;
 
 mod countries;
@@ -42,21 +42,15 @@ pub struct StatsArgs {
     since: Option<When>,
 }
 
-/// Parts of a course.
-const PARTS: usize = 12;
-
 /// From little to much.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// What happened within a window.
 struct Window {
     name: String,
-    since: Timestamp,
-    now: Timestamp,
-    requests: Course,
-    logins: Course,
-    failures: Course,
-    refusals: Course,
+    /// What the audit trail tells.
+    tally: Tally,
+    /// Messages that the provider has.
     sent: Course,
     attempts: Attempts,
     /// Whether the provider reports deliveries.
@@ -66,10 +60,6 @@ struct Window {
     countries: Vec<CountryFigures>,
     senders: Senders,
 }
-
-/// A count in its parts.
-#[derive(Default)]
-struct Course([u64; PARTS]);
 
 /// Runs the command.
 ///
@@ -100,21 +90,10 @@ pub fn run(args: StatsArgs, global: &Global, output: &mut Output) -> Result<(), 
 }
 
 fn read(admin: &AdminContext, windows: &mut [Window]) -> Result<(), CliError> {
-    let Some(since) = windows.iter().map(|window| window.since).min() else { return Ok(()) };
-    let mut before = i64::MAX;
-    loop {
-        let page = admin.read(move |view| view.audit_before(&AuditOf::Everybody, before, PAGE))?;
-        let Some(last) = page.last() else { break };
-        before = last.id;
-        for window in windows.iter_mut() {
-            for line in &page {
-                window.note(line);
-            }
-        }
-        // Lines are written in the order of time, but for a clock that was stepped: a whole page tells.
-        if page.iter().all(|line| line.at < since) {
-            break;
-        }
+    let Some(since) = windows.iter().map(|window| window.tally.span.since).min() else { return Ok(()) };
+    let end = audit::newest(admin)?;
+    for window in windows.iter_mut() {
+        window.tally = audit::search::tally(admin, window.tally.span, end)?;
     }
     let mut before = MessageId(i64::MAX);
     loop {
@@ -131,12 +110,12 @@ fn read(admin: &AdminContext, windows: &mut [Window]) -> Result<(), CliError> {
         }
     }
     for window in windows {
-        let since = window.since;
+        let since = window.tally.span.since;
         let (untold, unsent, countries) = admin.read(move |view| {
             Ok((view.untold_refusals(since)?, view.unsent_since(since)?, view.figures_by_country(since)?))
         })?;
         window.countries = countries;
-        window.refusals.add(PARTS - 1, untold);
+        window.tally.note_lines(untold, AuditEvent::LimitExceeded, PARTS - 1, None);
         window.attempts.refused = unsent.iter().map(|minute| minute.count).sum();
     }
     Ok(())
@@ -146,12 +125,7 @@ impl Window {
     fn new(name: String, since: Timestamp, now: Timestamp, is_reported: bool) -> Self {
         Self {
             name,
-            since,
-            now,
-            requests: Course::default(),
-            logins: Course::default(),
-            failures: Course::default(),
-            refusals: Course::default(),
+            tally: Tally::of(Span { since, until: now }),
             sent: Course::default(),
             attempts: Attempts::default(),
             is_reported,
@@ -162,36 +136,15 @@ impl Window {
         }
     }
 
-    /// Which part of the window an instant lies in, if any.
-    fn part(&self, at: Timestamp) -> Option<usize> {
-        if at < self.since {
-            return None;
-        }
-        let length = self.since.until(self.now).as_millis().max(1);
-        let part = self.since.until(at).as_millis() * PARTS as u128 / length;
-        Some(usize::try_from(part).unwrap_or(PARTS).min(PARTS - 1))
-    }
-
-    fn note(&mut self, line: &AuditLine) {
-        let Some(part) = self.part(line.at) else { return };
-        match line.event {
-            AuditEvent::CodeRequested => self.requests.add(part, 1),
-            AuditEvent::LoginSuccess => self.logins.add(part, 1),
-            AuditEvent::LoginFail => self.failures.add(part, 1),
-            AuditEvent::LimitExceeded => self.refusals.add(part, refusals(line)),
-            _ => {}
-        }
-    }
-
     fn sent(&mut self, message: &Message, used: bool, prices: &BudgetPolicy) {
         let Message { created_at: at, state, .. } = *message;
-        let Some(part) = self.part(at) else { return };
+        let Some(part) = self.tally.span.part(at) else { return };
         self.senders.add(message, used, prices);
         if let Some(place) = MessageState::ALL.iter().position(|known| *known == state) {
             self.states[place] += 1;
         }
         self.verified += u64::from(used);
-        self.attempts.add(state, at.until(self.now), self.is_reported);
+        self.attempts.add(state, at.until(self.tally.span.until), self.is_reported);
         if !state.is_lost() && !matches!(state, MessageState::Intended | MessageState::Unknown) {
             self.sent.add(part, 1);
         }
@@ -199,15 +152,16 @@ impl Window {
 
     /// The guide's key metrics: name, figure, course.
     fn metrics(&self) -> [(&'static str, String, &Course); 5] {
-        let hours = self.since.until(self.now).as_secs_f64() / 3600.0;
+        let Tally { span, requests, logins, failures, refusals } = &self.tally;
+        let hours = span.since.until(span.until).as_secs_f64() / 3600.0;
         #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
-        let rate = self.requests.sum() as f64 / hours.max(f64::EPSILON);
+        let rate = requests.sum() as f64 / hours.max(f64::EPSILON);
         [
-            ("OTP requests", format!("{} ({rate:.1} an hour)", self.requests.sum()), &self.requests),
+            ("OTP requests", format!("{} ({rate:.1} an hour)", requests.sum()), requests),
             ("SMS delivery success", self.delivery(), &self.sent),
-            ("authentication success", share(self.logins.sum(), self.failures.sum()), &self.logins),
-            ("rate limit violations", self.refusals.sum().to_string(), &self.refusals),
-            ("failed authentications", self.failures.sum().to_string(), &self.failures),
+            ("authentication success", share(logins.sum(), failures.sum()), logins),
+            ("rate limit violations", refusals.sum().to_string(), refusals),
+            ("failed authentications", failures.sum().to_string(), failures),
         ]
     }
 
@@ -232,7 +186,7 @@ impl Window {
 
     fn table(&self, output: &mut Output) -> Result<(), CliError> {
         let figures =
-            self.metrics().map(|(name, figure, course)| [name.to_owned(), figure, course.sparkline()]);
+            self.metrics().map(|(name, figure, course)| [name.to_owned(), figure, sparkline(course)]);
         let title =
             if self.name.starts_with("since") { self.name.clone() } else { format!("last {}", self.name) };
         output.table([title.as_str(), "", ""], figures)?;
@@ -245,6 +199,7 @@ impl Window {
     fn document(&self) -> Value {
         let ratio = |good: u64, bad: u64| ratio(good, bad).map_or(Value::Null, Value::from);
         let good = self.attempts.successes(self.is_reported);
+        let Tally { span, requests, logins, failures, refusals } = &self.tally;
         let states: Map<_, _> = MessageState::ALL
             .iter()
             .zip(self.states)
@@ -252,9 +207,9 @@ impl Window {
             .collect();
         json!({
             "window": self.name.split(' ').next(),
-            "since": self.since.iso(),
-            "until": self.now.iso(),
-            "otp_requests": self.requests.sum(),
+            "since": span.since.iso(),
+            "until": span.until.iso(),
+            "otp_requests": requests.sum(),
             "sms_delivery_success": ratio(good, self.attempts.total() - good),
             "sms_attempts": {
                 "total": self.attempts.total(),
@@ -265,29 +220,23 @@ impl Window {
                 "refused": self.attempts.refused,
                 "under_way": self.attempts.under_way,
             },
-            "authentication_success": ratio(self.logins.sum(), self.failures.sum()),
-            "rate_limit_violations": self.refusals.sum(),
-            "failed_authentications": self.failures.sum(),
-            "logins": self.logins.sum(),
+            "authentication_success": ratio(logins.sum(), failures.sum()),
+            "rate_limit_violations": refusals.sum(),
+            "failed_authentications": failures.sum(),
+            "logins": logins.sum(),
             "sms_by_state": states,
             "sent": self.messages(),
             "verified": self.verified,
             "countries": countries::documents(&self.countries),
             "senders": self.senders.documents(),
             "course": {
-                "otp_requests": self.requests.0,
-                "logins": self.logins.0,
-                "rate_limit_violations": self.refusals.0,
-                "failed_authentications": self.failures.0,
+                "otp_requests": requests.0,
+                "logins": logins.0,
+                "rate_limit_violations": refusals.0,
+                "failed_authentications": failures.0,
             },
         })
     }
-}
-
-/// The first refusal of a window has a line of its own; the line that sums the window up counts it again.
-fn refusals(line: &AuditLine) -> u64 {
-    let summary = line.detail.as_deref().and_then(RefusalSummary::parse);
-    summary.map_or(1, |summary| summary.count.saturating_sub(1))
 }
 
 /// Between 0 and 1; `None` where there is nothing to divide.
@@ -304,23 +253,14 @@ fn share(good: u64, bad: u64) -> String {
     }
 }
 
-impl Course {
-    fn add(&mut self, part: usize, count: u64) {
-        self.0[part] += count;
-    }
-
-    fn sum(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
-    fn sparkline(&self) -> String {
-        let most = self.0.iter().copied().max().unwrap_or(0).max(1);
-        let bar = |count: &u64| {
-            let height = (count * (BARS.len() as u64 - 1)).div_ceil(most);
-            BARS[usize::try_from(height).unwrap_or(0).min(BARS.len() - 1)]
-        };
-        self.0.iter().map(bar).collect()
-    }
+/// A course, each part as high as its share of the highest.
+fn sparkline(Course(parts): &Course) -> String {
+    let most = parts.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |count: &u64| {
+        let height = (count * (BARS.len() as u64 - 1)).div_ceil(most);
+        BARS[usize::try_from(height).unwrap_or(0).min(BARS.len() - 1)]
+    };
+    parts.iter().map(bar).collect()
 }
 
 #[cfg(test)]
@@ -330,20 +270,9 @@ mod tests {
     #[test]
     fn a_sparkline_is_as_high_as_its_highest_part() {
         let mut course = Course::default();
-        assert_eq!(course.sparkline(), "▁".repeat(PARTS));
+        assert_eq!(sparkline(&course), "▁".repeat(PARTS));
         course.add(0, 1);
         course.add(11, 100);
-        assert_eq!(course.sparkline(), format!("▂{}█", "▁".repeat(10)));
-    }
-
-    #[test]
-    fn every_instant_of_a_window_has_its_part_and_no_other_has() {
-        let at = |minutes: i64| Timestamp::from_millis(minutes * 60_000);
-        let window = Window::new("hour".to_owned(), at(0), at(60), true);
-        assert_eq!(window.part(at(-1)), None);
-        assert_eq!(window.part(at(0)), Some(0));
-        assert_eq!(window.part(at(5)), Some(1));
-        assert_eq!(window.part(at(60)), Some(11));
-        assert_eq!(window.part(at(90)), Some(11), "a clock that stepped back");
+        assert_eq!(sparkline(&course), format!("▂{}█", "▁".repeat(10)));
     }
 }

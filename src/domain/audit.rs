@@ -207,6 +207,13 @@ impl AuditEvent {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|event| event.as_str() == word)
     }
+
+    /// How often it happened, as a line with this detail tells beyond all lines before. The first refusal of a window has a line of its own; the
+    /// line that sums the window up counts it again.
+    pub fn times(self, detail: Option<&str>) -> u64 {
+        let summary = detail.filter(|_| self == Self::LimitExceeded).and_then(RefusalSummary::parse);
+        summary.map_or(1, |summary| summary.count.saturating_sub(1))
+    }
 }
 
 /// One line of the audit trail.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::error::StoreResult;
 use crate::domain::audit::{AuditEvent, AuditRecord};
+use crate::domain::tally::{Span, Tally};
 use crate::domain::{Timestamp, UserId};
 
 /// A line of the audit trail, read back.
@@ -95,6 +96,8 @@ pub trait ReadAudit {
     ) -> StoreResult<Vec<AuditLine>>;
     /// How many lines are wanted, with ids in a range.
     fn count_audit(&self, wanted: &AuditSearch, ids: Range<i64>) -> StoreResult<usize>;
+    /// What lines with ids in a range tell of a span.
+    fn tally_audit(&self, span: Span, ids: Range<i64>) -> StoreResult<Tally>;
 }
 
 /// Writes the audit trail.

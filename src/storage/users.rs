@@ -60,6 +60,17 @@ impl FirstId {
     }
 }
 
+/// Which users are wanted: those of whom all of this holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserSearch {
+    /// They have this role.
+    pub role: Option<String>,
+    /// They are deactivated.
+    pub is_inactive: bool,
+    /// Their phone or username holds this, to the letter.
+    pub text: Option<String>,
+}
+
 /// Reads users.
 #[expect(clippy::missing_errors_doc, reason = "a read fails where the database does, and nowhere else")]
 pub trait ReadUsers {
@@ -72,7 +83,13 @@ pub trait ReadUsers {
     /// Whether any user has attributes.
     fn have_attributes(&self) -> StoreResult<bool>;
     /// Users in the order of their ids.
-    fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>>;
+    fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
+        self.search_users(&UserSearch::default(), after, rows)
+    }
+    /// Users who are wanted, in the order of their ids, at most `rows` with ids above `after`.
+    fn search_users(&self, wanted: &UserSearch, after: UserId, rows: usize) -> StoreResult<Vec<User>>;
+    /// How many users are wanted.
+    fn count_users(&self, wanted: &UserSearch) -> StoreResult<usize>;
     /// The users who registered here before `before` and were never verified, in the order in which they joined, at most `rows`
     /// after the one who joined then and has this id.
     fn registrations_after(

@@ -1,9 +1,13 @@
 //! The audit trail.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use freshk::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
+use freshk::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord, LoginFailure, RefusalSummary};
+use freshk::domain::quota::Quota;
+use freshk::domain::tally::{Span, Tally};
 use freshk::domain::{Mode, Timestamp, UserId};
+use freshk::random::{Random as _, SeededRandom};
 use freshk::storage::PurgeHorizon;
 use freshk::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch};
 
@@ -132,6 +136,45 @@ pub(crate) async fn lines_are_searched_for_and_counted<F: Fixture>() {
         let expected: Vec<_> = expected.into_iter().rev().collect();
         assert_eq!(instants(&newest), expected);
         assert_eq!(instants(&one), expected.into_iter().take(1).collect::<Vec<_>>());
+    }
+}
+
+/// A line of any kind, about as old as a span that ends at a minute is long.
+fn any_line(chance: &SeededRandom) -> AuditRecord {
+    let below = |below: usize| chance.below(below.try_into().unwrap()) as usize;
+    // Also at the very instants at which parts begin, before the first and after the last.
+    let at = after(0) + Duration::from_millis((below(80) * 1000 + below(3)) as u64) - Duration::from_secs(10);
+    let quota = Quota::ALL[below(Quota::ALL.len())];
+    let (event, detail) = match below(6) {
+        0 => (AuditEvent::LimitExceeded, Some(AuditDetail::Refused(quota))),
+        1 => {
+            let summary = RefusalSummary { quota, count: below(50) as u64 };
+            (AuditEvent::LimitExceeded, Some(AuditDetail::RefusalSummary(summary)))
+        }
+        2 => (AuditEvent::LimitExceeded, None),
+        3 => (AuditEvent::LoginFail, Some(AuditDetail::LoginFailure(LoginFailure::Wrong))),
+        4 => (Tally::EVENTS[below(Tally::EVENTS.len())], None),
+        _ => (AuditEvent::ALL[below(AuditEvent::ALL.len())], None),
+    };
+    Arc::new(Actor::system(at)).did(event).detail(detail)
+}
+
+pub(crate) async fn what_lines_tell_of_a_span_is_what_each_tells_by_itself<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let chance = SeededRandom::new(5);
+    let records: Vec<_> = (0..600).map(|_| any_line(&chance)).collect();
+    bed.write(move |tx| tx.audit(&records)).await;
+    let all = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 999)).await;
+    let (first, last) = (all[0].id, all[599].id);
+    for (since, until) in [(0, 60), (0, 12), (7, 61), (30, 30), (40, 20), (90, 99)] {
+        let span = Span { since: after(since), until: after(until) };
+        for ids in [first..last + 1, first + 100..first + 300, last + 1..i64::MAX] {
+            let mut expected = Tally::of(span);
+            for line in all.iter().filter(|line| ids.contains(&line.id)) {
+                expected.note(line.event, line.at, line.detail.as_deref());
+            }
+            assert_eq!(bed.read(move |view| view.tally_audit(span, ids)).await, expected);
+        }
     }
 }
 

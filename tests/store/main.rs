@@ -47,6 +47,7 @@ macro_rules! contract {
                     an_import_gives_way_to_whoever_has_the_id_the_name_or_the_phone
                     ids_are_given_once_and_can_be_raised
                     users_are_paged_in_the_order_of_their_ids
+                    users_are_searched_for_and_counted
                     registrations_are_those_who_joined_here_and_never_verified_in_the_order_of_joining
                     a_registration_says_what_belongs_to_it
                     a_user_is_deleted_with_its_sessions_and_exchanges
@@ -110,6 +111,7 @@ macro_rules! contract {
                     lines_are_read_as_they_were_written_in_both_directions
                     lines_are_found_by_user_and_by_phone
                     lines_are_searched_for_and_counted
+                    what_lines_tell_of_a_span_is_what_each_tells_by_itself
                     s35_erasure_takes_the_phone_out_of_a_users_lines
                     s35_erasure_takes_numbers_before_out_of_lines_of_nobody_up_to_the_users_last
                     s35_erasure_takes_the_phone_out_of_lines_that_sum_refusals_up

@@ -2,7 +2,8 @@
 
 use freshk::domain::session::EndReason;
 use freshk::domain::{Attributes, Exchange, PhoneNumber, Registration, User, UserId};
-use freshk::storage::users::ImportedUser;
+use freshk::random::{Random as _, SeededRandom};
+use freshk::storage::users::{ImportedUser, UserSearch};
 
 use crate::support::{Bed, Fixture, START, after, phone, session};
 
@@ -126,6 +127,67 @@ pub(crate) async fn users_are_paged_in_the_order_of_their_ids<F: Fixture>() {
     assert_eq!(page(UserId(0)).await, ids[..2]);
     assert_eq!(page(ids[1]).await, ids[2..]);
     assert_eq!(page(ids[2]).await, []);
+}
+
+/// As it was once told of each user by itself.
+fn is_wanted(wanted: &UserSearch, user: &User) -> bool {
+    let holds = |text: &String| user.phone_text().contains(text) || user.username.contains(text);
+    wanted.role.as_ref().is_none_or(|role| user.role == *role)
+        && !(wanted.is_inactive && user.is_active)
+        && wanted.text.as_ref().is_none_or(holds)
+}
+
+pub(crate) async fn users_are_searched_for_and_counted<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    assert_eq!(bed.read(|view| view.count_users(&UserSearch::default())).await, 0);
+    let chance = SeededRandom::new(11);
+    for number in 1..10 {
+        let user = bed.user(number).await;
+        let mut user = User {
+            role: ["retailer", "staff"][chance.below(2) as usize].to_owned(),
+            is_active: chance.below(3) > 0,
+            phone: user.phone.filter(|_| number != 5),
+            username: ["anna%", "Émile_2", "o'neil", "15550000003"]
+                .get(number as usize)
+                .map_or(user.username, |name| (*name).to_owned()),
+            ..user
+        };
+        bed.write(move |tx| tx.update_user(&mut user)).await;
+    }
+    let all = bed.read(|view| view.users_after(UserId(0), 99)).await;
+    assert_eq!(all.len(), 9);
+    for role in [None, Some("staff"), Some("nobody's")] {
+        for is_inactive in [false, true] {
+            for text in [
+                None,
+                Some(""),
+                Some("0000003"),
+                Some("+1555"),
+                Some("_"),
+                Some("Émile"),
+                Some("ANNA"),
+                Some("'"),
+            ] {
+                let wanted =
+                    UserSearch { role: role.map(Into::into), is_inactive, text: text.map(Into::into) };
+                let found: Vec<_> = all.iter().filter(|user| is_wanted(&wanted, user)).cloned().collect();
+                let after = found.first().map_or(UserId(0), |first| first.id);
+                let asked = wanted.clone();
+                let (searched, next, counted) = bed
+                    .read(move |view| {
+                        Ok((
+                            view.search_users(&asked, UserId(0), 99)?,
+                            view.search_users(&asked, after, 2)?,
+                            view.count_users(&asked)?,
+                        ))
+                    })
+                    .await;
+                assert_eq!(next, found.iter().skip(1).take(2).cloned().collect::<Vec<_>>(), "{wanted:?}");
+                assert_eq!(counted, found.len(), "{wanted:?}");
+                assert_eq!(searched, found, "{wanted:?}");
+            }
+        }
+    }
 }
 
 pub(crate) async fn registrations_are_those_who_joined_here_and_never_verified_in_the_order_of_joining<

@@ -8,6 +8,7 @@ use crate::cli::CliError;
 use crate::cli::admin::AdminContext;
 use crate::cli::output::Listed;
 use crate::domain::Timestamp;
+use crate::domain::tally::{Span, Tally};
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch};
 
 /// Lines beyond those that are shown are counted among so many: a few tenths of a second.
@@ -34,7 +35,8 @@ pub(super) fn find(
     let mut found = Listed::new();
     for wanted in filter.searches() {
         let mut rows = Vec::new();
-        for part in parts(&wanted, ids, order) {
+        let step = if has_index(&wanted) { i64::MAX } else { LOOKED_THROUGH };
+        for part in parts(ids, order, step) {
             let (asked, left) = (wanted.clone(), limit - rows.len());
             rows.extend(admin.read(move |view| view.search_audit(&asked, part, order, left))?);
             if rows.len() == limit {
@@ -59,9 +61,18 @@ pub(super) fn find(
     Ok(found)
 }
 
+/// What the trail tells of a span, by its lines up to `end`.
+pub(in crate::cli) fn tally(admin: &AdminContext, span: Span, end: i64) -> Result<Tally, CliError> {
+    let ids = first_since(admin, span.since, end)?..end.saturating_add(1);
+    let mut tally = Tally::of(span);
+    for part in parts(&ids, AuditOrder::OldestFirst, LOOKED_THROUGH) {
+        tally.merge(&admin.read(move |view| view.tally_audit(span, part))?);
+    }
+    Ok(tally)
+}
+
 /// The ids, in parts that one statement takes, in the order in which they are looked through.
-fn parts(wanted: &AuditSearch, ids: &Range<i64>, order: AuditOrder) -> impl Iterator<Item = Range<i64>> {
-    let step = if has_index(wanted) { i64::MAX } else { LOOKED_THROUGH };
+fn parts(ids: &Range<i64>, order: AuditOrder, step: i64) -> impl Iterator<Item = Range<i64>> {
     let mut rest = ids.clone();
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -135,14 +146,12 @@ mod tests {
     #[test]
     fn a_long_trail_is_looked_through_in_parts_from_either_end() {
         use AuditOrder::{NewestFirst, OldestFirst};
-        let everybody = AuditSearch::all(&AuditOf::Everybody);
-        let found: Vec<_> = parts(&everybody, &(5..600_000), NewestFirst).collect();
+        let found: Vec<_> = parts(&(5..600_000), NewestFirst, LOOKED_THROUGH).collect();
         assert_eq!(found, [350_000..600_000, 100_000..350_000, 5..100_000]);
-        let found: Vec<_> = parts(&everybody, &(5..600_000), OldestFirst).collect();
+        let found: Vec<_> = parts(&(5..600_000), OldestFirst, LOOKED_THROUGH).collect();
         assert_eq!(found, [5..250_005, 250_005..500_005, 500_005..600_000]);
-        assert_eq!(parts(&everybody, &(7..7), NewestFirst).count(), 0);
-        let phone = AuditSearch::all(&AuditOf::Phone([0; 16]));
-        assert!(parts(&phone, &(5..600_000), OldestFirst).eq(std::iter::once(5..600_000)));
+        assert_eq!(parts(&(7..7), NewestFirst, LOOKED_THROUGH).count(), 0);
+        assert!(parts(&(5..600_000), OldestFirst, i64::MAX).eq(std::iter::once(5..600_000)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::cli::admin::{AdminContext, PAGE};
 use crate::cli::output::{Listed, Output};
 use crate::cli::{CliError, session, when};
 use crate::domain::{User, UserId};
+use crate::storage::users::UserSearch;
 
 /// List users
 #[derive(Args, Clone, Debug)]
@@ -37,14 +38,7 @@ pub struct ListArgs {
 /// # Errors
 /// [`CliError`]
 pub(super) fn run(args: &ListArgs, admin: &AdminContext, output: &mut Output) -> Result<(), CliError> {
-    let mut found = Listed::new();
-    let mut after = UserId(0);
-    loop {
-        let page = admin.read(move |view| view.users_after(after, PAGE))?;
-        let Some(last) = page.last() else { break };
-        after = last.id;
-        found.take(page.into_iter().filter(|user| args.wants(user)), args.limit);
-    }
+    let found = find(args, admin)?;
     found.tell(output.json);
     let Listed { rows: found, total, .. } = found;
     if output.json {
@@ -102,13 +96,26 @@ pub(super) fn show(admin: &AdminContext, output: &mut Output, name: &str) -> Res
     Ok(())
 }
 
-impl ListArgs {
-    fn wants(&self, user: &User) -> bool {
-        let holds = |text: &String| user.phone_text().contains(text) || user.username.contains(text);
-        self.role.as_ref().is_none_or(|role| user.role == *role)
-            && !(self.inactive && user.is_active)
-            && self.search.as_ref().is_none_or(holds)
+/// Those that are shown are read, the others are counted in the database.
+fn find(args: &ListArgs, admin: &AdminContext) -> Result<Listed<User>, CliError> {
+    let wanted =
+        UserSearch { role: args.role.clone(), is_inactive: args.inactive, text: args.search.clone() };
+    let mut rows: Vec<User> = Vec::new();
+    loop {
+        let (asked, after) = (wanted.clone(), rows.last().map_or(UserId(0), |last| last.id));
+        let left = (args.limit - rows.len()).min(PAGE);
+        let page = admin.read(move |view| view.search_users(&asked, after, left))?;
+        let is_last = page.len() < left;
+        rows.extend(page);
+        if is_last {
+            return Ok(Listed { total: rows.len(), rows, is_least: false });
+        }
+        if rows.len() == args.limit {
+            break;
+        }
     }
+    let counted = admin.read(move |view| view.count_users(&wanted))?;
+    Ok(Listed { total: counted.max(rows.len()), rows, is_least: false })
 }
 
 fn row(admin: &AdminContext, user: &User) -> [String; 7] {

@@ -9,6 +9,7 @@ use super::connection::Params;
 use super::tx::{PostgresTx, Witness, first};
 use crate::domain::audit::{AuditEvent, AuditRecord, RefusalLine};
 use crate::domain::quota::Quota;
+use crate::domain::tally::{PARTS, Span, Tally};
 use crate::domain::{Timestamp, UserId};
 use crate::storage::StoreResult;
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
@@ -75,6 +76,10 @@ macro_rules! search_count {
     };
 }
 
+/// How many lines a tally counts, those that are alike together: as [`Span::part`] has it, for lines from within the span or later.
+const TALLY: &str = "SELECT event, least((at - $3) * $5 / $4, $5 - 1), CASE event WHEN $6 THEN detail END, count(*) FROM audit \
+     WHERE id >= $1 AND id < $2 AND at >= $3 AND event = ANY($7) GROUP BY 1, 2, 3";
+
 /// A line, as its columns have it.
 struct Columns<'r> {
     record: &'r AuditRecord,
@@ -135,6 +140,24 @@ impl ReadAudit for PostgresTx<'_> {
             self.row(sql, &[&ids.start, &ids.end, event, ip, request, since, &*of], first::<i64>)?;
         Ok(usize::try_from(counted.unwrap_or_default()).unwrap_or_default())
     }
+
+    fn tally_audit(&self, span: Span, ids: Range<i64>) -> StoreResult<Tally> {
+        let (parts, refused) = (count(PARTS), AuditEvent::LimitExceeded);
+        let of: Params<'_> =
+            &[&ids.start, &ids.end, &span.since, &span.length(), &parts, &refused, &Tally::EVENTS.to_vec()];
+        let mut tally = Tally::of(span);
+        for (event, part, detail, lines) in self.rows(TALLY, of, lines_alike)? {
+            tally.note_lines(lines, event, part, detail.as_deref());
+        }
+        Ok(tally)
+    }
+}
+
+/// Event, part, detail, and how many there are.
+fn lines_alike(row: &Row) -> Result<(AuditEvent, usize, Option<String>, u64), RowError> {
+    let (part, lines): (i64, i64) = (row.try_get(1)?, row.try_get(3)?);
+    let part = usize::try_from(part).unwrap_or_default();
+    Ok((row.try_get(0)?, part, row.try_get(2)?, lines.unsigned_abs()))
 }
 
 /// What lines are looked up by; nothing where all are looked at.

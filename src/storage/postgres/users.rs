@@ -7,7 +7,7 @@ use super::tx::{PostgresTx, first};
 use crate::domain::user::usernames_for;
 use crate::domain::{Attributes, PhoneNumber, Registration, Timestamp, User, UserId};
 use crate::storage::columns::count;
-use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
+use crate::storage::users::{ImportedUser, ReadUsers, UserSearch, WriteUsers};
 use crate::storage::{StoreError, StoreResult};
 
 /// How many ids in a row an import may have brought before a new user gets one.
@@ -33,7 +33,19 @@ const LAST_SEEN: &str = "SELECT greatest(joined_at, imported_at, last_seen_at, \
 
 const HAVE_ATTRIBUTES: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE attributes IS NOT NULL)";
 
-const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > $1 ORDER BY id LIMIT $2");
+/// The users who are wanted.
+macro_rules! wanted {
+    () => {
+        " FROM users WHERE ($1::text IS NULL OR role = $1) AND NOT ($2 AND is_active) \
+         AND ($3::text IS NULL OR strpos(phone, $3) > 0 OR strpos(username, $3) > 0)"
+    };
+}
+
+const SEARCH: &str = concat!("SELECT ", columns!(), wanted!(), " AND id > $4 ORDER BY id LIMIT $5");
+
+const COUNT: &str = concat!("SELECT count(*)", wanted!());
+
+const COUNT_ALL: &str = "SELECT count(*) FROM users";
 
 /// Any conflict: an error would abort the transaction.
 const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUES ($1, $2, $3, $4) \
@@ -99,8 +111,19 @@ impl ReadUsers for PostgresTx<'_> {
         Ok(self.row(HAVE_ATTRIBUTES, &[], first)?.unwrap_or_default())
     }
 
-    fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
-        self.rows(AFTER, &[&after, &count(rows)], user)
+    fn search_users(&self, wanted: &UserSearch, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
+        let UserSearch { role, is_inactive, text } = wanted;
+        self.rows(SEARCH, &[role, is_inactive, text, &after, &count(rows)], user)
+    }
+
+    fn count_users(&self, wanted: &UserSearch) -> StoreResult<usize> {
+        let UserSearch { role, is_inactive, text } = wanted;
+        let counted = if *wanted == UserSearch::default() {
+            self.row(COUNT_ALL, &[], first::<i64>)?
+        } else {
+            self.row(COUNT, &[role, is_inactive, text], first::<i64>)?
+        };
+        Ok(usize::try_from(counted.unwrap_or_default()).unwrap_or_default())
     }
 
     fn registrations_after(

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 use super::tx::SqliteTx;
 use crate::domain::audit::{AuditEvent, AuditRecord, RefusalLine};
 use crate::domain::quota::Quota;
+use crate::domain::tally::{Span, Tally};
 use crate::domain::{Timestamp, UserId};
 use crate::storage::StoreResult;
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
@@ -81,6 +82,10 @@ macro_rules! search_count {
     };
 }
 
+/// The lines that a tally counts. They are counted one by one: `SQLite` would sort them to group them.
+const TALLY: &str = "SELECT event, at, CASE event WHEN ?4 THEN detail END FROM audit \
+     WHERE id >= ?1 AND id < ?2 AND at >= ?3 AND event IN (?4, ?5, ?6, ?7)";
+
 impl ReadAudit for SqliteTx<'_> {
     fn search_audit(
         &self,
@@ -112,6 +117,21 @@ impl ReadAudit for SqliteTx<'_> {
         })?;
         Ok(usize::try_from(counted).unwrap_or_default())
     }
+
+    fn tally_audit(&self, span: Span, ids: Range<i64>) -> StoreResult<Tally> {
+        self.run(|conn| tally(conn, span, &ids))
+    }
+}
+
+fn tally(conn: &Connection, span: Span, ids: &Range<i64>) -> rusqlite::Result<Tally> {
+    let [requested, succeeded, failed, refused] = Tally::EVENTS;
+    let of = params![ids.start, ids.end, span.since, refused, requested, succeeded, failed];
+    let (mut tally, mut statement) = (Tally::of(span), conn.prepare_cached(TALLY)?);
+    let mut rows = statement.query(of)?;
+    while let Some(row) = rows.next()? {
+        tally.note(row.get(0)?, row.get(1)?, row.get_ref(2)?.as_str_or_null()?);
+    }
+    Ok(tally)
 }
 
 /// The values of a search.

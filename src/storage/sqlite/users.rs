@@ -8,7 +8,7 @@ use crate::domain::user::usernames_for;
 use crate::domain::{PhoneNumber, Registration, SessionId, Timestamp, User, UserId};
 use crate::storage::StoreResult;
 use crate::storage::columns::count;
-use crate::storage::users::{ImportedUser, ReadUsers, WriteUsers};
+use crate::storage::users::{ImportedUser, ReadUsers, UserSearch, WriteUsers};
 
 macro_rules! columns {
     () => {
@@ -31,7 +31,20 @@ const LAST_SEEN: &str = "SELECT max(joined_at, ifnull(imported_at, 0), ifnull(la
 
 const HAVE_ATTRIBUTES: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE attributes IS NOT NULL)";
 
-const AFTER: &str = concat!("SELECT ", columns!(), " FROM users WHERE id > ?1 ORDER BY id LIMIT ?2");
+/// The users who are wanted.
+macro_rules! wanted {
+    () => {
+        " FROM users WHERE (?1 IS NULL OR role = ?1) AND NOT (?2 AND is_active) \
+         AND (?3 IS NULL OR instr(phone, ?3) > 0 OR instr(username, ?3) > 0)"
+    };
+}
+
+const SEARCH: &str = concat!("SELECT ", columns!(), wanted!(), " AND id > ?4 ORDER BY id LIMIT ?5");
+
+const COUNT: &str = concat!("SELECT count(*)", wanted!());
+
+/// Without a condition `SQLite` counts the entries of an index, and looks at no row.
+const COUNT_ALL: &str = "SELECT count(*) FROM users";
 
 const INSERT: &str = "INSERT INTO users (username, phone, role, joined_at) VALUES (?1, ?2, ?3, ?4) \
      ON CONFLICT DO NOTHING";
@@ -96,8 +109,21 @@ impl ReadUsers for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(HAVE_ATTRIBUTES)?.query_row([], |row| row.get(0)))
     }
 
-    fn users_after(&self, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
-        self.run(|conn| conn.prepare_cached(AFTER)?.query_map(params![after, count(rows)], user)?.collect())
+    fn search_users(&self, wanted: &UserSearch, after: UserId, rows: usize) -> StoreResult<Vec<User>> {
+        let UserSearch { role, is_inactive, text } = wanted;
+        let of = params![role, is_inactive, text, after, count(rows)];
+        self.run(|conn| conn.prepare_cached(SEARCH)?.query_map(of, user)?.collect())
+    }
+
+    fn count_users(&self, wanted: &UserSearch) -> StoreResult<usize> {
+        let UserSearch { role, is_inactive, text } = wanted;
+        let counted: i64 = self.run(|conn| {
+            if *wanted == UserSearch::default() {
+                return conn.prepare_cached(COUNT_ALL)?.query_row([], |row| row.get(0));
+            }
+            conn.prepare_cached(COUNT)?.query_row(params![role, is_inactive, text], |row| row.get(0))
+        })?;
+        Ok(usize::try_from(counted).unwrap_or_default())
     }
 
     fn registrations_after(
@@ -247,21 +273,26 @@ fn update(conn: &Connection, user: &User) -> rusqlite::Result<()> {
     one_row(changed)
 }
 
-fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+/// A user from the columns from `first` on.
+pub(super) fn user_from(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
     Ok(User {
-        id: row.get(0)?,
-        username: row.get(1)?,
-        phone: row.get(2)?,
-        role: row.get(3)?,
-        is_active: row.get(4)?,
-        phone_verified: row.get(5)?,
-        joined_at: row.get(6)?,
-        has_foreign_tokens: row.get(7)?,
-        is_testing_only: row.get(8)?,
-        version: row.get(9)?,
-        attributes: row.get(10)?,
-        deletes_at: row.get(11)?,
+        id: row.get(first)?,
+        username: row.get(first + 1)?,
+        phone: row.get(first + 2)?,
+        role: row.get(first + 3)?,
+        is_active: row.get(first + 4)?,
+        phone_verified: row.get(first + 5)?,
+        joined_at: row.get(first + 6)?,
+        has_foreign_tokens: row.get(first + 7)?,
+        is_testing_only: row.get(first + 8)?,
+        version: row.get(first + 9)?,
+        attributes: row.get(first + 10)?,
+        deletes_at: row.get(first + 11)?,
     })
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    user_from(row, 0)
 }
 
 fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
