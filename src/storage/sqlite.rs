@@ -156,11 +156,11 @@ impl SqliteStore {
         let (cache, id) = (Arc::clone(&self.cache), id.clone());
         let read = move |conn: &rusqlite::Connection| {
             let reading = cache.begin_read();
-            let Some(session) = sessions::by_id(conn, &id)? else { return Ok(None) };
-            let Some(user) = users::by_id(conn, session.user)? else { return Ok(None) };
-            let principal = Principal { session: Arc::new(session.status()), user: Arc::new(user) };
-            cache.put(reading, &id, &principal);
-            Ok(Some(principal))
+            let found = sessions::principal(conn, &id)?;
+            if let Some(principal) = &found {
+                cache.put(reading, &id, principal);
+            }
+            Ok(found)
         };
         self.readers.run(read).await
     }

@@ -1,15 +1,18 @@
 //! Rows of `sessions`.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::fault::one_row;
 use super::tx::SqliteTx;
 use super::users;
+use crate::domain::session::SessionStatus;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
-use crate::storage::StoreResult;
 use crate::storage::columns::count;
 use crate::storage::sessions::{ReadSessions, WriteSessions};
 use crate::storage::users::ReadUsers as _;
+use crate::storage::{Principal, StoreResult};
 
 macro_rules! columns {
     () => {
@@ -20,6 +23,11 @@ macro_rules! columns {
 }
 
 pub(super) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id = ?1");
+
+/// What requests must know of a session, and its user: one statement takes one snapshot, and half the locks of two.
+pub(super) const PRINCIPAL: &str = "SELECT user_id, generation, generation_used, refresh_expires_at, last_used_at, ended_at, \
+     end_reason, u.id, username, phone, role, is_active, phone_verified, joined_at, foreign_tokens, testing_only, u.version, \
+     attributes, deletes_at FROM sessions AS s JOIN users AS u ON u.id = user_id WHERE s.id = ?1";
 
 pub(super) const LIVE: &str = concat!(
     "SELECT ",
@@ -147,8 +155,13 @@ impl WriteSessions for SqliteTx<'_> {
     }
 }
 
-pub(super) fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Option<Session>> {
+fn by_id(conn: &Connection, id: &SessionId) -> rusqlite::Result<Option<Session>> {
     conn.prepare_cached(BY_ID)?.query_row([id], session).optional()
+}
+
+/// A session as requests must know it, and its user.
+pub(super) fn principal(conn: &Connection, id: &SessionId) -> rusqlite::Result<Option<Principal>> {
+    conn.prepare_cached(PRINCIPAL)?.query_row([id], principal_from).optional()
 }
 
 /// Deletes at most `limit` sessions that were over before `before`; gives their ids.
@@ -194,6 +207,21 @@ fn write(conn: &Connection, sql: &str, session: &Session) -> rusqlite::Result<()
         session.device_id
     ])?;
     one_row(changed)
+}
+
+fn principal_from(row: &Row<'_>) -> rusqlite::Result<Principal> {
+    const COLUMNS_OF_SESSION: usize = 7;
+    let ended_at: Option<Timestamp> = row.get(5)?;
+    let session = SessionStatus {
+        user: row.get(0)?,
+        generation: row.get(1)?,
+        generation_used: row.get(2)?,
+        refresh_expires_at: row.get(3)?,
+        last_used_at: row.get(4)?,
+        ended: ended_at.map(|_| row.get(6)).transpose()?,
+    };
+    let user = users::user_from(row, COLUMNS_OF_SESSION)?;
+    Ok(Principal { session: Arc::new(session), user: Arc::new(user) })
 }
 
 fn session(row: &Row<'_>) -> rusqlite::Result<Session> {

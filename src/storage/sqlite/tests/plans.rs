@@ -48,6 +48,8 @@ fn every_frequent_query_goes_by_an_index() {
         (messages::BY_SID, "SEARCH messages USING INDEX messages_sid (sid=?)"),
         (sessions::OF_USER, "SEARCH sessions USING INDEX sessions_user (user_id=?)"),
         (sessions::BY_ID, "SEARCH sessions USING PRIMARY KEY (id=?)"),
+        (sessions::PRINCIPAL, "SEARCH s USING PRIMARY KEY (id=?)"),
+        (sessions::PRINCIPAL, "SEARCH u USING INTEGER PRIMARY KEY (rowid=?)"),
         (ledger::PURGE, "SEARCH spends USING COVERING INDEX spends_at (quota=? AND at<?)"),
         (sessions::COUNT_LIVE, "SEARCH sessions USING COVERING INDEX sessions_over (<expr>>?)"),
         (sessions::PURGE, "SEARCH sessions USING COVERING INDEX sessions_over (<expr><?)"),
