@@ -11,9 +11,9 @@ use crate::sink::Sink;
 /// For how many seconds people log in.
 const SECONDS: u32 = 10;
 
-/// Connections that ask for the hot phone, by turns: half of the messages that a server sends at once, since each call that waits for
-/// the phone holds a place at the sender.
-const ASKING: usize = 32;
+/// Connections that ask for the hot phone, by turns: far more than the messages that a server sends at once, which are kept for those
+/// who buy one.
+const ASKING: usize = 200;
 
 /// Measures logins without the hot phone and with it, and prints both.
 pub(crate) async fn beside_others(target: &Target, sink: &Arc<Sink>, (calls, pace): (usize, u32)) {

@@ -19,13 +19,12 @@ use crate::domain::policy::Policy;
 use crate::domain::quota::Quota;
 use crate::domain::{
     Challenge, ChallengeId, ChallengeState, Code, CodeHash, DeliveryId, Device, MessageId, NewChallenge,
-    Purpose, RunId, SpendId, TestNumber, Timestamp, User, Via,
+    Purpose, RunId, SpendId, TestNumber, Timestamp, User,
 };
+use crate::sms::route::{Reservation, Route};
 use crate::storage::{StoreResult, View};
 
-mod offer;
-
-pub(super) use offer::Offer;
+mod place;
 
 /// Everything that the write needs, drawn and derived beforehand.
 pub(super) struct CodeIntent {
@@ -35,7 +34,9 @@ pub(super) struct CodeIntent {
     pub(super) device: Option<Device>,
     pub(super) code: Code,
     /// Who could send it.
-    pub(super) offer: Offer,
+    pub(super) senders: Route,
+    /// What the message costs in segments.
+    pub(super) segments: u32,
     /// What will find the state of the delivery.
     pub(super) delivery: Option<DeliveryId>,
     /// What the guard must know; nothing where no message is sent.
@@ -62,8 +63,6 @@ pub(super) struct Decided {
     pub(super) user: Option<QuotaState>,
     /// Whether there was no place at the sender.
     pub(super) unsent: bool,
-    /// Whether the sender that does not call takes the message: calls are spent.
-    pub(super) without_calls: bool,
     /// What came of buying the message.
     pub(super) bought: Bought,
 }
@@ -76,9 +75,9 @@ pub(super) enum Intent {
     FollowElsewhere(ChallengeId, Sent),
     /// A test number: its code is known, nothing is sent, all is done.
     Test(ChallengeId, Sent),
-    /// A message is to be sent. Without one nothing is sent, and the answer is as if one were: for a deactivated user or a test
-    /// number, where accounts are concealed.
-    Lead(ChallengeId, Option<MessageId>, Sent),
+    /// A message is to be sent, from a place that is reserved. Without one nothing is sent, and the answer is as if one were: for a
+    /// deactivated user or a test number, where accounts are concealed.
+    Lead(ChallengeId, Reservation, Option<MessageId>, Sent),
 }
 
 /// Why nothing is sent although the answer is as if something were.
@@ -207,7 +206,7 @@ impl CodeIntent {
         if matches!(unit, Err(FlowError::Refused(_))) {
             decided.bought.take_back(tx)?;
         }
-        let (spend, (via, segments)) = unit?;
+        let (spend, place) = unit?;
         if let Some(own) = &wants {
             own.spend(tx)?;
         }
@@ -228,7 +227,8 @@ impl CodeIntent {
                 decided.bought.note(tx, guard, challenge.id)?;
             }
             let (challenge, created_at) = (challenge.id, challenge.created_at);
-            Some(tx.insert_message(NewMessage { challenge, to: phone.clone(), via, segments, created_at })?)
+            let (to, via, segments) = (phone.clone(), place.via().clone(), self.segments);
+            Some(tx.insert_message(NewMessage { challenge, to, via, segments, created_at })?)
         };
         let line = tx.did(AuditEvent::CodeRequested).user(user.as_ref().map(|user| user.id));
         tx.record(match withheld {
@@ -236,7 +236,7 @@ impl CodeIntent {
             None if *purpose != Purpose::Login => line.detail(AuditDetail::PhoneChange),
             Some(Withheld::Deactivated) | None => line,
         });
-        Ok(Intent::Lead(challenge.id, message, self.sent(user.as_ref())))
+        Ok(Intent::Lead(challenge.id, place, message, self.sent(user.as_ref())))
     }
 
     /// A test number gets no text message, and nobody takes its account along who knows its code.
@@ -343,15 +343,15 @@ impl CodeIntent {
         if wait.is_zero() { Ok(()) } else { Err(AuthError::RateLimited(wait)) }
     }
 
-    /// The user's quota, and whether there is a place at the sender: nothing is spent unless both agree. Gives the unit, and the
-    /// place.
+    /// The user's quota, and a place at the sender: nothing is spent unless there is both. The place is reserved here and not before
+    /// the write, so that nobody has one who only waits for the phone.
     fn spend_users_unit(
         &self,
         tx: &mut AuditedTx<'_>,
         decided: &mut Decided,
         balance: &Balance<'_>,
-    ) -> Result<(Option<SpendId>, (Via, u32)), FlowError> {
-        let place = (self.pay(tx, decided)?, self.offer.segments);
+    ) -> Result<(Option<SpendId>, Reservation), FlowError> {
+        let place = self.pay(tx, decided)?;
         match balance.spend(tx)? {
             Spent::Off => Ok((None, place)),
             Spent::Unit(spend, state) => {

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use super::calls::CallPayment;
 use super::gate::{AddressGate, Call};
-use super::intent::{CodeIntent, Intent, Offer};
+use super::intent::{CodeIntent, Intent};
 use super::quota::WithQuotas;
 use super::second_send::Again;
 use super::settle::Settlement;
 use super::single_flight::Flight;
 use super::{Auth, AuthError, CodeRequest, Sent};
+use crate::domain::Mode;
 use crate::domain::clock::Times;
-use crate::domain::{Channel, Mode, Via};
 use crate::random;
-use crate::sms::route::{Need, Reservation};
-use crate::sms::{TextKind, TextMessage, Unavailable};
+use crate::sms::{TextKind, TextMessage};
 
 impl Auth {
     /// Sends a code.
@@ -49,10 +48,6 @@ impl Auth {
         };
         let CodeRequest { mode, purpose, ref phone, channel, .. } = request;
         let (text, segments) = settings.code_text(&request.languages);
-        let need = Need { to: phone, segments, channel };
-        let place = senders.reserve(need);
-        let calls = place.as_ref().is_ok_and(|place| place.via().channel == Channel::Voice);
-        let without_calls = calls.then(|| senders.reserve_without_calls(need));
         let patience = senders.deadline();
         let flight = Flight { mode, phone: phone.clone(), purpose, by_device: device.is_some(), channel };
         let participant = self.in_flight.join(flight);
@@ -62,11 +57,8 @@ impl Auth {
             device,
             code: random::code(&*self.parts.random, settings.policy.otp.length),
             delivery: (mode == Mode::Production).then(|| random::delivery_id(&*self.parts.random)),
-            offer: Offer {
-                first: offered(&place),
-                without_calls: without_calls.as_ref().map(offered),
-                segments,
-            },
+            senders: senders.clone(),
+            segments,
             guard,
             overlap: participant.overlap,
             arrived: now,
@@ -81,20 +73,17 @@ impl Auth {
             Ok(written) => written,
             Err(error) => return WithQuotas::none(Err(error.into())),
         };
-        let place = without_calls.filter(|_| decided.without_calls).unwrap_or(place);
         let result = match next {
             Err(error) => Err(error),
             Ok(Intent::Follow(challenge, delivery)) => {
-                drop(place);
                 participant.follow(challenge, delivery, patience).await
             }
             Ok(Intent::FollowElsewhere(challenge, sent)) => {
-                drop(place);
                 self.follow_elsewhere(challenge, sent, patience).await
             }
             // Whoever finds its challenge once the number is a test number no longer must not wait for it.
             Ok(Intent::Test(challenge, sent)) => participant.lead(challenge, async { Ok(sent) }).await,
-            Ok(Intent::Lead(challenge, message, sent)) => {
+            Ok(Intent::Lead(challenge, place, message, sent)) => {
                 let phone = &intent.request.phone;
                 let sms = |id| TextMessage {
                     id,
@@ -109,7 +98,7 @@ impl Auth {
                 let (keys, policy) = (intent.keys.clone(), intent.policy.clone());
                 let settlement = Settlement { challenge, actor, phone: phone.clone(), message, keys, policy };
                 let paying = CallPayment { auth: self.clone(), settlement: settlement.clone() };
-                let sending = self.send(place, text.clone(), phone, &paying);
+                let sending = self.send(Ok(place), text.clone(), phone, &paying);
                 let leading = async {
                     let outcome = sending.await;
                     let result = outcome.answer(sent);
@@ -134,9 +123,4 @@ impl Auth {
             result: result.map_err(|error| if conceals { error.concealed() } else { error }),
         }
     }
-}
-
-/// Who has a place, or why nobody has.
-fn offered(place: &Result<Reservation, Unavailable>) -> Result<Via, Unavailable> {
-    place.as_ref().map(|place| place.via().clone()).map_err(|unavailable| *unavailable)
 }

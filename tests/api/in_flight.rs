@@ -1,7 +1,12 @@
 //! While an SMS is under way: requests for one phone become one, and the codes that are good in the meantime.
 
+use std::time::Duration;
+
+use freshk::domain::PhoneNumber;
+use freshk::storage::Locks;
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use crate::support::{App, PHONE};
 use crate::twilio::Answer as Twilio;
@@ -76,6 +81,47 @@ async fn twenty_requests_that_come_at_once_become_one() {
     // The next one is a new one.
     assert_eq!(app.request(PHONE).await.status, 200);
     assert_eq!(app.twilio.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_one_phone_leave_the_places_at_the_sender_to_others() {
+    const OTHER: &str = "+19990000001";
+    let app = App::with(&[("FRESHK_TWILIO__MAX_IN_FLIGHT", "2")]).await;
+    let ((begin, begun), (end, ended)) = (oneshot::channel(), std::sync::mpsc::channel());
+    let store = app.service().store;
+    let before = tokio::spawn(async move {
+        let locks = Locks::none().phone(&PhoneNumber::parse(PHONE, 10).unwrap());
+        let write = store.write(locks, move |_| {
+            begin.send(()).unwrap();
+            ended.recv_timeout(Duration::from_mins(1)).unwrap();
+            Ok(())
+        });
+        write.await.unwrap();
+    });
+    begun.await.unwrap();
+    let asked = async |count: usize| {
+        let line = format!("freshk_otp_requests_total{{channel=\"production\"}} {count}\n");
+        crate::support::until(|| async { app.operations("/metrics").await.1.contains(&line) }).await;
+    };
+    let waiting = join_all((1..=5).map(|n| {
+        let app = &app;
+        async move { app.request_from(&address(n), PHONE).await }
+    }));
+    let other = async {
+        asked(5).await;
+        app.request_from(&address(6), OTHER).await
+    };
+    let release = async {
+        asked(6).await;
+        end.send(()).unwrap();
+    };
+    let (answers, other, ()) = tokio::join!(waiting, other, release);
+    before.await.unwrap();
+    assert_eq!(other.status, 200, "{}", other.text);
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert_eq!((app.twilio.requests().len(), app.spent("user")), (2, 2));
 }
 
 #[tokio::test]

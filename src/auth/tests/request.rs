@@ -6,7 +6,7 @@ use super::*;
 use crate::auth::{AuthError, QuotaState};
 use crate::domain::ChallengeState;
 use crate::domain::quota::Quota;
-use crate::sms::Unavailable;
+use crate::sms::{SmsSender as _, Unavailable};
 
 fn remaining(quotas: &[QuotaState]) -> Vec<(Quota, u32)> {
     quotas.iter().map(|state| (state.quota, state.remaining)).collect()
@@ -157,6 +157,51 @@ async fn without_a_place_at_the_sender_nothing_is_spent() {
     for _ in 0..3 {
         bed.request(1).await.result.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_turn_to_write_holds_no_place_at_the_sender() {
+    let bed = Bed::open().await;
+    let ((begin, begun), (end, ended)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel());
+    let (store, auth) = (bed.store.clone(), bed.auth.clone());
+    let before = tokio::spawn(async move {
+        let write = store.write(Locks::none().phone(&phone(1)), move |_| {
+            begin.send(()).unwrap();
+            ended.recv_timeout(Duration::from_mins(1)).unwrap();
+            Ok(())
+        });
+        write.await.unwrap();
+    });
+    begun.await.unwrap();
+    bed.sms.refuse([Unavailable::Overloaded(SECOND)]);
+    let asking = tokio::spawn(async move { auth.request(code_request(1)).await });
+    for _ in 0..10 {
+        // Its flow goes on up to its write.
+        tokio::task::yield_now().await;
+    }
+    assert!(bed.sms.reserve(1).is_err(), "nobody has asked for a place before");
+    end.send(()).unwrap();
+    asking.await.unwrap().result.unwrap();
+    before.await.unwrap();
+    assert_eq!(bed.sms.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn who_follows_another_request_asks_for_no_place_at_the_sender() {
+    let bed = Bed::open().await;
+    bed.sms.hold();
+    let follow = async {
+        bed.sms.arrived(1).await;
+        bed.sms.refuse([Unavailable::Overloaded(SECOND)]);
+        let release = async {
+            tokio::task::yield_now().await;
+            bed.sms.release();
+        };
+        Box::pin(join(bed.request(1), release)).await.0
+    };
+    let (leader, follower) = Box::pin(join(bed.request(1), follow)).await;
+    assert_eq!(leader.result, follower.result);
+    assert_eq!(bed.request(2).await.result, Err(AuthError::Overloaded(SECOND)), "it is still to be had");
 }
 
 #[tokio::test]
