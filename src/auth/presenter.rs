@@ -106,6 +106,8 @@ pub(super) fn judge(
     claims: &Claims,
     presentation: &Presentation,
 ) -> StoreResult<RefreshDecision> {
-    let away = view.rotated_at(&session.id, claims.generation)?;
+    // The current one is still there.
+    let is_older = claims.generation < session.generation;
+    let away = if is_older { view.rotated_at(&session.id, claims.generation)? } else { None };
     Ok(session.present(claims.generation, &claims.jti, away, presentation))
 }
