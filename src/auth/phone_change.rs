@@ -135,7 +135,7 @@ impl Renumbering<'_> {
 
 /// Ends the change of a user that waits; false where none does.
 pub(super) fn cancel(tx: &mut AuditedTx<'_>, user: UserId, why: Cancelled) -> StoreResult<bool> {
-    let is_cancelled = tx.delete_phone_change(user, None)?;
+    let is_cancelled = tx.phone_change(user)?.is_some() && tx.delete_phone_change(user, None)?;
     if is_cancelled {
         let line = tx.did(AuditEvent::PhoneChangeCancelled).user(user);
         tx.record(line.detail(AuditDetail::PhoneChangeCancelled(why)));
@@ -221,15 +221,14 @@ impl Auth {
     ) -> StoreResult<()> {
         let (phone, at, policy) = (phone.clone(), times.retention, self.policy());
         let due = self.parts.store.read(move |view| {
-            let mut due = Vec::from_iter(view.phone_change_to(&phone)?);
+            let mut due = view.phone_changes_about(&phone)?;
             if policy.phones.strict {
                 // One that was asked for before that may spell the number otherwise.
                 let mut others = view.phone_changes_due(at, None, SLICE)?;
                 others.retain(|change| policy.phones.spelling(&change.phone).as_ref() == Some(&phone));
                 due.append(&mut others);
             }
-            let holder = view.user_by_phone(&phone)?.map(|holder| holder.id);
-            for user in holder.into_iter().chain(user) {
+            if let Some(user) = user {
                 due.extend(view.phone_change(user)?);
             }
             due.retain(|change| change.is_due(at));

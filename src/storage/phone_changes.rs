@@ -10,6 +10,8 @@ pub trait ReadPhoneChanges {
     fn phone_change(&self, user: UserId) -> StoreResult<Option<PhoneChange>>;
     /// The change to a number that waits; there is one at most.
     fn phone_change_to(&self, phone: &PhoneNumber) -> StoreResult<Option<PhoneChange>>;
+    /// The change to a number, and that of the user who has it.
+    fn phone_changes_about(&self, phone: &PhoneNumber) -> StoreResult<Vec<PhoneChange>>;
     /// Changes that are due at `at`, in the order in which they became due, at most `rows` after the one that is due then and of
     /// this user.
     fn phone_changes_due(

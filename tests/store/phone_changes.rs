@@ -22,7 +22,14 @@ pub(crate) async fn changes_are_read_as_they_were_written_and_replaced_by_their_
     let written = first.clone();
     bed.write(move |tx| tx.keep_phone_change(&written)).await;
     let read = bed.read(move |view| Ok((view.phone_change(user)?, view.phone_change_to(&phone(3))?))).await;
-    assert_eq!(read, (Some(first.clone()), Some(first)));
+    assert_eq!(read, (Some(first.clone()), Some(first.clone())));
+    let fourth = change(other, 1, 10);
+    let written = fourth.clone();
+    bed.write(move |tx| tx.keep_phone_change(&written)).await;
+    for (number, about) in [(1, vec![fourth, first.clone()]), (3, vec![first]), (4, Vec::new())] {
+        assert_eq!(bed.read(move |view| view.phone_changes_about(&phone(number))).await, about, "{number}");
+    }
+    bed.write(move |tx| tx.delete_phone_change(other, None)).await;
     bed.broken(move |tx| tx.keep_phone_change(&third)).await;
     let replaced = PhoneChange { session: None, wrong_cancels: 4, ..second };
     let written = replaced.clone();

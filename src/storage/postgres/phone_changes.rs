@@ -14,9 +14,18 @@ macro_rules! columns {
     };
 }
 
-const OF_USER: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE user_id = $1");
+pub(super) const OF_USER: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE user_id = $1");
 
-const TO_PHONE: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE phone = $1");
+pub(super) const TO_PHONE: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE phone = $1");
+
+/// Those to a number, and that of the user who has it.
+const ABOUT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM phone_changes WHERE phone = $1 UNION ALL SELECT ",
+    columns!(),
+    " FROM phone_changes WHERE user_id = (SELECT id FROM users WHERE users.phone = $1) AND phone <> $1"
+);
 
 const DUE: &str = concat!(
     "SELECT ",
@@ -44,6 +53,10 @@ impl ReadPhoneChanges for PostgresTx<'_> {
 
     fn phone_change_to(&self, phone: &PhoneNumber) -> StoreResult<Option<PhoneChange>> {
         self.row(TO_PHONE, &[phone], change)
+    }
+
+    fn phone_changes_about(&self, phone: &PhoneNumber) -> StoreResult<Vec<PhoneChange>> {
+        self.rows(ABOUT, &[phone], change)
     }
 
     fn phone_changes_due(

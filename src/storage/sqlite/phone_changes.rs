@@ -18,6 +18,15 @@ const OF_USER: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE 
 
 pub(super) const TO_PHONE: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE phone = ?1");
 
+/// Those to a number, and that of the user who has it.
+pub(super) const ABOUT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM phone_changes WHERE phone = ?1 UNION ALL SELECT ",
+    columns!(),
+    " FROM phone_changes WHERE user_id = (SELECT id FROM users WHERE users.phone = ?1) AND phone <> ?1"
+);
+
 pub(super) const DUE: &str = concat!(
     "SELECT ",
     columns!(),
@@ -44,6 +53,10 @@ impl ReadPhoneChanges for SqliteTx<'_> {
 
     fn phone_change_to(&self, phone: &PhoneNumber) -> StoreResult<Option<PhoneChange>> {
         self.run(|conn| conn.prepare_cached(TO_PHONE)?.query_row([phone], change).optional())
+    }
+
+    fn phone_changes_about(&self, phone: &PhoneNumber) -> StoreResult<Vec<PhoneChange>> {
+        self.run(|conn| conn.prepare_cached(ABOUT)?.query_map([phone], change)?.collect())
     }
 
     fn phone_changes_due(

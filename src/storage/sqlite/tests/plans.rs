@@ -34,6 +34,8 @@ fn every_frequent_query_goes_by_an_index() {
             phone_changes::TO_PHONE,
             "SEARCH phone_changes USING INDEX sqlite_autoindex_phone_changes_1 (phone=?)",
         ),
+        (phone_changes::ABOUT, "SEARCH phone_changes USING INDEX sqlite_autoindex_phone_changes_1 (phone=?)"),
+        (phone_changes::ABOUT, "SEARCH phone_changes USING INTEGER PRIMARY KEY (rowid=?)"),
         (phone_changes::DUE, "SEARCH phone_changes USING INDEX phone_changes_due"),
         (challenges::HAS_LIVE, "SEARCH challenges USING INDEX challenges_phone (phone=? AND channel=?)"),
         (devices::OF_USER, "SEARCH devices USING INDEX devices_user (user_id=?)"),
