@@ -15,8 +15,26 @@ use crate::storage::StoreResult;
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
 use crate::storage::columns::count;
 
-const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
-     request_id, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
+/// Writes lines.
+macro_rules! insert {
+    ($values:literal) => {
+        concat!(
+            "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, request_id, detail) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            $values
+        )
+    };
+}
+
+const INSERT: &str = insert!(" RETURNING id");
+
+const INSERT_ONE: &str = insert!("");
+
+const INSERT_TWO: &str = insert!(", ($11, $12, $13, $14, $15, $16, $17, $18, $19, $20)");
+
+const INSERT_THREE: &str = insert!(
+    ", ($11, $12, $13, $14, $15, $16, $17, $18, $19, $20), ($21, $22, $23, $24, $25, $26, $27, $28, $29, $30)"
+);
 
 const INSERT_REFUSALS: &str =
     "INSERT INTO audit (at, event, channel, phone, ip, detail) VALUES ($1, $2, $3, $4, $5, $6)";
@@ -184,10 +202,17 @@ impl WriteAudit for PostgresTx<'_> {
             })
             .collect();
         let lines: Vec<_> = columns.iter().map(Columns::params).collect();
-        let params: Vec<Params<'_>> = lines.iter().map(|line| &line[..]).collect();
         if self.has_witness() {
-            return params.iter().try_for_each(|params| self.append(INSERT, params));
+            return lines.chunks(3).try_for_each(|lines| {
+                let sql = match lines.len() {
+                    1 => INSERT_ONE,
+                    2 => INSERT_TWO,
+                    _ => INSERT_THREE,
+                };
+                self.append(sql, &lines.concat())
+            });
         }
+        let params: Vec<Params<'_>> = lines.iter().map(|line| &line[..]).collect();
         let ids = self.write_all(INSERT, &params, first)?;
         if let (Some(id), Some(record)) = (ids.first(), records.first()) {
             let actor = &record.actor;

@@ -9,7 +9,7 @@ use crate::storage::{StoreError, StoreResult};
 
 const BY_ID: &str = "SELECT id, user_id, issued_at, expires_at FROM devices WHERE id = $1";
 
-const OF_USER: &str =
+pub(super) const OF_USER: &str =
     "SELECT id, user_id, issued_at, expires_at FROM devices WHERE user_id = $1 ORDER BY issued_at, id";
 
 const KEEP: &str = "INSERT INTO devices (id, user_id, issued_at, expires_at) VALUES ($1, $2, $3, $4) \
@@ -42,7 +42,7 @@ impl ReadDevices for PostgresTx<'_> {
 impl WriteDevices for PostgresTx<'_> {
     fn keep_device(&mut self, device: &Device) -> StoreResult<()> {
         let Device { id, user, issued_at, expires_at } = device;
-        self.write_one(KEEP, &[id, user, issued_at, expires_at])
+        self.append(KEEP, &[id, user, issued_at, expires_at])
     }
 
     fn delete_device(&mut self, id: &DeviceId) -> StoreResult<()> {

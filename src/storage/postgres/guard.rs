@@ -77,11 +77,11 @@ const HAS_CONVERTED: &str =
 
 const UPDATE_PAYMENT: &str = "UPDATE purchases SET cost = $2, charges = $3 WHERE challenge_id = $1";
 
-const CONVERT: &str = "UPDATE purchases SET converted_at = $2 \
-     WHERE challenge_id = $1 AND standing <> 'known' AND converted_at IS NULL";
-
-const EXCUSE: &str =
-    "UPDATE purchases SET standing = 'known' WHERE challenge_id = $1 AND converted_at IS NULL";
+/// The others count as known where the first one is noted.
+const CONVERT: &str = "UPDATE purchases SET converted_at = CASE WHEN challenge_id = $1 THEN $2::BIGINT END, \
+     standing = CASE WHEN challenge_id = $1 THEN standing ELSE 'known' END \
+     WHERE challenge_id = ANY ($3::BIGINT[]) AND converted_at IS NULL AND EXISTS (SELECT FROM purchases AS first \
+     WHERE first.challenge_id = $1 AND first.standing <> 'known' AND first.converted_at IS NULL)";
 
 const NOTE_REFUSED: &str = "INSERT INTO refused_attempts (scope, key, at) VALUES ($1, $2, $3)";
 
@@ -216,13 +216,8 @@ impl WriteGuard for PostgresTx<'_> {
     }
 
     fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()> {
-        if self.write(CONVERT, &[&used, &at])? == 0 {
-            return Ok(());
-        }
-        for other in others {
-            self.write(EXCUSE, &[other])?;
-        }
-        Ok(())
+        let all: Vec<_> = others.iter().chain(&[used]).copied().collect();
+        self.append(CONVERT, &[&used, &at, &all])
     }
 
     fn note_refused_attempt(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<()> {

@@ -30,7 +30,7 @@ const PRINCIPAL: &str = "SELECT s.id, user_id, generation, jti, generation_used,
      foreign_tokens, testing_only, u.version, attributes, u.deletes_at FROM sessions AS s JOIN users AS u ON u.id = user_id \
      WHERE s.id = $1";
 
-const LIVE: &str = concat!(
+pub(super) const LIVE: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND refresh_expires_at > $2 ORDER BY created_at, id"
@@ -46,9 +46,9 @@ const AFTER: &str = concat!("SELECT ", columns!(), " FROM sessions WHERE id > $1
 
 const ROTATED_AT: &str = "SELECT rotated_at FROM rotations WHERE session_id = $1 AND generation = $2";
 
-const NOTE_ROTATION: &str = "INSERT INTO rotations (session_id, generation, rotated_at) VALUES ($1, $2, $3)";
-
-const FORGET_ROTATIONS: &str = "DELETE FROM rotations WHERE session_id = $1 AND rotated_at < $2";
+/// Forgets the session's old ones, too.
+const NOTE_ROTATION: &str = "WITH forgotten AS (DELETE FROM rotations WHERE session_id = $1 AND rotated_at < $4) \
+     INSERT INTO rotations (session_id, generation, rotated_at) VALUES ($1, $2, $3)";
 
 const PURGE_ROTATIONS: &str = "DELETE FROM rotations WHERE (session_id, generation) IN \
      (SELECT session_id, generation FROM rotations WHERE rotated_at < $1 LIMIT $2)";
@@ -146,8 +146,7 @@ impl WriteSessions for PostgresTx<'_> {
         forget: Timestamp,
     ) -> StoreResult<()> {
         self.note_rotated();
-        self.append(FORGET_ROTATIONS, &[session, &forget])?;
-        self.append(NOTE_ROTATION, &[session, &Number(generation), &at])
+        self.append(NOTE_ROTATION, &[session, &Number(generation), &at, &forget])
     }
 }
 
