@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use crate::domain::session::SessionStatus;
 use crate::domain::{SessionId, User};
 
+pub mod ahead;
 pub mod audit;
 pub mod backups;
 pub mod budgets;

@@ -9,14 +9,16 @@ use super::phone_change::{cancel, cancel_others};
 use super::proof::{Guess, Judging, Match};
 use super::quota::QuotaState;
 use super::repetition::{Repeatable, Repetition, mac};
-use super::settle::ensure_user;
+use super::settle::{LATEST, ensure_user};
 use super::{AuthError, devices, happened};
 use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
 use crate::domain::guard::Standing;
 use crate::domain::phone_change::Cancelled;
+use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
-use crate::domain::{Challenge, Device, DeviceId, EventKind, Mode, Secret, Session, User, UserId};
+use crate::domain::{Challenge, Device, DeviceId, EventKind, Mode, Purpose, Secret, Session, User, UserId};
+use crate::storage::ahead::Wanted;
 use crate::storage::{StoreError, StoreResult};
 
 /// Everything that the write needs, drawn and derived beforehand.
@@ -84,6 +86,7 @@ impl LoggingIn<'_, '_> {
     /// First fault wins, in the order of the contract.
     fn decide(&mut self, address: &mut Option<QuotaState>) -> Result<OpenedSession, FlowError> {
         let Guess { gate, policy, .. } = &self.attempt.guess;
+        self.read_ahead()?;
         gate.spend(self.judging.tx, address)?;
         let latest = self.judging.latest()?;
         if self.judging.user.is_none() && !self.has_live_code(&latest)? {
@@ -100,6 +103,29 @@ impl LoggingIn<'_, '_> {
             }
             _ => self.log_in(&given),
         }
+    }
+
+    /// Has the engine answer at once what is asked of a call that logs in.
+    fn read_ahead(&self) -> StoreResult<()> {
+        let Guess { mode, ref phone, ref gate, ref keys, ref policy, live_at, .. } = self.attempt.guess;
+        let Judging { tx, user, device, .. } = &self.judging;
+        let now = tx.at();
+        tx.read_ahead(&|| {
+            let mut wanted = gate.wanted(now);
+            let units = wanted.len();
+            let subject = devices::subject(device.as_ref(), phone, keys);
+            wanted.push(Wanted::Challenges { mode, phone, purpose: Purpose::Login, limit: LATEST });
+            wanted.extend(subject.wanted(Quota::Failures(mode), &[policy.otp.failures()], now));
+            if let Some(user) = user {
+                wanted.extend([Wanted::Devices(user.id), Wanted::LiveSessions(user.id, live_at)]);
+            }
+            if mode == Mode::Production {
+                wanted.extend([Wanted::TestNumber(phone), Wanted::PhoneChangeTo(phone)]);
+                wanted.extend(user.as_ref().map(|user| Wanted::PhoneChange(user.id)));
+            }
+            wanted.push(Wanted::NewIds { units, of_code: false });
+            wanted
+        })
     }
 
     /// Whether any code of the number may be given, though perhaps not here.

@@ -14,6 +14,7 @@ use crate::domain::quota::{Endpoint, Limit, Quota};
 use crate::domain::{ClientAddress, Mode, Timestamp};
 use crate::limits::shared::SharedRefusal;
 use crate::storage::Locks;
+use crate::storage::ahead::Wanted;
 
 /// The quota that one call costs its caller's address. The testing mode and a limit of 0 have none.
 pub(super) struct AddressGate(Option<AddressQuota>);
@@ -112,6 +113,15 @@ impl AddressGate {
     pub(super) fn locks(&self) -> Locks {
         let shares = self.0.iter().flat_map(|address| &address.shares);
         shares.fold(Locks::none(), |locks, (subject, _)| locks.address(subject))
+    }
+
+    /// What [`Self::spend`] will ask.
+    pub(super) fn wanted(&self, now: Timestamp) -> Vec<Wanted<'static>> {
+        let Some(AddressQuota { quota, shares }) = &self.0 else { return Vec::new() };
+        let wanted = |(subject, limit): &(String, Limit)| {
+            Subject::plain(subject).wanted(*quota, std::slice::from_ref(limit), now)
+        };
+        shares.iter().filter_map(wanted).collect()
     }
 
     /// Spends a unit of the address, and one of the /48 around it, or neither; how the one stands that is nearer to its limit,

@@ -24,6 +24,7 @@ use crate::domain::{
 use crate::sms::route::{Reservation, Route};
 use crate::storage::{StoreResult, View};
 
+mod ahead;
 mod place;
 
 /// Everything that the write needs, drawn and derived beforehand.
@@ -154,6 +155,7 @@ impl CodeIntent {
     fn decide(&self, tx: &mut AuditedTx<'_>, decided: &mut Decided) -> Result<Intent, FlowError> {
         let CodeRequest { mode, phone, purpose, .. } = &self.request;
         let user = self.account(tx)?;
+        self.read_ahead(tx)?;
         self.gate.spend(tx, &mut decided.address)?;
         let is_disabled = user.as_ref().is_some_and(|user| !user.is_active);
         if is_disabled && !self.conceals() {

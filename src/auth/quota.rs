@@ -10,9 +10,10 @@ use crate::domain::address::refusals_key;
 use crate::domain::audit::{AuditDetail, AuditEvent};
 use crate::domain::keys::KeyRing;
 use crate::domain::quota::{Limit, Quota};
-use crate::domain::{DeviceId, PhoneNumber, SpendId};
+use crate::domain::{DeviceId, PhoneNumber, SpendId, Timestamp};
 use crate::limits::window::{self, LimitDecision};
 use crate::storage::StoreResult;
+use crate::storage::ahead::Wanted;
 
 /// What a flow answers, with the state of the quotas that it consulted.
 #[derive(Clone, Debug)]
@@ -107,6 +108,12 @@ impl<'p> Subject<'p> {
     /// The key under which units are spent.
     pub(super) fn own(&self) -> &str {
         &self.own
+    }
+
+    /// What [`Balance::read`] will ask; nothing with the limits off.
+    pub(super) fn wanted(&self, quota: Quota, limits: &[Limit], now: Timestamp) -> Option<Wanted<'static>> {
+        let since = window::horizon(limits, now)?;
+        Some(Wanted::Spends { quota, subjects: self.all().into_iter().map(str::to_owned).collect(), since })
     }
 
     fn all(&self) -> Vec<&str> {

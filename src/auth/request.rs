@@ -96,7 +96,8 @@ impl Auth {
                 };
                 let text = message.map(sms);
                 let (keys, policy) = (intent.keys.clone(), intent.policy.clone());
-                let settlement = Settlement { challenge, actor, phone: phone.clone(), message, keys, policy };
+                let settlement =
+                    Settlement { challenge, actor, phone: phone.clone(), purpose, message, keys, policy };
                 let paying = CallPayment { auth: self.clone(), settlement: settlement.clone() };
                 let sending = self.send(Ok(place), text.clone(), phone, &paying);
                 let leading = async {

@@ -19,6 +19,7 @@ use crate::domain::{
 };
 use crate::sms::route::Routed;
 use crate::sms::{Accepted, Failure, FailureReason, SendOutcome};
+use crate::storage::ahead::Wanted;
 use crate::storage::{StoreError, StoreResult};
 
 /// How many of a phone's latest challenges can still be open: those of a window, of the phone and of its user's devices, and a
@@ -100,6 +101,8 @@ pub(super) struct Settlement {
     pub(super) challenge: ChallengeId,
     pub(super) actor: Arc<Actor>,
     pub(super) phone: PhoneNumber,
+    /// What the code is for.
+    pub(super) purpose: Purpose,
     /// `None` where nothing is sent.
     pub(super) message: Option<MessageId>,
     pub(super) keys: Arc<KeyRing>,
@@ -108,6 +111,7 @@ pub(super) struct Settlement {
 
 impl Settlement {
     pub(super) fn write(&self, tx: &mut AuditedTx<'_>, outcome: Outcome) -> StoreResult<()> {
+        self.read_ahead(tx)?;
         // Its user may have been deleted while the message was under way: then nothing is left to write about.
         let Some(challenge) = tx.challenge(self.challenge)? else { return Ok(()) };
         let (live_codes, settled) = (self.policy.otp.live_codes, outcome.settled(tx.at()));
@@ -140,6 +144,17 @@ impl Settlement {
             }
         }
         Ok(())
+    }
+
+    /// Has the engine answer at once what is asked about a message that was accepted.
+    fn read_ahead(&self, tx: &AuditedTx<'_>) -> StoreResult<()> {
+        let Self { challenge, actor, phone, purpose, message, .. } = self;
+        tx.read_ahead(&|| {
+            let latest =
+                actor.mode.map(|mode| Wanted::Challenges { mode, phone, purpose: *purpose, limit: LATEST });
+            let message = message.map(Wanted::Message);
+            std::iter::once(Wanted::Challenge(*challenge)).chain(latest).chain(message).collect()
+        })
     }
 
     /// Whether it is about a code for this phone.

@@ -32,6 +32,7 @@ mod events;
 mod exchanges;
 mod fault;
 mod guard;
+mod ids;
 mod keys;
 mod lease;
 mod ledger;

@@ -1,5 +1,6 @@
 //! What a closure holds: everything that can be read, and everything that can be written.
 
+use super::ahead::ReadAhead;
 use super::audit::{ReadAudit, WriteAudit};
 use super::backups::ReadBackups;
 use super::budgets::{ReadBudgets, WriteBudgets};
@@ -38,6 +39,7 @@ pub trait View:
     + ReadClock
     + ReadAudit
     + ReadBackups
+    + ReadAhead
 {
 }
 
@@ -59,6 +61,7 @@ impl<T> View for T where
         + ReadClock
         + ReadAudit
         + ReadBackups
+        + ReadAhead
 {
 }
 

@@ -147,6 +147,7 @@ macro_rules! contract {
                     a_row_that_is_not_there_is_not_replaced
                 }
                 transactions {
+                    what_is_asked_ahead_is_answered_as_if_it_were_asked_then
                     everything_in_one_closure_happens_or_nothing_does
                     a_failing_and_a_panicking_write_are_undone_alone
                     a_write_sees_what_was_committed_before_it

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use freshk::domain::UserId;
+use freshk::domain::quota::{Endpoint, Quota};
+use freshk::domain::{Mode, Purpose, UserId};
+use freshk::storage::ahead::Wanted;
 use freshk::storage::{Locks, StoreError, StoreResult, Tx};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::support::{Bed, Fixture, START, phone, until};
+use crate::support::{
+    ADDRESS, Bed, Fixture, OTHER, START, after, new_challenge, new_message, phone, session, some_hash, until,
+};
 
 fn join(number: u32) -> impl FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static {
     move |tx| tx.insert_user(&phone(number), "retailer", START).map(drop)
@@ -84,6 +88,63 @@ pub(crate) async fn a_failing_and_a_panicking_write_are_undone_alone<F: Fixture>
     assert_eq!((failing, panicking), (Err(StoreError::Overloaded), Err(StoreError::Broken)));
     assert_eq!(bed.try_write(join(1)).await, Err(StoreError::Broken), "a phone has one user");
     assert_eq!(users(&bed).await, 2);
+}
+
+/// What is asked ahead is an answer that waits: whatever this write changes meanwhile must not be answered by it.
+pub(crate) async fn what_is_asked_ahead_is_answered_as_if_it_were_asked_then<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let quota = Quota::Ip(Endpoint::Request);
+    let user = bed.user(1).await.id;
+    let before = bed.challenge(1).await;
+    bed.write(move |tx| {
+        let (mode, purpose, one) = (Mode::Production, Purpose::Login, phone(1));
+        let spends =
+            |subject: &str| Wanted::Spends { quota, subjects: vec![subject.to_owned()], since: after(0) };
+        let ahead = |tx: &mut dyn Tx| {
+            tx.read_ahead(&|| {
+                vec![
+                    spends(ADDRESS),
+                    spends(OTHER),
+                    Wanted::NewestChallenge { mode, phone: &one, purpose, by_device: false },
+                    Wanted::Challenges { mode, phone: &one, purpose, limit: 9 },
+                    Wanted::Challenge(before.id),
+                    Wanted::TestNumber(&one),
+                    Wanted::LiveSessions(user, START),
+                    Wanted::Devices(user),
+                    Wanted::PhoneChange(user),
+                    Wanted::PhoneChangeTo(&one),
+                    Wanted::NewIds { units: 2, of_code: true },
+                ]
+            })
+        };
+        ahead(tx)?;
+        let first = tx.spend(quota, ADDRESS, after(1))?;
+        let second = tx.spend(quota, ADDRESS, after(2))?;
+        assert!(first < second);
+        for _ in 0..2 {
+            assert_eq!(tx.spends(quota, &[ADDRESS], after(0))?, [after(1), after(2)], "its own units");
+            assert_eq!(tx.spends(quota, &[OTHER], after(0))?, []);
+            assert_eq!(tx.newest_challenge(mode, &one, purpose, false)?.unwrap().id, before.id);
+            assert_eq!(tx.live_sessions(user, START)?.len(), 0);
+            assert!(tx.test_number(&one)?.is_none() && tx.devices_of(user)?.is_empty());
+            assert!(tx.phone_change(user)?.is_none() && tx.phone_change_to(&one)?.is_none());
+        }
+        ahead(tx)?;
+        let next = tx.insert_challenge(new_challenge(mode, 1), &|_| some_hash())?;
+        assert!(next.id > before.id);
+        let messages = [1, 2].map(|_| tx.insert_message(new_message(next.id, 1, 1, START)).unwrap());
+        assert!(messages[0] < messages[1] && tx.message(messages[1])?.is_some());
+        assert_eq!(tx.newest_challenge(mode, &one, purpose, false)?.unwrap().id, next.id);
+        assert_eq!(tx.challenges(mode, &one, purpose, 9)?.len(), 2);
+        tx.insert_session(&session(1, user))?;
+        assert_eq!(tx.live_sessions(user, START)?.len(), 1);
+        ahead(tx)?;
+        tx.update_challenge(&mut before.clone().guessed_wrong())?;
+        assert_eq!(tx.challenge(before.id)?.unwrap().attempts, 1);
+        Ok(())
+    })
+    .await;
+    assert_eq!(bed.read(move |view| view.spends(quota, &[ADDRESS], after(0))).await, [after(1), after(2)]);
 }
 
 pub(crate) async fn a_write_sees_what_was_committed_before_it<F: Fixture>() {

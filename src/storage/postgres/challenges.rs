@@ -3,6 +3,7 @@
 use super::row::{Row, RowError};
 
 use super::columns::Number;
+use super::ids::Sequence;
 use super::tx::{PostgresTx, Witness, first};
 use crate::domain::challenge::Use;
 use crate::domain::code::CodeHash;
@@ -11,9 +12,9 @@ use crate::domain::{
     Challenge, ChallengeId, ChallengeState, DeliveryId, DeviceId, Mode, NewChallenge, PhoneNumber, Purpose,
     RunId, Timestamp,
 };
+use crate::storage::StoreResult;
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 use crate::storage::columns::{count, length, millis};
-use crate::storage::{StoreError, StoreResult};
 
 macro_rules! columns {
     () => {
@@ -23,17 +24,17 @@ macro_rules! columns {
     };
 }
 
-const BY_ID: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE id = $1");
+pub(super) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE id = $1");
 
 const BY_DELIVERY: &str = concat!("SELECT ", columns!(), " FROM challenges WHERE delivery_id = $1");
 
-const NEWEST: &str = concat!(
+pub(super) const NEWEST: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM challenges WHERE phone = $1 AND channel = $2 AND change_of IS NOT DISTINCT FROM $3 ORDER BY id DESC LIMIT $4"
 );
 
-const NEWEST_OF_SIDE: &str = concat!(
+pub(super) const NEWEST_OF_SIDE: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM challenges WHERE phone = $1 AND channel = $2 AND change_of IS NOT DISTINCT FROM $3 AND (device_id IS NOT NULL) = $4 \
@@ -55,9 +56,6 @@ const BEFORE: &str =
 
 const AGES: &str =
     "SELECT id, state, created_at, expires_at FROM challenges WHERE id > $1 ORDER BY id LIMIT $2";
-
-/// The hash of the code holds the number, so it is needed before the row is there.
-const NEXT_ID: &str = "SELECT nextval('challenges_id_seq')";
 
 const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, code_hmac, state, created_at, \
      expires_at, spend_id, leader, device_id, device_spend_id, change_of, delivery_id, asked_channel) \
@@ -131,7 +129,8 @@ impl WriteChallenges for PostgresTx<'_> {
         challenge: NewChallenge,
         hash: &dyn Fn(ChallengeId) -> CodeHash,
     ) -> StoreResult<Challenge> {
-        let id = self.row(NEXT_ID, &[], first)?.ok_or(StoreError::Broken)?;
+        // The hash of the code holds the number, so it is needed before the row is there.
+        let id = ChallengeId(self.next_id(Sequence::Challenges)?);
         let challenge = challenge.sending(id, hash(id));
         self.append(
             INSERT,

@@ -15,10 +15,9 @@ use postgres_types::{ToSql, Type};
 
 use super::answers::{Answers, Question};
 use super::fault::Failure;
-use super::keys::{Keys, Taken};
+use super::keys::{self, Keys, Taken};
 use super::row::Row;
 use super::wire::{Notice, Wire};
-use crate::storage::locks::Hold;
 
 /// What a statement gets.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -145,43 +144,41 @@ impl Connection {
         self.rows("SELECT pg_advisory_unlock($1)", &[&key]).map(drop)
     }
 
-    /// Begins a transaction, takes its locks and asks ahead, in one exchange. Each lock is a statement of its own: the snapshot of
+    /// Begins a transaction, takes its locks and asks ahead, in one exchange. The locks have statements of their own: the snapshot of
     /// a statement is older than a lock that it waits for.
     pub(super) fn begin(&self, locks: &[Taken], ahead: &[Question]) -> Result<(), Failure> {
         self.answers.borrow_mut().clear();
         let users = self.keys.users();
-        let locks: Vec<(&str, Vec<&(dyn ToSql + Sync)>)> = locks
-            .iter()
-            .map(|lock| -> (&str, Vec<&(dyn ToSql + Sync)>) {
-                match lock {
-                    Taken::Key(key, Hold::Exclusive) => ("SELECT pg_advisory_xact_lock($1)", vec![key]),
-                    Taken::Key(key, Hold::Shared) => ("SELECT pg_advisory_xact_lock_shared($1)", vec![key]),
-                    Taken::UserOf(phone) => (
-                        "SELECT pg_advisory_xact_lock($2 # id) FROM users WHERE phone = $1",
-                        vec![phone, &users],
-                    ),
-                }
-            })
-            .collect();
+        let locks = keys::statements(locks, &users);
         let begin: (&str, Params<'_>) = ("BEGIN", &[]);
-        let questions: Vec<(&str, Vec<&(dyn ToSql + Sync)>)> = ahead
-            .iter()
-            .map(|question| (question.sql, question.params.iter().map(|param| &**param).collect()))
-            .collect();
+        let questions: Vec<_> = ahead.iter().map(|question| (question.sql, question.params())).collect();
         let all: Vec<_> = std::iter::once(begin)
-            .chain(locks.iter().chain(&questions).map(|(sql, params)| (*sql, &params[..])))
+            .chain(locks.iter().map(|(sql, params)| (&**sql, &params[..])))
+            .chain(questions.iter().map(|(sql, params)| (*sql, &params[..])))
             .collect();
-        let answers = self.exchange(&all)?.into_iter().skip(1 + locks.len());
-        for (answer, (question, (sql, params))) in answers.zip(ahead.iter().zip(&questions)) {
-            let asked = question_as_sent(&*self.prepared(sql)?, params)?;
-            self.answers.borrow_mut().keep(&asked, question.sql, answer.rows);
+        let answers = self.exchange(&all)?;
+        self.keep(ahead, answers.into_iter().skip(1 + locks.len()))
+    }
+
+    /// Asks several questions in one exchange, and keeps the answers for whoever asks them again.
+    pub(super) fn ask(&self, questions: &[Question]) -> Result<(), Failure> {
+        let all: Vec<_> = questions.iter().map(|question| (question.sql, question.params())).collect();
+        let all: Vec<_> = all.iter().map(|(sql, params)| (*sql, &params[..])).collect();
+        let answers = self.exchange(&all)?;
+        self.keep(questions, answers)
+    }
+
+    fn keep(&self, questions: &[Question], answers: impl IntoIterator<Item = Answer>) -> Result<(), Failure> {
+        for (question, answer) in questions.iter().zip(answers) {
+            let sent = question_as_sent(&*self.prepared(question.sql)?, &question.params())?;
+            self.answers.borrow_mut().keep(&sent, question, answer.rows);
         }
         Ok(())
     }
 
-    /// Notes that a statement changes what was asked ahead.
-    pub(super) fn note_change(&self, sql: &str) {
-        self.answers.borrow_mut().forget(sql);
+    /// Notes that a statement changes what was asked ahead, of one subject where that is known.
+    pub(super) fn note_change(&self, sql: &str, subject: Option<&str>) {
+        self.answers.borrow_mut().forget(sql, subject);
     }
 
     /// The answer to what was asked ahead, unless something has changed it since.

@@ -1,6 +1,7 @@
 //! Numbers of advisory locks. They are the whole database's, other programs' and other schemas' included, so that each is
 //! made from what nobody else takes.
 
+use postgres_types::ToSql;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::RunId;
@@ -83,6 +84,44 @@ impl Keys {
     }
 }
 
+/// How many keys one statement takes at most: each number of them is a statement of its own.
+const AT_ONCE: usize = 4;
+
+/// A statement with what it gets.
+pub(super) type Statement<'l> = (String, Vec<&'l (dyn ToSql + Sync)>);
+
+/// The statements that take locks in their order: what a `SELECT` names is computed from left to right. Of a user who is found by a
+/// phone only once that is locked, since the snapshot of a statement is older than a lock that it waits for. `users` is
+/// [`Keys::users`].
+pub(super) fn statements<'l>(locks: &'l [Taken], users: &'l i64) -> Vec<Statement<'l>> {
+    let are_keys = |one: &Taken, next: &Taken| matches!((one, next), (Taken::Key(..), Taken::Key(..)));
+    let groups = locks.chunk_by(are_keys).flat_map(|alike| alike.chunks(AT_ONCE));
+    groups.map(|group| statement(group, users)).collect()
+}
+
+fn statement<'l>(group: &'l [Taken], users: &'l i64) -> Statement<'l> {
+    const USER_OF: &str = "SELECT pg_advisory_xact_lock($2 # id) FROM users WHERE phone = $1";
+    let (mut sql, mut params) = ("SELECT ".to_owned(), Vec::<&(dyn ToSql + Sync)>::new());
+    for lock in group {
+        match lock {
+            Taken::UserOf(phone) => return (USER_OF.to_owned(), vec![phone, users]),
+            Taken::Key(key, hold) => {
+                if !params.is_empty() {
+                    sql.push_str(", ");
+                }
+                params.push(key);
+                sql.push_str(match hold {
+                    Hold::Exclusive => "pg_advisory_xact_lock($",
+                    Hold::Shared => "pg_advisory_xact_lock_shared($",
+                });
+                sql.push_str(&params.len().to_string());
+                sql.push(')');
+            }
+        }
+    }
+    (sql, params)
+}
+
 impl Taken {
     /// The number, if nobody else may have it: writes of one process with one in common need not wait in the server.
     pub(super) fn exclusive(&self) -> Option<i64> {
@@ -128,5 +167,14 @@ mod tests {
         assert_eq!(taken.len(), 3);
         assert_eq!(taken[1].exclusive(), keys.of(&Lock::Phone(phone.clone()), Hold::Exclusive).exclusive());
         assert_eq!(taken[2], Taken::UserOf(phone.as_str().to_owned()));
+        let users = keys.users();
+        let taking: Vec<_> = statements(&taken, &users).into_iter().map(|(sql, _)| sql).collect();
+        assert_eq!(
+            taking,
+            [
+                "SELECT pg_advisory_xact_lock($1), pg_advisory_xact_lock($2)",
+                "SELECT pg_advisory_xact_lock($2 # id) FROM users WHERE phone = $1",
+            ]
+        );
     }
 }

@@ -4,21 +4,22 @@ use std::ops::Range;
 
 use postgres_types::ToSql;
 
-use super::connection::Params;
+use super::ids::Sequence;
 use super::row::{Row, RowError};
 use super::tx::{PostgresTx, first};
 use crate::domain::quota::Quota;
 use crate::domain::{SpendId, Timestamp};
+use crate::storage::StoreResult;
 use crate::storage::columns::count;
 use crate::storage::ledger::{ReadLedger, Spend, WriteLedger};
-use crate::storage::{StoreError, StoreResult};
 
 /// Compared as rows, so that no index but that by subject will do: a plan that is made while the table is small may take that by
 /// quota and age, reads the units of everybody by it, and stays.
-const SPENT_SINCE: &str = "SELECT at FROM spends WHERE (subject, quota, at) > ($1, $2, $3) AND (subject, quota) <= ($1, $2) \
-     ORDER BY subject, quota, at";
+pub(super) const SPENT_SINCE: &str = "SELECT spent.at FROM unnest($1::TEXT[]) AS own (subject) CROSS JOIN LATERAL \
+     (SELECT at FROM spends WHERE (spends.subject, quota, at) > (own.subject, $2, $3) \
+     AND (spends.subject, quota) <= (own.subject, $2)) AS spent";
 
-const SPEND: &str = "INSERT INTO spends (quota, subject, at) VALUES ($1, $2, $3) RETURNING id";
+const SPEND: &str = "INSERT INTO spends (id, quota, subject, at) VALUES ($1, $2, $3, $4)";
 
 const UNSPEND: &str = "DELETE FROM spends WHERE id = $1 AND quota = $2 AND subject = $3";
 
@@ -49,14 +50,18 @@ const CLOSE_SOME: &str = "DELETE FROM refusals WHERE (subject, quota) IN \
      (SELECT subject, quota FROM refusals WHERE until <= $1 ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED) \
      RETURNING subject, quota, count";
 
+/// The parameters of [`SPENT_SINCE`], to be asked ahead.
+pub(super) fn spent_since(
+    subjects: Vec<String>,
+    quota: Quota,
+    since: Timestamp,
+) -> Vec<Box<dyn ToSql + Sync>> {
+    vec![Box::new(subjects), Box::new(quota), Box::new(since)]
+}
+
 impl ReadLedger for PostgresTx<'_> {
     fn spends(&self, quota: Quota, subjects: &[&str], since: Timestamp) -> StoreResult<Vec<Timestamp>> {
-        let params: Vec<[&(dyn ToSql + Sync); 3]> = subjects
-            .iter()
-            .map(|subject| -> [&(dyn ToSql + Sync); 3] { [subject, &quota, &since] })
-            .collect();
-        let params: Vec<Params<'_>> = params.iter().map(|one| &one[..]).collect();
-        let mut spent = self.rows_of_all(SPENT_SINCE, &params, first)?;
+        let mut spent = self.rows(SPENT_SINCE, &[&subjects, &quota, &since], first)?;
         spent.sort_unstable();
         Ok(spent)
     }
@@ -73,8 +78,9 @@ impl ReadLedger for PostgresTx<'_> {
 
 impl WriteLedger for PostgresTx<'_> {
     fn spend(&mut self, quota: Quota, subject: &str, at: Timestamp) -> StoreResult<SpendId> {
-        let id = self.returning(SPEND, &[&quota, &subject, &at], first)?;
-        id.into_iter().next().ok_or(StoreError::Broken)
+        let id = SpendId(self.next_id(Sequence::Spends)?);
+        self.append_of(subject, SPEND, &[&id, &quota, &subject, &at])?;
+        Ok(id)
     }
 
     fn unspend(&mut self, quota: Quota, subject: &str, spend: SpendId) -> StoreResult<bool> {

@@ -3,12 +3,14 @@
 use super::row::{Row, RowError};
 
 use super::columns::Number;
+use super::connection::Params;
+use super::ids::Sequence;
 use super::tx::{PostgresTx, first};
 use crate::domain::message::{Message, MessageState, NewMessage, Unsent, UnsentCount};
 use crate::domain::{ChallengeId, MessageId, PhoneNumber, Timestamp, Via};
+use crate::storage::StoreResult;
 use crate::storage::columns::count;
 use crate::storage::messages::{ReadMessages, WriteMessages};
-use crate::storage::{StoreError, StoreResult};
 
 macro_rules! columns {
     () => {
@@ -16,7 +18,7 @@ macro_rules! columns {
     };
 }
 
-const BY_ID: &str = concat!("SELECT ", columns!(), " FROM messages WHERE id = $1");
+pub(super) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM messages WHERE id = $1");
 
 const BY_SID: &str = concat!("SELECT ", columns!(), " FROM messages WHERE sid = $1");
 
@@ -31,8 +33,8 @@ const TO_PHONE: &str = "SELECT m.id, challenge_id, m.phone, sid, m.state, error_
      m.version, sender, via_channel FROM challenges AS c JOIN messages AS m ON m.challenge_id = c.id \
      WHERE c.phone = $1 ORDER BY m.id DESC LIMIT $2";
 
-const INSERT: &str = "INSERT INTO messages (challenge_id, phone, state, segments, created_at, updated_at, sender, via_channel) \
-     VALUES ($1, $2, $3, $4, $5, $5, $6, $7) RETURNING id";
+const INSERT: &str = "INSERT INTO messages (id, challenge_id, phone, state, segments, created_at, updated_at, sender, \
+     via_channel) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8)";
 
 const UPDATE: &str = "UPDATE messages SET sid = $2, state = $3, error_code = $4, segments = $5, \
      updated_at = $6, sender = $8, via_channel = $9, version = version + 1 WHERE id = $1 AND version = $7";
@@ -77,12 +79,11 @@ impl WriteMessages for PostgresTx<'_> {
     fn insert_message(&mut self, new: NewMessage) -> StoreResult<MessageId> {
         let NewMessage { challenge, to, via, segments, created_at } = new;
         let (state, segments) = (MessageState::Intended, Number(segments));
-        let id = self.returning(
-            INSERT,
-            &[&challenge, &to, &state, &segments, &created_at, &via.sender, &via.channel],
-            first,
-        )?;
-        id.into_iter().next().ok_or(StoreError::Broken)
+        let id = MessageId(self.next_id(Sequence::Messages)?);
+        let params: Params<'_> =
+            &[&id, &challenge, &to, &state, &segments, &created_at, &via.sender, &via.channel];
+        self.append(INSERT, params)?;
+        Ok(id)
     }
 
     fn update_message(&mut self, message: &mut Message) -> StoreResult<()> {

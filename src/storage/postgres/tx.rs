@@ -6,9 +6,11 @@ use postgres_types::FromSqlOwned;
 
 use super::connection::{Connection, Params};
 use super::fault::{Failure, fault};
+use super::ids::{self, Drawn, Sequence};
 use super::row::{Row, RowError};
 use crate::domain::{ChallengeId, Session, SessionId, Timestamp};
 use crate::storage::cache::Touched;
+use crate::storage::columns::count;
 use crate::storage::{StoreError, StoreResult};
 
 /// How a row is read.
@@ -39,6 +41,7 @@ pub(super) struct PostgresTx<'c> {
     touched: Touched,
     /// The highest id that an import brought; new users' ids are above it once this is committed.
     imported: Cell<i64>,
+    drawn: RefCell<Drawn>,
 }
 
 impl<'c> PostgresTx<'c> {
@@ -53,6 +56,7 @@ impl<'c> PostgresTx<'c> {
             rotated: Cell::new(false),
             touched: Touched::default(),
             imported: Cell::new(0),
+            drawn: RefCell::default(),
         }
     }
 
@@ -214,9 +218,38 @@ impl<'c> PostgresTx<'c> {
         !matches!(&*self.witness.borrow(), None | Some(Witness::Audit(..))) || self.rotated.get()
     }
 
+    /// The same for a row of one subject, which changes nothing that was asked ahead about others.
+    pub(super) fn append_of(&self, subject: &str, sql: &'static str, params: Params<'_>) -> StoreResult<()> {
+        self.wrote.set(true);
+        self.conn.note_change(sql, Some(subject));
+        self.run(|conn| conn.queue(sql, params))
+    }
+
+    /// The id of a row that will be written.
+    pub(super) fn next_id(&self, sequence: Sequence) -> StoreResult<i64> {
+        if let Some(drawn) = self.drawn.borrow_mut().take(sequence) {
+            return Ok(drawn);
+        }
+        self.row(sequence.next(), &[], first)?.ok_or(StoreError::Broken)
+    }
+
+    /// Draws ids that [`Self::next_id`] gives.
+    pub(super) fn draw_ids(&self, units: usize, of_code: bool) -> StoreResult<()> {
+        type Ids = (Vec<i64>, Option<i64>, Option<i64>);
+        let read =
+            |row: &Row| -> Result<Ids, RowError> { Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) };
+        let (units, challenge, message) =
+            self.row(ids::DRAW, &[&count(units), &of_code], read)?.ok_or(StoreError::Broken)?;
+        let mut drawn = self.drawn.borrow_mut();
+        drawn.add(Sequence::Spends, units);
+        drawn.add(Sequence::Challenges, challenge);
+        drawn.add(Sequence::Messages, message);
+        Ok(())
+    }
+
     fn note_write(&self, sql: &str) {
         self.wrote.set(true);
-        self.conn.note_change(sql);
+        self.conn.note_change(sql, None);
     }
 
     /// Runs statements without parameters.
