@@ -2,10 +2,12 @@
 
     python3 tools/fault_plan target/debug/freshk --minutes 10
 
-The clock leaps (Debian's faketime), the disk is full (a tmpfs, which needs root), descriptors run out, the process is
-stopped, or killed and started again, and Twilio fails, hangs or hangs up. The seed makes the plan. All the time, and
-once more when all is well again: no live session is refused, no ended one is renewed, no code is good twice, and nobody
-gets an SMS who did not ask for it. The server has to be ready again by itself. Exit code 1 where that does not hold.
+The clock leaps (Debian's faketime), the disk is full (a tmpfs, which needs root), descriptors or memory run out, somebody else
+has the database locked, the process is stopped, or killed and started again, Twilio and a webhook fail, hang or hang up, and
+the network between people and server cuts connections or carries nothing. The seed makes the plan. All the time, and
+once more when all is well again: no live session is refused, no ended one is renewed, no code is good twice, nobody
+gets an SMS who did not ask for it, and the webhook is told of every new user, or will be. The server has to be ready again by
+itself. Exit code 1 where that does not hold.
 """
 
 import argparse
@@ -23,9 +25,10 @@ import time
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "power_loss"))
 
 import load  # noqa: E402
+from network import Network  # noqa: E402
 from people import Ledger, crowd  # noqa: E402
 from server import FAKETIME, Server  # noqa: E402
-from sink import Sink  # noqa: E402
+from sink import Sink, Webhook  # noqa: E402
 
 DAY = 86_400
 DISK = "256m"
@@ -47,13 +50,18 @@ class Clock:
 class Plan:
     """What fails, when, for how long: by chance."""
 
-    def __init__(self, seed, server, sink, clock, disk):
-        self.chance, self.server, self.sink, self.clock, self.disk = random.Random(seed), server, sink, clock, disk
+    def __init__(self, seed, server, places, clock, disk):
+        self.chance, self.server, self.clock, self.disk = random.Random(seed), server, clock, disk
+        self.sink, self.told, self.between = places
         self.faults = {
             "killed": self.killed,
             "stopped": self.stopped,
             "no descriptors": self.no_descriptors,
+            "no memory": self.no_memory,
+            "database locked": self.locked,
+            "network": self.network,
             "twilio": self.twilio,
+            "webhook": self.webhook,
         }
         if FAKETIME.exists():
             self.faults["clock"] = self.leap
@@ -87,6 +95,32 @@ class Plan:
         before = self.server.descriptors(self.chance.randrange(4))
         yield
         self.server.give_back(before)
+
+    @contextlib.contextmanager
+    def no_memory(self):
+        before = self.server.memory(self.chance.choice([0, 0, 1 << 16, 1 << 20, 1 << 22]))
+        yield
+        self.server.give_memory_back(before)
+
+    @contextlib.contextmanager
+    def locked(self):
+        with contextlib.closing(sqlite3.connect(self.server.database, timeout=1, isolation_level=None)) as other:
+            # Where a writer or a migration is at it, or the disk is full, it is not to be had.
+            with contextlib.suppress(sqlite3.OperationalError):
+                other.execute("BEGIN IMMEDIATE")
+            yield
+
+    @contextlib.contextmanager
+    def network(self):
+        self.between.mood = self.chance.choice(["cutting", "silent"])
+        yield
+        self.between.mood = "well"
+
+    @contextlib.contextmanager
+    def webhook(self):
+        self.told.mood = self.chance.choice(["failing", "hanging", "hanging up"])
+        yield
+        self.told.mood = "well"
 
     @contextlib.contextmanager
     def twilio(self):
@@ -125,6 +159,23 @@ def small_disk(folder):
             subprocess.run(["umount", disk], check=False)
 
 
+def hold_told(database, webhook, people, ledger):
+    """Each new user was told of, or it waits to be; nothing was told that is not so."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        waiting = {user for (user,) in connection.execute(
+            "SELECT user_id FROM events JOIN deliveries ON event_id = events.id WHERE state = 'waiting'"
+        )}
+        there = {user for (user,) in connection.execute("SELECT id FROM users")}
+    created = set().union(*(person.users for person in people))
+    ledger.counts["events told"], ledger.counts["events waiting"] = len(webhook.told), len(waiting)
+    for user in created - set(webhook.told) - waiting:
+        ledger.fault(f"the webhook was not told of user {user}, and will not be")
+    for user in set(webhook.told) - there:
+        ledger.fault(f"the webhook was told of user {user}, who is not there")
+    if webhook.forged:
+        ledger.fault(f"{webhook.forged} events had a wrong signature")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python3 tools/fault_plan", description=__doc__.splitlines()[0])
     parser.add_argument("freshk", help="the program, such as target/debug/freshk")
@@ -132,15 +183,16 @@ def main():
     parser.add_argument("--minutes", type=float, default=1, metavar="N", help="how long things fail [1]")
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="freshk-fault-plan-"))
-    ledger, sink = Ledger(), Sink()
+    ledger, sink, webhook = Ledger(), Sink(), Webhook()
     with small_disk(folder) as (disk, is_small):
-        server = Server(options.freshk, folder, disk, sink)
+        server = Server(options.freshk, folder, disk, sink, webhook)
+        between = Network(server.port)
         try:
             load.until("ready", lambda: load.is_ready(server.port))
             clock = Clock(server)
             until = time.monotonic() + options.minutes * 60
-            threads, people = crowd(server.port, sink, clock, ledger, options.seed, lambda: time.monotonic() >= until)
-            plan = Plan(options.seed, server, sink, clock, disk if is_small else None)
+            threads, people = crowd(between.port, sink, clock, ledger, options.seed, lambda: time.monotonic() >= until)
+            plan = Plan(options.seed, server, (sink, webhook, between), clock, disk if is_small else None)
             plan.run(until)
             for thread in threads:
                 thread.join()
@@ -160,6 +212,7 @@ def main():
             found = connection.execute("PRAGMA integrity_check").fetchall()
             if found != [("ok",)]:
                 ledger.fault(f"integrity_check: {found[:3]}")
+        hold_told(server.database, webhook, people, ledger)
         if ledger.faults:
             for file in disk.glob("freshk.db*"):
                 shutil.copy(file, folder)

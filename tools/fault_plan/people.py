@@ -44,7 +44,7 @@ class Person:
     def __init__(self, number, port, sink, clock, ledger):
         self.phone, self.port, self.sink, self.clock, self.ledger = number, port, sink, clock, ledger
         self.client = None
-        self.sessions, self.used = [], []
+        self.sessions, self.used, self.users = [], [], set()
         self.asked = 0
 
     def call(self, path, body):
@@ -84,6 +84,7 @@ class Person:
         if status == 200:
             self.used.append(code)
             self.sessions.append(Session(said))
+            self.users.add(said["user"]["id"])
         elif status is not None and status < 500 and self.clock.steps == steps:
             self.ledger.fault(f"the right code of {self.phone} gets {status}: {said}")
 

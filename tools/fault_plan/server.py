@@ -1,5 +1,6 @@
 """The server, started again whenever it ends, and what can be done to it."""
 
+import base64
 import contextlib
 import os
 import pathlib
@@ -18,12 +19,17 @@ SECRET = "a secret of a server that has bad days, 32 bytes and more"
 class Server:
     """Runs in a folder; like under systemd it comes back a moment after it ends."""
 
-    def __init__(self, freshk, folder, disk, sink):
+    def __init__(self, freshk, folder, disk, sink, webhook):
         self.command = [os.path.abspath(freshk), "serve"]
         self.folder, self.port, self.starts = folder, load.free_port(), 0
         self.command += ["--listen", f"127.0.0.1:{self.port}"]
         self.database = disk / "freshk.db"
         self.clock = folder / "clock"
+        configuration = folder / "freshk.toml"
+        key = base64.b64encode(webhook.key).decode()
+        row = f'name = "told"\nurl = "{webhook.url}/"\nsecret = "whsec_{key}"\nevents = ["user.created"]\n'
+        configuration.write_text(f"[[webhooks]]\n{row}", encoding="utf-8")
+        configuration.chmod(0o600)
         self.step(0)
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -91,6 +97,22 @@ class Server:
         with contextlib.suppress(OSError):
             if what and what[0] == self.process.pid:
                 resource.prlimit(what[0], resource.RLIMIT_NOFILE, what[1:])
+
+    def memory(self, more):
+        """Leaves so many bytes of address space beside what it has; gives back what it might have."""
+        with contextlib.suppress(OSError, ProcessLookupError):
+            pid = self.process.pid
+            with open(f"/proc/{pid}/statm", encoding="ascii") as sizes:
+                has = int(sizes.read().split()[0]) * resource.getpagesize()
+            before = resource.prlimit(pid, resource.RLIMIT_AS)
+            resource.prlimit(pid, resource.RLIMIT_AS, (has + more, before[1]))
+            return pid, before
+        return None
+
+    def give_memory_back(self, what):
+        with contextlib.suppress(OSError):
+            if what and what[0] == self.process.pid:
+                resource.prlimit(what[0], resource.RLIMIT_AS, what[1])
 
     def close(self):
         self.ends.set()
