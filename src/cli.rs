@@ -1,6 +1,6 @@
 //! The command line, for the operator. A subcommand is a file: its arguments and its `run`.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage, 78 a faulty configuration of `serve`.
+//! Exit codes: 0 done, 1 failed, 2 usage, 78 where `serve` is not to be tried again: a faulty configuration, or a database that is newer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -122,12 +122,17 @@ impl CliError {
         Self::Refused(Advice::new(problem, help))
     }
 
-    /// What the process exits with after `command`: 2 for a usage error, 78 (`EX_CONFIG` of sysexits.h) where the server's
-    /// configuration is at fault and starting it again cannot help, else 1.
+    /// What the process exits with after `command`: 2 for a usage error, 78 (`EX_CONFIG` of sysexits.h) where starting the
+    /// server again cannot help, since its configuration is at fault or the database is newer than the program, else 1.
     pub const fn exit_code(&self, command: &Command) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Config(_) | Self::Wiring(_) | Self::TestNumber(_) | Self::Passed(_)
+            Self::Config(_)
+            | Self::Wiring(_)
+            | Self::TestNumber(_)
+            | Self::Passed(_)
+            | Self::Open(OpenError::Newer { .. })
+            | Self::Postgres(PostgresError::Newer { .. })
                 if matches!(command, Command::Serve(_)) =>
             {
                 78

@@ -82,6 +82,7 @@ fn a_schema_of_a_later_version_is_refused_unless_this_one_stands_it() {
     place.good("user list");
     schema.sql("INSERT INTO freshk_schema (version, stands) VALUES (99, 99)").unwrap();
     all_refused(&place, "has version 99, and this freshk knows 4", "install the version that wrote it");
+    assert_eq!(place.run("serve --listen 127.0.0.1:0").code, 78, "starting it again cannot help");
 }
 
 #[test]

@@ -188,7 +188,11 @@ impl Help for OpenError {
                                      brings users from elsewhere"
                     .into()
             }
-            Self::Newer { .. } => "install the version that wrote it, or a later one".into(),
+            Self::Newer { .. } => {
+                "install the version that wrote it, or a later one; or put an older backup in its place with `freshk db restore \
+                 FILE`, such as the one that the upgrade made beside it (….before-v….bak)"
+                    .into()
+            }
             Self::Older { .. } => "run `freshk db migrate`".into(),
             Self::Locked { .. } => "stop that process, or wait until it is done".into(),
             Self::DiskFull { .. } => "free some space and try again".into(),
