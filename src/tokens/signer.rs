@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, EncodingKey, Header, Validation};
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey, EncodingKey, Header, crypto};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +15,10 @@ const MAX_BYTES: usize = 4096;
 /// Signs and reads the tokens of one purpose.
 pub(super) struct Signer {
     header: Header,
+    /// The header as it stands in the tokens that are signed here: one that comes back needs no reading.
+    written: String,
     signing: EncodingKey,
     verifying: Vec<VerifyingKey>,
-    validation: Validation,
 }
 
 struct VerifyingKey {
@@ -29,7 +31,6 @@ struct VerifyingKey {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StrictHeader {
-    #[expect(dead_code, reason = "read to allow it; jsonwebtoken compares the algorithm")]
     alg: String,
     #[serde(default)]
     typ: Option<String>,
@@ -41,14 +42,10 @@ impl Signer {
     /// HS256 under the first of `secrets`; the others only verify. Without any, nothing is good.
     pub(super) fn hs256<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut secrets = secrets.peekable();
-        Self {
-            header: Header::new(JwtAlgorithm::HS256),
-            signing: EncodingKey::from_secret(secrets.peek().copied().unwrap_or_default()),
-            verifying: secrets
-                .map(|secret| VerifyingKey { kid: None, key: DecodingKey::from_secret(secret) })
-                .collect(),
-            validation: validation(JwtAlgorithm::HS256),
-        }
+        let signing = EncodingKey::from_secret(secrets.peek().copied().unwrap_or_default());
+        let verifying =
+            secrets.map(|secret| VerifyingKey { kid: None, key: DecodingKey::from_secret(secret) });
+        Self::new(Header::new(JwtAlgorithm::HS256), signing, verifying.collect())
     }
 
     /// The first of `keys` signs, and each verifies the tokens that name it in `kid`.
@@ -56,12 +53,12 @@ impl Signer {
         let mut header = Header::new(keys.algorithm);
         header.kid = keys.public.first().map(|key| key.kid.clone());
         let verifying = keys.public.into_iter().map(|key| VerifyingKey { kid: Some(key.kid), key: key.key });
-        Self {
-            header,
-            signing: keys.signing,
-            verifying: verifying.collect(),
-            validation: validation(keys.algorithm),
-        }
+        Self::new(header, keys.signing, verifying.collect())
+    }
+
+    fn new(header: Header, signing: EncodingKey, verifying: Vec<VerifyingKey>) -> Self {
+        let written = serde_json::to_vec(&header).map(|header| BASE64URL_NOPAD.encode(&header));
+        Self { header, written: written.unwrap_or_default(), signing, verifying }
     }
 
     /// The signed token; `None` if signing fails, which no input can bring about.
@@ -74,39 +71,67 @@ impl Signer {
     /// The payload of a token that one of the keys signed and that has nothing in its header that is not understood
     /// here. Whether it has expired is not asked.
     pub(super) fn read<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
-        let header = strict_header(token)?;
+        if token.len() > MAX_BYTES {
+            return None;
+        }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, payload) = message.split_once('.')?;
+        let read;
+        let kid = if header == self.written {
+            &self.header.kid
+        } else {
+            read = self.strict_header(header)?;
+            &read.kid
+        };
         // A token that names its key is held against that key alone.
-        let fitting = self.verifying.iter().filter(|each| each.kid.is_none() || each.kid == header.kid);
-        fitting
-            .filter_map(|each| jsonwebtoken::decode(token, &each.key, &self.validation).ok())
-            .map(|token| token.claims)
-            .next()
+        let mut fitting = self.verifying.iter().filter(|each| each.kid.is_none() || each.kid == *kid);
+        // The algorithm is always ours, whatever a token says.
+        let (message, algorithm) = (message.as_bytes(), self.header.alg);
+        let is_signed = fitting.any(|each| {
+            crypto::verify(signature, message, &each.key, algorithm).is_ok_and(|is_good| is_good)
+        });
+        if !is_signed {
+            return None;
+        }
+        serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).ok()?).ok()
     }
-}
 
-/// The header, if it has nothing in it that is not understood here.
-fn strict_header(token: &str) -> Option<StrictHeader> {
-    if token.len() > MAX_BYTES {
-        return None;
+    /// The header, if it has nothing in it that is not understood here, and names our algorithm.
+    fn strict_header(&self, header: &str) -> Option<StrictHeader> {
+        let header = BASE64URL_NOPAD.decode(header.as_bytes()).ok()?;
+        let header: StrictHeader = serde_json::from_slice(&header).ok()?;
+        let is_jwt = header.typ.as_ref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
+        let is_ours = header.alg.parse() == Ok(self.header.alg);
+        (is_jwt && is_ours).then_some(header)
     }
-    let header = data_encoding::BASE64URL_NOPAD.decode(token.split('.').next()?.as_bytes()).ok()?;
-    let header: StrictHeader = serde_json::from_slice(&header).ok()?;
-    let is_jwt = header.typ.as_ref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
-    is_jwt.then_some(header)
-}
-
-fn validation(algorithm: JwtAlgorithm) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    // Time is compared with our own clock, and names with our own.
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    validation.required_spec_claims.clear();
-    validation
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}, {} keys", self.header.alg, self.verifying.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_that_needs_no_reading_is_the_one_that_is_written() {
+        let signer = Signer::hs256(std::iter::once(&b"a secret"[..]));
+        let token = signer.sign(&"payload").unwrap();
+        assert_eq!(token.split('.').next(), Some(&*signer.written));
+        assert_eq!(signer.read::<String>(&token).as_deref(), Some("payload"));
+    }
+
+    #[test]
+    fn another_header_of_the_same_meaning_is_read() {
+        let signer = Signer::hs256(std::iter::once(&b"a secret"[..]));
+        let header = BASE64URL_NOPAD.encode(br#"{"alg":"HS256"}"#);
+        let message = format!("{header}.{}", BASE64URL_NOPAD.encode(br#""payload""#));
+        let signature = crypto::sign(message.as_bytes(), &signer.signing, JwtAlgorithm::HS256).unwrap();
+        assert_eq!(signer.read::<String>(&format!("{message}.{signature}")).as_deref(), Some("payload"));
+        assert_eq!(signer.read::<String>(&format!(".{message}.{signature}")), None);
+        assert_eq!(signer.read::<String>(&format!("{message}.")), None);
     }
 }
