@@ -24,3 +24,6 @@ pub type DebugApi =
 
 /// What providers call, described by `/openapi-callbacks.json`.
 pub type CallbacksApi = webhook::WebhookApi;
+
+#[cfg(test)]
+mod tests;

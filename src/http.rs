@@ -18,6 +18,7 @@ pub mod error;
 mod header;
 pub mod health;
 pub mod idempotency;
+pub mod json;
 mod jwks;
 pub mod log_throttle;
 pub mod ops;

@@ -3,6 +3,7 @@
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::date_time::DateTime;
@@ -25,13 +26,14 @@ impl Example for DeletionRequest {
 }
 
 /// The account is deleted, or will be.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct DeletionResponse {
     /// A sentence for a person.
     message: String,
     /// When the account is deleted unless its owner logs in before; absent where it is deleted already.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     deletes_at: Option<DateTime>,
 }
 
@@ -53,7 +55,7 @@ impl Example for DeletionResponse {
 }
 
 /// All that is kept about a user.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct ExportResponse {
     /// When it was put together.
@@ -73,7 +75,7 @@ pub(super) struct ExportResponse {
 }
 
 /// The user of an export.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct ExportedUser {
     /// Never reused; the `user_id` of the tokens.
     id: i64,
@@ -94,7 +96,7 @@ struct ExportedUser {
 }
 
 /// A session of an export.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct ExportedSession {
     /// As `sessions/` names it.
     id: String,
@@ -102,6 +104,7 @@ struct ExportedSession {
     device: String,
     /// The device that it belongs to; absent where it has none.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<String>,
     /// The address of the login or of the last refresh.
     ip: String,
@@ -113,14 +116,16 @@ struct ExportedSession {
     expires_at: DateTime,
     /// When it ended; absent while it has not.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<DateTime>,
     /// Why it ended, in a word or two.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     end_reason: Option<String>,
 }
 
 /// A device of an export.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct ExportedDevice {
     /// The `jti` of its token.
     id: String,
@@ -131,7 +136,7 @@ struct ExportedDevice {
 }
 
 /// A message of an export.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct ExportedMessage {
     /// How far it has come: `delivered` is the end.
     state: String,
@@ -142,7 +147,7 @@ struct ExportedMessage {
 }
 
 /// A line of the audit trail of an export.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct ExportedEvent {
     /// When.
     at: DateTime,
@@ -150,15 +155,19 @@ struct ExportedEvent {
     event: String,
     /// The address that it came from; absent where it came from none.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<String>,
     /// The session that it concerns.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<String>,
     /// The `X-Request-Id` of the call that did it.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     /// More, in a few words.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
 

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseFromJSON, ParseResult, ToJSON, Type};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::Timestamp;
 
 /// An instant as RFC 3339 writes it, in UTC and whole seconds: `2026-01-01T00:00:00Z`.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct DateTime(String);
 
 impl From<Timestamp> for DateTime {

@@ -2,13 +2,14 @@
 
 use poem_openapi::Object;
 use poem_openapi::types::Example;
+use serde::Serialize;
 
 use crate::domain::Channel;
 use crate::domain::delivery::Arrival;
 use crate::domain::time::seconds_up;
 
 /// How far a code has come.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct DeliveryResponse {
     /// `sending`, `sent`, `delivered`, `undelivered` or `unknown`; an app takes one that it does not know as `unknown`.
@@ -17,6 +18,7 @@ pub(super) struct DeliveryResponse {
     channel: String,
     /// Seconds after which another code may be asked for, where that can help.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
 
 use crate::api::date_time::DateTime;
 use crate::api::flows::{origin, phone, rates};
@@ -217,9 +218,9 @@ impl Example for PhoneCancelRequest {
 }
 
 /// What became of the proof of a new number.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
-struct PhoneChangeResponse {
+pub(super) struct PhoneChangeResponse {
     /// `Phone number changed`, or that it will change.
     message: String,
     /// The new number.

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use poem_openapi::param::Path;
-use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 
 use crate::api::delivery_schemas::DeliveryResponse;
@@ -26,6 +25,7 @@ use crate::http::device::DeviceName;
 use crate::http::device_token::{DeviceToken, WithDeviceToken};
 use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
 use crate::http::idempotency::IdempotencyKey;
+use crate::http::json::JsonAnswer;
 use crate::http::rates::Limited;
 
 /// How the operations are grouped in the description.
@@ -204,20 +204,23 @@ impl OtpApi {
         /// As the header has it.
         #[oai(example = "delivery_id")]
         delivery_id: Path<String>,
-    ) -> Result<Json<DeliveryResponse>, OperationError<AskingDelivery>> {
+    ) -> Result<JsonAnswer<DeliveryResponse>, OperationError<AskingDelivery>> {
         let Some(id) = DeliveryId::parse(&delivery_id.0) else { return Err(ErrorCode::NotFound.into()) };
         let found = self.flow.auth.arrival(id).await.map_err(ApiError::from)?;
         let (arrival, channel) = found.ok_or(ErrorCode::NotFound)?;
-        Ok(Json(DeliveryResponse::new(&arrival, channel)))
+        Ok(JsonAnswer(DeliveryResponse::new(&arrival, channel)))
     }
 
     /// Who the bearer is
     ///
     /// A deactivated user gets an answer too, with `account_active: false`; every other endpoint refuses one.
     #[oai(path = "/production/status/", method = "get", tag = "Group::Production", operation_id = "status")]
-    async fn status(&self, token: BearerToken) -> Result<Json<StatusResponse>, OperationError<AskingStatus>> {
+    async fn status(
+        &self,
+        token: BearerToken,
+    ) -> Result<JsonAnswer<StatusResponse>, OperationError<AskingStatus>> {
         let Authenticated { user, .. } = self.flow.authenticate(&token).await?;
-        Ok(Json((&*user).into()))
+        Ok(JsonAnswer((&*user).into()))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use poem_openapi::Object;
 use poem_openapi::types::Example;
+use serde::Serialize;
 
 use crate::api::date_time::DateTime;
 use crate::domain::{Session, SessionId, Timestamp, User};
@@ -50,7 +51,7 @@ impl Example for OtpVerifyRequest {
 }
 
 /// A code is on its way.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct OtpSentResponse {
     /// `Verification code sent successfully`
@@ -74,7 +75,7 @@ impl Example for OtpSentResponse {
 }
 
 /// Another code is on its way.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct OtpResentResponse {
     /// `Verification code sent successfully`
@@ -96,7 +97,7 @@ impl Example for OtpResentResponse {
 }
 
 /// A user, just logged in.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct LoginUser {
     /// Never reused; the `user_id` of the tokens.
@@ -136,7 +137,7 @@ impl Example for LoginUser {
 }
 
 /// A login.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct LoginResponse {
     /// The refresh token: gets the next pair.
@@ -148,9 +149,11 @@ pub(super) struct LoginResponse {
     /// Whether the number was never verified before; only where accounts are concealed before that, or where the number's account of before
     /// lay dormant and a new one begins.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) is_new_user: Option<bool>,
     /// Whether the account was to be deleted until this login; only where it was.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) restored: Option<bool>,
     /// `Authentication successful`
     message: String,
@@ -170,7 +173,7 @@ impl Example for LoginResponse {
 }
 
 /// A user, as `status/` shows it.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct AccountUser {
     /// Never reused; the `user_id` of the tokens.
@@ -202,7 +205,7 @@ impl Example for AccountUser {
 }
 
 /// Who the bearer is.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct StatusResponse {
     /// `true`: anything else is a 401.
@@ -257,7 +260,7 @@ impl Example for LogoutRequest {
 }
 
 /// The next pair.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct TokenPair {
     /// The access token: goes into `Authorization: Bearer`.
@@ -287,7 +290,7 @@ impl Example for TokenVerifyRequest {
 }
 
 /// The token is good.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct TokenVerifyResponse {}
 
@@ -298,7 +301,7 @@ impl Example for TokenVerifyResponse {
 }
 
 /// What was done.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct MessageResponse {
     /// A sentence for a person.
@@ -318,7 +321,7 @@ impl Example for MessageResponse {
 }
 
 /// One device that is logged in.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct DeviceSession {
     /// Names the session in `DELETE`.
@@ -372,7 +375,7 @@ impl Example for DeviceSession {
 }
 
 /// The bearer's sessions, the newest first.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(example)]
 pub(super) struct SessionListResponse {
     /// Those that are live.

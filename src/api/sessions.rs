@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
-use poem_openapi::payload::Json;
 
 use crate::api::flows::origin;
 use crate::api::otp::{Flow, Group, documented_errors};
@@ -19,6 +18,7 @@ use crate::http::caller::Caller;
 use crate::http::device::DeviceName;
 use crate::http::device_token::{DeviceToken, WithDeviceToken};
 use crate::http::error::{ApiError, DocumentedErrors, ErrorCode, OperationError};
+use crate::http::json::JsonAnswer;
 
 documented_errors!(
     /// What a refresh can fail with.
@@ -70,12 +70,12 @@ impl SessionsApi {
         #[oai(name = "X-Device-Name")]
         device: DeviceName,
         body: JsonBody<RefreshRequest>,
-    ) -> Result<WithDeviceToken<Json<TokenPair>>, OperationError<Refreshing>> {
+    ) -> Result<WithDeviceToken<JsonAnswer<TokenPair>>, OperationError<Refreshing>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
         let refreshed = self.flow.auth.refresh(token, device.into_text(), origin(&caller)).await;
         let RefreshedTokens { pair, device_token } = refreshed.map_err(ApiError::from)?;
-        let pair = Json(TokenPair { access: pair.access, refresh: pair.refresh });
+        let pair = JsonAnswer(TokenPair { access: pair.access, refresh: pair.refresh });
         Ok(WithDeviceToken::new(pair, device_token))
     }
 
@@ -86,10 +86,10 @@ impl SessionsApi {
     async fn check(
         &self,
         body: JsonBody<TokenVerifyRequest>,
-    ) -> Result<Json<TokenVerifyResponse>, OperationError<Checking>> {
+    ) -> Result<JsonAnswer<TokenVerifyResponse>, OperationError<Checking>> {
         let body = body.fields()?;
         self.flow.auth.check_token(body.required_string("token")?).await.map_err(ApiError::from)?;
-        Ok(Json(TokenVerifyResponse {}))
+        Ok(JsonAnswer(TokenVerifyResponse {}))
     }
 
     /// End the session of a refresh token
@@ -100,7 +100,7 @@ impl SessionsApi {
         &self,
         caller: Caller,
         body: JsonBody<LogoutRequest>,
-    ) -> Result<Json<MessageResponse>, OperationError<LoggingOut>> {
+    ) -> Result<JsonAnswer<MessageResponse>, OperationError<LoggingOut>> {
         let body = body.fields()?;
         let token = body.required_string("refresh")?;
         self.flow.auth.log_out(token, origin(&caller)).await.map_err(ApiError::from)?;
@@ -119,7 +119,7 @@ impl SessionsApi {
         /// The token of this device: those of all others end.
         #[oai(name = "X-Device-Token")]
         device_token: DeviceToken,
-    ) -> Result<Json<MessageResponse>, OperationError<Bearing>> {
+    ) -> Result<JsonAnswer<MessageResponse>, OperationError<Bearing>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         let device_token = device_token.into_token();
         let ended = self.flow.auth.log_out_everywhere(&bearer, device_token, origin(&caller));
@@ -134,14 +134,14 @@ impl SessionsApi {
     async fn sessions(
         &self,
         token: BearerToken,
-    ) -> Result<Json<SessionListResponse>, OperationError<Bearing>> {
+    ) -> Result<JsonAnswer<SessionListResponse>, OperationError<Bearing>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         let sessions = self.flow.auth.sessions(&bearer).await.map_err(ApiError::from)?;
         let sessions = sessions
             .into_iter()
             .map(|session| DeviceSession::new(session, bearer.session.as_ref()))
             .collect();
-        Ok(Json(SessionListResponse { sessions }))
+        Ok(JsonAnswer(SessionListResponse { sessions }))
     }
 
     /// End one of the bearer's sessions
@@ -155,15 +155,15 @@ impl SessionsApi {
         /// As the list names it.
         #[oai(example = "session_id")]
         id: Path<String>,
-    ) -> Result<Json<MessageResponse>, OperationError<Ending>> {
+    ) -> Result<JsonAnswer<MessageResponse>, OperationError<Ending>> {
         let bearer = self.flow.authenticate_active(&token).await?;
         self.flow.auth.end_session(&bearer, &id.0, origin(&caller)).await.map_err(ApiError::from)?;
         Ok(done("Session ended"))
     }
 }
 
-fn done(message: &str) -> Json<MessageResponse> {
-    Json(message.into())
+fn done(message: &str) -> JsonAnswer<MessageResponse> {
+    JsonAnswer(message.into())
 }
 
 /// The session in the description's example.

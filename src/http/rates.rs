@@ -5,11 +5,12 @@ use std::time::Duration;
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
-use poem_openapi::payload::Json;
 use poem_openapi::registry::{MetaHeader, MetaResponses, MetaSchema, MetaSchemaRef, Registry};
-use poem_openapi::types::ToJSON;
+use poem_openapi::types::{ToJSON, Type};
+use serde::Serialize;
 
 use crate::domain::time::seconds_up;
+use crate::http::json::JsonAnswer;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
@@ -84,17 +85,17 @@ impl<T> Limited<T> {
     }
 }
 
-impl<T: ToJSON> IntoResponse for Limited<T> {
+impl<T: Type + Serialize + Send> IntoResponse for Limited<T> {
     fn into_response(self) -> Response {
-        let mut response = Json(self.body).into_response();
+        let mut response = JsonAnswer(self.body).into_response();
         self.rates.write(response.headers_mut());
         response
     }
 }
 
-impl<T: ToJSON> ApiResponse for Limited<T> {
+impl<T: ToJSON + Serialize> ApiResponse for Limited<T> {
     fn meta() -> MetaResponses {
-        let mut meta = Json::<T>::meta();
+        let mut meta = JsonAnswer::<T>::meta();
         for response in &mut meta.responses {
             response.headers.extend(RateHeaders::document());
         }
@@ -102,7 +103,7 @@ impl<T: ToJSON> ApiResponse for Limited<T> {
     }
 
     fn register(registry: &mut Registry) {
-        Json::<T>::register(registry);
+        JsonAnswer::<T>::register(registry);
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::http::device::DeviceName;
+use crate::http::json::JsonAnswer;
 use crate::http::{
     ApiError, BearerToken, Caller, DocumentedErrors, ErrorCode, JsonBody, Limited, OperationError, Rate,
     RateHeaders,
@@ -23,7 +24,7 @@ pub(crate) struct EchoBody {
 }
 
 /// What the demo answers.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 pub(crate) struct Echo {
     /// The text that came.
     text: String,
@@ -85,37 +86,39 @@ impl Demo {
         &self,
         caller: Caller,
         #[oai(name = "X-Device-Name")] device: DeviceName,
-    ) -> Result<Json<Echo>, OperationError<PlainFaults>> {
+    ) -> Result<JsonAnswer<Echo>, OperationError<PlainFaults>> {
         tracing::info!("inside");
-        Ok(Json(Echo { text: format!("{} {} {:?}", caller.address, caller.request_id, device.into_text()) }))
+        Ok(JsonAnswer(Echo {
+            text: format!("{} {} {:?}", caller.address, caller.request_id, device.into_text()),
+        }))
     }
 
     /// Panics.
     #[oai(path = "/panic/", method = "post", operation_id = "panic")]
-    async fn panic(&self) -> Result<Json<Echo>, OperationError<PlainFaults>> {
+    async fn panic(&self) -> Result<JsonAnswer<Echo>, OperationError<PlainFaults>> {
         panic!("a test panicked\nwith a second line");
     }
 
     /// Waits.
     #[oai(path = "/slow/", method = "post", operation_id = "slow")]
-    async fn slow(&self) -> Result<Json<Echo>, OperationError<PlainFaults>> {
+    async fn slow(&self) -> Result<JsonAnswer<Echo>, OperationError<PlainFaults>> {
         if let Some((entered, gate)) = &self.gates {
             entered.add_permits(1);
             drop(gate.acquire().await.unwrap());
         }
-        Ok(Json(Echo { text: "done".to_owned() }))
+        Ok(JsonAnswer(Echo { text: "done".to_owned() }))
     }
 
     /// Has a parameter in its path.
     #[oai(path = "/things/:id/", method = "get", operation_id = "thing")]
-    async fn thing(&self, id: Path<u32>) -> Result<Json<Echo>, OperationError<PlainFaults>> {
-        Ok(Json(Echo { text: id.0.to_string() }))
+    async fn thing(&self, id: Path<u32>) -> Result<JsonAnswer<Echo>, OperationError<PlainFaults>> {
+        Ok(JsonAnswer(Echo { text: id.0.to_string() }))
     }
 
     /// The same path, another method.
     #[oai(path = "/things/:id/", method = "delete", operation_id = "end_thing")]
-    async fn end_thing(&self, id: Path<u32>) -> Result<Json<Echo>, OperationError<PlainFaults>> {
-        Ok(Json(Echo { text: format!("ended {}", id.0) }))
+    async fn end_thing(&self, id: Path<u32>) -> Result<JsonAnswer<Echo>, OperationError<PlainFaults>> {
+        Ok(JsonAnswer(Echo { text: format!("ended {}", id.0) }))
     }
 
     /// A callback; what says that it is forged is.
@@ -123,10 +126,10 @@ impl Demo {
     async fn callback(
         &self,
         forged: Query<Option<bool>>,
-    ) -> Result<Json<Echo>, OperationError<CallbackFaults>> {
+    ) -> Result<JsonAnswer<Echo>, OperationError<CallbackFaults>> {
         if forged.0.is_some() {
             return Err(ErrorCode::BadSignature.into());
         }
-        Ok(Json(Echo { text: "called".to_owned() }))
+        Ok(JsonAnswer(Echo { text: "called".to_owned() }))
     }
 }
