@@ -69,14 +69,14 @@ use open::Tuning;
 use reader::Readers;
 use tx::SqliteTx;
 use watch::FileWatch;
-use writer::{Queued, Surroundings, Waiting};
+use writer::{Queued, Surroundings, Task, Waiting};
 
 /// A database in one `SQLite` file.
 pub struct SqliteStore {
     files: Arc<FileWatch>,
     tuning: Tuning,
     /// The writer's queue; closed when there is none.
-    queue: RwLock<Option<SyncSender<Queued>>>,
+    queue: RwLock<Option<SyncSender<Task>>>,
     waiting: Waiting,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
@@ -171,7 +171,7 @@ impl Engine for SqliteStore {
         self.standing()?;
         let queue = read(&self.queue);
         let queue = queue.as_ref().ok_or(StoreError::Unavailable)?;
-        queue.try_send(Queued::new(job, &self.waiting)).map_err(|refused| match refused {
+        queue.try_send(Task::Write(Queued::new(job, &self.waiting))).map_err(|refused| match refused {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Unavailable,
         })
@@ -210,7 +210,8 @@ impl Engine for SqliteStore {
             return ready(Ok(())).boxed();
         }
         let (files, tuning) = (Arc::clone(&self.files), self.tuning.clone());
-        let done = spawn_blocking(move || checkpoint::run(&files, tuning.truncate_past, tuning.busy));
+        let queue = read(&self.queue).clone();
+        let done = spawn_blocking(move || checkpoint::run(&files, tuning.log, tuning.busy, queue));
         done.map(|done| match done {
             Ok(done) => done.map_err(|error| fault(&error)),
             Err(_) => Err(StoreError::Unavailable),

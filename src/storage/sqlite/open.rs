@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior};
 
 use super::backup;
+use super::checkpoint::LogBounds;
 use super::connect::{self, Bounds, PageLimit, Role, log_of};
 use super::lock;
 use super::migrate::{self, Migration};
@@ -106,8 +107,7 @@ pub(super) struct Tuning {
     pub(super) busy: Duration,
     /// Sessions in memory, and as many users.
     pub(super) principals: u64,
-    /// Bytes of write-ahead log past which a checkpoint empties it.
-    pub(super) truncate_past: u64,
+    pub(super) log: LogBounds,
     pub(super) migrations: &'static [Migration],
 }
 
@@ -124,7 +124,7 @@ impl Default for Tuning {
             read_wait: Duration::from_secs(2),
             busy: Duration::from_secs(5),
             principals: 20_000,
-            truncate_past: 64 * 1024 * 1024,
+            log: LogBounds { frames: 4096, bytes: 64 * 1024 * 1024 },
             migrations: migrate::MIGRATIONS,
         }
     }

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tracing::Span;
 
 use super::backup::back_up;
-use super::checkpoint;
+use super::checkpoint::{self, ResetLog};
 use super::connect::{Bounds, PageLimit};
 use super::fault::fault;
 use super::tx::SqliteTx;
@@ -23,6 +23,14 @@ use crate::storage::{CommitWatch, StoreError, StoreResult, WriteJob};
 
 /// A write.
 pub(super) type Job = Box<dyn WriteJob>;
+
+/// What the writer is asked for.
+pub(super) enum Task {
+    /// To write.
+    Write(Queued),
+    /// To begin its log anew, once what came before is committed.
+    Reset(ResetLog),
+}
 
 /// A write in the queue, with the request that it belongs to: what it logs, a panic included, has that one's name.
 pub(super) struct Queued {
@@ -80,7 +88,7 @@ struct Writer {
     conn: Connection,
     files: Arc<FileWatch>,
     rescue: Rescue,
-    jobs: Receiver<Queued>,
+    tasks: Receiver<Task>,
     bounds: Bounds,
     cache: Arc<PrincipalCache>,
     page_limit: Option<PageLimit>,
@@ -104,42 +112,34 @@ pub(super) struct Surroundings {
 pub(super) fn start(
     conn: Connection,
     Surroundings { files, rescues, bounds, cache, page_limit, commits }: Surroundings,
-) -> std::io::Result<(SyncSender<Queued>, JoinHandle<()>)> {
+) -> std::io::Result<(SyncSender<Task>, JoinHandle<()>)> {
     // An earlier run may have erased somebody and died before it emptied the log.
-    if !matches!(empty_log(&conn), Ok(true)) {
+    if !matches!(checkpoint::empty(&conn), Ok(true)) {
         files.note_erasure();
     }
-    let (sender, jobs) = sync_channel(bounds.queue);
+    let (sender, tasks) = sync_channel(bounds.queue);
     let rescue = if rescues { Rescue::Due(None) } else { Rescue::NotMine };
-    let mut writer = Writer { conn, files, rescue, jobs, bounds, cache, page_limit, commits, version: None };
+    let mut writer = Writer { conn, files, rescue, tasks, bounds, cache, page_limit, commits, version: None };
     // Before anybody can read: a first look that came later would take what it finds for what the cache holds.
     writer.watch();
     let thread = thread::Builder::new().name("freshk-writer".into()).spawn(move || {
-        writer.run(|writer, wait| writer.jobs.recv_timeout(wait));
+        writer.run(|writer, wait| writer.tasks.recv_timeout(wait));
     })?;
     Ok((sender, thread))
 }
 
-/// Empties the log unless somebody uses it: nobody waits for that.
-fn empty_log(conn: &Connection) -> rusqlite::Result<bool> {
-    let busy: u32 = conn.query_row("PRAGMA busy_timeout", [], |row| row.get(0))?;
-    conn.busy_timeout(Duration::ZERO)?;
-    let emptied = checkpoint::truncate(conn);
-    conn.busy_timeout(Duration::from_millis(busy.into()))?;
-    emptied
-}
-
 impl Writer {
     /// Writes what comes until nothing more can; `next` waits for it, though not for longer than it is told.
-    fn run(mut self, mut next: impl FnMut(&Self, Duration) -> Result<Queued, RecvTimeoutError>) {
+    fn run(mut self, mut next: impl FnMut(&Self, Duration) -> Result<Task, RecvTimeoutError>) {
         loop {
             let next = next(&self, self.bounds.watch);
             let is_lost = self.look();
             match next {
                 Err(RecvTimeoutError::Disconnected) => break,
-                Ok(job) if is_lost => self.refuse(job, StoreError::Unavailable),
-                Err(RecvTimeoutError::Timeout) if is_lost => {}
-                Ok(job) => {
+                Ok(Task::Write(job)) if is_lost => self.refuse(job, StoreError::Unavailable),
+                Ok(Task::Reset(_)) | Err(RecvTimeoutError::Timeout) if is_lost => {}
+                Ok(Task::Reset(log)) => log.run(&self.conn),
+                Ok(Task::Write(job)) => {
                     self.watch();
                     self.batch(job);
                 }
@@ -153,8 +153,7 @@ impl Writer {
             return self.save(Duration::ZERO);
         }
         // Whoever else has the database open empties the log later; nobody should wait for that now.
-        let emptied = self.conn.busy_timeout(Duration::ZERO).and_then(|()| checkpoint::truncate(&self.conn));
-        if let Err(error) = emptied {
+        if let Err(error) = checkpoint::empty(&self.conn) {
             fault(&error);
         }
     }
@@ -233,13 +232,23 @@ impl Writer {
         }
         let stopwatch = Stopwatch::start();
         let mut tx = SqliteTx::new(&self.conn);
-        let mut ran = Vec::new();
+        let (mut ran, mut reset) = (Vec::new(), None);
         let mut next = Some(first);
         while let Some(mut job) = next {
             let outcome = self.run_one(&mut job, &mut tx);
             ran.push((job, outcome));
             let room = ran.len() < self.bounds.jobs && stopwatch.elapsed() < self.bounds.time;
-            next = if room && !self.conn.is_autocommit() { self.jobs.try_recv().ok() } else { None };
+            next = match room && !self.conn.is_autocommit() {
+                true => match self.tasks.try_recv() {
+                    Ok(Task::Write(job)) => Some(job),
+                    Ok(Task::Reset(log)) => {
+                        reset = Some(log);
+                        None
+                    }
+                    Err(_) => None,
+                },
+                false => None,
+            };
         }
         let stopwatch = Stopwatch::start();
         let committed = self.commit();
@@ -256,13 +265,21 @@ impl Writer {
         for (job, outcome) in ran {
             answer(job, outcome.and(committed));
         }
+        if let Some(log) = reset {
+            log.run(&self.conn);
+        }
     }
 
     /// Answers `first` and those that wait: they would wait as long, one after the other, and in vain. All are taken before
     /// any is answered: who comes after an answer may find the database free again.
     fn refuse(&self, first: Queued, fault: StoreError) {
-        let waiting: Vec<_> = self.jobs.try_iter().take(self.bounds.queue).collect();
-        std::iter::once(first).chain(waiting).for_each(|job| answer(job, Err(fault)));
+        let waiting: Vec<_> = self.tasks.try_iter().take(self.bounds.queue).collect();
+        let writes = waiting.into_iter().filter_map(|task| match task {
+            Task::Write(job) => Some(job),
+            // It is asked for again.
+            Task::Reset(_) => None,
+        });
+        std::iter::once(first).chain(writes).for_each(|job| answer(job, Err(fault)));
     }
 
     /// Runs one write; a failing or panicking one is undone alone.

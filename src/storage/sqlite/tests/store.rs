@@ -73,7 +73,7 @@ async fn s17_what_another_process_wrote_before_the_first_own_write_is_seen() {
 async fn a_checkpoint_empties_a_log_that_has_grown() {
     let bed = Bed::new();
     let mut options = bed.options();
-    options.tuning.truncate_past = 1;
+    options.tuning.log.bytes = 1;
     let engine = SqliteStore::open(options).unwrap();
     let log = beside(engine.path(), "-wal");
     let store = Store::new(engine);
@@ -83,6 +83,46 @@ async fn a_checkpoint_empties_a_log_that_has_grown() {
     assert_eq!(log.metadata().unwrap().len(), 0);
     store.write(Locks::none(), join(2)).await.unwrap();
     assert_eq!(users(&bed.stranger()), 2);
+}
+
+#[tokio::test]
+async fn a_checkpoint_has_the_writer_begin_a_long_log_anew() {
+    let bed = Bed::new();
+    let mut options = bed.options();
+    options.tuning.log.frames = 0;
+    let engine = SqliteStore::open(options).unwrap();
+    let log = beside(engine.path(), "-wal");
+    let store = Store::new(engine);
+    let mut sizes = Vec::new();
+    for n in 1..=3 {
+        store.write(Locks::none(), join(n)).await.unwrap();
+        sizes.push(log.metadata().unwrap().len());
+        store.checkpoint().await.unwrap();
+    }
+    assert_eq!(sizes[1..], [sizes[0]; 2], "written over, not after");
+    assert_eq!(users(&bed.stranger()), 3);
+}
+
+#[tokio::test]
+async fn a_log_that_a_reader_uses_is_left_for_the_next_checkpoint() {
+    let bed = Bed::new();
+    let mut options = bed.options();
+    options.tuning.log.bytes = 1;
+    let engine = SqliteStore::open(options).unwrap();
+    let log = beside(engine.path(), "-wal");
+    let store = Store::new(engine);
+    store.write(Locks::none(), join(1)).await.unwrap();
+    let stranger = bed.stranger();
+    stranger.execute_batch("BEGIN").unwrap();
+    assert_eq!(users(&stranger), 1);
+    store.write(Locks::none(), join(2)).await.unwrap();
+    store.checkpoint().await.unwrap();
+    assert!(log.metadata().unwrap().len() > 0);
+    assert_eq!(users(&stranger), 1, "the snapshot stands");
+    stranger.execute_batch("COMMIT").unwrap();
+    store.checkpoint().await.unwrap();
+    assert_eq!(log.metadata().unwrap().len(), 0);
+    assert_eq!(users(&stranger), 2);
 }
 
 #[tokio::test]

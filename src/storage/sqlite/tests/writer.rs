@@ -190,13 +190,13 @@ fn s17_an_idle_writer_looks_for_foreign_writes_four_times_a_second() {
     let (conn, _) = open::open(&options).unwrap();
     let stranger = bed.stranger();
     let cache = Arc::new(PrincipalCache::new(1));
-    let (_queue, jobs) = sync_channel(1);
+    let (_queue, tasks) = sync_channel(1);
     let bounds = options.tuning.writer;
     let (cached, commits) = (Arc::clone(&cache), Arc::default());
     let files = Arc::new(FileWatch::begin(&options.path).unwrap());
     let rescue = Rescue::NotMine;
     let mut writer =
-        Writer { conn, files, rescue, jobs, bounds, cache, page_limit: None, commits, version: None };
+        Writer { conn, files, rescue, tasks, bounds, cache, page_limit: None, commits, version: None };
     writer.watch();
     let mut waits = 0;
     writer.run(|_, wait| {
