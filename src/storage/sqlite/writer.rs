@@ -238,16 +238,14 @@ impl Writer {
             let outcome = self.run_one(&mut job, &mut tx);
             ran.push((job, outcome));
             let room = ran.len() < self.bounds.jobs && stopwatch.elapsed() < self.bounds.time;
-            next = match room && !self.conn.is_autocommit() {
-                true => match self.tasks.try_recv() {
-                    Ok(Task::Write(job)) => Some(job),
-                    Ok(Task::Reset(log)) => {
-                        reset = Some(log);
-                        None
-                    }
-                    Err(_) => None,
-                },
-                false => None,
+            let goes_on = room && !self.conn.is_autocommit();
+            next = match goes_on.then(|| self.tasks.try_recv()) {
+                Some(Ok(Task::Write(job))) => Some(job),
+                Some(Ok(Task::Reset(log))) => {
+                    reset = Some(log);
+                    None
+                }
+                Some(Err(_)) | None => None,
             };
         }
         let stopwatch = Stopwatch::start();
