@@ -237,6 +237,16 @@ fn the_configuration_is_found_where_it_lies() {
     assert!(missing.contains("none.toml, from FRESHK_CONFIG") && missing.contains("1 fault:"), "{missing}");
 }
 
+#[test]
+fn how_many_sessions_are_kept_in_memory_is_a_number_within_bounds() {
+    let place = |sessions: u64| {
+        Place::new().file("freshk.toml", format!("debug = true\n[cache]\nsessions = {sessions}\n"))
+    };
+    assert_eq!(setting(&place(200_000).shown(&[], &[]), "cache.sessions").0, "200000");
+    let told = stderr(&place(0).run(&["config", "show"], &[]));
+    assert!(told.contains("cache.sessions") && told.contains("from 1000 to 10000000"), "{told}");
+}
+
 /// What is missing may stand in the file that cannot be read.
 #[test]
 fn a_file_that_cannot_be_read_is_one_fault() {

@@ -161,6 +161,7 @@ impl DatabaseFile {
     pub fn open(&self, config: &Config, clock: &dyn Clock) -> Result<Arc<SqliteStore>, OpenError> {
         let mut options = self.options(config, clock);
         options.rescues = true;
+        options.principals = config.cache.sessions;
         SqliteStore::open(options)
     }
 

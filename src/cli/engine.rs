@@ -162,7 +162,7 @@ impl Engine {
             Place::File(file) => Ok(Self::Sqlite(file.open(config, clock)?)),
             Place::Server(settings) => {
                 let options = PostgresOptions {
-                    principals: postgres::PRINCIPALS,
+                    principals: config.cache.sessions,
                     ..postgres_options(config, &settings, true)
                 };
                 Ok(Self::Postgres(PostgresStore::open(&options)?))

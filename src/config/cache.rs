@@ -1,4 +1,4 @@
-//! `[cache]`: what several servers count together.
+//! `[cache]`: what a server keeps in memory, and what several servers count together.
 
 use super::database::Database;
 use super::key::{Key, Kind, Section};
@@ -10,6 +10,8 @@ use crate::limits::redis::CacheSettings;
 pub struct Cache {
     /// Where it is; `None`: each server counts by itself.
     pub url: Option<CacheSettings>,
+    /// How many sessions, and as many users, a server keeps in its own memory.
+    pub sessions: u64,
 }
 
 pub(super) static URL: Key = Key::new(
@@ -20,8 +22,19 @@ pub(super) static URL: Key = Key::new(
      rediss:// is TLS. Without it, and while it does not answer, each server counts by itself.",
 );
 
-pub(super) const SECTION: Section =
-    Section { name: "cache", doc: "What several servers count together.", keys: &[&URL] };
+static SESSIONS: Key = Key::new(
+    "cache.sessions",
+    Kind::Number { min: 1_000, max: 10_000_000 },
+    "20000",
+    "How many sessions, and as many of their users, a server keeps in memory, those in use: a call with a token of one of them asks no \
+     database. Each takes 1 KiB of memory, once it was used.",
+);
+
+pub(super) const SECTION: Section = Section {
+    name: "cache",
+    doc: "What a server keeps in memory, and what several servers count together.",
+    keys: &[&SESSIONS, &URL],
+};
 
 /// A URL as it may be shown: without the password, and without what stands where one may.
 pub(super) fn masked(url: &str) -> String {
@@ -33,6 +46,7 @@ pub(super) fn masked(url: &str) -> String {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, database: &Database) -> Cache {
+    let sessions = reader.number(&SESSIONS);
     let url = reader.one(&URL, CacheSettings::parse);
     if url.is_some() && database.url.file().is_some() {
         reader.findings.warn(
@@ -40,9 +54,9 @@ pub(super) fn read(reader: &mut Reader<'_>, database: &Database) -> Cache {
             "cache.url is not used with SQLite, whose one server has nothing to share",
             "take it out, or move to PostgreSQL",
         );
-        return Cache { url: None };
+        return Cache { url: None, sessions };
     }
-    Cache { url }
+    Cache { url, sessions }
 }
 
 #[cfg(test)]

@@ -84,9 +84,6 @@ const FORGET_AFTER: Duration = Duration::from_secs(5);
 /// Threads that read.
 const READERS: usize = 4;
 
-/// Sessions in the memory of a server, and as many users.
-pub const PRINCIPALS: u64 = 20_000;
-
 /// A schema of a `PostgreSQL` database.
 pub struct PostgresStore {
     identity: String,

@@ -93,9 +93,9 @@ impl SqliteStore {
     pub fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
         let (conn, path) = open::open(&options)?;
         let failed = |error: io::Error| OpenError::Failed { path: path.clone(), reason: error.to_string() };
-        let OpenOptions { tuning, page_limit, rescues, .. } = options;
+        let OpenOptions { tuning, page_limit, rescues, principals, .. } = options;
         let files = Arc::new(FileWatch::begin(&path).map_err(failed)?);
-        let cache = Arc::new(PrincipalCache::new(tuning.principals));
+        let cache = Arc::new(PrincipalCache::new(principals));
         let readers = Readers::new(Arc::clone(&files), tuning.readers, tuning.read_wait, tuning.busy);
         let commits = Arc::default();
         let surroundings = Surroundings {

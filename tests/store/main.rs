@@ -30,7 +30,7 @@ mod versions;
 use std::sync::Arc;
 
 use freshk::storage::Store;
-use freshk::storage::postgres::{PRINCIPALS, PostgresOptions, PostgresSettings, PostgresStore};
+use freshk::storage::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
 use freshk::storage::sqlite::{OpenOptions, SqliteStore};
 use freshk::storage::users::FirstId;
 use support::{Fixture, START};
@@ -220,7 +220,7 @@ impl Fixture for Postgres {
         self.schema.name().clone_into(&mut settings.schema);
         settings.writers = 4;
         let first_id = FirstId { id: 1, raises: true };
-        let options = PostgresOptions { settings, first_id, principals: PRINCIPALS, migrate: true };
+        let options = PostgresOptions { settings, first_id, principals: 1_000, migrate: true };
         Store::new(PostgresStore::open(&options).unwrap())
     }
 }

@@ -50,6 +50,8 @@ pub struct OpenOptions {
     pub rescues: bool,
     /// Now; names the backup before a migration.
     pub now: Timestamp,
+    /// How many sessions, and as many users, are kept in memory.
+    pub principals: u64,
     /// A bound on the file's size, for tests of a full disk.
     pub page_limit: Option<PageLimit>,
     pub(super) tuning: Tuning,
@@ -66,6 +68,7 @@ impl OpenOptions {
             make: Make::UnlessLost { backup: None },
             rescues: false,
             now,
+            principals: 20_000,
             page_limit: None,
             tuning: Tuning::default(),
         }
@@ -105,8 +108,6 @@ pub(super) struct Tuning {
     pub(super) readers: u32,
     pub(super) read_wait: Duration,
     pub(super) busy: Duration,
-    /// Sessions in memory, and as many users.
-    pub(super) principals: u64,
     pub(super) log: LogBounds,
     pub(super) migrations: &'static [Migration],
 }
@@ -123,7 +124,6 @@ impl Default for Tuning {
             readers: 4,
             read_wait: Duration::from_secs(2),
             busy: Duration::from_secs(5),
-            principals: 20_000,
             log: LogBounds { frames: 4096, bytes: 64 * 1024 * 1024 },
             migrations: migrate::MIGRATIONS,
         }
