@@ -144,3 +144,106 @@ async fn the_oldest_session_makes_way_for_a_fourth() {
     assert_eq!(bed.auth.authenticate(&first.tokens.access).await.unwrap_err(), AuthError::TokenInvalid);
     assert_eq!(bed.told(AuditEvent::TokenRevoked).await, ["displaced"]);
 }
+
+#[tokio::test]
+async fn s19_every_code_that_is_given_costs_its_address_a_unit() {
+    let bed = Bed::new().await;
+    let code = Code::from_number(0, 6);
+    for number in 1..=5 {
+        assert_eq!(refusal(&bed, number, &code).await, AuthError::UserNotFound);
+    }
+    assert_eq!(refusal(&bed, 6, &code).await, AuthError::RateLimited(HOUR));
+}
+
+#[tokio::test]
+async fn s10_where_accounts_are_concealed_a_number_without_one_gets_the_answer_of_a_wrong_code() {
+    let bed = Bed::with(|policy| policy.conceal_accounts = true).await;
+    assert_eq!(refusal(&bed, 9, &Code::from_number(0, 6)).await, AuthError::InvalidOtp);
+}
+
+#[tokio::test]
+async fn a_code_for_an_account_that_was_sent_none_is_refused_for_that() {
+    let bed = Bed::open().await;
+    bed.import(7, 1).await;
+    assert_eq!(refusal(&bed, 1, &Code::from_number(0, 6)).await, AuthError::InvalidOtp);
+    assert_eq!(bed.told(AuditEvent::LoginFail).await, ["no code"]);
+}
+
+#[tokio::test]
+async fn s4_a_login_ends_the_other_codes_of_its_number() {
+    let bed = Bed::with(|policy| (policy.limits.ip, policy.otp.live_codes) = (0, 2)).await;
+    bed.request(1).await.result.unwrap();
+    let older = bed.code();
+    bed.request(1).await.result.unwrap();
+    bed.verify(1, &bed.code()).await.result.unwrap();
+    assert_eq!(refusal(&bed, 1, &older).await, AuthError::InvalidOtp);
+    assert_eq!(bed.told(AuditEvent::LoginFail).await, ["superseded"]);
+}
+
+#[tokio::test]
+async fn whoever_was_verified_in_the_testing_mode_alone_logs_in_there_again() {
+    let bed = Bed::open().await;
+    for is_first in [true, false] {
+        bed.ask(CodeRequest { mode: Mode::Testing, ..code_request(1) }).await.result.unwrap();
+        let request = VerifyRequest { mode: Mode::Testing, ..verify_request(1, &bed.code()) };
+        assert_eq!(bed.auth.verify(request).await.result.unwrap().is_new_user, is_first);
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_says_of_its_user_what_was_said_before() {
+    let bed = Bed::open().await;
+    for is_first in [true, false] {
+        bed.request(1).await.result.unwrap();
+        bed.clock.advance(30 * SECOND);
+        for _ in 0..2 {
+            let idempotency_key = Some(Secret::new("k".repeat(16)));
+            let request = VerifyRequest { idempotency_key, ..verify_request(1, &bed.code()) };
+            assert_eq!(bed.auth.verify(request).await.result.unwrap().is_new_user, is_first);
+        }
+        bed.clock.advance(HOUR);
+    }
+}
+
+#[tokio::test]
+async fn s5_wrong_guesses_with_the_key_of_a_login_count_against_its_code() {
+    let bed = Bed::open().await;
+    bed.request(1).await.result.unwrap();
+    let give = async |code: &Code| {
+        let idempotency_key = Some(Secret::new("k".repeat(16)));
+        bed.auth.verify(VerifyRequest { idempotency_key, ..verify_request(1, code) }).await.result
+    };
+    give(&bed.code()).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(give(&bed.wrong()).await.unwrap_err(), AuthError::InvalidOtp);
+    }
+    assert_eq!(give(&bed.code()).await.unwrap_err(), AuthError::InvalidOtp);
+}
+
+#[tokio::test]
+async fn a_login_within_the_grace_restores_the_account_and_leaves_its_devices() {
+    let bed = Bed::with(|policy| (policy.limits.ip, policy.retention.deletion_grace) = (0, 24 * HOUR)).await;
+    let login = bed.log_in(1).await;
+    let bearer = bed.bearer(&login).await;
+    bed.request(1).await.result.unwrap();
+    let deletion = bed.auth.delete_account(&bearer, Some(bed.code()), None, origin(ADDRESS)).await;
+    assert!(deletion.result.unwrap().is_some());
+    let back = bed.log_in(1).await;
+    assert!(back.is_restored && !back.is_new_user);
+    assert_eq!(bed.user(1).await.unwrap().deletes_at, None);
+    assert_eq!(bed.read(move |view| view.devices_of(login.user.id)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dormant_accounts_number_is_for_whoever_proves_it_unless_its_own_device_comes_back() {
+    let month = 30 * 24 * HOUR;
+    let bed = Bed::with(|policy| (policy.limits.ip, policy.retention.dormant_after) = (0, month)).await;
+    let (owner, other) = (bed.log_in(1).await, bed.log_in(2).await);
+    bed.clock.advance(month);
+    bed.request(1).await.result.unwrap();
+    let request = VerifyRequest { device_token: owner.device_token, ..verify_request(1, &bed.code()) };
+    let back = bed.auth.verify(request).await.result.unwrap();
+    assert_eq!((back.user.id, back.is_recycled), (owner.user.id, false));
+    let new = bed.log_in(2).await;
+    assert!(new.is_recycled && new.is_new_user && new.user.id != other.user.id);
+}
