@@ -5,7 +5,12 @@
 //! lines: `people N` (how many there are), `top` (as many logins as there can be, 64 at a time), `rate N` (N logins a second), `pause` (until all have what they
 //! asked for; what follows is another day), `stop`. Each ten seconds a line of JSON tells what was called and how long it took.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark stops at the first surprise"
+)]
 
 mod counts;
 mod hook;

@@ -46,6 +46,57 @@ struct Kept {
     day: u64,
 }
 
+/// One call: its name in the report, whose address it comes from, and what it carries.
+struct Call {
+    name: &'static str,
+    n: u64,
+    bearer: Option<Value>,
+    body: Option<Value>,
+}
+
+impl Call {
+    const fn of(name: &'static str, n: u64) -> Self {
+        Self { name, n, bearer: None, body: None }
+    }
+
+    fn by(self, bearer: &Value) -> Self {
+        Self { bearer: Some(bearer.clone()), ..self }
+    }
+
+    fn with(self, body: Value) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    /// From the address of the `n`th login.
+    fn rendered(&self) -> Vec<u8> {
+        let Self { name, n, bearer, body } = self;
+        let (method, path) = match *name {
+            "request" => ("POST", "/production/request/"),
+            "mistyped" | "verify" | "insists" => ("POST", "/production/verify/"),
+            "status" => ("GET", "/production/status/"),
+            "refresh" => ("POST", "/token/refresh/"),
+            "logout" => ("POST", "/logout/"),
+            "resend" => ("POST", "/production/resend/"),
+            "delete" => ("POST", "/account/delete/"),
+            "refused" if body.is_some() => ("POST", "/production/request/"),
+            "refused" => ("GET", "/production/status/"),
+            other => panic!("no call: {other}"),
+        };
+        let bearer =
+            bearer.as_ref().and_then(Value::as_str).map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let body = body.as_ref().map(Value::to_string).unwrap_or_default();
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+        let length =
+            if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let address = format!("10.{}.{}.{}", (n >> 16) & 255, (n >> 8) & 255, n & 255);
+        format!(
+            "{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n{}{kind}{length}\r\n{body}",
+            bearer.unwrap_or_default()
+        )
+        .into_bytes()
+    }
+}
+
 /// Why somebody does not go on: it was counted.
 struct Stopped;
 
@@ -145,7 +196,7 @@ impl People {
         }
         let who = n.wrapping_mul(STRIDE) % self.count.load(Ordering::SeqCst);
         let phone = format!("+1999{who:08}");
-        self.call("request", n, None, Some(json!({ "phone_number": phone })), &[200]).await?;
+        self.call(Call::of("request", n).with(json!({ "phone_number": phone })), &[200]).await?;
         let code = self.sink.code(&phone).ok_or(Stopped)?;
         let kind = who % 100;
         if (2..12).contains(&kind) {
@@ -154,28 +205,29 @@ impl People {
         }
         if who % 20 == 15 {
             let wrong = if code == "102938" { "102939" } else { "102938" };
-            self.call("mistyped", n, None, Some(json!({ "phone_number": phone, "otp": wrong })), &[400])
+            self.call(Call::of("mistyped", n).with(json!({ "phone_number": phone, "otp": wrong })), &[400])
                 .await?;
         }
         let body = json!({ "phone_number": phone, "otp": code });
-        let pair = self.call("verify", n, None, Some(body), &[200]).await?;
+        let pair = self.call(Call::of("verify", n).with(body), &[200]).await?;
         self.counts.logins.fetch_add(1, Ordering::Relaxed);
-        self.call("status", n, Some(&pair["access"]), None, &[200]).await?;
+        self.call(Call::of("status", n).by(&pair["access"]), &[200]).await?;
         let old = json!({ "refresh": pair["refresh"] });
-        let pair = self.call("refresh", n, None, Some(old.clone()), &[200]).await?;
+        let pair = self.call(Call::of("refresh", n).with(old.clone()), &[200]).await?;
         if kind == 50 {
             // The answer was lost.
-            self.call("refresh", n, None, Some(old), &[200]).await?;
+            self.call(Call::of("refresh", n).with(old), &[200]).await?;
         }
         match kind {
             0 | 1 => {
-                self.call("resend", n, Some(&pair["access"]), None, &[200]).await?;
+                self.call(Call::of("resend", n).by(&pair["access"]), &[200]).await?;
                 let code = self.sink.code(&phone).ok_or(Stopped)?;
-                self.call("delete", n, Some(&pair["access"]), Some(json!({ "otp": code })), &[200]).await?;
+                self.call(Call::of("delete", n).by(&pair["access"]).with(json!({ "otp": code })), &[200])
+                    .await?;
             }
             12..32 => {
                 let body = json!({ "refresh": pair["refresh"] });
-                self.call("logout", n, None, Some(body), &[200]).await?;
+                self.call(Call::of("logout", n).with(body), &[200]).await?;
             }
             _ => self.keep(&pair, self.day.load(Ordering::SeqCst)),
         }
@@ -197,8 +249,8 @@ impl People {
             if kept.len() > self.kept_at_least() { kept.pop_front() } else { None }
         };
         let Some(Kept { refresh, day }) = kept else { return Ok(()) };
-        let pair = self.call("refresh", n, None, Some(json!({ "refresh": refresh })), &[200]).await?;
-        self.call("status", n, Some(&pair["access"]), None, &[200]).await?;
+        let pair = self.call(Call::of("refresh", n).with(json!({ "refresh": refresh })), &[200]).await?;
+        self.call(Call::of("status", n).by(&pair["access"]), &[200]).await?;
         if day + DAYS > self.day.load(Ordering::SeqCst) {
             self.keep(&pair, day);
         }
@@ -211,8 +263,8 @@ impl People {
 
     /// Calls that are refused.
     async fn be_a_nuisance(&self, n: u64) -> Result<(), Stopped> {
-        self.call("refused", n, Some(&json!("nobody.knows.it")), None, &[401]).await?;
-        self.call("refused", n, None, Some(json!({ "phone_number": "nobody" })), &[400]).await?;
+        self.call(Call::of("refused", n).by(&json!("nobody.knows.it")), &[401]).await?;
+        self.call(Call::of("refused", n).with(json!({ "phone_number": "nobody" })), &[400]).await?;
         Ok(())
     }
 
@@ -221,21 +273,14 @@ impl People {
         let n = u64::from(u32::MAX) - n;
         let body = json!({ "phone_number": format!("+1888{:08}", n % 100_000_000), "otp": "102938" });
         for _ in 0..7 {
-            self.call("insists", n, None, Some(body.clone()), &[400, 404, 429]).await?;
+            self.call(Call::of("insists", n).with(body.clone()), &[400, 404, 429]).await?;
         }
         Ok(())
     }
 
-    /// Makes a call from the address of the `n`th login; counts what is not answered as wanted.
-    async fn call(
-        &self,
-        name: &'static str,
-        n: u64,
-        bearer: Option<&Value>,
-        body: Option<Value>,
-        wanted: &[u16],
-    ) -> Result<Value, Stopped> {
-        let bytes = rendered(name, n, bearer, body.as_ref());
+    /// Makes a call; counts what is not answered as wanted.
+    async fn call(&self, call: Call, wanted: &[u16]) -> Result<Value, Stopped> {
+        let (name, bytes) = (call.name, call.rendered());
         let kept = self.lines.lock().unwrap().pop();
         let opened = match kept {
             Some(line) => Ok(line),
@@ -262,29 +307,4 @@ impl People {
         }
         Err(Stopped)
     }
-}
-
-fn rendered(name: &str, n: u64, bearer: Option<&Value>, body: Option<&Value>) -> Vec<u8> {
-    let (method, path) = match name {
-        "request" => ("POST", "/production/request/"),
-        "mistyped" | "verify" | "insists" => ("POST", "/production/verify/"),
-        "status" => ("GET", "/production/status/"),
-        "refresh" => ("POST", "/token/refresh/"),
-        "logout" => ("POST", "/logout/"),
-        "resend" => ("POST", "/production/resend/"),
-        "delete" => ("POST", "/account/delete/"),
-        "refused" if body.is_some() => ("POST", "/production/request/"),
-        "refused" => ("GET", "/production/status/"),
-        other => panic!("no call: {other}"),
-    };
-    let bearer = bearer.and_then(Value::as_str).map(|token| format!("Authorization: Bearer {token}\r\n"));
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
-    let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    let address = format!("10.{}.{}.{}", (n >> 16) & 255, (n >> 8) & 255, n & 255);
-    format!(
-        "{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n{}{kind}{length}\r\n{body}",
-        bearer.unwrap_or_default()
-    )
-    .into_bytes()
 }
