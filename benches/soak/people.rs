@@ -73,13 +73,12 @@ impl Call {
         let (method, path) = match *name {
             "request" => ("POST", "/production/request/"),
             "mistyped" | "verify" | "insists" => ("POST", "/production/verify/"),
-            "status" => ("GET", "/production/status/"),
             "refresh" => ("POST", "/token/refresh/"),
             "logout" => ("POST", "/logout/"),
             "resend" => ("POST", "/production/resend/"),
             "delete" => ("POST", "/account/delete/"),
             "refused" if body.is_some() => ("POST", "/production/request/"),
-            "refused" => ("GET", "/production/status/"),
+            "status" | "refused" => ("GET", "/production/status/"),
             other => panic!("no call: {other}"),
         };
         let bearer =

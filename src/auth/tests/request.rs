@@ -162,17 +162,17 @@ async fn without_a_place_at_the_sender_nothing_is_spent() {
 #[tokio::test]
 async fn a_request_that_waits_for_its_turn_to_write_holds_no_place_at_the_sender() {
     let bed = Bed::open().await;
-    let ((begin, begun), (release, gate)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel());
+    let ((enter, at_work), (release, gate)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel());
     let (store, auth) = (bed.store.clone(), bed.auth.clone());
     let before = tokio::spawn(async move {
         let write = store.write(Locks::none().phone(&phone(1)), move |_| {
-            begin.send(()).unwrap();
+            enter.send(()).unwrap();
             gate.recv_timeout(Duration::from_mins(1)).unwrap();
             Ok(())
         });
         write.await.unwrap();
     });
-    begun.await.unwrap();
+    at_work.await.unwrap();
     bed.sms.refuse([Unavailable::Overloaded(SECOND)]);
     let asking = tokio::spawn(async move { auth.request(code_request(1)).await });
     for _ in 0..10 {
