@@ -87,18 +87,18 @@ async fn twenty_requests_that_come_at_once_become_one() {
 async fn requests_that_wait_for_one_phone_leave_the_places_at_the_sender_to_others() {
     const OTHER: &str = "+19990000001";
     let app = App::with(&[("FRESHK_TWILIO__MAX_IN_FLIGHT", "2")]).await;
-    let ((begin, begun), (end, ended)) = (oneshot::channel(), std::sync::mpsc::channel());
+    let ((enter, at_work), (end, ended)) = (oneshot::channel(), std::sync::mpsc::channel());
     let store = app.service().store;
     let before = tokio::spawn(async move {
         let locks = Locks::none().phone(&PhoneNumber::parse(PHONE, 10).unwrap());
         let write = store.write(locks, move |_| {
-            begin.send(()).unwrap();
+            enter.send(()).unwrap();
             ended.recv_timeout(Duration::from_mins(1)).unwrap();
             Ok(())
         });
         write.await.unwrap();
     });
-    begun.await.unwrap();
+    at_work.await.unwrap();
     let asked = async |count: usize| {
         let line = format!("freshk_otp_requests_total{{channel=\"production\"}} {count}\n");
         crate::support::until(|| async { app.operations("/metrics").await.1.contains(&line) }).await;
