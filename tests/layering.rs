@@ -129,7 +129,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     (
         "api",
         &["http", "auth", "domain", "clock"],
-        &["poem", "poem_openapi", "tracing", "serde_json", "jiff", "form_urlencoded"],
+        &["poem", "poem_openapi", "tracing", "serde", "serde_json", "jiff", "form_urlencoded"],
     ),
     (
         "http",

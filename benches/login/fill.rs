@@ -46,7 +46,9 @@ pub(crate) fn fill(database: &Path, amounts: Amounts) {
     write_users(&tx, amounts.users);
     write_sessions(&tx, amounts.sessions, now);
     write_trail(&tx, amounts, now);
-    indexes.iter().for_each(|sql| tx.execute_batch(sql).expect("it was there before"));
+    for sql in &indexes {
+        tx.execute_batch(sql).expect("it was there before");
+    }
     tx.commit().expect("a commit");
     connection.execute_batch("PRAGMA journal_mode = WAL").expect("as the program has it");
 }
@@ -271,7 +273,7 @@ impl<'t> Trail<'t> {
             let code =
                 params![number, phone(user), state, sent, sent + 600_000, used_at, session, sent + 500];
             self.challenge.execute(code).expect("a code");
-            let state = if n % 50 == 0 { "undelivered" } else { "delivered" };
+            let state = if n.is_multiple_of(50) { "undelivered" } else { "delivered" };
             let message = params![number, phone(user), format!("SM{n:032x}"), state, sent, sent + 5_000];
             self.message.execute(message).expect("a message");
         }

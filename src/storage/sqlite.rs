@@ -33,6 +33,7 @@ mod fault;
 mod guard;
 mod ledger;
 mod lock;
+mod log;
 mod maintenance;
 mod messages;
 mod migrate;
@@ -76,7 +77,7 @@ pub struct SqliteStore {
     files: Arc<FileWatch>,
     tuning: Tuning,
     /// The writer's queue; closed when there is none.
-    queue: RwLock<Option<SyncSender<Task>>>,
+    queue: RwLock<Option<Arc<SyncSender<Task>>>>,
     waiting: Waiting,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
@@ -110,7 +111,7 @@ impl SqliteStore {
         Ok(Arc::new(Self {
             files,
             tuning,
-            queue: RwLock::new(Some(queue)),
+            queue: RwLock::new(Some(Arc::new(queue))),
             waiting: Waiting::default(),
             writer: tokio::sync::Mutex::new(Some(writer)),
             readers,
@@ -210,8 +211,8 @@ impl Engine for SqliteStore {
             return ready(Ok(())).boxed();
         }
         let (files, tuning) = (Arc::clone(&self.files), self.tuning.clone());
-        let queue = read(&self.queue).clone();
-        let done = spawn_blocking(move || checkpoint::run(&files, tuning.log, tuning.busy, queue));
+        let queue = read(&self.queue).as_ref().map(Arc::downgrade).unwrap_or_default();
+        let done = spawn_blocking(move || checkpoint::run(&files, tuning.log, tuning.busy, &queue));
         done.map(|done| match done {
             Ok(done) => done.map_err(|error| fault(&error)),
             Err(_) => Err(StoreError::Unavailable),

@@ -122,6 +122,7 @@ impl Connection {
 
     /// Statements without parameters.
     pub(super) fn batch(&self, sql: &str) -> Result<(), Failure> {
+        self.answers.borrow_mut().clear();
         if self.queued.get() > 0 {
             // After a failure the server hears nothing up to the end of an exchange, and this is none.
             self.exchange(&[])?;

@@ -11,9 +11,9 @@ use rusqlite::Connection;
 use tracing::Span;
 
 use super::backup::back_up;
-use super::checkpoint::{self, ResetLog};
 use super::connect::{Bounds, PageLimit};
 use super::fault::fault;
+use super::log::{self, ResetLog};
 use super::tx::SqliteTx;
 use super::watch::{FileWatch, Look};
 use crate::clock::Stopwatch;
@@ -114,7 +114,7 @@ pub(super) fn start(
     Surroundings { files, rescues, bounds, cache, page_limit, commits }: Surroundings,
 ) -> std::io::Result<(SyncSender<Task>, JoinHandle<()>)> {
     // An earlier run may have erased somebody and died before it emptied the log.
-    if !matches!(checkpoint::empty(&conn), Ok(true)) {
+    if !matches!(log::empty(&conn), Ok(true)) {
         files.note_erasure();
     }
     let (sender, tasks) = sync_channel(bounds.queue);
@@ -153,7 +153,7 @@ impl Writer {
             return self.save(Duration::ZERO);
         }
         // Whoever else has the database open empties the log later; nobody should wait for that now.
-        if let Err(error) = checkpoint::empty(&self.conn) {
+        if let Err(error) = log::empty(&self.conn) {
             fault(&error);
         }
     }

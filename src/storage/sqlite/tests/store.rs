@@ -207,3 +207,13 @@ async fn s28_every_connection_reports_its_pragmas_back() {
         assert_eq!(reported.unwrap(), EXPECTED);
     }
 }
+
+#[tokio::test]
+async fn a_checkpoint_under_way_does_not_keep_the_writer_of_a_closed_store() {
+    let bed = Bed::new();
+    let engine = bed.store();
+    // What a checkpoint has.
+    let writer = engine.queue.read().unwrap().as_ref().map(Arc::downgrade).unwrap();
+    engine.close().await;
+    assert!(writer.upgrade().is_none());
+}
