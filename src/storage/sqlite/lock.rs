@@ -244,22 +244,24 @@ impl Note {
         Ok(Self::parse(&bytes))
     }
 
-    /// It is written without a sync, so a power loss may leave zeros in place of its bytes, or its beginning alone.
+    /// It is written without a sync, so a power loss may leave zeros in place of its bytes, its beginning alone, or the end of a longer
+    /// one behind it.
     fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.len() as u64 > LONGEST {
             return None;
         }
         let text = std::str::from_utf8(bytes).ok()?.trim_end_matches('\0');
         let mut lines = text.lines();
+        if !lines.clone().skip(1).all(is_end_of_line) {
+            return None;
+        }
         let pid = lines.next().map(|pid| pid.trim().parse().ok());
-        let served = lines.next().map(|line| match line.strip_prefix(SERVED) {
-            Some("") => Some(SOME_FILE.to_owned()),
-            Some(file) => Some(file.to_owned()),
-            None => SERVED.starts_with(line).then(|| SOME_FILE.to_owned()),
+        let served = lines.next().map(|line| {
+            line.strip_prefix(SERVED).filter(|file| !file.is_empty()).unwrap_or(SOME_FILE).to_owned()
         });
-        match (pid, served, lines.next()) {
-            (Some(None), ..) | (_, Some(None), _) | (.., Some(_)) => None,
-            (pid, served, None) => Some(Self { pid: pid.flatten(), served: served.flatten() }),
+        match pid {
+            Some(None) => None,
+            pid => Some(Self { pid: pid.flatten(), served }),
         }
     }
 
@@ -270,6 +272,13 @@ impl Note {
         file.rewind()?;
         file.write_all((pid + &served).as_bytes())
     }
+}
+
+/// Whether a line may be the end of one of ours, or its beginning.
+fn is_end_of_line(line: &str) -> bool {
+    let is_file = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit() || b":-".contains(&byte));
+    let mut ends = (0..=SERVED.len()).filter_map(|at| line.strip_prefix(&SERVED[at..]));
+    SERVED.starts_with(line) || ends.any(is_file)
 }
 
 /// What the second line begins with.

@@ -138,6 +138,15 @@ fn s28_whatever_a_power_loss_leaves_of_the_file_is_no_reason_not_to_start() {
             ServeLock::acquire(&database).unwrap_or_else(|error| panic!("{left:?}: {error}"));
         }
     }
+    let notes =
+        ["4711\n", "1\n", "4711\ndatabase -\n", "1\ndatabase 8:131\n", "47110\ndatabase 65024:10043395\n"];
+    for (before, after) in notes.iter().flat_map(|before| notes.iter().map(move |after| (before, after))) {
+        // The file was not made shorter before the new note was written over the old one.
+        let mut left = after.as_bytes().to_vec();
+        left.extend(before.bytes().skip(after.len()));
+        fs::write(&lock, &left).unwrap();
+        ServeLock::acquire(&database).unwrap_or_else(|error| panic!("{after:?} over {before:?}: {error}"));
+    }
     for theirs in [&[0; 129][..], b"4711\nours", b"4711\ndatabase 8:131\nmore\n", b"\x004711\n", b"theirs"] {
         fs::write(&lock, theirs).unwrap();
         assert!(matches!(ServeLock::acquire(&database), Err(LockError::NotOurs { .. })), "{theirs:?}");
