@@ -63,7 +63,7 @@ pub enum Wanted<'w> {
     },
 }
 
-/// Is told of questions before they are asked.
+/// Takes questions before they are asked: of writes alone, whose end forgets what was not asked again.
 pub trait ReadAhead {
     /// Has the engine answer at once what this transaction will ask, whether or not it does; `wanted` is called by engines that gain
     /// by it. Each answer is that of the moment, and is given once; what this transaction writes meanwhile is asked anew.

@@ -39,7 +39,6 @@ pub trait View:
     + ReadClock
     + ReadAudit
     + ReadBackups
-    + ReadAhead
 {
 }
 
@@ -61,7 +60,6 @@ impl<T> View for T where
         + ReadClock
         + ReadAudit
         + ReadBackups
-        + ReadAhead
 {
 }
 
@@ -84,6 +82,7 @@ pub trait Tx:
     + WriteClock
     + WriteAudit
     + Maintenance
+    + ReadAhead
 {
 }
 
@@ -105,5 +104,6 @@ impl<T> Tx for T where
         + WriteClock
         + WriteAudit
         + Maintenance
+        + ReadAhead
 {
 }

@@ -122,7 +122,6 @@ impl Connection {
 
     /// Statements without parameters.
     pub(super) fn batch(&self, sql: &str) -> Result<(), Failure> {
-        self.answers.borrow_mut().clear();
         if self.queued.get() > 0 {
             // After a failure the server hears nothing up to the end of an exchange, and this is none.
             self.exchange(&[])?;
@@ -161,7 +160,7 @@ impl Connection {
         self.keep(ahead, answers.into_iter().skip(1 + locks.len()))
     }
 
-    /// Asks several questions in one exchange, and keeps the answers for whoever asks them again.
+    /// Asks several questions in one exchange, and keeps the answers until the same is asked again.
     pub(super) fn ask(&self, questions: &[Question]) -> Result<(), Failure> {
         let all: Vec<_> = questions.iter().map(|question| (question.sql, question.params())).collect();
         let all: Vec<_> = all.iter().map(|(sql, params)| (*sql, &params[..])).collect();

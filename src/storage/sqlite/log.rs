@@ -46,7 +46,7 @@ impl ResetLog {
             Reset::Erase => patient::<TRIES_FOR_ERASURE>,
         };
         let patiently = |conn: &Connection| conn.busy_handler(Some(patience));
-        // Whoever asked may have gone.
+        // Nobody may wait for the answer any more.
         drop(done.try_send(with_busy(conn, patiently, |conn| reset.apply(conn))));
     }
 }

@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
@@ -6,6 +7,7 @@ use crate::domain::User;
 use crate::domain::session::EndReason;
 use crate::files::beside;
 use crate::storage::sqlite::SqliteStore;
+use crate::storage::sqlite::checkpoint::LogBounds;
 use crate::storage::sqlite::connect::{self, Role};
 use crate::storage::{Locks, Store, StoreError};
 
@@ -69,14 +71,19 @@ async fn s17_what_another_process_wrote_before_the_first_own_write_is_seen() {
     assert!(!store.principal(&session.id, |_| true).await.unwrap().unwrap().user.is_active);
 }
 
+/// A store whose log is too long past `bounds`, and where that log is.
+fn with_log(bed: &Bed, bounds: LogBounds) -> (Store, PathBuf) {
+    let mut options = bed.options();
+    options.tuning.log = bounds;
+    let engine = SqliteStore::open(options).unwrap();
+    let log = beside(engine.path(), "-wal");
+    (Store::new(engine), log)
+}
+
 #[tokio::test]
 async fn a_checkpoint_empties_a_log_that_has_grown() {
     let bed = Bed::new();
-    let mut options = bed.options();
-    options.tuning.log.bytes = 1;
-    let engine = SqliteStore::open(options).unwrap();
-    let log = beside(engine.path(), "-wal");
-    let store = Store::new(engine);
+    let (store, log) = with_log(&bed, LogBounds { frames: i64::MAX, bytes: 1 });
     store.write(Locks::none(), join(1)).await.unwrap();
     assert!(log.metadata().unwrap().len() > 0);
     store.checkpoint().await.unwrap();
@@ -88,11 +95,7 @@ async fn a_checkpoint_empties_a_log_that_has_grown() {
 #[tokio::test]
 async fn a_checkpoint_has_the_writer_begin_a_long_log_anew() {
     let bed = Bed::new();
-    let mut options = bed.options();
-    options.tuning.log.frames = 0;
-    let engine = SqliteStore::open(options).unwrap();
-    let log = beside(engine.path(), "-wal");
-    let store = Store::new(engine);
+    let (store, log) = with_log(&bed, LogBounds { frames: 0, bytes: u64::MAX });
     let mut sizes = Vec::new();
     for n in 1..=3 {
         store.write(Locks::none(), join(n)).await.unwrap();
@@ -106,11 +109,7 @@ async fn a_checkpoint_has_the_writer_begin_a_long_log_anew() {
 #[tokio::test]
 async fn a_log_that_a_reader_uses_is_left_for_the_next_checkpoint() {
     let bed = Bed::new();
-    let mut options = bed.options();
-    options.tuning.log.bytes = 1;
-    let engine = SqliteStore::open(options).unwrap();
-    let log = beside(engine.path(), "-wal");
-    let store = Store::new(engine);
+    let (store, log) = with_log(&bed, LogBounds { frames: i64::MAX, bytes: 1 });
     store.write(Locks::none(), join(1)).await.unwrap();
     let stranger = bed.stranger();
     stranger.execute_batch("BEGIN").unwrap();
