@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) address: u32,
     /// How long a deletion waits.
     pub(super) grace: Duration,
+    /// Wrong guesses that a number, or a device, has in a day.
+    pub(super) failures: u32,
 }
 
 /// A user, by the place in the order of registration.

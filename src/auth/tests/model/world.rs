@@ -12,6 +12,7 @@ use super::place::Place;
 use super::rules::{DAY, Model, Settings as Differing};
 use crate::domain::SessionId;
 
+mod aiming;
 mod choosing;
 mod looking;
 mod noting;
@@ -96,6 +97,7 @@ impl World {
         let settings = Differing {
             address: if seed.is_multiple_of(3) { 5 } else { 0 },
             grace: if seed.is_multiple_of(2) { 3 * DAY } else { Duration::ZERO },
+            failures: if seed % 3 == 1 { 5 } else { 15 },
         };
         let mut world = Self {
             settings,
@@ -123,17 +125,22 @@ impl World {
 
     fn start(&mut self) -> Node {
         self.starts += 1;
-        let Differing { address, grace } = self.settings;
+        let Differing { address, grace, failures } = self.settings;
         let run = self.seed * 1_000 + self.starts;
         Node::start(&self.place, run, self.since, |policy| {
             policy.limits.ip = address;
+            policy.otp.max_failures_per_day = failures;
             policy.retention.deletion_grace = grace;
         })
     }
 
     /// Lets time pass, and does what the step says.
     pub(super) fn step(&mut self, raw: &Raw) -> Checked {
-        self.pass(raw.time);
+        let awaited = self.last_moment(raw);
+        match &awaited {
+            Some((by, _)) => self.advance(*by),
+            None => self.pass(raw.time),
+        }
         if self.flight.as_mut().is_some_and(|flight| {
             flight.steps += 1;
             flight.steps >= HELD
@@ -141,7 +148,7 @@ impl World {
             self.land()?;
         }
         let node = at(raw.manner, self.nodes.len());
-        let Some(act) = self.choose(raw) else {
+        let Some(act) = awaited.map(|(_, act)| act).or_else(|| self.choose(raw)) else {
             return self.restart(node, raw.first.is_multiple_of(2));
         };
         if self.flight.is_some() && (act.fate().is_some() || matches!(act, Act::Maintain | Act::Prove { .. }))
@@ -182,13 +189,12 @@ impl World {
     }
 
     fn pass(&mut self, drawn: u32) {
-        let minute = Duration::from_mins(1);
         let by = match drawn / 8 % 128 {
             _ if self.flight.is_some() => SECOND,
             0..=79 => SECOND,
             80..=103 => 20 * SECOND,
-            104..=115 => minute + SECOND,
-            116..=120 => 11 * minute,
+            104..=115 => 61 * SECOND,
+            116..=120 => 660 * SECOND,
             121..=124 => HOUR,
             125 | 126 => 11 * HOUR,
             _ => {
@@ -199,11 +205,15 @@ impl World {
                 }
             }
         };
+        self.advance(by);
+    }
+
+    fn advance(&mut self, by: Duration) {
         self.since += by;
         for node in &self.nodes {
             node.clock.advance(by);
             // Each minute, as a server does.
-            if by > minute {
+            if by > Duration::from_mins(1) {
                 node.runtime().block_on(node.auth.store_clock()).unwrap();
             }
         }

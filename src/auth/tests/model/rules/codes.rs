@@ -20,7 +20,7 @@ impl SentCode {
         matches!(self.state, State::Sending | State::Live | State::Unknown)
     }
 
-    pub(super) fn is_alive(&self, now: Timestamp) -> bool {
+    pub(in super::super) fn is_alive(&self, now: Timestamp) -> bool {
         self.is_open() && now < self.expires_at
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DAY, Model, Moment};
+use super::{DAY, Model, Moment, Settings};
 use crate::auth::AuthError;
 use crate::domain::Timestamp;
 use crate::domain::quota::Endpoint;
@@ -30,11 +30,11 @@ pub(in super::super) enum Whose {
 
 impl Counted {
     /// How many, in how long.
-    pub(super) fn limits(self, address: u32) -> Vec<(usize, Duration)> {
+    fn limits(self, settings: &Settings) -> Vec<(usize, Duration)> {
         match self {
-            Self::Calls(_) => vec![(address as usize, HOUR)],
+            Self::Calls(_) => vec![(settings.address as usize, HOUR)],
             Self::Codes | Self::Changes => vec![(3, HOUR), (10, DAY)],
-            Self::Failures => vec![(15, DAY)],
+            Self::Failures => vec![(settings.failures as usize, DAY)],
             Self::Refunds => vec![(3, DAY)],
         }
     }
@@ -49,7 +49,7 @@ impl Model {
     pub(super) fn left(&self, what: Counted, whose: Whose, now: Timestamp) -> Result<usize, Duration> {
         let spent = self.units(what, whose);
         let (mut left, mut wait) = (usize::MAX, None);
-        for (units, window) in what.limits(self.settings.address) {
+        for (units, window) in what.limits(&self.settings) {
             let within: Vec<_> = spent.iter().filter(|(at, _)| *at > now - window).collect();
             match units.checked_sub(within.len()) {
                 None | Some(0) => wait = wait.max(Some(now.until(within[within.len() - units].0 + window))),
@@ -57,6 +57,11 @@ impl Model {
             }
         }
         wait.map_or(Ok(left), Err)
+    }
+
+    /// How many wrong guesses the day of a number still has.
+    pub(in super::super) fn guesses_left(&self, number: usize, now: Timestamp) -> usize {
+        self.left(Counted::Failures, Whose::Number(number), now).unwrap_or_default()
     }
 
     /// Refuses where there is none.

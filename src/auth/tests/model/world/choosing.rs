@@ -4,6 +4,17 @@ use super::super::acts::{Act, Deed, Fate, Token};
 use super::{NUMBERS, Raw, World, at};
 use crate::domain::DeviceId;
 
+/// Kinds of steps; the last of them wait for a moment.
+const KINDS: u32 = 128;
+const LAST_MOMENTS: u32 = 123;
+
+impl Raw {
+    /// Whether the step waits for the moment at which something ends.
+    pub(super) const fn waits(&self) -> bool {
+        self.kind % KINDS >= LAST_MOMENTS
+    }
+}
+
 impl World {
     /// What a step does; none: a server ends.
     pub(super) fn choose(&self, raw: &Raw) -> Option<Act> {
@@ -23,14 +34,17 @@ impl World {
             |tokens: &[Token]| (!tokens.is_empty()).then(|| tokens[at(raw.second, tokens.len())].clone());
         let access = recent(&self.accesses);
         let verify = |digits| Act::Verify { number, digits, device: device.clone(), key: raw.third };
-        let act = match raw.kind % 100 {
+        let act = match raw.kind % KINDS {
+            // Where a day has few guesses its last one is come by.
+            30..=43 if self.settings.failures < 10 => self.towards_last_guess(raw),
             0..=15 => Some(request.clone()),
             16..=34 => self.mail(number, 0, false).map(verify),
             35..=37 => self.mail(number, 1 + at(raw.third, 3), false).map(verify),
             38..=43 => Some(verify(self.wrong(number, raw.third))),
             44..=46 => self.latest.clone(),
             47..=55 => recent(&self.refreshes).map(|token| Act::Refresh { token }),
-            56..=60 => any(&self.refreshes).map(|token| Act::Refresh { token }),
+            56 | 57 => any(&self.refreshes).map(|token| Act::Refresh { token }),
+            58..=60 => self.any_of_latest(raw.third).map(|token| Act::Refresh { token }),
             61..=64 => access.map(|access| Act::Status { access }),
             65 | 66 => any(&self.accesses).map(|access| Act::Status { access }),
             67 | 68 => any(&self.refreshes).map(|token| Act::LogOut { token }),
@@ -64,7 +78,12 @@ impl World {
             }),
             89..=94 => Some(Act::Operate { number, deed: deed(raw) }),
             95 | 96 => Some(Act::Maintain),
-            _ => return None,
+            97..=99 => return None,
+            100.. if self.flight.is_some() => return self.while_under_way(raw),
+            100..=113 => self.towards_change(raw),
+            114 | 115 => self.towards_deletion(raw),
+            // One of the last moments that could not be waited for is a guess as well.
+            _ => self.towards_last_guess(raw),
         };
         Some(act.unwrap_or(request))
     }
@@ -76,7 +95,14 @@ impl World {
         model.users[login.user].number
     }
 
-    fn device(&self, drawn: u32) -> Option<DeviceId> {
+    /// A refresh token of the session that was renewed last, of whatever generation.
+    fn any_of_latest(&self, drawn: u32) -> Option<Token> {
+        let latest = self.refreshes.last()?;
+        let own = self.refreshes.iter().filter(|token| token.session == latest.session).collect::<Vec<_>>();
+        Some(own[at(drawn, own.len())].clone())
+    }
+
+    pub(super) fn device(&self, drawn: u32) -> Option<DeviceId> {
         let known = self.people.devices.keys().collect::<Vec<_>>();
         if known.is_empty() || drawn.is_multiple_of(2) {
             return None;
@@ -92,7 +118,7 @@ impl World {
     }
 
     /// What no message to a number says.
-    fn wrong(&self, number: usize, drawn: u32) -> String {
+    pub(super) fn wrong(&self, number: usize, drawn: u32) -> String {
         let mut guess = drawn % 1_000_000;
         while self.mails.iter().any(|mail| mail.number == number && mail.digits.parse() == Ok(guess)) {
             guess = (guess + 1) % 1_000_000;
