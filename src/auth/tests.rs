@@ -24,10 +24,10 @@ use crate::domain::quota::Endpoint;
 use crate::domain::session::Lifetimes;
 use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::domain::{
-    Attributes, Channel, ClientAddress, Code, Languages, Mode, PhoneNumber, PhonePolicy, Purpose, RunId,
-    Secret, User, UserId, Via, Webhook,
+    Attributes, Channel, ClientAddress, Code, Languages, Mode, NewTestNumber, PhoneNumber, PhonePolicy,
+    Purpose, RunId, Secret, User, UserId, Via, Webhook,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 use crate::random::SeededRandom;
 use crate::sms::memory::MemorySender;
 use crate::sms::route::Route;
@@ -39,14 +39,24 @@ use crate::storage::users::ImportedUser;
 use crate::storage::{Locks, Store, StoreResult, View};
 use crate::tokens::{DeviceTokens, Tokens};
 
+mod concealed;
+mod console;
+mod counting;
 mod devices;
 mod exchange;
+mod faults;
+mod guard;
+mod judging;
+mod lines;
+mod logins;
 mod model;
 mod proof;
 mod refresh;
 mod reports;
 mod request;
 mod schedules;
+mod senders;
+mod servers;
 mod sessions;
 mod verify;
 
@@ -62,6 +72,7 @@ struct Bed {
     clock: Arc<ManualClock>,
     sms: MemorySender,
     means: Means,
+    faults: faults::Faults,
     _dir: TempDir,
 }
 
@@ -147,10 +158,11 @@ fn build(
     (seed, run): (u64, RunId),
     policy: Policy,
 ) -> (Arc<Auth>, Means) {
-    let secret = Secret::new(SECRET);
-    let keys = Arc::new(KeyRing::new(&secret, &[]));
-    let outbox = Outbox::new(&webhooks(), Arc::new(SeededRandom::new(seed + 1)));
-    let parts = Parts {
+    start(parts(store, clock, sms, (seed, run)), policy)
+}
+
+fn parts(store: &Store, clock: &Arc<ManualClock>, sms: &MemorySender, (seed, run): (u64, RunId)) -> Parts {
+    Parts {
         store: store.clone(),
         production: Route::single(Via::new("memory", Channel::Sms), Arc::new(sms.clone())),
         testing: Route::single(Via::new("memory", Channel::Sms), Arc::new(sms.clone())),
@@ -159,10 +171,15 @@ fn build(
         run,
         metrics: Metrics::new(),
         shared: None,
-        outbox: outbox.clone(),
-    };
-    let auth = Auth::new(parts, settings(&secret, &keys, policy));
-    (auth, Means { keys, outbox })
+        outbox: Outbox::new(&webhooks(), Arc::new(SeededRandom::new(seed + 1))),
+    }
+}
+
+fn start(parts: Parts, policy: Policy) -> (Arc<Auth>, Means) {
+    let secret = Secret::new(SECRET);
+    let keys = Arc::new(KeyRing::new(&secret, &[]));
+    let means = Means { keys: keys.clone(), outbox: parts.outbox.clone() };
+    (Auth::new(parts, settings(&secret, &keys, policy)), means)
 }
 
 impl Bed {
@@ -176,16 +193,33 @@ impl Bed {
     }
 
     async fn with(change: impl FnOnce(&mut Policy)) -> Self {
+        Self::of(|_| {}, change).await
+    }
+
+    /// Of other parts, too.
+    async fn of(swap: impl FnOnce(&mut Parts), change: impl FnOnce(&mut Policy)) -> Self {
         let (dir, clock, sms) =
             (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new()), MemorySender::new());
         let options = OpenOptions::new(dir.path().join("freshk.db"), clock.now());
-        let engine = SqliteStore::open(options.with_read_wait(Duration::from_mins(1))).unwrap();
-        let store = Store::new(engine);
+        let inner = SqliteStore::open(options.with_read_wait(Duration::from_mins(1))).unwrap();
+        let faults = faults::Faults::default();
+        let store = Store::new(Arc::new(faults::Faulty { inner, faults: faults.clone() }));
         let mut policy = policy();
         change(&mut policy);
-        let (auth, means) = build(&store, &clock, &sms, (1, RunId::new([1; 8])), policy);
+        let mut parts = parts(&store, &clock, &sms, (1, RunId::new([1; 8])));
+        swap(&mut parts);
+        let (auth, means) = start(parts, policy);
         auth.settle_after_restart().await.unwrap();
-        Self { auth, store, clock, sms, means, _dir: dir }
+        Self { auth, store, clock, sms, means, faults, _dir: dir }
+    }
+
+    /// What the metrics of a name have counted, by their labels, in the order of those.
+    fn counted(&self, name: &str) -> Vec<String> {
+        let page = self.auth.parts.metrics.render(Format::Text);
+        let lines = page.lines().filter_map(|line| line.strip_prefix("freshk_")?.strip_prefix(name));
+        let mut counted: Vec<_> = lines.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect();
+        counted.sort();
+        counted
     }
 
     async fn ask(&self, request: CodeRequest) -> WithQuotas<Sent> {
@@ -251,6 +285,17 @@ impl Bed {
         let acted =
             operator::act(&self.store, locks, self.clock.now(), means, move |operator| act(operator, &user));
         acted.await.unwrap()
+    }
+
+    /// Makes a number a test number for an hour, whoever has it; gives its code.
+    async fn make_test_number(&self, number: u32) -> Code {
+        let code = Code::parse("604927", 6).unwrap();
+        let until = self.clock.now() + HOUR;
+        let new = NewTestNumber::new(phone(number), code.clone(), until, true).unwrap();
+        let act = move |operator: &mut Operator<'_, '_>| operator.add_test_number(&new);
+        let locks = Locks::none().test_numbers().phone(&phone(number));
+        operator::act(&self.store, locks, self.clock.now(), self.means.clone(), act).await.unwrap().unwrap();
+        code
     }
 
     /// Brings a user from the system before, with foreign tokens.

@@ -115,3 +115,16 @@ async fn a_number_is_proven_by_its_own_user_alone() {
     assert_eq!(prove(&bed, login.user.id, 2, &code).await.unwrap_err(), AuthError::TokenInvalid);
     prove(&bed, login.user.id, 1, &code).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_deactivated_user_proves_nothing_and_the_code_stays_good() {
+    let bed = Bed::open().await;
+    let login = bed.log_in(1).await;
+    bed.request(1).await.result.unwrap();
+    bed.operate(1, |operator, user| operator.deactivate(user)).await;
+    for code in [bed.wrong(), bed.code()] {
+        assert_eq!(prove(&bed, login.user.id, 1, &code).await.unwrap_err(), AuthError::AccountDisabled);
+    }
+    bed.operate(1, |operator, user| operator.activate(user)).await;
+    prove(&bed, login.user.id, 1, &bed.code()).await.unwrap();
+}

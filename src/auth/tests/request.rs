@@ -4,8 +4,8 @@ use futures_util::future::join;
 
 use super::*;
 use crate::auth::{AuthError, QuotaState};
-use crate::domain::ChallengeState;
 use crate::domain::quota::Quota;
+use crate::domain::{ChallengeState, Country};
 use crate::sms::{SmsSender as _, Unavailable};
 
 fn remaining(quotas: &[QuotaState]) -> Vec<(Quota, u32)> {
@@ -32,7 +32,8 @@ async fn a_code_goes_out_and_makes_its_user() {
     assert_eq!((is_new_user, expires_in), (true, Duration::from_mins(10)));
     assert!(delivery.is_some());
     assert_eq!(remaining(&answer.quotas), [(Quota::Ip(Endpoint::Request), 4)], "the phone is not proven");
-    assert_eq!(bed.sms.messages()[0].to, phone(1));
+    let message = bed.sms.messages().remove(0);
+    assert_eq!((message.to, message.expires_at), (phone(1), bed.clock.now() + expires_in));
     assert!(!bed.user(1).await.unwrap().phone_verified);
     for event in [AuditEvent::CodeRequested, AuditEvent::UserCreated, AuditEvent::SmsSent] {
         assert_eq!(bed.told(event).await, [""]);
@@ -230,6 +231,8 @@ async fn the_pause_between_two_codes_is_kept() {
     bed.clock.advance(10 * SECOND);
     assert_eq!(bed.request(1).await.result, Err(AuthError::RateLimited(20 * SECOND)));
     bed.clock.advance(20 * SECOND);
+    bed.sms.script([refused(FailureReason::Delivery)]);
+    bed.request(1).await.result.unwrap_err();
     bed.request(1).await.result.unwrap();
 }
 
@@ -268,4 +271,67 @@ async fn what_lost_its_flow_is_of_unknown_fate_after_a_restart() {
     asking.await.unwrap().result.unwrap();
     let newest = bed.read(|view| view.challenges(Mode::Production, &phone(1), Purpose::Login, 1)).await;
     assert_eq!(newest[0].state, ChallengeState::Used, "a late answer revives nothing");
+}
+
+#[tokio::test]
+async fn a_refused_resend_tells_the_phones_quota_and_a_sender_that_is_full_is_not_asked() {
+    let bed = Bed::open().await;
+    let login = bed.log_in(1).await;
+    let bearer = bed.bearer(&login).await;
+    let resend = async || bed.auth.resend(&bearer, None, Languages::default(), origin(ADDRESS)).await;
+    for left in [1, 0] {
+        assert_eq!(remaining(&resend().await.quotas), [(Quota::User(Mode::Production), left)]);
+    }
+    bed.sms.refuse([Unavailable::Overloaded(SECOND)]);
+    let refused = resend().await;
+    assert_eq!(refused.result, Err(AuthError::RateLimited(HOUR)));
+    assert!(refused.quotas[0].refused);
+    assert_eq!(bed.request(2).await.result, Err(AuthError::Overloaded(SECOND)), "it is still to be had");
+}
+
+#[tokio::test]
+async fn a_user_asks_for_three_changes_of_number_an_hour_whatever_the_numbers() {
+    let bed = Bed::open().await;
+    let login = bed.log_in(1).await;
+    let bearer = bed.bearer(&login).await;
+    let ask = async |number| {
+        let (languages, origin) = (Languages::default(), origin(ADDRESS));
+        bed.auth.ask_phone_change(&bearer, phone(number), languages, origin).await.result
+    };
+    for number in 2..=4 {
+        ask(number).await.unwrap();
+    }
+    assert_eq!(ask(5).await, Err(AuthError::RateLimited(HOUR)));
+    assert_eq!(bed.told(AuditEvent::CodeRequested).await[1..], ["change of number"; 3]);
+    bed.request(5).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn a_country_that_is_not_sent_to_gets_no_code_and_costs_nothing() {
+    let bed = Bed::with(|policy| policy.phones.denied = Country::of(&phone(1)).into_iter().collect()).await;
+    for _ in 0..9 {
+        let answer = bed.request(1).await;
+        assert_eq!(answer.result, Err(AuthError::CountryNotAllowed));
+        assert_eq!(answer.quotas, []);
+    }
+    assert_eq!(bed.sms.messages().len(), 0);
+}
+
+#[tokio::test]
+async fn a_code_of_the_testing_mode_is_bought_by_nobody_and_has_no_delivery() {
+    let bed = Bed::open().await;
+    let sent = bed.ask(CodeRequest { mode: Mode::Testing, ..code_request(1) }).await.result.unwrap();
+    assert_eq!(sent.delivery, None);
+    assert_eq!(bed.counted("sms_bought_total").len(), 0);
+}
+
+#[tokio::test]
+async fn nobody_has_a_code_sent_again_to_a_number_that_is_somebody_elses_by_now() {
+    let bed = Bed::open().await;
+    let login = bed.log_in(1).await;
+    let bearer = bed.bearer(&login).await;
+    bed.operate(1, |operator, user| operator.set_phone(user, &phone(9))).await.unwrap();
+    bed.log_in(1).await;
+    let resent = bed.auth.resend(&bearer, None, Languages::default(), origin(ADDRESS)).await;
+    assert_eq!(resent.result, Err(AuthError::TokenInvalid));
 }

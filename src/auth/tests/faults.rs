@@ -1,0 +1,110 @@
+//! A database whose writes fail, or come late, where a test says so.
+
+use std::sync::Mutex;
+
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::domain::SessionId;
+use crate::storage::{Engine, Principal, ReadJob, StoreError, WriteJob};
+use crate::sync::lock;
+
+/// Which of the coming writes fail, or come late.
+#[derive(Clone, Default)]
+pub(super) struct Faults(Arc<Mutex<Plan>>);
+
+/// So many succeed, and then so many fail.
+#[derive(Default)]
+struct Plan {
+    good: usize,
+    bad: usize,
+    /// Whether the next one waits.
+    delays: bool,
+    delayed: Option<Box<dyn WriteJob>>,
+}
+
+/// An engine with such faults.
+pub(super) struct Faulty<E> {
+    pub(super) inner: Arc<E>,
+    pub(super) faults: Faults,
+}
+
+impl Faults {
+    /// Has `bad` writes fail after `good` ones.
+    pub(super) fn plan(&self, good: usize, bad: usize) {
+        let mut plan = lock(&self.0);
+        (plan.good, plan.bad) = (good, bad);
+    }
+
+    /// Whether all that was planned has happened.
+    pub(super) fn are_over(&self) -> bool {
+        lock(&self.0).bad == 0
+    }
+
+    /// Has the next write wait until the one after it is on its way.
+    pub(super) fn delay(&self) {
+        lock(&self.0).delays = true;
+    }
+
+    /// Whether a write waits.
+    pub(super) fn has_delayed(&self) -> bool {
+        lock(&self.0).delayed.is_some()
+    }
+
+    /// Those that go to the database now.
+    fn order(&self, job: Box<dyn WriteJob>) -> impl Iterator<Item = Box<dyn WriteJob>> {
+        let mut plan = lock(&self.0);
+        if std::mem::take(&mut plan.delays) {
+            plan.delayed = Some(job);
+            return None.into_iter().chain(None);
+        }
+        Some(job).into_iter().chain(plan.delayed.take())
+    }
+
+    fn next(&self) -> bool {
+        let mut plan = lock(&self.0);
+        if plan.bad == 0 {
+            return false;
+        }
+        let is_bad = plan.good == 0;
+        if is_bad {
+            plan.bad -= 1;
+        } else {
+            plan.good -= 1;
+        }
+        is_bad
+    }
+}
+
+impl<E: Engine> Engine for Faulty<E> {
+    fn submit(&self, job: Box<dyn WriteJob>) -> StoreResult<()> {
+        if self.faults.next() {
+            return Err(StoreError::Unavailable);
+        }
+        self.faults.order(job).try_for_each(|job| self.inner.submit(job))
+    }
+
+    fn query(&self, job: ReadJob) -> BoxFuture<'_, StoreResult<()>> {
+        self.inner.query(job)
+    }
+
+    fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>> {
+        self.inner.principal(session)
+    }
+
+    fn known(&self, session: &SessionId) -> Option<Principal> {
+        self.inner.known(session)
+    }
+
+    fn foreign_writes(&self) -> u64 {
+        self.inner.foreign_writes()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>> {
+        self.inner.checkpoint()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}

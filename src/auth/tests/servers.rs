@@ -1,0 +1,122 @@
+//! Two servers of one database, and settlements that could not be written: who waits for whose message.
+
+use super::*;
+use crate::auth::AuthError;
+
+/// Another server beside that of the bed, with a clock and a sender of its own.
+struct Neighbour {
+    auth: Arc<Auth>,
+    clock: Arc<ManualClock>,
+    sms: MemorySender,
+}
+
+impl Neighbour {
+    fn of(bed: &Bed) -> Self {
+        let (clock, sms) = (Arc::new(ManualClock::new()), MemorySender::new());
+        let mut policy = policy();
+        policy.limits.ip = 0;
+        let (auth, _) = build(&bed.store, &clock, &sms, (2, RunId::new([2; 8])), policy);
+        Self { auth, clock, sms }
+    }
+
+    async fn request(&self, number: u32) -> Result<Sent, AuthError> {
+        self.auth.request(code_request(number)).await.result
+    }
+}
+
+/// Waits until whatever has been spawned is done with its write.
+async fn written(bed: &Bed) {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    bed.store.write(Locks::none(), |_| Ok(())).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_asks_while_another_server_sends_gets_the_answer_of_that_message() {
+    for refusal in [None, Some(FailureReason::InvalidNumber)] {
+        let bed = Bed::open().await;
+        let other = Neighbour::of(&bed);
+        bed.sms.hold();
+        bed.sms.script(refusal.clone().map(refused));
+        let auth = bed.auth.clone();
+        let first = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+        bed.sms.arrived(1).await;
+        let auth = other.auth.clone();
+        let second = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+        written(&bed).await;
+        bed.sms.release();
+        let (first, second) = (first.await.unwrap(), second.await.unwrap());
+        assert_eq!(first, second);
+        assert_eq!((first.is_ok(), bed.sms.messages().len()), (refusal.is_none(), 1));
+        assert_eq!(other.sms.messages().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_which_another_server_says_nothing_in_time_is_waited_for_no_longer() {
+    let bed = Bed::open().await;
+    let other = Neighbour::of(&bed);
+    bed.sms.hold();
+    let auth = bed.auth.clone();
+    let first = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+    bed.sms.arrived(1).await;
+    other.clock.advance(10 * SECOND);
+    other.request(1).await.unwrap();
+    assert_eq!(other.sms.messages().len(), 1);
+    bed.sms.release();
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_an_ended_server_wrote_by_a_clock_that_was_ahead_keeps_nobody_from_a_code() {
+    let bed = Bed::open().await;
+    let ended = Neighbour::of(&bed);
+    ended.clock.advance(HOUR);
+    ended.sms.script([refused(FailureReason::Delivery)]);
+    ended.request(1).await.unwrap_err();
+    bed.request(1).await.result.unwrap();
+    assert_eq!((ended.sms.messages().len(), bed.sms.messages().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_message_whose_fate_could_not_be_written_keeps_nobody_waiting() {
+    let bed = Bed::open().await;
+    bed.faults.plan(1, 2);
+    bed.request(1).await.result.unwrap();
+    // The write of the first one's fate fails once more.
+    bed.request(1).await.result.unwrap();
+    assert!(bed.faults.are_over());
+    assert_eq!(bed.sms.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn what_became_of_a_message_is_written_before_a_code_is_judged() {
+    let bed = Bed::open().await;
+    bed.request(1).await.result.unwrap();
+    let older = bed.code();
+    bed.faults.plan(1, 1);
+    bed.request(1).await.result.unwrap();
+    assert!(bed.faults.are_over());
+    assert_eq!(bed.verify(1, &older).await.result.unwrap_err(), AuthError::InvalidOtp);
+    assert_eq!(bed.told(AuditEvent::LoginFail).await, ["superseded"]);
+    bed.verify(1, &bed.code()).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_asked_while_a_message_was_under_way_follows_it_though_it_is_settled_by_then() {
+    let bed = Bed::open().await;
+    bed.sms.hold();
+    let auth = bed.auth.clone();
+    let first = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+    bed.sms.arrived(1).await;
+    bed.faults.delay();
+    let auth = bed.auth.clone();
+    let second = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+    while !bed.faults.has_delayed() {
+        tokio::task::yield_now().await;
+    }
+    bed.sms.release();
+    assert_eq!(first.await.unwrap(), second.await.unwrap());
+    assert_eq!(bed.sms.messages().len(), 1);
+}
