@@ -213,6 +213,8 @@ impl Writer {
             Ok(version) => {
                 if self.version.is_some_and(|seen| seen != version) {
                     self.cache.another_process_wrote();
+                    // A command that deletes a user beside a busy server leaves the log to it.
+                    self.files.note_erasure();
                 }
                 self.version = Some(version);
             }

@@ -125,6 +125,19 @@ async fn a_log_that_a_reader_uses_is_left_for_the_next_checkpoint() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_empties_a_log_in_which_another_process_may_have_erased_somebody() {
+    let bed = Bed::new();
+    let (store, log) = with_log(&bed, LogBounds { frames: i64::MAX, bytes: u64::MAX });
+    store.write(Locks::none(), join(1)).await.unwrap();
+    store.checkpoint().await.unwrap();
+    assert!(log.metadata().unwrap().len() > 0, "nobody was erased");
+    bed.stranger().execute_batch("DELETE FROM users").unwrap();
+    store.write(Locks::none(), join(2)).await.unwrap();
+    store.checkpoint().await.unwrap();
+    assert_eq!(log.metadata().unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn closing_writes_what_is_queued_and_refuses_what_comes_later() {
     let bed = Bed::new();
     let engine = bed.store();
