@@ -5,7 +5,7 @@ use super::dormant::{is_dormant, recycle};
 use super::ending::end;
 use super::error::{FlowError, commit_refusal};
 use super::opening::{NewSession, OpenedBy};
-use super::phone_change::{cancel, cancel_others};
+use super::phone_change::WaitingChanges;
 use super::proof::{Guess, Judging, Match};
 use super::quota::QuotaState;
 use super::repetition::{Repeatable, Repetition, mac};
@@ -14,7 +14,6 @@ use super::{AuthError, devices, happened};
 use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
 use crate::domain::guard::Standing;
-use crate::domain::phone_change::Cancelled;
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
 use crate::domain::{Challenge, Device, DeviceId, EventKind, Mode, Purpose, Secret, Session, User, UserId};
@@ -55,19 +54,62 @@ pub(super) struct OpenedSession {
     pub(super) device: Option<Device>,
 }
 
+/// Whether the changes of the number that are due have been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DueChanges {
+    /// Nobody has looked.
+    Unknown,
+    /// They have.
+    Done,
+}
+
 /// An attempt while its code is judged.
 struct LoggingIn<'a, 't> {
     attempt: &'a Attempt,
     judging: Judging<'a, 't>,
+    /// What waits of changes of the number.
+    waiting: WaitingChanges,
 }
 
 impl Attempt {
-    pub(super) fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Attempted> {
-        let mut address = None;
-        let mut logging_in = LoggingIn { attempt: &self, judging: Judging::begin(&self.guess, tx)? };
+    /// Judges the code; `None`, and nothing written, where a change of the number is to be done first.
+    pub(super) fn write(&self, tx: &mut AuditedTx<'_>, due: DueChanges) -> StoreResult<Option<Attempted>> {
+        let Guess { phone, policy, .. } = &self.guess;
+        let judging = Judging::begin(&self.guess, tx)?;
+        self.read_ahead(&judging)?;
+        let view = &**judging.tx;
+        let waiting = WaitingChanges::about(view, phone)?;
+        let at = self.session.times.retention;
+        if due == DueChanges::Unknown && !waiting.due(view, phone, at, policy)?.is_empty() {
+            return Ok(None);
+        }
+        let (mut address, mut logging_in) = (None, LoggingIn { attempt: self, judging, waiting });
         let login = commit_refusal(logging_in.decide(&mut address))?;
         let was_free = logging_in.judging.was_free;
-        Ok(Attempted { address, login, was_free })
+        Ok(Some(Attempted { address, login, was_free }))
+    }
+
+    /// Has the engine answer at once what is asked of a call that logs in.
+    fn read_ahead(&self, judging: &Judging<'_, '_>) -> StoreResult<()> {
+        let Guess { mode, ref phone, ref gate, ref keys, ref policy, live_at, .. } = self.guess;
+        let Judging { tx, user, device, .. } = judging;
+        let now = tx.at();
+        tx.read_ahead(&|| {
+            let mut wanted = gate.wanted(now);
+            let units = wanted.len();
+            let subject = devices::subject(device.as_ref(), phone, keys);
+            wanted.push(Wanted::PhoneChangesAbout(phone));
+            wanted.push(Wanted::Challenges { mode, phone, purpose: Purpose::Login, limit: LATEST });
+            wanted.extend(subject.wanted(Quota::Failures(mode), &[policy.otp.failures()], now));
+            if let Some(user) = user {
+                wanted.extend([Wanted::Devices(user.id), Wanted::LiveSessions(user.id, live_at)]);
+            }
+            if mode == Mode::Production {
+                wanted.push(Wanted::TestNumber(phone));
+            }
+            wanted.push(Wanted::NewIds { units, of_code: false });
+            wanted
+        })
     }
 
     /// Why the right code opens nothing for a user. A code of the testing mode is read on a console: it must not open the
@@ -86,7 +128,6 @@ impl LoggingIn<'_, '_> {
     /// First fault wins, in the order of the contract.
     fn decide(&mut self, address: &mut Option<QuotaState>) -> Result<OpenedSession, FlowError> {
         let Guess { gate, policy, .. } = &self.attempt.guess;
-        self.read_ahead()?;
         gate.spend(self.judging.tx, address)?;
         let latest = self.judging.latest()?;
         if self.judging.user.is_none() && !self.has_live_code(&latest)? {
@@ -103,29 +144,6 @@ impl LoggingIn<'_, '_> {
             }
             _ => self.log_in(&given),
         }
-    }
-
-    /// Has the engine answer at once what is asked of a call that logs in.
-    fn read_ahead(&self) -> StoreResult<()> {
-        let Guess { mode, ref phone, ref gate, ref keys, ref policy, live_at, .. } = self.attempt.guess;
-        let Judging { tx, user, device, .. } = &self.judging;
-        let now = tx.at();
-        tx.read_ahead(&|| {
-            let mut wanted = gate.wanted(now);
-            let units = wanted.len();
-            let subject = devices::subject(device.as_ref(), phone, keys);
-            wanted.push(Wanted::Challenges { mode, phone, purpose: Purpose::Login, limit: LATEST });
-            wanted.extend(subject.wanted(Quota::Failures(mode), &[policy.otp.failures()], now));
-            if let Some(user) = user {
-                wanted.extend([Wanted::Devices(user.id), Wanted::LiveSessions(user.id, live_at)]);
-            }
-            if mode == Mode::Production {
-                wanted.extend([Wanted::TestNumber(phone), Wanted::PhoneChangeTo(phone)]);
-                wanted.extend(user.as_ref().map(|user| Wanted::PhoneChange(user.id)));
-            }
-            wanted.push(Wanted::NewIds { units, of_code: false });
-            wanted
-        })
     }
 
     /// Whether any code of the number may be given, though perhaps not here.
@@ -200,8 +218,7 @@ impl LoggingIn<'_, '_> {
         let device = self.keep_device(user.id, given.by)?;
         let tx = &mut *self.judging.tx;
         if guess.mode == Mode::Production {
-            cancel(tx, user.id, Cancelled::Login)?;
-            cancel_others(tx, user.id, &guess.phone)?;
+            self.waiting.end_at_login(tx, user.id, &guess.phone)?;
         }
         let mut success = tx.did(AuditEvent::LoginSuccess).user(user.id).session(&new.id);
         success.detail = given.by.detail();

@@ -15,6 +15,7 @@ use crate::domain::audit::{Actor, AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::clock::Times;
 use crate::domain::keys::KeyRing;
 use crate::domain::phone_change::Cancelled;
+use crate::domain::policy::Policy;
 use crate::domain::quota::Endpoint;
 use crate::domain::session::EndReason;
 use crate::domain::{Code, Mode, PhoneChange, PhoneNumber, Session, SessionId, Timestamp, User, UserId};
@@ -49,6 +50,9 @@ pub(super) struct Parties {
     /// Who has that number.
     holder: Option<UserId>,
 }
+
+/// The changes of number that wait and that one number is part of: those to it, and that of the user who has it.
+pub(super) struct WaitingChanges(Vec<PhoneChange>);
 
 /// A change of number while it is carried out.
 pub(super) struct Renumbering<'a> {
@@ -135,7 +139,11 @@ impl Renumbering<'_> {
 
 /// Ends the change of a user that waits; false where none does.
 pub(super) fn cancel(tx: &mut AuditedTx<'_>, user: UserId, why: Cancelled) -> StoreResult<bool> {
-    let is_cancelled = tx.phone_change(user)?.is_some() && tx.delete_phone_change(user, None)?;
+    if tx.phone_change(user)?.is_some() { cancel_waiting(tx, user, why) } else { Ok(false) }
+}
+
+fn cancel_waiting(tx: &mut AuditedTx<'_>, user: UserId, why: Cancelled) -> StoreResult<bool> {
+    let is_cancelled = tx.delete_phone_change(user, None)?;
     if is_cancelled {
         let line = tx.did(AuditEvent::PhoneChangeCancelled).user(user);
         tx.record(line.detail(AuditDetail::PhoneChangeCancelled(why)));
@@ -143,16 +151,63 @@ pub(super) fn cancel(tx: &mut AuditedTx<'_>, user: UserId, why: Cancelled) -> St
     Ok(is_cancelled)
 }
 
-/// Ends the change of anybody else to a number that `user` has proven. The other user's line says nothing of who did.
+/// Ends the change of anybody else to a number that `user` has proven.
 pub(super) fn cancel_others(tx: &mut AuditedTx<'_>, user: UserId, phone: &PhoneNumber) -> StoreResult<()> {
-    let Some(other) = tx.phone_change_to(phone)?.filter(|change| change.user != user) else { return Ok(()) };
+    match tx.phone_change_to(phone)? {
+        Some(other) if other.user != user => give_way(tx, &other),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a change to a number that somebody else has proven. Its user's line says nothing of who did.
+fn give_way(tx: &mut AuditedTx<'_>, change: &PhoneChange) -> StoreResult<()> {
     // Its user is not locked, and may want another number by now.
-    if tx.delete_phone_change(other.user, Some(phone))? {
+    if tx.delete_phone_change(change.user, Some(&change.phone))? {
         let actor = Arc::new(Actor::system(tx.at()).in_mode(Mode::Production));
-        let line = actor.did(AuditEvent::PhoneChangeCancelled).user(other.user);
+        let line = actor.did(AuditEvent::PhoneChangeCancelled).user(change.user);
         tx.record(line.detail(AuditDetail::PhoneChangeCancelled(Cancelled::NumberTaken)));
     }
     Ok(())
+}
+
+impl WaitingChanges {
+    /// Reads them.
+    pub(super) fn about(view: &dyn View, phone: &PhoneNumber) -> StoreResult<Self> {
+        view.phone_changes_about(phone).map(Self)
+    }
+
+    /// Those that are due at `at`, and those of the number in another spelling.
+    pub(super) fn due(
+        &self,
+        view: &dyn View,
+        phone: &PhoneNumber,
+        at: Timestamp,
+        policy: &Policy,
+    ) -> StoreResult<Vec<PhoneChange>> {
+        let mut due: Vec<_> = self.0.iter().filter(|change| change.is_due(at)).cloned().collect();
+        if policy.phones.strict {
+            // One that was asked for before that may spell the number otherwise.
+            let mut others = view.phone_changes_due(at, None, SLICE)?;
+            others.retain(|change| policy.phones.spelling(&change.phone).as_ref() == Some(phone));
+            due.append(&mut others);
+        }
+        Ok(due)
+    }
+
+    /// Ends what a login with the number ends: the user's own, and that of anybody else to the number.
+    pub(super) fn end_at_login(
+        &self,
+        tx: &mut AuditedTx<'_>,
+        user: UserId,
+        phone: &PhoneNumber,
+    ) -> StoreResult<()> {
+        let Self(waiting) = self;
+        if waiting.iter().any(|change| change.user == user) {
+            cancel_waiting(tx, user, Cancelled::Login)?;
+        }
+        let other = waiting.iter().find(|change| change.user != user && change.phone == *phone);
+        other.map_or(Ok(()), |other| give_way(tx, other))
+    }
 }
 
 impl Auth {
@@ -221,17 +276,10 @@ impl Auth {
     ) -> StoreResult<()> {
         let (phone, at, policy) = (phone.clone(), times.retention, self.policy());
         let due = self.parts.store.read(move |view| {
-            let mut due = view.phone_changes_about(&phone)?;
-            if policy.phones.strict {
-                // One that was asked for before that may spell the number otherwise.
-                let mut others = view.phone_changes_due(at, None, SLICE)?;
-                others.retain(|change| policy.phones.spelling(&change.phone).as_ref() == Some(&phone));
-                due.append(&mut others);
-            }
+            let mut due = WaitingChanges::about(view, &phone)?.due(view, &phone, at, &policy)?;
             if let Some(user) = user {
-                due.extend(view.phone_change(user)?);
+                due.extend(view.phone_change(user)?.filter(|change| change.is_due(at)));
             }
-            due.retain(|change| change.is_due(at));
             Ok(due)
         });
         for change in due.await? {

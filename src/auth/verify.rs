@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, Attempted, OpenedSession};
+use super::attempt::{Attempt, Attempted, DueChanges, OpenedSession};
 use super::gate::{AddressGate, Call};
-use super::proof::GivenCode;
+use super::proof::{GivenCode, Guess};
 use super::quota::WithQuotas;
 use super::{Auth, AuthError, Origin};
 use crate::domain::clock::Times;
@@ -12,6 +12,7 @@ use crate::domain::guard::Place;
 use crate::domain::quota::Endpoint;
 use crate::domain::{Code, Mode, PhoneNumber, Purpose, Secret, User};
 use crate::random;
+use crate::storage::{StoreError, StoreResult};
 use crate::tokens::TokenPair;
 
 /// A call of `verify/`, parsed.
@@ -75,32 +76,25 @@ impl Auth {
         let VerifyRequest { mode, phone, idempotency_key, device, device_token, origin, .. } = request;
         // Which codes are good depends on what became of their messages.
         self.settle_late(mode, &phone).await;
-        if let Err(error) = self.complete_due(None, &phone, &times).await {
-            return WithQuotas::none(Err(error.into()));
-        }
-        let actor = self.actor(times.now, mode, &phone, &origin);
-        let (locks, country) = (gate.locks().user_of(&phone), Place::country_of(&phone));
-        let confirmed = phone.clone();
         let given = GivenCode { mode, purpose: Purpose::Login, phone, code, device_token };
-        let attempt = Attempt {
+        let attempt = Arc::new(Attempt {
             guess: self.guess(given, gate, &origin, &times),
             idempotency_key,
             new_device: random::device_id(&*self.parts.random, times.now),
             session: self.new_session(device, &origin, times),
+        });
+        let Attempted { address, login, was_free } = match self.attempt(&attempt, &origin, &times).await {
+            Ok(attempted) => attempted,
+            Err(error) => return WithQuotas::none(Err(error.into())),
         };
-        let Attempted { address, login, was_free } =
-            match self.write(locks, actor, move |tx| attempt.write(tx)).await {
-                Ok(attempted) => attempted,
-                Err(error) => return WithQuotas::none(Err(error.into())),
-            };
         self.count_free(was_free, &origin, times.now);
         self.count(mode, login.as_ref().err());
         let is_conversion = |login: &OpenedSession| login.is_new_user && !login.is_repeated;
         if login.as_ref().is_ok_and(is_conversion) && mode == Mode::Production {
-            self.parts.metrics.sms_converted(&country);
+            self.parts.metrics.sms_converted(&Place::country_of(&attempt.guess.phone));
         }
         if let Ok(opened) = &login {
-            self.confirm(mode, confirmed, opened.session.id.clone());
+            self.confirm(mode, attempt.guess.phone.clone(), opened.session.id.clone());
         }
         let result = login.and_then(|opened| {
             let OpenedSession { session, user, is_new_user, is_restored, is_recycled, device, .. } = opened;
@@ -117,6 +111,25 @@ impl Auth {
             })
         });
         WithQuotas { quotas: address.into_iter().collect(), result }
+    }
+
+    /// Writes the attempt, once what is due of changes of its number has been done.
+    async fn attempt(
+        &self,
+        attempt: &Arc<Attempt>,
+        origin: &Origin,
+        times: &Times,
+    ) -> StoreResult<Attempted> {
+        let Guess { mode, phone, gate, .. } = &attempt.guess;
+        let write = |due| {
+            let (attempt, actor) = (attempt.clone(), self.actor(times.now, *mode, phone, origin));
+            self.write(gate.locks().user_of(phone), actor, move |tx| attempt.write(tx, due))
+        };
+        if let Some(attempted) = write(DueChanges::Unknown).await? {
+            return Ok(attempted);
+        }
+        self.complete_due(None, phone, times).await?;
+        write(DueChanges::Done).await?.ok_or(StoreError::Broken)
     }
 
     /// Counts a code that was judged; refusals for other reasons say nothing of codes.

@@ -49,10 +49,8 @@ pub enum Wanted<'w> {
     Devices(UserId),
     /// The sessions of a user that are live at an instant.
     LiveSessions(UserId, Timestamp),
-    /// The change of a user that waits.
-    PhoneChange(UserId),
-    /// The change to a number that waits.
-    PhoneChangeTo(&'w PhoneNumber),
+    /// The changes that wait and that a number is part of.
+    PhoneChangesAbout(&'w PhoneNumber),
     /// Nothing that is there: ids for units that will be spent, and for a challenge with its message. Those that are not used are
     /// lost.
     NewIds {

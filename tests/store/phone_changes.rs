@@ -4,7 +4,8 @@ use freshk::domain::{CodeHash, Mode, NewChallenge, PhoneChange, Purpose, UserId}
 
 use crate::support::{Bed, Fixture, after, new_challenge, new_message, phone, session, some_hash};
 
-fn change(user: UserId, number: u32, seconds: u64) -> PhoneChange {
+/// A change to a number that is due so many seconds after the start.
+pub(crate) fn change(user: UserId, number: u32, seconds: u64) -> PhoneChange {
     PhoneChange {
         user,
         phone: phone(number),

@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::phone_changes::change as phone_change;
 use crate::support::{
     ADDRESS, Bed, Fixture, OTHER, START, after, new_challenge, new_message, phone, session, some_hash, until,
 };
@@ -111,8 +112,7 @@ pub(crate) async fn what_is_asked_ahead_is_answered_as_if_it_were_asked_then<F: 
                     Wanted::TestNumber(&one),
                     Wanted::LiveSessions(user, START),
                     Wanted::Devices(user),
-                    Wanted::PhoneChange(user),
-                    Wanted::PhoneChangeTo(&one),
+                    Wanted::PhoneChangesAbout(&one),
                     Wanted::NewIds { units: 2, of_code: true },
                 ]
             })
@@ -127,7 +127,7 @@ pub(crate) async fn what_is_asked_ahead_is_answered_as_if_it_were_asked_then<F: 
             assert_eq!(tx.newest_challenge(mode, &one, purpose, false)?.unwrap().id, before.id);
             assert_eq!(tx.live_sessions(user, START)?.len(), 0);
             assert!(tx.test_number(&one)?.is_none() && tx.devices_of(user)?.is_empty());
-            assert!(tx.phone_change(user)?.is_none() && tx.phone_change_to(&one)?.is_none());
+            assert_eq!(tx.phone_changes_about(&one)?, []);
         }
         ahead(tx)?;
         let next = tx.insert_challenge(new_challenge(mode, 1), &|_| some_hash())?;
@@ -138,6 +138,8 @@ pub(crate) async fn what_is_asked_ahead_is_answered_as_if_it_were_asked_then<F: 
         assert_eq!(tx.challenges(mode, &one, purpose, 9)?.len(), 2);
         tx.insert_session(&session(1, user))?;
         assert_eq!(tx.live_sessions(user, START)?.len(), 1);
+        tx.keep_phone_change(&phone_change(user, 2, 10))?;
+        assert_eq!(tx.phone_changes_about(&one)?, [phone_change(user, 2, 10)], "of the user who has it");
         ahead(tx)?;
         tx.update_challenge(&mut before.clone().guessed_wrong())?;
         assert_eq!(tx.challenge(before.id)?.unwrap().attempts, 1);

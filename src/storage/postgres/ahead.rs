@@ -58,8 +58,9 @@ fn question(wanted: &Wanted<'_>) -> Question {
         Wanted::TestNumber(phone) => Question::new(test_numbers::BY_PHONE, vec![Box::new(phone.clone())]),
         Wanted::Devices(user) => Question::new(devices::OF_USER, vec![Box::new(user)]),
         Wanted::LiveSessions(user, at) => Question::new(sessions::LIVE, vec![Box::new(user), Box::new(at)]),
-        Wanted::PhoneChange(user) => Question::new(phone_changes::OF_USER, vec![Box::new(user)]),
-        Wanted::PhoneChangeTo(phone) => Question::new(phone_changes::TO_PHONE, vec![Box::new(phone.clone())]),
+        Wanted::PhoneChangesAbout(phone) => {
+            Question::new(phone_changes::ABOUT, vec![Box::new(phone.clone())])
+        }
         Wanted::NewIds { units, of_code } => {
             Question::new(super::ids::DRAW, vec![Box::new(count(units)), Box::new(of_code)])
         }

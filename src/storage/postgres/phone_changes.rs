@@ -14,12 +14,12 @@ macro_rules! columns {
     };
 }
 
-pub(super) const OF_USER: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE user_id = $1");
+const OF_USER: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE user_id = $1");
 
-pub(super) const TO_PHONE: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE phone = $1");
+const TO_PHONE: &str = concat!("SELECT ", columns!(), " FROM phone_changes WHERE phone = $1");
 
 /// Those to a number, and that of the user who has it.
-const ABOUT: &str = concat!(
+pub(super) const ABOUT: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM phone_changes WHERE phone = $1 UNION ALL SELECT ",
