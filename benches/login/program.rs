@@ -88,6 +88,8 @@ impl Program {
             assert!(options.database.is_none(), "only a file is filled before");
             if let Some(file) = &options.file {
                 std::fs::copy(file, &database).expect("a file of --fill, and room for a copy");
+                // Or the program's commits would wait until the system has written the copy.
+                File::open(&database).and_then(|copy| copy.sync_all()).expect("a sync");
             } else {
                 // Whoever starts first makes the tables.
                 drop(Self::spawn(options, port, sink, &database).await);
