@@ -69,6 +69,21 @@ async fn a_message_of_which_another_server_says_nothing_in_time_is_waited_for_no
 }
 
 #[tokio::test]
+async fn a_code_from_a_clock_that_was_ahead_begins_no_pause_that_is_longer_than_two() {
+    for (pause, ahead, wait) in [(0, 3600, None), (30, 3600, None), (30, 31, None), (30, 20, Some(50))] {
+        let bed = Bed::with(|policy| policy.otp.resend_cooldown = pause * SECOND).await;
+        let ended = Neighbour::of(&bed);
+        ended.clock.advance(ahead * SECOND);
+        ended.request(1).await.unwrap();
+        let answer = bed.request(1).await.result;
+        match wait {
+            None => assert!(answer.is_ok(), "{pause} {ahead} {answer:?}"),
+            Some(wait) => assert_eq!(answer, Err(AuthError::RateLimited(wait * SECOND)), "{pause} {ahead}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_an_ended_server_wrote_by_a_clock_that_was_ahead_keeps_nobody_from_a_code() {
     let bed = Bed::open().await;
     let ended = Neighbour::of(&bed);
