@@ -142,6 +142,17 @@ impl Model {
         }
     }
 
+    /// What else a refresh may give beside another at the same moment: the device that a session lacked `before` both is given by a
+    /// write of its own, which each of them finds to be missing.
+    pub(in super::super) fn refreshed_beside(&self, expected: &Expected, before: &Self) -> Option<Expected> {
+        match *expected {
+            Expected::Refreshed { login, device: None } if before.logins.get(login)?.device.is_none() => {
+                Some(Expected::Refreshed { login, device: self.logins[login].device })
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn log_in(&mut self, user: usize, device: usize, at: &Moment<'_>) -> usize {
         let (now, wall) = (at.times.earlier(), at.times.wall);
         let live = self.live_of(user, now);

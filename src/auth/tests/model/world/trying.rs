@@ -93,7 +93,9 @@ impl World {
                         let (call, outcome) = answered[*place];
                         let mut moment = self.moment(call, None);
                         let expected = next.perform(&mut moment);
+                        let beside = next.refreshed_beside(&expected, model);
                         next.takes(&expected, outcome, moment.now())
+                            || beside.is_some_and(|expected| next.takes(&expected, outcome, moment.now()))
                     });
                     if is_so {
                         after.push(next);
