@@ -272,7 +272,10 @@ impl Model {
             let Some(login) = login else { return Err(AuthError::AccountDisabled) };
             let user = self.logins[login].user;
             let device = self.logins[login].device.filter(|device| !self.devices[*device].has_ended);
-            let may_differ = self.codes[place].used.as_ref().is_some_and(|used| used.was_new);
+            // A number that was nobody's when its code was sent may have come to a known user by a change that was due by then: the
+            // login knew the user, and its repetition says what the message was bought for.
+            let code = &self.codes[place];
+            let may_differ = code.was_new || code.used.as_ref().is_some_and(|used| used.was_new);
             return Ok(Expected::LoggedIn {
                 user,
                 login,

@@ -95,7 +95,7 @@ impl Model {
             Whose::Number(_) | Whose::Address(_) => true,
         });
         self.forget(user);
-        self.codes.retain(|code| code.number != number);
+        self.codes.retain(|code| code.number != number && code.purpose != For::Change(user));
         self.bequeath(number);
     }
 
