@@ -5,6 +5,7 @@ use super::super::acts::{Act, Call, Outcome, Pair, Token};
 use super::super::rules::Model;
 use super::{Checked, World};
 use crate::auth::AuthError;
+use crate::domain::SessionId;
 
 /// So many models are kept at most: with more nothing would be known any more.
 const MODELS: usize = 200;
@@ -53,19 +54,7 @@ impl World {
             }
             self.latest = Some(call.act.clone());
         }
-        match (&call.act, &outcome) {
-            (
-                Act::LogOut { token: Token { session, .. } } | Act::EndSession { session, .. },
-                Outcome::Done,
-            )
-            | (Act::Refresh { token: Token { session, .. } }, Outcome::Refused(AuthError::TokenReused)) => {
-                self.ended.insert(session.clone());
-            }
-            (Act::LogOutEverywhere { access, .. }, Outcome::Done) => {
-                self.ended.insert(access.session.clone());
-            }
-            _ => {}
-        }
+        self.ended.extend(ended_by(call, &outcome).cloned());
         if let Outcome::LoggedIn { pair, device, .. } | Outcome::Refreshed { pair, device } = outcome {
             let Pair { access, refresh } = pair;
             let generation = (refresh.session.clone(), refresh.generation);
@@ -121,4 +110,16 @@ pub(super) fn thin(models: &mut Vec<Model>) {
     }
     assert!(kept.len() <= MODELS, "{} models explain the schedule", kept.len());
     *models = kept;
+}
+
+/// The session that is over with this answer.
+pub(super) fn ended_by<'c>(call: &'c Call, outcome: &Outcome) -> Option<&'c SessionId> {
+    match (&call.act, outcome) {
+        (Act::LogOut { token: Token { session, .. } } | Act::EndSession { session, .. }, Outcome::Done)
+        | (Act::Refresh { token: Token { session, .. } }, Outcome::Refused(AuthError::TokenReused)) => {
+            Some(session)
+        }
+        (Act::LogOutEverywhere { access, .. }, Outcome::Done) => Some(&access.session),
+        _ => None,
+    }
 }

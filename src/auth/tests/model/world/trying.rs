@@ -9,6 +9,7 @@ use super::super::super::*;
 use super::super::acts::{Act, Call, Fate, Outcome};
 use super::super::node::{Cut, Node};
 use super::super::rules::Moment;
+use super::noting::ended_by;
 use super::{Checked, Flight, Mail, NUMBERS, World};
 use crate::sms::TextKind;
 
@@ -104,8 +105,13 @@ impl World {
             }
         }
         self.keep(after, &answered)?;
-        self.note(one, first.0, first.1)?;
-        self.note(other, second.0, second.1)
+        let mut both = [(one, first), (other, second)];
+        // Whatever shows a session to be good at the moment when it ends came before that.
+        both.sort_by_key(|(call, (outcome, _))| ended_by(call, outcome).is_some());
+        for (call, (outcome, secret)) in both {
+            self.note(call, outcome, secret)?;
+        }
+        Ok(())
     }
 
     /// Has a code be asked for whose message the sender holds back.
