@@ -8,12 +8,11 @@ use super::opening::{NewSession, OpenedBy};
 use super::phone_change::WaitingChanges;
 use super::proof::{Guess, Judging, Match};
 use super::quota::QuotaState;
-use super::repetition::{Repeatable, Repetition, mac};
+use super::repetition::{Repeatable, Repetition, Said, keep};
 use super::settle::{LATEST, ensure_user};
 use super::{AuthError, devices, happened};
 use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
 use crate::domain::challenge::{Use, live_codes};
-use crate::domain::guard::Standing;
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
 use crate::domain::{Challenge, Device, DeviceId, EventKind, Mode, Purpose, Secret, Session, User, UserId};
@@ -39,15 +38,10 @@ pub(super) struct Attempted {
 }
 
 /// The session that a login opened, or opened before.
-#[expect(clippy::struct_excessive_bools, reason = "the answer tells each of them by itself")]
 pub(super) struct OpenedSession {
     pub(super) session: Session,
     pub(super) user: User,
-    pub(super) is_new_user: bool,
-    /// Whether the account was to be deleted until this login.
-    pub(super) is_restored: bool,
-    /// Whether the number was a dormant account's until this login.
-    pub(super) is_recycled: bool,
+    pub(super) said: Said,
     /// Whether it was opened before, and is given again.
     pub(super) is_repeated: bool,
     /// The device on which it was opened, unless that has ended.
@@ -139,8 +133,8 @@ impl LoggingIn<'_, '_> {
         let repeatable = self.repeatable(&latest)?;
         let given = self.judging.judge(&latest, repeatable.as_ref().map(|found| found.challenge))?;
         match repeatable {
-            Some(Repeatable { challenge, session }) if challenge.id == given.challenge.id => {
-                self.repeat(challenge, session)
+            Some(Repeatable { challenge, said, session }) if challenge.id == given.challenge.id => {
+                self.repeat(said, session)
             }
             _ => self.log_in(&given),
         }
@@ -165,7 +159,7 @@ impl LoggingIn<'_, '_> {
     /// Gives the session of a login again, and says of its user what was said then.
     fn repeat(
         &mut self,
-        challenge: &Challenge,
+        said: Said,
         session: Result<Session, AuthError>,
     ) -> Result<OpenedSession, FlowError> {
         let user = self.judging.user.clone().ok_or(StoreError::Broken)?;
@@ -180,31 +174,23 @@ impl LoggingIn<'_, '_> {
         let line = tx.did(AuditEvent::TokenCreated).user(user.id).session(&session.id);
         tx.record(line.detail(AuditDetail::RepeatedVerify));
         let device = session.device_id.as_ref().map(|id| tx.device(id)).transpose()?.flatten();
-        let has_begun = challenge.used.as_ref().is_some_and(|used| used.at == user.joined_at);
-        let paid = tx.payment(challenge.id)?;
-        // The number had been verified when the code was sent, and its user begins with the login.
-        let is_recycled = has_begun && paid.is_some_and(|payment| payment.standing == Standing::Known);
-        let is_new_user = has_begun || tx.has_converted(challenge.id)?;
-        Ok(OpenedSession {
-            session,
-            user,
-            is_new_user,
-            is_restored: false,
-            is_recycled,
-            is_repeated: true,
-            device,
-        })
+        Ok(OpenedSession { session, user, said, is_repeated: true, device })
     }
 
     /// Consumes the code and opens a session; a user who may not log in spends the code and gets none.
     fn log_in(&mut self, given: &Match<'_>) -> Result<OpenedSession, FlowError> {
         let Attempt { guess, session: new, idempotency_key, .. } = self.attempt;
         let barred = self.judging.user.as_ref().and_then(|user| self.attempt.bars(user));
-        let idempotency = idempotency_key.as_ref().and_then(|key| mac(key, &guess.keys, given.challenge));
+        let dormant = if barred.is_none() { self.take_dormant(given.by)? } else { None };
+        let said = Said::of(self.judging.user.as_ref(), dormant.is_some());
+        let kept = |key| keep(key, &guess.keys, given.challenge, said);
+        let idempotency = idempotency_key.as_ref().and_then(kept);
         let session = barred.is_none().then(|| new.id.clone());
         let at = self.judging.tx.at();
         given.consume(self.judging.tx, Use { at, session, idempotency })?;
-        let is_recycled = barred.is_none() && self.recycle_dormant(given.by)?;
+        if let Some(dormant) = &dormant {
+            recycle(self.judging.tx, dormant, guess.live_at)?;
+        }
         let user = match self.judging.user.clone() {
             Some(user) => user,
             None => ensure_user(self.judging.tx, &guess.phone, &guess.policy.default_role)?,
@@ -213,7 +199,6 @@ impl LoggingIn<'_, '_> {
             self.judging.note_failure(failure, true);
             return Err(AuthError::AccountDisabled.into());
         }
-        let (is_new_user, is_restored) = (!user.phone_verified, user.deletes_at.is_some());
         let user = self.verify(user)?;
         let device = self.keep_device(user.id, given.by)?;
         let tx = &mut *self.judging.tx;
@@ -224,31 +209,22 @@ impl LoggingIn<'_, '_> {
         success.detail = given.by.detail();
         tx.record(success);
         let session = new.open(tx, user.id, given.by, Some(device.id.clone()))?;
-        Ok(OpenedSession {
-            session,
-            user,
-            is_new_user,
-            is_restored,
-            is_recycled,
-            is_repeated: false,
-            device: Some(device),
-        })
+        Ok(OpenedSession { session, user, said, is_repeated: false, device: Some(device) })
     }
 
-    /// Takes the number from an account that lies dormant, whose device the login does not come from; false where there is none.
-    fn recycle_dormant(&mut self, by: OpenedBy) -> StoreResult<bool> {
+    /// The user of an account that lies dormant, whose device the login does not come from; the number is nobody's then.
+    fn take_dormant(&mut self, by: OpenedBy) -> StoreResult<Option<User>> {
         let Attempt { guess, session, .. } = self.attempt;
         let has_proven = guess.mode == Mode::Production && matches!(by, OpenedBy::Code);
         let Some(user) = self.judging.user.take_if(|_| has_proven && self.judging.device.is_none()) else {
-            return Ok(false);
+            return Ok(None);
         };
-        let (tx, policy) = (&mut *self.judging.tx, &guess.policy.retention);
-        if is_dormant(&**tx, &user, policy, session.times.retention)? {
-            recycle(tx, &user, guess.live_at)?;
-            return Ok(true);
+        let (view, policy) = (&**self.judging.tx, &guess.policy.retention);
+        if is_dormant(view, &user, policy, session.times.retention)? {
+            return Ok(Some(user));
         }
         self.judging.user = Some(user);
-        Ok(false)
+        Ok(None)
     }
 
     /// Renews the device that the login comes from, or begins one. What a test number opens ends when that does.

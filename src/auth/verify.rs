@@ -6,6 +6,7 @@ use super::attempt::{Attempt, Attempted, DueChanges, OpenedSession};
 use super::gate::{AddressGate, Call};
 use super::proof::{GivenCode, Guess};
 use super::quota::WithQuotas;
+use super::repetition::Said;
 use super::{Auth, AuthError, Origin};
 use crate::domain::clock::Times;
 use crate::domain::guard::Place;
@@ -89,7 +90,7 @@ impl Auth {
         };
         self.count_free(was_free, &origin, times.now);
         self.count(mode, login.as_ref().err());
-        let is_conversion = |login: &OpenedSession| login.is_new_user && !login.is_repeated;
+        let is_conversion = |login: &OpenedSession| login.said.is_new_user && !login.is_repeated;
         if login.as_ref().is_ok_and(is_conversion) && mode == Mode::Production {
             self.parts.metrics.sms_converted(&Place::country_of(&attempt.guess.phone));
         }
@@ -97,7 +98,8 @@ impl Auth {
             self.confirm(mode, attempt.guess.phone.clone(), opened.session.id.clone());
         }
         let result = login.and_then(|opened| {
-            let OpenedSession { session, user, is_new_user, is_restored, is_recycled, device, .. } = opened;
+            let OpenedSession { session, user, said, device, .. } = opened;
+            let Said { is_new_user, is_restored, is_recycled } = said;
             let access_jti = random::jti(&*self.parts.random);
             let tokens = self.settings().tokens.pair(&session, &user, access_jti, times.wall);
             let device_token = device.and_then(|device| self.device_token(&device));

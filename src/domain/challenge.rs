@@ -128,7 +128,7 @@ pub struct Use {
     pub at: Timestamp,
     /// The session that it opened; `None` where the right code met a deactivated user.
     pub session: Option<SessionId>,
-    /// The MAC of the `Idempotency-Key` that came with it.
+    /// The MAC of the `Idempotency-Key` that came with it, and what the login said of its user.
     pub idempotency: Option<Vec<u8>>,
 }
 

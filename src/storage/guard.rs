@@ -99,8 +99,6 @@ pub trait ReadGuard {
     fn blocks_after(&self, at: Timestamp) -> StoreResult<Vec<Block>>;
     /// What the messages of a challenge were paid with; `None` where none is bought.
     fn payment(&self, challenge: ChallengeId) -> StoreResult<Option<Payment>>;
-    /// Whether the code of a challenge was the first to verify its number.
-    fn has_converted(&self, challenge: ChallengeId) -> StoreResult<bool>;
     /// What is known of a place, but for whether it was blocked.
     fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts>;
     /// What strangers were sent after `since`: in a country, or everywhere.

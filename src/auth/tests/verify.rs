@@ -164,7 +164,7 @@ async fn s10_where_accounts_are_concealed_a_number_without_one_gets_the_answer_o
 #[tokio::test]
 async fn a_code_for_an_account_that_was_sent_none_is_refused_for_that() {
     let bed = Bed::open().await;
-    bed.import(7, 1).await;
+    bed.operate(2, |operator, user| operator.set_phone(user, &phone(1))).await.unwrap();
     assert_eq!(refusal(&bed, 1, &Code::from_number(0, 6)).await, AuthError::InvalidOtp);
     assert_eq!(bed.told(AuditEvent::LoginFail).await, ["no code"]);
 }
@@ -203,6 +203,34 @@ async fn a_repetition_says_of_its_user_what_was_said_before() {
         }
         bed.clock.advance(HOUR);
     }
+}
+
+#[tokio::test]
+async fn a_repetition_says_that_an_account_was_restored_and_nothing_of_how_its_code_was_bought() {
+    let bed = Bed::with(|policy| (policy.limits.ip, policy.retention.deletion_grace) = (0, 24 * HOUR)).await;
+    let repeat = async || {
+        let idempotency_key = Some(Secret::new("k".repeat(16)));
+        let request = VerifyRequest { idempotency_key, ..verify_request(1, &bed.code()) };
+        let said = bed.auth.verify(request).await.result.unwrap();
+        (said.is_new_user, said.is_restored)
+    };
+    // The console knows the user, and the telephone none.
+    bed.ask(CodeRequest { mode: Mode::Testing, ..code_request(1) }).await.result.unwrap();
+    let console = VerifyRequest { mode: Mode::Testing, ..verify_request(1, &bed.code()) };
+    assert!(bed.auth.verify(console).await.result.unwrap().is_new_user);
+    bed.clock.advance(HOUR);
+    bed.request(1).await.result.unwrap();
+    assert_eq!([repeat().await, repeat().await], [(false, false); 2]);
+    bed.clock.advance(HOUR);
+    bed.request(1).await.result.unwrap();
+    let bearer = bed.bearer(&bed.log_in(1).await).await;
+    bed.clock.advance(HOUR);
+    bed.request(1).await.result.unwrap();
+    let deletion = bed.auth.delete_account(&bearer, Some(bed.code()), None, origin(ADDRESS)).await;
+    assert!(deletion.result.unwrap().is_some());
+    bed.clock.advance(HOUR);
+    bed.request(1).await.result.unwrap();
+    assert_eq!([repeat().await, repeat().await], [(false, true); 2]);
 }
 
 #[tokio::test]

@@ -72,9 +72,6 @@ const DELETE: &str = "DELETE FROM purchases WHERE challenge_id = $1 RETURNING ch
 
 const PAYMENT: &str = "SELECT standing, cost, charges FROM purchases WHERE challenge_id = $1";
 
-const HAS_CONVERTED: &str =
-    "SELECT EXISTS (SELECT 1 FROM purchases WHERE challenge_id = $1 AND converted_at IS NOT NULL)";
-
 const UPDATE_PAYMENT: &str = "UPDATE purchases SET cost = $2, charges = $3 WHERE challenge_id = $1";
 
 /// The others count as known where the first one is noted.
@@ -127,10 +124,6 @@ impl ReadGuard for PostgresTx<'_> {
         let row = self.row(PAYMENT, &[&challenge], read)?;
         row.map(|(standing, cost, charges)| Payment::of_row(&standing, cost.unsigned_abs(), &charges))
             .transpose()
-    }
-
-    fn has_converted(&self, challenge: ChallengeId) -> StoreResult<bool> {
-        Ok(self.row(HAS_CONVERTED, &[&challenge], first)?.unwrap_or_default())
     }
 
     fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts> {

@@ -72,9 +72,6 @@ const DELETE: &str = "DELETE FROM purchases WHERE challenge_id = ?1 RETURNING ch
 
 const PAYMENT: &str = "SELECT standing, cost, charges FROM purchases WHERE challenge_id = ?1";
 
-const HAS_CONVERTED: &str =
-    "SELECT EXISTS (SELECT 1 FROM purchases WHERE challenge_id = ?1 AND converted_at IS NOT NULL)";
-
 const UPDATE_PAYMENT: &str = "UPDATE purchases SET cost = ?2, charges = ?3 WHERE challenge_id = ?1";
 
 const CONVERT: &str = "UPDATE purchases SET converted_at = ?2 \
@@ -129,10 +126,6 @@ impl ReadGuard for SqliteTx<'_> {
         };
         let row = self.run(|conn| conn.prepare_cached(PAYMENT)?.query_row([challenge], read).optional())?;
         row.map(|(standing, cost, charges)| Payment::of_row(&standing, cost, &charges)).transpose()
-    }
-
-    fn has_converted(&self, challenge: ChallengeId) -> StoreResult<bool> {
-        self.run(|conn| conn.prepare_cached(HAS_CONVERTED)?.query_row([challenge], |row| row.get(0)))
     }
 
     fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts> {

@@ -87,8 +87,8 @@ pub(super) struct Use {
     pub(super) at: Timestamp,
     pub(super) login: Option<usize>,
     pub(super) key: Option<u32>,
-    /// Whether its login was the first of a user.
-    pub(super) was_new: bool,
+    /// Whether its login was the first of a user, and whether it restored an account.
+    pub(super) said: (bool, bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,25 +152,10 @@ pub(super) struct Model {
 /// What an act has to be answered.
 #[derive(Clone, Debug)]
 pub(super) enum Expected {
-    Sent {
-        is_new: bool,
-    },
-    /// A repetition may say that the user is new where the login was.
-    LoggedIn {
-        user: usize,
-        login: usize,
-        device: Option<usize>,
-        is_new: bool,
-        may_differ: bool,
-        is_restored: bool,
-    },
-    Refreshed {
-        login: usize,
-        device: Option<usize>,
-    },
-    Known {
-        user: usize,
-    },
+    Sent { is_new: bool },
+    LoggedIn { user: usize, login: usize, device: Option<usize>, is_new: bool, is_restored: bool },
+    Refreshed { login: usize, device: Option<usize> },
+    Known { user: usize },
     Waits(Timestamp),
     Changed,
     Deleted(Option<Timestamp>),
@@ -281,10 +266,10 @@ impl Model {
             },
             (Expected::Sent { is_new }, Outcome::Sent { is_new: told }) => is_new == told,
             (
-                Expected::LoggedIn { user, login, device, is_new, may_differ, is_restored },
+                Expected::LoggedIn { user, login, device, is_new, is_restored },
                 Outcome::LoggedIn { user: id, pair, is_new: told_new, is_restored: told, device: given },
             ) => {
-                (*may_differ || is_new == told_new)
+                is_new == told_new
                     && is_restored == told
                     && self.learn_user(*user, *id)
                     && self.takes_pair(*login, pair, now)

@@ -272,36 +272,29 @@ impl Model {
             let Some(login) = login else { return Err(AuthError::AccountDisabled) };
             let user = self.logins[login].user;
             let device = self.logins[login].device.filter(|device| !self.devices[*device].has_ended);
-            // A number that was nobody's when its code was sent may have come to a known user by a change that was due by then: the
-            // login knew the user, and its repetition says what the message was bought for.
-            let code = &self.codes[place];
-            let may_differ = code.was_new || code.used.as_ref().is_some_and(|used| used.was_new);
-            return Ok(Expected::LoggedIn {
-                user,
-                login,
-                device,
-                is_new: false,
-                may_differ,
-                is_restored: false,
-            });
+            let (is_new, is_restored) =
+                self.codes[place].used.as_ref().map_or((false, false), |used| used.said);
+            return Ok(Expected::LoggedIn { user, login, device, is_new, is_restored });
         }
         let is_barred = holder.is_some_and(|user| !self.users[user].is_active);
         let login = (!is_barred).then_some(self.logins.len());
-        let was_new = holder.is_none_or(|user| !self.users[user].is_verified);
-        self.consume(place, Use { at: now, login, key: Some(key), was_new });
+        let said = holder.map_or((true, false), |user| {
+            let known = &self.users[user];
+            (!known.is_verified, known.deletes_at.is_some())
+        });
+        self.consume(place, Use { at: now, login, key: Some(key), said });
         let user = self.user_of(number, now);
         if is_barred {
             return Err(AuthError::AccountDisabled);
         }
         let known = &mut self.users[user];
-        let (is_new, is_restored) = (!known.is_verified, known.deletes_at.is_some());
         (known.is_verified, known.deletes_at) = (true, None);
         let device = self.keep_device(user, device, at.times.wall);
         self.waiting.remove(&user);
         self.forget_others(user, number);
         let login = self.log_in(user, device, at);
-        let device = Some(device);
-        Ok(Expected::LoggedIn { user, login, device, is_new, may_differ: false, is_restored })
+        let (device, (is_new, is_restored)) = (Some(device), said);
+        Ok(Expected::LoggedIn { user, login, device, is_new, is_restored })
     }
 
     /// The code of the login that a call with this key repeats, and its session unless that ended with its user's deactivation.

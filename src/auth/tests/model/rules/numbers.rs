@@ -125,7 +125,7 @@ impl Model {
         if self.is_taken(number) {
             return Err(AuthError::PhoneInUse);
         }
-        let by_proof = Use { at: now, login: None, key: None, was_new: false };
+        let by_proof = Use { at: now, login: None, key: None, said: (false, false) };
         self.consume(new, by_proof.clone());
         self.waiting.remove(&user);
         if let Some(current) = current {
@@ -176,7 +176,7 @@ impl Model {
             self.erase(user);
             return Ok(Expected::Deleted(None));
         }
-        self.consume(place, Use { at: now, login: None, key: None, was_new: false });
+        self.consume(place, Use { at: now, login: None, key: None, said: (false, false) });
         self.revoke_logins(user, at.times.earlier());
         self.waiting.remove(&user);
         let due = now + self.settings.grace;

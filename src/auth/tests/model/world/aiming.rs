@@ -167,12 +167,12 @@ impl World {
         self.codes().filter(|(code, _)| (code.number, code.purpose) == (number, For::Login)).collect()
     }
 
-    /// A device of whoever has a number.
+    /// A device of whoever has a number, and has its token.
     fn device_at(&self, number: usize) -> Option<DeviceId> {
         let model = self.models.first()?;
         let is_own = |user: usize| model.users[user].number == Some(number);
-        let device = model.devices.iter().rev().find(|device| !device.has_ended && is_own(device.user))?;
-        device.id.clone()
+        let devices = model.devices.iter().rev().filter(|device| !device.has_ended && is_own(device.user));
+        devices.filter_map(|device| device.id.clone()).find(|id| self.people.devices.contains_key(id))
     }
 
     /// How many sessions a user has.

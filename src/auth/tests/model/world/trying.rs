@@ -8,7 +8,7 @@ use futures_util::future::join;
 use super::super::super::*;
 use super::super::acts::{Act, Call, Fate, Outcome};
 use super::super::node::{Cut, Node};
-use super::super::rules::Moment;
+use super::super::rules::{Expected, Model, Moment};
 use super::noting::ended_by;
 use super::{Checked, Flight, Mail, NUMBERS, World};
 use crate::sms::TextKind;
@@ -103,6 +103,9 @@ impl World {
                     }
                 }
             }
+            let [first, second] = answered;
+            after.extend(self.ended_in_refresh(model, first, second));
+            after.extend(self.ended_in_refresh(model, second, first));
         }
         self.keep(after, &answered)?;
         let mut both = [(one, first), (other, second)];
@@ -112,6 +115,28 @@ impl World {
             self.note(call, outcome, secret)?;
         }
         Ok(())
+    }
+
+    /// What is so where a session was refreshed and had ended by another act before it was given the device that it has not: that is a
+    /// write of its own.
+    fn ended_in_refresh(
+        &self,
+        model: &Model,
+        (refresh, refreshed): (&Call, &Outcome),
+        (end, ended): (&Call, &Outcome),
+    ) -> Option<Model> {
+        let mut moment = self.moment(refresh, None);
+        let Expected::Refreshed { login, .. } = model.clone().perform(&mut moment) else { return None };
+        if model.logins[login].device.is_some() {
+            return None;
+        }
+        let mut next = moment.between.pop()?;
+        let given = Expected::Refreshed { login, device: None };
+        let is_refreshed = next.takes(&given, refreshed, moment.now());
+        let mut moment = self.moment(end, None);
+        let expected = next.perform(&mut moment);
+        let is_so = is_refreshed && next.takes(&expected, ended, moment.now());
+        (is_so && next.logins[login].ended.is_some()).then_some(next)
     }
 
     /// Has a code be asked for whose message the sender holds back.
