@@ -52,6 +52,7 @@ async fn run(options: Options) {
 
     let program = Program::start(dir.path(), sink.port(), &options).await;
     let amounts = program.amounts;
+    program.settled().await;
     println!(
         "\n{} users, {} live sessions and {} lines of the audit trail in the file, {} logins, {} connections; ready {} ms after start\n",
         amounts.users,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::client::{Connection, Target};
 use crate::fill::{self, Amounts};
 use crate::postgres::{Postgres, SCHEMA};
+use crate::usage::Usage;
 
 pub(crate) struct Options {
     /// What the file holds before the first call.
@@ -165,6 +166,19 @@ impl Program {
         }
         let call = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
         Connection::open(&self.address()).await.exchange(call).await.0 == 200
+    }
+
+    /// Waits until the program has done what it does after a start beside its calls, such as a first look at all that is to be deleted.
+    pub(crate) async fn settled(&self) {
+        let mut before = None;
+        for _ in 0..100 {
+            let used = Some(Usage::of(self.child.id()).processor);
+            if before == used {
+                return;
+            }
+            before = used;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
 
     fn address(&self) -> String {

@@ -178,6 +178,9 @@ impl Drop for Node {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+            // What the engine has been given by then is in the database, or never comes there, before another run looks.
+            let ending = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            ending.block_on(self.store.close());
         }
     }
 }
