@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use self::intercepted::Intercepted;
 use super::operator::{self, Means, Operator};
 use super::{
     Auth, Authenticated, CodeRequest, LoggedIn, Origin, Outbox, Parts, Sent, Settings, VerifyRequest,
@@ -46,6 +47,7 @@ mod devices;
 mod exchange;
 mod faults;
 mod guard;
+mod intercepted;
 mod judging;
 mod lines;
 mod logins;
@@ -203,7 +205,7 @@ impl Bed {
         let options = OpenOptions::new(dir.path().join("freshk.db"), clock.now());
         let inner = SqliteStore::open(options.with_read_wait(Duration::from_mins(1))).unwrap();
         let faults = faults::Faults::default();
-        let store = Store::new(Arc::new(faults::Faulty { inner, faults: faults.clone() }));
+        let store = Store::new(Arc::new(Intercepted { inner, writes: faults.clone() }));
         let mut policy = policy();
         change(&mut policy);
         let mut parts = parts(&store, &clock, &sms, (1, RunId::new([1; 8])));

@@ -2,11 +2,9 @@
 
 use std::sync::Mutex;
 
-use futures_util::future::BoxFuture;
-
+use super::intercepted::Writes;
 use super::*;
-use crate::domain::SessionId;
-use crate::storage::{Engine, Principal, ReadJob, StoreError, WriteJob};
+use crate::storage::{Engine, StoreError, WriteJob};
 use crate::sync::lock;
 
 /// Which of the coming writes fail, or come late.
@@ -21,12 +19,6 @@ struct Plan {
     /// Whether the next one waits.
     delays: bool,
     delayed: Option<Box<dyn WriteJob>>,
-}
-
-/// An engine with such faults.
-pub(super) struct Faulty<E> {
-    pub(super) inner: Arc<E>,
-    pub(super) faults: Faults,
 }
 
 impl Faults {
@@ -76,35 +68,11 @@ impl Faults {
     }
 }
 
-impl<E: Engine> Engine for Faulty<E> {
-    fn submit(&self, job: Box<dyn WriteJob>) -> StoreResult<()> {
-        if self.faults.next() {
+impl Writes for Faults {
+    fn submit(&self, engine: &dyn Engine, job: Box<dyn WriteJob>) -> StoreResult<()> {
+        if self.next() {
             return Err(StoreError::Unavailable);
         }
-        self.faults.order(job).try_for_each(|job| self.inner.submit(job))
-    }
-
-    fn query(&self, job: ReadJob) -> BoxFuture<'_, StoreResult<()>> {
-        self.inner.query(job)
-    }
-
-    fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>> {
-        self.inner.principal(session)
-    }
-
-    fn known(&self, session: &SessionId) -> Option<Principal> {
-        self.inner.known(session)
-    }
-
-    fn foreign_writes(&self) -> u64 {
-        self.inner.foreign_writes()
-    }
-
-    fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>> {
-        self.inner.checkpoint()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
+        self.order(job).try_for_each(|job| engine.submit(job))
     }
 }

@@ -164,7 +164,7 @@ async fn s10_where_accounts_are_concealed_a_number_without_one_gets_the_answer_o
 #[tokio::test]
 async fn a_code_for_an_account_that_was_sent_none_is_refused_for_that() {
     let bed = Bed::open().await;
-    bed.operate(2, |operator, user| operator.set_phone(user, &phone(1))).await.unwrap();
+    bed.import(7, 1).await;
     assert_eq!(refusal(&bed, 1, &Code::from_number(0, 6)).await, AuthError::InvalidOtp);
     assert_eq!(bed.told(AuditEvent::LoginFail).await, ["no code"]);
 }

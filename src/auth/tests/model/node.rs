@@ -2,15 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::super::intercepted::{Intercepted, Writes};
 use super::super::*;
 use super::place::Place;
-use crate::domain::SessionId;
 use crate::storage::postgres::Membership;
-use crate::storage::{Engine, Principal, ReadJob, StoreError, Tx, WriteJob};
+use crate::storage::{Engine, StoreError, Tx, WriteJob};
 use crate::sync::lock;
 
 /// Where a process ends: at which of its coming writes, and whether that is still committed.
@@ -20,12 +19,7 @@ pub(super) struct Cut {
     pub(super) is_committed: bool,
 }
 
-/// An engine that answers no more once it is cut off.
-pub(super) struct Severable {
-    inner: Arc<dyn Engine>,
-    state: Arc<Severed>,
-}
-
+/// Where the writes of a server are cut off; none is answered from then on.
 struct Severed {
     cut: Mutex<Option<Cut>>,
     is_cut: watch::Sender<bool>,
@@ -60,44 +54,20 @@ impl WriteJob for Unanswered {
     }
 }
 
-impl Engine for Severable {
-    fn submit(&self, job: Box<dyn WriteJob>) -> StoreResult<()> {
-        let mut cut = lock(&self.state.cut);
-        let Some(planned) = &mut *cut else { return self.inner.submit(job) };
+impl Writes for Arc<Severed> {
+    fn submit(&self, engine: &dyn Engine, job: Box<dyn WriteJob>) -> StoreResult<()> {
+        let mut cut = lock(&self.cut);
+        let Some(planned) = &mut *cut else { return engine.submit(job) };
         if planned.writes > 0 {
             planned.writes -= 1;
-            return self.inner.submit(job);
+            return engine.submit(job);
         }
         if planned.is_committed {
             planned.is_committed = false;
-            return self.inner.submit(Box::new(Unanswered(Some(job), Arc::clone(&self.state))));
+            return engine.submit(Box::new(Unanswered(Some(job), Self::clone(self))));
         }
-        self.state.keep(job);
+        self.keep(job);
         Ok(())
-    }
-
-    fn query(&self, job: ReadJob) -> BoxFuture<'_, StoreResult<()>> {
-        self.inner.query(job)
-    }
-
-    fn principal<'a>(&'a self, session: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>> {
-        self.inner.principal(session)
-    }
-
-    fn known(&self, session: &SessionId) -> Option<Principal> {
-        self.inner.known(session)
-    }
-
-    fn foreign_writes(&self) -> u64 {
-        self.inner.foreign_writes()
-    }
-
-    fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>> {
-        self.inner.checkpoint()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }
 
@@ -125,7 +95,7 @@ impl Node {
             unanswered: Mutex::default(),
         });
         let inner = place.open(clock.now());
-        let store = Store::new(Arc::new(Severable { inner, state: Arc::clone(&state) }));
+        let store = Store::new(Arc::new(Intercepted { inner, writes: Arc::clone(&state) }));
         let sms = place.sms.clone();
         let run_id = RunId::new(run.to_be_bytes());
         let member = place.enter(&run_id, clock.now());
