@@ -78,6 +78,16 @@ impl Outcome {
         }
     }
 
+    /// Leaves out the name that the provider has for the message; false where it has none.
+    pub(super) fn forget_sid(&mut self) -> bool {
+        match self {
+            Self::Sent(Routed { outcome: SendOutcome::Accepted(accepted), .. }) => {
+                accepted.sid.take().is_some()
+            }
+            Self::Sent(_) | Self::Withheld(_) => false,
+        }
+    }
+
     /// Whether nobody can say if the message went out.
     const fn is_unknown(&self) -> bool {
         match self {

@@ -11,7 +11,7 @@ use super::audited::AuditedTx;
 use super::settle::{Outcome, Settlement};
 use crate::domain::audit::Actor;
 use crate::domain::{ChallengeId, Mode, PhoneNumber, Timestamp};
-use crate::storage::{Locks, StoreResult};
+use crate::storage::{Locks, StoreError, StoreResult};
 use crate::sync::lock;
 
 /// Settlements whose write failed. There are no more than sends were under way when the database failed, since without it
@@ -40,9 +40,18 @@ impl Auth {
     /// write#2. Where it fails, it is repeated before the next write for the phone, and by maintenance: the code is good from
     /// write#1 on, and what was sent was sent.
     pub(super) async fn settle(&self, settlement: Settlement, outcome: Outcome) {
-        let late = PendingSettlement { settlement, outcome, at: self.parts.clock.now() };
+        let mut late = PendingSettlement { settlement, outcome, at: self.parts.clock.now() };
         let challenge = late.settlement.challenge;
-        if let Err(error) = self.write_settlement(late.clone(), PendingSettlement::write).await {
+        let mut written = self.write_settlement(late.clone(), PendingSettlement::write).await;
+        // Of what a send brings, a name that another message has is what the database takes for impossible, and would for ever.
+        if written == Err(StoreError::Broken) && late.outcome.forget_sid() {
+            tracing::warn!(
+                challenge = challenge.0,
+                "the provider seems to have given two messages one SID; the later is kept without it, and no report can be about it"
+            );
+            written = self.write_settlement(late.clone(), PendingSettlement::write).await;
+        }
+        if let Err(error) = written {
             tracing::error!(%error, challenge = challenge.0, "what became of an SMS could not be written; it is tried again");
             self.unsettled.lock().insert(challenge, late);
         }
