@@ -1,10 +1,13 @@
 //! A provider that accepts every SMS at once, and remembers the code.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+static SENT: AtomicU64 = AtomicU64::new(1);
 
 type Codes = Arc<Mutex<HashMap<String, String>>>;
 
@@ -38,7 +41,7 @@ impl Sink {
 }
 
 async fn serve(mut stream: TcpStream, codes: Codes) {
-    let (mut buffer, mut count) = (Vec::with_capacity(2048), 0u64);
+    let mut buffer = Vec::with_capacity(2048);
     stream.set_nodelay(true).expect("a TCP stream takes the option");
     loop {
         let Some(head) = buffer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
@@ -63,11 +66,10 @@ async fn serve(mut stream: TcpStream, codes: Codes) {
         let phone = field("To=").replace("%2B", "+");
         let code = field("Body=").split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 6);
         codes.lock().expect("no holder panics").insert(phone, code.unwrap_or_default().to_owned());
-        count += 1;
-        let port = stream.peer_addr().map_or(0, |peer| peer.port());
-        let body = format!(
-            r#"{{"sid":"SM{port:016x}{count:016x}","status":"queued","num_segments":"1","error_code":null}}"#
-        );
+        // No two messages of one run have the same name.
+        let count = SENT.fetch_add(1, Ordering::Relaxed);
+        let body =
+            format!(r#"{{"sid":"SM{count:032x}","status":"queued","num_segments":"1","error_code":null}}"#);
         let answer = format!(
             "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
