@@ -63,7 +63,7 @@ impl Rules {
         let role = role.unwrap_or_else(|| self.default_role.clone());
         if !self.roles.contains(&role) {
             // Perhaps the columns are in another order.
-            return Err(format!("role {:?} is not among users.roles", mask_name(&role)));
+            return Err(format!("role {} is not among users.roles", mask_name(&format!("{role:?}"))));
         }
         Ok(ImportedUser {
             id: id.map(|id| read_id(&id)).transpose()?,

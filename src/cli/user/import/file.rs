@@ -182,8 +182,8 @@ fn places(header: &csv::ByteRecord) -> Result<[Option<usize>; COLUMNS.len()], St
         let name = String::from_utf8_lossy(name);
         let Some(column) = COLUMNS.iter().position(|column| *column == name.trim()) else {
             // Without a header it is somebody's row.
-            let name = mask_name(&name);
-            return Err(format!("its first line has the column {name:?}, and those known are {known}"));
+            let name = mask_name(&format!("{name:?}"));
+            return Err(format!("its first line has the column {name}, and those known are {known}"));
         };
         if places[column].replace(place).is_some() {
             return Err(format!("its first line has the column {name:?} twice"));
@@ -222,7 +222,7 @@ fn members(bytes: &[u8]) -> Result<Texts, String> {
     let mut seen = [false; COLUMNS.len()];
     for (name, value) in members {
         let column = COLUMNS.iter().position(|column| *column == name);
-        let unknown = || format!("it has the member {:?}, which is not known", mask_name(&name));
+        let unknown = || format!("it has the member {}, which is not known", mask_name(&format!("{name:?}")));
         let column = column.ok_or_else(unknown)?;
         if std::mem::replace(&mut seen[column], true) {
             return Err(format!("it has the member {name:?} twice"));
