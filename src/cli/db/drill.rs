@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 
 use super::restore::{failed, latest};
@@ -63,12 +64,13 @@ pub(super) fn run(
     let (dir, at, backup) = latest(config, now)?;
     sweep(database.path());
     let bytes = backup.metadata()?.len();
+    let attended = Attended::begin()?;
     let folder = fresh_folder(database.path(), if is_encrypted(&backup) { bytes * 2 } else { bytes })?;
     let identity = identity.map(Path::to_owned);
     let drill = Arc::new(Drill { backup, identity, at, bytes, now, folder });
     let drilling = drill.clone();
     let sources = global.sources()?;
-    let (steps, outcome) = in_a_folder(&drill.folder, move || drilling.steps(sources))?;
+    let (steps, outcome) = attended.run_in(&drill.folder, move || drilling.steps(sources))?;
     let took = steps.iter().map(|step| step.took).sum();
     if outcome.is_ok() {
         let name = drill.backup.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -213,28 +215,41 @@ fn fresh_folder(database: &Path, bytes: u64) -> Result<PathBuf, CliError> {
     Ok(folder)
 }
 
-/// Runs `act` on a thread of its own, and deletes the folder afterwards; earlier, where a signal comes.
-fn in_a_folder<T: Send + 'static>(
-    folder: &Path,
-    act: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, CliError> {
-    let folder = Folder(folder);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
-    let done = runtime.block_on(async {
-        let mut interrupt = Interrupt::begin().map_err(CliError::Runtime)?;
-        let acting = spawn_blocking(act);
-        tokio::select! {
-            done = acting => done.map_err(|error| CliError::Runtime(io::Error::other(error))),
-            _ = interrupt.within(Duration::MAX) => {
-                Err(CliError::refused("the drill was interrupted, and its copy deleted", "run it again"))
+/// Work that a signal ends, from before there is a folder that has to go.
+struct Attended {
+    runtime: Runtime,
+    interrupt: Interrupt,
+}
+
+impl Attended {
+    fn begin() -> Result<Self, CliError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
+        let interrupt = runtime.block_on(async { Interrupt::begin() }).map_err(CliError::Runtime)?;
+        Ok(Self { runtime, interrupt })
+    }
+
+    /// Runs `act` on a thread of its own, and deletes the folder afterwards; earlier, where a signal comes.
+    fn run_in<T: Send + 'static>(
+        mut self,
+        folder: &Path,
+        act: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CliError> {
+        let folder = Folder(folder);
+        let done = self.runtime.block_on(async {
+            let acting = spawn_blocking(act);
+            tokio::select! {
+                done = acting => done.map_err(|error| CliError::Runtime(io::Error::other(error))),
+                _ = self.interrupt.within(Duration::MAX) => {
+                    Err(CliError::refused("the drill was interrupted, and its copy deleted", "run it again"))
+                }
             }
-        }
-    });
-    drop(folder);
-    // A step that is under way must not delay the end.
-    runtime.shutdown_background();
-    done
+        });
+        drop(folder);
+        // A step that is under way must not delay the end.
+        self.runtime.shutdown_background();
+        done
+    }
 }
 
 /// A folder that goes when this is dropped.
