@@ -165,4 +165,15 @@ mod tests {
             assert_eq!(ClientAddress::new(itself).ip(), itself, "what is trusted and logged stays");
         }
     }
+
+    #[test]
+    fn a_neighbour_is_of_this_machine_its_link_or_a_private_network() {
+        let is_neighbour = |text: &str| ClientAddress::new(text.parse().unwrap()).is_neighbour();
+        for near in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.1.1", "::1", "fd00::1", "fe80::1"] {
+            assert!(is_neighbour(near), "{near}");
+        }
+        for far in ["203.0.113.7", "2001:db8::1"] {
+            assert!(!is_neighbour(far), "{far}");
+        }
+    }
 }

@@ -32,3 +32,19 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_in_any_case_and_others_are_none() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::parse(algorithm.as_str()), Some(algorithm));
+            assert_eq!(Algorithm::parse(&algorithm.as_str().to_lowercase()), Some(algorithm));
+        }
+        for other in ["", "none", "HS384", "EdDSA "] {
+            assert_eq!(Algorithm::parse(other), None, "{other}");
+        }
+    }
+}

@@ -305,4 +305,27 @@ mod tests {
             assert_eq!(RefusalSummary::parse(other), None, "{other}");
         }
     }
+
+    #[test]
+    fn a_window_of_refusals_is_summed_up_from_the_second_on() {
+        let user = Quota::User(Mode::Production);
+        for counted in [-1, 0, 1] {
+            assert_eq!(RefusalLine::of(user, "+15550000001", counted), None, "{counted}");
+        }
+        let of_phone = RefusalLine::of(user, "+15550000001", 2).unwrap();
+        assert_eq!((of_phone.mode, of_phone.ip), (Some(Mode::Production), None));
+        assert!(of_phone.phone.is_some_and(|phone| phone.contains('*')));
+        assert_eq!(of_phone.detail, AuditDetail::RefusalSummary(RefusalSummary { quota: user, count: 2 }));
+        let of_address = RefusalLine::of(Quota::IpShared, "203.0.113.7", 2).unwrap();
+        assert_eq!((of_address.mode, of_address.phone), (None, None));
+        assert_eq!(of_address.ip.as_deref(), Some("203.0.113.7"));
+    }
+
+    #[test]
+    fn a_summary_counts_for_refusals_alone() {
+        let summary = RefusalSummary { quota: Quota::IpShared, count: 17 }.to_string();
+        assert_eq!(AuditEvent::LimitExceeded.times(Some(&summary)), 16);
+        assert_eq!(AuditEvent::LimitExceeded.times(None), 1);
+        assert_eq!(AuditEvent::LoginFail.times(Some(&summary)), 1);
+    }
 }

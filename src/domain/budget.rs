@@ -277,8 +277,21 @@ mod tests {
         {
             assert_eq!(millionths(text), Some(price), "{text}");
         }
-        for text in ["", ".5", "5.", "-1", "1e3", "0,07", "0.0000001", "nan", " 1", "99999999999999", "1.2.3"]
-        {
+        for text in [
+            "",
+            ".5",
+            "5.",
+            "-1",
+            "+1",
+            "1.+5",
+            "1e3",
+            "0,07",
+            "0.0000001",
+            "nan",
+            " 1",
+            "99999999999999",
+            "1.2.3",
+        ] {
             assert_eq!(millionths(text), None, "{text}");
         }
     }
@@ -322,5 +335,22 @@ mod tests {
         fn reading_a_price_never_panics(text in any::<String>()) {
             millionths(&text);
         }
+    }
+
+    #[test]
+    fn a_warning_is_told_with_its_window_and_amounts_as_people_read_them() {
+        let window = Budget::Money.window(Share::Verified, Timestamp::from_millis(1_767_225_600_123));
+        let told = BudgetWarning { window, used: 800_000, limit: 1_000_000 }.told();
+        let expected = json!({
+            "name": "money", "share": "verified", "used": "0.80", "limit": "1.00",
+            "since": "2026-01-01T00:00:00.000Z", "until": "2026-01-02T00:00:00.000Z",
+        });
+        assert_eq!(told, expected);
+        assert_eq!(
+            Budget::ALL.map(|budget| budget.amount(1_500_000)),
+            ["1500000", "1500000", "1.50", "1500000"]
+        );
+        let keys = ["budget_per_hour", "budget_per_day", "budget_money_per_day", "voice_budget_per_day"];
+        assert_eq!(Budget::ALL.map(Budget::key), keys.map(|key| format!("sms.{key}")));
     }
 }

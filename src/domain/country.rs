@@ -168,4 +168,12 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_prefix_belongs_to_the_interval_that_begins_with_it() {
+        for (start, letters) in INTERVALS.iter().filter(|(start, _)| *start >= 100_000_000) {
+            let country = Country::of(&PhoneNumber::parse(&format!("+{start}0"), 4).unwrap());
+            assert_eq!(country.map_or(NONE, |country| country.0), *letters, "{start}");
+        }
+    }
 }

@@ -81,3 +81,107 @@ pub fn arrival(
     let channel = telling.map(|message| message.via.channel);
     Arrival { state, channel: channel.or(challenge.asked), retry_after }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::challenge::ChallengeState;
+    use crate::domain::code::CodeHash;
+    use crate::domain::settled::Settled;
+    use crate::domain::{ChallengeId, MessageId, Mode, PhoneNumber, Purpose, RunId, Via};
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn phone(digits: &str) -> PhoneNumber {
+        PhoneNumber::parse(digits, 10).unwrap()
+    }
+
+    fn challenge(settled: Option<SendResult>) -> Challenge {
+        Challenge {
+            id: ChallengeId(1),
+            mode: Mode::Production,
+            purpose: Purpose::Login,
+            phone: phone("+15550000001"),
+            hash: CodeHash { key: 1, tag: vec![0; 32] },
+            state: ChallengeState::Live,
+            attempts: 0,
+            created_at: at(0),
+            expires_at: at(600),
+            spend: None,
+            device: None,
+            used: None,
+            leader: RunId::new([1; 8]),
+            delivery: None,
+            asked: Some(Channel::WhatsApp),
+            settled: settled.map(|result| Settled::new(at(1), result)),
+            version: 0,
+        }
+    }
+
+    fn message(to: &str, channel: Channel, state: MessageState) -> Message {
+        Message {
+            id: MessageId(1),
+            challenge: ChallengeId(1),
+            to: phone(to),
+            via: Via::new("twilio", channel),
+            sid: None,
+            state,
+            error_code: None,
+            segments: 1,
+            created_at: at(0),
+            updated_at: at(0),
+            version: 0,
+        }
+    }
+
+    fn of(
+        challenge: &Challenge,
+        messages: &[Message],
+        is_concealed: bool,
+    ) -> (ArrivalState, Option<Channel>, Option<u64>) {
+        let Arrival { state, channel, retry_after } =
+            arrival(challenge, messages, is_concealed, (at(20), MINUTE));
+        (state, channel, retry_after.map(|wait| wait.as_secs()))
+    }
+
+    #[test]
+    fn the_furthest_message_of_the_code_tells_unless_it_is_lost() {
+        use MessageState::{Delivered, Failed, Queued, Sent, Undelivered};
+        let own = |state| message("+15550000001", Channel::Sms, state);
+        let call = |state| message("+15550000001", Channel::Voice, state);
+        let notice = message("+15550000002", Channel::Sms, Delivered);
+        let sent = challenge(Some(SendResult::Accepted));
+        for (messages, expected) in [
+            (vec![own(Queued), notice.clone()], (ArrivalState::Sent, Some(Channel::Sms), None)),
+            (vec![own(Sent), call(Queued)], (ArrivalState::Sent, Some(Channel::Sms), None)),
+            (vec![own(Undelivered), call(Queued)], (ArrivalState::Sent, Some(Channel::Voice), None)),
+            (vec![own(Delivered), call(Failed)], (ArrivalState::Delivered, Some(Channel::Sms), None)),
+            (
+                vec![own(Undelivered), call(Failed)],
+                (ArrivalState::Undelivered, Some(Channel::Voice), Some(40)),
+            ),
+            (vec![notice], (ArrivalState::Sent, Some(Channel::WhatsApp), None)),
+        ] {
+            assert_eq!(of(&sent, &messages, false), expected, "{messages:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_message_or_where_accounts_are_concealed_the_challenge_tells() {
+        let lost = [message("+15550000001", Channel::Sms, MessageState::Undelivered)];
+        for (settled, state, wait) in [
+            (None, ArrivalState::Sending, None),
+            (Some(SendResult::Accepted), ArrivalState::Sent, None),
+            (Some(SendResult::Unknown), ArrivalState::Unknown, Some(40)),
+            (Some(SendResult::Refused), ArrivalState::Unknown, Some(40)),
+        ] {
+            let expected = (state, Some(Channel::WhatsApp), wait);
+            assert_eq!(of(&challenge(settled), &[], false), expected, "{settled:?}");
+            assert_eq!(of(&challenge(settled), &lost, true), expected, "{settled:?}, concealed");
+        }
+    }
+}

@@ -216,8 +216,13 @@ fn of_message(message: &Message) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::domain::PhoneNumber;
+    use crate::domain::clock::Times;
+    use crate::domain::message::MessageState;
+    use crate::domain::session::{EndReason, Lifetimes, Login};
+    use crate::domain::{ChallengeId, Channel, MessageId, SessionId, Via};
 
     const AT: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
@@ -261,5 +266,41 @@ mod tests {
         for bad in ["", "evt_", "msg_0123", "evt_ffffffffffffffffffffffffffffffffffgg"] {
             assert_eq!(EventId::parse(bad), None, "{bad}");
         }
+        assert_eq!(EventId::parse(&format!("evt_{}g", "f".repeat(39))), None);
+    }
+
+    #[test]
+    fn a_session_and_a_message_are_told_with_what_became_of_them() {
+        let phone = PhoneNumber::parse("+15550000001", 10).unwrap();
+        let user = User::new(UserId(7), "a".into(), phone.clone(), "retailer", AT);
+        let hours = |hours| Duration::from_hours(hours);
+        let lifetimes = Lifetimes { access: hours(1), refresh: hours(2), session: hours(3) };
+        let login = Login { user: user.id, device: "Pixel 9".into(), ip: "203.0.113.7".into() };
+        let open =
+            Session::open(SessionId::new(AT, [1; 10]), String::new(), login, &Times::right(AT), &lifetimes);
+        let told = |about: About<'_>| serde_json::from_str::<Value>(&about.data().unwrap()).unwrap();
+        let of = told(About::Session(&user, &open))["session"].clone();
+        let expected = json!({ "id": open.id.as_str(), "device": "Pixel 9", "ip": "203.0.113.7", "created_at": open.created_at.iso() });
+        assert_eq!(of, expected);
+        let ended = open.ended(AT, EndReason::VerifiedInProduction);
+        let of = told(About::Session(&user, &ended))["session"].clone();
+        assert_eq!((&of["ended_at"], &of["reason"]), (&json!(AT.iso()), &json!("verified_in_production")));
+        let message = Message {
+            id: MessageId(1),
+            challenge: ChallengeId(1),
+            to: phone,
+            via: Via::new("twilio", Channel::Sms),
+            sid: Some("SM1".into()),
+            state: MessageState::Undelivered,
+            error_code: Some(30_003),
+            segments: 1,
+            created_at: AT,
+            updated_at: AT,
+            version: 0,
+        };
+        let expected =
+            json!({ "id": "SM1", "state": "undelivered", "error_code": 30_003, "created_at": AT.iso() });
+        assert_eq!(told(About::Message(None, &message)), json!({ "message": expected }));
+        assert_eq!(told(About::Message(Some(&user), &message))["message"], expected);
     }
 }

@@ -149,6 +149,11 @@ mod tests {
         ] {
             assert!(HttpUrl::parse(bad).is_err(), "{bad}");
         }
-        assert!(!HttpUrl::parse("http://localhost.evil.example").unwrap().is_loopback());
+        for elsewhere in ["http://localhost.evil.example", "http://192.0.2.1", "http://[2001:db8::1]:80"] {
+            assert!(!HttpUrl::parse(elsewhere).unwrap().is_loopback(), "{elsewhere}");
+        }
+        assert_eq!(HttpUrl::parse("https://me@example.com"), Err(HttpUrlError::User));
+        assert_eq!(HttpUrl::parse("https://[::g]"), Err(HttpUrlError::Host));
+        assert!(HttpUrl::parse("https://a-b.c_d.example").is_ok());
     }
 }

@@ -171,4 +171,13 @@ mod tests {
             assert_eq!(DeliveryId::parse(bad), None, "{bad}");
         }
     }
+
+    #[test]
+    fn a_device_reads_back_and_other_texts_are_none() {
+        let device = DeviceId::new(Timestamp::from_millis(1_000), [255; 10]);
+        assert_eq!(DeviceId::parse(device.as_str()), Some(device));
+        for bad in [String::new(), "0".repeat(31), "0".repeat(33), "G".repeat(32)] {
+            assert_eq!(DeviceId::parse(&bad), None, "{bad}");
+        }
+    }
 }

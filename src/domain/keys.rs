@@ -171,4 +171,32 @@ mod tests {
         let ring = KeyRing::new(&Secret::new("k".repeat(32)), &[]);
         assert!(format!("{ring:?}").len() < 80);
     }
+
+    #[test]
+    fn each_purpose_hashes_by_a_key_of_its_own() {
+        let (keys, others) = (
+            KeyRing::new(&Secret::new("a".repeat(32)), &[]),
+            KeyRing::new(&Secret::new("b".repeat(32)), &[]),
+        );
+        let [phone, other] =
+            ["+15550000001", "+15550000002"].map(|text| PhoneNumber::parse(text, 10).unwrap());
+        let (keys, others) = (keys.current(), others.current());
+        let hex = |hash: [u8; 16]| HEXLOWER.encode(&hash);
+        let erased = keys.erased_subject(&phone);
+        let hashes = [
+            hex(keys.audit_hash(&phone)),
+            hex(keys.cache_hash(phone.as_str())),
+            erased[erased.len() - 32..].to_owned(),
+            hex(keys.audit_hash(&other)),
+            hex(keys.cache_hash(other.as_str())),
+            hex(others.audit_hash(&phone)),
+            hex(others.cache_hash(phone.as_str())),
+        ];
+        for (place, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[..place].contains(hash), "{place}");
+            assert_ne!(*hash, "0".repeat(32));
+        }
+        assert_eq!(keys.audit_hash(&phone), keys.audit_hash(&phone));
+        assert!(is_erased(&erased) && !is_erased(phone.as_str()));
+    }
 }

@@ -225,4 +225,23 @@ mod tests {
             prop_assert_eq!(read.wanted.len() + read.refused.len(), items.len());
         }
     }
+
+    #[test]
+    fn a_tag_has_at_most_35_characters_and_letters_and_digits_alone() {
+        let longest = format!("fra{}", "-abcdefg".repeat(4));
+        assert_eq!((longest.len(), longest.parse::<Language>().is_ok()), (LONGEST, true));
+        assert!(format!("{longest}h").parse::<Language>().is_err());
+        for bad in ["fr-c!", "fr-a_b", "f1", "frfr", "fr-é"] {
+            assert!(bad.parse::<Language>().is_err(), "{bad}");
+        }
+        assert_eq!(["in", "in-ID", "inh", "ind"].map(today), ["id", "id-id", "inh", "ind"]);
+    }
+
+    #[test]
+    fn a_malformed_tag_or_weight_asks_for_nothing_and_a_refused_one_refuses_itself_alone() {
+        for header in ["fr-!", "fr;q=1.5", "fr;q=0.+1", "fr;q=0.-1", "fr;q=+0.5"] {
+            assert_eq!(chosen(header), "none", "{header}");
+        }
+        assert_eq!(chosen("fr, de;q=0"), "fr");
+    }
 }

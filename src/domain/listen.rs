@@ -70,7 +70,9 @@ mod tests {
         for good in ["127.0.0.1:8000", "[::]:80", "unix:/run/freshk/freshk.sock", "unix:freshk.sock"] {
             assert_eq!(Listen::parse(good).unwrap().to_string(), good);
         }
-        for bad in ["", "localhost", "8000", "unix:", "unix:/", "/run/freshk.sock", "tcp:127.0.0.1:80"] {
+        for bad in
+            ["", "localhost", "8000", "unix:", "unix:/", "/run/freshk.sock", "tcp:127.0.0.1:80", "unix:a\0b"]
+        {
             assert_eq!(Listen::parse(bad), Err(NoListen), "{bad}");
         }
         for (text, is_local) in

@@ -199,5 +199,17 @@ mod tests {
         for state in MessageState::ALL {
             assert_eq!(MessageState::parse(state.as_str()), Some(state));
         }
+        for why in Unsent::ALL {
+            assert_eq!(Unsent::parse(why.as_str()), Some(why));
+        }
+        assert_eq!(Unsent::parse("weather"), None);
+    }
+
+    #[test]
+    fn after_an_end_nothing_comes() {
+        for state in MessageState::ALL {
+            let goes_on = MessageState::ALL.into_iter().any(|next| state.advances_to(next));
+            assert_eq!(state.is_end(), !goes_on, "{state:?}");
+        }
     }
 }

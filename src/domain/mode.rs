@@ -32,3 +32,16 @@ impl fmt::Display for Mode {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_read_back_and_others_are_none() {
+        for mode in [Mode::Production, Mode::Testing] {
+            assert_eq!(Mode::parse(mode.as_str()), Some(mode));
+        }
+        assert_eq!(Mode::parse("debug"), None);
+    }
+}

@@ -148,6 +148,9 @@ mod tests {
             ("+551187654321", "+5511987654321"),
             ("+5501187654321", "+5511987654321"),
             ("+22997123456", "+2290197123456"),
+            // One digit more or less than the old numbers had.
+            ("+55118765432", "none"),
+            ("+2299712345", "none"),
             // Right as they stand: a zero that belongs to the number, a landline, a number without its mobile 9.
             ("+390669812345", "+390669812345"),
             ("+551123456789", "+551123456789"),

@@ -167,6 +167,9 @@ mod tests {
         assert_eq!(units("203.0.113.1"), 5);
         assert_eq!(units("10.9.9.9"), 50);
         assert_eq!(units("10.1.2.3"), 7);
+        let quota = |limits: &LimitPolicy| limits.for_address(Endpoint::Request, [10, 1, 2, 3].into()).0;
+        assert_eq!(quota(&limits), Quota::Ip(Endpoint::Request));
+        assert_eq!(quota(&LimitPolicy { ip_shared: true, ..limits }), Quota::IpShared);
     }
 
     #[test]

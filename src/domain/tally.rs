@@ -147,6 +147,7 @@ mod tests {
         assert_eq!((tally.refusals.0[1], tally.refusals.0[4]), (17, 1));
         let mut twice = tally;
         twice.merge(&tally);
-        assert_eq!((twice.refusals.0[1], twice.logins.sum()), (34, 2));
+        let sums = [twice.requests, twice.logins, twice.failures, twice.refusals].map(|course| course.sum());
+        assert_eq!((twice.refusals.0[1], sums), (34, [2, 2, 2, 36]));
     }
 }

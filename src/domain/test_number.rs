@@ -154,4 +154,12 @@ mod tests {
         assert!(kept.is_good(Timestamp::from_millis(START - 1)));
         assert!(!kept.is_good(Timestamp::from_millis(START)));
     }
+
+    #[test]
+    fn words_read_back_and_others_are_none() {
+        for source in [Source::Configuration, Source::Command] {
+            assert_eq!(Source::parse(source.as_str()), Some(source));
+        }
+        assert_eq!(Source::parse("rumour"), None);
+    }
 }

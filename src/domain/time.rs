@@ -113,4 +113,12 @@ mod tests {
         assert_eq!(seconds_up(Duration::from_millis(1)), 1);
         assert_eq!(seconds_up(Duration::from_secs(2)), 2);
     }
+
+    #[test]
+    fn a_day_begins_at_midnight_utc_and_metrics_have_the_fraction() {
+        let midnight = Timestamp::from_millis(1_767_225_600_000);
+        assert_eq!((midnight - Duration::from_millis(1)).day() + 1, midnight.day());
+        assert_eq!(midnight.day(), 20_454);
+        assert!((Timestamp::from_millis(1500).as_secs_f64() - 1.5).abs() < f64::EPSILON);
+    }
 }

@@ -197,4 +197,18 @@ mod tests {
         while guard.admit(flooder).is_ok() {}
         assert!(guard.admit(flooder).is_err());
     }
+
+    #[test]
+    fn a_pace_has_an_interval_and_a_tolerance_and_addresses_are_counted() {
+        let pace = Pace::new(4, 10).unwrap();
+        assert_eq!(
+            (pace.interval(), pace.tolerance()),
+            (Duration::from_millis(250), Duration::from_millis(2250))
+        );
+        assert_eq!(Pace::new(0, 10), None);
+        let guard = FloodGuard::with_clock(4, 10, FakeRelativeClock::default());
+        assert_eq!((guard.pace(), guard.remembered()), (Some(pace), 0));
+        assert_eq!((guard.admit(v4(1)), guard.admit(v4(2))), (Ok(()), Ok(())));
+        assert_eq!(guard.remembered(), 2);
+    }
 }

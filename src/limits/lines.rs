@@ -15,9 +15,6 @@ const LINES_OF_AN_ADDRESS: u32 = 20;
 /// Lines of all addresses in an hour: what a network of many addresses can write at most.
 const LINES_OF_ALL: u32 = 500;
 
-/// How many addresses are counted separately in an hour.
-const MAX_ADDRESSES: usize = 10_000;
-
 const HOUR: Duration = Duration::from_hours(1);
 
 /// The attempts of the current hour.
@@ -35,7 +32,8 @@ struct State {
 struct Hour {
     ends: Option<Timestamp>,
     lines: u32,
-    attempts: HashMap<String, u32>,
+    /// The lines of each address that has any: no more addresses than lines.
+    of_address: HashMap<String, u32>,
     without_line: u64,
     /// An address without a line, and whether there are others.
     unlisted: Option<(String, bool)>,
@@ -98,20 +96,16 @@ impl State {
 
 impl Hour {
     fn has_line(&self, address: &str) -> bool {
-        let is_known = self.attempts.len() < MAX_ADDRESSES || self.attempts.contains_key(address);
-        let attempts = self.attempts.get(address).copied().unwrap_or_default();
-        is_known && attempts < LINES_OF_AN_ADDRESS && self.lines < LINES_OF_ALL
+        let own = self.of_address.get(address).copied().unwrap_or_default();
+        own < LINES_OF_AN_ADDRESS && self.lines < LINES_OF_ALL
     }
 
     fn count(&mut self, address: &str, now: Timestamp) -> bool {
         self.ends.get_or_insert(now + HOUR);
         let has_line = self.has_line(address);
-        if self.attempts.len() < MAX_ADDRESSES || self.attempts.contains_key(address) {
-            let attempts = self.attempts.entry(address.to_owned()).or_default();
-            *attempts = attempts.saturating_add(1);
-        }
         if has_line {
             self.lines += 1;
+            *self.of_address.entry(address.to_owned()).or_default() += 1;
         } else {
             self.without_line += 1;
             let (first, others) = self.unlisted.get_or_insert_with(|| (address.to_owned(), false));
@@ -139,6 +133,7 @@ mod tests {
         assert_eq!(lines(&attempts, "a", at(0), 100), 20);
         assert!(!attempts.has_line("a", at(3599)) && attempts.has_line("b", at(3599)));
         assert_eq!(attempts.take(at(3599)), None, "the hour goes on");
+        assert!(attempts.has_line("a", at(3600)), "another one begins");
         assert_eq!(lines(&attempts, "b", at(3600), 3), 3);
         let rest = Unlisted { count: 80, address: Some("a".to_owned()) };
         assert_eq!(attempts.take(at(3600)), Some(rest));
@@ -150,7 +145,7 @@ mod tests {
         let attempts = AttemptLines::default();
         let written: usize = (0..20_000).map(|n| lines(&attempts, &n.to_string(), at(0), 2)).sum();
         assert_eq!(written, LINES_OF_ALL as usize);
-        assert_eq!(attempts.lock().hour.attempts.len(), MAX_ADDRESSES);
+        assert_eq!(attempts.lock().hour.of_address.len(), LINES_OF_ALL as usize / 2);
         let rest = Unlisted { count: 40_000 - u64::from(LINES_OF_ALL), address: None };
         assert_eq!(attempts.take(at(3600)), Some(rest));
     }
@@ -161,5 +156,17 @@ mod tests {
         lines(&attempts, "a", at(100_000), 30);
         assert!(attempts.has_line("a", at(0)));
         assert_eq!(attempts.take(at(0)).map(|rest| rest.count), Some(10));
+    }
+
+    #[test]
+    fn what_several_hours_had_beyond_their_lines_is_summed_up() {
+        let attempts = AttemptLines::default();
+        lines(&attempts, "a", at(0), 30);
+        lines(&attempts, "a", at(3600), 25);
+        let two = Unlisted { count: 15, address: Some("a".to_owned()) };
+        assert_eq!(attempts.take(at(7200)), Some(two));
+        lines(&attempts, "a", at(7200), 30);
+        lines(&attempts, "b", at(10_800), 25);
+        assert_eq!(attempts.take(at(14_400)), Some(Unlisted { count: 15, address: None }));
     }
 }

@@ -179,4 +179,14 @@ mod tests {
         cache.keys.run_pending_tasks();
         assert!(cache.keys.entry_count() <= CAPACITY);
     }
+
+    #[test]
+    fn a_key_is_forgotten_when_its_wait_is_over() {
+        let cache = RefusalCache::default();
+        cache.remember(QUOTA, "a".into(), at(60), 0);
+        for (now, is_there) in [(59, true), (60, false)] {
+            assert!(cache.take(at(now)).is_empty());
+            assert_eq!(cache.keys.contains_key(&(QUOTA, "a".to_owned())), is_there, "{now}");
+        }
+    }
 }

@@ -77,6 +77,12 @@ impl Pacing {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -90,5 +96,44 @@ mod tests {
         assert!(holds(100, 103, 102) && !holds(100, 103, 103), "its wait is over");
         assert!(!holds(100, 161, 100), "no wait is longer than the window");
         assert!(holds(101, 161, 100) && !holds(102, 162, 100), "nobody asks in the future");
+    }
+
+    /// Has every call wait for three seconds, and counts the calls.
+    #[derive(Default)]
+    struct Slow(AtomicU32);
+
+    impl SharedLimits for Slow {
+        fn pace(&self, _: ClientAddress, pace: Pace) -> BoxFuture<'_, Option<Duration>> {
+            assert_eq!(Some(pace), Pace::new(1, 2));
+            self.0.fetch_add(1, Ordering::Relaxed);
+            ready(Some(Duration::from_secs(3))).boxed()
+        }
+
+        fn refusal<'a>(
+            &'a self,
+            _: Quota,
+            _: &'a str,
+            _: Limit,
+            _: Timestamp,
+        ) -> BoxFuture<'a, Option<SharedRefusal>> {
+            ready(None).boxed()
+        }
+
+        fn tell(&self, _: Quota, _: &str, _: SharedRefusal) {}
+    }
+
+    #[tokio::test]
+    async fn what_a_server_refuses_by_itself_asks_nobody() {
+        let address = ClientAddress::new(Ipv4Addr::LOCALHOST.into());
+        let own = || Arc::new(Live::new(FloodGuard::new(1, 2)));
+        let shared = Arc::new(Slow::default());
+        let pacing = Pacing::new(own(), Some(shared.clone()));
+        for _ in 0..2 {
+            assert_eq!(pacing.admit(address).await, Some(Duration::from_secs(3)));
+        }
+        assert!(pacing.admit(address).await.is_some_and(|wait| wait <= Duration::from_secs(1)));
+        assert_eq!(shared.0.load(Ordering::Relaxed), 2);
+        let alone = Pacing::new(own(), None);
+        assert_eq!(alone.admit(address).await, None);
     }
 }

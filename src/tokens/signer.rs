@@ -115,6 +115,8 @@ impl fmt::Debug for Signer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Algorithm;
+    use crate::tokens::keys::{generate, rotate};
 
     #[test]
     fn the_header_that_needs_no_reading_is_the_one_that_is_written() {
@@ -133,5 +135,30 @@ mod tests {
         assert_eq!(signer.read::<String>(&format!("{message}.{signature}")).as_deref(), Some("payload"));
         assert_eq!(signer.read::<String>(&format!(".{message}.{signature}")), None);
         assert_eq!(signer.read::<String>(&format!("{message}.")), None);
+    }
+
+    #[test]
+    fn a_token_of_4096_bytes_is_read_and_a_longer_one_is_not() {
+        let signer = Signer::hs256(std::iter::once(&b"a secret"[..]));
+        let token = |letters: usize| signer.sign(&"x".repeat(letters)).unwrap();
+        let letters = (2_900..3_100).find(|letters| token(*letters).len() == MAX_BYTES).unwrap();
+        assert_eq!(signer.read::<String>(&token(letters)).map(|payload| payload.len()), Some(letters));
+        assert_eq!(signer.read::<String>(&token(letters + 1)), None);
+    }
+
+    #[test]
+    fn s14_a_token_is_held_against_the_key_that_it_names_and_secrets_have_no_names() {
+        let older = generate(Algorithm::EdDsa).unwrap();
+        let keys = |text: &str| KeySet::parse(Algorithm::EdDsa, text).unwrap();
+        let both = rotate(Algorithm::EdDsa, &older).unwrap();
+        let (mut forger, both) = (Signer::with_keys(keys(&older)), Signer::with_keys(keys(&both)));
+        assert_eq!(both.read::<String>(&forger.sign(&"payload").unwrap()).as_deref(), Some("payload"));
+        forger.header.kid.clone_from(&both.header.kid);
+        assert_eq!(both.read::<String>(&forger.sign(&"payload").unwrap()), None);
+
+        let mut named = Signer::hs256(std::iter::once(&b"a secret"[..]));
+        named.header.kid = Some("mine".to_owned());
+        let signer = Signer::hs256(std::iter::once(&b"a secret"[..]));
+        assert_eq!(signer.read::<String>(&named.sign(&"payload").unwrap()).as_deref(), Some("payload"));
     }
 }

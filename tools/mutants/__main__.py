@@ -6,7 +6,7 @@
 Copies the tree below --work, writes the mutants into the copy, builds its unit tests, runs each test once without a mutant to
 see how long it takes and which mutants it comes by, and then for each mutant the tests that come by it, until one fails: those of
 its own room first, the quick ones before the others. Without files it takes the most dangerous ones first. Results are kept in
-results.jsonl below --work and not found again; exit code 1 where a mutant survives.
+results.jsonl below --work and not found again; exit code 1 where a mutant survives. With --api the tests of the API come after those.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,8 @@ FEWER = {'TEST_SCHEDULES': '100', 'TEST_MODEL': '0..10', 'RUST_BACKTRACE': '0', 
 NEEDED = ('src/', 'tests/', 'benches/', 'docs/', 'deploy/', 'clients/', 'examples/', 'fuzz/', 'tools/', '.ci/', '.cargo/')
 # Seconds of tests that run together: most mutants go no further than the first.
 ROUNDS = [2, 10, 60, 1000]
+# What the names of the tests of the API begin with here.
+API = 'api/'
 
 
 def write(path, new):
@@ -55,8 +58,18 @@ def copy(tree, target, changed):
 
 
 def cargo(target, *arguments):
-    done = subprocess.run(['cargo', *arguments, '--locked', '--lib', '--message-format=json'], cwd=target, capture_output=True, text=True)
+    done = subprocess.run(['cargo', *arguments, '--locked', '--message-format=json'], cwd=target, capture_output=True, text=True)
     return done, [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{')]
+
+
+def programs(messages, work):
+    """Copies of the programs that were built, by what the names of their tests begin with here: a folder of targets that is shared gets
+    other programs of the same names."""
+    def kept(program):
+        return shutil.copy2(program, work / pathlib.Path(program).name)
+
+    built = [message for message in messages if message.get('executable')]
+    return {API if message['target']['kind'] == ['test'] else '': kept(message['executable']) for message in built}
 
 
 def blamed(error, files, target, mutants):
@@ -77,8 +90,9 @@ def blamed(error, files, target, mutants):
     return next(filter(None, ways), set())
 
 
-def build(tree, target, files, kept):
-    """Builds the tests with all mutants that compile; gives the program and the mutants."""
+def build(tree, target, files, work, tests):
+    """Builds the tests with all mutants that compile; gives the programs and the mutants."""
+    kept = work / 'compiles.json'
     known = json.loads(kept.read_text()) if kept.exists() else {'left_out': [], 'constant': []}
     left_out, constant = set(known['left_out']), set(known['constant'])
     while True:
@@ -91,11 +105,11 @@ def build(tree, target, files, kept):
         library = (tree / 'src/lib.rs').read_text()
         write(target / 'src/lib.rs', library.replace('pub mod metrics;', 'pub mod metrics;\nmod mutant;').encode())
         print(f'{len(writer.mutants) - 1} mutants; compiling', flush=True)
-        done, messages = cargo(target, 'check', '--profile', 'test')
+        done, messages = cargo(target, 'check', '--profile', 'test', '--lib')
         if done.returncode == 0:
-            done, messages = cargo(target, 'test', '--no-run')
+            done, messages = cargo(target, 'test', '--no-run', *tests)
         if done.returncode == 0:
-            return [message['executable'] for message in messages if message.get('executable')][-1], writer.mutants
+            return programs(messages, work), writer.mutants
         errors = [message['message'] for message in messages if message.get('message', {}).get('level') == 'error']
         named = {found[1].split('::')[-1] for error in errors
                  if (found := re.search(r'cannot call non-const .*? `([^`]*)`', error['message']))}
@@ -114,16 +128,18 @@ def bound():
 
 
 class Runs:
-    """Runs of the tests, whose program was built."""
+    """Runs of the tests, whose programs were built."""
 
-    def __init__(self, program, target, work):
-        self.program, self.target, self.work = program, target, work
+    def __init__(self, programs, target, work):
+        self.programs, self.target, self.work = programs, target, work
 
     def run(self, tests, limit, **extra):
-        """What goes wrong when these tests run: the first that fails; none where they all pass."""
+        """What goes wrong when these tests of one program run: the first that fails; none where they all pass."""
         environment = FEWER | os.environ | {'TMPDIR': str(self.scratch()), **extra}
-        run = subprocess.Popen([self.program, '--exact', *tests, '--test-threads', '1'], cwd=self.target, env=environment, text=True,
-                               errors='replace', stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=bound)
+        kind = kind_of(tests[0])
+        command = [self.programs[kind], '--exact', *(test.removeprefix(kind) for test in tests), '--test-threads', '1']
+        run = subprocess.Popen(command, cwd=self.target, env=environment, text=True, errors='replace', stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=bound)
         late, verdict = threading.Event(), None
 
         def stop():
@@ -134,7 +150,7 @@ class Runs:
         watch.start()
         for line in run.stdout:
             if line.rstrip().endswith('FAILED') and line.startswith('test '):
-                verdict = line.split()[1]
+                verdict = kind + line.split()[1]
                 os.killpg(run.pid, signal.SIGKILL)
                 break
         run.stdout.close()
@@ -144,7 +160,8 @@ class Runs:
 
     def printed(self, tests, **extra):
         environment = os.environ | {'TMPDIR': str(self.scratch()), **extra}
-        done = subprocess.run([self.program, '--exact', *tests], cwd=self.target, env=environment, capture_output=True, text=True, errors='replace')
+        done = subprocess.run([self.programs[''], '--exact', *tests], cwd=self.target, env=environment, capture_output=True, text=True,
+                              errors='replace')
         return done.stdout
 
     def scratch(self):
@@ -152,8 +169,11 @@ class Runs:
         return self.work / 'tmp'
 
     def tests(self):
-        listed = subprocess.run([self.program, '--list', '--format', 'terse'], cwd=self.target, capture_output=True, text=True).stdout
-        return [line.removesuffix(': test') for line in listed.splitlines() if line.endswith(': test')]
+        found = []
+        for kind, program in self.programs.items():
+            listed = subprocess.run([program, '--list', '--format', 'terse'], cwd=self.target, capture_output=True, text=True).stdout
+            found += [kind + line.removesuffix(': test') for line in listed.splitlines() if line.endswith(': test')]
+        return found
 
     def watch(self, test, mutants):
         """A test without a mutant: how long it takes, and which mutants it comes by."""
@@ -167,15 +187,21 @@ class Runs:
 
     def judge(self, number, tests, baseline, room):
         """What finds a mutant."""
-        waiting = sorted(tests, key=lambda test: (not test.startswith(room), baseline[test]['seconds']))
-        for allowed in ROUNDS:
-            batch, sum_of = [], 0
-            while waiting and (not batch or sum_of + baseline[waiting[0]]['seconds'] <= allowed):
-                sum_of += baseline[waiting[0]]['seconds']
-                batch.append(waiting.pop(0))
-            if batch and (verdict := self.run(batch, 20 + 5 * sum_of, MUTANT=str(number))):
-                return verdict
+        for kind in ('', API):
+            waiting = [test for test in tests if kind_of(test) == kind]
+            waiting.sort(key=lambda test: (not test.startswith(room), baseline[test]['seconds']))
+            for allowed in ROUNDS:
+                batch, sum_of = [], 0
+                while waiting and (not batch or sum_of + baseline[waiting[0]]['seconds'] <= allowed):
+                    sum_of += baseline[waiting[0]]['seconds']
+                    batch.append(waiting.pop(0))
+                if batch and (verdict := self.run(batch, 20 + 5 * sum_of, MUTANT=str(number))):
+                    return verdict
         return None
+
+
+def kind_of(test):
+    return API if test.startswith(API) else ''
 
 
 def lines_of(path):
@@ -213,7 +239,7 @@ def chosen(patterns):
     found = {}
     for pattern in patterns:
         names = sorted(glob.glob(pattern, recursive=True))
-        found |= {name: None for name in names if 'tests' not in name and name.endswith('.rs')}
+        found |= {name: None for name in names if 'tests' not in name and 'sample' not in name and name.endswith('.rs')}
     return list(found)
 
 
@@ -224,7 +250,8 @@ def report(files, mutants, known):
         count = {kind: sum(one['is'] == kind for one in own) for kind in total}
         total = {kind: total[kind] + count[kind] for kind in total}
         if own:
-            print(f'{name}: {count["found"]} of {len(own)}; reached by no test: {count["unreached"]}')
+            over_api = sum((one['by'] or '').startswith(API) for one in own)
+            print(f'{name}: {count["found"]} of {len(own)}, over the API alone: {over_api}; reached by no test: {count["unreached"]}')
     tried = sum(total.values())
     print(f'{total["found"]} of {tried} mutants found; survive: {total["survives"]}, reached by no test: {total["unreached"]}')
 
@@ -235,6 +262,7 @@ def main():
     options.add_argument('--work', required=True, type=pathlib.Path, help='a folder, in memory if there is room')
     options.add_argument('--jobs', type=int, default=1, help='tests or mutants that run at once')
     options.add_argument('--again', action='store_true', help='tries only those that survived before, or that no test reached')
+    options.add_argument('--api', action='store_true', help='tries what the unit tests leave with the tests of the API')
     options.add_argument('--tests', default='', help='a pattern of the tests that run; the others are as if they were not there')
     options.add_argument('--breaks', type=int, metavar='SCHEDULES', help='tries the breaks of breaks.py on so many of the model instead')
     options.add_argument('--list', action='store_true', help='prints the mutants, also those that do not compile, and ends')
@@ -246,8 +274,9 @@ def main():
             writer.file(name, (tree / name).read_text())
         return print('\n'.join(writer.mutants[1:]))
     asked.work.mkdir(parents=True, exist_ok=True)
-    program, mutants = build(tree, target, files, asked.work / 'compiles.json')
-    runs, pool = Runs(program, target, asked.work), concurrent.futures.ThreadPoolExecutor(asked.jobs)
+    wanted = ['--lib', '--test', 'api'] if asked.api else ['--lib']
+    built, mutants = build(tree, target, files, asked.work, wanted)
+    runs, pool = Runs(built, target, asked.work), concurrent.futures.ThreadPoolExecutor(asked.jobs)
     if asked.breaks:
         return try_breaks(runs, asked.breaks, Kept(asked.work / 'breaks.jsonl'))
     noted = Kept(asked.work / 'baseline.jsonl')
@@ -263,7 +292,7 @@ def main():
     for test in tests:
         if baseline[test]['fault']:
             print(f'left out, fails without a mutant: {test}: {baseline[test]["fault"]}', flush=True)
-    reaching = {}
+    reaching, reached = {}, {mutant for entry in baseline.values() for mutant in entry['reached']}
     for test in (test for test in tests if not baseline[test]['fault']):
         for mutant in baseline[test]['reached']:
             reaching.setdefault(mutant, []).append(test)
@@ -276,7 +305,7 @@ def main():
             return
         room = mutant.split(':')[0].removeprefix('src/').removesuffix('.rs').split('/')[0]
         by = runs.judge(number, reaching.get(mutant, []), baseline, f'{room}::')
-        kind = 'found' if by else 'survives' if mutant in reaching else 'unreached'
+        kind = 'found' if by else 'survives' if mutant in reached else 'unreached'
         known[mutant] = {'mutant': mutant, 'is': kind, 'by': by}
         results.add(known[mutant])
         if kind != 'found':

@@ -88,6 +88,18 @@ fn s39_a_leap_of_32_days_for_a_second_moves_neither_now_nor_the_retention() {
 }
 
 #[test]
+fn s39_a_second_leap_while_the_first_is_in_doubt_is_another_leap() {
+    let mut machine = Machine::new();
+    machine.run(HOUR);
+    for days in [32, 64] {
+        machine.error = signed(days * DAY);
+        let times = machine.read();
+        assert_eq!((times.now, times.doubt), (machine.truth, Some(CONFIRMED_AFTER)), "{days}");
+    }
+    assert_eq!(machine.events, [ClockEvent::Ahead(32 * DAY), ClockEvent::Ahead(32 * DAY)]);
+}
+
+#[test]
 fn s39_a_start_two_years_ahead_for_a_second_and_a_half_moves_nothing() {
     for off in [Duration::ZERO, 20 * MINUTE] {
         let mut machine = Machine::new();

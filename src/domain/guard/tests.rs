@@ -64,6 +64,15 @@ const fn windows(burst: Sends, hour: Sends) -> Windows {
 }
 
 #[test]
+fn after_a_block_one_message_is_unanswered_at_most() {
+    let network = Counts { network: sends(1, 0), ..Counts::default() };
+    let range = Counts { range: sends(1, 0), ..Counts::default() };
+    assert_eq!((broken(&network), broken(&range)), (None, None));
+    assert_eq!(broken(&Counts { network_was_blocked: true, ..network }), Some(Rule::Network));
+    assert_eq!(broken(&Counts { range_was_blocked: true, ..range }), Some(Rule::Range));
+}
+
+#[test]
 fn what_is_answered_makes_room() {
     for (counts, is_broken) in [
         (Counts { network: sends(6, 2), ..Counts::default() }, false),

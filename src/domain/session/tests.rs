@@ -292,3 +292,26 @@ fn rotation_slides_the_refresh_token_but_never_past_the_session() {
     let rotated = server.session.clone().rotated("1".into(), &Times::right(late), &lifetimes());
     assert_eq!(rotated.refresh_expires_at, rotated.expires_at);
 }
+
+#[test]
+fn a_session_is_live_until_its_refresh_token_expires_and_known_as_deactivated_as_long() {
+    let session = Server::new().session;
+    let last = Timestamp::from_millis(session.refresh_expires_at.as_millis() - 1);
+    let states = |session: &Session, now| (session.is_live(now), session.is_deactivated(now));
+    assert_eq!(
+        (states(&session, last), states(&session, last + Duration::from_millis(1))),
+        ((true, false), (false, false))
+    );
+    let deactivated = session.clone().ended(session.created_at, EndReason::Deactivated);
+    assert_eq!(states(&deactivated, last), (false, true));
+    assert_eq!(states(&deactivated, last + Duration::from_millis(1)), (false, false));
+    assert_eq!(states(&session.ended(last, EndReason::Logout), last), (false, false));
+}
+
+#[test]
+fn a_new_session_has_not_been_seen_in_use_and_a_line_of_this_moment_counts() {
+    let session = Server::new().session;
+    assert!(!session.generation_used);
+    let (told, _) = session.clone().repeated(Repetition::Late, session.created_at);
+    assert_eq!(told.repeated(Repetition::Late, session.created_at).1, None, "at the same moment");
+}

@@ -252,3 +252,60 @@ fn s34_debug_shows_no_key() {
     let keys = KeySet::parse(Algorithm::EdDsa, &generate(Algorithm::EdDsa).unwrap()).unwrap();
     assert_eq!(format!("{keys:?}"), "KeySet(EdDSA, 1 keys)");
 }
+
+/// Made with `openssl genrsa 1024 | openssl rsa -pubout`, with 2048, and with `openssl ecparam -genkey -name secp384r1 | openssl ec -pubout`.
+const RSA_1024: &str = "-----BEGIN PUBLIC KEY-----\n\
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCx6YDrle2wfaBxIhCLKSXzKMia\n\
+zDiveYhFICyJJUSCjZbMfv/MoYRJLEcPR+VlyfnMgY/sZ/kCICa/v9zwwNJeDUuU\n\
+9edifeu9S16CpMU9LaTHF9IFzWzRcE3BgwMNgtXars5GNrCTabG7/MAENWrNtQKb\n\
+c6Jg8ipiyQjAQHMv1QIDAQAB\n\
+-----END PUBLIC KEY-----";
+const RSA_2048: &str = "-----BEGIN PUBLIC KEY-----\n\
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAs+zCqfZCLvmICwOluTow\n\
+e7Trqx6+t99MR/KoHcxC/bvmTjla59YcOekYxay1KJHn3rP1nWOhx0t+fewQaMSm\n\
+YEvqCTUn3X1qt+Yn+nnZyDUrrGLvUNPypGy5gtEWLMParXhsr/IcNo7n8skimb3S\n\
+tSusT5TPNp9n9OPKE2Ij7r487uBT5OrkQxrFJrfJEE/Dr1OoZPZpS3uLCI0NZvGN\n\
+c88ct4Fgn54HPMXpemjybJ+9+WOhIDe6anK91LIEtJ1mG9BXVIqLqh04P7Dupoxn\n\
+X42SbrEMwmdyJOFlnqC/BCiRItxJtpjtGW2UkMH3YsBDA3cwWrf0O8nroYS87+Zf\n\
+IQIDAQAB\n\
+-----END PUBLIC KEY-----";
+const P384_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\n\
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE3RVjiOqiupbFzoHecaYJhLWEIwYCFVRp\n\
+k7O3VXt+pYxpguh4DxMTT0vdKnWjYUewb4jIr3HUnNnuYGKw8wf82WIptQg7NlZs\n\
+aS9gOYMLrfWmw2DlQJ3DxODwBmPRAJHX\n\
+-----END PUBLIC KEY-----";
+
+#[test]
+fn a_public_key_must_be_of_the_kind_too_and_rsa_has_2048_bits() {
+    let wrong = |algorithm: Algorithm| KeyError::WrongKind { block: 2, algorithm: algorithm.as_str() };
+    for (algorithm, public, is_good) in [
+        (Algorithm::Es256, P384_PUBLIC, false),
+        (Algorithm::Rs256, RSA_1024, false),
+        (Algorithm::Rs256, RSA_2048, true),
+        (Algorithm::EdDsa, RSA_2048, false),
+        (Algorithm::Es256, RSA_2048, false),
+        (Algorithm::Rs256, P384_PUBLIC, false),
+    ] {
+        let both = format!("{}{public}", generate(algorithm).unwrap());
+        let expected = if is_good { Ok(2) } else { Err(wrong(algorithm)) };
+        assert_eq!(KeySet::parse(algorithm, &both).map(|keys| keys.public.len()), expected);
+        assert_eq!(
+            rotate(algorithm, &both).map(|keys| keys.matches("BEGIN").count()),
+            expected.map(|all| all + 1)
+        );
+    }
+}
+
+#[test]
+fn every_fault_of_a_key_file_says_what_helps() {
+    let algorithm = Algorithm::EdDsa.as_str();
+    for (fault, help) in [
+        (KeyError::NotPem(algorithm), "freshk key generate --algorithm EdDSA"),
+        (KeyError::NoPrivateKey, "openssl pkcs8 -topk8"),
+        (KeyError::WrongKind { block: 2, algorithm }, "freshk key generate --algorithm EdDSA"),
+        (KeyError::NoKeyFile, "EdDSA, ES256 or RS256"),
+        (KeyError::Generator, "try again"),
+    ] {
+        assert!(fault.help().contains(help), "{fault}: {}", fault.help());
+    }
+}
