@@ -109,6 +109,7 @@ async fn with_both_numbers_proven_the_change_is_at_once_and_all_other_sessions_e
         (200, json!({ "message": "Phone number changed", "phone_number": NEW, "effective_at": null }))
     );
     assert_eq!(messages(&app), before + 2, "the number before needs no notice");
+    assert_eq!(app.count("SELECT count(*) FROM audit WHERE event = 'user_phone_change_pending'"), 0);
     let status = app.status(access(&login)).await;
     let user =
         json!({ "id": FIRST_ID, "username": "user_1234567899", "phone_number": NEW, "role": "retailer" });
@@ -159,6 +160,8 @@ async fn without_proof_of_the_number_before_it_is_told_and_the_change_waits_a_da
         "effective_at": jiff::Timestamp::from_second(at.as_secs()).unwrap().to_string(),
     });
     assert_eq!(answer, expected);
+    let lines = "SELECT detail FROM audit WHERE event = 'user_phone_change_pending' ORDER BY id";
+    assert_eq!(app.words(lines), ["the old number", "the new number"]);
     let sent = app.twilio.requests();
     assert_eq!(sent.len(), before + 2);
     let notice = sent.last().unwrap();
@@ -378,6 +381,49 @@ async fn a_registration_that_nobody_logged_in_with_makes_way() {
 }
 
 #[tokio::test]
+async fn a_number_that_has_become_a_test_number_is_nobodys_neither_at_once_nor_when_the_change_is_due() {
+    for waits in [false, true] {
+        let app = app().await;
+        let login = app.log_in(PHONE).await;
+        let name_it = async || {
+            let (number, code) = (PhoneNumber::parse(NEW, 10).unwrap(), Code::parse("604927", 6).unwrap());
+            let test = NewTestNumber::new(number, code, app.clock.now() + 7 * DAY, false).unwrap();
+            operate(&app, move |operator| operator.add_test_number(&test)).await.unwrap();
+        };
+        if waits {
+            begin(&app, &login, NEW).await;
+            name_it().await;
+            app.clock.advance(DAY);
+            maintain(&app).await;
+            assert_eq!(cancelled(&app), ["the number is somebody else's"]);
+        } else {
+            assert_eq!(ask(&app, &login, NEW).await.status, 200);
+            let code = app.code(NEW);
+            name_it().await;
+            assert_eq!(prove(&app, &login, NEW, &code, None).await.code(), "phone_in_use");
+        }
+        assert_eq!((numbers(&app), pending(&app)), (vec![PHONE.to_owned()], vec![]));
+    }
+}
+
+#[tokio::test]
+async fn s17_a_change_of_number_ends_foreign_tokens_unless_one_of_them_asked() {
+    for foreign_asks in [false, true] {
+        let app = crate::foreign::app().await;
+        let login = app.log_in(PHONE).await;
+        let theirs = crate::foreign::foreign(&app, "access", 57, 1);
+        assert_eq!(app.status(&theirs).await.status, 200);
+        let asking = if foreign_asks { json!({ "access": theirs }) } else { login };
+        assert_eq!(change(&app, &asking, NEW).await.status, 200);
+        let status = if foreign_asks { 200 } else { 401 };
+        assert_eq!(app.status(&theirs).await.status, status, "{foreign_asks}");
+        assert_eq!(app.status(access(&asking)).await.status, 200, "who asked stays");
+        let lines = "SELECT count(*) FROM audit WHERE event = 'authn_token_revoked' AND detail = 'logout: foreign tokens'";
+        assert_eq!(app.count(lines), i64::from(!foreign_asks));
+    }
+}
+
+#[tokio::test]
 async fn whoever_proves_the_number_first_has_it() {
     let app = app().await;
     let (mine, others) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
@@ -581,9 +627,10 @@ async fn s17_a_change_ends_with_its_users_deactivation_and_deletion() {
 
 #[tokio::test]
 async fn a_change_ends_with_its_session_where_that_is_ended_from_elsewhere_and_outlives_a_logout() {
-    for way in ["operator", "another session", "everywhere", "logout"] {
+    for way in ["operator", "another session", "everywhere", "logout", "of another"] {
         let app = app().await;
         let (owner, thief) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+        let third = app.log_in(PHONE).await;
         begin(&app, &thief, NEW).await;
         match way {
             "operator" => drop(
@@ -594,8 +641,9 @@ async fn a_change_ends_with_its_session_where_that_is_ended_from_elsewhere_and_o
                 })
                 .await,
             ),
-            "another session" => {
-                let sid = crate::tokens::claims(&app, access(&thief))["sid"].as_str().unwrap().to_owned();
+            "another session" | "of another" => {
+                let ended = if way == "of another" { &third } else { &thief };
+                let sid = crate::tokens::claims(&app, access(ended))["sid"].as_str().unwrap().to_owned();
                 let path = format!("/api/mobile/auth/sessions/{sid}/");
                 assert_eq!(app.bearer(Method::DELETE, &path, access(&owner)).await.status, 200, "{way}");
             }
@@ -608,8 +656,11 @@ async fn a_change_ends_with_its_session_where_that_is_ended_from_elsewhere_and_o
                 assert_eq!(app.post("/api/mobile/auth/logout/", &body).await.status, 200, "{way}");
             }
         }
-        let (left, told): (&[&str], &[&str]) =
-            if way == "logout" { (&[NEW], &[]) } else { (&[], &["the session that asked was ended"]) };
+        let (left, told): (&[&str], &[&str]) = if ["logout", "of another"].contains(&way) {
+            (&[NEW], &[])
+        } else {
+            (&[], &["the session that asked was ended"])
+        };
         assert_eq!((pending(&app), cancelled(&app)), (owned(left), owned(told)), "{way}");
     }
 }

@@ -24,6 +24,18 @@ async fn a_lost_answer_is_forgiven_and_gives_the_same_token_again() {
 }
 
 #[tokio::test]
+async fn s16_within_the_grace_a_token_two_generations_behind_is_repeated_too() {
+    let bed = Bed::new().await;
+    let login = bed.log_in(1).await;
+    let first = refresh(&bed, &login.tokens.refresh).await.unwrap();
+    bed.clock.advance(20 * SECOND);
+    let second = refresh(&bed, &first.refresh).await.unwrap();
+    bed.clock.advance(20 * SECOND);
+    let again = refresh(&bed, &login.tokens.refresh).await.unwrap();
+    assert_eq!(again.refresh, second.refresh);
+}
+
+#[tokio::test]
 async fn a_token_outside_the_rules_ends_the_session() {
     let bed = Bed::new().await;
     let login = bed.log_in(1).await;
