@@ -177,4 +177,36 @@ mod tests {
             ["user_15550000001", "user_15550000001_2", "user_15550000001_3", "user_15550000001_4"]
         );
     }
+
+    #[test]
+    fn a_row_is_new_until_it_is_replaced_or_its_number_proven() {
+        let phone = PhoneNumber::parse("+15550000001", 10).unwrap();
+        let new =
+            User::new(UserId(1), "user_15550000001".into(), phone, "retailer", Timestamp::from_millis(0));
+        assert!(new.is_new() && !new.has_foreign_tokens && !new.is_testing_only);
+        assert!(!User { version: 1, ..new.clone() }.is_new());
+        assert!(!User { phone_verified: true, ..new.clone() }.is_new());
+        assert_eq!(new.phone_text(), "+15550000001");
+        let gone = new.recycled("user_recycled_1".into());
+        assert_eq!((gone.phone_text(), gone.is_active), ("", false));
+    }
+
+    #[test]
+    fn a_name_is_derived_where_it_is_the_number_s_with_digits_after_it_or_none() {
+        let phone = PhoneNumber::parse("+15550000001", 10).unwrap();
+        let user = User::new(UserId(1), String::new(), phone, "retailer", Timestamp::from_millis(0));
+        for (name, is_derived) in [
+            ("user_15550000001", true),
+            ("user_15550000001_12", true),
+            ("user_15550000001_", false),
+            ("user_15550000001_2a", false),
+            ("user_155500000012", false),
+            ("user_15550000002", false),
+            ("anna", false),
+        ] {
+            let named = User { username: name.into(), ..user.clone() };
+            assert_eq!(named.has_derived_name(), is_derived, "{name}");
+            assert!(!User { phone: None, ..named }.has_derived_name(), "{name}, without a number");
+        }
+    }
 }

@@ -287,11 +287,14 @@ mod tests {
             "https://user:password@example.com/",
             "https://example.com/#x",
             "https://example.com/?a b",
+            "https://example.com/?a=\"b\"",
             "ftp://example.com/",
             "",
         ] {
             assert!(WebhookUrl::parse(bad).is_err(), "{bad}");
         }
+        assert!(WebhookUrl::parse("https://localhost/").unwrap().is_https());
+        assert!(!WebhookUrl::parse("http://localhost/").unwrap().is_https());
         let shown = WebhookUrl::parse("https://example.com/a/?token=hush").unwrap().to_string();
         assert_eq!(shown, "https://example.com/a/?…");
     }

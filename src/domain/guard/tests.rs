@@ -64,6 +64,29 @@ const fn windows(burst: Sends, hour: Sends) -> Windows {
 }
 
 #[test]
+fn how_somebody_stands_reads_back_and_other_words_do_not() {
+    for standing in [Standing::Known, Standing::Trusted, Standing::Stranger] {
+        assert_eq!(Standing::parse(standing.as_str()), Some(standing));
+    }
+    assert_eq!(Standing::parse("friend"), None);
+}
+
+#[test]
+fn a_block_of_the_day_goes_on_where_it_began_within_a_day_and_no_other_does() {
+    let of = |rule| Excess { rule, counted: 20, allowed: 20 };
+    let day = |hours: u64| at(hours * 3600);
+    let block = Block::begin(None, &place(), of(Rule::CountryDay), day(0));
+    let resumed = Block::resumed(Some(&block), of(Rule::CountryDay), day(23)).unwrap();
+    assert_eq!((resumed.since, resumed.until), (block.since, day(23) + FIRST_BLOCK));
+    assert_eq!((resumed.times, resumed.probe_at), (block.times, block.probe_at));
+    assert_eq!(Block::resumed(Some(&block), of(Rule::CountryDay), day(24)), None, "it began a day ago");
+    assert_eq!(Block::resumed(Some(&block), of(Rule::CountryHour), day(1)), None);
+    let of_the_hour = Block::begin(None, &place(), of(Rule::CountryHour), day(0));
+    assert_eq!(Block::resumed(Some(&of_the_hour), of(Rule::CountryDay), day(1)), None);
+    assert_eq!(Block::resumed(None, of(Rule::CountryDay), day(1)), None);
+}
+
+#[test]
 fn after_a_block_one_message_is_unanswered_at_most() {
     let network = Counts { network: sends(1, 0), ..Counts::default() };
     let range = Counts { range: sends(1, 0), ..Counts::default() };
