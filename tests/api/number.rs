@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use freshk::clock::Clock as _;
-use freshk::domain::{Code, NewTestNumber, PhoneNumber, UserId};
+use freshk::domain::{PhoneNumber, UserId};
 use futures_util::future::join;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::foreign::{operate, pair, token};
 use crate::support::{Answer, App, FIRST_ID, PHONE, VERIFY, until};
+use crate::test_numbers;
 
 const ASK: &str = "/api/mobile/auth/account/phone/";
 const PROVE: &str = "/api/mobile/auth/account/phone/verify/";
@@ -385,21 +386,16 @@ async fn a_number_that_has_become_a_test_number_is_nobodys_neither_at_once_nor_w
     for waits in [false, true] {
         let app = app().await;
         let login = app.log_in(PHONE).await;
-        let name_it = async || {
-            let (number, code) = (PhoneNumber::parse(NEW, 10).unwrap(), Code::parse("604927", 6).unwrap());
-            let test = NewTestNumber::new(number, code, app.clock.now() + 7 * DAY, false).unwrap();
-            operate(&app, move |operator| operator.add_test_number(&test)).await.unwrap();
-        };
         if waits {
             begin(&app, &login, NEW).await;
-            name_it().await;
+            test_numbers::name(&app, NEW, 7 * DAY, false).await.unwrap();
             app.clock.advance(DAY);
             maintain(&app).await;
             assert_eq!(cancelled(&app), ["the number is somebody else's"]);
         } else {
             assert_eq!(ask(&app, &login, NEW).await.status, 200);
             let code = app.code(NEW);
-            name_it().await;
+            test_numbers::name(&app, NEW, 7 * DAY, false).await.unwrap();
             assert_eq!(prove(&app, &login, NEW, &code, None).await.code(), "phone_in_use");
         }
         assert_eq!((numbers(&app), pending(&app)), (vec![PHONE.to_owned()], vec![]));
@@ -506,9 +502,7 @@ async fn s5_a_code_for_a_change_takes_five_guesses() {
 #[tokio::test]
 async fn ones_own_number_a_test_number_and_what_is_no_number_are_refused_and_nothing_is_sent() {
     let app = app().await;
-    let (number, code) = (PhoneNumber::parse(OTHER, 10).unwrap(), Code::parse("604927", 6).unwrap());
-    let test = NewTestNumber::new(number, code, app.clock.now() + DAY, false).unwrap();
-    operate(&app, move |operator| operator.add_test_number(&test)).await.unwrap();
+    test_numbers::name(&app, OTHER, DAY, false).await.unwrap();
     let login = app.log_in(PHONE).await;
     let before = messages(&app);
     for (phone, verdict) in [

@@ -16,7 +16,13 @@ const CODE: &str = "604927";
 const DAY: Duration = Duration::from_hours(24);
 const NO_IP_LIMIT: (&str, &str) = ("FRESHK_LIMITS__IP", "0");
 
-async fn name(app: &App, phone: &str, lasts: Duration, existing_user: bool) -> Result<(), TestNumberRefusal> {
+/// Makes a number a test number of [`CODE`].
+pub(crate) async fn name(
+    app: &App,
+    phone: &str,
+    lasts: Duration,
+    existing_user: bool,
+) -> Result<(), TestNumberRefusal> {
     let (phone, code) = (PhoneNumber::parse(phone, 10).unwrap(), Code::parse(CODE, 6).unwrap());
     let new = NewTestNumber::new(phone, code, app.clock.now() + lasts, existing_user).unwrap();
     operate(app, move |operator| operator.add_test_number(&new)).await.map(drop)

@@ -63,13 +63,10 @@ def cargo(target, *arguments):
 
 
 def programs(messages, work):
-    """Copies of the programs that were built, by what the names of their tests begin with here: a folder of targets that is shared gets
-    other programs of the same names."""
-    def kept(program):
-        return shutil.copy2(program, work / pathlib.Path(program).name)
-
-    built = [message for message in messages if message.get('executable')]
-    return {API if message['target']['kind'] == ['test'] else '': kept(message['executable']) for message in built}
+    """Copies of the programs of tests that were built, by what the names of their tests begin with here: a folder of targets that is shared
+    gets other programs of the same names. FreshK itself, which is built for the tests of the API, is none of them."""
+    built = [message for message in messages if message.get('executable') and message['profile']['test']]
+    return {API if message['target']['kind'] == ['test'] else '': shutil.copy2(message['executable'], work) for message in built}
 
 
 def blamed(error, files, target, mutants):
