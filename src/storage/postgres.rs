@@ -81,9 +81,6 @@ const ROOM: usize = 2048;
 /// How long a refusal is remembered without asking the ledger again, which another process may have reset.
 const FORGET_AFTER: Duration = Duration::from_secs(5);
 
-/// Threads that read.
-const READERS: usize = 4;
-
 /// A schema of a `PostgreSQL` database.
 pub struct PostgresStore {
     identity: String,
@@ -125,7 +122,7 @@ impl PostgresStore {
         for number in 0..settings.writers {
             threads.push(writer::start(Arc::clone(&writing), number).map_err(failed)?);
         }
-        for number in 0..READERS {
+        for number in 0..settings.readers {
             let reading = Arc::clone(&store.reading);
             let memory = Arc::clone(&store.memory);
             threads.push(reader::start(reading, connector.clone(), memory, number).map_err(failed)?);

@@ -26,6 +26,8 @@ pub struct PostgresSettings {
     pub schema: String,
     /// How many connections write.
     pub writers: usize,
+    /// How many read.
+    pub readers: usize,
 }
 
 /// A server.
@@ -57,6 +59,9 @@ pub const SCHEMA: &str = "freshk";
 
 /// The default number of writing connections.
 pub const WRITERS: usize = 16;
+
+/// How many connections of a server read.
+const READERS: usize = 4;
 
 const PORT: u16 = 5432;
 
@@ -102,6 +107,7 @@ impl PostgresSettings {
             root_certificates: None,
             schema: SCHEMA.to_owned(),
             writers: WRITERS,
+            readers: READERS,
         };
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));

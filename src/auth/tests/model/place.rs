@@ -42,7 +42,8 @@ impl Place {
         let server = postgres::server()?;
         let mut settings = PostgresSettings::parse(&server.url()).unwrap();
         server.schema().name().clone_into(&mut settings.schema);
-        settings.writers = 2;
+        // A server of the schedules does one thing at a time, and each connection costs more than what it is used for.
+        (settings.writers, settings.readers) = (1, 1);
         Some(Self::of(Kind::Postgres(settings)))
     }
 
