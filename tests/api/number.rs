@@ -457,6 +457,43 @@ async fn the_newer_of_two_changes_replaces_the_other() {
 }
 
 #[tokio::test]
+async fn a_change_that_is_due_when_another_number_is_proven_is_done_and_not_replaced() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    app.clock.advance(Duration::from_mins(24 * 60 - 5));
+    let login = pair(&app, token(&login, "refresh")).await;
+    assert_eq!(ask(&app, &login, OTHER).await.status, 200);
+    app.clock.advance(Duration::from_mins(5));
+    let proven = prove(&app, &login, OTHER, &app.code(OTHER), None).await;
+    assert_eq!(proven.status, 200, "{}", proven.text);
+    assert_eq!((numbers(&app), pending(&app), cancelled(&app)), (owned(&[NEW]), owned(&[OTHER]), vec![]));
+}
+
+/// Under which number each line of a proof stands.
+#[tokio::test]
+async fn a_wrong_code_has_its_line_at_its_number_and_what_follows_at_the_new_one() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, OTHER).await;
+    assert_eq!(ask(&app, &login, NEW).await.status, 200);
+    assert_eq!(app.resend(access(&login)).await.status, 200);
+    let (wrong_new, wrong_current) = (app.wrong_code(NEW), app.wrong_code(PHONE));
+    assert_eq!(prove(&app, &login, NEW, &wrong_new, Some(&wrong_current)).await.code(), "invalid_otp");
+    let proven = prove(&app, &login, NEW, &app.code(NEW), Some(&app.code(PHONE))).await;
+    assert_eq!(proven.status, 200, "{}", proven.text);
+    let lines = "SELECT event || ' ' || phone FROM audit
+                 WHERE event IN ('authn_login_fail', 'user_phone_change_cancelled') ORDER BY id";
+    let [new, current] = [NEW, PHONE].map(|phone| PhoneNumber::parse(phone, 10).unwrap().masked());
+    let expected = [
+        format!("authn_login_fail {new}"),
+        format!("authn_login_fail {current}"),
+        format!("user_phone_change_cancelled {new}"),
+    ];
+    assert_eq!(app.words(lines), expected);
+}
+
+#[tokio::test]
 async fn a_wrong_code_of_either_number_is_a_wrong_guess_at_that_number_and_neither_is_used_up() {
     let app = app().await;
     let login = app.log_in(PHONE).await;
@@ -485,6 +522,32 @@ async fn a_wrong_code_of_either_number_is_a_wrong_guess_at_that_number_and_neith
         1,
         "those of the number before are gone"
     );
+}
+
+/// Without the limit of addresses a guess that could hit nothing costs nothing, and its lines are bounded all the same.
+#[tokio::test]
+async fn s38_guesses_that_cost_nothing_have_twenty_lines_an_hour_beside_those_that_cost() {
+    for path in [PROVE, DELETE] {
+        let app = app().await;
+        let login = app.log_in(PHONE).await;
+        let asked = if path == PROVE { ask(&app, &login, NEW).await } else { app.request(PHONE).await };
+        assert_eq!(asked.status, 200, "{path}");
+        let wrong = app.wrong_code(if path == PROVE { NEW } else { PHONE });
+        for _ in 0..30 {
+            let body = json!({ "phone_number": NEW, "otp": wrong });
+            let body = if path == PROVE { body } else { json!({ "otp": wrong }) };
+            assert_eq!(
+                call(&app, Method::POST, path, Some(&login), &body).await.code(),
+                "invalid_otp",
+                "{path}"
+            );
+        }
+        assert_eq!(
+            app.count("SELECT count(*) FROM audit WHERE event = 'authn_login_fail'"),
+            5 + 20,
+            "{path}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -6,12 +6,14 @@
 Copies the tree below --work, writes the mutants into the copy, builds its unit tests, runs each test once without a mutant to
 see how long it takes and which mutants it comes by, and then for each mutant the tests that come by it, until one fails: those of
 its own room first, the quick ones before the others. Without files it takes the most dangerous ones first. Results are kept in
-results.jsonl below --work and not found again; exit code 1 where a mutant survives. With --api the tests of the API come after those.
+results.jsonl below --work and not found again; exit code 1 where a mutant survives. With --with api the tests of the API come after
+those, with --with ops --with cli also those that run the program itself.
 """
 
 import argparse
 import concurrent.futures
 import glob
+import itertools
 import json
 import os
 import pathlib
@@ -39,8 +41,6 @@ FEWER = {'TEST_SCHEDULES': '100', 'TEST_MODEL': '0..10', 'RUST_BACKTRACE': '0', 
 NEEDED = ('src/', 'tests/', 'benches/', 'docs/', 'deploy/', 'clients/', 'examples/', 'fuzz/', 'tools/', '.ci/', '.cargo/')
 # Seconds of tests that run together: most mutants go no further than the first.
 ROUNDS = [2, 10, 60, 1000]
-# What the names of the tests of the API begin with here.
-API = 'api/'
 
 
 def write(path, new):
@@ -63,10 +63,11 @@ def cargo(target, *arguments):
 
 
 def programs(messages, work):
-    """Copies of the programs of tests that were built, by what the names of their tests begin with here: a folder of targets that is shared
-    gets other programs of the same names. FreshK itself, which is built for the tests of the API, is none of them."""
+    """Copies of the programs of tests that were built, by what the names of their tests begin with here: nothing for unit tests, else the
+    suite. A folder of targets that is shared gets other programs of the same names. FreshK itself, which is built beside them, is no test."""
     built = [message for message in messages if message.get('executable') and message['profile']['test']]
-    return {API if message['target']['kind'] == ['test'] else '': shutil.copy2(message['executable'], work) for message in built}
+    return {f'{target["name"]}/' if (target := message['target'])['kind'] == ['test'] else '': shutil.copy2(message['executable'], work)
+            for message in built}
 
 
 def blamed(error, files, target, mutants):
@@ -182,11 +183,13 @@ class Runs:
         return {'test': test, 'fault': fault, 'seconds': round(seconds, 3),
                 'reached': [mutants[number] for number, byte in enumerate(reached) if byte and number < len(mutants)]}
 
-    def judge(self, number, tests, baseline, room):
-        """What finds a mutant."""
-        for kind in ('', API):
+    def judge(self, number, tests, baseline, room, most):
+        """What finds a mutant, in so many seconds of tests of each kind."""
+        for kind in sorted(self.programs, key=lambda kind: kind != ''):
             waiting = [test for test in tests if kind_of(test) == kind]
             waiting.sort(key=lambda test: (not test.startswith(room), baseline[test]['seconds']))
+            taken = list(itertools.accumulate(baseline[test]['seconds'] for test in waiting))
+            waiting = [test for test, seconds in zip(waiting, taken) if seconds <= most]
             for allowed in ROUNDS:
                 batch, sum_of = [], 0
                 while waiting and (not batch or sum_of + baseline[waiting[0]]['seconds'] <= allowed):
@@ -198,7 +201,8 @@ class Runs:
 
 
 def kind_of(test):
-    return API if test.startswith(API) else ''
+    """The suite of a test, with a slash; nothing for a unit test, whose name has none."""
+    return test[:test.find('/') + 1]
 
 
 def lines_of(path):
@@ -247,8 +251,8 @@ def report(files, mutants, known):
         count = {kind: sum(one['is'] == kind for one in own) for kind in total}
         total = {kind: total[kind] + count[kind] for kind in total}
         if own:
-            over_api = sum((one['by'] or '').startswith(API) for one in own)
-            print(f'{name}: {count["found"]} of {len(own)}, over the API alone: {over_api}; reached by no test: {count["unreached"]}')
+            by_suites = sum(kind_of(one['by'] or '') != '' for one in own)
+            print(f'{name}: {count["found"]} of {len(own)}, by no unit test: {by_suites}; reached by no test: {count["unreached"]}')
     tried = sum(total.values())
     print(f'{total["found"]} of {tried} mutants found; survive: {total["survives"]}, reached by no test: {total["unreached"]}')
 
@@ -259,7 +263,9 @@ def main():
     options.add_argument('--work', required=True, type=pathlib.Path, help='a folder, in memory if there is room')
     options.add_argument('--jobs', type=int, default=1, help='tests or mutants that run at once')
     options.add_argument('--again', action='store_true', help='tries only those that survived before, or that no test reached')
-    options.add_argument('--api', action='store_true', help='tries what the unit tests leave with the tests of the API')
+    options.add_argument('--with', action='append', default=[], metavar='SUITE', dest='suites',
+                         help='tries what the unit tests leave with a suite of integration tests: api, ops, cli')
+    options.add_argument('--most', type=float, default=1000, metavar='SECONDS', help='of tests of each kind for one mutant')
     options.add_argument('--tests', default='', help='a pattern of the tests that run; the others are as if they were not there')
     options.add_argument('--breaks', type=int, metavar='SCHEDULES', help='tries the breaks of breaks.py on so many of the model instead')
     options.add_argument('--list', action='store_true', help='prints the mutants, also those that do not compile, and ends')
@@ -271,7 +277,7 @@ def main():
             writer.file(name, (tree / name).read_text())
         return print('\n'.join(writer.mutants[1:]))
     asked.work.mkdir(parents=True, exist_ok=True)
-    wanted = ['--lib', '--test', 'api'] if asked.api else ['--lib']
+    wanted = ['--lib', *(f'--test={suite}' for suite in asked.suites)]
     built, mutants = build(tree, target, files, asked.work, wanted)
     runs, pool = Runs(built, target, asked.work), concurrent.futures.ThreadPoolExecutor(asked.jobs)
     if asked.breaks:
@@ -301,7 +307,7 @@ def main():
         if (before is None or before['is'] == 'found') if asked.again else before:
             return
         room = mutant.split(':')[0].removeprefix('src/').removesuffix('.rs').split('/')[0]
-        by = runs.judge(number, reaching.get(mutant, []), baseline, f'{room}::')
+        by = runs.judge(number, reaching.get(mutant, []), baseline, f'{room}::', asked.most)
         kind = 'found' if by else 'survives' if mutant in reached else 'unreached'
         known[mutant] = {'mutant': mutant, 'is': kind, 'by': by}
         results.add(known[mutant])
