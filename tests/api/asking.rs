@@ -133,6 +133,20 @@ async fn a_restart_goes_on_asking() {
     assert_eq!(app.twilio.asked().len(), 1, "nothing more becomes of it");
 }
 
+/// The database is read in pages of 200.
+#[tokio::test]
+async fn a_restart_finds_the_one_of_many_messages_that_has_not_come_to_its_end() {
+    let mut app = App::with(&[("FRESHK_LIMITS__IP", "0"), ("FRESHK_LIMITS__FLOOD_PER_SECOND", "0")]).await;
+    for n in 0..205 {
+        assert_eq!(app.request(&format!("+1999{n:07}")).await.status, 200);
+    }
+    let sid = app.word("SELECT sid FROM messages ORDER BY id");
+    app.execute("UPDATE messages SET state = 'delivered' WHERE id > (SELECT min(id) FROM messages)");
+    app.restart().await;
+    pass(&app, 1).await;
+    assert_eq!(app.twilio.asked(), [format!("/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{sid}.json")]);
+}
+
 #[tokio::test]
 async fn after_a_while_without_a_report_the_next_sender_sends_unless_the_code_has_arrived_by_then() {
     for (progress, sent) in [("sent", 1), ("delivered", 0)] {

@@ -524,6 +524,36 @@ async fn a_wrong_code_of_either_number_is_a_wrong_guess_at_that_number_and_neith
     );
 }
 
+/// What became of a message is written, where that failed at first, before a code is judged.
+#[tokio::test]
+async fn a_code_that_was_never_sent_takes_no_guess_although_that_could_not_be_written_at_once() {
+    for (path, unsent) in [(PROVE, NEW), (PROVE, PHONE), (DELETE, PHONE)] {
+        let app = app().await;
+        let login = app.log_in(PHONE).await;
+        if unsent == PHONE {
+            assert_eq!(ask(&app, &login, NEW).await.status, 200);
+        }
+        app.twilio.script(vec![crate::twilio::Answer::Error { http: 400, code: 21610, message: "STOP" }]);
+        app.break_all("UPDATE ON challenges");
+        let asked =
+            if unsent == NEW { ask(&app, &login, NEW).await } else { app.resend(access(&login)).await };
+        assert_eq!(asked.code(), "sms_delivery_failed", "{path} {unsent}");
+        app.mend();
+        let proof = match (path, unsent) {
+            (PROVE, PHONE) => {
+                let wrong = app.wrong_code(PHONE);
+                json!({ "phone_number": NEW, "otp": app.code(NEW), "current_otp": wrong })
+            }
+            (PROVE, _) => json!({ "phone_number": NEW, "otp": app.wrong_code(NEW) }),
+            _ => json!({ "otp": app.wrong_code(PHONE) }),
+        };
+        let refused = call(&app, Method::POST, path, Some(&login), &proof).await;
+        assert_eq!(refused.code(), "invalid_otp", "{path} {unsent}");
+        let told = "SELECT detail FROM audit WHERE event = 'authn_login_fail'";
+        assert_eq!((app.words(told), app.spent("failures")), (owned(&["no code"]), 0), "{path} {unsent}");
+    }
+}
+
 /// Without the limit of addresses a guess that could hit nothing costs nothing, and its lines are bounded all the same.
 #[tokio::test]
 async fn s38_guesses_that_cost_nothing_have_twenty_lines_an_hour_beside_those_that_cost() {

@@ -11,6 +11,7 @@ those, with --with ops --with cli also those that run the program itself.
 """
 
 import argparse
+import collections
 import concurrent.futures
 import glob
 import itertools
@@ -183,11 +184,14 @@ class Runs:
         return {'test': test, 'fault': fault, 'seconds': round(seconds, 3),
                 'reached': [mutants[number] for number, byte in enumerate(reached) if byte and number < len(mutants)]}
 
-    def judge(self, number, tests, baseline, room, most):
-        """What finds a mutant, in so many seconds of tests of each kind."""
+    def judge(self, number, tests, baseline, name, most):
+        """What finds a mutant of a file, in so many seconds of tests of each kind."""
+        room = f'{name.split("/")[1].removesuffix(".rs")}::'
         for kind in sorted(self.programs, key=lambda kind: kind != ''):
             waiting = [test for test in tests if kind_of(test) == kind]
-            waiting.sort(key=lambda test: (not test.startswith(room), baseline[test]['seconds']))
+            # A suite has tests of everything: those first that come by the most of the file.
+            by_room = {test: not test.startswith(room) if kind == '' else -baseline[test]['depth'][name] for test in waiting}
+            waiting.sort(key=lambda test: (by_room[test], baseline[test]['seconds']))
             taken = list(itertools.accumulate(baseline[test]['seconds'] for test in waiting))
             waiting = [test for test, seconds in zip(waiting, taken) if seconds <= most]
             for allowed in ROUNDS:
@@ -295,6 +299,7 @@ def main():
     for test in tests:
         if baseline[test]['fault']:
             print(f'left out, fails without a mutant: {test}: {baseline[test]["fault"]}', flush=True)
+        baseline[test]['depth'] = collections.Counter(mutant.split(':')[0] for mutant in baseline[test]['reached'])
     reaching, reached = {}, {mutant for entry in baseline.values() for mutant in entry['reached']}
     for test in (test for test in tests if not baseline[test]['fault']):
         for mutant in baseline[test]['reached']:
@@ -306,8 +311,7 @@ def main():
         before = known.get(mutant)
         if (before is None or before['is'] == 'found') if asked.again else before:
             return
-        room = mutant.split(':')[0].removeprefix('src/').removesuffix('.rs').split('/')[0]
-        by = runs.judge(number, reaching.get(mutant, []), baseline, f'{room}::', asked.most)
+        by = runs.judge(number, reaching.get(mutant, []), baseline, mutant.split(':')[0], asked.most)
         kind = 'found' if by else 'survives' if mutant in reached else 'unreached'
         known[mutant] = {'mutant': mutant, 'is': kind, 'by': by}
         results.add(known[mutant])
