@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::foreign::{operate, refresh, token};
 use crate::sink::Sink;
 use crate::support::{Answer, App, FIRST_ID, PHONE, REQUEST, SECRET};
-use crate::twilio;
+use crate::{number, twilio};
 
 const DELETE: &str = "/api/mobile/auth/account/delete/";
 const DEVICE: &str = "x-device-token";
@@ -202,6 +202,17 @@ async fn deleting_buys_no_code_and_no_guess() {
     let given = operate(&app, move |operator| operator.reset_limits(&[text], Some(&phone))).await;
     assert_eq!(given.0, 4);
     assert_eq!(app.resend(&access).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_spent_under_the_name_of_a_user_goes_with_the_user() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    number::begin(&app, &login, "+15550000001").await;
+    let own = format!("SELECT count(*) FROM spends WHERE subject = '{FIRST_ID}'");
+    assert_eq!(app.count(&own), 1);
+    delete_with_code(&app, &access(&login)).await;
+    assert_eq!(app.count(&own), 0);
 }
 
 #[tokio::test]

@@ -94,6 +94,20 @@ async fn s7_strangers_who_spend_the_number_s_day_do_not_lock_its_owners_device_o
 }
 
 #[tokio::test]
+async fn what_the_device_of_a_number_spent_is_given_back_with_the_number() {
+    let app = app().await;
+    let owner = device(&app, PHONE).await;
+    while ask(&app, PHONE, Some(&owner)).await.status == 200 {}
+    let units = app.count("SELECT count(*) FROM spends WHERE subject LIKE 'device:%'");
+    assert!(units > 0);
+    let of_number = app.count(&format!("SELECT count(*) FROM spends WHERE subject = '{PHONE}'"));
+    let (phone, text) = (PhoneNumber::parse(PHONE, 10).unwrap(), PHONE.to_owned());
+    let given = operate(&app, move |operator| operator.reset_limits(&[text], Some(&phone))).await;
+    assert_eq!(given, (usize::try_from(units + of_number).unwrap(), 1), "and the refusal of the device");
+    assert_eq!(ask(&app, PHONE, Some(&owner)).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_code_takes_five_guesses_from_each_side() {
     let app = app().await;
     let owner = device(&app, PHONE).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use freshk::domain::PhoneNumber;
 use serde_json::Value;
 
 use crate::sink::Sink;
@@ -386,24 +387,30 @@ async fn an_ipv6_48_is_one_network() {
 }
 
 #[tokio::test]
-async fn erasure_leaves_no_digits_of_a_number_with_what_was_refused_in_its_range() {
-    let app = app(&[]).await;
-    join(&app, &address(5), PHONE).await;
-    for n in 0..4 {
-        app.request_from(&address(10 + n), &format!("{}{n:03}", &PHONE[..PHONE.len() - 3])).await;
+async fn erasure_and_another_number_leave_no_digits_of_a_number_with_what_was_refused_in_its_range() {
+    for way in ["delete", "set-phone"] {
+        let app = app(&[]).await;
+        join(&app, &address(5), PHONE).await;
+        for n in 0..4 {
+            app.request_from(&address(10 + n), &format!("{}{n:03}", &PHONE[..PHONE.len() - 3])).await;
+        }
+        let rows = || {
+            let of = |table| app.count(&format!("SELECT count(*) FROM {table} WHERE scope = 'range'"));
+            (of("refused_attempts"), of("blocks"))
+        };
+        assert_eq!(rows(), (1, 1));
+        app.clock.advance(Duration::from_mins(15));
+        crate::foreign::operate(&app, move |operator| {
+            let user = operator.view().user(freshk::domain::UserId(crate::support::FIRST_ID))?.unwrap();
+            if way == "delete" {
+                operator.delete(&user).map(drop)
+            } else {
+                operator.set_phone(&user, &PhoneNumber::parse("+15550000001", 10).unwrap()).map(drop)
+            }
+        })
+        .await;
+        assert_eq!(rows(), (0, 0), "{way}");
     }
-    let rows = || {
-        let of = |table| app.count(&format!("SELECT count(*) FROM {table} WHERE scope = 'range'"));
-        (of("refused_attempts"), of("blocks"))
-    };
-    assert_eq!(rows(), (1, 1));
-    app.clock.advance(Duration::from_mins(15));
-    crate::foreign::operate(&app, move |operator| {
-        let user = operator.view().user(freshk::domain::UserId(crate::support::FIRST_ID))?.unwrap();
-        operator.delete(&user).map(drop)
-    })
-    .await;
-    assert_eq!(rows(), (0, 0));
 }
 
 #[tokio::test]

@@ -209,6 +209,21 @@ async fn a_change_that_is_due_is_done_by_the_next_act_that_meets_it() {
     }
 }
 
+#[tokio::test]
+async fn a_change_that_cannot_be_done_keeps_no_other_from_being_done() {
+    let app = app().await;
+    let (mine, others) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
+    begin(&app, &mine, NEW).await;
+    begin(&app, &others, "+15550000001").await;
+    app.clock.advance(DAY);
+    app.break_when("UPDATE ON users", Some(&format!("NEW.id = {FIRST_ID}")));
+    maintain(&app).await;
+    assert_eq!(numbers(&app), [PHONE, "+15550000001"]);
+    app.mend();
+    maintain(&app).await;
+    assert_eq!(numbers(&app), [NEW, "+15550000001"]);
+}
+
 /// It was asked for before `phone.strict` was switched on.
 #[tokio::test]
 async fn a_change_to_an_old_spelling_is_done_in_the_one_by_which_its_user_is_found() {
@@ -300,6 +315,8 @@ async fn the_fifth_wrong_cancel_code_ends_the_change_so_that_nobody_spends_the_o
     let unknown = cancel(&app, OTHER, &right).await.body_without_request_id();
     assert_eq!(after, unknown);
     assert_eq!(cancelled(&app), ["too many wrong cancel codes"]);
+    let wrong = "SELECT count(*) FROM audit WHERE detail = 'wrong cancel code'";
+    assert_eq!(app.count(wrong), 5);
 }
 
 #[tokio::test]
@@ -382,6 +399,20 @@ async fn a_registration_that_nobody_logged_in_with_makes_way() {
 }
 
 #[tokio::test]
+async fn a_registration_that_the_operator_shut_out_makes_no_way() {
+    let app = app().await;
+    let login = app.log_in(PHONE).await;
+    app.request(NEW).await;
+    operate(&app, |operator| {
+        let user = operator.view().user(UserId(FIRST_ID + 1))?.unwrap();
+        operator.deactivate(&user).map(drop)
+    })
+    .await;
+    assert_eq!(change(&app, &login, NEW).await.verdict(), (409, "phone_in_use".to_owned()));
+    assert_eq!(numbers(&app), [PHONE, NEW]);
+}
+
+#[tokio::test]
 async fn a_number_that_has_become_a_test_number_is_nobodys_neither_at_once_nor_when_the_change_is_due() {
     for waits in [false, true] {
         let app = app().await;
@@ -429,6 +460,13 @@ async fn whoever_proves_the_number_first_has_it() {
     app.log_in(NEW).await;
     assert_eq!(pending(&app), [""; 0]);
     assert_eq!(cancelled(&app), ["the number is somebody else's"; 2]);
+    // So does a change that is done at once.
+    let app = self::app().await;
+    let (mine, others) = (app.log_in(PHONE).await, app.log_in(OTHER).await);
+    begin(&app, &mine, NEW).await;
+    assert_eq!(change(&app, &others, NEW).await.status, 200);
+    assert_eq!(pending(&app), [""; 0]);
+    assert_eq!(cancelled(&app), ["the number is somebody else's"]);
     // A number that was given away meanwhile is not taken from anybody.
     let app = self::app().await;
     let login = app.log_in(PHONE).await;
