@@ -1,5 +1,7 @@
 //! Several senders: who sends when, and what the rows and the app are told.
 
+use std::time::Duration;
+
 use freshk::clock::Clock as _;
 use freshk::domain::Timestamp;
 use freshk::domain::webhook::WebhookSecret;
@@ -297,7 +299,7 @@ impl Two {
     }
 
     fn pass(&self, seconds: u64) {
-        self.app.clock.advance(std::time::Duration::from_secs(seconds));
+        self.app.clock.advance(Duration::from_secs(seconds));
     }
 }
 
@@ -393,21 +395,107 @@ async fn a_second_message_is_paid_from_the_budgets_and_given_back_where_it_was_r
 
 #[tokio::test]
 async fn a_code_that_can_log_nobody_in_is_not_sent_again() {
-    for case in ["guessed", "deactivated"] {
-        let two = with_after().await;
+    for case in ["guessed", "day", "deactivated", "test number"] {
+        let two = with_after_and(&[("FRESHK_OTP__MAX_FAILURES_PER_DAY", "5")]).await;
         two.app.log_in(PHONE).await;
-        two.app.request(PHONE).await;
-        if case == "guessed" {
-            for _ in 0..5 {
+        if case == "day" {
+            // Two of the day's five are left for a code that takes five.
+            two.app.request(PHONE).await;
+            for _ in 0..3 {
                 two.app.verify(PHONE, &two.app.wrong_code(PHONE)).await;
             }
-        } else {
-            two.app.execute("UPDATE users SET is_active = 0");
+        }
+        two.app.request(PHONE).await;
+        let before = two.sent()[0];
+        match case {
+            "guessed" | "day" => {
+                for _ in 0..5 {
+                    two.app.verify(PHONE, &two.app.wrong_code(PHONE)).await;
+                }
+            }
+            "deactivated" => drop(two.app.execute("UPDATE users SET is_active = 0")),
+            _ => {
+                drop(crate::test_numbers::name(&two.app, PHONE, Duration::from_hours(1), true).await.unwrap())
+            }
         }
         two.pass(30);
         two.second().await;
-        assert_eq!(two.sent(), [2, 0], "{case}");
+        assert_eq!(two.sent(), [before, 0], "{case}");
     }
+}
+
+#[tokio::test]
+async fn a_code_with_less_than_half_a_minute_of_life_is_not_sent_again() {
+    for (ttl, sent) in [("60s", [1, 0]), ("61s", [1, 1])] {
+        let two = with_after_and(&[("FRESHK_OTP__TTL", ttl)]).await;
+        assert_eq!(two.app.request(PHONE).await.status, 200);
+        two.pass(30);
+        two.second().await;
+        assert_eq!(two.sent(), sent, "{ttl}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_for_a_change_of_number_is_sent_again_unless_its_user_was_deactivated() {
+    for (is_active, sent) in [(1, 1), (0, 0)] {
+        let two = with_after().await;
+        let login = two.app.log_in(PHONE).await;
+        let call = two.app.build(Method::POST, "/api/mobile/auth/account/phone/");
+        let call = call.bearer_auth(login["access"].as_str().unwrap());
+        let asked = Answer::of(call.json(&json!({ "phone_number": "+1234567899" }))).await;
+        assert_eq!(asked.status, 200, "{}", asked.text);
+        two.app.execute(&format!("UPDATE users SET is_active = {is_active}"));
+        two.pass(30);
+        two.second().await;
+        assert_eq!(two.sent(), [2, sent], "{is_active}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_whose_first_message_had_no_answer_is_live_once_the_second_is_accepted() {
+    let two = with_after().await;
+    two.app.twilio.script(vec![Twilio::Html { http: 500 }]);
+    assert_eq!(two.app.request(PHONE).await.status, 500);
+    assert_eq!(two.app.words("SELECT state FROM challenges"), ["unknown"]);
+    two.pass(30);
+    two.second().await;
+    assert_eq!(
+        (two.sent(), two.app.words("SELECT state FROM challenges")),
+        ([1, 1], vec!["live".to_owned()])
+    );
+    let told = "SELECT event FROM audit WHERE event LIKE 'sms_%' ORDER BY id";
+    assert_eq!(two.app.words(told), ["sms_failed", "sms_sent"]);
+}
+
+#[tokio::test]
+async fn s3_a_code_that_is_used_while_its_second_message_goes_out_stays_used() {
+    let two = with_after().await;
+    two.app.request(PHONE).await;
+    two.pass(30);
+    two.sink.hold("message_id");
+    let meanwhile = async {
+        until(|| async { two.sink.requests().len() == 1 }).await;
+        assert_eq!(two.app.verify(PHONE, &two.app.code(PHONE)).await.status, 200);
+        two.sink.release();
+    };
+    tokio::join!(two.second(), meanwhile);
+    assert_eq!(two.app.words("SELECT state FROM challenges"), ["used"]);
+    assert_eq!(two.app.verify(PHONE, &two.app.code(PHONE)).await.code(), "invalid_otp");
+}
+
+#[tokio::test]
+async fn a_block_holds_back_the_second_messages_of_strangers_alone() {
+    const KNOWN: &str = "+4915112345678";
+    let two = with_after_and(&[("FRESHK_SMS__GUARD", "on")]).await;
+    two.app.log_in(KNOWN).await;
+    for n in 0..11 {
+        two.app.request_from(&format!("198.18.{n}.7"), &format!("+49151{n:05}000")).await;
+    }
+    assert_eq!(two.app.request(KNOWN).await.status, 200);
+    two.pass(30);
+    two.second().await;
+    let to: Vec<_> = two.sink.requests().iter().map(|request| request.json()["to"].clone()).collect();
+    assert_eq!(to, [KNOWN]);
 }
 
 #[tokio::test]
