@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshk::domain::PhoneNumber;
-use freshk::domain::webhook::WebhookSecret;
+use freshk::domain::webhook::{IN_FLIGHT, WebhookSecret};
 use freshk::storage::Locks;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -226,6 +226,61 @@ async fn a_webhook_that_was_dead_for_an_hour_has_everything_within_a_minute_of_i
         app.deliver().await;
     }
     assert_eq!(waiting(&app), 0);
+}
+
+/// One that refuses an event works: it is asked again by the schedule of that event alone.
+#[tokio::test]
+async fn a_webhook_that_refuses_an_event_is_not_tried_early() {
+    let (mut app, sink) = with("user.created").await;
+    sink.reply(Reply::Status(422));
+    app.log_in(PHONE).await;
+    app.deliver().await;
+    for _ in 0..40 {
+        app.clock.advance(Duration::from_secs(30));
+        app.deliver().await;
+    }
+    assert_eq!(
+        count(&sink.requests()),
+        4,
+        "at once, after 5 s, 60 s and 300 s; the next one comes after half an hour"
+    );
+}
+
+#[tokio::test]
+async fn so_many_events_are_under_way_to_a_webhook_and_no_more() {
+    let (mut app, sink) = with("user.created").await;
+    for number in 0..20 {
+        app.log_in(&format!("+15550000{number:03}")).await;
+    }
+    sink.hold("+1555");
+    let stop = CancellationToken::new();
+    let dispatching = tokio::spawn(app.take_dispatcher().run(stop.clone()));
+    until(async || count(&sink.requests()) >= IN_FLIGHT).await;
+    // Each write has the dispatcher look for more.
+    for number in 20..25 {
+        app.log_in(&format!("+15550000{number:03}")).await;
+    }
+    assert_eq!(count(&sink.requests()), IN_FLIGHT);
+    let waits =
+        async || app.operations("/metrics").await.1.contains("freshk_events_waiting{webhook=\"shop\"} 20");
+    until(waits).await;
+    sink.release();
+    until(async || waiting(&app) == 0).await;
+    assert_eq!(count(&sink.requests()), 25);
+    stop.cancel();
+    dispatching.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_a_webhook_that_was_gone_goes_at_once_when_it_is_enabled() {
+    let (mut app, sink) = with("user.created").await;
+    sink.reply(Reply::Status(410));
+    app.log_in(PHONE).await;
+    app.deliver().await;
+    sink.reply(Reply::Taken);
+    app.service().store.write(Locks::none(), |tx| tx.switch_webhook("shop", None)).await.unwrap();
+    app.deliver().await;
+    assert_eq!((sink.take_kinds().len(), waiting(&app)), (2, 0));
 }
 
 #[tokio::test]
@@ -484,4 +539,16 @@ async fn each_webhook_goes_its_own_way() {
     assert_eq!(other.take_kinds(), ["user.created"]);
     assert_eq!(waiting(&app), 3);
     assert_eq!(app.count("SELECT count(*) FROM events"), 3);
+    app.dispatcher().tidy().await.unwrap();
+    let (_, page) = app.operations("/metrics").await;
+    for line in [
+        "freshk_events_waiting{webhook=\"one\"} 3",
+        "freshk_events_waiting{webhook=\"other\"} 0",
+        "freshk_events_delivered_total{webhook=\"other\"} 1",
+        "freshk_events_delivered_total{webhook=\"one\"} 0",
+        "freshk_event_failures_total{webhook=\"one\"} 1",
+        "freshk_event_failures_total{webhook=\"other\"} 0",
+    ] {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
 }
