@@ -142,6 +142,21 @@ async fn s17_deactivation_ends_the_sessions_for_good() {
     assert_eq!(app.count("SELECT count(*) FROM sessions"), 1, "the row goes once its tokens have expired");
 }
 
+/// Of whoever had logged out the tokens say no more than before.
+#[tokio::test]
+async fn s17_a_session_that_had_ended_before_the_deactivation_is_not_known_by_it() {
+    let app = App::start().await;
+    let (left, stays) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+    assert_eq!(app.post(LOGOUT, &json!({ "refresh": token(&left, "refresh") })).await.status, 200);
+    foreign::deactivate(&app, FIRST_ID).await;
+    let known = app.status(token(&stays, "access")).await;
+    assert_eq!((known.status, &known.json()["account_active"]), (200, &false.into()));
+    let gone = app.status(token(&left, "access")).await;
+    assert_eq!(gone.verdict(), (401, "token_invalid".to_owned()));
+    let gone = foreign::refresh(&app, token(&left, "refresh")).await;
+    assert_eq!(gone.verdict(), (401, "token_invalid".to_owned()));
+}
+
 #[tokio::test]
 async fn s17_an_access_token_of_before_the_deactivation_is_worthless_after_it() {
     let app = App::start().await;
