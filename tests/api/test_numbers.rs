@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use freshk::auth::operator::TestNumberRefusal;
 use freshk::clock::Clock as _;
-use freshk::domain::{Code, NewTestNumber, PhoneNumber};
+use freshk::domain::test_number::Source::{self, Command, Configuration};
+use freshk::domain::{Code, NewTestNumber, PhoneNumber, TestNumber};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::foreign::operate;
 use crate::support::{Answer, App, FIRST_ID, PHONE};
 
 const CODE: &str = "604927";
+const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const NO_IP_LIMIT: (&str, &str) = ("FRESHK_LIMITS__IP", "0");
 
@@ -244,6 +246,71 @@ async fn there_are_ten_at_most_and_none_without_a_near_end() {
     assert_eq!(name(&app, "+1234567800", Duration::ZERO, false).await, Err(TestNumberRefusal::Ended));
     app.clock.advance(DAY);
     name(&app, PHONE, DAY, false).await.unwrap();
+}
+
+/// What a start makes of the test numbers that the configuration names: the good ones after it, or which one is refused and why.
+async fn adopt(
+    app: &App,
+    named: &[(u32, Duration)],
+) -> Result<Vec<(String, Source)>, (String, TestNumberRefusal)> {
+    let code = Code::parse(CODE, 6).unwrap();
+    let of = |(number, lasts): &(u32, Duration)| {
+        NewTestNumber::new(numbered(*number), code.clone(), app.clock.now() + *lasts, false).unwrap()
+    };
+    let named: Vec<_> = named.iter().map(of).collect();
+    let adopted = operate(app, move |operator| operator.adopt_test_numbers(&named)).await;
+    let word = |phone: &PhoneNumber| phone.as_str().to_owned();
+    let told = |number: &TestNumber| (word(&number.phone), number.source);
+    adopted.map(|all| all.iter().map(told).collect()).map_err(|(phone, why)| (word(&phone), why))
+}
+
+fn numbered(number: u32) -> PhoneNumber {
+    PhoneNumber::parse(&format!("+155500000{number:02}"), 10).unwrap()
+}
+
+#[tokio::test]
+async fn the_configuration_s_numbers_come_and_go_beside_those_of_commands() {
+    let app = App::start().await;
+    name(&app, numbered(1).as_str(), 2 * DAY, false).await.unwrap();
+    let both =
+        |two| vec![(numbered(1).as_str().to_owned(), two), (numbered(2).as_str().to_owned(), Configuration)];
+    let with_third = [both(Command), vec![(numbered(3).as_str().to_owned(), Configuration)]].concat();
+    assert_eq!(adopt(&app, &[(2, DAY), (3, DAY)]).await, Ok(with_third.clone()));
+    let added = "SELECT count(*) FROM audit WHERE event = 'test_number_added'";
+    assert_eq!(app.count(added), 3);
+    assert_eq!(adopt(&app, &[(2, DAY), (3, DAY)]).await, Ok(with_third));
+    assert_eq!(app.count(added), 3, "nothing is new");
+    assert_eq!(adopt(&app, &[(2, DAY), (3, Duration::ZERO)]).await, Ok(both(Command)), "the third has ended");
+    assert_eq!(app.words("SELECT phone FROM audit WHERE event = 'test_number_removed'").len(), 1);
+    assert_eq!(
+        adopt(&app, &[(1, DAY), (2, DAY)]).await,
+        Ok(both(Configuration)),
+        "a command's can be taken over"
+    );
+    app.clock.advance(DAY);
+    assert_eq!(adopt(&app, &[]).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn those_of_commands_count_among_the_ten_while_they_are_good() {
+    let app = App::start().await;
+    for number in 1..=4 {
+        name(&app, numbered(number).as_str(), if number == 1 { HOUR } else { 2 * DAY }, false).await.unwrap();
+    }
+    let named =
+        |numbers: std::ops::RangeInclusive<u32>| numbers.map(|number| (number, DAY)).collect::<Vec<_>>();
+    let last = || (numbered(17).as_str().to_owned(), TestNumberRefusal::TooMany);
+    assert_eq!(adopt(&app, &named(11..=17)).await, Err(last()));
+    assert_eq!(app.count("SELECT count(*) FROM test_numbers"), 4, "and nothing is changed");
+    assert_eq!(adopt(&app, &named(11..=16)).await.map(|all| all.len()), Ok(10));
+    assert_eq!(adopt(&app, &named(4..=4)).await.map(|all| all.len()), Ok(4), "one of them is a command's");
+    assert_eq!(adopt(&app, &[named(4..=4), named(11..=16)].concat()).await.map(|all| all.len()), Ok(10));
+    app.clock.advance(HOUR);
+    assert_eq!(
+        adopt(&app, &named(11..=18)).await.map(|all| all.len()),
+        Ok(10),
+        "the first has ended, the fourth was given up"
+    );
 }
 
 #[tokio::test]

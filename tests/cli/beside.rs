@@ -35,6 +35,33 @@ async fn s17_the_server_sees_deactivation_role_and_logout() {
     assert_eq!(place.json("session list")["sessions"], json!([]));
 }
 
+#[test]
+fn a_reset_lets_go_what_the_guard_holds_back_around_the_key_and_nothing_else() {
+    let place = Place::new();
+    place.good("user create +1234567890");
+    let held = || {
+        let told = place.json("limit show")["blocks"].clone();
+        told.as_array()
+            .unwrap()
+            .iter()
+            .map(|block| block["key"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    rusqlite::Connection::open(place.path("freshk.db"))
+        .unwrap()
+        .execute_batch(
+            "INSERT INTO blocks (scope, key, since, until, probe_at, times, rule, counted, allowed)
+             SELECT column1, column2, unixepoch() * 1000, unixepoch() * 1000 + 900000, 0, 1, column1, 9, 5
+             FROM (VALUES ('network', '203.0.113.0/24'), ('range', '+1234567'), ('range', '+1999999'))",
+        )
+        .unwrap();
+    assert_eq!(held().len(), 3);
+    place.good("limit reset +1234567890");
+    assert_eq!(held(), ["203.0.113.0/24", "+1999999"]);
+    place.good("limit reset 203.0.113.77");
+    assert_eq!(held(), ["+1999999"]);
+}
+
 #[tokio::test]
 async fn the_server_sees_a_revoked_session_and_a_deleted_user() {
     let place = Place::new();

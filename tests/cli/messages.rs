@@ -222,4 +222,6 @@ fn a_purge_deletes_codes_that_are_over_and_leaves_the_others() {
     let told = place.json("audit list --event codes_purged")["lines"].as_array().unwrap().len();
     assert_eq!(told, 3, "a line for each slice");
     assert_eq!(place.good("otp purge"), "0 codes deleted\n");
+    let lines = place.json("audit list --event codes_purged")["lines"].as_array().unwrap().len();
+    assert_eq!(lines, told, "none for nothing");
 }

@@ -72,6 +72,13 @@ async fn one_account_for_each_telephone(place: &Place, strict: &str) {
     ];
     let expected = expected.map(|(id, name, phone)| [json!(id), json!(name), json!(phone)]);
     assert_eq!(users(place), expected);
+    let lines = place.json("audit list --event user_updated")["lines"].as_array().unwrap().clone();
+    let mut told: Vec<_> =
+        lines.iter().map(|line| (line["user_id"].as_i64(), line["detail"].clone())).collect();
+    told.sort_by_key(|(user, detail)| (*user, detail.to_string()));
+    let [new, old] = ["operator: phone changed: the new one", "operator: phone changed: the old one"]
+        .map(|detail| json!(detail));
+    assert_eq!(told, [(Some(3), new.clone()), (Some(3), old.clone()), (Some(6), new), (Some(6), old)]);
 
     // Commands find users by any spelling, and make none in another.
     for name in ["+4407400123456", "+447400123456", "3"] {
@@ -90,6 +97,19 @@ async fn one_account_for_each_telephone(place: &Place, strict: &str) {
 async fn a_database_of_before_gets_one_spelling_for_each_telephone() {
     let place = Place::new();
     one_account_for_each_telephone(&place, "debug = true\n[phone]\nstrict = true\n").await;
+}
+
+/// Else its number would come back as a new user.
+#[test]
+fn a_registration_that_the_operator_shut_out_keeps_its_number_from_another_spelling() {
+    let place = Place::new();
+    place.good(&format!("user create {} --verified", TAKEN[0]));
+    place.good(&format!("user create {}", TAKEN[1]));
+    place.good(&format!("user deactivate {}", TAKEN[1]));
+    place.write("freshk.toml", "debug = true\n[phone]\nstrict = true\n");
+    drop(place.serve());
+    let phones: Vec<_> = users(&place).into_iter().map(|[_, _, phone]| phone).collect();
+    assert_eq!(phones, TAKEN);
 }
 
 #[tokio::test]
