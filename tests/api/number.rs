@@ -719,6 +719,29 @@ async fn a_notice_that_fails_stops_nothing_and_gives_nothing_back() {
     assert_eq!((app.spent("user"), app.spent("refunds")), (2, 0));
     let states = "SELECT state FROM messages ORDER BY id";
     assert_eq!(app.words(states), ["queued", "queued", "failed"]);
+    let lines = |app: &App| {
+        app.words(
+            "SELECT event || ' ' || coalesce(detail, '-') FROM audit WHERE event LIKE 'sms_%' ORDER BY id",
+        )
+    };
+    let refused = "sms_failed refused: HTTP 400: the recipient replied STOP; https://www.twilio.com/docs/api/errors/21610";
+    assert_eq!(lines(&app), ["sms_sent -", "sms_sent -", refused]);
+    let app = self::app().await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    assert_eq!(lines(&app), ["sms_sent -", "sms_sent -", "sms_sent change of number"]);
+}
+
+/// It has no code of the number's, whose unit is spent.
+#[tokio::test]
+async fn a_notice_that_is_reported_lost_gives_nothing_back() {
+    let app = crate::callbacks::with(&[("FRESHK_LIMITS__IP", "0")]).await;
+    let login = app.log_in(PHONE).await;
+    begin(&app, &login, NEW).await;
+    crate::callbacks::report(&app, &crate::callbacks::sid(&app), "undelivered", "30003").await;
+    assert_eq!(app.words("SELECT state FROM messages ORDER BY id"), ["queued", "queued", "undelivered"]);
+    assert_eq!((app.spent("user"), app.spent("refunds")), (2, 0));
+    assert_eq!(pending(&app), [NEW], "and ends nothing");
 }
 
 #[tokio::test]
