@@ -59,6 +59,28 @@ fn some_sid() -> String {
     format!("SM{}", "f".repeat(32))
 }
 
+/// Twilio's answer is lost, and a report of the message comes before that is known.
+#[tokio::test]
+async fn s26_a_report_before_a_lost_answer_makes_the_code_live_unless_it_is_of_a_loss() {
+    for (reported, challenge, told) in
+        [("sent", "live", "sms_sent"), ("undelivered", "unknown", "sms_undelivered sms_failed")]
+    {
+        let app = start().await;
+        app.twilio.always(Twilio::Html { http: 500 });
+        app.twilio.hold();
+        let meanwhile = async {
+            app.sending(1).await;
+            report_to_callback(&app, &some_sid(), reported).await;
+            app.twilio.release();
+        };
+        let (asked, ()) = tokio::join!(app.request(PHONE), meanwhile);
+        assert_eq!(asked.status, 500, "{reported}");
+        assert_eq!(app.words("SELECT state FROM challenges"), [challenge], "{reported}");
+        let events = app.words("SELECT event FROM audit WHERE event LIKE 'sms_%' ORDER BY id");
+        assert_eq!(events.join(" "), told, "{reported}");
+    }
+}
+
 #[tokio::test]
 async fn s26_a_message_moves_on_and_never_back() {
     let app = start().await;
