@@ -167,6 +167,24 @@ async fn s26_a_program_reports_its_own_messages_and_no_others() {
 }
 
 #[tokio::test]
+async fn s26_of_two_programs_neither_reports_what_the_other_has() {
+    let sink = Sink::start();
+    sink.reply(ACCEPTED);
+    let section = |name| format!("{name}|kind=http|url={}|secret={WEBHOOK_SECRET}", sink.url());
+    let sections = format!("{},{}", section("one"), section("other"));
+    let variables = [("FRESHK_SMS__SENDERS", "one,other"), ("FRESHK_SENDERS", sections.as_str())];
+    let two = Two { app: with(&variables).await, sink };
+    assert_eq!(two.app.request(PHONE).await.status, 200);
+    let id = two.sink.requests()[0].json()["message_id"].clone();
+    for (sender, state) in [("other", "queued"), ("one", "failed")] {
+        let body = json!({ "message_id": id, "status": "failed" });
+        assert_eq!(report(&two, sender, WEBHOOK_SECRET, &body).await.status, 204);
+        let row = two.app.words("SELECT sender || ' ' || state FROM messages");
+        assert_eq!(row, [format!("one {state}")], "{sender}");
+    }
+}
+
+#[tokio::test]
 async fn s26_forged_reports_change_nothing_and_count_against_the_pace() {
     let two = Two::new("local,twilio").await;
     two.request().await;
