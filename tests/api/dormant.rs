@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use freshk::domain::PhoneNumber;
 use serde_json::{Value, json};
 
-use crate::foreign::{operate, refresh, token};
+use crate::foreign::{activate, deactivate, on, operate, refresh, token};
 use crate::sink::Sink;
 use crate::support::{Answer, App, FIRST_ID, PHONE, VERIFY};
 
@@ -125,6 +126,42 @@ async fn without_the_option_and_for_the_deactivated_nothing_is_recycled() {
     .await;
     pass(&app, 400).await;
     assert_eq!(app.request(PHONE).await.code(), "account_disabled", "who was shut out stays out");
+}
+
+#[tokio::test]
+async fn whoever_the_operator_lets_in_again_has_the_account_however_long_that_took() {
+    for way in ["activate", "set-phone"] {
+        let app = app().await;
+        app.log_in(PHONE).await;
+        if way == "activate" {
+            deactivate(&app, FIRST_ID).await;
+        }
+        pass(&app, 100).await;
+        let phone = if way == "activate" { PHONE } else { "+1234567899" };
+        if way == "activate" {
+            activate(&app, FIRST_ID).await;
+        } else {
+            let new = PhoneNumber::parse(phone, 10).unwrap();
+            on(&app, FIRST_ID, move |operator, user| operator.set_phone(user, &new)).await.unwrap();
+        }
+        assert_eq!(app.log_in(phone).await["user"]["id"], FIRST_ID, "{way}");
+    }
+}
+
+/// Nobody here sees whether a token of the system before is used: an account that has some stays while they are good.
+#[tokio::test]
+async fn an_account_with_foreign_tokens_is_not_dormant_while_they_are_taken() {
+    for (are_taken, has_some, stays) in [("true", true, true), ("true", false, false), ("false", true, false)]
+    {
+        let variables =
+            [("FRESHK_USERS__DORMANT_AFTER", "90d"), ("FRESHK_TOKENS__ACCEPT_FOREIGN", are_taken)];
+        let app = App::with(&variables).await;
+        app.log_in(PHONE).await;
+        app.execute(&format!("UPDATE users SET foreign_tokens = {}", i32::from(has_some)));
+        pass(&app, 90).await;
+        let user = app.log_in(PHONE).await["user"]["id"].clone();
+        assert_eq!(user == FIRST_ID, stays, "{are_taken} {has_some}");
+    }
 }
 
 #[tokio::test]

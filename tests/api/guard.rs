@@ -113,6 +113,15 @@ async fn three_unanswered_messages_hold_a_range_of_numbers_back() {
     }
     is_held_back(&app.request_from(&address(3), "+4915112345999").await, "900");
     assert_eq!(app.request_from(&address(3), "+4915112346000").await.status, 200, "the next thousand");
+    // After a wait one goes out, and the next wait is longer; a day later it is three again.
+    app.clock.advance(Duration::from_mins(15));
+    assert_eq!(app.request_from(&address(4), "+4915112345004").await.status, 200);
+    is_held_back(&app.request_from(&address(5), "+4915112345005").await, "1800");
+    app.clock.advance(Duration::from_hours(25));
+    for n in 6..9 {
+        assert_eq!(app.request_from(&address(n), &format!("+4915112345{n:03}")).await.status, 200);
+    }
+    is_held_back(&app.request_from(&address(9), "+4915112345009").await, "900");
 }
 
 #[tokio::test]
