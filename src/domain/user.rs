@@ -165,6 +165,8 @@ mod tests {
         assert!(registration.makes_way(), "a code on its way logs in whoever has the number then");
         let shut_out = User { is_active: false, ..registration.user.clone() };
         assert!(!Registration { user: shut_out, ..registration.clone() }.makes_way());
+        let proven = User { phone_verified: true, ..registration.user.clone() };
+        assert!(!Registration { user: proven, ..registration.clone() }.makes_way());
         assert!(!Registration { has_sessions: true, ..registration }.makes_way());
     }
 

@@ -204,6 +204,24 @@ async fn deleting_buys_no_code_and_no_guess() {
     assert_eq!(app.resend(&access).await.status, 200);
 }
 
+/// Else the number would change while the deletion waits, and a login with the one before would restore nothing.
+#[tokio::test]
+async fn s17_a_deletion_that_waits_ends_a_change_of_number_also_that_of_a_session_that_has_logged_out() {
+    let app = app_with_grace().await;
+    let (asks, deletes) = (app.log_in(PHONE).await, app.log_in(PHONE).await);
+    number::begin(&app, &asks, "+15550000001").await;
+    let logout = app.post("/api/mobile/auth/logout/", &json!({ "refresh": token(&asks, "refresh") })).await;
+    assert_eq!((logout.status, app.count("SELECT count(*) FROM phone_changes")), (200, 1), "{}", logout.text);
+    app.clock.advance(HOUR);
+    let deletes = crate::foreign::pair(&app, token(&deletes, "refresh")).await;
+    delete_with_code(&app, &access(&deletes)).await;
+    assert_eq!(app.count("SELECT count(*) FROM phone_changes"), 0);
+    assert_eq!(told(&app, "user_phone_change_cancelled").len(), 1);
+    app.clock.advance(2 * DAY);
+    app.service().auth.maintain().await.unwrap();
+    assert_eq!(app.log_in(PHONE).await["user"]["id"], FIRST_ID, "restored");
+}
+
 #[tokio::test]
 async fn what_was_spent_under_the_name_of_a_user_goes_with_the_user() {
     let app = app().await;
