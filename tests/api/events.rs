@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use freshk::domain::PhoneNumber;
 use freshk::domain::webhook::{IN_FLIGHT, WebhookSecret};
+use freshk::domain::{Attributes, PhoneNumber};
 use freshk::storage::Locks;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -108,6 +108,8 @@ async fn what_the_operator_does_is_told_and_versions_rise() {
     deactivate(&app, FIRST_ID).await;
     activate(&app, FIRST_ID).await;
     on(&app, FIRST_ID, move |operator, user| operator.set_phone(user, &other)).await.unwrap();
+    let attributes = Attributes::default().with("shop", json!(7)).unwrap();
+    on(&app, FIRST_ID, move |operator, user| operator.set_attributes(user, attributes)).await;
     import(&app, Some(7), PHONE).await;
     app.deliver().await;
     let requests = sink.requests();
@@ -130,12 +132,13 @@ async fn what_the_operator_does_is_told_and_versions_rise() {
             format!("user.deactivated {FIRST_ID} customer 3"),
             format!("user.activated {FIRST_ID} customer 4"),
             format!("user.phone_changed {FIRST_ID} customer 5"),
+            format!("user.updated {FIRST_ID} customer 6"),
             "user.created 7 retailer 1".to_owned(),
         ]
     );
     app.log_in(OTHER).await;
     app.deliver().await;
-    assert_eq!(sink.take_kinds()[6..], ["user.verified", "session.created"], "created once");
+    assert_eq!(sink.take_kinds()[7..], ["user.verified", "session.created"], "created once");
 }
 
 #[tokio::test]
