@@ -128,6 +128,25 @@ mod tests {
         usual
     }
 
+    #[test]
+    fn a_country_has_its_own_verifications_and_the_world_has_all() {
+        let of = |country: &str, bucket, count| Verifications { country: country.to_owned(), bucket, count };
+        let traffic = Traffic::new(vec![of("DE", 1, 2), of("DE", 2, 3), of("FR", 2, 4), of("FR", 900, 5)]);
+        let usual = |burst, hour| Usual { burst, hour };
+        assert_eq!(traffic.of("DE"), [usual(3, 5), usual(7, 9)]);
+        assert_eq!(traffic.of("FR"), [usual(5, 5), usual(7, 9)]);
+        assert_eq!(traffic.of("US"), [usual(0, 0), usual(7, 9)], "nobody there was ever verified");
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_at_a_time_that_is_yet_to_come_is_counted_anew() {
+        let usual = impatient(true).await;
+        let before = COUNTED - Duration::from_millis(1);
+        let one = Verifications { country: "DE".to_owned(), bucket: 1, count: 1 };
+        let counted = usual.get(before, || ready(Ok(vec![one]))).await.unwrap();
+        assert_eq!(counted.of("DE")[0], Usual { burst: 1, hour: 1 });
+    }
+
     #[tokio::test]
     async fn while_a_count_hangs_all_others_are_answered() {
         for (has_counted, age) in [(true, GOOD_FOR), (true, USABLE_FOR), (false, Duration::ZERO)] {
