@@ -46,6 +46,15 @@ fn count(requests: &[Received]) -> usize {
     requests.len()
 }
 
+/// After a round of the dispatcher these lines are among the metrics.
+async fn assert_figures(app: &mut App, lines: &[&str]) {
+    app.dispatcher().tidy().await.unwrap();
+    let (_, page) = app.operations("/metrics").await;
+    for line in lines {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+}
+
 #[tokio::test]
 async fn a_first_login_is_told_in_order_and_signed() {
     let (mut app, sink) = start().await;
@@ -299,11 +308,8 @@ async fn a_webhook_that_is_gone_is_switched_off_until_it_is_enabled() {
         app.deliver().await;
     }
     assert_eq!(sink.take_kinds(), [""; 0]);
-    app.dispatcher().tidy().await.unwrap();
-    let (_, page) = app.operations("/metrics").await;
-    for line in ["freshk_webhook_off{webhook=\"shop\"} 1", "freshk_events_waiting{webhook=\"shop\"} 3"] {
-        assert!(page.contains(line), "{line} is not in\n{page}");
-    }
+    let lines = ["freshk_webhook_off{webhook=\"shop\"} 1", "freshk_events_waiting{webhook=\"shop\"} 3"];
+    assert_figures(&mut app, &lines).await;
     app.service().store.write(Locks::none(), |tx| tx.switch_webhook("shop", None)).await.unwrap();
     app.deliver().await;
     assert_eq!(sink.take_kinds(), ["user.created", "user.verified", "session.created"]);
@@ -542,16 +548,13 @@ async fn each_webhook_goes_its_own_way() {
     assert_eq!(other.take_kinds(), ["user.created"]);
     assert_eq!(waiting(&app), 3);
     assert_eq!(app.count("SELECT count(*) FROM events"), 3);
-    app.dispatcher().tidy().await.unwrap();
-    let (_, page) = app.operations("/metrics").await;
-    for line in [
+    let lines = [
         "freshk_events_waiting{webhook=\"one\"} 3",
         "freshk_events_waiting{webhook=\"other\"} 0",
         "freshk_events_delivered_total{webhook=\"other\"} 1",
         "freshk_events_delivered_total{webhook=\"one\"} 0",
         "freshk_event_failures_total{webhook=\"one\"} 1",
         "freshk_event_failures_total{webhook=\"other\"} 0",
-    ] {
-        assert!(page.contains(line), "{line} is not in\n{page}");
-    }
+    ];
+    assert_figures(&mut app, &lines).await;
 }

@@ -409,12 +409,11 @@ async fn erasure_and_another_number_leave_no_digits_of_a_number_with_what_was_re
         };
         assert_eq!(rows(), (1, 1));
         app.clock.advance(Duration::from_mins(15));
-        crate::foreign::operate(&app, move |operator| {
-            let user = operator.view().user(freshk::domain::UserId(crate::support::FIRST_ID))?.unwrap();
+        crate::foreign::on(&app, crate::support::FIRST_ID, move |operator, user| {
             if way == "delete" {
-                operator.delete(&user).map(drop)
+                operator.delete(user).map(drop)
             } else {
-                operator.set_phone(&user, &PhoneNumber::parse("+15550000001", 10).unwrap()).map(drop)
+                operator.set_phone(user, &PhoneNumber::parse("+15550000001", 10).unwrap()).map(drop)
             }
         })
         .await;

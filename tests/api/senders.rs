@@ -194,7 +194,7 @@ async fn s26_forged_reports_change_nothing_and_count_against_the_pace() {
         let refused = report(&two, sender, forged, &body).await;
         assert_eq!(refused.verdict(), (403, "bad_signature".to_owned()), "{sender}");
     }
-    let old = two.app.clock.wall() - std::time::Duration::from_secs(301);
+    let old = two.app.clock.wall() - Duration::from_secs(301);
     let signature = WebhookSecret::parse(WEBHOOK_SECRET).unwrap().sign("r1", old, &body.to_string());
     assert_eq!(post(&two, "local", &signature, old, body.to_string()).await.status, 403, "replayed");
     assert_eq!(two.app.words("SELECT state FROM messages"), ["queued"]);
@@ -459,9 +459,7 @@ async fn a_code_for_a_change_of_number_is_sent_again_unless_its_user_was_deactiv
     for (is_active, sent) in [(1, 1), (0, 0)] {
         let two = with_after().await;
         let login = two.app.log_in(PHONE).await;
-        let call = two.app.build(Method::POST, "/api/mobile/auth/account/phone/");
-        let call = call.bearer_auth(login["access"].as_str().unwrap());
-        let asked = Answer::of(call.json(&json!({ "phone_number": "+1234567899" }))).await;
+        let asked = crate::number::ask(&two.app, &login, "+1234567899").await;
         assert_eq!(asked.status, 200, "{}", asked.text);
         two.app.execute(&format!("UPDATE users SET is_active = {is_active}"));
         two.pass(30);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use freshk::auth::operator::TestNumberRefusal;
 use freshk::clock::Clock as _;
 use freshk::domain::test_number::Source::{self, Command, Configuration};
-use freshk::domain::{Code, NewTestNumber, PhoneNumber, TestNumber};
+use freshk::domain::{Code, NewTestNumber, PhoneNumber};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -252,16 +252,14 @@ async fn there_are_ten_at_most_and_none_without_a_near_end() {
 async fn adopt(
     app: &App,
     named: &[(u32, Duration)],
-) -> Result<Vec<(String, Source)>, (String, TestNumberRefusal)> {
+) -> Result<Vec<(PhoneNumber, Source)>, (PhoneNumber, TestNumberRefusal)> {
     let code = Code::parse(CODE, 6).unwrap();
     let of = |(number, lasts): &(u32, Duration)| {
         NewTestNumber::new(numbered(*number), code.clone(), app.clock.now() + *lasts, false).unwrap()
     };
     let named: Vec<_> = named.iter().map(of).collect();
-    let adopted = operate(app, move |operator| operator.adopt_test_numbers(&named)).await;
-    let word = |phone: &PhoneNumber| phone.as_str().to_owned();
-    let told = |number: &TestNumber| (word(&number.phone), number.source);
-    adopted.map(|all| all.iter().map(told).collect()).map_err(|(phone, why)| (word(&phone), why))
+    let adopted = operate(app, move |operator| operator.adopt_test_numbers(&named)).await?;
+    Ok(adopted.into_iter().map(|number| (number.phone, number.source)).collect())
 }
 
 fn numbered(number: u32) -> PhoneNumber {
@@ -272,9 +270,8 @@ fn numbered(number: u32) -> PhoneNumber {
 async fn the_configuration_s_numbers_come_and_go_beside_those_of_commands() {
     let app = App::start().await;
     name(&app, numbered(1).as_str(), 2 * DAY, false).await.unwrap();
-    let both =
-        |two| vec![(numbered(1).as_str().to_owned(), two), (numbered(2).as_str().to_owned(), Configuration)];
-    let with_third = [both(Command), vec![(numbered(3).as_str().to_owned(), Configuration)]].concat();
+    let both = |first| vec![(numbered(1), first), (numbered(2), Configuration)];
+    let with_third = [both(Command), vec![(numbered(3), Configuration)]].concat();
     assert_eq!(adopt(&app, &[(2, DAY), (3, DAY)]).await, Ok(with_third.clone()));
     let added = "SELECT count(*) FROM audit WHERE event = 'test_number_added'";
     assert_eq!(app.count(added), 3);
@@ -299,8 +296,7 @@ async fn those_of_commands_count_among_the_ten_while_they_are_good() {
     }
     let named =
         |numbers: std::ops::RangeInclusive<u32>| numbers.map(|number| (number, DAY)).collect::<Vec<_>>();
-    let last = || (numbered(17).as_str().to_owned(), TestNumberRefusal::TooMany);
-    assert_eq!(adopt(&app, &named(11..=17)).await, Err(last()));
+    assert_eq!(adopt(&app, &named(11..=17)).await, Err((numbered(17), TestNumberRefusal::TooMany)));
     assert_eq!(app.count("SELECT count(*) FROM test_numbers"), 4, "and nothing is changed");
     assert_eq!(adopt(&app, &named(11..=16)).await.map(|all| all.len()), Ok(10));
     assert_eq!(adopt(&app, &named(4..=4)).await.map(|all| all.len()), Ok(4), "one of them is a command's");

@@ -60,7 +60,7 @@ pub const SCHEMA: &str = "freshk";
 /// The default number of writing connections.
 pub const WRITERS: usize = 16;
 
-/// How many connections of a server read.
+/// The number of reading connections.
 const READERS: usize = 4;
 
 const PORT: u16 = 5432;
