@@ -16,6 +16,9 @@ use crate::domain::quota::DAY;
 use crate::storage::StoreResult;
 use crate::storage::guard::Horizons;
 
+/// How often one looks anew at a block that another server changes meanwhile.
+const MOST_LOOKS: u32 = 3;
+
 /// What the guard must know of a call before its write.
 pub(super) struct Guard {
     pub(super) mode: GuardMode,
@@ -78,9 +81,15 @@ impl Guard {
         if self.mode == GuardMode::Off {
             return Ok(Standing::Stranger);
         }
-        let (block, begins) = match self.look(tx, judged)? {
-            Ok(standing) => return Ok(standing),
-            Err(held_back) => held_back,
+        let mut looks = 0..MOST_LOOKS;
+        let (block, begins) = loop {
+            match self.look(tx, judged)? {
+                Ok(standing) => return Ok(standing),
+                Err((block, begins)) if begins || looks.next().is_none() || self.stands(tx, &block)? => {
+                    break (block, begins);
+                }
+                Err(_) => {}
+            }
         };
         let now = tx.at();
         judged.held_back = Some(HeldBack { rule: block.excess.rule, begins });
@@ -89,6 +98,13 @@ impl Guard {
             GuardMode::On => Err(AuthError::RateLimited(now.until(block.retry_at())).into()),
             GuardMode::Monitor | GuardMode::Off => Ok(Standing::Stranger),
         }
+    }
+
+    /// Whether a block is still the one that it was. Another server may have ended it between the reading of it and of what it let
+    /// through, which then looks as if nobody answered.
+    fn stands(&self, tx: &AuditedTx<'_>, block: &Block) -> StoreResult<bool> {
+        let blocks = tx.blocks_at(&self.place)?;
+        Ok(blocks.iter().any(|now| (now.scope, now.since) == (block.scope, block.since)))
     }
 
     /// How the message stands, or what holds it back, and whether that begins with it.

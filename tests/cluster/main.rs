@@ -14,6 +14,7 @@ mod commits;
 mod ends;
 mod events;
 mod frozen;
+mod guard;
 mod memory;
 mod nodes;
 mod proxy;

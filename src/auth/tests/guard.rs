@@ -1,7 +1,9 @@
 //! Whom the guard holds back when codes are asked for, and whom it never does.
 
+use super::servers::Neighbour;
 use super::*;
 use crate::auth::AuthError;
+use crate::domain::Timestamp;
 
 async fn guarded(mode: GuardMode) -> Bed {
     Bed::with(|policy| (policy.limits.ip, policy.guard.mode) = (0, mode)).await
@@ -97,4 +99,142 @@ async fn a_test_number_of_concealed_accounts_is_sent_nothing_and_so_not_held_bac
     }
     assert_eq!(bed.sms.messages().len(), 3);
     assert!(is_held_back(&bed.request(5).await.result));
+}
+
+/// A stranger of another country, by the same rule.
+fn foreigner(number: u32) -> CodeRequest {
+    let phone = PhoneNumber::parse(&format!("+49151{number:05}000"), 10).unwrap();
+    CodeRequest { phone, origin: origin(&format!("10.{number}.1.1")), ..code_request(0) }
+}
+
+/// A number's first login.
+async fn join(bed: &Bed, request: CodeRequest) {
+    let (phone, origin) = (request.phone.clone(), request.origin.clone());
+    bed.ask(request).await.result.unwrap();
+    let request = VerifyRequest { phone, origin, ..verify_request(0, &bed.code()) };
+    bed.auth.verify(request).await.result.unwrap();
+}
+
+/// Asks for a code; by which rules messages were held back so far, or would have been.
+async fn held_back_by(bed: &Bed, request: CodeRequest) -> Vec<(String, u32)> {
+    let _ = bed.ask(request).await;
+    let counted = bed.counted("sms_held_back_total");
+    let of = |line: &String| {
+        let rule = line.split('"').nth(1).unwrap().to_owned();
+        (rule, line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    counted.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn a_guard_that_is_off_notes_nothing() {
+    let bed = guarded(GuardMode::Off).await;
+    for number in 1..=8 {
+        bed.request(number).await.result.unwrap();
+    }
+    assert!(bed.read(|view| view.blocks_after(Timestamp::from_millis(0))).await.is_empty());
+    assert_eq!(bed.counted("sms_held_back_total").len(), 0);
+}
+
+#[tokio::test]
+async fn a_guard_that_only_looks_on_tells_of_a_burst_until_it_is_over_and_then_of_a_full_day() {
+    let bed = guarded(GuardMode::Monitor).await;
+    let burst = |count| vec![("country_burst".to_owned(), count)];
+    for number in 1..=10 {
+        assert_eq!(held_back_by(&bed, stranger(number)).await, []);
+    }
+    assert_eq!(held_back_by(&bed, stranger(11)).await, burst(1));
+    // Whatever is answered, everything went out: it says nothing about the block.
+    join(&bed, stranger(12)).await;
+    for number in 13..=22 {
+        assert_eq!(held_back_by(&bed, stranger(number)).await, burst(number - 10), "though the day is full");
+    }
+    bed.clock.advance(11 * 60 * SECOND);
+    for number in 23..=30 {
+        assert_eq!(held_back_by(&bed, stranger(number)).await, burst(number - 10), "which prolong it");
+    }
+    bed.clock.advance(5 * 60 * SECOND);
+    assert_eq!(
+        held_back_by(&bed, stranger(31)).await,
+        burst(21),
+        "no message is the one that is let through"
+    );
+    assert_eq!(bed.counted("sms_blocks_total"), ["{guard=\"monitor\"} 1"]);
+    bed.clock.advance(HOUR);
+    let mut all = burst(21);
+    all.push(("country_day".to_owned(), 1));
+    assert_eq!(held_back_by(&bed, stranger(32)).await, all);
+    assert_eq!(bed.counted("sms_blocks_total"), ["{guard=\"monitor\"} 2"]);
+}
+
+#[tokio::test]
+async fn what_a_block_of_a_range_held_back_is_not_forgotten_of_the_network() {
+    let bed = guarded(GuardMode::On).await;
+    for number in [1001, 1002, 1003] {
+        bed.request(number).await.result.unwrap();
+    }
+    assert_eq!(held_back_by(&bed, code_request(1004)).await, [("range".to_owned(), 1)]);
+    for number in [2001, 3001] {
+        bed.request(number).await.result.unwrap();
+    }
+    bed.clock.advance(16 * 60 * SECOND);
+    let both = [("network".to_owned(), 1), ("range".to_owned(), 1)];
+    assert_eq!(held_back_by(&bed, code_request(4001)).await, both);
+}
+
+/// A block of ten strangers, which lasts for longer than until the first message may be let through; this is the moment.
+async fn prolonged(bed: &Bed, mut strangers: impl Iterator<Item = CodeRequest>) {
+    for request in strangers.by_ref().take(10) {
+        bed.ask(request).await.result.unwrap();
+    }
+    for request in strangers.by_ref().take(1) {
+        assert!(is_held_back(&bed.ask(request).await.result));
+    }
+    bed.clock.advance(11 * 60 * SECOND);
+    for request in strangers {
+        assert!(is_held_back(&bed.ask(request).await.result));
+    }
+    assert_eq!(bed.counted("sms_blocks_total"), ["{guard=\"on\"} 1"]);
+    bed.clock.advance(4 * 60 * SECOND);
+}
+
+#[tokio::test]
+async fn a_block_of_all_countries_ends_where_the_message_that_it_lets_through_is_answered() {
+    let bed = guarded(GuardMode::On).await;
+    let both = |number| if number % 2 == 0 { stranger(number) } else { foreigner(number) };
+    prolonged(&bed, (1..=19).map(both)).await;
+    assert!(bed.counted("sms_held_back_total")[0].contains("world_burst"));
+    join(&bed, stranger(20)).await;
+    for number in 21..=23 {
+        bed.ask(both(number)).await.result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_ended_by_an_answer_refuses_nobody_by_whose_clock_that_is_still_to_come() {
+    let bed = guarded(GuardMode::On).await;
+    let behind = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
+    prolonged(&bed, (1..=19).map(stranger)).await;
+    join(&bed, stranger(20)).await;
+    bed.clock.advance(SECOND);
+    bed.ask(stranger(21)).await.result.unwrap();
+    behind.clock.advance(14 * 60 * SECOND);
+    behind.auth.request(stranger(22)).await.result.unwrap();
+    bed.ask(stranger(23)).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn a_block_of_a_country_does_not_end_by_what_others_answer() {
+    let bed = guarded(GuardMode::On).await;
+    // So much is usual elsewhere that all countries are not held back.
+    for number in 100..120 {
+        join(&bed, foreigner(number)).await;
+    }
+    bed.clock.advance(48 * HOUR);
+    prolonged(&bed, (1..=19).map(stranger)).await;
+    bed.ask(stranger(20)).await.result.unwrap();
+    for number in 121..=123 {
+        join(&bed, foreigner(number)).await;
+    }
+    assert!(is_held_back(&bed.ask(stranger(21)).await.result));
 }

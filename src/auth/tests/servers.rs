@@ -2,19 +2,26 @@
 
 use super::*;
 use crate::auth::AuthError;
+use crate::domain::MessageId;
+use crate::domain::message::{Message, MessageState};
 
 /// Another server beside that of the bed, with a clock and a sender of its own.
-struct Neighbour {
-    auth: Arc<Auth>,
-    clock: Arc<ManualClock>,
+pub(super) struct Neighbour {
+    pub(super) auth: Arc<Auth>,
+    pub(super) clock: Arc<ManualClock>,
     sms: MemorySender,
 }
 
 impl Neighbour {
     fn of(bed: &Bed) -> Self {
+        Self::with(bed, |_| {})
+    }
+
+    pub(super) fn with(bed: &Bed, change: impl FnOnce(&mut Policy)) -> Self {
         let (clock, sms) = (Arc::new(ManualClock::new()), MemorySender::new());
         let mut policy = policy();
         policy.limits.ip = 0;
+        change(&mut policy);
         let (auth, _) = build(&bed.store, &clock, &sms, (2, RunId::new([2; 8])), policy);
         Self { auth, clock, sms }
     }
@@ -134,4 +141,51 @@ async fn whoever_asked_while_a_message_was_under_way_follows_it_though_it_is_set
     bed.sms.release();
     assert_eq!(first.await.unwrap(), second.await.unwrap());
     assert_eq!(bed.sms.messages().len(), 1);
+}
+
+/// The message that went out last.
+async fn message(bed: &Bed) -> Message {
+    bed.read(|view| view.messages_before(MessageId(i64::MAX), 1)).await.remove(0).0
+}
+
+#[tokio::test]
+async fn what_a_server_had_under_way_that_is_gone_is_settled_as_unknown_under_its_number() {
+    let bed = Bed::open().await;
+    let gone = Neighbour::of(&bed);
+    gone.sms.hold();
+    let auth = gone.auth.clone();
+    let flow = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+    gone.sms.arrived(1).await;
+    bed.clock.advance(HOUR);
+    bed.auth.maintain().await.unwrap();
+    let known = message(&bed).await;
+    assert_eq!((known.state, known.updated_at), (MessageState::Unknown, bed.clock.now()));
+    let lines = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 1000)).await;
+    let line = lines.into_iter().find(|line| line.event == AuditEvent::SmsFailed).unwrap();
+    let expected = (Some("production"), Some("+15*****0001"));
+    assert_eq!((line.mode.as_deref(), line.phone.as_deref()), expected);
+    flow.abort();
+}
+
+#[tokio::test]
+async fn what_a_server_settles_while_another_thinks_it_gone_is_settled_once() {
+    let bed = Bed::open().await;
+    let slow = Neighbour::of(&bed);
+    slow.sms.hold();
+    let auth = slow.auth.clone();
+    let flow = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+    slow.sms.arrived(1).await;
+    bed.clock.advance(HOUR);
+    // The round has read what is not settled, and writes after it was.
+    bed.faults.delay();
+    let auth = bed.auth.clone();
+    let round = tokio::spawn(async move { auth.maintain().await });
+    while !bed.faults.has_delayed() {
+        tokio::task::yield_now().await;
+    }
+    slow.sms.release();
+    flow.await.unwrap().unwrap();
+    round.await.unwrap().unwrap();
+    assert_eq!(bed.told(AuditEvent::SmsFailed).await.len(), 0);
+    assert_eq!(message(&bed).await.state, MessageState::Queued);
 }

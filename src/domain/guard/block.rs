@@ -53,6 +53,10 @@ pub enum Passage {
 /// How close the end of a block must be before one looks whether it is quiet.
 const LOOK: Duration = Duration::from_mins(5);
 
+/// How long a block is that ended because what it let through was answered: the message that it let through last speaks for it, if it
+/// goes on.
+const OVER: Duration = Duration::from_millis(1);
+
 /// How many digits of a range's key are told to nobody but the operator.
 const HIDDEN_DIGITS: usize = 5;
 
@@ -97,9 +101,11 @@ impl Block {
         }
     }
 
-    /// Whether it holds anything back at `now`.
+    /// Whether it holds anything back at `now`. One that ended because what it let through was answered holds back nothing, not even a
+    /// message that is judged after that and whose own time is a little earlier: it would be refused as one of many attempts, and have
+    /// the block go on.
     pub fn is_active(&self, now: Timestamp) -> bool {
-        self.until > now
+        self.until > now && self.since.until(self.until) > OVER
     }
 
     /// Whether one must count the attempts that it refused, to say what it makes of a message.
@@ -111,9 +117,7 @@ impl Block {
     /// it refused in the last [`FIRST_BLOCK`], where they were counted.
     pub fn pass(&self, probes: Sends, attempts: u32, usual: Usual, now: Timestamp) -> Passage {
         if probes.converted > 0 && probes.unconverted <= probes.converted {
-            // If it goes on, the message that is let through now speaks for it.
-            let since = now - Duration::from_millis(1);
-            return Passage::Over(Self { since, until: now, ..self.clone() });
+            return Passage::Over(Self { since: now - OVER, until: now, ..self.clone() });
         }
         // The attempt itself counts.
         let is_prolonged = self.wants_attempts(now) && is_loud(attempts.saturating_add(1), usual);

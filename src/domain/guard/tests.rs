@@ -194,6 +194,8 @@ fn now_and_then_one_message_is_let_through_and_the_block_ends_if_those_are_answe
     assert!(matches!(block.pass(sends(2, 1), 0, Usual::default(), at(1)), Passage::Refused(_)));
     let Passage::Over(over) = block.pass(sends(1, 1), 0, Usual::default(), at(7)) else { panic!("answered") };
     assert!(!over.is_active(at(7)));
+    assert!(!over.is_active(at(0)), "nor for whom it is a little earlier");
+    assert!(Block { until: at(1_000), ..over }.is_active(at(7)), "it goes on");
 }
 
 #[test]
