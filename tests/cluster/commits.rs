@@ -88,3 +88,35 @@ async fn a_commit_that_does_not_arrive_is_not_acknowledged_and_the_call_can_be_r
     }
     assert_eq!(cluster.status(cluster.any(), login["access"].as_str().unwrap()).await.0, 401);
 }
+
+/// Begin with what is always asked, ask the rest, write all and commit: a database in another building is a millisecond away, and
+/// every exchange costs that while locks are held.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_asks_of_the_database_is_asked_at_once() {
+    let Some((proxy, cluster)) = start() else { return };
+    let mut devices = vec![String::new(); 12];
+    // Numbers that are new, then known, then come with their device.
+    for round in 0..3 {
+        proxy.forget();
+        for (n, device) in devices.iter_mut().enumerate() {
+            let phone = format!("+49151{n:08}");
+            let call = async |path: &str, body: Value| {
+                let call =
+                    cluster.client.post(cluster.any().url(&format!("{}/production/{path}/", crate::BASE)));
+                let call = call.header("x-forwarded-for", crate::address(n)).json(&body);
+                let call = if round == 2 { call.header("x-device-token", &*device) } else { call };
+                let answer = call.send().await.unwrap();
+                assert_eq!(answer.status(), 200);
+                answer.json::<Value>().await.unwrap()
+            };
+            call("request", json!({ "phone_number": phone })).await;
+            let login = call("verify", json!({ "phone_number": phone, "otp": cluster.code() })).await;
+            *device = login["device_token"].as_str().unwrap_or_default().to_owned();
+        }
+        // Where a connection is new, each statement is an exchange more.
+        let fewest = [REQUESTED, "UPDATE messages SET", LOGGED_IN].map(|it| proxy.exchanges(it)[0]);
+        // What became of a message is written with a line that says whether it was, and a user who is new has an id first.
+        let of_message = if round == 0 { 5 } else { 4 };
+        assert_eq!(fewest, [3, of_message, 3], "round {round}");
+    }
+}

@@ -1,5 +1,5 @@
 //! What stands between a node and `PostgreSQL`: passes everything on, and cuts a connection in a commit when it is told to, or
-//! lets nothing through to connections that listen.
+//! lets nothing through to connections that listen. It knows in how many exchanges each transaction was done.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -19,14 +19,26 @@ pub(crate) enum Cut {
     Answer,
 }
 
-/// The next transaction with a statement that contains this, and where its commit is cut.
-type Trap = Arc<Mutex<Option<(&'static str, Cut)>>>;
+/// A transaction that has ended.
+struct Ended {
+    ran: Vec<String>,
+    /// How often its client waited for an answer.
+    exchanges: usize,
+}
+
+/// What all connections share.
+#[derive(Clone, Default)]
+struct Shared {
+    /// The next transaction with a statement that contains this, and where its commit is cut.
+    trap: Arc<Mutex<Option<(&'static str, Cut)>>>,
+    /// Whether connections that listen hear nothing, and are not heard.
+    is_deaf: Arc<AtomicBool>,
+    ended: Arc<Mutex<Vec<Ended>>>,
+}
 
 pub(crate) struct Proxy {
     port: u16,
-    trap: Trap,
-    /// Whether connections that listen hear nothing, and are not heard.
-    is_deaf: Arc<AtomicBool>,
+    shared: Shared,
 }
 
 impl Proxy {
@@ -34,14 +46,14 @@ impl Proxy {
     pub(crate) fn before(socket: PathBuf) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (trap, is_deaf) = (Trap::default(), Arc::new(AtomicBool::new(false)));
-        let (shared, deaf) = (Arc::clone(&trap), Arc::clone(&is_deaf));
+        let shared = Shared::default();
+        let for_connections = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming() {
-                pass(&client.unwrap(), &socket, Arc::clone(&shared), Arc::clone(&deaf));
+                pass(&client.unwrap(), &socket, for_connections.clone());
             }
         });
-        Self { port, trap, is_deaf }
+        Self { port, shared }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -50,26 +62,41 @@ impl Proxy {
 
     /// Cuts the commit of the next transaction with a statement that contains this.
     pub(crate) fn arm(&self, statement: &'static str, cut: Cut) {
-        *self.trap.lock().unwrap() = Some((statement, cut));
+        *self.shared.trap.lock().unwrap() = Some((statement, cut));
     }
 
     /// From now on nothing passes to and from connections that listen, which stay open; or all does again.
     pub(crate) fn deafen(&self, is_deaf: bool) {
-        self.is_deaf.store(is_deaf, Ordering::SeqCst);
+        self.shared.is_deaf.store(is_deaf, Ordering::SeqCst);
     }
 
     /// Whether that has happened.
     pub(crate) fn has_cut(&self) -> bool {
-        self.trap.lock().unwrap().is_none()
+        self.shared.trap.lock().unwrap().is_none()
+    }
+
+    /// Forgets the transactions that have ended.
+    pub(crate) fn forget(&self) {
+        self.shared.ended.lock().unwrap().clear();
+    }
+
+    /// In how many exchanges transactions with a statement that contains this were done: each ended one's, the fewest first.
+    /// Connections ask once for each statement what it is.
+    pub(crate) fn exchanges(&self, statement: &str) -> Vec<usize> {
+        let ended = self.shared.ended.lock().unwrap();
+        let of_it = ended.iter().filter(|ended| ended.ran.iter().any(|sql| sql.contains(statement)));
+        let mut exchanges: Vec<_> = of_it.map(|ended| ended.exchanges).collect();
+        exchanges.sort_unstable();
+        exchanges
     }
 }
 
-fn pass(client: &TcpStream, socket: &Path, trap: Trap, is_deaf: Arc<AtomicBool>) {
+fn pass(client: &TcpStream, socket: &Path, shared: Shared) {
     let server = UnixStream::connect(socket).unwrap();
     let is_mute = Arc::new(AtomicBool::new(false));
     let listens = Arc::new(AtomicBool::new(false));
     let is_cut_off = {
-        let listens = Arc::clone(&listens);
+        let (listens, is_deaf) = (Arc::clone(&listens), Arc::clone(&shared.is_deaf));
         move || listens.load(Ordering::SeqCst) && is_deaf.load(Ordering::SeqCst)
     };
     let (mut from, mut to, mute) =
@@ -93,7 +120,7 @@ fn pass(client: &TcpStream, socket: &Path, trap: Trap, is_deaf: Arc<AtomicBool>)
         let mut session = Session::default();
         let mut chunk = [0; 16 * 1024];
         while let Ok(count @ 1..) = from.read(&mut chunk) {
-            let cut = session.hear(&chunk[..count], &trap);
+            let cut = session.hear(&chunk[..count], &shared);
             is_mute.fetch_or(cut == Some(Cut::Answer), Ordering::SeqCst);
             listens.fetch_or(session.listens, Ordering::SeqCst);
             if is_cut_off() {
@@ -118,13 +145,14 @@ struct Session {
     prepared: HashMap<String, String>,
     /// The statements of the transaction so far.
     ran: Vec<String>,
+    exchanges: usize,
     /// Whether it has asked for what is told on a channel.
     listens: bool,
 }
 
 impl Session {
     /// Hears what the client sends; whether it is a commit that is cut.
-    fn hear(&mut self, bytes: &[u8], trap: &Trap) -> Option<Cut> {
+    fn hear(&mut self, bytes: &[u8], shared: &Shared) -> Option<Cut> {
         self.unread.extend_from_slice(bytes);
         let mut cut = None;
         loop {
@@ -137,12 +165,12 @@ impl Session {
             }
             let message: Vec<u8> = self.unread.drain(..head + length).collect();
             if std::mem::replace(&mut self.has_begun, true) {
-                cut = cut.or(self.judge(message[0], &message[5..], trap));
+                cut = cut.or(self.judge(message[0], &message[5..], shared));
             }
         }
     }
 
-    fn judge(&mut self, kind: u8, body: &[u8], trap: &Trap) -> Option<Cut> {
+    fn judge(&mut self, kind: u8, body: &[u8], shared: &Shared) -> Option<Cut> {
         let mut words = body.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
         let mut word = || words.next().unwrap_or_default();
         match kind {
@@ -150,17 +178,24 @@ impl Session {
             b'B' => {
                 let sql = self.prepared.get(&(word(), word()).1).cloned().unwrap_or_default();
                 if sql == "BEGIN" {
-                    self.ran.clear();
+                    (self.ran, self.exchanges) = (Vec::new(), 0);
                 }
-                if sql == "COMMIT" {
-                    let mut trap = trap.lock().unwrap();
+                self.ran.push(sql);
+                if self.ran.last().is_some_and(|sql| sql == "COMMIT") {
+                    let mut trap = shared.trap.lock().unwrap();
                     let (statement, cut) = (*trap)?;
                     if self.ran.iter().any(|sql| sql.contains(statement)) {
                         *trap = None;
                         return Some(cut);
                     }
                 }
-                self.ran.push(sql);
+            }
+            b'S' => {
+                self.exchanges += 1;
+                if self.ran.last().is_some_and(|sql| sql == "COMMIT") {
+                    let ended = Ended { ran: std::mem::take(&mut self.ran), exchanges: self.exchanges };
+                    shared.ended.lock().unwrap().push(ended);
+                }
             }
             b'Q' => self.listens |= word().starts_with("LISTEN"),
             _ => {}
