@@ -240,6 +240,14 @@ fn note_failed(
     })
 }
 
+/// Says that a message is kept without the name that its provider gave it.
+pub(super) fn warn_of_one_sid(message: Option<MessageId>) {
+    tracing::warn!(
+        message_id = message.map(|message| message.0),
+        "the provider seems to have given two messages one SID; the later is kept without it, and no report can be about it"
+    );
+}
+
 /// Notes what became of a message beside a request's own; gives the line that tells of it.
 pub(super) fn note_outcome(
     tx: &mut AuditedTx<'_>,
@@ -247,7 +255,12 @@ pub(super) fn note_outcome(
     Routed { outcome, via }: Routed,
 ) -> StoreResult<AuditRecord> {
     Ok(match outcome {
-        SendOutcome::Accepted(accepted) => {
+        SendOutcome::Accepted(mut accepted) => {
+            let named = accepted.sid.as_deref().map_or(Ok(None), |sid| tx.message_by_sid(sid))?;
+            if named.is_some_and(|other| other.id != message) {
+                warn_of_one_sid(Some(message));
+                accepted.sid = None;
+            }
             note_accepted(tx, Some(message), accepted, via)?;
             tx.did(AuditEvent::SmsSent)
         }

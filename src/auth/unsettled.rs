@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::Auth;
 use super::audited::AuditedTx;
-use super::settle::{Outcome, Settlement};
+use super::settle::{Outcome, Settlement, warn_of_one_sid};
 use crate::domain::audit::Actor;
 use crate::domain::{ChallengeId, Mode, PhoneNumber, Timestamp};
 use crate::storage::{Locks, StoreError, StoreResult};
@@ -45,10 +45,7 @@ impl Auth {
         let mut written = self.write_settlement(late.clone(), PendingSettlement::write).await;
         // Of what a send brings, a name that another message has is what the database takes for impossible, and would for ever.
         if written == Err(StoreError::Broken) && late.outcome.forget_sid() {
-            tracing::warn!(
-                challenge = challenge.0,
-                "the provider seems to have given two messages one SID; the later is kept without it, and no report can be about it"
-            );
+            warn_of_one_sid(late.settlement.message);
             written = self.write_settlement(late.clone(), PendingSettlement::write).await;
         }
         if let Err(error) = written {

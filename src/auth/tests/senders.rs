@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::*;
 use crate::auth::AuthError;
 use crate::domain::message::{DeliveryReport, MessageState};
+use crate::domain::{Country, MessageId};
 use crate::sms::route::Member;
 use crate::sms::{Accepted, Slot, SmsSender, Unavailable};
 use crate::sync::lock;
@@ -53,12 +54,12 @@ impl SmsSender for Asked {
     }
 }
 
-fn member(name: &str, channel: Channel, sender: &MemorySender, after: Option<Duration>) -> Member {
+pub(super) fn member(name: &str, channel: Channel, sender: &MemorySender, after: Option<Duration>) -> Member {
     Member { via: Via::new(name, channel), sender: Arc::new(sender.clone()), countries: None, after }
 }
 
 /// A bed whose codes, of both modes, go by these members.
-async fn by(members: &[Member], change: impl FnOnce(&mut Policy)) -> Bed {
+pub(super) async fn by(members: &[Member], change: impl FnOnce(&mut Policy)) -> Bed {
     let route = Route::new(members.iter().cloned());
     Bed::of(
         |parts| (parts.production, parts.testing) = (route.clone(), route),
@@ -97,7 +98,66 @@ async fn a_code_of_which_nothing_is_reported_goes_out_by_the_next_sender_too() {
     assert_eq!(other.len(), 1, "none of the testing mode");
     assert_eq!((&other[0].to, &other[0].code), (&phone(1), &one.code));
     assert_eq!(one.expires_at, bed.clock.now() + Duration::from_mins(10) - 30 * SECOND);
+    let bought = bed.counted("sms_bought_total");
+    assert!(bought.len() == 1 && bought[0].ends_with(" 2"), "{bought:?}");
+    assert_eq!(bed.counted("sms_deliveries_total{state=\"queued\"}"), [" 3"]);
     bed.verify(1, &one.code).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn a_code_is_not_sent_again_to_a_country_that_was_closed_meanwhile() {
+    let (first, second) = (MemorySender::new(), MemorySender::new());
+    let members = [
+        member("first", Channel::Sms, &first, None),
+        member("second", Channel::Sms, &second, Some(30 * SECOND)),
+    ];
+    let bed = by(&members, |_| {}).await;
+    bed.request(1).await.result.unwrap();
+    let mut closed = policy();
+    closed.phones.denied = Country::of(&phone(1)).into_iter().collect();
+    bed.auth.adopt(settings(&Secret::new(SECRET), &bed.means.keys, closed));
+    bed.clock.advance(30 * SECOND);
+    bed.auth.send_again().await;
+    assert_eq!((first.messages().len(), second.messages().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_second_message_of_a_code_is_asked_after_too() {
+    let (first, second, asked) = (MemorySender::new(), MemorySender::new(), Arc::default());
+    let sender =
+        Arc::new(Asked { inner: second.clone(), questions: Arc::clone(&asked), used: unbounded_channel().0 });
+    let via = Via::new("asked", Channel::Sms);
+    let members = [
+        member("first", Channel::Sms, &first, None),
+        Member { via, sender, countries: None, after: Some(30 * SECOND) },
+    ];
+    let bed = by(&members, |_| {}).await;
+    let sid = format!("SM{}", "2".repeat(32));
+    let accepted = Accepted { sid: Some(sid.clone()), state: MessageState::Queued, segments: None };
+    second.script([SendOutcome::Accepted(accepted)]);
+    bed.request(1).await.result.unwrap();
+    bed.clock.advance(30 * SECOND);
+    bed.auth.send_again().await;
+    bed.clock.advance(2 * SECOND);
+    bed.auth.ask().await;
+    assert_eq!(*lock(&asked), [sid]);
+}
+
+#[tokio::test]
+async fn a_second_message_with_the_name_of_another_is_kept_without_it() {
+    let (first, second) = (MemorySender::new(), MemorySender::new());
+    let members = [
+        member("first", Channel::Sms, &first, None),
+        member("second", Channel::Sms, &second, Some(30 * SECOND)),
+    ];
+    let bed = by(&members, |_| {}).await;
+    bed.request(1).await.result.unwrap();
+    bed.clock.advance(30 * SECOND);
+    bed.auth.send_again().await;
+    let messages = bed.read(|view| view.messages_before(MessageId(i64::MAX), 9)).await;
+    let kept: Vec<_> = messages.into_iter().map(|(message, _)| (message.sid, message.state)).collect();
+    let sid = format!("SM{:032x}", 1);
+    assert_eq!(kept, [(None, MessageState::Queued), (Some(sid), MessageState::Queued)]);
 }
 
 #[tokio::test]
@@ -112,7 +172,7 @@ async fn a_provider_that_reports_nothing_is_asked_after_the_messages_of_producti
     bed.clock.advance(2 * SECOND);
     bed.auth.ask().await;
     assert_eq!(lock(&asked).len(), 1);
-    let states = bed.read(|view| view.messages_before(crate::domain::MessageId(i64::MAX), 9)).await;
+    let states = bed.read(|view| view.messages_before(MessageId(i64::MAX), 9)).await;
     let delivered = states.iter().filter(|(message, _)| message.state == MessageState::Delivered).count();
     assert_eq!(delivered, 1);
     bed.verify(1, &sms.messages()[1].code).await.result.unwrap();
