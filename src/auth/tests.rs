@@ -53,6 +53,7 @@ mod lines;
 mod logins;
 mod maintenance;
 mod model;
+mod passing;
 mod proof;
 mod refresh;
 mod refusals;
@@ -62,6 +63,7 @@ mod schedules;
 mod senders;
 mod servers;
 mod sessions;
+mod told;
 mod verify;
 
 const SECRET: &str = "a secret for tests, of more than thirty-two bytes";

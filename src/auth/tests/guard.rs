@@ -144,6 +144,7 @@ async fn a_guard_that_only_looks_on_tells_of_a_burst_until_it_is_over_and_then_o
         assert_eq!(held_back_by(&bed, stranger(number)).await, []);
     }
     assert_eq!(held_back_by(&bed, stranger(11)).await, burst(1));
+    bed.clock.advance(SECOND);
     // Whatever is answered, everything went out: it says nothing about the block.
     join(&bed, stranger(12)).await;
     for number in 13..=22 {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::auth::AuthError;
 
-async fn refresh(bed: &Bed, token: &str) -> Result<crate::tokens::TokenPair, AuthError> {
+pub(super) async fn refresh(bed: &Bed, token: &str) -> Result<crate::tokens::TokenPair, AuthError> {
     let refreshed = bed.auth.refresh(token, String::new(), origin(ADDRESS)).await;
     refreshed.map(|refreshed| refreshed.pair)
 }

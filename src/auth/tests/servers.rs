@@ -41,11 +41,12 @@ async fn written(bed: &Bed) {
 
 #[tokio::test]
 async fn whoever_asks_while_another_server_sends_gets_the_answer_of_that_message() {
-    for refusal in [None, Some(FailureReason::InvalidNumber)] {
+    for outcome in [None, Some(refused(FailureReason::InvalidNumber)), Some(lost())] {
         let bed = Bed::open().await;
         let other = Neighbour::of(&bed);
         bed.sms.hold();
-        bed.sms.script(refusal.clone().map(refused));
+        let is_sent = outcome.is_none();
+        bed.sms.script(outcome);
         let auth = bed.auth.clone();
         let first = tokio::spawn(async move { auth.request(code_request(1)).await.result });
         bed.sms.arrived(1).await;
@@ -55,7 +56,7 @@ async fn whoever_asks_while_another_server_sends_gets_the_answer_of_that_message
         bed.sms.release();
         let (first, second) = (first.await.unwrap(), second.await.unwrap());
         assert_eq!(first, second);
-        assert_eq!((first.is_ok(), bed.sms.messages().len()), (refusal.is_none(), 1));
+        assert_eq!((first.is_ok(), bed.sms.messages().len()), (is_sent, 1));
         assert_eq!(other.sms.messages().len(), 0);
     }
 }
