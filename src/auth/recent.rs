@@ -144,6 +144,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_nearest_number_met_decides_nothing_but_whether_its_country_is_enabled() {
+        let sends = RecentSends::default();
+        sends.note(&phone("+4915112345678"), TYPICAL, &refused(FailureReason::Delivery));
+        sends.note(&phone("+33612345678"), TYPICAL, &accepted());
+        assert_eq!(expected(&sends, "+4915112345679"), ExpectedOutcome::Accepted);
+        sends.note(&phone("+4915112345678"), TYPICAL, &refused(FailureReason::CountryNotAllowed));
+        sends.note(&phone("+33612345678"), TYPICAL, &accepted());
+        assert_eq!(expected(&sends, "+4915112345679"), ExpectedOutcome::CountryNotAllowed);
+    }
+
+    #[test]
     fn the_latest_outcome_that_says_anything_of_others_decides() {
         let sends = RecentSends::default();
         let note = |outcome| sends.note(&phone("+12025550123"), TYPICAL, &outcome);

@@ -53,6 +53,7 @@ mod lines;
 mod logins;
 mod maintenance;
 mod model;
+mod operating;
 mod passing;
 mod proof;
 mod refresh;

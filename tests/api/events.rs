@@ -558,3 +558,16 @@ async fn each_webhook_goes_its_own_way() {
     ];
     assert_figures(&mut app, &lines).await;
 }
+
+#[tokio::test]
+async fn of_a_registration_that_made_way_for_a_change_of_number_no_event_says_more_than_the_id() {
+    let sink = Sink::start();
+    let app = callbacks::with(&[("FRESHK_WEBHOOKS", &sink.webhook("shop", "sms.undelivered"))]).await;
+    let login = app.log_in(PHONE).await;
+    app.request(OTHER).await;
+    callbacks::report(&app, &callbacks::sid(&app), "undelivered", "30003").await;
+    let told = || app.count("SELECT count(*) FROM events WHERE data IS NOT NULL");
+    assert_eq!(told(), 1);
+    assert_eq!(number::change(&app, &login, OTHER).await.status, 200);
+    assert_eq!(told(), 0);
+}

@@ -11,6 +11,8 @@ const MEXICAN: [&str; 2] = ["+5215512345678", "+525512345678"];
 const BRITISH: &str = "+4407400123456";
 /// Another one: an account has it with the trunk zero, and somebody who asked for a code has a registration without.
 const TAKEN: [&str; 2] = ["+4407400654321", "+447400654321"];
+/// A third one, which two accounts have.
+const TWICE: [&str; 2] = ["+4407400777777", "+447400777777"];
 /// No telephone's.
 const NOBODYS: &str = "+15550000001";
 
@@ -24,6 +26,8 @@ fn fill(place: &Place) {
         "user create +4915123456789".to_owned(),
         format!("user create {} --verified", TAKEN[0]),
         format!("user create {}", TAKEN[1]),
+        format!("user create {} --verified", TWICE[0]),
+        format!("user create {} --verified", TWICE[1]),
     ] {
         place.good(&line);
     }
@@ -37,17 +41,18 @@ fn users(place: &Place) -> Vec<[Value; 3]> {
 async fn one_account_for_each_telephone(place: &Place, strict: &str) {
     fill(place);
     let found = place.json("user check-duplicates --show-phones");
-    assert_eq!(found["total"], 2, "{found}");
-    for (at, phone, expected) in [(0, TAKEN[1], [6, 7]), (1, MEXICAN[1], [2, 1])] {
+    assert_eq!(found["total"], 3, "{found}");
+    let telephones = [(TAKEN[1], [6, 7]), (TWICE[1], [9, 8]), (MEXICAN[1], [2, 1])];
+    for (at, (phone, expected)) in telephones.into_iter().enumerate() {
         let telephone = &found["duplicates"][at];
         assert_eq!(telephone["phone_number"], phone);
         let ids: Vec<_> = telephone["users"].as_array().unwrap().iter().map(|user| &user["id"]).collect();
-        assert_eq!(ids, expected, "who has proven the number comes first");
+        assert_eq!(ids, expected, "who has proven the number comes first, then who has the plan's spelling");
     }
-    assert_eq!((&found["spelled_otherwise"], &found["unassigned"]), (&json!(3), &json!(1)));
+    assert_eq!((&found["spelled_otherwise"], &found["unassigned"]), (&json!(4), &json!(1)));
     let shown = place.run("user check-duplicates");
     assert!(shown.stdout.contains("+52****") && !shown.stdout.contains("12345678"), "{}", shown.stdout);
-    assert!(shown.stderr.contains("telephones with several users: 2"), "{}", shown.stderr);
+    assert!(shown.stderr.contains("telephones with several users: 3"), "{}", shown.stderr);
 
     place.write("freshk.toml", strict);
     let running = place.serve();
@@ -69,6 +74,8 @@ async fn one_account_for_each_telephone(place: &Place, strict: &str) {
         (4, "user_15550000001", NOBODYS),
         (5, "user_4915123456789", "+4915123456789"),
         (6, "user_447400654321", TAKEN[1]),
+        (8, "user_4407400777777", TWICE[0]),
+        (9, "user_447400777777", TWICE[1]),
     ];
     let expected = expected.map(|(id, name, phone)| [json!(id), json!(name), json!(phone)]);
     assert_eq!(users(place), expected);
@@ -88,8 +95,10 @@ async fn one_account_for_each_telephone(place: &Place, strict: &str) {
     assert_eq!(place.run("user create +44017400123456").code, 2);
     place.write("more.csv", "phone_number\n+490301234567\n");
     place.good("user import more.csv");
-    assert_eq!(users(place)[6][2], "+49301234567");
-    place.good("user delete 1 --yes");
+    assert_eq!(users(place)[8][2], "+49301234567");
+    for id in [1, 8] {
+        place.good(&format!("user delete {id} --yes"));
+    }
     assert_eq!(place.json("user check-duplicates")["total"], 0);
 }
 
@@ -97,6 +106,18 @@ async fn one_account_for_each_telephone(place: &Place, strict: &str) {
 async fn a_database_of_before_gets_one_spelling_for_each_telephone() {
     let place = Place::new();
     one_account_for_each_telephone(&place, "debug = true\n[phone]\nstrict = true\n").await;
+}
+
+/// Its code would log in whoever had it.
+#[test]
+fn a_test_number_is_no_spelling_that_an_account_is_given() {
+    let place = Place::new();
+    place.good(&format!("user create {BRITISH} --verified"));
+    place.good("sms test-number add +447400123456 --code 604927 --until 1d");
+    place.write("freshk.toml", "debug = true\n[phone]\nstrict = true\n");
+    drop(place.serve());
+    let phones: Vec<_> = users(&place).into_iter().map(|[_, _, phone]| phone).collect();
+    assert_eq!(phones, [BRITISH]);
 }
 
 /// Else its number would come back as a new user.

@@ -82,3 +82,29 @@ async fn a_use_is_noted_once_a_minute() {
     assert!(session.generation_used);
     assert!(bed.auth.finish(10 * SECOND).await);
 }
+
+/// Whether the use of an access token is about to be noted; the write that notes it waits.
+async fn is_being_noted(bed: &Bed, access: &str) -> bool {
+    bed.auth.authenticate(access).await.unwrap();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    bed.faults.has_delayed()
+}
+
+#[tokio::test]
+async fn a_burst_of_uses_is_noted_once_and_one_of_an_older_token_is_no_news() {
+    let bed = Bed::open().await;
+    let login = bed.log_in(1).await;
+    bed.faults.delay();
+    for _ in 0..5 {
+        assert!(
+            is_being_noted(&bed, &login.tokens.access).await,
+            "a second write would set the first one free"
+        );
+    }
+    let pair = super::refresh::refresh(&bed, &login.tokens.refresh).await.unwrap();
+    bed.faults.delay();
+    assert!(!is_being_noted(&bed, &login.tokens.access).await);
+    assert!(is_being_noted(&bed, &pair.access).await);
+}
