@@ -239,3 +239,20 @@ async fn a_block_of_a_country_does_not_end_by_what_others_answer() {
     }
     assert!(is_held_back(&bed.ask(stranger(21)).await.result));
 }
+
+#[tokio::test]
+async fn what_was_usual_within_a_week_is_no_attack_and_is_forgotten_after_it() {
+    let bed = guarded(GuardMode::On).await;
+    for number in 1..=20 {
+        join(&bed, stranger(number)).await;
+    }
+    bed.clock.advance(6 * 24 * HOUR);
+    for number in 101..=115 {
+        bed.ask(stranger(number)).await.result.unwrap();
+    }
+    bed.clock.advance(2 * 24 * HOUR);
+    for number in 201..=210 {
+        bed.ask(stranger(number)).await.result.unwrap();
+    }
+    assert!(is_held_back(&bed.ask(stranger(211)).await.result));
+}
