@@ -163,7 +163,8 @@ impl Settlement {
             let latest =
                 actor.mode.map(|mode| Wanted::Challenges { mode, phone, purpose: *purpose, limit: LATEST });
             let message = message.map(Wanted::Message);
-            std::iter::once(Wanted::Challenge(*challenge)).chain(latest).chain(message).collect()
+            let always = [Wanted::Challenge(*challenge), Wanted::NewLine];
+            always.into_iter().chain(latest).chain(message).collect()
         })
     }
 

@@ -51,6 +51,8 @@ pub enum Wanted<'w> {
     LiveSessions(UserId, Timestamp),
     /// The changes that wait and that a number is part of.
     PhoneChangesAbout(&'w PhoneNumber),
+    /// Nothing that is there: an id for the first line of the audit trail that will be written. One that is not used is lost.
+    NewLine,
     /// Nothing that is there: ids for units that will be spent, and for a challenge with its message. Those that are not used are
     /// lost.
     NewIds {

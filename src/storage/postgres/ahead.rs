@@ -2,6 +2,7 @@
 //! it ends.
 
 use super::answers::Question;
+use super::ids::Sequence;
 use super::tx::PostgresTx;
 use super::{challenges, devices, ledger, messages, phone_changes, sessions, test_numbers, users};
 use crate::storage::ahead::{ReadAhead, Wanted};
@@ -26,8 +27,10 @@ impl ReadAhead for PostgresTx<'_> {
         let questions: Vec<_> = wanted.iter().map(question).collect();
         self.run(|conn| conn.ask(&questions))?;
         for one in &wanted {
-            if let Wanted::NewIds { units, of_code } = *one {
-                self.draw_ids(units, of_code)?;
+            match *one {
+                Wanted::NewIds { units, of_code } => self.draw_ids(units, of_code)?,
+                Wanted::NewLine => self.draw_line()?,
+                _ => {}
             }
         }
         Ok(())
@@ -61,6 +64,7 @@ fn question(wanted: &Wanted<'_>) -> Question {
         Wanted::PhoneChangesAbout(phone) => {
             Question::new(phone_changes::ABOUT, vec![Box::new(phone.clone())])
         }
+        Wanted::NewLine => Question::new(Sequence::Audit.next(), Vec::new()),
         Wanted::NewIds { units, of_code } => {
             Question::new(super::ids::DRAW, vec![Box::new(count(units)), Box::new(of_code)])
         }

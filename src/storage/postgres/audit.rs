@@ -36,6 +36,10 @@ const INSERT_THREE: &str = insert!(
     ", ($11, $12, $13, $14, $15, $16, $17, $18, $19, $20), ($21, $22, $23, $24, $25, $26, $27, $28, $29, $30)"
 );
 
+/// The same with an id that was drawn before.
+const INSERT_WITH_ID: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, request_id, \
+     detail, id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
 const INSERT_REFUSALS: &str =
     "INSERT INTO audit (at, event, channel, phone, ip, detail) VALUES ($1, $2, $3, $4, $5, $6)";
 
@@ -203,20 +207,23 @@ impl WriteAudit for PostgresTx<'_> {
             .collect();
         let lines: Vec<_> = columns.iter().map(Columns::params).collect();
         if self.has_witness() {
-            return lines.chunks(3).try_for_each(|lines| {
-                let sql = match lines.len() {
-                    1 => INSERT_ONE,
-                    2 => INSERT_TWO,
-                    _ => INSERT_THREE,
-                };
-                self.append(sql, &lines.concat())
-            });
+            return self.append_lines(&lines);
+        }
+        let witness = |id, record: &AuditRecord| {
+            let actor = &record.actor;
+            Witness::Audit(id, actor.at, actor.request_id.clone())
+        };
+        if let ([record, ..], [line, rest @ ..]) = (records, &lines[..])
+            && let Some(id) = self.drawn_line()
+        {
+            self.append(INSERT_WITH_ID, &[&line[..], &[&id]].concat())?;
+            self.note_witness(witness(id, record));
+            return self.append_lines(rest);
         }
         let params: Vec<Params<'_>> = lines.iter().map(|line| &line[..]).collect();
         let ids = self.write_all(INSERT, &params, first)?;
         if let (Some(id), Some(record)) = (ids.first(), records.first()) {
-            let actor = &record.actor;
-            self.note_witness(Witness::Audit(*id, actor.at, actor.request_id.clone()));
+            self.note_witness(witness(*id, record));
         }
         Ok(())
     }
@@ -239,6 +246,18 @@ impl WriteAudit for PostgresTx<'_> {
 }
 
 impl PostgresTx<'_> {
+    /// Adds lines, whose ids nobody asks for.
+    fn append_lines(&self, lines: &[[&(dyn ToSql + Sync); 10]]) -> StoreResult<()> {
+        lines.chunks(3).try_for_each(|lines| {
+            let sql = match lines.len() {
+                1 => INSERT_ONE,
+                2 => INSERT_TWO,
+                _ => INSERT_THREE,
+            };
+            self.append(sql, &lines.concat())
+        })
+    }
+
     /// Sums a window of refusals up, where there was more than one.
     pub(super) fn append_refusals(
         &self,

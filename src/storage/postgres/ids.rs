@@ -11,6 +11,7 @@ pub(super) enum Sequence {
     Spends,
     Challenges,
     Messages,
+    Audit,
 }
 
 /// Ids that were drawn and not given yet; they are for the transaction that drew them, under its locks, so that those of one phone
@@ -25,6 +26,7 @@ impl Sequence {
             Self::Spends => "SELECT nextval('spends_id_seq')",
             Self::Challenges => "SELECT nextval('challenges_id_seq')",
             Self::Messages => "SELECT nextval('messages_id_seq')",
+            Self::Audit => "SELECT nextval('audit_id_seq')",
         }
     }
 }

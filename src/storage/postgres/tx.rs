@@ -247,6 +247,18 @@ impl<'c> PostgresTx<'c> {
         Ok(())
     }
 
+    /// Draws an id that [`Self::drawn_line`] gives.
+    pub(super) fn draw_line(&self) -> StoreResult<()> {
+        let line = self.row(Sequence::Audit.next(), &[], first)?;
+        self.drawn.borrow_mut().add(Sequence::Audit, line);
+        Ok(())
+    }
+
+    /// The id for a line of the audit trail that was drawn for it.
+    pub(super) fn drawn_line(&self) -> Option<i64> {
+        self.drawn.borrow_mut().take(Sequence::Audit)
+    }
+
     fn note_write(&self, sql: &str) {
         self.wrote.set(true);
         self.conn.note_change(sql, None);
