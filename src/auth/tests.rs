@@ -52,6 +52,7 @@ mod judging;
 mod lines;
 mod logins;
 mod maintenance;
+mod meanwhile;
 mod model;
 mod operating;
 mod passing;

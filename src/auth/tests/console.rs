@@ -14,7 +14,7 @@ async fn log_in(bed: &Bed, number: u32) -> LoggedIn {
 }
 
 /// Has a user want another number, which waits.
-async fn want(bed: &Bed, login: &LoggedIn, number: u32) {
+pub(super) async fn want(bed: &Bed, login: &LoggedIn, number: u32) {
     let bearer = bed.bearer(login).await;
     let asked = bed.auth.ask_phone_change(&bearer, phone(number), Languages::default(), origin(ADDRESS));
     asked.await.result.unwrap();

@@ -16,9 +16,11 @@ pub(super) struct Faults(Arc<Mutex<Plan>>);
 struct Plan {
     good: usize,
     bad: usize,
-    /// Whether the next one waits.
-    delays: bool,
+    /// Which of the coming writes waits.
+    delays: Option<usize>,
     delayed: Option<Box<dyn WriteJob>>,
+    /// Whether it waits although others go.
+    keeps: bool,
 }
 
 impl Faults {
@@ -35,7 +37,18 @@ impl Faults {
 
     /// Has the next write wait until the one after it is on its way.
     pub(super) fn delay(&self) {
-        lock(&self.0).delays = true;
+        lock(&self.0).delays = Some(0);
+    }
+
+    /// Has a write, which comes after so many others, wait until it is freed and another one is on its way.
+    pub(super) fn keep(&self, others: usize) {
+        let mut plan = lock(&self.0);
+        (plan.delays, plan.keeps) = (Some(others), true);
+    }
+
+    /// Frees the write that waits.
+    pub(super) fn free(&self) {
+        lock(&self.0).keeps = false;
     }
 
     /// Whether a write waits.
@@ -46,11 +59,14 @@ impl Faults {
     /// Those that go to the database now.
     fn order(&self, job: Box<dyn WriteJob>) -> impl Iterator<Item = Box<dyn WriteJob>> {
         let mut plan = lock(&self.0);
-        if std::mem::take(&mut plan.delays) {
+        let others = plan.delays.take();
+        if others == Some(0) {
             plan.delayed = Some(job);
             return None.into_iter().chain(None);
         }
-        Some(job).into_iter().chain(plan.delayed.take())
+        plan.delays = others.map(|others| others - 1);
+        let delayed = if plan.keeps { None } else { plan.delayed.take() };
+        Some(job).into_iter().chain(delayed)
     }
 
     fn next(&self) -> bool {

@@ -34,11 +34,12 @@ async fn adopt(bed: &Bed, numbers: std::ops::Range<u32>) -> Result<usize, TestNu
     adopted.map(|numbers| numbers.len()).map_err(|(_, refusal)| refusal)
 }
 
-fn imported(number: u32) -> ImportedUser {
+/// A user as it is brought from elsewhere, with this id.
+pub(super) fn with(id: i64, phone: PhoneNumber) -> ImportedUser {
     ImportedUser {
-        id: Some(UserId(i64::from(number))),
+        id: Some(UserId(id)),
         username: None,
-        phone: phone(number),
+        phone,
         role: "retailer".to_owned(),
         is_active: true,
         phone_verified: true,
@@ -48,7 +49,7 @@ fn imported(number: u32) -> ImportedUser {
 }
 
 async fn import(bed: &Bed, number: u32) -> Imported {
-    let user = imported(number);
+    let user = with(i64::from(number), phone(number));
     operate(bed, number..number + 1, move |operator| operator.import(&[user])).await
 }
 
