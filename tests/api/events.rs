@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::foreign::{activate, deactivate, import, on, operate};
 use crate::sink::{Received, Reply, Sink, WEBHOOK_SECRET};
 use crate::support::{App, FIRST_ID, PHONE, until};
-use crate::{callbacks, deletion, number};
+use crate::{callbacks, deletion, logs, number};
 
 const OTHER: &str = "+1234567899";
 const WEBHOOKS: &str = "FRESHK_WEBHOOKS";
@@ -570,4 +570,35 @@ async fn of_a_registration_that_made_way_for_a_change_of_number_no_event_says_mo
     assert_eq!(told(), 1);
     assert_eq!(number::change(&app, &login, OTHER).await.status, 200);
     assert_eq!(told(), 0);
+}
+
+#[tokio::test]
+async fn the_log_names_what_a_webhook_does_not_take_and_what_waits_for_one_that_is_not_there() {
+    let name = "the_log_names_what_a_webhook_does_not_take_and_what_waits_for_one_that_is_not_there";
+    let Some(log) = logs::catch(module_path!(), name, "debug") else { return };
+    let (mut app, sink) = with("user.created").await;
+    let told = |level: &str| {
+        let records = log.records();
+        let told = records.iter().filter(|line| line["level"] == level && line["webhook"].is_string());
+        told.map(|line| line["webhook"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    app.log_in(PHONE).await;
+    app.execute("UPDATE deliveries SET webhook = 'gone'");
+    app.log_in(OTHER).await;
+    app.dispatcher().tidy().await.unwrap();
+    assert_eq!(told("ERROR"), [""; 0], "nothing was dropped");
+    sink.reply(Reply::Status(500));
+    app.deliver().await;
+    assert_eq!((told("WARN"), told("DEBUG")), (vec!["shop".to_owned()], vec![]));
+    sink.reply(Reply::Taken);
+    app.clock.advance(Duration::from_mins(1));
+    app.deliver().await;
+    assert_eq!((told("WARN").len(), told("DEBUG")), (1, vec!["shop".to_owned()]));
+    app.execute("UPDATE deliveries SET state = 'waiting', settled_at = NULL");
+    let stop = CancellationToken::new();
+    let dispatching = tokio::spawn(app.take_dispatcher().run(stop.clone()));
+    until(async || told("WARN").len() == 2).await;
+    stop.cancel();
+    dispatching.await.unwrap();
+    assert_eq!(told("WARN"), ["shop", "gone"], "what waits for one that is there is no news");
 }
