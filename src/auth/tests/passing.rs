@@ -111,6 +111,17 @@ async fn a_call_that_a_message_goes_on_to_is_noted_before_it_is_made() {
 }
 
 #[tokio::test]
+async fn a_call_of_which_nobody_can_say_whether_it_is_paid_for_is_not_made() {
+    let (bed, [first, voice]) = two(Channel::Voice, [refused(FailureReason::Delivery)]).await;
+    let flow = under_way(&bed, &first).await;
+    bed.faults.plan(0, 1);
+    first.release();
+    assert!(matches!(flow.await.unwrap(), Err(AuthError::SmsDeliveryFailed { .. })));
+    assert!(bed.faults.are_over());
+    assert_eq!((voice.messages().len(), message(&bed).await.state), (0, MessageState::Failed));
+}
+
+#[tokio::test]
 async fn how_many_segments_a_message_has_is_what_its_provider_counts() {
     let bed = Bed::open().await;
     for (told, segments) in [(Some(3), 3), (None, 1)] {
