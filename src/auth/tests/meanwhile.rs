@@ -52,6 +52,26 @@ async fn a_user_who_is_restored_or_renumbered_while_a_round_would_delete_is_not_
 }
 
 #[tokio::test]
+async fn a_deletion_that_was_taken_back_and_asked_for_again_has_its_own_day() {
+    let bed = Bed::with(|policy| policy.retention.deletion_grace = DAY).await;
+    let delete = async |login: &LoggedIn| {
+        let bearer = bed.bearer(login).await;
+        bed.request(1).await.result.unwrap();
+        bed.auth.delete_account(&bearer, Some(bed.code()), None, origin(ADDRESS)).await.result.unwrap()
+    };
+    delete(&bed.log_in(1).await).await;
+    bed.clock.advance(DAY);
+    let mut due = None;
+    meanwhile(&bed, AFTER_PURGE, async || {
+        bed.operate(1, |operator, user| operator.restore(user)).await;
+        bed.clock.advance(2 * HOUR);
+        due = delete(&bed.log_in(1).await).await;
+    })
+    .await;
+    assert_eq!(bed.user(1).await.unwrap().deletes_at, due);
+}
+
+#[tokio::test]
 async fn a_registration_that_asks_for_a_code_while_a_round_would_forget_it_stays() {
     let bed = Bed::with(|policy| policy.retention.unverified = DAY).await;
     bed.request(1).await.result.unwrap();
@@ -108,8 +128,10 @@ async fn a_change_to_a_number_that_somebody_asks_a_code_for_meanwhile_is_done_un
 async fn spelled_otherwise() -> (Bed, Telephone) {
     let bed = Bed::open().await;
     let locks = Locks::none().phone(&british());
-    let act =
-        |operator: &mut Operator<'_, '_>| operator.import(&[super::operating::with(7, british())]).map(drop);
+    let act = |operator: &mut Operator<'_, '_>| {
+        let username = Some("a name of one's own".to_owned());
+        operator.import(&[ImportedUser { username, ..super::operating::with(7, british()) }]).map(drop)
+    };
     operator::act(&bed.store, locks, bed.clock.now(), bed.means.clone(), act).await.unwrap();
     let found = bed.read(|view| {
         let mut spellings = Spellings::default();
@@ -134,8 +156,10 @@ async fn respell(bed: &Bed, telephone: Telephone) -> bool {
 async fn a_number_is_respelled_unless_its_user_or_somebody_else_has_changed_meanwhile() {
     let (bed, telephone) = spelled_otherwise().await;
     assert!(respell(&bed, telephone.clone()).await);
-    let number = async |bed: &Bed| bed.read(|view| view.user(UserId(7))).await.unwrap().phone;
+    let user = async |bed: &Bed| bed.read(|view| view.user(UserId(7))).await.unwrap();
+    let number = async |bed: &Bed| user(bed).await.phone;
     assert_eq!(number(&bed).await, Some(telephone.phone));
+    assert_eq!(user(&bed).await.username, "a name of one's own");
 
     let (bed, telephone) = spelled_otherwise().await;
     let act = |operator: &mut Operator<'_, '_>| {

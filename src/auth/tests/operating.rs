@@ -107,3 +107,11 @@ async fn a_user_is_found_by_the_digits_of_the_id_alone() {
         assert_eq!(found.map(|user| user.id), is_found.then_some(UserId(5)), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_change_of_number_that_does_not_wait_is_not_taken_back_and_leaves_no_line() {
+    let bed = Bed::new().await;
+    bed.log_in(1).await;
+    assert!(!bed.operate(1, |operator, user| operator.cancel_phone_change(user)).await);
+    assert_eq!(bed.told(AuditEvent::PhoneChangeCancelled).await, [""; 0]);
+}

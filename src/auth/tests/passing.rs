@@ -122,6 +122,20 @@ async fn a_call_of_which_nobody_can_say_whether_it_is_paid_for_is_not_made() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_made_is_not_given_back_by_what_is_reported_of_it() {
+    let voice = MemorySender::new();
+    let members = [member("voice", Channel::Voice, &voice, None)];
+    let bed = by(&members, |policy| policy.budgets.calls_per_day = 1).await;
+    bed.request(1).await.result.unwrap();
+    let sid = message(&bed).await.sid;
+    for state in [MessageState::Sent, MessageState::Delivered] {
+        tell(&bed, None, sid.as_deref(), state).await;
+    }
+    assert_eq!(message(&bed).await.state, MessageState::Delivered);
+    assert!(matches!(bed.request(2).await.result, Err(AuthError::SmsBudgetExhausted(_))));
+}
+
+#[tokio::test]
 async fn how_many_segments_a_message_has_is_what_its_provider_counts() {
     let bed = Bed::open().await;
     for (told, segments) in [(Some(3), 3), (None, 1)] {
