@@ -32,3 +32,23 @@ async fn each_event_is_sent_by_one_node_and_by_another_when_that_has_ended() {
     assert_eq!((ids.len(), sink.requests().len()), (5, 5), "each once");
     assert_eq!(sink.requests()[4].json()["data"]["user"]["phone_number"], json!(crate::PHONE));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_slow_gets_each_event_from_one_node_alone() {
+    let sink = Sink::start();
+    let webhook = sink.webhook("shop", "session.created");
+    let Some(cluster) = Cluster::with(&[("FRESHK_WEBHOOKS", &webhook)]) else { return };
+    sink.hold("+1555");
+    // What a node writes has it look at once for what is due, and so is all that is under way.
+    for (n, node) in cluster.nodes.iter().enumerate() {
+        let (ip, phone) = (crate::address(n), format!("+1555000000{n}"));
+        assert_eq!(cluster.request(node, &ip, &phone).await.0, 200);
+        let body = json!({ "phone_number": phone, "otp": cluster.code() });
+        assert_eq!(cluster.post(node, &ip, "/production/verify/", &body).await.0, 200);
+        cluster.until("its event to set out", || sink.requests().len() == n + 1).await;
+    }
+    sink.release();
+    let noted = || cluster.count("SELECT count(*) FROM deliveries WHERE state = 'delivered'") == 3;
+    cluster.until("them to be noted", noted).await;
+    assert_eq!(sink.requests().len(), 3);
+}
