@@ -162,9 +162,8 @@ impl Settlement {
         tx.read_ahead(&|| {
             let latest =
                 actor.mode.map(|mode| Wanted::Challenges { mode, phone, purpose: *purpose, limit: LATEST });
-            let message = message.map(Wanted::Message);
             let always = [Wanted::Challenge(*challenge), Wanted::NewLine];
-            always.into_iter().chain(latest).chain(message).collect()
+            always.into_iter().chain(latest).chain(message.map(Wanted::Message)).collect()
         })
     }
 

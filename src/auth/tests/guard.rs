@@ -180,7 +180,7 @@ async fn what_a_block_of_a_range_held_back_is_not_forgotten_of_the_network() {
     }
     bed.clock.advance(16 * 60 * SECOND);
     let both = [("network".to_owned(), 1), ("range".to_owned(), 1)];
-    assert_eq!(held_back_by(&bed, code_request(4001)).await, both);
+    assert_eq!(held_back_by(&bed, code_request(1005)).await, both);
 }
 
 /// A block of ten strangers, which lasts for longer than until the first message may be let through; this is the moment.

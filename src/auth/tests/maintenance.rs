@@ -6,9 +6,9 @@ use crate::domain::{EventNumber, MessageId, Timestamp};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A message to the number that does not arrive, of which the webhooks are told.
-async fn undelivered(bed: &Bed, number: u32) {
-    bed.request(number).await.result.unwrap();
+/// A message that does not arrive, of which the webhooks are told.
+pub(super) async fn undelivered(bed: &Bed, request: CodeRequest) {
+    bed.ask(request).await.result.unwrap();
     let sid = bed.read(|view| view.messages_before(MessageId(i64::MAX), 1)).await.remove(0).0.sid;
     let report = DeliveryReport {
         sender: None,
@@ -21,7 +21,7 @@ async fn undelivered(bed: &Bed, number: u32) {
 }
 
 /// The kinds of the events of a user, the newest first, and whether more than the id is left of any.
-async fn events(bed: &Bed, user: UserId) -> (Vec<&'static str>, bool) {
+pub(super) async fn events(bed: &Bed, user: UserId) -> (Vec<&'static str>, bool) {
     let events = bed.read(move |view| view.events_before(EventNumber(i64::MAX), Some(user), 100)).await;
     let has_data = events.iter().any(|(_, event)| event.data.is_some());
     (events.iter().map(|(_, event)| event.kind.as_str()).collect(), has_data)
@@ -40,7 +40,7 @@ async fn a_registration_with_a_code_on_its_way_stays_and_of_an_abandoned_one_no_
 {
     let bed = Bed::with(|policy| policy.retention.unverified = DAY).await;
     for number in [1, 2] {
-        undelivered(&bed, number).await;
+        undelivered(&bed, code_request(number)).await;
     }
     let gone = bed.user(1).await.unwrap().id;
     bed.clock.advance(DAY);

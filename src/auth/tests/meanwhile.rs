@@ -1,6 +1,7 @@
 //! What has changed between the reading of a round of maintenance, or of a start, and its write.
 
 use super::console::want;
+use super::maintenance::{events, undelivered};
 use super::*;
 use crate::auth::operator::{Spellings, Telephone};
 
@@ -126,7 +127,10 @@ async fn a_change_to_a_number_that_somebody_asks_a_code_for_meanwhile_is_done_un
 
 /// A telephone of the operator's list, of a user whose number is spelled with the trunk zero.
 async fn spelled_otherwise() -> (Bed, Telephone) {
-    let bed = Bed::open().await;
+    spelled_in(Bed::open().await).await
+}
+
+async fn spelled_in(bed: Bed) -> (Bed, Telephone) {
     let locks = Locks::none().phone(&british());
     let act = |operator: &mut Operator<'_, '_>| {
         let username = Some("a name of one's own".to_owned());
@@ -175,4 +179,18 @@ async fn a_number_is_respelled_unless_its_user_or_somebody_else_has_changed_mean
     bed.ask(CodeRequest { phone: telephone.phone.clone(), ..code_request(0) }).await.result.unwrap();
     assert!(!respell(&bed, telephone).await, "that registration is not locked");
     assert_eq!(number(&bed).await, Some(british()));
+}
+
+#[tokio::test]
+async fn a_registration_makes_way_for_a_spelling_and_no_event_says_more_of_it_than_the_id() {
+    let bed = Bed::open().await;
+    let spelled = PhoneNumber::parse("+447400123456", 10).unwrap();
+    undelivered(&bed, CodeRequest { phone: spelled.clone(), ..code_request(0) }).await;
+    let (bed, telephone) = spelled_in(bed).await;
+    let gone = telephone.users[1].id;
+    assert_eq!(events(&bed, gone).await, (vec!["sms.undelivered"], true));
+    let locks = Locks::none().test_numbers().phones([&british(), &spelled]).user(UserId(7)).user(gone);
+    let act = move |operator: &mut Operator<'_, '_>| operator.respell(&telephone);
+    assert!(operator::act(&bed.store, locks, bed.clock.now(), bed.means.clone(), act).await.unwrap());
+    assert_eq!(events(&bed, gone).await, (vec!["sms.undelivered"], false));
 }

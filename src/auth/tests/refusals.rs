@@ -29,6 +29,17 @@ async fn an_address_that_is_known_to_be_at_its_limit_is_refused_without_a_write_
 }
 
 #[tokio::test]
+async fn a_reset_tells_what_it_has_forgotten_of_an_address() {
+    let (bed, _) = at_its_limit().await;
+    bed.request(4).await.result.unwrap_err();
+    bed.auth.maintain().await.unwrap();
+    let act = |operator: &mut Operator<'_, '_>| operator.reset_limits(&[ADDRESS.to_owned()], None);
+    let locks = Locks::none().address(ADDRESS);
+    let reset = operator::act(&bed.store, locks, bed.clock.now(), bed.means.clone(), act).await.unwrap();
+    assert_eq!(reset, (2, 1), "units, and a window of refusals");
+}
+
+#[tokio::test]
 async fn a_limit_that_was_raised_holds_at_once() {
     let (bed, _) = at_its_limit().await;
     let mut raised = policy();
