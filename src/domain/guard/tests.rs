@@ -153,6 +153,13 @@ fn of_country() -> Block {
 }
 
 #[test]
+fn a_block_of_a_country_begins_with_the_first_wait_though_there_was_one_today() {
+    let before = Block { times: 4, ..of_country() };
+    let block = Block::begin(Some(&before), &place(), before.excess, before.until);
+    assert_eq!((block.times, block.since.until(block.probe_at)), (1, FIRST_BLOCK));
+}
+
+#[test]
 fn a_country_is_held_back_until_fifteen_quiet_minutes() {
     let block = of_country();
     let refused = |attempts, now| block.pass(Sends::default(), attempts, Usual::default(), now);
@@ -187,6 +194,7 @@ fn now_and_then_one_message_is_let_through_and_the_block_ends_if_those_are_answe
         let Passage::Probe(next) = block.pass(sends(probes, 0), 0, Usual::default(), before) else {
             panic!("{probes}")
         };
+        assert_eq!(next.until, block.until, "few attempts prolong nothing");
         waits.push(before.until(next.probe_at).as_secs() / 60);
         block = next;
     }
