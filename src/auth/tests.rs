@@ -20,13 +20,14 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::budget::BudgetPolicy;
 use crate::domain::guard::{Allowed, GuardMode, GuardPolicy};
 use crate::domain::keys::KeyRing;
+use crate::domain::message::Message;
 use crate::domain::policy::{LimitPolicy, OtpPolicy, Policy, Retention};
 use crate::domain::quota::Endpoint;
 use crate::domain::session::Lifetimes;
 use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::domain::{
-    Attributes, Channel, ClientAddress, Code, Languages, Mode, NewTestNumber, PhoneNumber, PhonePolicy,
-    Purpose, RunId, Secret, User, UserId, Via, Webhook,
+    Attributes, Channel, ClientAddress, Code, Languages, MessageId, Mode, NewTestNumber, PhoneNumber,
+    PhonePolicy, Purpose, RunId, Secret, User, UserId, Via, Webhook,
 };
 use crate::metrics::{Format, Metrics};
 use crate::random::SeededRandom;
@@ -251,6 +252,11 @@ impl Bed {
     fn wrong(&self) -> Code {
         let right: u32 = self.code().digits().parse().unwrap();
         Code::from_number((right + 1) % 1_000_000, 6)
+    }
+
+    /// What is known of the latest message.
+    async fn message(&self) -> Message {
+        self.read(|view| view.messages_before(MessageId(i64::MAX), 1)).await.remove(0).0
     }
 
     /// A whole login.

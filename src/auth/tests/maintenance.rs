@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::domain::message::{DeliveryReport, MessageState};
-use crate::domain::{EventNumber, MessageId, Timestamp};
+use crate::domain::{EventNumber, Timestamp};
 
 const DAY: Duration = Duration::from_hours(24);
 
 /// A message that does not arrive, of which the webhooks are told.
 pub(super) async fn undelivered(bed: &Bed, request: CodeRequest) {
     bed.ask(request).await.result.unwrap();
-    let sid = bed.read(|view| view.messages_before(MessageId(i64::MAX), 1)).await.remove(0).0.sid;
+    let sid = bed.message().await.sid;
     let report = DeliveryReport {
         sender: None,
         sid,

@@ -5,8 +5,8 @@ use tokio::task::JoinHandle;
 use super::senders::{by, member};
 use super::*;
 use crate::auth::AuthError;
-use crate::domain::message::{DeliveryReport, Message, MessageState};
-use crate::domain::{MessageId, Timestamp};
+use crate::domain::Timestamp;
+use crate::domain::message::{DeliveryReport, MessageState};
 use crate::sms::Accepted;
 
 /// A bed with two senders; the first holds its messages, each of which it will refuse as `outcomes` say.
@@ -36,10 +36,6 @@ async fn tell(bed: &Bed, sender: Option<&str>, sid: Option<&str>, state: Message
     bed.auth.report(report, "r".to_owned()).await.unwrap();
 }
 
-async fn message(bed: &Bed) -> Message {
-    bed.read(|view| view.message(MessageId(1))).await.unwrap()
-}
-
 /// By whom the message went, what became of it, why, and when that was noted.
 fn fate(message: Message) -> (String, MessageState, Option<i64>, Timestamp) {
     (message.via.sender, message.state, message.error_code, message.updated_at)
@@ -55,7 +51,7 @@ async fn what_is_known_of_a_message_that_went_on_begins_anew_where_the_first_sen
         bed.clock.advance(SECOND);
         first.release();
         assert_eq!(flow.await.unwrap().is_ok(), state == MessageState::Queued);
-        assert_eq!(fate(message(&bed).await), ("second".to_owned(), state, None, bed.clock.now()));
+        assert_eq!(fate(bed.message().await), ("second".to_owned(), state, None, bed.clock.now()));
         let lines = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 1000)).await;
         let line = lines.into_iter().find(|line| line.event == AuditEvent::SmsUndelivered).unwrap();
         assert_eq!(line.mode.as_deref(), Some("production"));
@@ -78,7 +74,7 @@ async fn what_is_known_of_a_message_goes_on_where_it_was_not_lost_or_did_not_go_
         flow.await.unwrap().unwrap();
         let via = if is_taken { "first" } else { "second" };
         let code = reported.is_lost().then_some(30_003);
-        assert_eq!(fate(message(&bed).await), (via.to_owned(), reported, code, bed.clock.now()));
+        assert_eq!(fate(bed.message().await), (via.to_owned(), reported, code, bed.clock.now()));
         assert_eq!(bed.counted("sms_errors_total").len(), usize::from(reported.is_lost()));
     }
 }
@@ -99,14 +95,14 @@ async fn a_call_that_a_message_goes_on_to_is_noted_before_it_is_made() {
         bed.clock.advance(SECOND);
         first.release();
         voice.arrived(1).await;
-        let known = message(&bed).await;
+        let known = bed.message().await;
         assert_eq!(known.via.channel, Channel::Voice);
         assert_eq!(fate(known), ("second".to_owned(), noted, None, bed.clock.now()), "{reported:?}");
         assert_eq!(bed.counted("sms_budget_warnings_total"), ["{budget=\"voice\"} 1"]);
         voice.release();
         flow.await.unwrap().unwrap();
         let then = if reported == Some(MessageState::Sent) { noted } else { MessageState::Queued };
-        assert_eq!(message(&bed).await.state, then);
+        assert_eq!(bed.message().await.state, then);
     }
 }
 
@@ -118,7 +114,7 @@ async fn a_call_of_which_nobody_can_say_whether_it_is_paid_for_is_not_made() {
     first.release();
     assert!(matches!(flow.await.unwrap(), Err(AuthError::SmsDeliveryFailed { .. })));
     assert!(bed.faults.are_over());
-    assert_eq!((voice.messages().len(), message(&bed).await.state), (0, MessageState::Failed));
+    assert_eq!((voice.messages().len(), bed.message().await.state), (0, MessageState::Failed));
 }
 
 #[tokio::test]
@@ -127,11 +123,11 @@ async fn a_call_that_was_made_is_not_given_back_by_what_is_reported_of_it() {
     let members = [member("voice", Channel::Voice, &voice, None)];
     let bed = by(&members, |policy| policy.budgets.calls_per_day = 1).await;
     bed.request(1).await.result.unwrap();
-    let sid = message(&bed).await.sid;
+    let sid = bed.message().await.sid;
     for state in [MessageState::Sent, MessageState::Delivered] {
         tell(&bed, None, sid.as_deref(), state).await;
     }
-    assert_eq!(message(&bed).await.state, MessageState::Delivered);
+    assert_eq!(bed.message().await.state, MessageState::Delivered);
     assert!(matches!(bed.request(2).await.result, Err(AuthError::SmsBudgetExhausted(_))));
 }
 
@@ -142,7 +138,6 @@ async fn how_many_segments_a_message_has_is_what_its_provider_counts() {
         let accepted = Accepted { sid: None, state: MessageState::Queued, segments: told };
         bed.sms.script([SendOutcome::Accepted(accepted)]);
         bed.request(1).await.result.unwrap();
-        let (message, _) = bed.read(|view| view.messages_before(MessageId(i64::MAX), 1)).await.remove(0);
-        assert_eq!(message.segments, segments);
+        assert_eq!(bed.message().await.segments, segments);
     }
 }

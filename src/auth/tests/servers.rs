@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::auth::AuthError;
-use crate::domain::MessageId;
-use crate::domain::message::{Message, MessageState};
+use crate::domain::message::MessageState;
 
 /// Another server beside that of the bed, with a clock and a sender of its own.
 pub(super) struct Neighbour {
@@ -144,11 +143,6 @@ async fn whoever_asked_while_a_message_was_under_way_follows_it_though_it_is_set
     assert_eq!(bed.sms.messages().len(), 1);
 }
 
-/// The message that went out last.
-async fn message(bed: &Bed) -> Message {
-    bed.read(|view| view.messages_before(MessageId(i64::MAX), 1)).await.remove(0).0
-}
-
 #[tokio::test]
 async fn what_a_server_had_under_way_that_is_gone_is_settled_as_unknown_under_its_number() {
     let bed = Bed::open().await;
@@ -159,7 +153,7 @@ async fn what_a_server_had_under_way_that_is_gone_is_settled_as_unknown_under_it
     gone.sms.arrived(1).await;
     bed.clock.advance(HOUR);
     bed.auth.maintain().await.unwrap();
-    let known = message(&bed).await;
+    let known = bed.message().await;
     assert_eq!((known.state, known.updated_at), (MessageState::Unknown, bed.clock.now()));
     let lines = bed.read(|view| view.audit_after(&AuditOf::Everybody, 0, 1000)).await;
     let line = lines.into_iter().find(|line| line.event == AuditEvent::SmsFailed).unwrap();
@@ -189,5 +183,5 @@ async fn what_a_server_settles_while_another_thinks_it_gone_is_settled_once() {
     round.await.unwrap().unwrap();
     let lines = [bed.told(AuditEvent::SmsFailed).await.len(), bed.told(AuditEvent::SmsSent).await.len()];
     assert_eq!(lines, [0, 1]);
-    assert_eq!(message(&bed).await.state, MessageState::Queued);
+    assert_eq!(bed.message().await.state, MessageState::Queued);
 }
