@@ -45,12 +45,20 @@ pub(super) struct Judged {
     pub(super) held_back: Option<HeldBack>,
     /// Wide blocks that let it through: as they are now, and as they were.
     passed: Vec<(Block, Block)>,
+    /// When it counts as sent, where its own time lies before the end of a block that is over.
+    not_before: Option<Timestamp>,
 }
 
 impl Judged {
     /// Whether wide blocks let the message through.
     pub(super) const fn is_let_through(&self) -> bool {
         !self.passed.is_empty()
+    }
+
+    /// When the message counts as sent: with all others after a block that is over, though its own time be a little earlier. By that
+    /// time it would count for nobody, and nobody would for it.
+    pub(super) fn sent_at(&self, at: Timestamp) -> Timestamp {
+        self.not_before.map_or(at, |end| end.max(at))
     }
 
     /// Has the blocks that let the message through be as they were: nothing is sent.
@@ -120,7 +128,10 @@ impl Guard {
         if let Some(block) = active(Scope::Network) {
             return Ok(Err((block.clone(), false)));
         }
-        let counts = self.counts(tx, &blocks)?;
+        judged.not_before =
+            blocks.iter().filter(|block| !block.is_active(now)).map(|block| block.until).max();
+        let sent_at = judged.sent_at(now);
+        let counts = self.counts(tx, &blocks, sent_at)?;
         if is_trusted(&counts) {
             return Ok(Ok(Standing::Trusted));
         }
@@ -164,7 +175,7 @@ impl Guard {
                 Passage::Refused(next) => refuse(tx, before, Some(next.unwrap_or(resumed))),
             };
         }
-        let block = Block::begin(before, &self.place, excess, now);
+        let block = Block::begin(before, &self.place, excess, sent_at);
         let block = block.of_day(&counts).unwrap_or(block);
         let begins = tx.replace_block(before, &block)?;
         if begins {
@@ -173,9 +184,8 @@ impl Guard {
         Ok(Err((block, begins)))
     }
 
-    /// What is known; what lies before the end of the last block of a scope counts no longer.
-    fn counts(&self, tx: &AuditedTx<'_>, blocks: &[Block]) -> StoreResult<Counts> {
-        let now = tx.at();
+    /// What is known at `now`; what lies before the end of the last block of a scope counts no longer.
+    fn counts(&self, tx: &AuditedTx<'_>, blocks: &[Block], now: Timestamp) -> StoreResult<Counts> {
         let ended = |scope| {
             let block = blocks.iter().find(|block| block.scope == scope);
             // What goes out at the instant of the end counts.

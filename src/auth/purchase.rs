@@ -160,7 +160,7 @@ impl Bought {
         challenge: ChallengeId,
     ) -> StoreResult<()> {
         let Some(Buying { standing, cost, charges }) = self.buying.take() else { return Ok(()) };
-        let (at, place) = (tx.at(), guard.place.clone());
+        let (at, place) = (self.judged.sent_at(tx.at()), guard.place.clone());
         let purchase = Purchase { challenge, at, place, standing, cost, charges };
         tx.insert_purchase(&purchase)?;
         self.purchase = Some(purchase);

@@ -256,3 +256,39 @@ async fn what_was_usual_within_a_week_is_no_attack_and_is_forgotten_after_it() {
     }
     assert!(is_held_back(&bed.ask(stranger(211)).await.result));
 }
+
+/// How many of 54 strangers of six countries, each a millisecond later, are sent a code by a server whose clock is behind, just after
+/// a block of all countries has ended by an answer; and how many of 40 more by the one whose clock is right.
+async fn sent_after_the_end(behind_by: Duration) -> (usize, usize) {
+    let bed = guarded(GuardMode::On).await;
+    let behind = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
+    let both = |number| if number % 2 == 0 { stranger(number) } else { foreigner(number) };
+    prolonged(&bed, (1..=19).map(both)).await;
+    join(&bed, stranger(20)).await;
+    bed.clock.advance(SECOND);
+    bed.ask(stranger(21)).await.result.unwrap();
+    behind.clock.advance(15 * 60 * SECOND + SECOND - behind_by);
+    let of = |country: &str, number: u32| {
+        let phone = PhoneNumber::parse(&format!("+{country}{number:05}000"), 10).unwrap();
+        CodeRequest { phone, origin: origin(&format!("10.{number}.1.1")), ..code_request(0) }
+    };
+    let (mut sent, mut later) = (0, 0);
+    for (number, country) in
+        (31..85).zip(["49151", "33612", "34612", "39312", "31612", "48512"].iter().cycle())
+    {
+        sent += usize::from(behind.auth.request(of(country, number)).await.result.is_ok());
+        behind.clock.advance(Duration::from_millis(1));
+    }
+    bed.clock.advance(SECOND);
+    for (number, country) in (100..140).zip(["32470", "43664", "45201", "46701"].iter().cycle()) {
+        later += usize::from(bed.ask(of(country, number)).await.result.is_ok());
+    }
+    (sent, later)
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_the_end_of_a_block_sends_no_more_than_another() {
+    for behind_by in [Duration::ZERO, Duration::from_millis(5), SECOND, 60 * SECOND] {
+        assert_eq!(sent_after_the_end(behind_by).await, (9, 0), "{behind_by:?}");
+    }
+}
