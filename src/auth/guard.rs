@@ -93,7 +93,7 @@ impl Guard {
         let (block, begins) = loop {
             match self.look(tx, judged)? {
                 Ok(standing) => return Ok(standing),
-                Err((block, begins)) if begins || looks.next().is_none() || self.stands(tx, &block)? => {
+                Err((block, begins)) if looks.next().is_none() || self.stands(tx, &block)? => {
                     break (block, begins);
                 }
                 Err(_) => {}
@@ -192,9 +192,8 @@ impl Guard {
             block.map_or(Timestamp::from_millis(0), |block| (block.until - Duration::from_millis(1)).min(now))
         };
         let since = |scope, window| ended(scope).max(now - window);
-        // The day of a country is long, and where the guard refuses nothing, its block says the same of each message.
-        let is_told = self.mode == GuardMode::Monitor
-            && blocks.iter().any(|block| block.scope == Scope::Country && block.is_active(now));
+        // The day of a country is long, and where the guard refuses nothing, a block says the same of each message.
+        let is_told = self.mode == GuardMode::Monitor && blocks.iter().any(|block| block.is_active(now));
         let day = if is_told { now } else { now - DAY };
         let horizons = Horizons {
             known: now - MEMORY,
@@ -218,11 +217,10 @@ impl Guard {
         let (now, is_on) = (tx.at(), self.mode == GuardMode::On);
         let country = (block.scope == Scope::Country).then_some(block.key.as_str());
         let probes = if is_on { tx.sent_to_strangers(country, block.since)? } else { Sends::default() };
-        let attempts = if block.wants_attempts(now) {
-            tx.refused_attempts(block.scope, &block.key, now - FIRST_BLOCK)?
-        } else {
-            0
-        };
+        let attempts = block
+            .wants_attempts(now)
+            .then(|| tx.refused_attempts(block.scope, &block.key, now - FIRST_BLOCK))
+            .transpose()?;
         Ok(match block.pass(probes, attempts, usual, now) {
             Passage::Probe(next) if !is_on => Passage::Refused(Some(next)),
             passage => passage,

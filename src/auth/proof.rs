@@ -353,10 +353,7 @@ fn consume(
     for other in latest.iter().filter(|other| other.id != challenge.id && other.state.is_open()) {
         tx.update_challenge(&mut other.clone().superseded())?;
     }
-    if challenge.mode == Mode::Production {
-        let others: Vec<_> =
-            latest.iter().map(|other| other.id).filter(|other| *other != challenge.id).collect();
-        tx.convert(challenge.id, &others, used.at)?;
-    }
+    let all: Vec<_> = latest.iter().map(|other| other.id).collect();
+    tx.convert(challenge.id, &all, used.at)?;
     tx.update_challenge(&mut challenge.clone().consumed(used))
 }

@@ -47,6 +47,7 @@ mod counting;
 mod devices;
 mod exchange;
 mod faults;
+mod first;
 mod guard;
 mod intercepted;
 mod judging;
@@ -82,7 +83,7 @@ struct Bed {
     sms: MemorySender,
     means: Means,
     faults: faults::Faults,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 fn phone(number: u32) -> PhoneNumber {
@@ -219,7 +220,7 @@ impl Bed {
         swap(&mut parts);
         let (auth, means) = start(parts, policy);
         auth.settle_after_restart().await.unwrap();
-        Self { auth, store, clock, sms, means, faults, _dir: dir }
+        Self { auth, store, clock, sms, means, faults, dir }
     }
 
     /// What the metrics of a name have counted, by their labels, in the order of those.

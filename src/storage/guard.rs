@@ -120,9 +120,9 @@ pub trait WriteGuard: ReadGuard {
     fn delete_purchase(&mut self, challenge: ChallengeId) -> StoreResult<Vec<Charge>>;
     /// Replaces what the messages of a challenge cost, and from which budgets that was taken. The lock of its phone covers it.
     fn update_payment(&mut self, challenge: ChallengeId, payment: &Payment) -> StoreResult<()>;
-    /// Notes that the code of `used` was the first to verify its number; what else that number was sent, with the codes of
-    /// `others`, counts no longer.
-    fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()>;
+    /// Notes that the code of `used` was the first to verify its number; what else that number was sent, with the other codes
+    /// of `all`, counts no longer.
+    fn convert(&mut self, used: ChallengeId, all: &[ChallengeId], at: Timestamp) -> StoreResult<()>;
     /// Notes an attempt that a block refused.
     fn note_refused_attempt(&mut self, scope: Scope, key: &str, at: Timestamp) -> StoreResult<()>;
     /// Puts a block in the place of the one that was read, or of none; false where another has come meanwhile.

@@ -5,16 +5,16 @@ use super::*;
 use crate::auth::AuthError;
 use crate::domain::Timestamp;
 
-async fn guarded(mode: GuardMode) -> Bed {
+pub(super) async fn guarded(mode: GuardMode) -> Bed {
     Bed::with(|policy| (policy.limits.ip, policy.guard.mode) = (0, mode)).await
 }
 
 /// A request by somebody whom nobody knows: each has a network and a range of numbers of their own.
-fn stranger(number: u32) -> CodeRequest {
+pub(super) fn stranger(number: u32) -> CodeRequest {
     CodeRequest { origin: origin(&format!("10.{number}.0.1")), ..code_request(number * 1000) }
 }
 
-fn is_held_back(answer: &Result<Sent, AuthError>) -> bool {
+pub(super) fn is_held_back(answer: &Result<Sent, AuthError>) -> bool {
     matches!(answer, Err(AuthError::RateLimited(_)))
 }
 
@@ -102,13 +102,13 @@ async fn a_test_number_of_concealed_accounts_is_sent_nothing_and_so_not_held_bac
 }
 
 /// A stranger of another country, by the same rule.
-fn foreigner(number: u32) -> CodeRequest {
+pub(super) fn foreigner(number: u32) -> CodeRequest {
     let phone = PhoneNumber::parse(&format!("+49151{number:05}000"), 10).unwrap();
     CodeRequest { phone, origin: origin(&format!("10.{number}.1.1")), ..code_request(0) }
 }
 
 /// A number's first login.
-async fn join(bed: &Bed, request: CodeRequest) {
+pub(super) async fn join(bed: &Bed, request: CodeRequest) {
     let (phone, origin) = (request.phone.clone(), request.origin.clone());
     bed.ask(request).await.result.unwrap();
     let request = VerifyRequest { phone, origin, ..verify_request(0, &bed.code()) };
@@ -184,7 +184,7 @@ async fn what_a_block_of_a_range_held_back_is_not_forgotten_of_the_network() {
 }
 
 /// A block of ten strangers, which lasts for longer than until the first message may be let through; this is the moment.
-async fn prolonged(bed: &Bed, mut strangers: impl Iterator<Item = CodeRequest>) {
+pub(super) async fn prolonged(bed: &Bed, mut strangers: impl Iterator<Item = CodeRequest>) {
     for request in strangers.by_ref().take(10) {
         bed.ask(request).await.result.unwrap();
     }
@@ -255,6 +255,28 @@ async fn what_was_usual_within_a_week_is_no_attack_and_is_forgotten_after_it() {
         bed.ask(stranger(number)).await.result.unwrap();
     }
     assert!(is_held_back(&bed.ask(stranger(211)).await.result));
+}
+
+#[tokio::test]
+async fn a_range_and_a_network_that_were_held_back_are_judged_more_strictly_until_a_day_has_gone_by() {
+    let of_range = |number| CodeRequest { phone: phone(number), ..stranger(number) };
+    let of_network = |number| code_request(number * 1000);
+    let cases: [(usize, &dyn Fn(u32) -> CodeRequest); 2] = [(3, &of_range), (5, &of_network)];
+    for (most, request) in cases {
+        for (early, strictly) in [(2, 1), (1, most)] {
+            let bed = guarded(GuardMode::On).await;
+            let sent = async |from: u32| {
+                let mut sent = 0;
+                while !is_held_back(&bed.ask(request(from + sent)).await.result) {
+                    sent += 1;
+                }
+                sent as usize
+            };
+            assert_eq!(sent(1).await, most);
+            bed.clock.advance((24 * HOUR + 15 * 60 * SECOND).saturating_sub(Duration::from_millis(early)));
+            assert_eq!(sent(11).await, strictly, "{early} ms before the day is over");
+        }
+    }
 }
 
 /// How many of 54 strangers of six countries, each a millisecond later, are sent a code by a server whose clock is behind, just after

@@ -98,11 +98,12 @@ async fn a_device_proves_by_its_own_guesses() {
         prove(&bed, login.user.id, 1, &bed.wrong()).await.unwrap_err();
     }
     assert_eq!(prove(&bed, login.user.id, 1, &bed.code()).await.unwrap_err(), AuthError::InvalidOtp);
+    prove_on(&bed, login.user.id, 1, &bed.wrong(), login.device_token.clone()).await.unwrap_err();
     prove_on(&bed, login.user.id, 1, &bed.code(), login.device_token.clone()).await.unwrap();
     let since = login.user.joined_at;
     let failures =
         move |view: &dyn View| view.spends(Quota::Failures(Mode::Production), &[phone(1).as_str()], since);
-    assert_eq!(bed.read(failures).await.len(), 5);
+    assert_eq!(bed.read(failures).await.len(), 6, "that of the device counts against the number, too");
 }
 
 #[tokio::test]

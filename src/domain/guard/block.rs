@@ -114,13 +114,13 @@ impl Block {
     }
 
     /// What a wide block makes of a message at `now`: `probes` are what strangers were sent since it began, and `attempts` those that
-    /// it refused in the last [`FIRST_BLOCK`], where they were counted.
-    pub fn pass(&self, probes: Sends, attempts: u32, usual: Usual, now: Timestamp) -> Passage {
+    /// it refused in the last [`FIRST_BLOCK`], where they were [wanted](Self::wants_attempts).
+    pub fn pass(&self, probes: Sends, attempts: Option<u32>, usual: Usual, now: Timestamp) -> Passage {
         if probes.converted > 0 && probes.unconverted <= probes.converted {
             return Passage::Over(Self { since: now - OVER, until: now, ..self.clone() });
         }
         // The attempt itself counts.
-        let is_prolonged = self.wants_attempts(now) && is_loud(attempts.saturating_add(1), usual);
+        let is_prolonged = attempts.is_some_and(|attempts| is_loud(attempts.saturating_add(1), usual));
         let until = if is_prolonged { now + FIRST_BLOCK } else { self.until };
         if now >= self.probe_at {
             let times = self.times.saturating_add(1);

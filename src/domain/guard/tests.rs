@@ -162,7 +162,10 @@ fn a_block_of_a_country_begins_with_the_first_wait_though_there_was_one_today() 
 #[test]
 fn a_country_is_held_back_until_fifteen_quiet_minutes() {
     let block = of_country();
-    let refused = |attempts, now| block.pass(Sends::default(), attempts, Usual::default(), now);
+    let refused = |attempts, now| {
+        let attempts = block.wants_attempts(now).then_some(attempts);
+        block.pass(Sends::default(), attempts, Usual::default(), now)
+    };
     assert_eq!(refused(0, at(1)), Passage::Refused(None));
     assert_eq!(refused(1000, at(599)), Passage::Refused(None), "nobody has counted yet");
     assert_eq!(refused(4, at(700)), Passage::Refused(None), "five in a quarter of an hour is quiet");
@@ -190,8 +193,11 @@ fn now_and_then_one_message_is_let_through_and_the_block_ends_if_those_are_answe
     let mut waits = vec![];
     for probes in 0..4 {
         let before = block.probe_at;
-        assert!(matches!(block.pass(sends(probes, 0), 0, Usual::default(), at(1)), Passage::Refused(_)));
-        let Passage::Probe(next) = block.pass(sends(probes, 0), 0, Usual::default(), before) else {
+        assert!(matches!(
+            block.pass(sends(probes, 0), Some(0), Usual::default(), at(1)),
+            Passage::Refused(_)
+        ));
+        let Passage::Probe(next) = block.pass(sends(probes, 0), Some(0), Usual::default(), before) else {
             panic!("{probes}")
         };
         assert_eq!(next.until, block.until, "few attempts prolong nothing");
@@ -199,8 +205,10 @@ fn now_and_then_one_message_is_let_through_and_the_block_ends_if_those_are_answe
         block = next;
     }
     assert_eq!(waits, [30, 60, 120, 240]);
-    assert!(matches!(block.pass(sends(2, 1), 0, Usual::default(), at(1)), Passage::Refused(_)));
-    let Passage::Over(over) = block.pass(sends(1, 1), 0, Usual::default(), at(7)) else { panic!("answered") };
+    assert!(matches!(block.pass(sends(2, 1), Some(0), Usual::default(), at(1)), Passage::Refused(_)));
+    let Passage::Over(over) = block.pass(sends(1, 1), Some(0), Usual::default(), at(7)) else {
+        panic!("answered")
+    };
     assert!(!over.is_active(at(7)));
     assert!(!over.is_active(at(0)), "nor for whom it is a little earlier");
     assert!(Block { until: at(1_000), ..over }.is_active(at(7)), "it goes on");

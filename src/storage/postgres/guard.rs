@@ -208,8 +208,8 @@ impl WriteGuard for PostgresTx<'_> {
         self.append(UPDATE_PAYMENT, &[&challenge, &cost, &charges])
     }
 
-    fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()> {
-        let all: Vec<_> = others.iter().chain(&[used]).copied().collect();
+    fn convert(&mut self, used: ChallengeId, all: &[ChallengeId], at: Timestamp) -> StoreResult<()> {
+        let all: Vec<_> = all.iter().chain(&[used]).copied().collect();
         self.append(CONVERT, &[&used, &at, &all])
     }
 

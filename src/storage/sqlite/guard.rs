@@ -207,14 +207,14 @@ impl WriteGuard for SqliteTx<'_> {
         self.run(|conn| conn.prepare_cached(UPDATE_PAYMENT)?.execute(values).map(drop))
     }
 
-    fn convert(&mut self, used: ChallengeId, others: &[ChallengeId], at: Timestamp) -> StoreResult<()> {
+    fn convert(&mut self, used: ChallengeId, all: &[ChallengeId], at: Timestamp) -> StoreResult<()> {
         self.run(|conn| {
             if conn.prepare_cached(CONVERT)?.execute(params![used, at])? == 0 {
                 return Ok(());
             }
             let mut excuse = conn.prepare_cached(EXCUSE)?;
-            for other in others {
-                excuse.execute([other])?;
+            for code in all {
+                excuse.execute([code])?;
             }
             Ok(())
         })
