@@ -96,3 +96,21 @@ async fn of_two_blocks_neither_counts_as_having_let_through_what_the_other_did_n
     assert!(is_held_back(&bed.ask(stranger(20)).await.result));
     assert_eq!(bed.read(blocks).await, before);
 }
+
+#[tokio::test]
+async fn a_message_of_a_full_day_that_another_server_was_let_through_with_is_the_only_one() {
+    for is_another_first in [false, true] {
+        let bed = guarded(GuardMode::On).await;
+        for number in 1..=20 {
+            bed.ask(stranger(number)).await.result.unwrap();
+            bed.clock.advance(10 * 60 * SECOND);
+        }
+        assert!(is_held_back(&bed.ask(stranger(21)).await.result));
+        bed.clock.advance(16 * 60 * SECOND);
+        if is_another_first {
+            is_first(&bed, "UPDATE ON blocks", SOMETHING);
+        }
+        assert_eq!(is_held_back(&bed.ask(stranger(22)).await.result), is_another_first);
+        assert_eq!(bed.counted("sms_blocks_total"), ["{guard=\"on\"} 1"]);
+    }
+}
