@@ -225,6 +225,36 @@ async fn a_block_that_ended_by_an_answer_refuses_nobody_by_whose_clock_that_is_s
 }
 
 #[tokio::test]
+async fn whoever_tries_early_in_a_block_prolongs_nothing() {
+    let bed = guarded(GuardMode::On).await;
+    for number in 1..=10 {
+        bed.ask(stranger(number)).await.result.unwrap();
+    }
+    for number in 11..=30 {
+        assert!(is_held_back(&bed.ask(stranger(number)).await.result));
+    }
+    bed.clock.advance(15 * 60 * SECOND);
+    for number in 11..=12 {
+        bed.ask(stranger(number)).await.result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_block_of_a_burst_goes_on_for_the_day_that_fills_meanwhile() {
+    let bed = guarded(GuardMode::On).await;
+    let unguarded = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::Off);
+    for number in 1..=10 {
+        bed.ask(stranger(number)).await.result.unwrap();
+    }
+    assert_eq!(held_back_by(&bed, stranger(11)).await, [("country_burst".to_owned(), 1)]);
+    for number in 11..=20 {
+        unguarded.auth.request(stranger(number)).await.result.unwrap();
+    }
+    let both = [("country_burst".to_owned(), 1), ("country_day".to_owned(), 1)];
+    assert_eq!(held_back_by(&bed, stranger(21)).await, both);
+}
+
+#[tokio::test]
 async fn a_block_of_a_country_does_not_end_by_what_others_answer() {
     let bed = guarded(GuardMode::On).await;
     // So much is usual elsewhere that all countries are not held back.

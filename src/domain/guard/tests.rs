@@ -168,6 +168,7 @@ fn a_country_is_held_back_until_fifteen_quiet_minutes() {
     };
     assert_eq!(refused(0, at(1)), Passage::Refused(None));
     assert_eq!(refused(1000, at(599)), Passage::Refused(None), "nobody has counted yet");
+    assert!(matches!(refused(1000, at(600)), Passage::Refused(Some(_))));
     assert_eq!(refused(4, at(700)), Passage::Refused(None), "five in a quarter of an hour is quiet");
     let Passage::Refused(Some(prolonged)) = refused(5, at(700)) else { panic!("it is loud") };
     assert_eq!(prolonged.until, at(700 + 15 * 60));
