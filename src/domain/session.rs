@@ -332,7 +332,8 @@ impl Session {
         presentation: &Presentation,
     ) -> RefreshDecision {
         let Presentation { now, grace, from_elsewhere } = *presentation;
-        if rotated_away.is_some_and(|at| now < at + grace) {
+        // One that lies further ahead was written before the clock was set back.
+        if rotated_away.is_some_and(|at| now < at + grace && at <= now + grace) {
             let prompt = if from_elsewhere { Repetition::PromptElsewhere } else { Repetition::Prompt };
             return RefreshDecision::Repeat(prompt);
         }
