@@ -7,7 +7,7 @@ use crate::domain::quota::Quota;
 /// Before which instants rows are no longer needed.
 #[derive(Clone, Copy, Debug)]
 pub struct PurgeHorizon {
-    /// Which windows of refusals have closed.
+    /// Which windows of refusals have closed. Rows that are of a later time, since a clock was ahead once, keep none behind them.
     pub now: Timestamp,
     /// Spends, each quota's by its own window.
     pub spends: [(Quota, Timestamp); Quota::ALL.len()],

@@ -118,7 +118,7 @@ macro_rules! contract {
                 }
                 guard {
                     a_purchase_is_counted_at_its_place_until_it_is_answered_or_excused
-                    what_lies_before_a_horizon_counts_no_longer
+                    what_lies_before_a_horizon_counts_no_longer_nor_does_what_is_still_to_come
                     first_verifications_of_a_network_are_counted_to_two_and_the_older_ones_apart
                     a_block_replaces_the_one_that_was_read_and_no_other
                     first_verifications_are_counted_by_country_and_five_minutes
@@ -136,6 +136,7 @@ macro_rules! contract {
                 }
                 maintenance {
                     purging_takes_slices_and_only_what_is_old
+                    what_is_of_a_time_still_to_come_keeps_nothing_behind_it
                     a_spend_is_kept_as_long_as_its_own_quota_looks_back
                     sessions_go_when_they_are_over_with_their_rotations
                     when_a_user_was_last_seen_outlives_the_sessions

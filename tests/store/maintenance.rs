@@ -1,13 +1,18 @@
 //! What is deleted, and when.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use freshk::domain::audit::{Actor, AuditEvent};
+use freshk::domain::guard::{Place, Scope, Standing};
 use freshk::domain::quota::{DAY, Quota};
 use freshk::domain::session::EndReason;
 use freshk::domain::{
     ChallengeId, Exchange, MessageId, Mode, NewChallenge, SpendId, Timestamp, User, UserId,
 };
 use freshk::storage::PurgeHorizon;
+use freshk::storage::audit::AuditOf;
+use freshk::storage::guard::Purchase;
 
 use crate::ledger::IP;
 use crate::support::{
@@ -65,6 +70,34 @@ pub(crate) async fn purging_takes_slices_and_only_what_is_old<F: Fixture>() {
     assert_eq!(left().await, (5, 5, 5), "a slice is a slice");
     purge(&bed, &horizon(after(7)), 5).await;
     assert_eq!(left().await, (3, 3, 3));
+}
+
+pub(crate) async fn what_is_of_a_time_still_to_come_keeps_nothing_behind_it<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    bed.write(|tx| {
+        let place = || Place { network: "n".into(), range: "r".into(), country: "DE".into() };
+        for seconds in (1000..1010).chain(0..10) {
+            let at = after(seconds);
+            let new = NewChallenge { created_at: at, ..new_challenge(Mode::Production, 1) };
+            let challenge = tx.insert_challenge(new, &|_| some_hash())?.id;
+            let (standing, cost, charges) = (Standing::Stranger, 0, Vec::new());
+            tx.insert_purchase(&Purchase { challenge, at, place: place(), standing, cost, charges })?;
+            tx.note_refused_attempt(Scope::Country, "DE", at)?;
+            tx.audit(&[Arc::new(Actor::system(at)).did(AuditEvent::SmsBlocked)])?;
+        }
+        Ok(())
+    })
+    .await;
+    purge(&bed, &horizon(after(10)), 5).await;
+    let left = bed.read(|view| {
+        Ok((
+            view.challenges_before(ChallengeId(i64::MAX), 99)?.len(),
+            view.sent_to_strangers(None, START - DAY, after(5000))?.unconverted,
+            view.refused_attempts(Scope::Country, "DE", START - DAY)?,
+            view.audit_after(&AuditOf::Everybody, 0, 99)?.len(),
+        ))
+    });
+    assert_eq!(left.await, (10, 10, 10, 10));
 }
 
 pub(crate) async fn a_spend_is_kept_as_long_as_its_own_quota_looks_back<F: Fixture>() {

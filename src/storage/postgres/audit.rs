@@ -11,9 +11,9 @@ use crate::domain::audit::{AuditEvent, AuditRecord, RefusalLine};
 use crate::domain::quota::Quota;
 use crate::domain::tally::{PARTS, Span, Tally};
 use crate::domain::{Timestamp, UserId};
-use crate::storage::StoreResult;
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
 use crate::storage::columns::count;
+use crate::storage::{PurgeHorizon, StoreResult};
 
 /// Writes lines.
 macro_rules! insert {
@@ -46,10 +46,10 @@ const INSERT_REFUSALS: &str =
 /// Rows at or after this instant cannot be deleted; the trigger reads it.
 const RETAIN: &str = "UPDATE audit_retention SET before = $1";
 
-/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays
+/// Deletes at most so many of the oldest from before an instant. Only the oldest rows of a time that has come are looked at, so that a slice stays
 /// a slice.
-const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) \
-     AS oldest WHERE at < $1)";
+const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit WHERE at <= $3 \
+     ORDER BY id LIMIT $2) AS oldest WHERE at < $1)";
 
 const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = $1 \
      AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";
@@ -275,9 +275,9 @@ impl PostgresTx<'_> {
 
     /// Deletes at most `limit` of the lines from before `horizon`, the oldest, and keeps all others from being deleted;
     /// gives how many were.
-    pub(super) fn purge_audit(&self, horizon: Timestamp, limit: i64) -> StoreResult<usize> {
-        self.write_one(RETAIN, &[&horizon])?;
-        self.write(PURGE, &[&horizon, &limit])
+    pub(super) fn purge_audit(&self, horizon: &PurgeHorizon, limit: i64) -> StoreResult<usize> {
+        self.write_one(RETAIN, &[&horizon.audit])?;
+        self.write(PURGE, &[&horizon.audit, &limit, &horizon.now])
     }
 }
 

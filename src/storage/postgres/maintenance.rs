@@ -23,9 +23,9 @@ impl Maintenance for PostgresTx<'_> {
             more |= self.purge_spends(quota, before, limit)? == rows;
         }
         for deleted in [
-            self.purge_purchases(horizon.purchases, limit)?,
-            self.purge_challenges(horizon.challenges, limit)?,
-            self.purge_audit(horizon.audit, limit)?,
+            self.purge_purchases(horizon, limit)?,
+            self.purge_challenges(horizon, limit)?,
+            self.purge_audit(horizon, limit)?,
         ] {
             // A few among the oldest rows may be younger than their number says (the clock was stepped), so most of a
             // slice counts as a full one.
@@ -37,7 +37,7 @@ impl Maintenance for PostgresTx<'_> {
         more |= self.purge_rotations(horizon.sessions, limit)? == rows;
         more |= self.purge_exchanges(horizon.sessions, limit)? == rows;
         more |= self.purge_devices(horizon.sessions, limit)? == rows;
-        more |= self.purge_guard_day(horizon.guard, limit)? == rows;
+        more |= self.purge_guard_day(horizon, limit)? == rows;
         self.purge_budgets(horizon.guard)?;
         more |= self.purge_events(horizon.events, limit)? == rows;
         Ok(more)

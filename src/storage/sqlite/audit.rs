@@ -9,9 +9,9 @@ use crate::domain::audit::{AuditEvent, AuditRecord, RefusalLine};
 use crate::domain::quota::Quota;
 use crate::domain::tally::{Span, Tally};
 use crate::domain::{Timestamp, UserId};
-use crate::storage::StoreResult;
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
 use crate::storage::columns::count;
+use crate::storage::{PurgeHorizon, StoreResult};
 
 const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
      request_id, detail) VALUES ";
@@ -28,10 +28,10 @@ const INSERT_REFUSALS: &str =
 /// Rows at or after this instant cannot be deleted; the trigger reads it.
 const RETAIN: &str = "UPDATE audit_retention SET before = ?1";
 
-/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays
+/// Deletes at most so many of the oldest from before an instant. Only the oldest rows of a time that has come are looked at, so that a slice stays
 /// a slice.
-const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) \
-     WHERE at < ?1)";
+const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit WHERE at <= ?3 \
+     ORDER BY id LIMIT ?2) WHERE at < ?1)";
 
 const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = ?1 \
      AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";
@@ -217,9 +217,9 @@ pub(super) fn append_refusals(
 
 /// Deletes at most `limit` of the lines from before `horizon`, the oldest, and keeps all others from being deleted; gives
 /// how many were.
-pub(super) fn purge(conn: &Connection, horizon: Timestamp, limit: i64) -> rusqlite::Result<usize> {
-    conn.prepare_cached(RETAIN)?.execute([horizon])?;
-    conn.prepare_cached(PURGE)?.execute(params![horizon, limit])
+pub(super) fn purge(conn: &Connection, horizon: &PurgeHorizon, limit: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached(RETAIN)?.execute([horizon.audit])?;
+    conn.prepare_cached(PURGE)?.execute(params![horizon.audit, limit, horizon.now])
 }
 
 fn lines(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> rusqlite::Result<Vec<AuditLine>> {

@@ -11,9 +11,9 @@ use crate::domain::{
     Challenge, ChallengeId, ChallengeState, DeliveryId, DeviceId, Mode, NewChallenge, PhoneNumber, Purpose,
     RunId, SessionId, SpendId, Timestamp,
 };
-use crate::storage::StoreResult;
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 use crate::storage::columns::{count, length, millis};
+use crate::storage::{PurgeHorizon, StoreResult};
 
 macro_rules! columns {
     () => {
@@ -66,10 +66,10 @@ const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, co
      expires_at, spend_id, leader, device_id, device_spend_id, change_of, delivery_id, asked_channel) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
-/// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that
+/// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows of a time that has come are looked at, so that
 /// a slice stays a slice; messages go with their challenge.
 const PURGE: &str = "DELETE FROM challenges WHERE id IN (SELECT id FROM (SELECT id, created_at FROM challenges \
-     ORDER BY id LIMIT ?2) WHERE created_at < ?1)";
+     WHERE created_at <= ?3 ORDER BY id LIMIT ?2) WHERE created_at < ?1)";
 
 const DELETE: &str = "DELETE FROM challenges WHERE id = ?1";
 
@@ -184,8 +184,8 @@ impl WriteChallenges for SqliteTx<'_> {
 }
 
 /// Deletes at most `limit` of those that were created before `before`, the oldest; gives how many.
-pub(super) fn purge(conn: &Connection, before: Timestamp, limit: i64) -> rusqlite::Result<usize> {
-    conn.prepare_cached(PURGE)?.execute(params![before, limit])
+pub(super) fn purge(conn: &Connection, horizon: &PurgeHorizon, limit: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached(PURGE)?.execute(params![horizon.challenges, limit, horizon.now])
 }
 
 fn ages(conn: &Connection, after: ChallengeId, rows: i64) -> rusqlite::Result<Vec<Age>> {

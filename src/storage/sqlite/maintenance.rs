@@ -23,9 +23,9 @@ impl Maintenance for SqliteTx<'_> {
                 more |= ledger::purge(conn, quota, before, limit)? == rows;
             }
             for deleted in [
-                guard::purge(conn, horizon.purchases, limit)?,
-                challenges::purge(conn, horizon.challenges, limit)?,
-                audit::purge(conn, horizon.audit, limit)?,
+                guard::purge(conn, horizon, limit)?,
+                challenges::purge(conn, horizon, limit)?,
+                audit::purge(conn, horizon, limit)?,
             ] {
                 // A few among the oldest rows may be younger than their number says (the clock was stepped), so most of a
                 // slice counts as a full one.
@@ -38,7 +38,7 @@ impl Maintenance for SqliteTx<'_> {
             more |= sessions::purge_rotations(conn, horizon.sessions, limit)? == rows;
             more |= exchanges::purge(conn, horizon.sessions, limit)? == rows;
             more |= devices::purge(conn, horizon.sessions, limit)? == rows;
-            more |= guard::purge_day(conn, horizon.guard, limit)? == rows;
+            more |= guard::purge_day(conn, horizon, limit)? == rows;
             budgets::purge(conn, horizon.guard)?;
             more |= events::purge(conn, horizon.events, limit)? == rows;
             Ok((more, ended))
