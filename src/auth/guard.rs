@@ -9,8 +9,8 @@ use super::{AuthError, happened};
 use crate::domain::Timestamp;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::guard::{
-    BURST, Block, Counts, FIRST_BLOCK, GuardMode, HOUR, MEMORY, Passage, Place, Rule, Scope, Sends, Standing,
-    Usual, is_trusted, judge,
+    AHEAD, BURST, Block, Counts, Excess, FIRST_BLOCK, GuardMode, HOUR, MEMORY, Passage, Place, Rule, Scope,
+    Sends, Standing, Usual, is_trusted, judge,
 };
 use crate::domain::quota::DAY;
 use crate::storage::StoreResult;
@@ -128,8 +128,8 @@ impl Guard {
         if let Some(block) = active(Scope::Network) {
             return Ok(Err((block.clone(), false)));
         }
-        judged.not_before =
-            blocks.iter().filter(|block| !block.is_active(now)).map(|block| block.until).max();
+        let is_over = |block: &&Block| block.is_believed(now) && !block.is_active(now);
+        judged.not_before = blocks.iter().filter(is_over).map(|block| block.until).max();
         let sent_at = judged.sent_at(now);
         let counts = self.counts(tx, &blocks, sent_at)?;
         if is_trusted(&counts) {
@@ -175,7 +175,7 @@ impl Guard {
                 Passage::Refused(next) => refuse(tx, before, Some(next.unwrap_or(resumed))),
             };
         }
-        let block = Block::begin(before, &self.place, excess, sent_at);
+        let block = self.begin(tx, before, excess, sent_at)?;
         let block = block.of_day(&counts).unwrap_or(block);
         let begins = tx.replace_block(before, &block)?;
         if begins {
@@ -187,7 +187,7 @@ impl Guard {
     /// What is known at `now`; what lies before the end of the last block of a scope counts no longer.
     fn counts(&self, tx: &AuditedTx<'_>, blocks: &[Block], now: Timestamp) -> StoreResult<Counts> {
         let ended = |scope| {
-            let block = blocks.iter().find(|block| block.scope == scope);
+            let block = blocks.iter().find(|block| block.scope == scope && block.is_believed(now));
             // What goes out at the instant of the end counts.
             block.map_or(Timestamp::from_millis(0), |block| (block.until - Duration::from_millis(1)).min(now))
         };
@@ -202,6 +202,7 @@ impl Guard {
             range: since(Scope::Range, DAY),
             country: [since(Scope::Country, BURST), since(Scope::Country, HOUR), day],
             world: [since(Scope::World, BURST), since(Scope::World, HOUR)],
+            until: now + AHEAD,
         };
         let counts = tx.guard_counts(&self.place, &horizons)?;
         Ok(Counts {
@@ -215,8 +216,11 @@ impl Guard {
     /// either: everything goes out.
     fn pass(&self, tx: &AuditedTx<'_>, block: &Block, usual: Usual) -> StoreResult<Passage> {
         let (now, is_on) = (tx.at(), self.mode == GuardMode::On);
-        let country = (block.scope == Scope::Country).then_some(block.key.as_str());
-        let probes = if is_on { tx.sent_to_strangers(country, block.since)? } else { Sends::default() };
+        let probes = if is_on {
+            tx.sent_to_strangers(block.country(), block.since, now + AHEAD)?
+        } else {
+            Sends::default()
+        };
         let attempts = block
             .wants_attempts(now)
             .then(|| tx.refused_attempts(block.scope, &block.key, now - FIRST_BLOCK))
@@ -225,6 +229,23 @@ impl Guard {
             Passage::Probe(next) if !is_on => Passage::Refused(Some(next)),
             passage => passage,
         })
+    }
+
+    /// A block that begins. What a wide one lets through is told by its time from what was sent before, also where another server's
+    /// clock, a little ahead, has dated that.
+    fn begin(
+        &self,
+        tx: &AuditedTx<'_>,
+        before: Option<&Block>,
+        excess: Excess,
+        sent_at: Timestamp,
+    ) -> StoreResult<Block> {
+        let block = Block::begin(before, &self.place, excess, sent_at);
+        if !block.scope.is_wide() {
+            return Ok(block);
+        }
+        let latest = tx.latest_to_strangers(block.country(), sent_at + AHEAD)?;
+        Ok(Block { since: latest.map_or(sent_at, |latest| latest.max(sent_at)), ..block })
     }
 
     /// Tells that a block has begun.

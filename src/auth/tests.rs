@@ -41,6 +41,7 @@ use crate::storage::users::ImportedUser;
 use crate::storage::{Locks, Store, StoreResult, View};
 use crate::tokens::{DeviceTokens, Tokens};
 
+mod ahead;
 mod concealed;
 mod console;
 mod counting;

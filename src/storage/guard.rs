@@ -45,7 +45,7 @@ impl Payment {
     }
 }
 
-/// Since when rows count, for each of the guard's counts.
+/// Since when rows count, for each of the guard's counts, and until when.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizons {
     /// First verifications that have a network trusted.
@@ -60,6 +60,8 @@ pub struct Horizons {
     pub country: [Timestamp; 3],
     /// The five minutes and the hour of all.
     pub world: [Timestamp; 2],
+    /// The latest that any may be of.
+    pub until: Timestamp,
 }
 
 /// First verifications in five minutes of one country.
@@ -100,9 +102,16 @@ pub trait ReadGuard {
     /// What the messages of a challenge were paid with; `None` where none is bought.
     fn payment(&self, challenge: ChallengeId) -> StoreResult<Option<Payment>>;
     /// What is known of a place, but for whether it was blocked.
-    fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts>;
-    /// What strangers were sent after `since`: in a country, or everywhere.
-    fn sent_to_strangers(&self, country: Option<&str>, since: Timestamp) -> StoreResult<Sends>;
+    fn guard_counts(&self, place: &Place, horizons: &Horizons) -> StoreResult<Counts>;
+    /// What strangers were sent after `since`, and not after `until`: in a country, or everywhere.
+    fn sent_to_strangers(
+        &self,
+        country: Option<&str>,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> StoreResult<Sends>;
+    /// When the latest message to a stranger counts as sent, of those no later than `until`: in a country, or everywhere.
+    fn latest_to_strangers(&self, country: Option<&str>, until: Timestamp) -> StoreResult<Option<Timestamp>>;
     /// How many attempts a block has refused after `since`.
     fn refused_attempts(&self, scope: Scope, key: &str, since: Timestamp) -> StoreResult<u32>;
     /// First verifications after `since`.

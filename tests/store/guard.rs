@@ -35,9 +35,10 @@ async fn buy<F: Fixture>(bed: &Bed<F>, purchases: Vec<Purchase>) {
     bed.write(move |tx| purchases.iter().try_for_each(|purchase| tx.insert_purchase(purchase))).await;
 }
 
-/// Everything after `at`.
+/// Everything after `at`, for a day.
 fn since(at: Timestamp) -> Horizons {
-    Horizons { known: at, known_longer: at, network: at, range: at, country: [at; 3], world: [at; 2] }
+    let until = at + Duration::from_hours(24);
+    Horizons { known: at, known_longer: at, network: at, range: at, country: [at; 3], world: [at; 2], until }
 }
 
 async fn counts<F: Fixture>(bed: &Bed<F>, place: Place, horizons: Horizons) -> Counts {
@@ -89,14 +90,22 @@ pub(crate) async fn a_purchase_is_counted_at_its_place_until_it_is_answered_or_e
         ..Counts::default()
     };
     assert_eq!(counts(&bed, here(), since(START)).await, answered);
-    let strangers = bed
-        .read(|view| Ok((view.sent_to_strangers(Some("DE"), START)?, view.sent_to_strangers(None, START)?)));
-    assert_eq!(strangers.await, (sends(1, 1), sends(2, 1)));
+    let strangers = bed.read(|view| {
+        let sent = |country, until| view.sent_to_strangers(country, START, after(until));
+        Ok([sent(Some("DE"), 4)?, sent(None, 4)?, sent(Some("DE"), 3)?, sent(None, 3)?])
+    });
+    assert_eq!(strangers.await, [sends(1, 1), sends(2, 1), sends(0, 1), sends(1, 1)]);
+    let latest = bed.read(|view| {
+        let latest = |country, until| view.latest_to_strangers(country, after(until));
+        Ok([latest(Some("DE"), 9)?, latest(Some("DE"), 3)?, latest(None, 3)?, latest(Some("IT"), 9)?])
+    });
+    assert_eq!(latest.await, [Some(after(4)), Some(after(2)), Some(after(3)), None]);
 }
 
-pub(crate) async fn what_lies_before_a_horizon_counts_no_longer<F: Fixture>() {
+pub(crate) async fn what_lies_before_a_horizon_counts_no_longer_nor_does_what_is_still_to_come<F: Fixture>() {
     let bed = Bed::<F>::new().await;
-    buy(&bed, (1..=5).map(|n| purchase(n, n.unsigned_abs(), place(1, 1, "DE"))).collect()).await;
+    buy(&bed, (1..=6).map(|n| purchase(n, n.unsigned_abs(), place(1, 1, "DE"))).collect()).await;
+    bed.write(|tx| tx.convert(ChallengeId(6), &[], after(7))).await;
     let horizons = Horizons {
         known: after(1),
         known_longer: after(1),
@@ -104,6 +113,7 @@ pub(crate) async fn what_lies_before_a_horizon_counts_no_longer<F: Fixture>() {
         range: after(2),
         country: [after(4), after(3), after(2)],
         world: [after(5), after(0)],
+        until: after(5),
     };
     let expected = Counts {
         network: sends(4, 0),
@@ -291,8 +301,7 @@ pub(crate) async fn maintenance_forgets_ranges_after_a_day_and_purchases_after_t
         tx.note_refused_attempt(Scope::Country, "DE", after(6))
     })
     .await;
-    let old =
-        PurgeHorizon { purchases: after(2), guard: after(5), ..horizon(START - Duration::from_secs(1)) };
+    let old = PurgeHorizon { now: after(60), purchases: after(2), guard: after(5), ..horizon(START) };
     while bed.write(move |tx| tx.purge(&old, 2)).await {}
     let left = counts(&bed, place(1, 1, "DE"), since(START)).await;
     assert_eq!((left.network, left.range), (sends(7, 0), sends(4, 0)));

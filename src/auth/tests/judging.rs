@@ -65,7 +65,11 @@ async fn what_a_number_was_sent_before_it_was_verified_counts_no_longer_as_sent_
     let [given, before] = codes(&bed).await.try_into().unwrap();
     let read = bed.read(move |view| {
         let standing = |id| Ok(view.payment(id)?.unwrap().standing);
-        Ok((standing(given.id)?, standing(before.id)?, view.sent_to_strangers(None, since)?))
+        Ok((
+            standing(given.id)?,
+            standing(before.id)?,
+            view.sent_to_strangers(None, since, given.created_at)?,
+        ))
     });
     let converted = Sends { unconverted: 0, converted: 1 };
     assert_eq!(read.await, (Standing::Stranger, Standing::Known, converted));

@@ -31,7 +31,7 @@ impl Held {
             }
             Ok((view.blocks_after(now)?, used))
         })?;
-        let concerns = |block: &Block| key.is_none_or(|key| key.lies_in(block));
+        let concerns = |block: &Block| block.is_active(now) && key.is_none_or(|key| key.lies_in(block));
         let budgets = if key.is_some() { Vec::new() } else { used };
         let blocks = blocks.into_iter().filter(concerns).collect();
         Ok(Self { blocks, budgets, mode: admin.config.sms.guard.mode })

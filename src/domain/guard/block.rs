@@ -57,19 +57,27 @@ const LOOK: Duration = Duration::from_mins(5);
 /// goes on.
 const OVER: Duration = Duration::from_millis(1);
 
+/// How far ahead of one's own time another server's may be. What lies further ahead was written before a clock was set back that had
+/// been ahead, and says nothing about now.
+pub const AHEAD: Duration = Duration::from_mins(1);
+
 /// How many digits of a range's key are told to nobody but the operator.
 const HIDDEN_DIGITS: usize = 5;
 
+/// The longest of a row of blocks, and of the waits for the next message that is let through.
+const LONGEST: Duration = Duration::from_hours(12);
+
 /// How long the `times`-th block of a row lasts, and the `times`-th wait for the next message that is let through.
 fn length(times: u32) -> Duration {
-    (FIRST_BLOCK * (1 << times.clamp(1, 7).saturating_sub(1))).min(DAY / 2)
+    (FIRST_BLOCK * (1 << times.clamp(1, 7).saturating_sub(1))).min(LONGEST)
 }
 
 impl Block {
     /// Begins one, after the one before with its key, if there was any.
     pub fn begin(before: Option<&Self>, place: &Place, excess: Excess, now: Timestamp) -> Self {
         let scope = excess.rule.scope();
-        let row = before.filter(|before| !scope.is_wide() && before.until > now - DAY);
+        let is_recent = |before: &Self| before.until > now - DAY && before.is_believed(now);
+        let row = before.filter(|before| !scope.is_wide() && is_recent(before));
         let times = row.map_or(0, |before| before.times).saturating_add(1);
         let until = now + length(times);
         Self { scope, key: place.key(scope).to_owned(), since: now, until, probe_at: until, times, excess }
@@ -79,7 +87,8 @@ impl Block {
     /// within a day. A new one would have the next message wait anew.
     pub fn resumed(before: Option<&Self>, excess: Excess, now: Timestamp) -> Option<Self> {
         let is_of_day = |excess: Excess| excess.rule == Rule::CountryDay;
-        let before = before.filter(|before| is_of_day(before.excess) && before.since > now - DAY)?;
+        let is_recent = |before: &Self| before.since > now - DAY && before.is_believed(now);
+        let before = before.filter(|before| is_of_day(before.excess) && is_recent(before))?;
         is_of_day(excess).then(|| Self { until: now + FIRST_BLOCK, excess, ..before.clone() })
     }
 
@@ -105,7 +114,18 @@ impl Block {
     /// message that is judged after that and whose own time is a little earlier: it would be refused as one of many attempts, and have
     /// the block go on.
     pub fn is_active(&self, now: Timestamp) -> bool {
-        self.until > now && self.since.until(self.until) > OVER
+        self.until > now && self.since.until(self.until) > OVER && self.is_believed(now)
+    }
+
+    /// Whether its times may be those of a clock that goes right. Another block than that is as good as none.
+    pub fn is_believed(&self, now: Timestamp) -> bool {
+        // It begins with the latest message that counts, which may be ahead as well.
+        self.since <= now + AHEAD * 2 && self.until.max(self.probe_at) <= now + AHEAD + LONGEST
+    }
+
+    /// Of which country it is; none where it is no country's.
+    pub fn country(&self) -> Option<&str> {
+        (self.scope == Scope::Country).then_some(self.key.as_str())
     }
 
     /// Whether one must count the attempts that it refused, to say what it makes of a message.

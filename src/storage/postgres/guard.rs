@@ -10,7 +10,7 @@ use crate::storage::columns::units;
 use crate::storage::guard::{
     CountryFigures, Horizons, Payment, Purchase, ReadGuard, Verifications, WriteGuard,
 };
-use crate::storage::{StoreError, StoreResult};
+use crate::storage::{PurgeHorizon, StoreError, StoreResult};
 
 macro_rules! blocks {
     ($condition:literal) => {
@@ -33,27 +33,32 @@ const COUNTS: &str = "SELECT known.n, known.longer, net.unconverted, net.convert
      land.day - land.day_converted, land.day_converted, \
      world.burst - world.burst_converted, world.burst_converted, world.hour - world.hour_converted, world.hour_converted \
      FROM (SELECT count(*) AS n, count(*) FILTER (WHERE converted_at <= $12) AS longer FROM \
-         (SELECT converted_at FROM purchases WHERE network = $1 AND at > $4 AND converted_at IS NOT NULL \
+         (SELECT converted_at FROM purchases WHERE network = $1 AND at > $4 AND at <= $13 AND converted_at IS NOT NULL \
          ORDER BY at LIMIT 2) AS oldest) AS known, \
      (SELECT count(*) - count(converted_at) AS unconverted, count(converted_at) AS converted FROM purchases \
-         WHERE network = $1 AND at > $5 AND standing <> 'known') AS net, \
+         WHERE network = $1 AND at > $5 AND at <= $13 AND standing <> 'known') AS net, \
      (SELECT count(*) - count(converted_at) AS unconverted, count(converted_at) AS converted FROM purchases \
-         WHERE range = $2 AND at > $6 AND standing <> 'known') AS nums, \
+         WHERE range = $2 AND at > $6 AND at <= $13 AND standing <> 'known') AS nums, \
      (SELECT count(*) FILTER (WHERE at > $7) AS burst, \
          count(converted_at) FILTER (WHERE at > $7) AS burst_converted, \
          count(*) FILTER (WHERE at > $8) AS hour, count(converted_at) FILTER (WHERE at > $8) AS hour_converted, \
          count(*) AS day, count(converted_at) AS day_converted FROM purchases \
-         WHERE country = $3 AND at > $9 AND standing = 'stranger') AS land, \
+         WHERE country = $3 AND at > $9 AND at <= $13 AND standing = 'stranger') AS land, \
      (SELECT count(*) FILTER (WHERE at > $10) AS burst, \
          count(converted_at) FILTER (WHERE at > $10) AS burst_converted, \
          count(*) AS hour, count(converted_at) AS hour_converted FROM purchases \
-         WHERE at > $11 AND standing = 'stranger') AS world";
+         WHERE at > $11 AND at <= $13 AND standing = 'stranger') AS world";
 
 const STRANGERS_OF: &str = "SELECT count(*) - count(converted_at), count(converted_at) FROM purchases \
-     WHERE country = $1 AND at > $2 AND standing = 'stranger'";
+     WHERE country = $1 AND at > $2 AND at <= $3 AND standing = 'stranger'";
 
 const STRANGERS: &str = "SELECT count(*) - count(converted_at), count(converted_at) FROM purchases \
-     WHERE at > $1 AND standing = 'stranger'";
+     WHERE at > $1 AND at <= $2 AND standing = 'stranger'";
+
+const LATEST_OF: &str =
+    "SELECT max(at) FROM purchases WHERE country = $1 AND at <= $2 AND standing = 'stranger'";
+
+const LATEST: &str = "SELECT max(at) FROM purchases WHERE at <= $1 AND standing = 'stranger'";
 
 const REFUSED: &str = "SELECT count(*) FROM refused_attempts WHERE scope = $1 AND key = $2 AND at > $3";
 
@@ -98,13 +103,13 @@ const FORGET_BLOCK: &str = "DELETE FROM blocks WHERE scope = 'range' AND key = $
 const END: &str = "UPDATE blocks SET until = $3 WHERE scope = $1 AND key = $2 AND until > $3";
 
 const PURGE: &str = "DELETE FROM purchases WHERE challenge_id IN (SELECT challenge_id FROM (SELECT challenge_id, at \
-     FROM purchases ORDER BY challenge_id LIMIT $2) AS oldest WHERE at <= $1)";
+     FROM purchases WHERE at <= $3 ORDER BY challenge_id LIMIT $2) AS oldest WHERE at <= $1)";
 
 const PURGE_RANGES: &str = "UPDATE purchases SET range = NULL WHERE challenge_id IN \
      (SELECT challenge_id FROM purchases WHERE range IS NOT NULL AND at <= $1 LIMIT $2)";
 
 const PURGE_REFUSED: &str = "DELETE FROM refused_attempts WHERE id IN (SELECT id FROM (SELECT id, at \
-     FROM refused_attempts ORDER BY id LIMIT $2) AS oldest WHERE at <= $1)";
+     FROM refused_attempts WHERE at <= $3 ORDER BY id LIMIT $2) AS oldest WHERE at <= $1)";
 
 const PURGE_BLOCKS: &str = "DELETE FROM blocks WHERE until <= $1";
 
@@ -126,38 +131,52 @@ impl ReadGuard for PostgresTx<'_> {
             .transpose()
     }
 
-    fn guard_counts(&self, place: &Place, since: &Horizons) -> StoreResult<Counts> {
+    fn guard_counts(&self, place: &Place, horizons: &Horizons) -> StoreResult<Counts> {
         let Place { network, range, country } = place;
-        let [burst, hour, day] = &since.country;
-        let [world_burst, world_hour] = &since.world;
+        let [burst, hour, day] = &horizons.country;
+        let [world_burst, world_hour] = &horizons.world;
         let counted = self.row(
             COUNTS,
             &[
                 network,
                 range,
                 country,
-                &since.known,
-                &since.network,
-                &since.range,
+                &horizons.known,
+                &horizons.network,
+                &horizons.range,
                 burst,
                 hour,
                 day,
                 world_burst,
                 world_hour,
-                &since.known_longer,
+                &horizons.known_longer,
+                &horizons.until,
             ],
             counts,
         )?;
         counted.ok_or(StoreError::Broken)
     }
 
-    fn sent_to_strangers(&self, country: Option<&str>, since: Timestamp) -> StoreResult<Sends> {
+    fn sent_to_strangers(
+        &self,
+        country: Option<&str>,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> StoreResult<Sends> {
         let read = |row: &Row| sends(row, 0);
         let sent = match country {
-            Some(country) => self.row(STRANGERS_OF, &[&country, &since], read)?,
-            None => self.row(STRANGERS, &[&since], read)?,
+            Some(country) => self.row(STRANGERS_OF, &[&country, &since, &until], read)?,
+            None => self.row(STRANGERS, &[&since, &until], read)?,
         };
         sent.ok_or(StoreError::Broken)
+    }
+
+    fn latest_to_strangers(&self, country: Option<&str>, until: Timestamp) -> StoreResult<Option<Timestamp>> {
+        let latest = match country {
+            Some(country) => self.row(LATEST_OF, &[&country, &until], first::<Option<Timestamp>>)?,
+            None => self.row(LATEST, &[&until], first::<Option<Timestamp>>)?,
+        };
+        Ok(latest.flatten())
     }
 
     fn refused_attempts(&self, scope: Scope, key: &str, since: Timestamp) -> StoreResult<u32> {
@@ -243,15 +262,16 @@ impl WriteGuard for PostgresTx<'_> {
 
 impl PostgresTx<'_> {
     /// Deletes at most `limit` messages bought at `before` or earlier, the oldest; gives how many.
-    pub(super) fn purge_purchases(&self, before: Timestamp, limit: i64) -> StoreResult<usize> {
-        self.write(PURGE, &[&before, &limit])
+    pub(super) fn purge_purchases(&self, horizon: &PurgeHorizon, limit: i64) -> StoreResult<usize> {
+        self.write(PURGE, &[&horizon.purchases, &limit, &horizon.now])
     }
 
     /// Forgets what the guard needs for a day alone; gives how many rows of one kind there were at most.
-    pub(super) fn purge_guard_day(&self, before: Timestamp, limit: i64) -> StoreResult<usize> {
+    pub(super) fn purge_guard_day(&self, horizon: &PurgeHorizon, limit: i64) -> StoreResult<usize> {
+        let before = horizon.guard;
         self.write(PURGE_BLOCKS, &[&before])?;
         let ranges = self.write(PURGE_RANGES, &[&before, &limit])?;
-        Ok(ranges.max(self.write(PURGE_REFUSED, &[&before, &limit])?))
+        Ok(ranges.max(self.write(PURGE_REFUSED, &[&before, &limit, &horizon.now])?))
     }
 }
 

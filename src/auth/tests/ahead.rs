@@ -1,0 +1,125 @@
+//! What a clock leaves behind that was ahead for a while, and was set right.
+
+use super::guard::{guarded, is_held_back, join, prolonged, stranger};
+use super::servers::Neighbour;
+use super::*;
+use crate::auth::AuthError;
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn in_minutes(minutes: u32) -> Duration {
+    60 * SECOND * minutes
+}
+
+#[tokio::test]
+async fn a_block_that_ended_then_ends_no_block_later_than_others() {
+    let bed = guarded(GuardMode::On).await;
+    bed.clock.advance(in_minutes(1));
+    bed.clock.read();
+    bed.clock.leap_ahead(40 * DAY);
+    // Until it is believed.
+    for _ in 0..11 {
+        bed.clock.read();
+        bed.clock.advance(in_minutes(1));
+    }
+    prolonged(&bed, (1..=19).map(stranger)).await;
+    join(&bed, stranger(20)).await;
+    bed.clock.advance(SECOND);
+    bed.ask(stranger(21)).await.result.unwrap();
+    bed.clock.leap_back(40 * DAY);
+    bed.auth.store_clock().await.unwrap();
+    bed.auth.settle_after_restart().await.unwrap();
+    for number in 101..=110 {
+        bed.ask(stranger(number)).await.result.unwrap();
+    }
+    let wait = AuthError::RateLimited(in_minutes(15));
+    assert_eq!(bed.ask(stranger(111)).await.result.unwrap_err(), wait);
+}
+
+#[tokio::test]
+async fn a_block_that_began_then_or_was_prolonged_holds_nothing_back() {
+    for was_there_before in [false, true] {
+        let bed = guarded(GuardMode::On).await;
+        let right = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
+        let begin = async || {
+            for number in 1..=10 {
+                bed.ask(stranger(number)).await.result.unwrap();
+            }
+            assert!(is_held_back(&bed.ask(stranger(11)).await.result));
+        };
+        if was_there_before {
+            begin().await;
+            bed.clock.advance(in_minutes(14));
+            for number in 12..=18 {
+                assert!(is_held_back(&bed.ask(stranger(number)).await.result));
+            }
+            bed.clock.advance(40 * DAY);
+            bed.ask(stranger(18)).await.result.unwrap();
+        } else {
+            bed.clock.advance(40 * DAY);
+            begin().await;
+        }
+        right.clock.advance(2 * DAY);
+        right.auth.request(stranger(20)).await.result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_then_fills_no_day_of_a_country() {
+    let bed = guarded(GuardMode::On).await;
+    let right = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
+    bed.clock.advance(40 * DAY);
+    for number in 1..=20 {
+        bed.ask(stranger(number)).await.result.unwrap();
+        bed.clock.advance(in_minutes(12));
+    }
+    right.clock.advance(30 * DAY);
+    right.auth.request(stranger(100)).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn s17_a_refresh_token_that_was_rotated_away_then_has_no_longer_grace() {
+    let bed = Bed::open().await;
+    let ahead = Neighbour::with(&bed, |_| {});
+    let login = bed.log_in(1).await;
+    ahead.clock.advance(HOUR);
+    let mut token = login.tokens.refresh.clone();
+    for _ in 0..2 {
+        let pair = ahead.auth.refresh(&token, String::new(), origin(ADDRESS)).await.unwrap().pair;
+        ahead.auth.authenticate(&pair.access).await.unwrap();
+        token = pair.refresh;
+    }
+    bed.clock.advance(in_minutes(30));
+    let again = bed.auth.refresh(&login.tokens.refresh, String::new(), origin("198.51.100.9")).await;
+    assert_eq!(again.unwrap_err(), AuthError::TokenReused);
+}
+
+/// A stranger of a country, in a network and a range of their own.
+fn of(country: &str, number: u32) -> CodeRequest {
+    let phone = PhoneNumber::parse(&format!("+{country}{number:05}000"), 10).unwrap();
+    let address = format!("10.{}.{}.1", number % 250, 2 + number / 250);
+    CodeRequest { phone, origin: origin(&address), ..code_request(0) }
+}
+
+#[tokio::test]
+async fn what_was_answered_before_a_block_ends_none() {
+    // How far the other clock is ahead, how long after each other messages are asked for, and to where.
+    let everywhere: &[&str] = &["49151", "33612", "34612", "39312", "31612", "48512", "32470", "43664"];
+    for (ahead, pace, countries) in
+        [(60_000, 100, &["49151"]), (500, 10, everywhere)] as [(u64, u64, &[&str]); 2]
+    {
+        let bed = guarded(GuardMode::On).await;
+        let behind = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
+        bed.clock.advance(Duration::from_millis(ahead));
+        for number in 900..903 {
+            join(&bed, of("44791", number)).await;
+        }
+        join(&bed, of("49151", 903)).await;
+        let mut sent = 0;
+        for (number, country) in (100..200).zip(countries.iter().cycle()) {
+            behind.clock.advance(Duration::from_millis(pace));
+            sent += usize::from(behind.auth.request(of(country, number)).await.result.is_ok());
+        }
+        assert_eq!(sent, 10, "{ahead} ms ahead");
+    }
+}
