@@ -97,28 +97,4 @@ impl fmt::Display for Answer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_2xx_is_taken_and_only_410_ends() {
-        for (status, taken, gone, refused) in [
-            (200, true, false, false),
-            (204, true, false, false),
-            (299, true, false, false),
-            (301, false, false, false),
-            (400, false, false, true),
-            (404, false, false, true),
-            (410, false, true, true),
-            (429, false, false, false),
-            (500, false, false, false),
-            (503, false, false, false),
-        ] {
-            let answer = Answer::Status(status);
-            let judged = (answer.is_taken(), answer.is_gone(), answer.is_refusal());
-            assert_eq!(judged, (taken, gone, refused), "{status}");
-        }
-        let silent = Answer::Silent("TLS failed".to_owned());
-        assert!(!silent.is_taken() && !silent.is_gone() && !silent.is_refusal());
-    }
-}
+mod tests;

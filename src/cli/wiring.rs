@@ -81,7 +81,7 @@ const CALLBACKS: (&str, &str) = ("/api/mobile/auth/sms/", "/status");
 
 /// What posts to webhooks.
 pub fn transport() -> Arc<dyn Transport> {
-    Arc::new(HttpTransport::new())
+    Arc::new(HttpTransport::default())
 }
 
 /// The senders of production codes, as configured; in debug codes are shown on `console`.

@@ -25,9 +25,9 @@ const MAX_IDLE: Duration = Duration::from_secs(5);
 /// Sends over HTTP.
 pub struct HttpTransport(Agent);
 
-impl HttpTransport {
+impl Default for HttpTransport {
     /// Prepares the client; nothing is connected. Which URLs are good is settled where they are read.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let settings = outgoing::settings(CONNECT, DEADLINE)
             .max_response_header_size(HEAD_CAP)
             .input_buffer_size(BUFFER)
@@ -37,12 +37,6 @@ impl HttpTransport {
             .max_idle_connections_per_host(IN_FLIGHT)
             .build();
         Self(outgoing::client(settings))
-    }
-}
-
-impl Default for HttpTransport {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

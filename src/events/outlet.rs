@@ -72,11 +72,10 @@ impl Outlet {
             if let Err(error) = self.begin().await {
                 tracing::warn!(webhook = self.webhook.name, %error, "events for a webhook cannot be read");
             }
-            let has_room = self.under_way.len() < IN_FLIGHT;
             tokio::select! {
                 Some(ended) = self.under_way.join_next() => self.settle_or_log(ended).await,
-                Ok(()) = written.changed(), if has_room => {}
-                () = tokio::time::sleep(LOOK_AGAIN), if has_room => {}
+                Ok(()) = written.changed() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -112,7 +111,7 @@ impl Outlet {
             webhook: self.webhook.clone(),
             now,
             failed: self.standing.failed(now),
-            probes: self.busy.is_empty() && self.standing.probes(now),
+            probes: self.standing.probes(now),
             rows: room + self.busy.len(),
         };
         for waiting in self.parts.store.read(move |view| search.read(view)).await? {
@@ -251,9 +250,7 @@ impl Search {
             return Ok(Vec::new());
         }
         let mut found = view.due_events(name, *now, *rows)?;
-        if let Some(failed) = failed
-            && found.len() < *rows
-        {
+        if let Some(failed) = failed {
             found.extend(view.failed_events(name, failed, rows - found.len())?);
         }
         if *probes && found.is_empty() && view.next_due(name)?.is_some_and(|due| due > *now + REST) {
@@ -262,3 +259,6 @@ impl Search {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests;
