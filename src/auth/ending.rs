@@ -22,7 +22,7 @@ pub(super) fn end_by(
     by_operator: bool,
 ) -> StoreResult<()> {
     if matches!(reason, EndReason::Reuse | EndReason::Revoked) {
-        cancel_change_of(tx, &session)?;
+        cancel_change_of(tx, session.user, Some(&session.id))?;
     }
     let detail = AuditDetail::Ended { reason, by_operator, unlisted: session.replays_untold };
     let line = tx.did(AuditEvent::TokenRevoked).user(session.user).session(&session.id);
@@ -41,18 +41,18 @@ pub(super) fn end_one(
     live_at: Timestamp,
 ) -> StoreResult<bool> {
     let Some(session) = live_session(&**tx, id, user, live_at)? else { return Ok(false) };
-    cancel_change_of(tx, &session)?;
+    cancel_change_of(tx, user, Some(&session.id))?;
     end(tx, session, EndReason::Logout).map(|()| true)
 }
 
-/// Ends the change of number that a session asked for, where that session ends because it may be a thief's: nobody else would
-/// be left to take it back. Who only logs out keeps the change.
-fn cancel_change_of(tx: &mut AuditedTx<'_>, session: &Session) -> StoreResult<()> {
-    let change = tx.phone_change(session.user)?;
-    if change.is_some_and(|change| change.session.as_ref() == Some(&session.id))
-        && tx.delete_phone_change(session.user, None)?
+/// Ends the change of number that a session asked for, or a foreign token, which has none, where that ends because it may be a
+/// thief's: nobody else would be left to take it back. Who only logs out keeps the change.
+fn cancel_change_of(tx: &mut AuditedTx<'_>, user: UserId, asked_by: Option<&SessionId>) -> StoreResult<()> {
+    let change = tx.phone_change(user)?;
+    if change.is_some_and(|change| change.session.as_ref() == asked_by)
+        && tx.delete_phone_change(user, None)?
     {
-        let line = tx.did(AuditEvent::PhoneChangeCancelled).user(session.user);
+        let line = tx.did(AuditEvent::PhoneChangeCancelled).user(user);
         tx.record(line.detail(AuditDetail::PhoneChangeCancelled(Cancelled::SessionEnded)));
     }
     Ok(())
@@ -66,10 +66,11 @@ pub(super) fn end_all(
     reason: EndReason,
 ) -> StoreResult<()> {
     for session in tx.live_sessions(user, live_at)? {
-        cancel_change_of(tx, &session)?;
+        cancel_change_of(tx, user, Some(&session.id))?;
         end(tx, session, reason)?;
     }
     if let Some(user) = holder(&**tx, user)? {
+        cancel_change_of(tx, user.id, None)?;
         tx.record(tx.did(AuditEvent::TokenRevoked).user(user.id).detail(AuditDetail::ForeignTokens));
         tx.update_user(&mut User { has_foreign_tokens: false, ..user })?;
     }

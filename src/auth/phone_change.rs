@@ -139,10 +139,6 @@ impl Renumbering<'_> {
 
 /// Ends the change of a user that waits; false where none does.
 pub(super) fn cancel(tx: &mut AuditedTx<'_>, user: UserId, why: Cancelled) -> StoreResult<bool> {
-    if tx.phone_change(user)?.is_some() { cancel_waiting(tx, user, why) } else { Ok(false) }
-}
-
-fn cancel_waiting(tx: &mut AuditedTx<'_>, user: UserId, why: Cancelled) -> StoreResult<bool> {
     let is_cancelled = tx.delete_phone_change(user, None)?;
     if is_cancelled {
         let line = tx.did(AuditEvent::PhoneChangeCancelled).user(user);
@@ -201,12 +197,14 @@ impl WaitingChanges {
         user: UserId,
         phone: &PhoneNumber,
     ) -> StoreResult<()> {
-        let Self(waiting) = self;
-        if waiting.iter().any(|change| change.user == user) {
-            cancel_waiting(tx, user, Cancelled::Login)?;
+        for change in &self.0 {
+            if change.user == user {
+                cancel(tx, user, Cancelled::Login)?;
+            } else if change.phone == *phone {
+                give_way(tx, change)?;
+            }
         }
-        let other = waiting.iter().find(|change| change.user != user && change.phone == *phone);
-        other.map_or(Ok(()), |other| give_way(tx, other))
+        Ok(())
     }
 }
 
@@ -357,6 +355,9 @@ fn complete(
     };
     if !user.is_active {
         cancel(tx, user.id, Cancelled::Deactivated)?;
+    } else if session.is_none() && !user.has_foreign_tokens {
+        // The foreign token that asked for it was ended with all of them.
+        cancel(tx, user.id, Cancelled::SessionEnded)?;
     } else if settings.policy.phones.telephone(&change.phone).is_none() {
         cancel(tx, user.id, Cancelled::Unassigned)?;
     } else if parties.holder == Some(user.id) || renumbering.is_taken(tx)? {

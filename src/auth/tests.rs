@@ -42,6 +42,7 @@ use crate::storage::{Locks, Store, StoreResult, View};
 use crate::tokens::{DeviceTokens, Tokens};
 
 mod ahead;
+mod changes;
 mod concealed;
 mod console;
 mod counting;

@@ -15,7 +15,11 @@ async fn log_in(bed: &Bed, number: u32) -> LoggedIn {
 
 /// Has a user want another number, which waits.
 pub(super) async fn want(bed: &Bed, login: &LoggedIn, number: u32) {
-    let bearer = bed.bearer(login).await;
+    want_as(bed, bed.bearer(login).await, number).await;
+}
+
+/// The same with any token.
+pub(super) async fn want_as(bed: &Bed, bearer: Authenticated, number: u32) {
     let asked = bed.auth.ask_phone_change(&bearer, phone(number), Languages::default(), origin(ADDRESS));
     asked.await.result.unwrap();
     let codes = Some(crate::auth::PhoneCodes { new: bed.code(), current: None });

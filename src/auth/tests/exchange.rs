@@ -6,7 +6,7 @@ use super::*;
 use crate::auth::AuthError;
 
 /// As simplejwt signs them.
-fn foreign(bed: &Bed, kind: &str, user: i64, name: char) -> String {
+pub(super) fn foreign(bed: &Bed, kind: &str, user: i64, name: char) -> String {
     let now = bed.clock.wall().as_secs();
     let claims = json!({
         "token_type": kind,

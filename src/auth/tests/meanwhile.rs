@@ -8,7 +8,7 @@ use crate::auth::operator::{Spellings, Telephone};
 const DAY: Duration = Duration::from_hours(24);
 
 /// Has a round do what is due, whose write comes after so many others of it, and `act` while that waits.
-async fn meanwhile(bed: &Bed, others: usize, act: impl AsyncFnOnce()) {
+pub(super) async fn meanwhile(bed: &Bed, others: usize, act: impl AsyncFnOnce()) {
     bed.faults.keep(others);
     let auth = bed.auth.clone();
     let round = tokio::spawn(async move { auth.maintain().await });
@@ -22,7 +22,7 @@ async fn meanwhile(bed: &Bed, others: usize, act: impl AsyncFnOnce()) {
 }
 
 /// What is purged is written first.
-const AFTER_PURGE: usize = 1;
+pub(super) const AFTER_PURGE: usize = 1;
 
 #[tokio::test]
 async fn a_user_who_is_restored_or_renumbered_while_a_round_would_delete_is_not_deleted() {
@@ -83,7 +83,7 @@ async fn a_registration_that_asks_for_a_code_while_a_round_would_forget_it_stays
 }
 
 /// A user of number 1 whose change to number 2 is due.
-async fn due() -> (Bed, LoggedIn) {
+pub(super) async fn due() -> (Bed, LoggedIn) {
     let bed = Bed::open().await;
     let login = bed.log_in(1).await;
     want(&bed, &login, 2).await;
@@ -146,7 +146,7 @@ async fn spelled_in(bed: Bed) -> (Bed, Telephone) {
     (bed, telephone)
 }
 
-fn british() -> PhoneNumber {
+pub(super) fn british() -> PhoneNumber {
     PhoneNumber::parse("+4407400123456", 10).unwrap()
 }
 
