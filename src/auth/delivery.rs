@@ -71,7 +71,7 @@ fn find(view: &dyn View, report: &DeliveryReport) -> StoreResult<Option<Message>
         None => report.message.map_or(Ok(None), by_id)?,
     };
     // A sender that took over may report before the write that says so.
-    let is_open = |message: &Message| message.sid.is_none() && message.state == MessageState::Intended;
+    let is_open = |message: &Message| message.state == MessageState::Intended;
     let is_its = |message: &Message| {
         report.sender.as_ref().is_none_or(|sender| message.via.sender == *sender || is_open(message))
     };
@@ -109,7 +109,7 @@ fn advance(
     if was_call && message.via.channel != Channel::Voice {
         release_call(tx, challenge.id)?;
     }
-    // The notice of a change of number goes to the number before, and carries no code of the challenge.
+    // The notice of a change of number goes to the number before, and carries no code of the challenge, which has been used.
     let carries_code = message.to == challenge.phone;
     if report.state.is_lost() {
         let line = tx.did(AuditEvent::SmsUndelivered);
@@ -123,7 +123,7 @@ fn advance(
             refund(tx, &challenge, keys)?;
         }
         happened::undelivered(tx, &message)?;
-    } else if carries_code && challenge.state == ChallengeState::Unknown {
+    } else if challenge.state == ChallengeState::Unknown {
         accept(tx, challenge, policy.otp.live_codes)?;
     }
     Ok(())

@@ -35,7 +35,7 @@ const LEAST_LIFE: Duration = Duration::from_secs(30);
 
 /// Codes that wait for a good report, by when their time is up and the number of their message.
 #[derive(Default)]
-pub(super) struct Waiting(Mutex<BTreeMap<(Timestamp, MessageId), Again>>);
+pub(super) struct Waiting(pub(super) Mutex<BTreeMap<(Timestamp, MessageId), Again>>);
 
 /// A code that is to be sent again, unless something good is reported.
 #[derive(Clone)]
@@ -158,9 +158,8 @@ impl Again {
     ) -> Result<Option<(MessageId, Option<Payment>)>, FlowError> {
         let Some(challenge) = tx.challenge(self.settlement.challenge)? else { return Ok(None) };
         let messages = tx.messages_of(challenge.id)?;
-        let mut own = messages.iter().filter(|message| message.to == challenge.phone);
-        let is_alone = own.clone().count() == 1;
-        let has_arrived = own.any(|message| message.state == MessageState::Delivered);
+        let is_alone = messages.len() == 1;
+        let has_arrived = messages.iter().any(|message| message.state == MessageState::Delivered);
         let lives = challenge.state.is_open() && tx.at() + LEAST_LIFE < challenge.expires_at;
         if !lives || has_arrived || !is_alone || !self.is_of_use(tx, &challenge)? {
             return Ok(None);

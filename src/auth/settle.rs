@@ -143,11 +143,7 @@ impl Settlement {
             }
             Outcome::Sent(Routed { outcome: SendOutcome::Refused(failure), via }) => {
                 cancel_purchase(tx, self.challenge)?;
-                // A report that came first has given it back already.
-                let message = self.message.map_or(Ok(None), |id| tx.message(id))?;
-                if !message.is_some_and(|message| message.state.is_lost()) {
-                    refund(tx, &challenge, &self.keys)?;
-                }
+                refund(tx, &challenge, &self.keys)?;
                 tx.update_challenge(&mut challenge.failed(settled))?;
                 note_failed(tx, self.message, (MessageState::Failed, &failure), via)?;
                 tx.record(tx.did(AuditEvent::SmsFailed).detail(AuditDetail::SmsRefused(failure.detail)));
@@ -392,7 +388,7 @@ fn give_back(
     let Some(unit) = unit else { return Ok(()) };
     let refunds = Balance::read(tx, Quota::Refunds(mode), subject, &[REFUNDS])?;
     let has_one = refunds.state().is_some_and(|state| !state.refused);
-    // A code that was sent twice may be lost twice; its unit is given back once.
+    // A code that was sent twice may be lost twice, and a report of it may come before the answer; its unit is given back once.
     if has_one && tx.unspend(Quota::User(mode), subject.own(), unit)? {
         refunds.spend(tx)?;
     }

@@ -42,6 +42,7 @@ use crate::storage::{Locks, Store, StoreResult, View};
 use crate::tokens::{DeviceTokens, Tokens};
 
 mod ahead;
+mod again;
 mod changes;
 mod concealed;
 mod console;
@@ -69,6 +70,7 @@ mod schedules;
 mod senders;
 mod servers;
 mod sessions;
+mod settling;
 mod told;
 mod verify;
 

@@ -26,6 +26,9 @@ struct PendingSettlement {
     at: Timestamp,
 }
 
+/// Writes one; false where that was done before.
+type Writing = fn(PendingSettlement, &mut AuditedTx<'_>) -> StoreResult<bool>;
+
 impl Unsettled {
     fn select(&self, wanted: impl Fn(&Settlement) -> bool) -> Vec<PendingSettlement> {
         self.lock().values().filter(|late| wanted(&late.settlement)).cloned().collect()
@@ -42,13 +45,7 @@ impl Auth {
     pub(super) async fn settle(&self, settlement: Settlement, outcome: Outcome) {
         let mut late = PendingSettlement { settlement, outcome, at: self.parts.clock.now() };
         let challenge = late.settlement.challenge;
-        let mut written = self.write_settlement(late.clone(), PendingSettlement::write).await;
-        // Of what a send brings, a name that another message has is what the database takes for impossible, and would for ever.
-        if written == Err(StoreError::Broken) && late.outcome.forget_sid() {
-            warn_of_one_sid(late.settlement.message);
-            written = self.write_settlement(late.clone(), PendingSettlement::write).await;
-        }
-        if let Err(error) = written {
+        if let Err(error) = self.write_settlement(&mut late, PendingSettlement::write).await {
             tracing::error!(%error, challenge = challenge.0, "what became of an SMS could not be written; it is tried again");
             self.unsettled.lock().insert(challenge, late);
         }
@@ -67,9 +64,9 @@ impl Auth {
 
     async fn write_late(&self, lates: Vec<PendingSettlement>) -> Vec<ChallengeId> {
         let mut failed = Vec::new();
-        for late in lates {
+        for mut late in lates {
             let challenge = late.settlement.challenge;
-            match self.write_settlement(late, PendingSettlement::write_once).await {
+            match self.write_settlement(&mut late, PendingSettlement::write_once).await {
                 Ok(()) => drop(self.unsettled.lock().remove(&challenge)),
                 Err(_) => failed.push(challenge),
             }
@@ -77,11 +74,17 @@ impl Auth {
         failed
     }
 
-    async fn write_settlement(
-        &self,
-        late: PendingSettlement,
-        write: fn(PendingSettlement, &mut AuditedTx<'_>) -> StoreResult<bool>,
-    ) -> StoreResult<()> {
+    async fn write_settlement(&self, late: &mut PendingSettlement, write: Writing) -> StoreResult<()> {
+        let written = self.write_named(late.clone(), write).await;
+        // Of what a send brings, a name that another message has is what the database takes for impossible, and would for ever.
+        if written == Err(StoreError::Broken) && late.outcome.forget_sid() {
+            warn_of_one_sid(late.settlement.message);
+            return self.write_named(late.clone(), write).await;
+        }
+        written
+    }
+
+    async fn write_named(&self, late: PendingSettlement, write: Writing) -> StoreResult<()> {
         let reached = late.outcome.reached();
         let actor = Actor { at: late.at, ..Actor::clone(&late.settlement.actor) };
         let locks = Locks::none().phone(&late.settlement.phone);

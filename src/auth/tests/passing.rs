@@ -124,11 +124,36 @@ async fn a_call_that_was_made_is_not_given_back_by_what_is_reported_of_it() {
     let bed = by(&members, |policy| policy.budgets.calls_per_day = 1).await;
     bed.request(1).await.result.unwrap();
     let sid = bed.message().await.sid;
-    for state in [MessageState::Sent, MessageState::Delivered] {
-        tell(&bed, None, sid.as_deref(), state).await;
+    for (sender, state) in [(Some("voice"), MessageState::Sent), (None, MessageState::Delivered)] {
+        tell(&bed, sender, sid.as_deref(), state).await;
     }
     assert_eq!(bed.message().await.state, MessageState::Delivered);
     assert!(matches!(bed.request(2).await.result, Err(AuthError::SmsBudgetExhausted(_))));
+}
+
+#[tokio::test]
+async fn a_call_is_paid_for_as_one_also_where_the_message_was_paid_for() {
+    let (first, voice) = (MemorySender::new(), MemorySender::new());
+    let members =
+        [member("first", Channel::Sms, &first, None), member("second", Channel::Voice, &voice, None)];
+    let bed = by(&members, |policy| (policy.budgets.calls_per_day, policy.budgets.per_day) = (1, 10)).await;
+    first.script([refused(FailureReason::Delivery)]);
+    bed.request(1).await.result.unwrap();
+    assert_eq!(voice.messages().len(), 1);
+    bed.request(2).await.result.unwrap();
+    let call = CodeRequest { channel: Some(Channel::Voice), ..code_request(2) };
+    assert!(matches!(bed.ask(call).await.result, Err(AuthError::SmsBudgetExhausted(_))));
+}
+
+#[tokio::test]
+async fn a_call_for_a_message_of_which_no_payment_is_known_any_more_is_not_made() {
+    let (bed, [first, voice]) = two(Channel::Voice, [refused(FailureReason::Delivery)]).await;
+    let flow = under_way(&bed, &first).await;
+    let challenge = bed.message().await.challenge;
+    bed.store.write(Locks::none(), move |tx| tx.delete_purchase(challenge).map(drop)).await.unwrap();
+    first.release();
+    assert!(matches!(flow.await.unwrap(), Err(AuthError::SmsDeliveryFailed { .. })));
+    assert_eq!(voice.messages().len(), 0);
 }
 
 #[tokio::test]

@@ -12,6 +12,12 @@ async fn tell(bed: &Bed, report: DeliveryReport) {
     bed.auth.report(report, "r".to_owned()).await.unwrap();
 }
 
+/// Has the provider report what became of the message of this number, by the name that it has given it.
+pub(super) async fn tell_of(bed: &Bed, id: i64, state: MessageState) {
+    let sid = message(bed, id).await.sid.unwrap();
+    tell(bed, report(&sid, state)).await;
+}
+
 async fn message(bed: &Bed, id: i64) -> crate::domain::message::Message {
     bed.read(move |view| view.message(MessageId(id))).await.unwrap()
 }

@@ -299,27 +299,3 @@ async fn a_call_for_a_device_and_one_for_whoever_has_none_are_two() {
         other.await.unwrap().unwrap();
     }
 }
-
-#[tokio::test]
-async fn of_two_messages_with_one_name_the_later_is_kept_without_it() {
-    let bed = Bed::open().await;
-    let sid = format!("SM{}", "1".repeat(32));
-    let accepted = Accepted { sid: Some(sid.clone()), state: MessageState::Queued, segments: None };
-    bed.sms.script([SendOutcome::Accepted(accepted.clone()), SendOutcome::Accepted(accepted)]);
-    let mut named = Vec::new();
-    for number in [1, 2] {
-        bed.request(number).await.result.unwrap();
-        assert_eq!(
-            bed.auth.settle_late(Mode::Production, &phone(number)).await,
-            [],
-            "nothing is left to write"
-        );
-        let messages = bed.read(move |view| {
-            let code = view.challenges(Mode::Production, &phone(number), Purpose::Login, 1)?.remove(0);
-            view.messages_of(code.id)
-        });
-        named.extend(messages.await.into_iter().map(|message| (message.sid, message.state)));
-        bed.verify(number, &bed.code()).await.result.unwrap();
-    }
-    assert_eq!(named, [(Some(sid), MessageState::Queued), (None, MessageState::Queued)]);
-}
