@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::AuthError;
+use crate::tokens::Names;
 
 #[tokio::test]
 async fn logging_out_ends_one_session_and_its_access_tokens() {
@@ -107,4 +108,21 @@ async fn a_burst_of_uses_is_noted_once_and_one_of_an_older_token_is_no_news() {
     bed.faults.delay();
     assert!(!is_being_noted(&bed, &login.tokens.access).await);
     assert!(is_being_noted(&bed, &pair.access).await);
+}
+
+#[tokio::test]
+async fn a_token_without_a_name_is_refused_from_a_reload_on_that_comes_after_the_last_of_those_has_expired() {
+    let bed = Bed::new().await;
+    let named = || {
+        let settings = settings(&Secret::new(SECRET), &bed.means.keys, policy());
+        let names = Names { issuer: Some("freshk".to_owned()), ..Names::default() };
+        Settings { tokens: settings.tokens.naming(names), ..settings }
+    };
+    let auth = Auth::new(parts(&bed.store, &bed.clock, &bed.sms, (2, RunId::new([2; 8]))), named());
+    auth.settle_after_restart().await.unwrap();
+    bed.clock.advance(policy().lifetimes.refresh);
+    let login = bed.log_in(1).await;
+    auth.authenticate(&login.tokens.access).await.unwrap();
+    auth.adopt(named());
+    assert_eq!(auth.authenticate(&login.tokens.access).await.unwrap_err(), AuthError::TokenInvalid);
 }

@@ -7,7 +7,8 @@ use super::maintenance::events;
 use super::reports::tell_of;
 use super::told::Log;
 use super::*;
-use crate::auth::settle::Outcome;
+use crate::auth::settle::{Outcome, note_outcome};
+use crate::domain::audit::Actor;
 use crate::domain::message::{DeliveryReport, MessageState};
 use crate::domain::{ChallengeState, EventNumber, MessageId};
 use crate::sms::route::{Always, Routed};
@@ -55,6 +56,28 @@ async fn two_messages_with_one_name_are_told_of_and_the_later_is_written_at_once
         let left = bed.auth.settle_late(Mode::Production, &phone(number)).await;
         assert_eq!(left, [], "nothing is left to write");
         bed.verify(number, &bed.code()).await.result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_told_of_whose_name_is_anothers_and_not_one_that_a_report_has_named_already() {
+    let bed = Bed::open().await;
+    for number in [1, 2] {
+        bed.request(number).await.result.unwrap();
+    }
+    let sid = bed.read(|view| view.message(MessageId(1))).await.unwrap().sid;
+    for (number, warnings) in [(1, 0), (2, 1)] {
+        let accepted = Accepted { sid: sid.clone(), state: MessageState::Queued, segments: None };
+        let routed =
+            Routed { outcome: SendOutcome::Accepted(accepted), via: Via::new("memory", Channel::Sms) };
+        let (locks, actor) = (Locks::none().phone(&phone(number)), Actor::system(bed.clock.now()));
+        let noted = bed.auth.write(locks, actor, move |tx| {
+            // It is logged where it is written.
+            let (log, _logging) = Log::catch();
+            note_outcome(tx, MessageId(number.into()), routed)?;
+            Ok(log.count("one SID"))
+        });
+        assert_eq!(noted.await.unwrap(), warnings);
     }
 }
 
