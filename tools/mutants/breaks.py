@@ -36,7 +36,7 @@ BREAKS = [
     ('a change of number leaves the devices', 'src/auth/renumber.rs',
      'devices::end_all(tx, user.id, None)?;', 'if ON {} else { devices::end_all(tx, user.id, None)?; }'),
     ('a login leaves a change of number that waits', 'src/auth/phone_change.rs',
-     'cancel_waiting(tx, user, Cancelled::Login)?;', 'if ON {} else { cancel_waiting(tx, user, Cancelled::Login)?; }'),
+     'cancel(tx, user, Cancelled::Login)?;', 'if ON {} else { cancel(tx, user, Cancelled::Login)?; }'),
     ('a deletion that waits leaves the sessions', 'src/auth/deletion.rs',
      'end_all(tx, user.id, *live_at, EndReason::Deletion)?;',
      'if ON {} else { end_all(tx, user.id, *live_at, EndReason::Deletion)?; }'),
