@@ -70,9 +70,16 @@ pub(super) fn end_all(
         end(tx, session, reason)?;
     }
     if let Some(user) = holder(&**tx, user)? {
-        cancel_change_of(tx, user.id, None)?;
-        tx.record(tx.did(AuditEvent::TokenRevoked).user(user.id).detail(AuditDetail::ForeignTokens));
-        tx.update_user(&mut User { has_foreign_tokens: false, ..user })?;
+        end_foreign(tx, user, AuditDetail::ForeignTokens)?;
     }
     Ok(())
+}
+
+/// Makes a user's foreign tokens worthless, whenever they were issued, and ends the change of number that one of them asked for.
+pub(super) fn end_foreign(tx: &mut AuditedTx<'_>, user: User, how: AuditDetail) -> StoreResult<User> {
+    cancel_change_of(tx, user.id, None)?;
+    let mut user = User { has_foreign_tokens: false, ..user };
+    tx.update_user(&mut user)?;
+    tx.record(tx.did(AuditEvent::TokenRevoked).user(user.id).detail(how));
+    Ok(user)
 }

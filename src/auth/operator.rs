@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::audited::{self, AuditedTx};
-use super::ending::end_by;
+use super::ending::{end_by, end_foreign};
 use super::erasure::{Erased, erase, reset_own};
 use super::phone_change::cancel;
 use super::renumber::renumber;
@@ -241,11 +241,7 @@ impl Operator<'_, '_> {
         if !user.has_foreign_tokens {
             return Ok(user.clone());
         }
-        let mut changed = User { has_foreign_tokens: false, ..user.clone() };
-        self.tx.update_user(&mut changed)?;
-        let line = self.tx.did(AuditEvent::TokenRevoked).user(user.id);
-        self.tx.record(line.detail(AuditDetail::Operator(OperatorAct::ForeignRevoked)));
-        Ok(changed)
+        end_foreign(self.tx, user.clone(), AuditDetail::Operator(OperatorAct::ForeignRevoked))
     }
 
     /// Deletes a user and whatever identifies the person; the audit lines stay, without the phone.

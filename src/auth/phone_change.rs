@@ -355,9 +355,6 @@ fn complete(
     };
     if !user.is_active {
         cancel(tx, user.id, Cancelled::Deactivated)?;
-    } else if session.is_none() && !user.has_foreign_tokens {
-        // The foreign token that asked for it was ended with all of them.
-        cancel(tx, user.id, Cancelled::SessionEnded)?;
     } else if settings.policy.phones.telephone(&change.phone).is_none() {
         cancel(tx, user.id, Cancelled::Unassigned)?;
     } else if parties.holder == Some(user.id) || renumbering.is_taken(tx)? {

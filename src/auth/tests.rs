@@ -41,8 +41,8 @@ use crate::storage::users::ImportedUser;
 use crate::storage::{Locks, Store, StoreResult, View};
 use crate::tokens::{DeviceTokens, Tokens};
 
-mod ahead;
 mod again;
+mod ahead;
 mod changes;
 mod concealed;
 mod console;

@@ -205,10 +205,10 @@ async fn a_change_that_a_foreign_token_asked_for_ends_with_all_of_them() {
 
     let bed = asked_by_a_foreign_token().await;
     bed.operate(1, |operator, user| operator.log_out(user)).await;
+    assert_eq!(cancelled(&bed).await, ["the session that asked was ended"]);
     bed.clock.advance(DAY);
     bed.auth.maintain().await.unwrap();
     assert_eq!(bed.user(1).await.map(|user| user.id), Some(UserId(57)));
-    assert_eq!(cancelled(&bed).await, ["the session that asked was ended"]);
 
     let bed = asked_by_a_foreign_token().await;
     bed.clock.advance(DAY);
