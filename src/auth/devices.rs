@@ -105,9 +105,6 @@ pub(super) fn find(
     at: Timestamp,
 ) -> StoreResult<Option<Device>> {
     let (Some(claims), Some(user)) = (claims, user) else { return Ok(None) };
-    if claims.user != user.id {
-        return Ok(None);
-    }
     Ok(view.device(&claims.device)?.filter(|device| device.user == user.id && device.is_live(at)))
 }
 

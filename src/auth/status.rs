@@ -68,3 +68,61 @@ impl Auth {
         Ok(Authenticated { session: Some(claims.session), user: principal.user })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UserId;
+    use crate::domain::session::{EndReason, SessionStatus};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn known() -> (SessionStatus, User) {
+        let phone = PhoneNumber::parse("+15550000001", 10).unwrap();
+        let user = User::new(UserId(1), "user_15550000001".to_owned(), phone, "retailer", NOW);
+        let session = SessionStatus {
+            user: user.id,
+            generation: 3,
+            generation_used: true,
+            refresh_expires_at: NOW + std::time::Duration::from_millis(1),
+            last_used_at: NOW,
+            ended: None,
+        };
+        (session, User { phone_verified: true, ..user })
+    }
+
+    /// Whether memory suffices for the token of a generation, with this change of what it knows.
+    fn suffices(generation: u32, change: impl FnOnce(&mut SessionStatus, &mut User)) -> bool {
+        let (mut session, mut user) = known();
+        change(&mut session, &mut user);
+        let claims = Claims {
+            kind: TokenKind::Access,
+            jti: "a".repeat(32),
+            user: user.id,
+            session: SessionId::new(NOW, [1; 10]),
+            generation,
+            under_access_key: false,
+        };
+        lets_in(&Principal { session: Arc::new(session), user: Arc::new(user) }, &claims, NOW)
+    }
+
+    #[test]
+    fn memory_suffices_for_tokens_of_a_live_session_and_a_user_who_lacks_nothing() {
+        for generation in [0, 2, 3] {
+            assert!(suffices(generation, |_, _| {}), "{generation}");
+        }
+    }
+
+    #[test]
+    fn what_another_server_may_have_done_since_is_read() {
+        assert!(!suffices(4, |_, _| {}), "refreshed the session");
+        assert!(
+            !suffices(3, |session, _| session.refresh_expires_at = NOW),
+            "refreshed it before it expired"
+        );
+        assert!(!suffices(3, |session, _| session.ended = Some(EndReason::Deactivated)));
+        assert!(!suffices(3, |_, user| user.is_active = false), "activated the user");
+        assert!(!suffices(3, |_, user| user.phone_verified = false), "seen the number proven");
+        assert!(!suffices(3, |_, user| user.deletes_at = Some(NOW)), "restored the account");
+    }
+}
