@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::settle::Outcome;
 use super::{Auth, AuthError};
 use crate::domain::message::{DeliveryReport, Message};
-use crate::domain::{MessageId, Mode, Timestamp, Via};
+use crate::domain::{MessageId, Mode, RunId, Timestamp, Via};
 use crate::sms::SendOutcome;
 use crate::sms::route::Routed;
 use crate::storage::{StoreResult, View};
@@ -175,21 +175,132 @@ impl Auth {
 /// Messages since `since` that have not come to their end, and that no living server leads.
 fn left_since(view: &dyn View, since: Timestamp) -> StoreResult<Vec<Message>> {
     let living: Vec<_> = view.nodes()?.into_iter().map(|node| node.run).collect();
+    let page = |before| {
+        let page = view.messages_before(before, PAGE)?;
+        Ok(page.into_iter().map(|(message, _)| message).collect())
+    };
+    let leader = |message: &Message| Ok(view.challenge(message.challenge)?.map(|challenge| challenge.leader));
+    collect(since, &living, page, leader)
+}
+
+/// The same of the messages before a number that `page` gives, the newest first, each with its `leader`.
+fn collect(
+    since: Timestamp,
+    living: &[RunId],
+    page: impl Fn(MessageId) -> StoreResult<Vec<Message>>,
+    leader: impl Fn(&Message) -> StoreResult<Option<RunId>>,
+) -> StoreResult<Vec<Message>> {
     let (mut left, mut before) = (Vec::new(), MessageId(i64::MAX));
     loop {
-        let page = view.messages_before(before, PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(left) };
+        let page = page(before)?;
+        let Some(last) = page.last() else { return Ok(left) };
         before = last.id;
         let is_last = last.created_at <= since || left.len() >= MOST;
-        for (message, _) in page {
+        for message in page {
             let is_under_way = message.created_at > since && message.sid.is_some() && !message.state.is_end();
-            let leader = if is_under_way { view.challenge(message.challenge)? } else { None };
-            if leader.is_some_and(|challenge| !living.contains(&challenge.leader)) {
+            let leader = if is_under_way { leader(&message)? } else { None };
+            if leader.is_some_and(|leader| !living.contains(&leader)) {
                 left.push(message);
             }
         }
         if is_last {
             return Ok(left);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::domain::message::MessageState;
+    use crate::domain::{ChallengeId, Channel, PhoneNumber};
+
+    const SINCE: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const LATER: Timestamp = Timestamp::from_millis(1_700_000_000_001);
+
+    fn via() -> Via {
+        Via::new("memory", Channel::Sms)
+    }
+
+    fn message(id: i64, created_at: Timestamp) -> Message {
+        Message {
+            id: MessageId(id),
+            challenge: ChallengeId(id),
+            to: PhoneNumber::parse("+15550000001", 10).unwrap(),
+            via: via(),
+            sid: Some(format!("SM{id}")),
+            state: MessageState::Queued,
+            error_code: None,
+            segments: 1,
+            created_at,
+            updated_at: created_at,
+            version: 0,
+        }
+    }
+
+    fn run(number: u8) -> RunId {
+        RunId::new([number; 8])
+    }
+
+    /// Which messages are left of these, the newest first, by pages of so many; and how many pages were read.
+    fn left(messages: &[Message], rows: usize, leader: u8) -> (Vec<i64>, usize) {
+        let read = RefCell::new(0);
+        let page = |before: MessageId| {
+            *read.borrow_mut() += 1;
+            Ok(messages.iter().filter(|message| message.id < before).take(rows).cloned().collect())
+        };
+        let left = collect(SINCE, &[run(1)], page, |_| Ok(Some(run(leader)))).unwrap();
+        (left.into_iter().map(|message| message.id.0).collect(), read.into_inner())
+    }
+
+    #[test]
+    fn what_is_left_of_an_ended_server_are_messages_that_have_a_name_and_no_end_yet() {
+        let messages = [
+            message(6, LATER),
+            Message { sid: None, ..message(5, LATER) },
+            Message { state: MessageState::Delivered, ..message(4, LATER) },
+            message(3, LATER),
+            message(2, SINCE),
+            message(1, SINCE),
+        ];
+        assert_eq!(left(&messages, 9, 2).0, [6, 3]);
+        assert_eq!(left(&messages, 9, 1).0, [0; 0], "a living one asks after its own");
+    }
+
+    #[test]
+    fn no_more_pages_are_read_than_there_may_be_messages_on() {
+        let messages = [message(4, LATER), message(3, LATER), message(2, SINCE), message(1, SINCE)];
+        assert_eq!(left(&messages, 1, 2), (vec![4, 3], 3));
+        assert_eq!(left(&messages, 2, 2), (vec![4, 3], 2));
+        let most = i64::try_from(MOST).unwrap();
+        let many: Vec<_> = (0..2 * most).rev().map(|id| message(id, LATER)).collect();
+        // The page after the last one that is needed is read to see that it is the last.
+        assert_eq!(left(&many, MOST, 2).1, 2);
+    }
+
+    /// What is asked after of a message that nobody asks after later than `until`, at that time and a moment later.
+    fn waits(questions: &Questions, at: Timestamp, id: i64, until: Timestamp) -> bool {
+        let question = Question { until, ..Question::new(via(), format!("SM{id}"), SINCE) };
+        questions.add(at, MessageId(id), question);
+        questions.take(at).is_some()
+    }
+
+    #[test]
+    fn a_message_is_asked_after_until_patience_ends_and_not_a_moment_longer() {
+        let questions = Questions::default();
+        assert!(waits(&questions, SINCE, 1, LATER));
+        assert!(waits(&questions, LATER, 1, LATER));
+        assert!(!waits(&questions, LATER, 1, SINCE));
+    }
+
+    #[test]
+    fn so_many_messages_are_asked_after_at_most() {
+        let questions = Questions::default();
+        for id in 0..=i64::try_from(MOST).unwrap() {
+            questions.add(LATER, MessageId(id), Question::new(via(), String::new(), SINCE));
+        }
+        assert_eq!(std::iter::from_fn(|| questions.take(LATER)).count(), MOST);
     }
 }

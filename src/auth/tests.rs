@@ -44,6 +44,7 @@ use crate::tokens::{DeviceTokens, Tokens};
 mod again;
 mod ahead;
 mod changes;
+mod asking;
 mod concealed;
 mod console;
 mod counting;
