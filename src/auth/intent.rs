@@ -25,6 +25,7 @@ use crate::sms::route::{Reservation, Route};
 use crate::storage::{StoreResult, View};
 
 mod ahead;
+mod elsewhere;
 mod place;
 
 /// Everything that the write needs, drawn and derived beforehand.
@@ -282,9 +283,7 @@ impl CodeIntent {
         if is_sending || newest.leader == self.run {
             return Ok(is_sending || self.overlap.holds(newest.id));
         }
-        // An ended run may have gone by a clock that was ahead of this one's.
-        let is_later = newest.settled.is_some_and(|settled| settled.at > self.arrived);
-        Ok(is_later && view.nodes()?.iter().any(|node| node.run == newest.leader))
+        elsewhere::was_in_flight(newest.settled, &newest.leader, self.arrived, || view.nodes())
     }
 
     /// Opens the challenge of a test number: it buys no SMS, so it costs no unit and needs no place at the sender.

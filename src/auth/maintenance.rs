@@ -10,22 +10,33 @@ use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
 use crate::domain::guard::MEMORY;
 use crate::domain::message::MessageState;
+use crate::domain::node::Node;
 use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
 use crate::domain::settled::{SendResult, Settled};
-use crate::domain::{Challenge, Registration, Timestamp};
+use crate::domain::{Challenge, Registration, RunId, Timestamp};
 use crate::storage::{Locks, PurgeHorizon, StoreResult, Tx};
 
 /// Rows that one slice touches.
 const SLICE: usize = 200;
 
 /// Which challenges are not settled although they could be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Spared {
     /// None.
     None,
     /// Those that a living node leads.
     OfTheLiving,
+}
+
+impl Spared {
+    /// The runs whose challenges are not settled.
+    fn runs(self, living: impl FnOnce() -> StoreResult<Vec<Node>>) -> StoreResult<Vec<RunId>> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::OfTheLiving => Ok(living()?.into_iter().map(|node| node.run).collect()),
+        }
+    }
 }
 
 /// How long used and void challenges, and what became of their messages, can still be looked at.
@@ -147,11 +158,10 @@ impl Auth {
         let now = self.parts.clock.now();
         loop {
             // On one snapshot: a node has entered before it leads anything.
-            let read = self.parts.store.read(move |view| {
-                let living = if spared == Spared::OfTheLiving { view.nodes()? } else { Vec::new() };
-                let living: Vec<_> = living.into_iter().map(|node| node.run).collect();
-                view.unsettled_before(before, &living, SLICE)
-            });
+            let read = self
+                .parts
+                .store
+                .read(move |view| view.unsettled_before(before, &spared.runs(|| view.nodes())?, SLICE));
             let left = read.await?;
             if left.is_empty() {
                 return Ok(());
@@ -236,4 +246,25 @@ fn settle(tx: &mut AuditedTx<'_>, challenge: Challenge, policy: &Policy) -> Stor
     }
     tx.record(fate.line(tx, "its flow ended".to_owned()).user(user));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_spares_what_living_servers_lead_and_a_round_nobody() {
+        let living = || {
+            Ok(vec![Node {
+                run: RunId::new([2; 8]),
+                host: String::new(),
+                version: String::new(),
+                started_at: Timestamp::from_millis(0),
+                keys: Vec::new(),
+                settings: std::collections::BTreeMap::new(),
+            }])
+        };
+        assert_eq!(Spared::OfTheLiving.runs(living).unwrap(), [RunId::new([2; 8])]);
+        assert_eq!(Spared::None.runs(living).unwrap(), []);
+    }
 }

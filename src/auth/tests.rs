@@ -49,6 +49,7 @@ mod concealed;
 mod console;
 mod counting;
 mod devices;
+mod died;
 mod exchange;
 mod faults;
 mod first;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::message::{DeliveryReport, MessageState};
-use crate::domain::{EventNumber, Timestamp};
+use crate::domain::{EventNumber, NameClaim, Timestamp};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -77,4 +77,49 @@ async fn what_the_guard_goes_by_outlives_a_purge_for_as_long_as_it_is_looked_at(
     bed.clock.advance(5 * HOUR);
     bed.auth.maintain().await.unwrap();
     assert_eq!(blocks().await, 0);
+}
+
+#[tokio::test]
+async fn a_notice_to_the_number_before_is_not_settled_with_the_code_for_the_new_one() {
+    let bed = Bed::open().await;
+    let login = bed.log_in(1).await;
+    let bearer = bed.bearer(&login).await;
+    bed.sms.hold();
+    let (auth, asking) = (bed.auth.clone(), bearer.clone());
+    let asked = tokio::spawn(async move {
+        auth.ask_phone_change(&asking, phone(2), Languages::default(), origin(ADDRESS)).await.result
+    });
+    bed.sms.arrived(2).await;
+    // The code has come, and the provider's answer is still under way.
+    let codes = Some(crate::auth::PhoneCodes { new: bed.code(), current: None });
+    let proof =
+        crate::auth::PhoneProof { phone: phone(2), codes, device_token: None, origin: origin(ADDRESS) };
+    let auth = bed.auth.clone();
+    let proven = tokio::spawn(async move { auth.change_phone(bearer, proof).await.result });
+    bed.sms.arrived(3).await;
+    bed.clock.advance(HOUR);
+    bed.auth.maintain().await.unwrap();
+    let messages = bed.read(|view| view.messages_before(MessageId(i64::MAX), 2)).await;
+    let states: Vec<_> = messages.into_iter().map(|(message, _)| (message.to, message.state)).collect();
+    assert_eq!(states, [(phone(1), MessageState::Intended), (phone(2), MessageState::Unknown)]);
+    bed.sms.release();
+    asked.await.unwrap().unwrap();
+    assert!(proven.await.unwrap().unwrap().effective_at.is_some());
+}
+
+#[tokio::test]
+async fn a_name_that_was_taken_out_of_the_configuration_is_asked_of_no_token() {
+    let bed = Bed::open().await;
+    let at = bed.clock.now();
+    let named = bed.store.write(Locks::none(), move |tx| {
+        tx.store_token_name(NameClaim::Issuer, Some("https://login.example.com"), at)
+    });
+    named.await.unwrap();
+    let (next, _) = build(&bed.store, &bed.clock, &bed.sms, (2, RunId::new([2; 8])), policy());
+    next.settle_after_restart().await.unwrap();
+    bed.clock.advance(31 * DAY);
+    next.maintain().await.unwrap();
+    bed.request(1).await.result.unwrap();
+    let login = next.verify(verify_request(1, &bed.code())).await.result.unwrap();
+    next.authenticate(&login.tokens.access).await.unwrap();
 }

@@ -77,7 +77,9 @@ async fn a_message_of_which_another_server_says_nothing_in_time_is_waited_for_no
 
 #[tokio::test]
 async fn a_code_from_a_clock_that_was_ahead_begins_no_pause_that_is_longer_than_two() {
-    for (pause, ahead, wait) in [(0, 3600, None), (30, 3600, None), (30, 31, None), (30, 20, Some(50))] {
+    for (pause, ahead, wait) in
+        [(0, 3600, None), (30, 3600, None), (30, 31, None), (30, 30, Some(60)), (30, 20, Some(50))]
+    {
         let bed = Bed::with(|policy| policy.otp.resend_cooldown = pause * SECOND).await;
         let ended = Neighbour::of(&bed);
         ended.clock.advance(ahead * SECOND);
@@ -184,4 +186,20 @@ async fn what_a_server_settles_while_another_thinks_it_gone_is_settled_once() {
     let lines = [bed.told(AuditEvent::SmsFailed).await.len(), bed.told(AuditEvent::SmsSent).await.len()];
     assert_eq!(lines, [0, 1]);
     assert_eq!(bed.message().await.state, MessageState::Queued);
+}
+
+#[tokio::test]
+async fn whoever_follows_another_server_waits_no_longer_than_it_has_patience() {
+    let bed = Bed::open().await;
+    bed.sms.hold();
+    let auth = bed.auth.clone();
+    let flow = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+    bed.sms.arrived(1).await;
+    let id = bed.message().await.challenge;
+    let sent = Sent { is_new_user: true, expires_in: HOUR, delivery: None };
+    let following = bed.auth.follow_elsewhere(id, sent, Duration::ZERO);
+    let followed = tokio::time::timeout(Duration::from_mins(1), following).await.unwrap();
+    assert_eq!(followed, Err(AuthError::undelivered(None, None)));
+    bed.sms.release();
+    flow.await.unwrap().unwrap();
 }
