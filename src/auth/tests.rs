@@ -73,6 +73,7 @@ mod senders;
 mod servers;
 mod sessions;
 mod settling;
+mod spelling;
 mod status;
 mod told;
 mod verify;
