@@ -12,7 +12,7 @@ use super::repetition::{Repeatable, Repetition, Said, keep};
 use super::settle::{LATEST, ensure_user};
 use super::{AuthError, devices, happened};
 use crate::domain::audit::{AuditDetail, AuditEvent, LoginFailure};
-use crate::domain::challenge::{Use, live_codes};
+use crate::domain::challenge::Use;
 use crate::domain::quota::Quota;
 use crate::domain::session::EndReason;
 use crate::domain::{Challenge, Device, DeviceId, EventKind, Mode, Purpose, Secret, Session, User, UserId};
@@ -124,7 +124,7 @@ impl LoggingIn<'_, '_> {
         let Guess { gate, policy, .. } = &self.attempt.guess;
         gate.spend(self.judging.tx, address)?;
         let latest = self.judging.latest()?;
-        if self.judging.user.is_none() && !self.has_live_code(&latest)? {
+        if self.judging.user.is_none() && !self.has_live_code()? {
             self.judging.note_failure(LoginFailure::UnknownNumber, false);
             let answer =
                 if policy.conceal_accounts { AuthError::InvalidOtp } else { AuthError::UserNotFound };
@@ -141,9 +141,9 @@ impl LoggingIn<'_, '_> {
     }
 
     /// Whether any code of the number may be given, though perhaps not here.
-    fn has_live_code(&self, latest: &[Challenge]) -> StoreResult<bool> {
+    fn has_live_code(&self) -> StoreResult<bool> {
         let (Guess { mode, phone, .. }, tx) = (&self.attempt.guess, &*self.judging.tx);
-        Ok(!live_codes(latest, tx.at()).is_empty() || tx.has_live_code(*mode, phone, tx.at())?)
+        tx.has_live_code(*mode, phone, tx.at())
     }
 
     /// The login that this call repeats, if it has the `Idempotency-Key` of one.
@@ -181,7 +181,7 @@ impl LoggingIn<'_, '_> {
     fn log_in(&mut self, given: &Match<'_>) -> Result<OpenedSession, FlowError> {
         let Attempt { guess, session: new, idempotency_key, .. } = self.attempt;
         let barred = self.judging.user.as_ref().and_then(|user| self.attempt.bars(user));
-        let dormant = if barred.is_none() { self.take_dormant(given.by)? } else { None };
+        let dormant = self.take_dormant(given.by)?;
         let said = Said::of(self.judging.user.as_ref(), dormant.is_some());
         let kept = |key| keep(key, &guess.keys, given.challenge, said);
         let idempotency = idempotency_key.as_ref().and_then(kept);
@@ -212,7 +212,8 @@ impl LoggingIn<'_, '_> {
         Ok(OpenedSession { session, user, said, is_repeated: false, device: Some(device) })
     }
 
-    /// The user of an account that lies dormant, whose device the login does not come from; the number is nobody's then.
+    /// The user of an account that lies dormant, whose device the login does not come from; the number is nobody's then. Whoever is
+    /// barred has none: a deactivated account does not lie dormant, and a code of the testing mode proves nothing.
     fn take_dormant(&mut self, by: OpenedBy) -> StoreResult<Option<User>> {
         let Attempt { guess, session, .. } = self.attempt;
         let has_proven = guess.mode == Mode::Production && matches!(by, OpenedBy::Code);

@@ -1,6 +1,7 @@
 //! The testing mode, whose codes are read on a console: it speaks for nobody with a telephone.
 
 use super::*;
+use crate::auth::AuthError;
 
 fn testing(number: u32) -> CodeRequest {
     CodeRequest { mode: Mode::Testing, ..code_request(number) }
@@ -97,4 +98,17 @@ async fn the_console_restores_an_account_of_its_own_with_its_devices() {
     let back = log_in(&bed, 1).await;
     assert_eq!((back.user.id, back.is_restored), (console.user.id, true));
     assert_eq!(bed.read(move |view| view.devices_of(back.user.id)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_code_of_a_test_number_is_none_in_the_testing_mode() {
+    let bed = Bed::open().await;
+    let code = bed.make_test_number(1).await;
+    bed.ask(CodeRequest { mode: Mode::Testing, ..code_request(1) }).await.result.unwrap();
+    assert_eq!(bed.sms.messages().len(), 1);
+    let give = async |code: &Code| {
+        bed.auth.verify(VerifyRequest { mode: Mode::Testing, ..verify_request(1, code) }).await.result
+    };
+    assert_eq!(give(&code).await.unwrap_err(), AuthError::InvalidOtp);
+    give(&bed.code()).await.unwrap();
 }

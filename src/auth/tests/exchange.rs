@@ -75,3 +75,32 @@ async fn a_deactivated_user_exchanges_nothing() {
         assert_eq!(answer.unwrap_err(), AuthError::AccountDisabled);
     }
 }
+
+#[tokio::test]
+async fn a_foreign_access_token_is_good_whatever_became_of_a_refresh_token_with_its_name() {
+    let bed = Bed::new().await;
+    bed.import(57, 1).await;
+    bed.auth.log_out(&foreign(&bed, "refresh", 57, 'a'), origin(ADDRESS)).await.unwrap();
+    bed.auth.check_token(&foreign(&bed, "access", 57, 'a')).await.unwrap();
+    let logged_out = bed.auth.check_token(&foreign(&bed, "refresh", 57, 'a')).await;
+    assert_eq!(logged_out, Err(AuthError::TokenInvalid));
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_before_it_was_given_a_device_gets_none() {
+    let bed = Bed::new().await;
+    bed.import(57, 1).await;
+    let token = foreign(&bed, "refresh", 57, 'a');
+    // The session is written first, and the device after it.
+    bed.faults.keep(1);
+    let auth = bed.auth.clone();
+    let exchange = tokio::spawn(async move { auth.refresh(&token, String::new(), origin(ADDRESS)).await });
+    while !bed.faults.has_delayed() {
+        tokio::task::yield_now().await;
+    }
+    bed.operate(1, |operator, user| operator.log_out(user)).await;
+    bed.faults.free();
+    bed.store.write(Locks::none(), |_| Ok(())).await.unwrap();
+    assert_eq!(exchange.await.unwrap().unwrap().device_token, None);
+    assert_eq!(bed.read(|view| view.devices_of(UserId(57))).await, []);
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::AuthError;
+use crate::auth::lookup::find_session;
 use crate::tokens::Names;
 
 #[tokio::test]
@@ -125,4 +126,16 @@ async fn a_token_without_a_name_is_refused_from_a_reload_on_that_comes_after_the
     auth.authenticate(&login.tokens.access).await.unwrap();
     auth.adopt(named());
     assert_eq!(auth.authenticate(&login.tokens.access).await.unwrap_err(), AuthError::TokenInvalid);
+}
+
+#[tokio::test]
+async fn a_session_is_found_by_its_own_user_alone() {
+    let bed = Bed::open().await;
+    let (one, other) = (bed.log_in(1).await, bed.log_in(2).await);
+    let (id, at) = (bed.bearer(&one).await.session.unwrap(), bed.clock.now());
+    let found = bed.read(move |view| {
+        let found = |user| Ok(find_session(view, &id, user, at)?.map(|session| session.user));
+        Ok([found(&one.user)?, found(&other.user)?])
+    });
+    assert_eq!(found.await, [Ok(UserId(1)), Err(AuthError::TokenInvalid)]);
 }
