@@ -45,6 +45,7 @@ mod again;
 mod ahead;
 mod changes;
 mod asking;
+mod calls;
 mod concealed;
 mod console;
 mod counting;

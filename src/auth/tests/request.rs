@@ -335,3 +335,18 @@ async fn nobody_has_a_code_sent_again_to_a_number_that_is_somebody_elses_by_now(
     let resent = bed.auth.resend(&bearer, None, Languages::default(), origin(ADDRESS)).await;
     assert_eq!(resent.result, Err(AuthError::TokenInvalid));
 }
+
+#[tokio::test]
+async fn a_phones_refusal_is_none_of_the_address_though_both_have_as_many_units() {
+    let bed = Bed::with(|policy| (policy.limits.ip, policy.limits.user) = (4, 4)).await;
+    let resend = async |login: &LoggedIn, address| {
+        let bearer = bed.bearer(login).await;
+        bed.auth.resend(&bearer, None, Languages::default(), origin(address)).await.result
+    };
+    let (one, other) = (bed.log_in(1).await, bed.log_in(2).await);
+    for address in ["198.51.100.1", "198.51.100.2", "198.51.100.3"] {
+        resend(&one, address).await.unwrap();
+    }
+    assert!(matches!(resend(&one, "198.51.100.4").await, Err(AuthError::RateLimited(_))));
+    resend(&other, "198.51.100.4").await.unwrap();
+}
