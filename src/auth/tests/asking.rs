@@ -10,7 +10,7 @@ use super::*;
 use crate::domain::SessionId;
 use crate::domain::message::{DeliveryReport, MessageState};
 use crate::sms::route::Member;
-use crate::sms::{Slot, SmsSender, Unavailable};
+use crate::sms::{Accepted, Slot, SmsSender, Unavailable};
 use crate::sync::lock;
 
 /// What a provider was asked and told.
@@ -84,8 +84,12 @@ async fn what_an_ended_server_had_in_mind_to_ask_the_next_one_asks_and_nobody_wh
     bed.request(1).await.result.unwrap();
     let sid = bed.message().await.sid.unwrap();
     first.refuse([Unavailable::NoSender]);
+    // Of two messages with one name the later is kept without it.
+    let name = Some(format!("SM{}", "2".repeat(32)));
+    let accepted = Accepted { sid: name.clone(), state: MessageState::Queued, segments: None };
+    second.script([SendOutcome::Accepted(accepted)]);
     bed.request(2).await.result.unwrap();
-    assert_eq!(second.messages().len(), 1);
+    assert_eq!((second.messages().len(), bed.message().await.sid), (1, name));
     bed.clock.advance(2 * SECOND);
     bed.auth.ask().await;
     assert_eq!((asked.take(), unasked.take()), (vec![sid.clone()], vec![]));
