@@ -43,9 +43,9 @@ use crate::tokens::{DeviceTokens, Tokens};
 
 mod again;
 mod ahead;
-mod changes;
 mod asking;
 mod calls;
+mod changes;
 mod concealed;
 mod console;
 mod counting;

@@ -4,14 +4,11 @@ use super::guard::{foreigner, guarded, is_held_back, join, prolonged, stranger};
 use super::*;
 use crate::domain::Timestamp;
 
-/// Has the database do something by SQL, as another server's program may.
-fn execute(bed: &Bed, sql: &str) {
-    rusqlite::Connection::open(bed.dir.path().join("freshk.db")).unwrap().execute_batch(sql).unwrap();
-}
-
 /// Another server writes just before each such write of the bed's, which is in vain by that.
 fn is_first(bed: &Bed, write: &str, writes: &str) {
-    execute(bed, &format!("CREATE TRIGGER another BEFORE {write} BEGIN {writes}; SELECT raise(IGNORE); END"));
+    bed.elsewhere(&format!(
+        "CREATE TRIGGER another BEFORE {write} BEGIN {writes}; SELECT raise(IGNORE); END"
+    ));
 }
 
 /// Nothing that changes what this one reads of it.
@@ -84,8 +81,7 @@ async fn of_two_blocks_neither_counts_as_having_let_through_what_the_other_did_n
     let blocks = |view: &dyn View| view.blocks_after(Timestamp::from_millis(0));
     // All countries are held back, and that of some of the numbers as well.
     let country = "(SELECT country FROM purchases WHERE network LIKE '10.2.%')";
-    execute(
-        &bed,
+    bed.elsewhere(
         &format!(
             "INSERT INTO blocks SELECT 'country', {country}, since, until, probe_at, times, 'country_burst', 11, 9 FROM blocks"
         ),
