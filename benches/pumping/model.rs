@@ -240,7 +240,9 @@ impl Model {
             let probes = if is_on { self.count(Some(log), millis(block.since)) } else { Sends::default() };
             let key = (scope, block.key.clone());
             let attempts = self.refused.get_mut(&key).map_or(0, |log| spent(log, now, 15 * MINUTE));
-            let passage = block.pass(probes, u32::try_from(attempts).unwrap(), usual, instant(now));
+            let attempts = u32::try_from(attempts).unwrap();
+            let attempts = block.wants_attempts(instant(now)).then_some(attempts);
+            let passage = block.pass(probes, attempts, usual, instant(now));
             match passage {
                 Passage::Over(next) => passing.push((key, next)),
                 Passage::Probe(next) if is_on => passing.push((key, next)),
@@ -274,7 +276,7 @@ impl Model {
             let since = millis(resumed.since);
             let probes =
                 if is_on { self.count(Some(&self.countries[country]), since) } else { Sends::default() };
-            begun = match resumed.pass(probes, 0, usual[0], at) {
+            begun = match resumed.pass(probes, None, usual[0], at) {
                 Passage::Over(next) | Passage::Probe(next) if is_on => {
                     self.blocks.insert(key, next);
                     return Ok(true);
