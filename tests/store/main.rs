@@ -136,7 +136,7 @@ macro_rules! contract {
                 }
                 maintenance {
                     purging_takes_slices_and_only_what_is_old
-                    what_is_of_a_time_still_to_come_keeps_nothing_behind_it
+                    s39_what_is_of_a_time_still_to_come_keeps_nothing_behind_it
                     a_spend_is_kept_as_long_as_its_own_quota_looks_back
                     sessions_go_when_they_are_over_with_their_rotations
                     when_a_user_was_last_seen_outlives_the_sessions

@@ -72,7 +72,7 @@ pub(crate) async fn purging_takes_slices_and_only_what_is_old<F: Fixture>() {
     assert_eq!(left().await, (3, 3, 3));
 }
 
-pub(crate) async fn what_is_of_a_time_still_to_come_keeps_nothing_behind_it<F: Fixture>() {
+pub(crate) async fn s39_what_is_of_a_time_still_to_come_keeps_nothing_behind_it<F: Fixture>() {
     let bed = Bed::<F>::new().await;
     bed.write(|tx| {
         let place = || Place { network: "n".into(), range: "r".into(), country: "DE".into() };

@@ -12,7 +12,7 @@ fn in_minutes(minutes: u32) -> Duration {
 }
 
 #[tokio::test]
-async fn a_block_that_ended_then_ends_no_block_later_than_others() {
+async fn s39_a_block_that_ended_by_a_clock_ahead_has_later_ones_end_as_others_do() {
     let bed = guarded(GuardMode::On).await;
     bed.clock.advance(in_minutes(1));
     bed.clock.read();
@@ -37,7 +37,7 @@ async fn a_block_that_ended_then_ends_no_block_later_than_others() {
 }
 
 #[tokio::test]
-async fn a_block_that_began_then_or_was_prolonged_holds_nothing_back() {
+async fn s39_a_block_that_a_clock_ahead_began_or_prolonged_holds_nothing_back() {
     for was_there_before in [false, true] {
         let bed = guarded(GuardMode::On).await;
         let right = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
@@ -65,7 +65,7 @@ async fn a_block_that_began_then_or_was_prolonged_holds_nothing_back() {
 }
 
 #[tokio::test]
-async fn what_was_sent_then_fills_no_day_of_a_country() {
+async fn s39_what_a_clock_ahead_counted_fills_no_day_of_a_country() {
     let bed = guarded(GuardMode::On).await;
     let right = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
     bed.clock.advance(40 * DAY);
@@ -78,7 +78,7 @@ async fn what_was_sent_then_fills_no_day_of_a_country() {
 }
 
 #[tokio::test]
-async fn s17_a_refresh_token_that_was_rotated_away_then_has_no_longer_grace() {
+async fn s16_a_refresh_token_that_a_clock_ahead_rotated_away_has_no_longer_grace() {
     let bed = Bed::open().await;
     let ahead = Neighbour::with(&bed, |_| {});
     let login = bed.log_in(1).await;
