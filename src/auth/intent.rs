@@ -1,6 +1,7 @@
 //! write#1 of a request for a code: spends the quotas and writes the challenge, before anything is sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::audited::AuditedTx;
 use super::error::{FlowError, commit_refusal};
@@ -46,8 +47,9 @@ pub(super) struct CodeIntent {
     pub(super) overlap: Overlap,
     /// When the call came in.
     pub(super) arrived: Timestamp,
-    /// A challenge that was made before this and does not say what came of its sending has lost its flow.
-    pub(super) sending_since: Timestamp,
+    /// How long a send takes at most: a challenge that was made longer ago, or is of a clock that was so far ahead, and does not say
+    /// what came of its sending has lost its flow.
+    pub(super) patience: Duration,
     /// Challenges that do not say what came of their sending although this process knows.
     pub(super) unsettled: Vec<ChallengeId>,
     /// This run of the server.
@@ -277,8 +279,10 @@ impl CodeIntent {
     /// Whether the phone's newest challenge is of a request that is under way, whoever leads it and whatever has become of the
     /// code; or was when this one came, as this process knows of those that it leads and the rows tell of others.
     fn is_in_flight(&self, view: &dyn View, newest: &Challenge) -> StoreResult<bool> {
+        let (made, arrived) = (newest.created_at, self.arrived);
         let is_sending = newest.settled.is_none()
-            && newest.created_at > self.sending_since
+            && made > arrived - self.patience
+            && made < arrived + self.patience
             && !self.unsettled.contains(&newest.id);
         if is_sending || newest.leader == self.run {
             return Ok(is_sending || self.overlap.holds(newest.id));

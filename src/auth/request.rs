@@ -62,7 +62,7 @@ impl Auth {
             guard,
             overlap: participant.overlap,
             arrived: now,
-            sending_since: now - patience,
+            patience,
             unsettled: self.settle_late(request.mode, &request.phone).await,
             run: self.parts.run.clone(),
             keys: settings.keys.clone(),

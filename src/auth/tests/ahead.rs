@@ -60,7 +60,10 @@ async fn s39_a_block_that_a_clock_ahead_began_or_prolonged_holds_nothing_back() 
             begin().await;
         }
         right.clock.advance(2 * DAY);
-        right.auth.request(stranger(20)).await.result.unwrap();
+        for number in 20..30 {
+            right.auth.request(stranger(number)).await.result.unwrap();
+        }
+        assert!(is_held_back(&right.auth.request(stranger(30)).await.result));
     }
 }
 
@@ -79,19 +82,41 @@ async fn s39_what_a_clock_ahead_counted_fills_no_day_of_a_country() {
 
 #[tokio::test]
 async fn s16_a_refresh_token_that_a_clock_ahead_rotated_away_has_no_longer_grace() {
-    let bed = Bed::open().await;
-    let ahead = Neighbour::with(&bed, |_| {});
-    let login = bed.log_in(1).await;
-    ahead.clock.advance(HOUR);
-    let mut token = login.tokens.refresh.clone();
-    for _ in 0..2 {
-        let pair = ahead.auth.refresh(&token, String::new(), origin(ADDRESS)).await.unwrap().pair;
-        ahead.auth.authenticate(&pair.access).await.unwrap();
-        token = pair.refresh;
+    let grace = policy().reuse_grace;
+    let moment = Duration::from_millis(1);
+    for (by, later, is_good) in [
+        (grace, Duration::ZERO, true),
+        (grace + moment, Duration::ZERO, false),
+        (HOUR, in_minutes(30), false),
+    ] {
+        let bed = Bed::open().await;
+        let ahead = Neighbour::with(&bed, |_| {});
+        let login = bed.log_in(1).await;
+        ahead.clock.advance(by);
+        let mut token = login.tokens.refresh.clone();
+        for _ in 0..2 {
+            let pair = ahead.auth.refresh(&token, String::new(), origin(ADDRESS)).await.unwrap().pair;
+            ahead.auth.authenticate(&pair.access).await.unwrap();
+            token = pair.refresh;
+        }
+        bed.clock.advance(later);
+        let again = bed.auth.refresh(&login.tokens.refresh, String::new(), origin("198.51.100.9")).await;
+        assert_eq!(again.map(drop), if is_good { Ok(()) } else { Err(AuthError::TokenReused) }, "{by:?}");
     }
-    bed.clock.advance(in_minutes(30));
-    let again = bed.auth.refresh(&login.tokens.refresh, String::new(), origin("198.51.100.9")).await;
-    assert_eq!(again.unwrap_err(), AuthError::TokenReused);
+}
+
+#[tokio::test]
+async fn a_request_that_was_under_way_by_a_clock_ahead_when_its_server_died_keeps_nobody_from_a_code() {
+    let bed = Bed::open().await;
+    let gone = Neighbour::with(&bed, |_| {});
+    gone.clock.advance(HOUR);
+    gone.sms.hold();
+    let auth = gone.auth.clone();
+    let flow = tokio::spawn(async move { auth.request(code_request(1)).await.result });
+    gone.sms.arrived(1).await;
+    flow.abort();
+    bed.clock.advance(in_minutes(1));
+    bed.request(1).await.result.unwrap();
 }
 
 /// A stranger of a country, in a network and a range of their own.

@@ -8,7 +8,7 @@ use crate::domain::message::MessageState;
 pub(super) struct Neighbour {
     pub(super) auth: Arc<Auth>,
     pub(super) clock: Arc<ManualClock>,
-    sms: MemorySender,
+    pub(super) sms: MemorySender,
 }
 
 impl Neighbour {
