@@ -202,6 +202,7 @@ async fn a_change_that_a_foreign_token_asked_for_ends_with_all_of_them() {
     let bearer = bed.auth.authenticate(&foreign(&bed, "access", 57, 'b')).await.unwrap();
     bed.auth.log_out_everywhere(&bearer, None, origin(ADDRESS)).await.unwrap();
     assert_eq!(cancelled(&bed).await, ["the session that asked was ended"]);
+    assert_eq!(bed.told(AuditEvent::TokenRevoked).await, ["logout: foreign tokens"]);
 
     let bed = asked_by_a_foreign_token().await;
     bed.operate(1, |operator, user| operator.log_out(user)).await;
@@ -214,4 +215,33 @@ async fn a_change_that_a_foreign_token_asked_for_ends_with_all_of_them() {
     bed.clock.advance(DAY);
     bed.auth.maintain().await.unwrap();
     assert_eq!(bed.user(2).await.map(|user| user.id), Some(UserId(57)));
+}
+
+#[tokio::test]
+async fn a_change_ends_with_the_session_that_asked_for_it_whoever_ends_that_and_with_no_other() {
+    for how in 0..5 {
+        let bed = Bed::open().await;
+        let [thief, owner, other] = [bed.log_in(1).await, bed.log_in(1).await, bed.log_in(1).await];
+        want(&bed, &thief, 2).await;
+        let [asking, bearer, third] =
+            [bed.bearer(&thief).await, bed.bearer(&owner).await, bed.bearer(&other).await];
+        let id = |bearer: &Authenticated| bearer.session.clone().unwrap();
+        let end = async |id: &SessionId| {
+            bed.auth.end_session(&bearer, id.as_str(), origin(ADDRESS)).await.unwrap();
+        };
+        match how {
+            0 => bed.auth.log_out_everywhere(&bearer, None, origin(ADDRESS)).await.unwrap(),
+            1 => end(&id(&asking)).await,
+            2 => drop(bed.operate(1, |operator, user| operator.log_out(user)).await),
+            3 => {
+                let session = id(&asking);
+                let asked = bed.read(move |view| view.session(&session)).await.unwrap();
+                bed.operate(1, move |operator, _| operator.revoke(asked)).await;
+            }
+            _ => end(&id(&third)).await,
+        }
+        let has_ended = how != 4;
+        assert_eq!(wanted(&bed, thief.user.id).await.is_none(), has_ended, "{how}");
+        assert_eq!(cancelled(&bed).await.len(), usize::from(has_ended));
+    }
 }

@@ -230,10 +230,12 @@ async fn whoever_tries_early_in_a_block_prolongs_nothing() {
     for number in 1..=10 {
         bed.ask(stranger(number)).await.result.unwrap();
     }
+    assert!(is_held_back(&bed.ask(stranger(11)).await.result));
+    bed.clock.advance(5 * 60 * SECOND);
     for number in 11..=30 {
         assert!(is_held_back(&bed.ask(stranger(number)).await.result));
     }
-    bed.clock.advance(15 * 60 * SECOND);
+    bed.clock.advance(10 * 60 * SECOND);
     for number in 11..=12 {
         bed.ask(stranger(number)).await.result.unwrap();
     }

@@ -160,6 +160,28 @@ fn a_block_of_a_country_begins_with_the_first_wait_though_there_was_one_today() 
 }
 
 #[test]
+fn a_block_of_a_clock_that_was_ahead_is_as_good_as_none() {
+    let (now, moment) = (at(100_000), Duration::from_millis(1));
+    let (far, farthest) = (now + AHEAD * 2, now + AHEAD + Duration::from_hours(12));
+    let block = |since, until, probe_at| Block { since, until, probe_at, ..of_country() };
+    for (block, is_active) in [
+        (block(far, farthest, farthest), true),
+        (block(far + moment, farthest, farthest), false),
+        (block(far, farthest + moment, farthest), false),
+        (block(far, farthest, farthest + moment), false),
+    ] {
+        assert_eq!((block.is_active(now), block.is_believed(now)), (is_active, is_active), "{block:?}");
+        let of_day = Excess { rule: Rule::CountryDay, counted: 20, allowed: 20 };
+        let resumed = Block::resumed(Some(&Block { excess: of_day, ..block.clone() }), of_day, now);
+        assert_eq!(resumed.is_some(), is_active);
+        let of_network = Excess { rule: Rule::Network, counted: 5, allowed: 5 };
+        let before = Block { scope: Scope::Network, ..block };
+        let next = Block::begin(Some(&before), &place(), of_network, now);
+        assert_eq!(next.times, if is_active { 2 } else { 1 });
+    }
+}
+
+#[test]
 fn a_country_is_held_back_until_fifteen_quiet_minutes() {
     let block = of_country();
     let refused = |attempts, now| {
