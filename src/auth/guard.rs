@@ -8,9 +8,10 @@ use super::error::FlowError;
 use super::{AuthError, happened};
 use crate::domain::Timestamp;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
+use crate::domain::clock::AHEAD;
 use crate::domain::guard::{
-    AHEAD, BURST, Block, Counts, Excess, FIRST_BLOCK, GuardMode, HOUR, MEMORY, Passage, Place, Rule, Scope,
-    Sends, Standing, Usual, is_trusted, judge,
+    BURST, Block, Counts, Excess, FIRST_BLOCK, GuardMode, HOUR, MEMORY, Passage, Place, Rule, Scope, Sends,
+    Standing, Usual, is_trusted, judge,
 };
 use crate::domain::quota::DAY;
 use crate::storage::StoreResult;
@@ -223,7 +224,7 @@ impl Guard {
         };
         let attempts = block
             .wants_attempts(now)
-            .then(|| tx.refused_attempts(block.scope, &block.key, now - FIRST_BLOCK))
+            .then(|| tx.refused_attempts(block.scope, &block.key, now - FIRST_BLOCK, now + AHEAD))
             .transpose()?;
         Ok(match block.pass(probes, attempts, usual, now) {
             Passage::Probe(next) if !is_on => Passage::Refused(Some(next)),

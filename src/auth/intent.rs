@@ -47,8 +47,7 @@ pub(super) struct CodeIntent {
     pub(super) overlap: Overlap,
     /// When the call came in.
     pub(super) arrived: Timestamp,
-    /// How long a send takes at most: a challenge that was made longer ago, or is of a clock that was so far ahead, and does not say
-    /// what came of its sending has lost its flow.
+    /// How long a send takes at most: a challenge that was made longer ago and does not say what came of its sending has lost its flow.
     pub(super) patience: Duration,
     /// Challenges that do not say what came of their sending although this process knows.
     pub(super) unsettled: Vec<ChallengeId>,
@@ -282,8 +281,11 @@ impl CodeIntent {
         let (made, arrived) = (newest.created_at, self.arrived);
         let is_sending = newest.settled.is_none()
             && made > arrived - self.patience
-            && made < arrived + self.patience
             && !self.unsettled.contains(&newest.id);
+        if is_sending && made > arrived + self.patience && newest.leader != self.run {
+            // By a clock that is far ahead, or was until its server ended.
+            return elsewhere::lives(&newest.leader, || view.nodes());
+        }
         if is_sending || newest.leader == self.run {
             return Ok(is_sending || self.overlap.holds(newest.id));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Auth;
 use crate::domain::Timestamp;
+use crate::domain::clock::AHEAD;
 use crate::domain::guard::{Usual, WEEK};
 use crate::storage::guard::Verifications;
 use crate::storage::{StoreError, StoreResult};
@@ -104,7 +105,7 @@ impl UsualTraffic {
 impl Auth {
     /// What is usual now.
     pub(super) async fn usual_traffic(&self, now: Timestamp) -> StoreResult<Arc<Traffic>> {
-        let count = || self.parts.store.read(move |view| view.first_verifications(now - WEEK));
+        let count = || self.parts.store.read(move |view| view.first_verifications(now - WEEK, now + AHEAD));
         self.usual.get(now, count).await
     }
 }

@@ -23,6 +23,10 @@ const CATCH_UP: Duration = Duration::from_hours(1);
 /// A stop of the program that is as short as this needs no explanation; after a longer one the clock is in doubt.
 const SHORT_STOP: Duration = CATCH_UP;
 
+/// How far ahead of one's own time what another server dated may be. What lies further ahead was written before a clock was set back
+/// that had been ahead, and says nothing about now.
+pub const AHEAD: Duration = Duration::from_mins(1);
+
 /// A wall clock that is further ahead than this at a start is not even followed by `now`.
 const LONGEST_STOP: Duration = Duration::from_hours(24);
 

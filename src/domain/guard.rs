@@ -10,7 +10,7 @@ use std::time::Duration;
 mod block;
 mod place;
 
-pub use block::{AHEAD, Block, FIRST_BLOCK, Passage};
+pub use block::{Block, FIRST_BLOCK, Passage};
 pub use place::{Allowed, GuardMode, GuardPolicy, Place, Standing};
 
 /// What a rule looks at, and what is held back by its block.

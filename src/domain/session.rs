@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use crate::domain::clock::Times;
+use crate::domain::clock::{AHEAD, Times};
 use crate::domain::{ClientAddress, DeviceId, SessionId, Timestamp, UserId};
 
 /// After what time the audit trail gets another line about a session whose old tokens are repeated.
@@ -332,8 +332,7 @@ impl Session {
         presentation: &Presentation,
     ) -> RefreshDecision {
         let Presentation { now, grace, from_elsewhere } = *presentation;
-        // One that lies further ahead was written before the clock was set back.
-        if rotated_away.is_some_and(|at| now < at + grace && at <= now + grace) {
+        if rotated_away.is_some_and(|at| now < at + grace && at <= now + AHEAD) {
             let prompt = if from_elsewhere { Repetition::PromptElsewhere } else { Repetition::Prompt };
             return RefreshDecision::Repeat(prompt);
         }

@@ -113,9 +113,15 @@ pub trait ReadGuard {
     /// When the latest message to a stranger counts as sent, of those no later than `until`: in a country, or everywhere.
     fn latest_to_strangers(&self, country: Option<&str>, until: Timestamp) -> StoreResult<Option<Timestamp>>;
     /// How many attempts a block has refused after `since`.
-    fn refused_attempts(&self, scope: Scope, key: &str, since: Timestamp) -> StoreResult<u32>;
+    fn refused_attempts(
+        &self,
+        scope: Scope,
+        key: &str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> StoreResult<u32>;
     /// First verifications after `since`.
-    fn first_verifications(&self, since: Timestamp) -> StoreResult<Vec<Verifications>>;
+    fn first_verifications(&self, since: Timestamp, until: Timestamp) -> StoreResult<Vec<Verifications>>;
     /// What became of the messages bought after `since`, by country.
     fn figures_by_country(&self, since: Timestamp) -> StoreResult<Vec<CountryFigures>>;
 }

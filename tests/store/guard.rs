@@ -176,12 +176,13 @@ pub(crate) async fn a_block_replaces_the_one_that_was_read_and_no_other<F: Fixtu
     .await;
     let refused = bed.read(|view| {
         Ok((
-            view.refused_attempts(Scope::Country, "DE", START)?,
-            view.refused_attempts(Scope::Country, "DE", after(1))?,
-            view.refused_attempts(Scope::World, "", START)?,
+            view.refused_attempts(Scope::Country, "DE", START, after(99))?,
+            view.refused_attempts(Scope::Country, "DE", after(1), after(99))?,
+            view.refused_attempts(Scope::Country, "DE", START, after(1))?,
+            view.refused_attempts(Scope::World, "", START, after(99))?,
         ))
     });
-    assert_eq!(refused.await, (2, 1, 1));
+    assert_eq!(refused.await, (2, 1, 1, 1));
 }
 
 pub(crate) async fn first_verifications_are_counted_by_country_and_five_minutes<F: Fixture>() {
@@ -195,14 +196,17 @@ pub(crate) async fn first_verifications_are_counted_by_country_and_five_minutes<
         Ok(())
     })
     .await;
-    let mut counted = bed.read(|view| view.first_verifications(START)).await;
+    let mut counted = bed.read(|view| view.first_verifications(START, after(999))).await;
     counted.sort_by_key(|counted| (counted.country.clone(), counted.bucket));
     let first = START.as_millis() / 300_000;
     let row = |country: &str, bucket, count| Verifications { country: country.to_owned(), bucket, count };
     assert_eq!(counted, [row("DE", first, 2), row("DE", first + 1, 1), row("FR", first, 1)]);
     let usual = Usual::of(&[(first, 2), (first + 1, 1)].into_iter().collect());
     assert_eq!(usual, Usual { burst: 2, hour: 3 });
-    assert_eq!(bed.read(|view| view.first_verifications(after(299))).await, [row("DE", first + 1, 1)]);
+    let counted =
+        async |since, until| bed.read(move |view| view.first_verifications(after(since), after(until))).await;
+    assert_eq!(counted(299, 300).await, [row("DE", first + 1, 1)]);
+    assert_eq!(counted(299, 299).await, []);
 }
 
 pub(crate) async fn figures_by_country_tell_what_was_bought_answered_and_delivered<F: Fixture>() {
@@ -305,5 +309,5 @@ pub(crate) async fn maintenance_forgets_ranges_after_a_day_and_purchases_after_t
     while bed.write(move |tx| tx.purge(&old, 2)).await {}
     let left = counts(&bed, place(1, 1, "DE"), since(START)).await;
     assert_eq!((left.network, left.range), (sends(7, 0), sends(4, 0)));
-    assert_eq!(bed.read(|view| view.refused_attempts(Scope::Country, "DE", START)).await, 1);
+    assert_eq!(bed.read(|view| view.refused_attempts(Scope::Country, "DE", START, after(99))).await, 1);
 }

@@ -13,8 +13,12 @@ pub(super) fn was_in_flight(
     arrived: Timestamp,
     living: impl FnOnce() -> StoreResult<Vec<Node>>,
 ) -> StoreResult<bool> {
-    let is_later = settled.is_some_and(|settled| settled.at > arrived);
-    Ok(is_later && living()?.iter().any(|node| node.run == *leader))
+    if settled.is_some_and(|settled| settled.at > arrived) { lives(leader, living) } else { Ok(false) }
+}
+
+/// Whether the server that leads a request lives.
+pub(super) fn lives(leader: &RunId, living: impl FnOnce() -> StoreResult<Vec<Node>>) -> StoreResult<bool> {
+    Ok(living()?.iter().any(|node| node.run == *leader))
 }
 
 #[cfg(test)]
@@ -24,19 +28,22 @@ mod tests {
 
     const ARRIVED: i64 = 1_700_000_000_000;
 
-    /// Whether a request was in flight that came to its end so long after the call came, and that this run leads; run 2 lives.
-    fn was(settled: Option<i64>, leader: u8) -> bool {
-        let at = |later| Timestamp::from_millis(ARRIVED + later);
-        let living = Node {
+    fn living() -> Node {
+        Node {
             run: RunId::new([2; 8]),
             host: String::new(),
             version: String::new(),
-            started_at: at(0),
+            started_at: Timestamp::from_millis(ARRIVED),
             keys: Vec::new(),
             settings: std::collections::BTreeMap::new(),
-        };
+        }
+    }
+
+    /// Whether a request was in flight that came to its end so long after the call came, and that this run leads; run 2 lives.
+    fn was(settled: Option<i64>, leader: u8) -> bool {
+        let at = |later| Timestamp::from_millis(ARRIVED + later);
         let settled = settled.map(|later| Settled::new(at(later), SendResult::Accepted));
-        was_in_flight(settled, &RunId::new([leader; 8]), at(0), || Ok(vec![living])).unwrap()
+        was_in_flight(settled, &RunId::new([leader; 8]), at(0), || Ok(vec![living()])).unwrap()
     }
 
     #[test]
@@ -45,5 +52,12 @@ mod tests {
         assert!(!was(Some(0), 2) && !was(Some(-1), 2), "over when it came");
         assert!(!was(None, 2), "it has lost its flow");
         assert!(!was(Some(1), 3), "of an ended server, whose clock may have been ahead");
+    }
+
+    #[test]
+    fn a_request_by_a_clock_far_ahead_is_under_way_while_its_server_lives() {
+        let living = || Ok(vec![living()]);
+        assert!(lives(&RunId::new([2; 8]), living).unwrap());
+        assert!(!lives(&RunId::new([3; 8]), living).unwrap());
     }
 }

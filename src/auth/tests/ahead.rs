@@ -81,6 +81,58 @@ async fn s39_what_a_clock_ahead_counted_fills_no_day_of_a_country() {
 }
 
 #[tokio::test]
+async fn s39_what_a_clock_ahead_refused_prolongs_no_block() {
+    let bed = guarded(GuardMode::On).await;
+    let right = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
+    bed.clock.advance(2 * DAY);
+    for number in 1..=60 {
+        let is_sent = bed.ask(stranger(number)).await.result.is_ok();
+        assert_eq!(is_sent, number <= 10);
+    }
+    for number in 70..80 {
+        right.auth.request(stranger(number)).await.result.unwrap();
+    }
+    assert!(is_held_back(&right.auth.request(stranger(80)).await.result));
+    right.clock.advance(in_minutes(14));
+    assert!(is_held_back(&right.auth.request(stranger(81)).await.result));
+    right.clock.advance(in_minutes(1));
+    for number in 82..86 {
+        right.auth.request(stranger(number)).await.result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn s39_what_a_clock_ahead_verified_makes_nothing_usual_before_its_time() {
+    let bed = guarded(GuardMode::On).await;
+    let right = Neighbour::with(&bed, |policy| policy.guard.mode = GuardMode::On);
+    bed.clock.advance(30 * DAY);
+    for number in 1..=20 {
+        join(&bed, stranger(number)).await;
+    }
+    right.clock.advance(8 * DAY);
+    for number in 101..=110 {
+        right.auth.request(stranger(number)).await.result.unwrap();
+    }
+    assert!(is_held_back(&right.auth.request(stranger(111)).await.result));
+}
+
+#[tokio::test]
+async fn s39_codes_of_a_clock_ahead_keep_no_older_ones_behind_them() {
+    let bed = Bed::open().await;
+    let right = Neighbour::with(&bed, |_| {});
+    bed.clock.advance(5 * DAY);
+    for number in 1..=210 {
+        bed.request(number).await.result.unwrap();
+    }
+    right.auth.request(code_request(500)).await.result.unwrap();
+    right.clock.advance(8 * DAY);
+    right.auth.maintain().await.unwrap();
+    let left = bed.read(|view| view.messages_before(MessageId(i64::MAX), 1000)).await;
+    assert_eq!(left.iter().filter(|(message, _)| message.to == phone(500)).count(), 0);
+    assert_eq!(left.len(), 210);
+}
+
+#[tokio::test]
 async fn s16_a_refresh_token_that_a_clock_ahead_rotated_away_has_no_longer_grace() {
     let grace = policy().reuse_grace;
     let moment = Duration::from_millis(1);

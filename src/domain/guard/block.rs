@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::place::{GuardMode, Place};
 use super::{Counts, Excess, Rule, Scope, Sends, Usual, hour};
 use crate::domain::Timestamp;
+use crate::domain::clock::AHEAD;
 use crate::domain::quota::DAY;
 
 /// How long the first block lasts, and how long it must be quiet before that of a country ends.
@@ -56,10 +57,6 @@ const LOOK: Duration = Duration::from_mins(5);
 /// How long a block is that ended because what it let through was answered: the message that it let through last speaks for it, if it
 /// goes on.
 const OVER: Duration = Duration::from_millis(1);
-
-/// How far ahead of one's own time another server's may be. What lies further ahead was written before a clock was set back that had
-/// been ahead, and says nothing about now.
-pub const AHEAD: Duration = Duration::from_mins(1);
 
 /// How many digits of a range's key are told to nobody but the operator.
 const HIDDEN_DIGITS: usize = 5;

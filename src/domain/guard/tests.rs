@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::clock::AHEAD;
 use crate::domain::{ClientAddress, PhoneNumber, Timestamp};
 
 fn at(seconds: u64) -> Timestamp {

@@ -60,10 +60,11 @@ const LATEST_OF: &str =
 
 const LATEST: &str = "SELECT max(at) FROM purchases WHERE at <= $1 AND standing = 'stranger'";
 
-const REFUSED: &str = "SELECT count(*) FROM refused_attempts WHERE scope = $1 AND key = $2 AND at > $3";
+const REFUSED: &str =
+    "SELECT count(*) FROM refused_attempts WHERE scope = $1 AND key = $2 AND at > $3 AND at <= $4";
 
 const VERIFICATIONS: &str = "SELECT country, converted_at / 300000, count(*) FROM purchases \
-     WHERE converted_at > $1 GROUP BY 1, 2";
+     WHERE converted_at > $1 AND converted_at <= $2 GROUP BY 1, 2";
 
 const FIGURES: &str = "SELECT country, count(*), count(network), count(converted_at), \
      count(*) FILTER (WHERE EXISTS (SELECT 1 FROM messages \
@@ -103,13 +104,13 @@ const FORGET_BLOCK: &str = "DELETE FROM blocks WHERE scope = 'range' AND key = $
 const END: &str = "UPDATE blocks SET until = $3 WHERE scope = $1 AND key = $2 AND until > $3";
 
 const PURGE: &str = "DELETE FROM purchases WHERE challenge_id IN (SELECT challenge_id FROM (SELECT challenge_id, at \
-     FROM purchases WHERE at <= $3 ORDER BY challenge_id LIMIT $2) AS oldest WHERE at <= $1)";
+     FROM purchases WHERE at <= $3 ORDER BY challenge_id LIMIT 2000) AS oldest WHERE at <= $1 LIMIT $2)";
 
 const PURGE_RANGES: &str = "UPDATE purchases SET range = NULL WHERE challenge_id IN \
      (SELECT challenge_id FROM purchases WHERE range IS NOT NULL AND at <= $1 LIMIT $2)";
 
 const PURGE_REFUSED: &str = "DELETE FROM refused_attempts WHERE id IN (SELECT id FROM (SELECT id, at \
-     FROM refused_attempts WHERE at <= $3 ORDER BY id LIMIT $2) AS oldest WHERE at <= $1)";
+     FROM refused_attempts WHERE at <= $3 ORDER BY id LIMIT 2000) AS oldest WHERE at <= $1 LIMIT $2)";
 
 const PURGE_BLOCKS: &str = "DELETE FROM blocks WHERE until <= $1";
 
@@ -179,17 +180,23 @@ impl ReadGuard for PostgresTx<'_> {
         Ok(latest.flatten())
     }
 
-    fn refused_attempts(&self, scope: Scope, key: &str, since: Timestamp) -> StoreResult<u32> {
-        let refused = self.row(REFUSED, &[&scope, &key, &since], first::<Number<u32>>)?;
+    fn refused_attempts(
+        &self,
+        scope: Scope,
+        key: &str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> StoreResult<u32> {
+        let refused = self.row(REFUSED, &[&scope, &key, &since, &until], first::<Number<u32>>)?;
         Ok(refused.map(|refused| refused.0).unwrap_or_default())
     }
 
-    fn first_verifications(&self, since: Timestamp) -> StoreResult<Vec<Verifications>> {
+    fn first_verifications(&self, since: Timestamp, until: Timestamp) -> StoreResult<Vec<Verifications>> {
         let read = |row: &Row| -> Result<_, RowError> {
             let count: Number<u32> = row.try_get(2)?;
             Ok(Verifications { country: row.try_get(0)?, bucket: row.try_get(1)?, count: count.0 })
         };
-        self.rows(VERIFICATIONS, &[&since], read)
+        self.rows(VERIFICATIONS, &[&since, &until], read)
     }
 
     fn figures_by_country(&self, since: Timestamp) -> StoreResult<Vec<CountryFigures>> {

@@ -28,10 +28,10 @@ const INSERT_REFUSALS: &str =
 /// Rows at or after this instant cannot be deleted; the trigger reads it.
 const RETAIN: &str = "UPDATE audit_retention SET before = ?1";
 
-/// Deletes at most so many of the oldest from before an instant. Only the oldest rows of a time that has come are looked at, so that a slice stays
-/// a slice.
+/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays a slice: two
+/// thousand, for those of a clock that was ahead are younger than their number says.
 const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit WHERE at <= ?3 \
-     ORDER BY id LIMIT ?2) WHERE at < ?1)";
+     ORDER BY id LIMIT 2000) WHERE at < ?1 LIMIT ?2)";
 
 const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = ?1 \
      AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";

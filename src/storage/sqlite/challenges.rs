@@ -66,10 +66,10 @@ const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, co
      expires_at, spend_id, leader, device_id, device_spend_id, change_of, delivery_id, asked_channel) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
-/// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows of a time that has come are looked at, so that
-/// a slice stays a slice; messages go with their challenge.
+/// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that a slice stays
+/// a slice: two thousand, for those of a clock that was ahead are younger than their number says. Messages go with their challenge.
 const PURGE: &str = "DELETE FROM challenges WHERE id IN (SELECT id FROM (SELECT id, created_at FROM challenges \
-     WHERE created_at <= ?3 ORDER BY id LIMIT ?2) WHERE created_at < ?1)";
+     WHERE created_at <= ?3 ORDER BY id LIMIT 2000) WHERE created_at < ?1 LIMIT ?2)";
 
 const DELETE: &str = "DELETE FROM challenges WHERE id = ?1";
 
