@@ -22,6 +22,8 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::domain::{Help, Timestamp};
 
+#[cfg(test)]
+pub(crate) mod caught;
 mod fields;
 mod file;
 mod journal;

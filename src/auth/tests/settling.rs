@@ -5,7 +5,6 @@ use futures_util::FutureExt as _;
 use super::console::want;
 use super::maintenance::events;
 use super::reports::tell_of;
-use super::told::Log;
 use super::*;
 use crate::auth::settle::{Outcome, note_outcome};
 use crate::domain::audit::Actor;
@@ -13,6 +12,7 @@ use crate::domain::message::{DeliveryReport, MessageState};
 use crate::domain::{ChallengeState, EventNumber, MessageId};
 use crate::sms::route::{Always, Routed};
 use crate::sms::{Accepted, Unavailable};
+use crate::telemetry::caught::Log;
 
 #[tokio::test]
 async fn what_could_not_be_written_is_written_for_its_own_number_and_mode_alone() {

@@ -1,14 +1,11 @@
 //! Which events set out, and when what came of them is noted.
 
-use std::io::Write;
-use std::sync::Mutex;
-
 use futures_util::FutureExt as _;
 
 use super::*;
 use crate::clock::Clock as _;
 use crate::events::tests::{Bed, SHOP, rest, webhook};
-use crate::sync::lock;
+use crate::telemetry::caught::Log;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -92,37 +89,16 @@ async fn what_is_under_way_when_the_server_stops_is_noted() {
     assert_eq!(bed.waiting().await, 0);
 }
 
-/// What is logged, as lines of JSON.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        lock(&self.0).extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn of_a_webhook_that_is_gone_and_of_no_other_the_log_says_how_it_is_switched_on_again() {
-    // Beside one subscriber alone, a test in another thread that has none decides what is logged.
-    let _other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
-    let log = Log::default();
-    let writer = log.clone();
-    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR);
-    let _logging = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
+    let (log, _logging) = Log::catch();
     let bed = Bed::new();
     let mut outlet = outlet(&bed);
     bed.tell([1], bed.clock.now()).await;
     for (status, is_told) in [(404, false), (410, true)] {
         let waiting = bed.due().await.remove(0);
         outlet.settle(Ok((waiting, Answer::Status(status)))).await.unwrap();
-        let told = String::from_utf8(lock(&log.0).clone()).unwrap();
-        assert_eq!(told.contains("`freshk webhook enable shop`"), is_told, "{told}");
+        assert_eq!(log.count("`freshk webhook enable shop`"), usize::from(is_told));
         bed.clock.advance(MINUTE);
     }
 }
