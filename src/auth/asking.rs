@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::lookup::living;
 use super::settle::Outcome;
 use super::{Auth, AuthError};
 use crate::domain::message::{DeliveryReport, Message};
@@ -174,7 +175,7 @@ impl Auth {
 
 /// Messages since `since` that have not come to their end, and that no living server leads.
 fn left_since(view: &dyn View, since: Timestamp) -> StoreResult<Vec<Message>> {
-    let living: Vec<_> = view.nodes()?.into_iter().map(|node| node.run).collect();
+    let living = living(view)?;
     let page = |before| {
         let page = view.messages_before(before, PAGE)?;
         Ok(page.into_iter().map(|(message, _)| message).collect())

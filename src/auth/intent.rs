@@ -7,7 +7,7 @@ use super::audited::AuditedTx;
 use super::error::{FlowError, commit_refusal};
 use super::gate::AddressGate;
 use super::guard::Guard;
-use super::lookup::good_test_number;
+use super::lookup::{good_test_number, living};
 use super::purchase::Bought;
 use super::quota::{self, Balance, QuotaState, Spent, Subject};
 use super::settle::{LATEST, accept, ensure_user};
@@ -284,12 +284,12 @@ impl CodeIntent {
             && !self.unsettled.contains(&newest.id);
         if is_sending && made > arrived + self.patience && newest.leader != self.run {
             // By a clock that is far ahead, or was until its server ended.
-            return elsewhere::lives(&newest.leader, || view.nodes());
+            return elsewhere::lives(&newest.leader, || living(view));
         }
         if is_sending || newest.leader == self.run {
             return Ok(is_sending || self.overlap.holds(newest.id));
         }
-        elsewhere::was_in_flight(newest.settled, &newest.leader, self.arrived, || view.nodes())
+        elsewhere::was_in_flight(newest.settled, &newest.leader, self.arrived, || living(view))
     }
 
     /// Opens the challenge of a test number: it buys no SMS, so it costs no unit and needs no place at the sender.

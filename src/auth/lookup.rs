@@ -1,7 +1,7 @@
-//! Finds what a token names: its session if that is live, or the user whose foreign tokens are good.
+//! Finds what a token names: its session if that is live, or the user whose foreign tokens are good; and which servers live.
 
 use super::AuthError;
-use crate::domain::{Mode, PhoneNumber, Session, SessionId, TestNumber, Timestamp, User, UserId};
+use crate::domain::{Mode, PhoneNumber, RunId, Session, SessionId, TestNumber, Timestamp, User, UserId};
 use crate::storage::{StoreResult, View};
 use crate::tokens::Claims;
 
@@ -67,4 +67,9 @@ pub(super) fn find_own(
 /// The user of a foreign token, deactivated or not, if it is good for anybody.
 pub(super) fn holder(view: &dyn View, user: UserId) -> StoreResult<Option<User>> {
     Ok(view.user(user)?.filter(|user| user.has_foreign_tokens))
+}
+
+/// The runs of servers that live.
+pub(super) fn living(view: &dyn View) -> StoreResult<Vec<RunId>> {
+    Ok(view.nodes()?.into_iter().map(|node| node.run).collect())
 }

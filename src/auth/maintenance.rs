@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::audited::AuditedTx;
+use super::lookup::living;
 use super::settle::{lose, user_of};
 use super::{Auth, AuthError, happened};
 use crate::domain::address::refusals_key;
@@ -10,7 +11,6 @@ use crate::domain::audit::{Actor, AuditDetail, AuditEvent, AuditRecord};
 use crate::domain::clock::Times;
 use crate::domain::guard::MEMORY;
 use crate::domain::message::MessageState;
-use crate::domain::node::Node;
 use crate::domain::policy::Policy;
 use crate::domain::quota::{DAY, Quota};
 use crate::domain::settled::{SendResult, Settled};
@@ -31,10 +31,10 @@ enum Spared {
 
 impl Spared {
     /// The runs whose challenges are not settled.
-    fn runs(self, living: impl FnOnce() -> StoreResult<Vec<Node>>) -> StoreResult<Vec<RunId>> {
+    fn runs(self, living: impl FnOnce() -> StoreResult<Vec<RunId>>) -> StoreResult<Vec<RunId>> {
         match self {
             Self::None => Ok(Vec::new()),
-            Self::OfTheLiving => Ok(living()?.into_iter().map(|node| node.run).collect()),
+            Self::OfTheLiving => living(),
         }
     }
 }
@@ -161,7 +161,7 @@ impl Auth {
             let read = self
                 .parts
                 .store
-                .read(move |view| view.unsettled_before(before, &spared.runs(|| view.nodes())?, SLICE));
+                .read(move |view| view.unsettled_before(before, &spared.runs(|| living(view))?, SLICE));
             let left = read.await?;
             if left.is_empty() {
                 return Ok(());
@@ -254,16 +254,7 @@ mod tests {
 
     #[test]
     fn a_start_spares_what_living_servers_lead_and_a_round_nobody() {
-        let living = || {
-            Ok(vec![Node {
-                run: RunId::new([2; 8]),
-                host: String::new(),
-                version: String::new(),
-                started_at: Timestamp::from_millis(0),
-                keys: Vec::new(),
-                settings: std::collections::BTreeMap::new(),
-            }])
-        };
+        let living = || Ok(vec![RunId::new([2; 8])]);
         assert_eq!(Spared::OfTheLiving.runs(living).unwrap(), [RunId::new([2; 8])]);
         assert_eq!(Spared::None.runs(living).unwrap(), []);
     }

@@ -25,6 +25,10 @@ pub struct PurgeHorizon {
     pub audit: Timestamp,
 }
 
+/// How many of the oldest rows of a kind a slice looks at, for a clock that was ahead may have left some that are younger than their
+/// number says: as many of them keep no older one behind them.
+pub(super) const OLDEST: i64 = 2000;
+
 /// Deletes and tries.
 pub trait Maintenance {
     /// Deletes one slice (at most `rows` rows of each kind) of what is no longer needed; true if there is more.

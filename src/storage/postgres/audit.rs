@@ -13,6 +13,7 @@ use crate::domain::tally::{PARTS, Span, Tally};
 use crate::domain::{Timestamp, UserId};
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
 use crate::storage::columns::count;
+use crate::storage::maintenance::OLDEST;
 use crate::storage::{PurgeHorizon, StoreResult};
 
 /// Writes lines.
@@ -46,10 +47,9 @@ const INSERT_REFUSALS: &str =
 /// Rows at or after this instant cannot be deleted; the trigger reads it.
 const RETAIN: &str = "UPDATE audit_retention SET before = $1";
 
-/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays a slice: two
-/// thousand, for those of a clock that was ahead are younger than their number says.
+/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays a slice.
 const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit WHERE at <= $3 \
-     ORDER BY id LIMIT 2000) AS oldest WHERE at < $1 LIMIT $2)";
+     ORDER BY id LIMIT $4) AS oldest WHERE at < $1 LIMIT $2)";
 
 const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = $1 \
      AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";
@@ -277,7 +277,7 @@ impl PostgresTx<'_> {
     /// gives how many were.
     pub(super) fn purge_audit(&self, horizon: &PurgeHorizon, limit: i64) -> StoreResult<usize> {
         self.write_one(RETAIN, &[&horizon.audit])?;
-        self.write(PURGE, &[&horizon.audit, &limit, &horizon.now])
+        self.write(PURGE, &[&horizon.audit, &limit, &horizon.now, &OLDEST])
     }
 }
 

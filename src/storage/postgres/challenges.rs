@@ -14,6 +14,7 @@ use crate::domain::{
 };
 use crate::storage::challenges::{ReadChallenges, WriteChallenges};
 use crate::storage::columns::{count, length, millis};
+use crate::storage::maintenance::OLDEST;
 use crate::storage::{PurgeHorizon, StoreResult};
 
 macro_rules! columns {
@@ -62,9 +63,9 @@ const INSERT: &str = "INSERT INTO challenges (id, channel, phone, key_number, co
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 /// Deletes at most so many of the oldest that were created before an instant. Only the oldest rows are looked at, so that a slice stays
-/// a slice: two thousand, for those of a clock that was ahead are younger than their number says. Messages go with their challenge.
+/// a slice; messages go with their challenge.
 const PURGE: &str = "DELETE FROM challenges WHERE id IN (SELECT id FROM (SELECT id, created_at FROM challenges \
-     WHERE created_at <= $3 ORDER BY id LIMIT 2000) AS oldest WHERE created_at < $1 LIMIT $2)";
+     WHERE created_at <= $3 ORDER BY id LIMIT $4) AS oldest WHERE created_at < $1 LIMIT $2)";
 
 const DELETE: &str = "DELETE FROM challenges WHERE id = $1";
 
@@ -214,7 +215,7 @@ impl WriteChallenges for PostgresTx<'_> {
 impl PostgresTx<'_> {
     /// Deletes at most `limit` challenges that were created before `before`, the oldest; gives how many.
     pub(super) fn purge_challenges(&self, horizon: &PurgeHorizon, limit: i64) -> StoreResult<usize> {
-        self.write(PURGE, &[&horizon.challenges, &limit, &horizon.now])
+        self.write(PURGE, &[&horizon.challenges, &limit, &horizon.now, &OLDEST])
     }
 }
 

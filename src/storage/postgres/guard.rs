@@ -10,6 +10,7 @@ use crate::storage::columns::units;
 use crate::storage::guard::{
     CountryFigures, Horizons, Payment, Purchase, ReadGuard, Verifications, WriteGuard,
 };
+use crate::storage::maintenance::OLDEST;
 use crate::storage::{PurgeHorizon, StoreError, StoreResult};
 
 macro_rules! blocks {
@@ -104,13 +105,13 @@ const FORGET_BLOCK: &str = "DELETE FROM blocks WHERE scope = 'range' AND key = $
 const END: &str = "UPDATE blocks SET until = $3 WHERE scope = $1 AND key = $2 AND until > $3";
 
 const PURGE: &str = "DELETE FROM purchases WHERE challenge_id IN (SELECT challenge_id FROM (SELECT challenge_id, at \
-     FROM purchases WHERE at <= $3 ORDER BY challenge_id LIMIT 2000) AS oldest WHERE at <= $1 LIMIT $2)";
+     FROM purchases WHERE at <= $3 ORDER BY challenge_id LIMIT $4) AS oldest WHERE at <= $1 LIMIT $2)";
 
 const PURGE_RANGES: &str = "UPDATE purchases SET range = NULL WHERE challenge_id IN \
      (SELECT challenge_id FROM purchases WHERE range IS NOT NULL AND at <= $1 LIMIT $2)";
 
 const PURGE_REFUSED: &str = "DELETE FROM refused_attempts WHERE id IN (SELECT id FROM (SELECT id, at \
-     FROM refused_attempts WHERE at <= $3 ORDER BY id LIMIT 2000) AS oldest WHERE at <= $1 LIMIT $2)";
+     FROM refused_attempts WHERE at <= $3 ORDER BY id LIMIT $4) AS oldest WHERE at <= $1 LIMIT $2)";
 
 const PURGE_BLOCKS: &str = "DELETE FROM blocks WHERE until <= $1";
 
@@ -270,7 +271,7 @@ impl WriteGuard for PostgresTx<'_> {
 impl PostgresTx<'_> {
     /// Deletes at most `limit` messages bought at `before` or earlier, the oldest; gives how many.
     pub(super) fn purge_purchases(&self, horizon: &PurgeHorizon, limit: i64) -> StoreResult<usize> {
-        self.write(PURGE, &[&horizon.purchases, &limit, &horizon.now])
+        self.write(PURGE, &[&horizon.purchases, &limit, &horizon.now, &OLDEST])
     }
 
     /// Forgets what the guard needs for a day alone; gives how many rows of one kind there were at most.
@@ -278,7 +279,7 @@ impl PostgresTx<'_> {
         let before = horizon.guard;
         self.write(PURGE_BLOCKS, &[&before])?;
         let ranges = self.write(PURGE_RANGES, &[&before, &limit])?;
-        Ok(ranges.max(self.write(PURGE_REFUSED, &[&before, &limit, &horizon.now])?))
+        Ok(ranges.max(self.write(PURGE_REFUSED, &[&before, &limit, &horizon.now, &OLDEST])?))
     }
 }
 

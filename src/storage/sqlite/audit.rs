@@ -11,6 +11,7 @@ use crate::domain::tally::{Span, Tally};
 use crate::domain::{Timestamp, UserId};
 use crate::storage::audit::{AuditLine, AuditOf, AuditOrder, AuditSearch, ReadAudit, WriteAudit};
 use crate::storage::columns::count;
+use crate::storage::maintenance::OLDEST;
 use crate::storage::{PurgeHorizon, StoreResult};
 
 const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
@@ -28,10 +29,9 @@ const INSERT_REFUSALS: &str =
 /// Rows at or after this instant cannot be deleted; the trigger reads it.
 const RETAIN: &str = "UPDATE audit_retention SET before = ?1";
 
-/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays a slice: two
-/// thousand, for those of a clock that was ahead are younger than their number says.
+/// Deletes at most so many of the oldest from before an instant. Only the oldest rows are looked at, so that a slice stays a slice.
 const PURGE: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit WHERE at <= ?3 \
-     ORDER BY id LIMIT 2000) WHERE at < ?1 LIMIT ?2)";
+     ORDER BY id LIMIT ?4) WHERE at < ?1 LIMIT ?2)";
 
 const FORGET_USER: &str = "UPDATE audit SET phone = NULL, phone_hash = NULL WHERE user_id = ?1 \
      AND (phone IS NOT NULL OR phone_hash IS NOT NULL)";
@@ -219,7 +219,7 @@ pub(super) fn append_refusals(
 /// how many were.
 pub(super) fn purge(conn: &Connection, horizon: &PurgeHorizon, limit: i64) -> rusqlite::Result<usize> {
     conn.prepare_cached(RETAIN)?.execute([horizon.audit])?;
-    conn.prepare_cached(PURGE)?.execute(params![horizon.audit, limit, horizon.now])
+    conn.prepare_cached(PURGE)?.execute(params![horizon.audit, limit, horizon.now, OLDEST])
 }
 
 fn lines(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> rusqlite::Result<Vec<AuditLine>> {

@@ -10,6 +10,7 @@ use crate::storage::columns::units;
 use crate::storage::guard::{
     CountryFigures, Horizons, Payment, Purchase, ReadGuard, Verifications, WriteGuard,
 };
+use crate::storage::maintenance::OLDEST;
 use crate::storage::{PurgeHorizon, StoreError, StoreResult};
 
 macro_rules! blocks {
@@ -104,13 +105,13 @@ const FORGET_BLOCK: &str = "DELETE FROM blocks WHERE scope = 'range' AND key = ?
 const END: &str = "UPDATE blocks SET until = ?3 WHERE scope = ?1 AND key = ?2 AND until > ?3";
 
 const PURGE: &str = "DELETE FROM purchases WHERE challenge_id IN (SELECT challenge_id FROM (SELECT challenge_id, at \
-     FROM purchases WHERE at <= ?3 ORDER BY challenge_id LIMIT 2000) AS oldest WHERE at <= ?1 LIMIT ?2)";
+     FROM purchases WHERE at <= ?3 ORDER BY challenge_id LIMIT ?4) AS oldest WHERE at <= ?1 LIMIT ?2)";
 
 const PURGE_RANGES: &str = "UPDATE purchases SET range = NULL WHERE challenge_id IN \
      (SELECT challenge_id FROM purchases WHERE range IS NOT NULL AND at <= ?1 LIMIT ?2)";
 
 const PURGE_REFUSED: &str = "DELETE FROM refused_attempts WHERE id IN (SELECT id FROM (SELECT id, at \
-     FROM refused_attempts WHERE at <= ?3 ORDER BY id LIMIT 2000) AS oldest WHERE at <= ?1 LIMIT ?2)";
+     FROM refused_attempts WHERE at <= ?3 ORDER BY id LIMIT ?4) AS oldest WHERE at <= ?1 LIMIT ?2)";
 
 const PURGE_BLOCKS: &str = "DELETE FROM blocks WHERE until <= ?1";
 
@@ -278,7 +279,7 @@ impl WriteGuard for SqliteTx<'_> {
 
 /// Deletes at most `limit` of those bought at `before` or earlier, the oldest; gives how many.
 pub(super) fn purge(conn: &Connection, horizon: &PurgeHorizon, limit: i64) -> rusqlite::Result<usize> {
-    conn.prepare_cached(PURGE)?.execute(params![horizon.purchases, limit, horizon.now])
+    conn.prepare_cached(PURGE)?.execute(params![horizon.purchases, limit, horizon.now, OLDEST])
 }
 
 /// Forgets what only a day needs; gives how many rows of one kind there were at most.
@@ -286,7 +287,8 @@ pub(super) fn purge_day(conn: &Connection, horizon: &PurgeHorizon, limit: i64) -
     let before = horizon.guard;
     conn.prepare_cached(PURGE_BLOCKS)?.execute([before])?;
     let ranges = conn.prepare_cached(PURGE_RANGES)?.execute(params![before, limit])?;
-    let attempts = conn.prepare_cached(PURGE_REFUSED)?.execute(params![before, limit, horizon.now])?;
+    let attempts =
+        conn.prepare_cached(PURGE_REFUSED)?.execute(params![before, limit, horizon.now, OLDEST])?;
     Ok(ranges.max(attempts))
 }
 
