@@ -1,7 +1,9 @@
 //! The testing mode, whose codes are read on a console: it speaks for nobody with a telephone.
 
+use tokio::task::JoinHandle;
+
 use super::*;
-use crate::auth::AuthError;
+use crate::auth::{AuthError, NewPhone};
 
 fn testing(number: u32) -> CodeRequest {
     CodeRequest { mode: Mode::Testing, ..code_request(number) }
@@ -28,6 +30,26 @@ pub(super) async fn want_as(bed: &Bed, bearer: Authenticated, number: u32) {
         crate::auth::PhoneProof { phone: phone(number), codes, device_token: None, origin: origin(ADDRESS) };
     let proven = bed.auth.change_phone(bearer, proof).await.result.unwrap();
     assert!(proven.effective_at.is_some());
+}
+
+/// The same of number 2 while the provider's answers to the code and the notice are still under way: what was asked, and what was proven.
+pub(super) async fn want_on_hold(
+    bed: &Bed,
+    bearer: Authenticated,
+) -> (JoinHandle<Result<Sent, AuthError>>, JoinHandle<Result<NewPhone, AuthError>>) {
+    bed.sms.hold();
+    let (auth, asking) = (bed.auth.clone(), bearer.clone());
+    let asked = tokio::spawn(async move {
+        auth.ask_phone_change(&asking, phone(2), Languages::default(), origin(ADDRESS)).await.result
+    });
+    bed.sms.arrived(2).await;
+    let codes = Some(crate::auth::PhoneCodes { new: bed.code(), current: None });
+    let proof =
+        crate::auth::PhoneProof { phone: phone(2), codes, device_token: None, origin: origin(ADDRESS) };
+    let auth = bed.auth.clone();
+    let proven = tokio::spawn(async move { auth.change_phone(bearer, proof).await.result });
+    bed.sms.arrived(3).await;
+    (asked, proven)
 }
 
 async fn waits(bed: &Bed, user: UserId) -> bool {

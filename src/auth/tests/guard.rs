@@ -101,10 +101,16 @@ async fn a_test_number_of_concealed_accounts_is_sent_nothing_and_so_not_held_bac
     assert!(is_held_back(&bed.request(5).await.result));
 }
 
-/// A stranger of another country, by the same rule.
+/// A stranger of a country, by the same rule.
+pub(super) fn of(country: &str, number: u32) -> CodeRequest {
+    let phone = PhoneNumber::parse(&format!("+{country}{number:05}000"), 10).unwrap();
+    let address = format!("10.{}.{}.1", number % 250, 1 + number / 250);
+    CodeRequest { phone, origin: origin(&address), ..code_request(0) }
+}
+
+/// One of another country.
 pub(super) fn foreigner(number: u32) -> CodeRequest {
-    let phone = PhoneNumber::parse(&format!("+49151{number:05}000"), 10).unwrap();
-    CodeRequest { phone, origin: origin(&format!("10.{number}.1.1")), ..code_request(0) }
+    of("49151", number)
 }
 
 /// A number's first login.
@@ -119,11 +125,11 @@ pub(super) async fn join(bed: &Bed, request: CodeRequest) {
 async fn held_back_by(bed: &Bed, request: CodeRequest) -> Vec<(String, u32)> {
     let _ = bed.ask(request).await;
     let counted = bed.counted("sms_held_back_total");
-    let of = |line: &String| {
+    let read = |line: &String| {
         let rule = line.split('"').nth(1).unwrap().to_owned();
         (rule, line.rsplit(' ').next().unwrap().parse().unwrap())
     };
-    counted.iter().map(of).collect()
+    counted.iter().map(read).collect()
 }
 
 #[tokio::test]
@@ -322,10 +328,6 @@ async fn sent_after_the_end(behind_by: Duration) -> (usize, usize) {
     bed.clock.advance(SECOND);
     bed.ask(stranger(21)).await.result.unwrap();
     behind.clock.advance((15 * 60 * SECOND + SECOND).saturating_sub(behind_by));
-    let of = |country: &str, number: u32| {
-        let phone = PhoneNumber::parse(&format!("+{country}{number:05}000"), 10).unwrap();
-        CodeRequest { phone, origin: origin(&format!("10.{number}.1.1")), ..code_request(0) }
-    };
     let (mut sent, mut later) = (0, 0);
     for (number, country) in
         (31..85).zip(["49151", "33612", "34612", "39312", "31612", "48512"].iter().cycle())

@@ -1,5 +1,6 @@
 //! What a round of maintenance writes, keeps and forgets.
 
+use super::console::want_on_hold;
 use super::*;
 use crate::domain::message::{DeliveryReport, MessageState};
 use crate::domain::{EventNumber, NameClaim, Timestamp};
@@ -84,19 +85,7 @@ async fn a_notice_to_the_number_before_is_not_settled_with_the_code_for_the_new_
     let bed = Bed::open().await;
     let login = bed.log_in(1).await;
     let bearer = bed.bearer(&login).await;
-    bed.sms.hold();
-    let (auth, asking) = (bed.auth.clone(), bearer.clone());
-    let asked = tokio::spawn(async move {
-        auth.ask_phone_change(&asking, phone(2), Languages::default(), origin(ADDRESS)).await.result
-    });
-    bed.sms.arrived(2).await;
-    // The code has come, and the provider's answer is still under way.
-    let codes = Some(crate::auth::PhoneCodes { new: bed.code(), current: None });
-    let proof =
-        crate::auth::PhoneProof { phone: phone(2), codes, device_token: None, origin: origin(ADDRESS) };
-    let auth = bed.auth.clone();
-    let proven = tokio::spawn(async move { auth.change_phone(bearer, proof).await.result });
-    bed.sms.arrived(3).await;
+    let (asked, proven) = want_on_hold(&bed, bearer).await;
     bed.clock.advance(HOUR);
     bed.auth.maintain().await.unwrap();
     let messages = bed.read(|view| view.messages_before(MessageId(i64::MAX), 2)).await;

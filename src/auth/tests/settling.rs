@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use super::console::want;
+use super::console::{want, want_on_hold};
 use super::maintenance::events;
 use super::reports::tell_of;
 use super::*;
@@ -112,20 +112,7 @@ async fn what_is_reported_of_the_notice_of_a_change_says_nothing_of_its_code() {
     let login = bed.log_in(1).await;
     let bearer = bed.bearer(&login).await;
     bed.sms.script([lost()]);
-    bed.sms.hold();
-    let (auth, asking) = (bed.auth.clone(), bearer.clone());
-    let asked = tokio::spawn(async move {
-        auth.ask_phone_change(&asking, phone(2), Languages::default(), origin(ADDRESS)).await.result
-    });
-    bed.sms.arrived(2).await;
-    let codes = Some(crate::auth::PhoneCodes { new: bed.code(), current: None });
-    let auth = bed.auth.clone();
-    let proven = tokio::spawn(async move {
-        let proof =
-            crate::auth::PhoneProof { phone: phone(2), codes, device_token: None, origin: origin(ADDRESS) };
-        auth.change_phone(bearer, proof).await.result
-    });
-    bed.sms.arrived(3).await;
+    let (asked, proven) = want_on_hold(&bed, bearer).await;
     let report = DeliveryReport {
         sender: None,
         sid: None,
