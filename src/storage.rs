@@ -1,7 +1,8 @@
 //! The seam to the database: what the flows may ask of it, without a word of SQL.
 //!
 //! A flow hands the store a closure, and with a writing one the locks of what it reads and then replaces. **What a closure may
-//! rely on**, whatever the engine: it runs once, or not at all. Nobody else changes what its locks cover from its first read to
+//! rely on**, whatever the engine: what it does happens once, or not at all. It may run again after all that it did was undone, so
+//! it changes nothing but what the store undoes, and only what its last run gives counts. Nobody else changes what its locks cover from its first read to
 //! its commit, and of two closures that share a lock the later one sees all that the earlier one wrote. Everything that it
 //! writes is there after it or nothing is: `Err` and a panic undo it alone, whoever else commits with it; a refusal that must be
 //! remembered (a wrong guess) is therefore an `Ok` value. Its answer comes after the commit that makes it durable, and after the
@@ -60,14 +61,15 @@ pub struct Principal {
     pub user: Arc<User>,
 }
 
-/// A write on its way to the engine: it runs once, and is told once what came of it.
+/// A write on its way to the engine: it runs, again where what it did was undone for somebody else's sake, and is told once what
+/// came of it.
 pub trait WriteJob: Send {
     /// What the closure replaces.
     fn locks(&self) -> &Locks;
     /// Runs the closure; an error rolls back what it wrote.
     ///
     /// # Errors
-    /// What the closure gives, and [`StoreError::Broken`] at a second run.
+    /// What the closure gives.
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()>;
     /// Answers the flow, after the commit or instead of it.
     fn finish(self: Box<Self>, committed: StoreResult<()>);
@@ -123,10 +125,10 @@ impl Store {
     pub async fn write<T, F>(&self, locks: Locks, closure: F) -> StoreResult<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
+        F: Fn(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
     {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.engine.submit(Box::new(Write { locks, closure: Some(closure), outcome: None, reply }))?;
+        self.engine.submit(Box::new(Write { locks, closure, outcome: None, reply }))?;
         // The writer had the job and died: it may have committed.
         let written = answer.await.unwrap_or(Err(StoreError::InDoubt));
         if matches!(written, Err(StoreError::Unavailable | StoreError::InDoubt)) {
@@ -191,7 +193,7 @@ impl Store {
 
 struct Write<F, T> {
     locks: Locks,
-    closure: Option<F>,
+    closure: F,
     outcome: Option<T>,
     reply: tokio::sync::oneshot::Sender<StoreResult<T>>,
 }
@@ -199,15 +201,15 @@ struct Write<F, T> {
 impl<F, T> WriteJob for Write<F, T>
 where
     T: Send,
-    F: FnOnce(&mut dyn Tx) -> StoreResult<T> + Send,
+    F: Fn(&mut dyn Tx) -> StoreResult<T> + Send,
 {
     fn locks(&self) -> &Locks {
         &self.locks
     }
 
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()> {
-        let closure = self.closure.take().ok_or(StoreError::Broken)?;
-        self.outcome = Some(closure(tx)?);
+        self.outcome = None;
+        self.outcome = Some((self.closure)(tx)?);
         Ok(())
     }
 

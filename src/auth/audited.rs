@@ -99,11 +99,11 @@ pub(super) async fn write<T, F>(
 ) -> StoreResult<T>
 where
     T: Send + 'static,
-    F: FnOnce(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
+    F: Fn(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
 {
     let events = outbox.begin();
     let written = store.write(locks, move |tx| {
-        let mut audited = AuditedTx::new(tx, actor, events);
+        let mut audited = AuditedTx::new(tx, actor.clone(), events.clone());
         let done = act(&mut audited)?;
         audited.flush()?;
         Ok((done, audited.trail, audited.events.count()))
@@ -126,7 +126,7 @@ impl Auth {
     ) -> StoreResult<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
+        F: Fn(&mut AuditedTx<'_>) -> StoreResult<T> + Send + 'static,
     {
         write(&self.parts.store, &self.parts.outbox, locks, actor.into(), act).await
     }

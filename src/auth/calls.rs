@@ -39,7 +39,7 @@ impl CallPayment {
             let mut warnings = Vec::new();
             let is_paid = pay_for_call(tx, &paying.policy.budgets, paying.challenge, &mut warnings)?;
             if is_paid {
-                paying.note_call(tx, via)?;
+                paying.note_call(tx, via.clone())?;
             }
             Ok((is_paid, warnings))
         });

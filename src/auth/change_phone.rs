@@ -223,7 +223,7 @@ impl Auth {
 
 impl NumberChange {
     /// Judges both codes; `None` where other locks are needed.
-    fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Option<Judged>> {
+    fn write(&self, tx: &mut AuditedTx<'_>) -> StoreResult<Option<Judged>> {
         let Some(user) = self.parties.locked(&**tx)? else { return Ok(None) };
         let (mut address, mut was_free) = (None, false);
         // It is said of the body, so that it costs nothing.

@@ -91,7 +91,7 @@ impl Auth {
             let (keys, at) = (self.settings().keys.clone(), self.parts.clock.now());
             let deleted = self.write(locks, Actor::system(at), move |tx| {
                 let mut deleted = 0;
-                for found in due {
+                for found in &due {
                     // A login may have restored it since it was read, or the operator given it another phone.
                     let is_due = |user: &User| {
                         user.phone == found.phone && user.deletes_at.is_some_and(|due| due <= now)

@@ -45,7 +45,7 @@ impl Auth {
             let Some(message) = find(&**tx, &report)? else { return Ok(false) };
             let actor =
                 Actor::system(now).with_phone(&message.to, settings.keys.current().audit_hash(&message.to));
-            tx.set_actor(Actor { request_id, ..actor });
+            tx.set_actor(Actor { request_id: request_id.clone(), ..actor });
             advance(tx, &report, message, (&settings.keys, &settings.policy))?;
             Ok(true)
         });

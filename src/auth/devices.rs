@@ -82,7 +82,7 @@ impl Auth {
             if let Some(device) = &session.device_id {
                 return tx.device(device);
             }
-            let mut device = Device::new(new, session.user, times.wall);
+            let mut device = Device::new(new.clone(), session.user, times.wall);
             // As at a login: what a test number has opened ends with it.
             let user = tx.user(session.user)?;
             let phone = user.as_ref().and_then(|user| user.phone.as_ref());

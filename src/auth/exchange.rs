@@ -22,7 +22,7 @@ pub(super) struct TokenExchange {
 }
 
 impl TokenExchange {
-    pub(super) fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Refreshed> {
+    pub(super) fn write(&self, tx: &mut AuditedTx<'_>) -> StoreResult<Refreshed> {
         let mut reuse = None;
         let decided = self.decide(tx, &mut reuse);
         Ok(Refreshed { answer: commit_refusal(decided)?, reuse })

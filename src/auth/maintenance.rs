@@ -146,7 +146,7 @@ impl Auth {
         detail: Option<AuditDetail>,
     ) -> Result<(), AuthError> {
         let written = self.write(Locks::none(), actor, move |tx| {
-            tx.record(AuditRecord { detail, ..tx.did(event) });
+            tx.record(AuditRecord { detail: detail.clone(), ..tx.did(event) });
             Ok(())
         });
         Ok(written.await?)
@@ -170,7 +170,7 @@ impl Auth {
             let settings = self.settings();
             let (keys, policy) = (settings.keys.clone(), settings.policy.clone());
             let settled = self.write(locks, Actor::system(now), move |tx| {
-                for found in left {
+                for found in &left {
                     // Its flow may have come to its end since it was read.
                     let found = tx.challenge(found.id)?.filter(|challenge| challenge.settled.is_none());
                     let Some(challenge) = found else { continue };
@@ -201,7 +201,7 @@ impl Auth {
             }
             let locks = Locks::none().phones(phones.iter().flatten()).users(&ids);
             let delete = self.write(locks, Actor::system(self.parts.clock.now()), move |tx| {
-                for id in ids {
+                for &id in &ids {
                     // Somebody may have asked for a code since it was read.
                     if let Some(found) = tx.registration(id)?.filter(|found| found.is_abandoned(now)) {
                         tx.delete_user(id)?;

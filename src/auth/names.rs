@@ -17,7 +17,7 @@ impl Auth {
         let at = self.parts.clock.read().retention;
         let name = |claim| (claim, self.settings().tokens.name(claim).map(str::to_owned));
         let names = NameClaim::ALL.map(name);
-        let since = self.parts.store.write(Locks::none(), move |tx| since(tx, names, at)).await?;
+        let since = self.parts.store.write(Locks::none(), move |tx| since(tx, &names, at)).await?;
         drop(self.names_since.0.set(since));
         self.require_names(at);
         Ok(())
@@ -36,11 +36,11 @@ impl Auth {
 /// Stores names that have changed at `at`; gives since when those that are set are known.
 fn since(
     tx: &mut dyn Tx,
-    names: [(NameClaim, Option<String>); 2],
+    names: &[(NameClaim, Option<String>); 2],
     at: Timestamp,
 ) -> StoreResult<Vec<(NameClaim, Timestamp)>> {
     let mut since = Vec::new();
-    for (claim, name) in names {
+    for &(claim, ref name) in names {
         let known = match tx.token_name(claim)? {
             Some((known, at)) if Some(&known) == name.as_ref() => at,
             None if name.is_none() => continue,

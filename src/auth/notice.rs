@@ -43,7 +43,7 @@ impl Auth {
         let actor = Actor { at: self.parts.clock.now(), ..actor };
         let noted = self.write(Locks::none().phone(&to), actor, move |tx| {
             let is_accepted = matches!(routed.outcome, SendOutcome::Accepted(_));
-            let line = note_outcome(tx, message, routed)?;
+            let line = note_outcome(tx, message, routed.clone())?;
             let line = if is_accepted { line.detail(AuditDetail::PhoneChange) } else { line };
             tx.record(line.user(user));
             Ok(())

@@ -82,7 +82,7 @@ pub fn find_user(view: &dyn View, name: &str, phones: &PhonePolicy) -> StoreResu
 pub async fn act<T, F>(store: &Store, locks: Locks, at: Timestamp, means: Means, act: F) -> StoreResult<T>
 where
     T: Send + 'static,
-    F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
+    F: Fn(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
 {
     let actor = Arc::new(Actor::system(at));
     let Means { keys, outbox } = means;

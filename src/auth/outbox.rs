@@ -42,6 +42,7 @@ impl Outbox {
 }
 
 /// The events of one transaction.
+#[derive(Clone)]
 pub(super) struct Events {
     webhooks: Arc<[Webhook]>,
     /// What their names are made of.

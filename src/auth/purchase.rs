@@ -214,7 +214,7 @@ impl Till<'_> {
             match self.take(tx, budget, units)? {
                 Ok(charge) => charges.extend(charge),
                 Err(wait) => {
-                    give_back(tx, charges)?;
+                    give_back(tx, &charges)?;
                     return Ok(Err((budget, wait)));
                 }
             }
@@ -277,7 +277,7 @@ pub(super) fn release_call(tx: &mut AuditedTx<'_>, challenge: ChallengeId) -> St
     let (calls, rest) = payment.charges.into_iter().partition(is_call);
     payment.charges = rest;
     tx.update_payment(challenge, &payment)?;
-    give_back(tx, calls)
+    give_back(tx, &calls)
 }
 
 /// Tells that most of a budget is spent.
@@ -289,8 +289,8 @@ fn warn(tx: &mut AuditedTx<'_>, warning: BudgetWarning) -> StoreResult<()> {
 }
 
 /// Gives back what a message was charged that was surely not sent.
-fn give_back(tx: &mut AuditedTx<'_>, charges: Vec<Charge>) -> StoreResult<()> {
-    for Charge { window, units } in charges {
+fn give_back(tx: &mut AuditedTx<'_>, charges: &[Charge]) -> StoreResult<()> {
+    for &Charge { window, units } in charges {
         tx.unspend_budget(window, units)?;
     }
     Ok(())
@@ -299,14 +299,14 @@ fn give_back(tx: &mut AuditedTx<'_>, charges: Vec<Charge>) -> StoreResult<()> {
 /// Takes the purchase of a message back that was surely not sent.
 pub(super) fn cancel_purchase(tx: &mut AuditedTx<'_>, challenge: ChallengeId) -> StoreResult<()> {
     let charges = tx.delete_purchase(challenge)?;
-    give_back(tx, charges)
+    give_back(tx, &charges)
 }
 
 /// Takes back what a second message of a challenge was paid with, which was surely not sent.
 pub(super) fn cancel_second(
     tx: &mut AuditedTx<'_>,
     challenge: ChallengeId,
-    second: Payment,
+    second: &Payment,
 ) -> StoreResult<()> {
     if let Some(mut payment) = tx.payment(challenge)? {
         payment.cost = payment.cost.saturating_sub(second.cost);
@@ -317,5 +317,5 @@ pub(super) fn cancel_second(
         }
         tx.update_payment(challenge, &payment)?;
     }
-    give_back(tx, second.charges)
+    give_back(tx, &second.charges)
 }

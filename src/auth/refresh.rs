@@ -95,7 +95,7 @@ struct Rotation {
 }
 
 impl Rotation {
-    fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<Refreshed> {
+    fn write(&self, tx: &mut AuditedTx<'_>) -> StoreResult<Refreshed> {
         let mut reuse = None;
         let decided = self.decide(tx, &mut reuse);
         Ok(Refreshed { answer: commit_refusal(decided)?, reuse })

@@ -119,7 +119,7 @@ impl Auth {
         let (intending, via) = (again.clone(), place.via().clone());
         let intent = move |tx: &mut AuditedTx<'_>| {
             let mut bought = Bought::default();
-            let intended = commit_refusal(intending.intend(tx, via, &mut bought))?;
+            let intended = commit_refusal(intending.intend(tx, via.clone(), &mut bought))?;
             Ok((bought, intended))
         };
         let (bought, intended) = self.write(locks, actor.clone(), intent).await?;
@@ -139,7 +139,8 @@ impl Auth {
         let state = routed.outcome.state();
         let outcome = Outcome::Sent(routed.clone());
         let actor = Actor { at: self.parts.clock.now(), ..actor };
-        let noting = move |tx: &mut AuditedTx<'_>| again.note(tx, (message, payment), routed);
+        let noting =
+            move |tx: &mut AuditedTx<'_>| again.note(tx, (message, payment.as_ref()), routed.clone());
         self.write(Locks::none().phone(&to), actor, noting).await?;
         self.ask_after(Some(message), &outcome);
         self.parts.metrics.message_reached(state.as_str());
@@ -151,7 +152,7 @@ impl Again {
     /// Writes the second message as intended, and gives what it was paid with; `None` where the code needs none any more, or has had its
     /// second one. Whatever refuses another request of the person refuses it, but for the quota: the code has paid its unit.
     fn intend(
-        self,
+        &self,
         tx: &mut AuditedTx<'_>,
         via: Via,
         bought: &mut Bought,
@@ -213,9 +214,9 @@ impl Again {
     }
 
     fn note(
-        self,
+        &self,
         tx: &mut AuditedTx<'_>,
-        (message, payment): (MessageId, Option<Payment>),
+        (message, payment): (MessageId, Option<&Payment>),
         routed: Routed,
     ) -> StoreResult<()> {
         match routed.outcome {

@@ -169,7 +169,7 @@ impl Auth {
     async fn end<T, F>(self: &Arc<Self>, locks: Locks, origin: Origin, act: F) -> Result<T, AuthError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut AuditedTx<'_>, Timestamp) -> StoreResult<T> + Send + 'static,
+        F: Fn(&mut AuditedTx<'_>, Timestamp) -> StoreResult<T> + Send + 'static,
     {
         let (auth, times) = (self.clone(), self.parts.clock.read());
         let flow = async move {

@@ -310,7 +310,7 @@ impl Bed {
     async fn operate<T, F>(&self, number: u32, act: F) -> T
     where
         T: Send + 'static,
-        F: FnOnce(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
+        F: Fn(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
     {
         let user = self.user(number).await.unwrap();
         let locks = Locks::none().phones(&user.phone).user(user.id);
@@ -344,7 +344,7 @@ impl Bed {
             attributes: Attributes::default(),
         };
         let locks = Locks::none().phone(&user.phone);
-        let act = move |operator: &mut Operator<'_, '_>| operator.import(&[user]);
+        let act = move |operator: &mut Operator<'_, '_>| operator.import(std::slice::from_ref(&user));
         operator::act(&self.store, locks, self.clock.now(), self.means.clone(), act).await.unwrap();
     }
 }

@@ -27,7 +27,7 @@ struct PendingSettlement {
 }
 
 /// Writes one; false where that was done before.
-type Writing = fn(PendingSettlement, &mut AuditedTx<'_>) -> StoreResult<bool>;
+type Writing = fn(&PendingSettlement, &mut AuditedTx<'_>) -> StoreResult<bool>;
 
 impl Unsettled {
     fn select(&self, wanted: impl Fn(&Settlement) -> bool) -> Vec<PendingSettlement> {
@@ -88,7 +88,7 @@ impl Auth {
         let reached = late.outcome.reached();
         let actor = Actor { at: late.at, ..Actor::clone(&late.settlement.actor) };
         let locks = Locks::none().phone(&late.settlement.phone);
-        let is_first = self.write(locks, actor, move |tx| write(late, tx)).await?;
+        let is_first = self.write(locks, actor, move |tx| write(&late, tx)).await?;
         if let Some(state) = reached.filter(|_| is_first) {
             self.parts.metrics.message_reached(state.as_str());
         }
@@ -97,12 +97,12 @@ impl Auth {
 }
 
 impl PendingSettlement {
-    fn write(self, tx: &mut AuditedTx<'_>) -> StoreResult<bool> {
-        self.settlement.write(tx, self.outcome).map(|()| true)
+    fn write(&self, tx: &mut AuditedTx<'_>) -> StoreResult<bool> {
+        self.settlement.write(tx, self.outcome.clone()).map(|()| true)
     }
 
     /// Two requests may find the same settlement missing: false for the second, which writes nothing.
-    fn write_once(self, tx: &mut AuditedTx<'_>) -> StoreResult<bool> {
+    fn write_once(&self, tx: &mut AuditedTx<'_>) -> StoreResult<bool> {
         if self.settlement.is_written(tx)? { Ok(false) } else { self.write(tx) }
     }
 }

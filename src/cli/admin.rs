@@ -125,7 +125,7 @@ impl AdminContext {
     pub fn act<T, F>(&self, locks: Locks, act: F) -> Result<T, CliError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
+        F: Fn(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
     {
         let means = Means { keys: self.keys()?.clone(), outbox: self.outbox.clone() };
         Ok(self.runtime.block_on(operator::act(&self.store, locks, self.now(), means, act))?)
@@ -138,7 +138,7 @@ impl AdminContext {
     pub fn act_on_webhooks<T, F>(&self, act: F) -> Result<T, CliError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Webhooks<'_, '_>) -> StoreResult<T> + Send + 'static,
+        F: Fn(&mut Webhooks<'_, '_>) -> StoreResult<T> + Send + 'static,
     {
         let acting = operator::act_on_webhooks(&self.store, self.now(), &self.outbox, act);
         Ok(self.runtime.block_on(acting)?)

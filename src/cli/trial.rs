@@ -160,7 +160,7 @@ impl Server {
             for other in &others {
                 let _ = operator.remove_test_number(other)?;
             }
-            operator.adopt_test_numbers(&[new])
+            operator.adopt_test_numbers(std::slice::from_ref(&new))
         });
         Ok(self.runtime.block_on(act)?.map(drop).map_err(|(_, refusal)| refusal))
     }

@@ -11,7 +11,7 @@ async fn set(app: &App, attributes: &str) {
     let attributes = Attributes::parse(attributes).unwrap();
     operate(app, move |operator| {
         let user = operator.view().users_after(freshk::domain::UserId(0), 1)?.remove(0);
-        operator.set_attributes(&user, attributes)
+        operator.set_attributes(&user, attributes.clone())
     })
     .await;
 }

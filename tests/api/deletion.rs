@@ -199,7 +199,8 @@ async fn deleting_buys_no_code_and_no_guess() {
     assert_eq!(app.count(&format!("{erased}'failures'")), 1);
     // The operator gives them back, those of before included.
     let (phone, text) = (PhoneNumber::parse(PHONE, 10).unwrap(), PHONE.to_owned());
-    let given = operate(&app, move |operator| operator.reset_limits(&[text], Some(&phone))).await;
+    let given =
+        operate(&app, move |operator| operator.reset_limits(std::slice::from_ref(&text), Some(&phone))).await;
     assert_eq!(given.0, 4);
     assert_eq!(app.resend(&access).await.status, 200);
 }
@@ -524,7 +525,7 @@ async fn neighbours(app: &App, numbers: std::ops::Range<u32>) {
     let at = freshk::clock::Clock::now(&*app.clock);
     let store = app.service().store;
     let write = store.write(Locks::none(), move |tx| {
-        for n in numbers {
+        for n in numbers.clone() {
             let phone = format!("+19{:02}5{n:07}", n * 7 % 100);
             tx.insert_user(&PhoneNumber::parse(&phone, 10).unwrap(), "retailer", at)?;
         }

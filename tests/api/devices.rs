@@ -102,7 +102,8 @@ async fn what_the_device_of_a_number_spent_is_given_back_with_the_number() {
     assert!(units > 0);
     let of_number = app.count(&format!("SELECT count(*) FROM spends WHERE subject = '{PHONE}'"));
     let (phone, text) = (PhoneNumber::parse(PHONE, 10).unwrap(), PHONE.to_owned());
-    let given = operate(&app, move |operator| operator.reset_limits(&[text], Some(&phone))).await;
+    let given =
+        operate(&app, move |operator| operator.reset_limits(std::slice::from_ref(&text), Some(&phone))).await;
     assert_eq!(given, (usize::try_from(units + of_number).unwrap(), 1), "and the refusal of the device");
     assert_eq!(ask(&app, PHONE, Some(&owner)).await.status, 200);
 }

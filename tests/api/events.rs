@@ -118,7 +118,7 @@ async fn what_the_operator_does_is_told_and_versions_rise() {
     activate(&app, FIRST_ID).await;
     on(&app, FIRST_ID, move |operator, user| operator.set_phone(user, &other)).await.unwrap();
     let attributes = Attributes::default().with("shop", json!(7)).unwrap();
-    on(&app, FIRST_ID, move |operator, user| operator.set_attributes(user, attributes)).await;
+    on(&app, FIRST_ID, move |operator, user| operator.set_attributes(user, attributes.clone())).await;
     import(&app, Some(7), PHONE).await;
     app.deliver().await;
     let requests = sink.requests();

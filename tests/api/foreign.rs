@@ -42,7 +42,7 @@ pub(crate) async fn app() -> App {
 pub(crate) async fn operate<T, F>(app: &App, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
+    F: Fn(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
 {
     let keys = Arc::new(KeyRing::new(&Secret::new(SECRET), &[]));
     // Whatever an act of these tests may replace.
@@ -56,7 +56,7 @@ where
 async fn on_user<T, F>(app: &App, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
+    F: Fn(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
 {
     on(app, 57, act).await
 }
@@ -64,7 +64,7 @@ where
 pub(crate) async fn on<T, F>(app: &App, user: i64, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
+    F: Fn(&mut Operator<'_, '_>, &User) -> StoreResult<T> + Send + 'static,
 {
     operate(app, move |operator| {
         let user = operator.view().user(UserId(user))?.unwrap();
@@ -94,7 +94,7 @@ pub(crate) async fn import(app: &App, id: Option<i64>, phone: &str) -> i64 {
         joined_at: app.clock.now(),
         attributes: Attributes::default(),
     };
-    operate(app, move |operator| operator.import(&[user])).await.written[0].1.0
+    operate(app, move |operator| operator.import(std::slice::from_ref(&user))).await.written[0].1.0
 }
 
 /// As simplejwt writes them: access for five minutes, refresh for sixty days.

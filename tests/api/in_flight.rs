@@ -1,12 +1,13 @@
 //! While an SMS is under way: requests for one phone become one, and the codes that are good in the meantime.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use freshk::domain::PhoneNumber;
 use freshk::storage::Locks;
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 use crate::support::{App, PHONE};
 use crate::twilio::Answer as Twilio;
@@ -87,18 +88,18 @@ async fn twenty_requests_that_come_at_once_become_one() {
 async fn requests_that_wait_for_one_phone_leave_the_places_at_the_sender_to_others() {
     const OTHER: &str = "+19990000001";
     let app = App::with(&[("FRESHK_TWILIO__MAX_IN_FLIGHT", "2")]).await;
-    let ((enter, at_work), (end, ended)) = (oneshot::channel(), std::sync::mpsc::channel());
-    let store = app.service().store;
+    let (at_work, (end, ended)) = (Arc::new(Notify::new()), std::sync::mpsc::channel());
+    let (store, enter) = (app.service().store, at_work.clone());
     let before = tokio::spawn(async move {
         let locks = Locks::none().phone(&PhoneNumber::parse(PHONE, 10).unwrap());
         let write = store.write(locks, move |_| {
-            enter.send(()).unwrap();
+            enter.notify_one();
             ended.recv_timeout(Duration::from_mins(1)).unwrap();
             Ok(())
         });
         write.await.unwrap();
     });
-    at_work.await.unwrap();
+    at_work.notified().await;
     let asked = async |count: usize| {
         let line = format!("freshk_otp_requests_total{{channel=\"production\"}} {count}\n");
         crate::support::until(|| async { app.operations("/metrics").await.1.contains(&line) }).await;

@@ -64,8 +64,8 @@ pub(crate) async fn s17_what_memory_knows_and_does_not_suffice_is_read<F: Fixtur
     assert!(bed.store.principal(&open.id, |_| true).await.unwrap().is_some());
     // A generation that another process has brought, and does not tell of.
     let other = bed.fixture.open().await;
-    let mut rotated = Session { generation: 1, jti: "1".repeat(32), ..open.clone() };
-    other.write(everything(), move |tx| tx.update_session(&mut rotated)).await.unwrap();
+    let rotated = Session { generation: 1, jti: "1".repeat(32), ..open.clone() };
+    other.write(everything(), move |tx| tx.update_session(&mut rotated.clone())).await.unwrap();
     let seen = bed.store.principal(&open.id, |known| known.session.generation == 1).await.unwrap().unwrap();
     assert_eq!(seen.session.generation, 1);
     // What was read is what memory has from now on.
@@ -79,8 +79,8 @@ pub(crate) async fn s17_what_another_process_wrote_is_seen<F: Fixture>() {
     let active = async || bed.store.principal(&open.id, |_| true).await.unwrap().unwrap().user.is_active;
     assert!(active().await);
     let other = bed.fixture.open().await;
-    let mut changed = User { is_active: false, ..user };
-    other.write(everything(), move |tx| tx.update_user(&mut changed)).await.unwrap();
+    let changed = User { is_active: false, ..user };
+    other.write(everything(), move |tx| tx.update_user(&mut changed.clone())).await.unwrap();
     until("it is noticed", async || !active().await).await;
 }
 

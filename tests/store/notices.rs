@@ -80,14 +80,18 @@ async fn s17_what_another_server_takes_away_is_heard() {
     for (what, change) in changes {
         login.is_known().await;
         change(&mut user);
-        let mut next = user.clone();
-        user = other.write(everything(), move |tx| tx.update_user(&mut next).map(|()| next)).await.unwrap();
+        let next = user.clone();
+        let write = other.write(everything(), move |tx| {
+            let mut next = next.clone();
+            tx.update_user(&mut next).map(|()| next)
+        });
+        user = write.await.unwrap();
         let now = user.clone();
         login.is_seen(what, move |seen| *seen.unwrap().user == now).await;
     }
     login.is_known().await;
-    let mut ended = login.open.clone().ended(after(8), EndReason::Logout);
-    other.write(everything(), move |tx| tx.update_session(&mut ended)).await.unwrap();
+    let ended = login.open.clone().ended(after(8), EndReason::Logout);
+    other.write(everything(), move |tx| tx.update_session(&mut ended.clone())).await.unwrap();
     login.is_seen("the end", |seen| seen.unwrap().session.ended.is_some()).await;
     login.is_known().await;
     let id = user.id;

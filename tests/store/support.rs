@@ -1,5 +1,6 @@
 //! What the tests share.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use freshk::domain::clock::Times;
@@ -55,7 +56,14 @@ impl<F: Fixture> Bed<F> {
         &self,
         closure: impl FnOnce(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
-        self.store.write(everything(), closure).await
+        // Nobody writes beside these, so that none is run again.
+        let closure = Mutex::new(Some(closure));
+        let once = move |tx: &mut dyn Tx| {
+            // A write that is alone runs once.
+            let closure = closure.lock().unwrap().take().unwrap();
+            closure(tx)
+        };
+        self.store.write(everything(), once).await
     }
 
     /// Has the store refuse a write as one that breaks a rule.

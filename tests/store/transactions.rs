@@ -17,7 +17,7 @@ use crate::support::{
     ADDRESS, Bed, Fixture, OTHER, START, after, new_challenge, new_message, phone, session, some_hash, until,
 };
 
-fn join(number: u32) -> impl FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static {
+fn join(number: u32) -> impl Fn(&mut dyn Tx) -> StoreResult<()> + Send + 'static {
     move |tx| tx.insert_user(&phone(number), "retailer", START).map(drop)
 }
 
@@ -37,7 +37,7 @@ fn gate() -> (Sender<()>, impl FnOnce() + Send + 'static) {
 /// A write that has begun, and goes on with `act` once the sender is dropped. Until then it has every lock.
 async fn held<F: Fixture>(
     bed: &Arc<Bed<F>>,
-    act: impl FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
+    act: impl Fn(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
 ) -> (Sender<()>, JoinHandle<StoreResult<()>>) {
     let (open, wait) = gate();
     let begun = Arc::new(Notify::new());

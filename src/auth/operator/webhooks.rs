@@ -20,7 +20,7 @@ pub struct Webhooks<'a, 't> {
 pub async fn act_on_webhooks<T, F>(store: &Store, at: Timestamp, outbox: &Outbox, act: F) -> StoreResult<T>
 where
     T: Send + 'static,
-    F: FnOnce(&mut Webhooks<'_, '_>) -> StoreResult<T> + Send + 'static,
+    F: Fn(&mut Webhooks<'_, '_>) -> StoreResult<T> + Send + 'static,
 {
     let actor = Arc::new(Actor::system(at));
     audited::write(store, outbox, Locks::none(), actor, move |tx| act(&mut Webhooks { tx })).await

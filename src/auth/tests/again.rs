@@ -68,7 +68,7 @@ async fn a_code_that_has_had_its_second_message_has_no_third() {
         segments: 1,
         created_at: bed.clock.now(),
     };
-    bed.store.write(Locks::none(), move |tx| tx.insert_message(another).map(drop)).await.unwrap();
+    bed.store.write(Locks::none(), move |tx| tx.insert_message(another.clone()).map(drop)).await.unwrap();
     send_again(&bed).await;
     assert_eq!(second.messages().len(), 0);
 }

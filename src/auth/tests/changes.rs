@@ -236,7 +236,7 @@ async fn a_change_ends_with_the_session_that_asked_for_it_whoever_ends_that_and_
             3 => {
                 let session = id(&asking);
                 let asked = bed.read(move |view| view.session(&session)).await.unwrap();
-                bed.operate(1, move |operator, _| operator.revoke(asked)).await;
+                bed.operate(1, move |operator, _| operator.revoke(asked.clone())).await;
             }
             _ => end(&id(&third)).await,
         }

@@ -9,7 +9,7 @@ use crate::domain::{TestNumber, Timestamp};
 async fn operate<T, F>(bed: &Bed, numbers: std::ops::Range<u32>, act: F) -> T
 where
     T: Send + 'static,
-    F: FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
+    F: Fn(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
 {
     let phones: Vec<_> = numbers.map(phone).collect();
     let locks = Locks::none().test_numbers().phones(&phones);
@@ -50,7 +50,7 @@ pub(super) fn with(id: i64, phone: PhoneNumber) -> ImportedUser {
 
 async fn import(bed: &Bed, number: u32) -> Imported {
     let user = with(i64::from(number), phone(number));
-    operate(bed, number..number + 1, move |operator| operator.import(&[user])).await
+    operate(bed, number..number + 1, move |operator| operator.import(std::slice::from_ref(&user))).await
 }
 
 #[tokio::test]

@@ -163,17 +163,18 @@ async fn without_a_place_at_the_sender_nothing_is_spent() {
 #[tokio::test]
 async fn a_request_that_waits_for_its_turn_to_write_holds_no_place_at_the_sender() {
     let bed = Bed::open().await;
-    let ((enter, at_work), (release, gate)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel());
+    let (at_work, (release, gate)) = (Arc::new(tokio::sync::Notify::new()), std::sync::mpsc::channel());
+    let enter = at_work.clone();
     let (store, auth) = (bed.store.clone(), bed.auth.clone());
     let before = tokio::spawn(async move {
         let write = store.write(Locks::none().phone(&phone(1)), move |_| {
-            enter.send(()).unwrap();
+            enter.notify_one();
             gate.recv_timeout(Duration::from_mins(1)).unwrap();
             Ok(())
         });
         write.await.unwrap();
     });
-    at_work.await.unwrap();
+    at_work.notified().await;
     bed.sms.refuse([Unavailable::Overloaded(SECOND)]);
     let asking = tokio::spawn(async move { auth.request(code_request(1)).await });
     for _ in 0..10 {

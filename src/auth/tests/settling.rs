@@ -74,7 +74,7 @@ async fn a_message_is_told_of_whose_name_is_anothers_and_not_one_that_a_report_h
         let noted = bed.auth.write(locks, actor, move |tx| {
             // It is logged where it is written.
             let (log, _logging) = Log::catch();
-            note_outcome(tx, MessageId(number.into()), routed)?;
+            note_outcome(tx, MessageId(number.into()), routed.clone())?;
             Ok(log.count("one SID"))
         });
         assert_eq!(noted.await.unwrap(), warnings);

@@ -14,7 +14,7 @@ fn number(text: &str) -> PhoneNumber {
 
 async fn act<T: Send + 'static>(
     bed: &Bed,
-    act: impl FnOnce(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
+    act: impl Fn(&mut Operator<'_, '_>) -> StoreResult<T> + Send + 'static,
 ) -> T {
     let phones = OLD.into_iter().chain([NEW]).map(number);
     let phones: Vec<_> = phones.collect();

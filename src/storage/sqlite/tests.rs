@@ -87,17 +87,17 @@ pub(super) fn users(conn: &Connection) -> i64 {
 
 struct TestJob<F> {
     locks: Locks,
-    closure: Option<F>,
+    closure: F,
     reply: Sender<StoreResult<()>>,
 }
 
-impl<F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send> WriteJob for TestJob<F> {
+impl<F: Fn(&mut dyn Tx) -> StoreResult<()> + Send> WriteJob for TestJob<F> {
     fn locks(&self) -> &Locks {
         &self.locks
     }
 
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()> {
-        (self.closure.take().unwrap())(tx)
+        (self.closure)(tx)
     }
 
     fn finish(self: Box<Self>, committed: StoreResult<()>) {
@@ -108,7 +108,7 @@ impl<F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send> WriteJob for TestJob<F> {
 /// A write, and where its answer arrives.
 pub(super) fn job<F>(closure: F) -> (Job, Receiver<StoreResult<()>>)
 where
-    F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
+    F: Fn(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
 {
     job_under(Locks::none(), closure)
 }
@@ -116,16 +116,16 @@ where
 /// The same, with locks.
 pub(super) fn job_under<F>(locks: Locks, closure: F) -> (Job, Receiver<StoreResult<()>>)
 where
-    F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
+    F: Fn(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
 {
     let (reply, answer) = channel();
-    (Box::new(TestJob { locks, closure: Some(closure), reply }), answer)
+    (Box::new(TestJob { locks, closure, reply }), answer)
 }
 
 /// Queues a write.
 pub(super) fn queue<F>(store: &SqliteStore, closure: F) -> Receiver<StoreResult<()>>
 where
-    F: FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
+    F: Fn(&mut dyn Tx) -> StoreResult<()> + Send + 'static,
 {
     let (job, answer) = job(closure);
     store.submit(job).unwrap();
@@ -142,7 +142,7 @@ pub(super) fn hold(store: &SqliteStore) -> (Sender<()>, Receiver<StoreResult<()>
     let (release, held) = channel();
     let (ready, begun) = channel();
     let answer = queue(store, move |_| {
-        ready.send(()).unwrap();
+        let _ = ready.send(());
         let _ = held.recv();
         Ok(())
     });
@@ -151,6 +151,6 @@ pub(super) fn hold(store: &SqliteStore) -> (Sender<()>, Receiver<StoreResult<()>
 }
 
 /// Inserts one user.
-pub(super) fn join(number: u32) -> impl FnOnce(&mut dyn Tx) -> StoreResult<()> + Send + 'static {
+pub(super) fn join(number: u32) -> impl Fn(&mut dyn Tx) -> StoreResult<()> + Send + 'static {
     move |tx| tx.insert_user(&phone(number), "retailer", START).map(drop)
 }

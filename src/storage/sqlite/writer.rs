@@ -235,9 +235,15 @@ impl Writer {
         let stopwatch = Stopwatch::start();
         let mut tx = SqliteTx::new(&self.conn);
         let (mut ran, mut reset) = (Vec::new(), None);
+        let mut has_failed = false;
         let mut next = Some(first);
         while let Some(mut job) = next {
-            let outcome = self.run_one(&mut job, &mut tx);
+            let outcome =
+                if has_failed { self.run_apart(&mut job, &mut tx) } else { self.run_one(&mut job, &mut tx) };
+            if outcome.is_err() && !has_failed {
+                has_failed = true;
+                self.run_again(&mut ran, &mut tx);
+            }
             ran.push((job, outcome));
             let room = ran.len() < self.bounds.jobs && stopwatch.elapsed() < self.bounds.time;
             let goes_on = room && !self.conn.is_autocommit();
@@ -282,9 +288,8 @@ impl Writer {
         std::iter::once(first).chain(writes).for_each(|job| answer(job, Err(fault)));
     }
 
-    /// Runs one write; a failing or panicking one is undone alone.
+    /// Runs one write. Where it fails, all that was written before it in the transaction must be undone.
     fn run_one(&self, Queued { job, span, .. }: &mut Queued, tx: &mut SqliteTx<'_>) -> StoreResult<()> {
-        self.execute("SAVEPOINT job")?;
         tx.begin(job.locks());
         // The panic has logged itself.
         let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| job.run(tx))));
@@ -292,6 +297,30 @@ impl Writer {
         if self.conn.is_autocommit() {
             tracing::error!("the transaction is gone, and with it all its writes");
             return outcome.and(Err(StoreError::Unavailable));
+        }
+        outcome
+    }
+
+    /// Undoes a failing or panicking write with all that were before it, and runs those again.
+    fn run_again(&self, ran: &mut [(Queued, StoreResult<()>)], tx: &mut SqliteTx<'_>) {
+        if self.conn.is_autocommit() || self.begin().is_err() {
+            return;
+        }
+        for (job, outcome) in ran {
+            // Without a transaction there is none to commit, and everybody gets the fault.
+            if self.conn.is_autocommit() {
+                return;
+            }
+            *outcome = self.run_apart(job, tx);
+        }
+    }
+
+    /// Runs one write; a failing or panicking one is undone alone.
+    fn run_apart(&self, job: &mut Queued, tx: &mut SqliteTx<'_>) -> StoreResult<()> {
+        self.execute("SAVEPOINT job")?;
+        let outcome = self.run_one(job, tx);
+        if self.conn.is_autocommit() {
+            return outcome;
         }
         if outcome.is_err() {
             self.execute("ROLLBACK TO job")?;

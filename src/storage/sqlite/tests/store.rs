@@ -44,11 +44,14 @@ async fn s17_an_own_write_is_seen_by_the_next_look() {
         let seen = store.principal(&session.id, |_| true).await.unwrap().unwrap();
         assert_eq!((seen.user.is_active, seen.session.ended.is_some()), (round % 2 == 0, false));
         assert!(engine.cache.principal(&session.id).is_some(), "not kept");
-        let mut changed = User { is_active: !seen.user.is_active, ..User::clone(&seen.user) };
-        store.write(Locks::none().user(user.id), move |tx| tx.update_user(&mut changed)).await.unwrap();
+        let changed = User { is_active: !seen.user.is_active, ..User::clone(&seen.user) };
+        store
+            .write(Locks::none().user(user.id), move |tx| tx.update_user(&mut changed.clone()))
+            .await
+            .unwrap();
     }
-    let mut ended = session.clone().ended(after(1), EndReason::Logout);
-    store.write(Locks::none().user(user.id), move |tx| tx.update_session(&mut ended)).await.unwrap();
+    let ended = session.clone().ended(after(1), EndReason::Logout);
+    store.write(Locks::none().user(user.id), move |tx| tx.update_session(&mut ended.clone())).await.unwrap();
     let seen = store.principal(&session.id, |_| true).await.unwrap().unwrap();
     assert!(seen.session.ended.is_some());
     assert_eq!(store.foreign_writes(), 0);

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::domain::Mode;
@@ -69,6 +69,112 @@ fn a_failing_and_a_panicking_write_are_undone_alone() {
     assert_eq!(wait(&panicking), Err(StoreError::Broken));
     assert_eq!(wait(&twice), Err(StoreError::Broken), "a phone has one user");
     assert_eq!(wait(&last), Ok(()));
+    assert_eq!(users(&bed.stranger()), 2);
+}
+
+/// Writes before a failing one are undone with it and run again, and those after it run once; each happens once.
+#[test]
+fn what_was_written_before_a_failing_write_is_written_again_and_once() {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let bed = Bed::new();
+    let mut options = bed.options();
+    // All belong to one batch, however slow the machine is.
+    options.tuning.writer.time = Duration::from_mins(1);
+    let store = SqliteStore::open(options).unwrap();
+    let counted = |number| {
+        move |tx: &mut dyn Tx| {
+            RUNS.fetch_add(1, Ordering::SeqCst);
+            join(number)(tx)
+        }
+    };
+    let (release, held) = hold(&store);
+    let before = [queue(&store, counted(1)), queue(&store, counted(2))];
+    let failing =
+        [3, 4].map(|number| queue(&store, move |tx| counted(number)(tx).and(Err(StoreError::Overloaded))));
+    let after = [queue(&store, counted(5)), queue(&store, counted(6))];
+    drop(release);
+    for answer in before.iter().chain(&after).chain([&held]) {
+        assert_eq!(wait(answer), Ok(()));
+    }
+    for answer in &failing {
+        assert_eq!(wait(answer), Err(StoreError::Overloaded));
+    }
+    assert_eq!(
+        RUNS.load(Ordering::SeqCst),
+        8,
+        "the two before the first failure ran twice, the failing ones once"
+    );
+    assert_eq!(users(&bed.stranger()), 4);
+}
+
+/// A write may fail when it runs again, for what it saw at first may be gone.
+#[test]
+fn a_write_that_fails_when_it_runs_again_is_undone_alone() {
+    let bed = Bed::new();
+    let mut options = bed.options();
+    options.tuning.writer.time = Duration::from_mins(1);
+    let store = SqliteStore::open(options).unwrap();
+    let has_run = AtomicBool::new(false);
+    let (release, held) = hold(&store);
+    let good = queue(&store, join(1));
+    let once = queue(&store, move |tx| {
+        join(2)(tx)?;
+        if has_run.swap(true, Ordering::SeqCst) { Err(StoreError::Broken) } else { Ok(()) }
+    });
+    let failing = queue(&store, |_| Err(StoreError::Overloaded));
+    let last = queue(&store, join(3));
+    drop(release);
+    for (answer, expected) in [
+        (held, Ok(())),
+        (good, Ok(())),
+        (once, Err(StoreError::Broken)),
+        (failing, Err(StoreError::Overloaded)),
+        (last, Ok(())),
+    ] {
+        assert_eq!(wait(&answer), expected);
+    }
+    assert_eq!(users(&bed.stranger()), 2);
+}
+
+/// A disk that is full when writes run again ends their transaction; what would run after that would be one of its own.
+#[test]
+fn s36_a_transaction_that_ends_while_writes_run_again_acknowledges_none_of_them() {
+    let bed = Bed::new();
+    let limit = PageLimit::default();
+    let mut options = bed.options();
+    options.page_limit = Some(limit.clone());
+    options.tuning.writer.time = Duration::from_mins(1);
+    let store = SqliteStore::open(options).unwrap();
+    let fills = AtomicBool::new(false);
+    limit.set(1);
+    let (release, held) = hold(&store);
+    let large = queue(&store, move |tx| {
+        let line = Arc::new(Actor::system(START))
+            .did(AuditEvent::Startup)
+            .detail(AuditDetail::SmsRefused("x".repeat(3000)));
+        while fills.swap(true, Ordering::SeqCst) {
+            if tx.audit(std::slice::from_ref(&line)).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    let small = queue(&store, join(1));
+    let failing = queue(&store, |_| Err(StoreError::Overloaded));
+    let last = queue(&store, join(2));
+    drop(release);
+    for (answer, expected) in [
+        (held, Err(StoreError::Unavailable)),
+        (large, Err(StoreError::Unavailable)),
+        (small, Err(StoreError::Unavailable)),
+        (failing, Err(StoreError::Overloaded)),
+    ] {
+        assert_eq!(wait(&answer), expected);
+    }
+    limit.set(0);
+    wait(&last).unwrap();
+    assert_eq!(users(&bed.stranger()), 1);
+    assert_eq!(wait(&queue(&store, join(3))), Ok(()));
     assert_eq!(users(&bed.stranger()), 2);
 }
 
