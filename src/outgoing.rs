@@ -11,6 +11,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsConfigBuilder, TlsProvider};
 use ureq::typestate::AgentScope;
 use ureq::unversioned::transport::DefaultConnector;
 
+pub(crate) mod clients;
 pub(crate) mod get;
 mod names;
 pub(crate) mod post;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tracing::Span;
-use ureq::Agent;
 use ureq::http::{HeaderMap, HeaderValue, header};
 
 use super::admission::Bounds;
@@ -16,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::outgoing;
+use crate::outgoing::clients::Clients;
 use crate::outgoing::post::{Posted, post};
 
 mod answer;
@@ -89,12 +89,16 @@ impl HttpSender {
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .max_idle_age(MAX_IDLE)
-            .max_idle_connections(IN_FLIGHT)
-            .max_idle_connections_per_host(IN_FLIGHT)
+            .max_idle_connections(1)
             .accept("application/json")
             .build();
-        let program =
-            Program { settings, agent: outgoing::client(calls), clock: Arc::clone(&clock), connect, timeout };
+        let program = Program {
+            settings,
+            clients: Arc::new(Clients::new(calls)),
+            clock: Arc::clone(&clock),
+            connect,
+            timeout,
+        };
         Self(BoundedSender::new(program, bounds, clock))
     }
 }
@@ -116,7 +120,7 @@ impl SmsSender for HttpSender {
 /// The operator's program.
 struct Program {
     settings: HttpSenderSettings,
-    agent: Agent,
+    clients: Arc<Clients>,
     clock: Arc<dyn Clock>,
     connect: Duration,
     timeout: Duration,
@@ -147,9 +151,9 @@ impl Program {
         }
         let (body, key) = (body(message, now), idempotency_key(message));
         let headers = self.headers(&key, now, &body);
-        let (agent, url, span) = (self.agent.clone(), self.settings.url.clone(), Span::current());
+        let (clients, url, span) = (Arc::clone(&self.clients), self.settings.url.clone(), Span::current());
         let posting = tokio::task::spawn_blocking(move || {
-            span.in_scope(|| post(&agent, url.as_str(), headers, &body, (left, ANSWER_CAP)))
+            span.in_scope(|| post(&clients.lend(), url.as_str(), headers, &body, (left, ANSWER_CAP)))
         });
         Some(posting.await.unwrap_or_else(|_| Posted::Lost("the sending thread panicked".to_owned())))
     }

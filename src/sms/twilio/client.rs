@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ureq::Agent;
 use ureq::http::{HeaderMap, HeaderValue, header};
 
 use super::settings::TwilioSettings;
 use crate::outgoing;
+use crate::outgoing::clients::Clients;
 use crate::outgoing::get::get;
 use crate::outgoing::post::{Posted, post};
 
@@ -54,14 +54,14 @@ pub(super) enum RetryAfter {
 
 /// The connection to Twilio.
 pub(super) struct Client {
-    agent: Agent,
+    clients: Clients,
     /// The address of the account.
     account: String,
     authorization: HeaderValue,
 }
 
 impl Client {
-    /// Prepares the agent; nothing is connected.
+    /// Prepares the clients; nothing is connected.
     pub(super) fn new(settings: &TwilioSettings) -> Self {
         let calls = outgoing::settings(settings.connect_timeout, settings.timeout)
             .https_only(settings.base_url.is_https())
@@ -69,12 +69,11 @@ impl Client {
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .max_idle_age(MAX_IDLE)
-            .max_idle_connections(settings.max_in_flight)
-            .max_idle_connections_per_host(settings.max_in_flight)
+            .max_idle_connections(1)
             .accept("application/json")
             .build();
         Self {
-            agent: outgoing::client(calls),
+            clients: Clients::new(calls),
             account: settings.account_url(),
             authorization: authorization(settings),
         }
@@ -89,7 +88,7 @@ impl Client {
             (header::CONTENT_TYPE, form_type),
         ]);
         let url = format!("{}/{resource}.json", self.account);
-        match post(&self.agent, &url, headers, form, (left, ANSWER_CAP)) {
+        match post(&self.clients.lend(), &url, headers, form, (left, ANSWER_CAP)) {
             // The status alone decides whether it was sent, so that a body that breaks off changes nothing.
             Posted::Answered { status, headers, body } => {
                 Reply::Answered(Answer { status, retry_after: retry_after(&headers), body })
@@ -108,7 +107,7 @@ impl Client {
     /// What went wrong, in words.
     pub(super) fn get(&self, resource: &str) -> Result<(u16, Vec<u8>), String> {
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, self.authorization.clone())]);
-        get(&self.agent, &format!("{}/{resource}.json", self.account), headers, ANSWER_CAP)
+        get(&self.clients.lend(), &format!("{}/{resource}.json", self.account), headers, ANSWER_CAP)
     }
 }
 
