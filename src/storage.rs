@@ -1,14 +1,15 @@
 //! The seam to the database: what the flows may ask of it, without a word of SQL.
 //!
-//! A flow hands the store a closure, and with a writing one the locks of what it reads and then replaces. **What a closure may
-//! rely on**, whatever the engine: what it does happens once, or not at all. It may run again after all that it did was undone, so
-//! it changes nothing but what the store undoes, and only what its last run gives counts. Nobody else changes what its locks cover from its first read to
-//! its commit, and of two closures that share a lock the later one sees all that the earlier one wrote. Everything that it
-//! writes is there after it or nothing is: `Err` and a panic undo it alone, whoever else commits with it; a refusal that must be
-//! remembered (a wrong guess) is therefore an `Ok` value. Its answer comes after the commit that makes it durable, and after the
-//! cache has forgotten what it changed: whoever asks next sees it. Ids ascend in the order in which rows are written, though
-//! they may be seen in another. A unique value that is taken is told by the method that writes it. An error of the store ends
-//! the closure: nothing may be asked after it. A reading closure sees one snapshot of what was committed before it began.
+//! A flow hands the store a closure, and with a writing one the locks of what it reads and then replaces. **What a
+//! closure may rely on**, whatever the engine: what it does happens once, or not at all. It may run again after all
+//! that it did was undone, so it changes nothing but what the store undoes, and only what its last run gives counts.
+//! Nobody else changes what its locks cover from its first read to its commit, and of two closures that share a lock
+//! the later one sees all that the earlier one wrote. Everything that it writes is there after it or nothing is: `Err`
+//! and a panic undo it alone, whoever else commits with it; a refusal that must be remembered (a wrong guess) is
+//! therefore an `Ok` value. Its answer comes after the commit that makes it durable, and after the cache has forgotten
+//! what it changed: whoever asks next sees it. Ids ascend in the order in which rows are written, though they may be
+//! seen in another. A unique value that is taken is told by the method that writes it. An error of the store ends the
+//! closure: nothing may be asked after it. A reading closure sees one snapshot of what was committed before it began.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

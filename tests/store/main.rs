@@ -24,6 +24,7 @@ mod sessions;
 mod small;
 mod support;
 mod transactions;
+mod undone;
 mod users;
 mod versions;
 

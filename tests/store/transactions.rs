@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 
 use crate::phone_changes::change as phone_change;
 use crate::support::{
-    ADDRESS, Bed, Fixture, OTHER, START, after, new_challenge, new_message, phone, session, some_hash, until,
+    ADDRESS, Bed, Fixture, OTHER, START, after, everything, new_challenge, new_message, phone, session,
+    some_hash, until,
 };
 
 fn join(number: u32) -> impl Fn(&mut dyn Tx) -> StoreResult<()> + Send + 'static {
@@ -77,13 +78,13 @@ pub(crate) async fn everything_in_one_closure_happens_or_nothing_does<F: Fixture
 pub(crate) async fn a_failing_and_a_panicking_write_are_undone_alone<F: Fixture>() {
     let bed = Bed::<F>::new().await;
     let (good, failing, panicking, last) = tokio::join!(
-        bed.try_write(join(1)),
-        bed.try_write(|tx| join(2)(tx).and(Err::<(), _>(StoreError::Overloaded))),
-        bed.try_write(|tx| -> StoreResult<()> {
+        bed.store.write(everything(), join(1)),
+        bed.store.write(everything(), |tx| join(2)(tx).and(Err::<(), _>(StoreError::Overloaded))),
+        bed.store.write(everything(), |tx| -> StoreResult<()> {
             join(3)(tx)?;
             panic!("as a test of panics")
         }),
-        bed.try_write(join(4)),
+        bed.store.write(everything(), join(4)),
     );
     assert_eq!((good, last), (Ok(()), Ok(())));
     assert_eq!((failing, panicking), (Err(StoreError::Overloaded), Err(StoreError::Broken)));

@@ -101,6 +101,16 @@ impl Failure {
         }
     }
 
+    /// Whether the transaction was undone for another one's sake, or because its connection broke, so that another run of it may
+    /// succeed. Where the server says nothing, its caller has waited for long enough.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Server { state, .. } => state == DEADLOCK || state == SERIALIZATION || self.is_lost(),
+            Self::Lost(_) => true,
+            Self::Silent(_) | Self::Value(_) | Self::Row(_) | Self::Rows(_) => false,
+        }
+    }
+
     /// A rule of ours that was broken is no reason to try again; everything else is the machines'.
     pub(super) fn meaning(&self) -> StoreError {
         let is_broken = match self {
@@ -121,6 +131,12 @@ impl Failure {
 
 /// No statement of ours divides by anything but the number of rows that it has changed.
 const DIVISION_BY_ZERO: &str = "22012";
+
+/// Transactions waited for each other, and this one was undone for the others to go on.
+const DEADLOCK: &str = "40P01";
+
+/// What a transaction has read is no longer so.
+const SERIALIZATION: &str = "40001";
 
 /// The user may not do that.
 pub(super) const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -146,6 +162,19 @@ mod tests {
             assert_eq!(of(state), StoreError::Broken, "{state}");
         }
         assert_eq!(Failure::Rows(0).meaning(), StoreError::Broken);
+    }
+
+    #[test]
+    fn another_run_may_succeed_where_another_transaction_or_the_connection_was_the_reason() {
+        let of = |state: &str| Failure::Server { state: state.to_owned(), message: String::new() }.may_pass();
+        for state in ["40P01", "40001", "57P01", "08006"] {
+            assert!(of(state), "{state}");
+        }
+        for state in ["23505", "40002", "53100", "55P03", "57014", "25006"] {
+            assert!(!of(state), "{state}");
+        }
+        assert!(Failure::Lost(ErrorKind::UnexpectedEof.into()).may_pass());
+        assert!(!Failure::Silent(Duration::ZERO).may_pass() && !Failure::Rows(0).may_pass());
     }
 
     #[test]

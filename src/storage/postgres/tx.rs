@@ -32,6 +32,8 @@ pub(super) struct PostgresTx<'c> {
     conn: &'c Connection,
     /// An error aborts a transaction of `PostgreSQL`: from then on nothing in it counts.
     failed: Cell<Option<StoreError>>,
+    /// Whether it may succeed in another run.
+    may_pass: Cell<bool>,
     wrote: Cell<bool>,
     witness: RefCell<Option<Witness>>,
     /// The session that was replaced last: a witness only if its refresh token is a new one.
@@ -50,6 +52,7 @@ impl<'c> PostgresTx<'c> {
         Self {
             conn,
             failed: Cell::new(None),
+            may_pass: Cell::new(false),
             wrote: Cell::new(false),
             witness: RefCell::new(None),
             replaced: RefCell::new(None),
@@ -63,6 +66,11 @@ impl<'c> PostgresTx<'c> {
     /// What kept the transaction from going on, whatever the closure made of it.
     pub(super) fn failure(&self) -> Option<StoreError> {
         self.failed.get()
+    }
+
+    /// Whether that was for another transaction's sake, or the connection's fault.
+    pub(super) fn may_pass(&self) -> bool {
+        self.may_pass.get()
     }
 
     /// Whether anything was written.
@@ -122,6 +130,7 @@ impl<'c> PostgresTx<'c> {
         act(self.conn).map_err(|failure| {
             let fault = fault(&failure);
             self.failed.set(Some(fault));
+            self.may_pass.set(failure.may_pass());
             fault
         })
     }

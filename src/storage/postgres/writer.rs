@@ -66,10 +66,15 @@ pub(super) fn start(surroundings: Arc<Surroundings>, number: usize) -> std::io::
     })
 }
 
+/// How often a write is run at most whose transaction is undone for another one's sake, or whose connection breaks before its commit.
+const RUNS: u32 = 3;
+
 /// What is known of a write when its closure has run.
 enum Ran {
     /// Nothing of it is to stay.
     Failed(StoreError),
+    /// Nothing of it is there, and another run may succeed.
+    Undone(StoreError),
     /// It was committed, and has changed these rows.
     Committed(Touched),
     /// The connection was lost in the commit.
@@ -78,12 +83,17 @@ enum Ran {
 
 impl Writer {
     fn write(&mut self, job: &mut dyn WriteJob, locks: &[Taken]) -> StoreResult<()> {
-        self.begin(locks, &ahead::of(job.locks()))?;
-        let Some(conn) = &self.conn else { return Err(StoreError::Unavailable) };
-        let ran = run(conn, job, self.surroundings.commits.get());
+        let mut runs = 1;
+        let mut ran = self.run(job, locks)?;
+        while matches!(ran, Ran::Undone(_)) && runs < RUNS {
+            tracing::info!("nothing was written; the write is run again");
+            self.roll_back();
+            runs += 1;
+            ran = self.run(job, locks)?;
+        }
         let (outcome, touched) = match ran {
             Ran::Committed(touched) => (Ok(()), touched),
-            Ran::Failed(fault) => {
+            Ran::Failed(fault) | Ran::Undone(fault) => {
                 self.roll_back();
                 return Err(fault);
             }
@@ -95,6 +105,13 @@ impl Writer {
         // After whatever has committed it, and before anybody hears of it.
         self.surroundings.memory.forget(&touched);
         outcome
+    }
+
+    /// Runs a write in a transaction of its own.
+    fn run(&mut self, job: &mut dyn WriteJob, locks: &[Taken]) -> StoreResult<Ran> {
+        self.begin(locks, &ahead::of(job.locks()))?;
+        let Some(conn) = &self.conn else { return Err(StoreError::Unavailable) };
+        Ok(run(conn, job, self.surroundings.commits.get()))
     }
 
     /// Begins a transaction under its locks. A connection that is found dead is replaced: nothing has run yet.
@@ -162,7 +179,7 @@ fn run(conn: &Connection, job: &mut dyn WriteJob, commits: Option<&CommitWatch>)
     // A commit of an aborted transaction succeeds, and commits nothing.
     let ran = ran.and(tx.failure().map_or(Ok(()), Err)).and_then(|()| tx.raise_ids());
     if let Err(fault) = ran {
-        return Ran::Failed(fault);
+        return if tx.may_pass() { Ran::Undone(fault) } else { Ran::Failed(fault) };
     }
     let stopwatch = Stopwatch::start();
     match conn.commit() {
@@ -176,6 +193,7 @@ fn run(conn: &Connection, job: &mut dyn WriteJob, commits: Option<&CommitWatch>)
             tracing::error!(error = %failure, "the connection to the database was lost in a commit");
             Ran::InDoubt(tx.witness(), tx.into_touched())
         }
+        Err(failure) if failure.may_pass() => Ran::Undone(fault(&failure)),
         Err(failure) => Ran::Failed(fault(&failure)),
     }
 }
