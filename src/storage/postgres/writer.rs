@@ -69,6 +69,9 @@ pub(super) fn start(surroundings: Arc<Surroundings>, number: usize) -> std::io::
 /// How often a write is run at most whose transaction is undone for another one's sake, or whose connection breaks before its commit.
 const RUNS: u32 = 3;
 
+/// How long before that, so that the transaction for whose sake it was undone is over: they would wait for each other again.
+const RUN_AGAIN: Duration = Duration::from_millis(50);
+
 /// What is known of a write when its closure has run.
 enum Ran {
     /// Nothing of it is to stay.
@@ -88,6 +91,7 @@ impl Writer {
         while matches!(ran, Ran::Undone(_)) && runs < RUNS {
             tracing::info!("nothing was written; the write is run again");
             self.roll_back();
+            thread::sleep(RUN_AGAIN);
             runs += 1;
             ran = self.run(job, locks)?;
         }
