@@ -23,11 +23,12 @@ pub(super) struct Pace {
 struct Line {
     /// When the next turn at the end of the line is.
     end: Duration,
-    /// Turns that were given back unused: when each is, and how long.
+    /// Turns before the end that were given back unused: when each is, and how long.
     returned: BTreeMap<Duration, Duration>,
 }
 
-/// A place in line; dropped unused, the next comer gets it, as long as its time has not passed.
+/// A place in line; dropped unused, the next comer gets it: in the middle of the line as long as its time has not passed, while
+/// the line ends sooner without those at its end.
 pub(super) struct Turn {
     pace: Arc<Pace>,
     at: Duration,
@@ -92,8 +93,14 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if !self.used {
-            self.pace.line().returned.insert(self.at, self.length);
+        if self.used {
+            return;
+        }
+        let mut line = self.pace.line();
+        let Line { end, returned } = &mut *line;
+        returned.insert(self.at, self.length);
+        while let Some(last) = returned.last_entry().filter(|last| *last.key() + *last.get() == *end) {
+            *end = last.remove_entry().0;
         }
     }
 }
@@ -174,7 +181,34 @@ mod tests {
         clock.advance(Duration::from_millis(1500));
         drop(pace.reserve(1).ok().unwrap());
         clock.advance(Duration::from_millis(600));
-        assert_eq!(start.until(pace.reserve(1).ok().unwrap().take()).as_millis(), 3000);
+        let late = pace.reserve(1).ok().unwrap().take();
+        assert_eq!(start.until(late).as_millis(), 2100, "nobody has gone since the second");
+    }
+
+    /// As where writes are undone that had places, and run again.
+    #[test]
+    fn turns_given_back_at_the_end_shorten_the_line_in_whatever_order_they_come_back() {
+        let (pace, clock) = pace(1, 5);
+        for order in [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [2, 5, 0, 4, 1, 3]] {
+            let mut turns: Vec<_> = (0..6).map(|_| pace.reserve(1).ok()).collect();
+            assert!(turns.iter().all(Option::is_some) && pace.reserve(1).is_err(), "{order:?}");
+            for place in order {
+                turns[place] = None;
+            }
+            // Their times have passed by then.
+            clock.advance(Duration::from_millis(3));
+        }
+        let (first, second, third) = (pace.reserve(1), pace.reserve(1).ok().unwrap(), pace.reserve(1));
+        drop(first);
+        clock.advance(Duration::from_millis(3));
+        assert!(third.is_ok());
+        let start = second.take();
+        let next = pace.reserve(1).ok().unwrap().take();
+        assert_eq!(
+            start.until(next),
+            Duration::from_secs(2),
+            "before the third one there is no place any more"
+        );
     }
 
     #[test]
@@ -186,11 +220,13 @@ mod tests {
 
     #[test]
     fn two_segments_take_two_turns() {
-        let (pace, clock) = pace(1, 1);
-        drop(pace.reserve(1).ok().unwrap());
+        let (pace, clock) = pace(1, 2);
+        let (first, second) = (pace.reserve(1).ok().unwrap(), pace.reserve(1).ok().unwrap());
+        drop(first);
         let long = pace.reserve(2).ok().unwrap();
-        assert_eq!(clock.now().until(long.take()).as_millis(), 1000, "the turn given back is too short");
+        assert_eq!(clock.now().until(long.take()).as_millis(), 2000, "the turn given back is too short");
         assert_eq!([next(&pace, &clock), next(&pace, &clock)], [Ok(0), Err(2000)]);
+        drop(second);
     }
 
     proptest! {
