@@ -72,6 +72,8 @@ pub trait WriteJob: Send {
     /// # Errors
     /// What the closure gives.
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()>;
+    /// Lets go of what the last run gave: all that it wrote is undone. Where it runs again, nobody holds anything twice.
+    fn undone(&mut self);
     /// Answers the flow, after the commit or instead of it.
     fn finish(self: Box<Self>, committed: StoreResult<()>);
 }
@@ -209,9 +211,12 @@ where
     }
 
     fn run(&mut self, tx: &mut dyn Tx) -> StoreResult<()> {
-        self.outcome = None;
         self.outcome = Some((self.closure)(tx)?);
         Ok(())
+    }
+
+    fn undone(&mut self) {
+        self.outcome = None;
     }
 
     fn finish(self: Box<Self>, committed: StoreResult<()>) {

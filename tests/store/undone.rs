@@ -105,3 +105,32 @@ async fn a_write_whose_connections_always_break_is_refused_and_leaves_nothing() 
     assert_eq!(runs.load(Ordering::SeqCst), 3);
     assert_eq!(blocks(&bed).await, 0);
 }
+
+/// What a write gives may be a place that others could have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_run_gave_whose_commit_was_undone_is_let_go_of_before_the_next() {
+    if postgres::server().is_none() {
+        return;
+    }
+    let bed = Bed::<Postgres>::new().await;
+    let schema = &bed.fixture.schema;
+    // The first commit of a block finds another transaction in its way.
+    let once = format!(
+        "CREATE SEQUENCE \"{0}\".once; CREATE FUNCTION \"{0}\".fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF nextval('\"{0}\".once') = 1 THEN RAISE EXCEPTION 'undone' USING ERRCODE = '40001'; END IF; RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER fail_once AFTER INSERT ON \"{0}\".blocks DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW EXECUTE FUNCTION \"{0}\".fail_once()",
+        schema.name()
+    );
+    schema.sql(&once).unwrap();
+    let (place, block) = (Arc::new(()), block(Rule::CountryHour));
+    let given = place.clone();
+    let write = bed.store.write(Locks::none(), move |tx| {
+        tx.replace_block(None, &block)?;
+        Ok((Arc::strong_count(&given), given.clone()))
+    });
+    // The place itself and its closure.
+    assert_eq!(write.await.unwrap().0, 2);
+    assert_eq!(schema.words("SELECT last_value FROM once"), ["2"], "it ran twice");
+    assert_eq!(blocks(&bed).await, 1);
+}

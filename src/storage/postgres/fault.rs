@@ -104,11 +104,12 @@ impl Failure {
     /// Whether the transaction was undone for another one's sake, or because its connection broke, so that another run of it may
     /// succeed. Where the server says nothing, its caller has waited for long enough.
     pub(super) fn may_pass(&self) -> bool {
-        match self {
-            Self::Server { state, .. } => state == DEADLOCK || state == SERIALIZATION || self.is_lost(),
-            Self::Lost(_) => true,
-            Self::Silent(_) | Self::Value(_) | Self::Row(_) | Self::Rows(_) => false,
-        }
+        self.is_for_another() || (self.is_lost() && !matches!(self, Self::Silent(_)))
+    }
+
+    /// Whether it was undone so that another transaction can go on.
+    fn is_for_another(&self) -> bool {
+        self.state().is_some_and(|state| state == DEADLOCK || state == SERIALIZATION)
     }
 
     /// A rule of ours that was broken is no reason to try again; everything else is the machines'.
@@ -141,10 +142,14 @@ const SERIALIZATION: &str = "40001";
 /// The user may not do that.
 pub(super) const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// Logs a failure, once and here, and says what it means.
+/// Logs a failure, once and here, and says what it means. What was undone for another's sake runs again.
 pub(super) fn fault(failure: &Failure) -> StoreError {
     let fault = failure.meaning();
-    tracing::error!(error = %failure, %fault, "the database failed");
+    if failure.is_for_another() {
+        tracing::warn!(error = %failure, "the database undid a transaction so that another one goes on");
+    } else {
+        tracing::error!(error = %failure, %fault, "the database failed");
+    }
     fault
 }
 

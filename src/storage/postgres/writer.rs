@@ -90,6 +90,7 @@ impl Writer {
         let mut ran = self.run(job, locks)?;
         while matches!(ran, Ran::Undone(_)) && runs < RUNS {
             tracing::info!("nothing was written; the write is run again");
+            job.undone();
             self.roll_back();
             thread::sleep(RUN_AGAIN);
             runs += 1;
@@ -97,7 +98,12 @@ impl Writer {
         }
         let (outcome, touched) = match ran {
             Ran::Committed(touched) => (Ok(()), touched),
-            Ran::Failed(fault) | Ran::Undone(fault) => {
+            Ran::Failed(fault) => {
+                self.roll_back();
+                return Err(fault);
+            }
+            Ran::Undone(fault) => {
+                tracing::error!(runs, "a write was undone each time that it ran");
                 self.roll_back();
                 return Err(fault);
             }

@@ -100,6 +100,8 @@ impl<F: Fn(&mut dyn Tx) -> StoreResult<()> + Send> WriteJob for TestJob<F> {
         (self.closure)(tx)
     }
 
+    fn undone(&mut self) {}
+
     fn finish(self: Box<Self>, committed: StoreResult<()>) {
         let _ = self.reply.send(committed);
     }

@@ -301,10 +301,13 @@ impl Writer {
         outcome
     }
 
-    /// Undoes a failing or panicking write with all that were before it, and runs those again.
+    /// Undoes a failing or panicking write with all that were before it, and runs those again; nobody else writes in between.
     fn run_again(&self, ran: &mut [(Queued, StoreResult<()>)], tx: &mut SqliteTx<'_>) {
-        if self.conn.is_autocommit() || self.begin().is_err() {
+        if self.conn.is_autocommit() || self.execute("ROLLBACK TO batch").is_err() {
             return;
+        }
+        for (Queued { job, .. }, _) in &mut *ran {
+            job.undone();
         }
         for (job, outcome) in ran {
             // Without a transaction there is none to commit, and everybody gets the fault.
@@ -329,9 +332,12 @@ impl Writer {
         outcome
     }
 
+    /// Begins a transaction that can be rolled back and go on, while nobody else writes. A savepoint that begins it copies no
+    /// pages, but takes the lock only with the first statement that could write.
     fn begin(&self) -> StoreResult<()> {
         self.roll_back();
-        self.execute("BEGIN IMMEDIATE")
+        self.execute("SAVEPOINT batch")?;
+        self.execute("UPDATE clock SET wall = wall WHERE FALSE")
     }
 
     fn commit(&self) -> StoreResult<()> {

@@ -47,6 +47,12 @@ impl WriteJob for Unanswered {
         self.0.as_mut().ok_or(StoreError::Broken)?.run(tx)
     }
 
+    fn undone(&mut self) {
+        if let Some(job) = &mut self.0 {
+            job.undone();
+        }
+    }
+
     fn finish(mut self: Box<Self>, _: StoreResult<()>) {
         if let Some(job) = self.0.take() {
             self.1.keep(job);

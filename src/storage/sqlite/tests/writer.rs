@@ -5,9 +5,9 @@ use crate::domain::Mode;
 use crate::domain::audit::{Actor, AuditDetail, AuditEvent};
 use crate::domain::quota::Quota;
 use crate::storage::sqlite::SqliteStore;
-use crate::storage::sqlite::open;
+use crate::storage::sqlite::open::{self, OpenOptions};
 use crate::storage::sqlite::tests::{Bed, START, hold, job, job_under, join, phone, queue, users, wait};
-use crate::storage::{Engine as _, Locks, Tx};
+use crate::storage::{Engine, Locks, Store, Tx};
 
 #[test]
 fn what_waits_is_committed_together_and_answered_after() {
@@ -105,6 +105,36 @@ fn what_was_written_before_a_failing_write_is_written_again_and_once() {
         "the two before the first failure ran twice, the failing ones once"
     );
     assert_eq!(users(&bed.stranger()), 4);
+}
+
+/// What a write gives may be a place that others could have: nobody has one twice, nor keeps one that another could have again.
+#[tokio::test]
+async fn what_the_first_runs_gave_is_let_go_of_before_any_runs_again() {
+    let bed = Bed::new();
+    let mut options = bed.options();
+    options.tuning.writer.time = Duration::from_mins(1);
+    let engine = SqliteStore::open(options).unwrap();
+    let store = Store::new(Arc::clone(&engine) as Arc<dyn Engine>);
+    let (release, _held) = hold(&engine);
+    let place = Arc::new(());
+    let mut asked: Vec<_> = (0..3)
+        .map(|_| {
+            let place = Arc::clone(&place);
+            Box::pin(store.write(Locks::none(), move |_| Ok((Arc::strong_count(&place), Arc::clone(&place)))))
+        })
+        .collect();
+    for write in &mut asked {
+        assert!(futures_util::poll!(write).is_pending());
+    }
+    let failing = queue(&engine, |_| Err(StoreError::Broken));
+    drop(release);
+    assert_eq!(wait(&failing), Err(StoreError::Broken));
+    let mut seen = Vec::new();
+    for write in asked {
+        seen.push(write.await.unwrap().0);
+    }
+    // The place itself, three closures, and what those before have given since.
+    assert_eq!(seen, [4, 5, 6]);
 }
 
 /// A write may fail when it runs again, for what it saw at first may be gone.
@@ -287,21 +317,56 @@ fn a_full_queue_refuses_at_once() {
     assert_eq!(users(&bed.stranger()), 1);
 }
 
+/// Another process might keep the file for longer than the writer waits, and what had been written would be refused for the sake of
+/// the one that failed.
+#[test]
+fn nobody_else_writes_between_what_is_undone_and_what_runs_again() {
+    let bed = Bed::new();
+    let options = bed.options();
+    let (writer, _queue) = writer(&options);
+    let stranger = bed.stranger();
+    stranger.busy_timeout(Duration::ZERO).unwrap();
+    writer.begin().unwrap();
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap_err();
+    let mut tx = SqliteTx::new(&writer.conn);
+    join(1)(&mut tx).unwrap();
+    // It goes with the transaction.
+    writer.conn.pragma_update(None, "defer_foreign_keys", true).unwrap();
+    writer.run_again(&mut [], &mut tx);
+    let is_set = |name| writer.conn.pragma_query_value(None, name, |row| row.get::<_, bool>(0)).unwrap();
+    assert!(is_set("defer_foreign_keys"), "it is the same transaction");
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap_err();
+    join(2)(&mut tx).unwrap();
+    writer.commit().unwrap();
+    assert_eq!(users(&stranger), 1);
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+}
+
+/// A writer that nobody has started.
+fn writer(options: &OpenOptions) -> (Writer, SyncSender<Task>) {
+    let (conn, _) = open::open(options).unwrap();
+    let (queue, tasks) = sync_channel(1);
+    let writer = Writer {
+        conn,
+        files: Arc::new(FileWatch::begin(&options.path).unwrap()),
+        rescue: Rescue::NotMine,
+        tasks,
+        bounds: options.tuning.writer,
+        cache: Arc::new(PrincipalCache::new(1)),
+        page_limit: None,
+        commits: Arc::default(),
+        version: None,
+    };
+    (writer, queue)
+}
+
 /// With the interval of production and a wait that costs no time: what another process wrote is seen after each.
 #[test]
 fn s17_an_idle_writer_looks_for_foreign_writes_four_times_a_second() {
     let bed = Bed::new();
     let options = bed.options();
-    let (conn, _) = open::open(&options).unwrap();
-    let stranger = bed.stranger();
-    let cache = Arc::new(PrincipalCache::new(1));
-    let (_queue, tasks) = sync_channel(1);
-    let bounds = options.tuning.writer;
-    let (cached, commits) = (Arc::clone(&cache), Arc::default());
-    let files = Arc::new(FileWatch::begin(&options.path).unwrap());
-    let rescue = Rescue::NotMine;
-    let mut writer =
-        Writer { conn, files, rescue, tasks, bounds, cache, page_limit: None, commits, version: None };
+    let (mut writer, _queue) = writer(&options);
+    let (stranger, cached) = (bed.stranger(), Arc::clone(&writer.cache));
     writer.watch();
     let mut waits = 0;
     writer.run(|_, wait| {
