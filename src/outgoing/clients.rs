@@ -9,10 +9,9 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use ureq::Agent;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport};
+use ureq::config::{Config, ConfigBuilder};
+use ureq::typestate::AgentScope;
+use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector, Transport};
 
 use super::names::Names;
 use crate::clock::Stopwatch;
@@ -21,8 +20,8 @@ use crate::sync::lock;
 /// Agents of the same settings.
 pub(crate) struct Clients {
     settings: Config,
-    connector: Shared<DefaultConnector>,
-    names: Shared<Names>,
+    connector: SharedConnector,
+    names: Names,
     /// Those that no call has, with the time since they had one; the last ones to be used last.
     resting: Mutex<VecDeque<(Agent, Stopwatch)>>,
 }
@@ -33,17 +32,17 @@ pub(crate) struct Lent<'c> {
     agent: Agent,
 }
 
-/// What agents share.
-#[derive(Debug)]
-struct Shared<T>(Arc<T>);
+/// Connects for all agents: what it has prepared for TLS is theirs together.
+#[derive(Clone, Debug)]
+struct SharedConnector(Arc<DefaultConnector>);
 
 impl Clients {
     /// With these settings; nothing is connected.
-    pub(crate) fn new(settings: Config) -> Self {
+    pub(crate) fn new(settings: ConfigBuilder<AgentScope>) -> Self {
         Self {
-            settings,
-            connector: Shared(Arc::default()),
-            names: Shared(Arc::new(Names::new())),
+            settings: settings.max_idle_connections(1).build(),
+            connector: SharedConnector(Arc::default()),
+            names: Names::new(),
             resting: Mutex::default(),
         }
     }
@@ -78,13 +77,7 @@ impl Drop for Lent<'_> {
     }
 }
 
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl Connector<()> for Shared<DefaultConnector> {
+impl Connector<()> for SharedConnector {
     type Out = Box<dyn Transport>;
 
     fn connect(
@@ -93,17 +86,6 @@ impl Connector<()> for Shared<DefaultConnector> {
         chained: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
         self.0.connect(details, chained)
-    }
-}
-
-impl Resolver for Shared<Names> {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        self.0.resolve(uri, config, timeout)
     }
 }
 
@@ -138,7 +120,7 @@ mod tests {
     }
 
     fn clients(rest: Duration) -> Clients {
-        Clients::new(Agent::config_builder().max_idle_connections(1).max_idle_age(rest).build())
+        Clients::new(Agent::config_builder().max_idle_age(rest))
     }
 
     fn call(agent: &Agent, url: &str) {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ureq::config::Config;
@@ -21,9 +21,12 @@ const FRESH: Duration = Duration::from_secs(10);
 /// A client calls the hosts of the configuration and those that an authority for certificates names.
 const NAMES: usize = 64;
 
-/// Looks names up as ureq does, each once in a while.
+/// Looks names up as ureq does, each once in a while; copies know the same.
+#[derive(Clone, Debug)]
+pub(super) struct Names(Arc<LookUps>);
+
 #[derive(Debug)]
-pub(super) struct Names {
+struct LookUps {
     known: Known,
     since: Stopwatch,
     lookup: DefaultResolver,
@@ -36,7 +39,8 @@ struct Known(Mutex<HashMap<String, (Duration, Vec<SocketAddr>)>>);
 impl Names {
     /// None are known.
     pub(super) fn new() -> Self {
-        Self { known: Known::default(), since: Stopwatch::start(), lookup: DefaultResolver::default() }
+        let lookup = DefaultResolver::default();
+        Self(Arc::new(LookUps { known: Known::default(), since: Stopwatch::start(), lookup }))
     }
 }
 
@@ -47,19 +51,20 @@ impl Resolver for Names {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let LookUps { known, since, lookup } = &*self.0;
         let place = uri.scheme().zip(uri.authority());
         let name = place.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
-        let Some(name) = name else { return self.lookup.resolve(uri, config, timeout) };
-        let known = literal(&name).map(|address| vec![address]);
-        if let Some(known) = known.or_else(|| self.known.of(&name, self.since.elapsed())) {
+        let Some(name) = name else { return lookup.resolve(uri, config, timeout) };
+        let literal = literal(&name).map(|address| vec![address]);
+        if let Some(found) = literal.or_else(|| known.of(&name, since.elapsed())) {
             let mut addresses = self.empty();
-            for address in known {
+            for address in found {
                 addresses.push(address);
             }
             return Ok(addresses);
         }
-        let found = self.lookup.resolve(uri, config, timeout);
-        self.known.note(name, self.since.elapsed(), found.as_ref().map_or(&[], |found| found));
+        let found = lookup.resolve(uri, config, timeout);
+        known.note(name, since.elapsed(), found.as_ref().map_or(&[], |found| found));
         found
     }
 }
@@ -162,10 +167,10 @@ mod tests {
             || NextTimeout { after: at(5).into(), reason: ureq::Timeout::Resolve, ..NextTimeout::default() };
         let of = |text: &str| names.resolve(&uri(text), &config, timeout()).unwrap().to_vec();
         assert_eq!(of("https://127.0.0.1/"), FIRST);
-        assert!(lock(&names.known.0).is_empty());
+        assert!(lock(&names.0.known.0).is_empty());
         let looked_up = of("http://localhost:8000/");
         assert!(looked_up.iter().all(|address| address.ip().is_loopback() && address.port() == 8000));
         assert_eq!(of("http://localhost:8000/"), looked_up);
-        assert_eq!(lock(&names.known.0).len(), 1);
+        assert_eq!(lock(&names.0.known.0).len(), 1);
     }
 }

@@ -89,9 +89,7 @@ impl HttpSender {
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .max_idle_age(MAX_IDLE)
-            .max_idle_connections(1)
-            .accept("application/json")
-            .build();
+            .accept("application/json");
         let program = Program {
             settings,
             clients: Arc::new(Clients::new(calls)),

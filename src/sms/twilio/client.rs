@@ -69,9 +69,7 @@ impl Client {
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .max_idle_age(MAX_IDLE)
-            .max_idle_connections(1)
-            .accept("application/json")
-            .build();
+            .accept("application/json");
         Self {
             clients: Clients::new(calls),
             account: settings.account_url(),

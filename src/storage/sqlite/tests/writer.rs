@@ -9,6 +9,13 @@ use crate::storage::sqlite::open::{self, OpenOptions};
 use crate::storage::sqlite::tests::{Bed, START, hold, job, job_under, join, phone, queue, users, wait};
 use crate::storage::{Engine, Locks, Store, Tx};
 
+/// What waits belongs to one batch, however slow the machine is.
+fn one_batch(bed: &Bed) -> OpenOptions {
+    let mut options = bed.options();
+    options.tuning.writer.time = Duration::from_mins(1);
+    options
+}
+
 #[test]
 fn what_waits_is_committed_together_and_answered_after() {
     let bed = Bed::new();
@@ -77,10 +84,7 @@ fn a_failing_and_a_panicking_write_are_undone_alone() {
 fn what_was_written_before_a_failing_write_is_written_again_and_once() {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let bed = Bed::new();
-    let mut options = bed.options();
-    // All belong to one batch, however slow the machine is.
-    options.tuning.writer.time = Duration::from_mins(1);
-    let store = SqliteStore::open(options).unwrap();
+    let store = SqliteStore::open(one_batch(&bed)).unwrap();
     let counted = |number| {
         move |tx: &mut dyn Tx| {
             RUNS.fetch_add(1, Ordering::SeqCst);
@@ -111,9 +115,7 @@ fn what_was_written_before_a_failing_write_is_written_again_and_once() {
 #[tokio::test]
 async fn what_the_first_runs_gave_is_let_go_of_before_any_runs_again() {
     let bed = Bed::new();
-    let mut options = bed.options();
-    options.tuning.writer.time = Duration::from_mins(1);
-    let engine = SqliteStore::open(options).unwrap();
+    let engine = SqliteStore::open(one_batch(&bed)).unwrap();
     let store = Store::new(Arc::clone(&engine) as Arc<dyn Engine>);
     let (release, _held) = hold(&engine);
     let place = Arc::new(());
@@ -141,9 +143,7 @@ async fn what_the_first_runs_gave_is_let_go_of_before_any_runs_again() {
 #[test]
 fn a_write_that_fails_when_it_runs_again_is_undone_alone() {
     let bed = Bed::new();
-    let mut options = bed.options();
-    options.tuning.writer.time = Duration::from_mins(1);
-    let store = SqliteStore::open(options).unwrap();
+    let store = SqliteStore::open(one_batch(&bed)).unwrap();
     let has_run = AtomicBool::new(false);
     let (release, held) = hold(&store);
     let good = queue(&store, join(1));
@@ -171,9 +171,7 @@ fn a_write_that_fails_when_it_runs_again_is_undone_alone() {
 fn s36_a_transaction_that_ends_while_writes_run_again_acknowledges_none_of_them() {
     let bed = Bed::new();
     let limit = PageLimit::default();
-    let mut options = bed.options();
-    options.page_limit = Some(limit.clone());
-    options.tuning.writer.time = Duration::from_mins(1);
+    let options = OpenOptions { page_limit: Some(limit.clone()), ..one_batch(&bed) };
     let store = SqliteStore::open(options).unwrap();
     let fills = AtomicBool::new(false);
     limit.set(1);
@@ -228,10 +226,7 @@ fn s30_s36_a_full_disk_ends_the_batch_acknowledges_none_and_recovers() {
     static SMALL_WRITE_RAN: AtomicBool = AtomicBool::new(false);
     let bed = Bed::new();
     let limit = PageLimit::default();
-    let mut options = bed.options();
-    options.page_limit = Some(limit.clone());
-    // All three belong to one batch, however slow the machine is.
-    options.tuning.writer.time = Duration::from_mins(1);
+    let options = OpenOptions { page_limit: Some(limit.clone()), ..one_batch(&bed) };
     let store = SqliteStore::open(options).unwrap();
     limit.set(1);
     let (release, held) = hold(&store);
@@ -264,10 +259,7 @@ fn s30_s36_a_full_disk_ends_the_batch_acknowledges_none_and_recovers() {
 #[test]
 fn a_failing_commit_is_rolled_back_and_everybody_hears_of_it() {
     let bed = Bed::new();
-    let mut options = bed.options();
-    // All three belong to one batch, however slow the machine is.
-    options.tuning.writer.time = Duration::from_mins(1);
-    let store = SqliteStore::open(options).unwrap();
+    let store = SqliteStore::open(one_batch(&bed)).unwrap();
     bed.stranger()
         .execute_batch(
             "CREATE TABLE late (user_id INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED);
