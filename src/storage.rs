@@ -103,6 +103,8 @@ pub trait Engine: Send + Sync + 'static {
     fn foreign_writes(&self) -> u64;
     /// Moves the write-ahead log into the database.
     fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>>;
+    /// Waits until that log has grown so long that it should be moved at once; once for each such growth.
+    fn long_log(&self) -> BoxFuture<'_, ()>;
     /// Waits for the queued writes, then closes; writes that come later are refused.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -186,6 +188,11 @@ impl Store {
     /// [`StoreError::Unavailable`]; the log waits for the next time.
     pub async fn checkpoint(&self) -> StoreResult<()> {
         self.engine.checkpoint().await
+    }
+
+    /// See [`Engine::long_log`].
+    pub async fn long_log(&self) {
+        self.engine.long_log().await;
     }
 
     /// See [`Engine::close`].

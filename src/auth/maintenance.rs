@@ -88,15 +88,6 @@ impl Auth {
         Ok(())
     }
 
-    /// Moves the write-ahead log into the database. Comes round more often than the rest: a second of full load writes
-    /// tens of megabytes of it.
-    ///
-    /// # Errors
-    /// [`AuthError::Unavailable`]; the log waits for the next round.
-    pub async fn checkpoint(&self) -> Result<(), AuthError> {
-        Ok(self.parts.store.checkpoint().await?)
-    }
-
     /// Stores the clock for the next start, when the server stops.
     ///
     /// # Errors

@@ -214,7 +214,7 @@ async fn serve(
     if config.debug {
         output.text(&banner::text(config, &address))?;
     }
-    let maintenance = tokio::spawn(background::maintain(auth.clone(), stop.asked.clone()));
+    let maintenance = tokio::spawn(background::maintain(auth.clone(), store.clone(), stop.asked.clone()));
     let backing_up =
         tokio::spawn(background::back_up(config.clone(), clock.clone(), metrics, stop.asked.clone()));
     let sending = tokio::spawn(background::send_again(auth.clone(), stop.asked.clone()));

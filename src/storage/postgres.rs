@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use futures_util::future::{BoxFuture, FutureExt as _, pending, ready};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -199,6 +199,10 @@ impl Engine for PostgresStore {
     /// The server does that by itself.
     fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>> {
         ready(Ok(())).boxed()
+    }
+
+    fn long_log(&self) -> BoxFuture<'_, ()> {
+        pending().boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use std::thread::JoinHandle;
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::domain::SessionId;
@@ -66,6 +67,7 @@ pub use open::{Make, OpenOptions, trace_of};
 pub use open_error::{BackupError, OpenError};
 
 use fault::fault;
+use log::Growth;
 use open::Tuning;
 use reader::Readers;
 use tx::SqliteTx;
@@ -83,6 +85,8 @@ pub struct SqliteStore {
     readers: Readers,
     cache: Arc<PrincipalCache>,
     commits: Arc<OnceLock<CommitWatch>>,
+    /// Woken when the log has grown long.
+    long_log: Arc<Notify>,
 }
 
 impl SqliteStore {
@@ -98,7 +102,7 @@ impl SqliteStore {
         let files = Arc::new(FileWatch::begin(&path).map_err(failed)?);
         let cache = Arc::new(PrincipalCache::new(principals));
         let readers = Readers::new(Arc::clone(&files), tuning.readers, tuning.read_wait, tuning.busy);
-        let commits = Arc::default();
+        let (commits, long_log) = (Arc::default(), Arc::default());
         let surroundings = Surroundings {
             files: Arc::clone(&files),
             rescues,
@@ -106,6 +110,7 @@ impl SqliteStore {
             cache: Arc::clone(&cache),
             page_limit,
             commits: Arc::clone(&commits),
+            growth: Growth::new(tuning.log.frames, Arc::clone(&long_log)),
         };
         let (queue, writer) = writer::start(conn, surroundings).map_err(failed)?;
         Ok(Arc::new(Self {
@@ -117,6 +122,7 @@ impl SqliteStore {
             readers,
             cache,
             commits,
+            long_log,
         }))
     }
 
@@ -218,6 +224,10 @@ impl Engine for SqliteStore {
             Err(_) => Err(StoreError::Unavailable),
         })
         .boxed()
+    }
+
+    fn long_log(&self) -> BoxFuture<'_, ()> {
+        self.long_log.notified().boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -495,7 +495,7 @@ async fn where_accounts_are_concealed_it_is_the_same() {
 /// All that the database holds; on `SQLite` with a fresh backup.
 async fn everything(app: &App) -> Vec<u8> {
     if app.schema().is_none() {
-        app.service().auth.checkpoint().await.unwrap();
+        app.service().store.checkpoint().await.unwrap();
         let copy = app.database().with_file_name("copy.db");
         freshk::storage::sqlite::back_up(&app.database(), &copy, None).unwrap();
     }

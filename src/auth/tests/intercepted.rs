@@ -43,6 +43,10 @@ impl<W: Writes> Engine for Intercepted<W> {
         self.inner.checkpoint()
     }
 
+    fn long_log(&self) -> BoxFuture<'_, ()> {
+        self.inner.long_log()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.inner.close()
     }

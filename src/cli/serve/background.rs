@@ -20,11 +20,11 @@ use crate::metrics::Metrics;
 use crate::sms::route::Route;
 use crate::storage::Store;
 
-/// How often the write-ahead log is moved into the database.
+/// How often the write-ahead log is moved into the database where it does not grow long before.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// The rest of maintenance runs with every so many checkpoints.
-const MAINTENANCE_EVERY: u32 = 30;
+/// How often rows that are over are purged, and what else comes due.
+const MAINTENANCE: Duration = Duration::from_secs(30);
 
 /// How often the server looks for codes that the next sender is to send, and for messages to ask after.
 const SENDING_ROUND: Duration = Duration::from_secs(1);
@@ -39,19 +39,31 @@ const BACKUP_ROUND: Duration = Duration::from_secs(30);
 const LOCK_ROUND: Duration = Duration::from_secs(1);
 
 /// Maintains the database until `stop`; a round that has begun is finished.
-pub(super) async fn maintain(auth: Arc<Auth>, stop: CancellationToken) {
-    let mut ticks = every(CHECKPOINT);
-    for round in (0..MAINTENANCE_EVERY).cycle() {
-        if stop.run_until_cancelled(ticks.tick()).await.is_none() {
-            return;
+pub(super) async fn maintain(auth: Arc<Auth>, store: Store, stop: CancellationToken) {
+    let moving = async {
+        let mut ticks = every(CHECKPOINT);
+        while stop.run_until_cancelled(log_is_due(&store, &mut ticks)).await.is_some() {
+            if let Err(error) = store.checkpoint().await {
+                tracing::warn!(%error, "the write-ahead log could not be moved; the next round tries again");
+            }
         }
-        let mut done = auth.checkpoint().await;
-        if round == 0 {
-            done = done.and(auth.maintain().await);
+    };
+    let maintaining = async {
+        let mut ticks = every(MAINTENANCE);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if let Err(error) = auth.maintain().await {
+                tracing::warn!(%error, "a round of maintenance failed; the next one tries again");
+            }
         }
-        if let Err(error) = done {
-            tracing::warn!(%error, "a round of maintenance failed; the next one tries again");
-        }
+    };
+    tokio::join!(moving, maintaining);
+}
+
+/// Waits for the next tick, or until the write-ahead log is long.
+async fn log_is_due(store: &Store, ticks: &mut Interval) {
+    tokio::select! {
+        _ = ticks.tick() => {}
+        () = store.long_log() => ticks.reset(),
     }
 }
 
@@ -154,4 +166,58 @@ pub(super) fn every(period: Duration) -> Interval {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use futures_util::future::{BoxFuture, ready};
+
+    use super::*;
+    use crate::domain::SessionId;
+    use crate::storage::{Engine, Principal, ReadJob, StoreError, StoreResult, WriteJob};
+
+    /// An engine whose log is long.
+    struct Long;
+
+    impl Engine for Long {
+        fn submit(&self, _: Box<dyn WriteJob>) -> StoreResult<()> {
+            Err(StoreError::Unavailable)
+        }
+
+        fn query(&self, _: ReadJob) -> BoxFuture<'_, StoreResult<()>> {
+            ready(Err(StoreError::Unavailable)).boxed()
+        }
+
+        fn principal<'a>(&'a self, _: &'a SessionId) -> BoxFuture<'a, StoreResult<Option<Principal>>> {
+            ready(Err(StoreError::Unavailable)).boxed()
+        }
+
+        fn known(&self, _: &SessionId) -> Option<Principal> {
+            None
+        }
+
+        fn foreign_writes(&self) -> u64 {
+            0
+        }
+
+        fn checkpoint(&self) -> BoxFuture<'_, StoreResult<()>> {
+            ready(Ok(())).boxed()
+        }
+
+        fn long_log(&self) -> BoxFuture<'_, ()> {
+            ready(()).boxed()
+        }
+
+        fn close(&self) -> BoxFuture<'_, ()> {
+            ready(()).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_log_is_moved_before_its_time() {
+        let mut ticks = every(Duration::from_hours(1));
+        ticks.tick().await;
+        assert!(log_is_due(&Store::new(Arc::new(Long)), &mut ticks).now_or_never().is_some());
+    }
 }

@@ -1,16 +1,61 @@
-//! The writer's end of its write-ahead log: begun anew or emptied on the writer's own connection, between two commits.
+//! The writer's end of its write-ahead log: how long it is, and begun anew or emptied on the writer's own connection, between two
+//! commits.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::sync::Notify;
+
+use super::fault::fault;
 
 /// How often, a millisecond apart, the writer asks for a log that readers use, before it leaves it for the next time.
 const TRIES: i32 = 20;
 
 /// The same where the log holds somebody who was erased.
 const TRIES_FOR_ERASURE: i32 = 200;
+
+/// Wakes who moves the log once it has grown by so many frames, of a page each, and once more for each so many that it grows by
+/// without being begun anew.
+#[derive(Debug)]
+pub(super) struct Growth {
+    step: i64,
+    /// How long it was when somebody was woken last.
+    told: i64,
+    long: Arc<Notify>,
+}
+
+impl Growth {
+    pub(super) const fn new(step: i64, long: Arc<Notify>) -> Self {
+        Self { step, told: 0, long }
+    }
+
+    /// Looks how long the log is, after a commit on the writer's connection.
+    pub(super) fn watch(&mut self, conn: &Connection) {
+        match frames(conn) {
+            Ok(frames) => self.note(frames),
+            Err(error) => drop(fault(&error)),
+        }
+    }
+
+    fn note(&mut self, frames: i64) {
+        // It was begun anew.
+        if frames < self.told {
+            self.told = 0;
+        }
+        if frames.saturating_sub(self.told) > self.step {
+            self.told = frames;
+            self.long.notify_one();
+        }
+    }
+}
+
+/// How many frames the log has; nothing is copied.
+fn frames(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], |row| row.get(1))
+}
 
 /// What is to become of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

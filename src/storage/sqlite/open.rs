@@ -124,7 +124,7 @@ impl Default for Tuning {
             readers: 4,
             read_wait: Duration::from_secs(2),
             busy: Duration::from_secs(5),
-            log: LogBounds { frames: 4096, bytes: 64 * 1024 * 1024 },
+            log: LogBounds { frames: 8192, bytes: 64 * 1024 * 1024 },
             migrations: migrate::MIGRATIONS,
         }
     }

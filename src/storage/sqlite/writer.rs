@@ -13,7 +13,7 @@ use tracing::Span;
 use super::backup::back_up;
 use super::connect::{Bounds, PageLimit};
 use super::fault::fault;
-use super::log::{self, ResetLog};
+use super::log::{self, Growth, ResetLog};
 use super::tx::SqliteTx;
 use super::watch::{FileWatch, Look};
 use crate::clock::Stopwatch;
@@ -93,6 +93,7 @@ struct Writer {
     cache: Arc<PrincipalCache>,
     page_limit: Option<PageLimit>,
     commits: Arc<OnceLock<CommitWatch>>,
+    growth: Growth,
     /// `data_version` as last seen; it changes on this connection only when another one has committed.
     version: Option<i64>,
 }
@@ -106,12 +107,13 @@ pub(super) struct Surroundings {
     pub(super) cache: Arc<PrincipalCache>,
     pub(super) page_limit: Option<PageLimit>,
     pub(super) commits: Arc<OnceLock<CommitWatch>>,
+    pub(super) growth: Growth,
 }
 
 /// Starts the thread. It ends when the queue's other end is gone and everything in it is answered.
 pub(super) fn start(
     conn: Connection,
-    Surroundings { files, rescues, bounds, cache, page_limit, commits }: Surroundings,
+    Surroundings { files, rescues, bounds, cache, page_limit, commits, growth }: Surroundings,
 ) -> std::io::Result<(SyncSender<Task>, JoinHandle<()>)> {
     // An earlier run may have erased somebody and died before it emptied the log.
     if !matches!(log::empty(&conn), Ok(true)) {
@@ -119,7 +121,8 @@ pub(super) fn start(
     }
     let (sender, tasks) = sync_channel(bounds.queue);
     let rescue = if rescues { Rescue::Due(None) } else { Rescue::NotMine };
-    let mut writer = Writer { conn, files, rescue, tasks, bounds, cache, page_limit, commits, version: None };
+    let mut writer =
+        Writer { conn, files, rescue, tasks, bounds, cache, page_limit, commits, growth, version: None };
     // Before anybody can read: a first look that came later would take what it finds for what the cache holds.
     writer.watch();
     let thread = thread::Builder::new().name("freshk-writer".into()).spawn(move || {
@@ -142,6 +145,7 @@ impl Writer {
                 Ok(Task::Write(job)) => {
                     self.watch();
                     self.batch(job);
+                    self.growth.watch(&self.conn);
                 }
                 Err(RecvTimeoutError::Timeout) => self.watch(),
             }

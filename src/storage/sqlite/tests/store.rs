@@ -2,6 +2,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::domain::User;
 use crate::domain::session::EndReason;
@@ -107,6 +109,34 @@ async fn a_checkpoint_has_the_writer_begin_a_long_log_anew() {
     }
     assert_eq!(sizes[1..], [sizes[0]; 2], "written over, not after");
     assert_eq!(users(&bed.stranger()), 3);
+}
+
+/// Whether somebody would be told now that the log is long. What a write makes of it is known once the next one is answered.
+async fn is_long(store: &Store) -> bool {
+    store.write(Locks::none(), |_| Ok(())).await.unwrap();
+    store.long_log().now_or_never().is_some()
+}
+
+#[tokio::test]
+async fn a_log_is_long_once_for_each_so_many_frames() {
+    let bed = Bed::new();
+    let store = with_log(&bed, LogBounds { frames: 12, bytes: u64::MAX }).0;
+    let (mut writes, mut grown) = (1.., Vec::new());
+    for _ in 0..3 {
+        let mut since = 0;
+        while !is_long(&store).await {
+            store.write(Locks::none(), join(writes.next().unwrap())).await.unwrap();
+            since += 1;
+        }
+        assert!(!is_long(&store).await, "told twice");
+        grown.push(since);
+    }
+    // A user takes some pages, none of which is written more than once a commit.
+    assert!(grown.iter().all(|writes| (2..=12).contains(writes)), "{grown:?}");
+    // Begun anew, which it is only while nobody reads it, it may grow as far again.
+    store.checkpoint().await.unwrap();
+    store.write(Locks::none(), join(writes.next().unwrap())).await.unwrap();
+    assert!(!is_long(&store).await, "a short one");
 }
 
 #[tokio::test]

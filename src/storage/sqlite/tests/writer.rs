@@ -347,6 +347,7 @@ fn writer(options: &OpenOptions) -> (Writer, SyncSender<Task>) {
         cache: Arc::new(PrincipalCache::new(1)),
         page_limit: None,
         commits: Arc::default(),
+        growth: Growth::new(i64::MAX, Arc::default()),
         version: None,
     };
     (writer, queue)
