@@ -60,7 +60,8 @@ impl Alphabet {
 
 /// The units of a character in GSM-7, one or two; `None` if it is in neither table.
 pub fn gsm7_units(c: char) -> Option<usize> {
-    if BASIC.contains(c) {
+    // What texts are mostly made of needs no look into the tables.
+    if c.is_ascii_alphanumeric() || c == ' ' || BASIC.contains(c) {
         Some(1)
     } else if EXTENSION.contains(c) {
         Some(2)
@@ -71,22 +72,24 @@ pub fn gsm7_units(c: char) -> Option<usize> {
 
 /// Measures a text.
 pub fn measure(text: &str) -> Size {
-    let gsm7: Option<Vec<usize>> = text.chars().map(gsm7_units).collect();
-    let (alphabet, characters) = match gsm7 {
+    let gsm7: Option<usize> = text.chars().map(gsm7_units).sum();
+    let (alphabet, units) = match gsm7 {
         Some(units) => (Alphabet::Gsm7, units),
-        None => (Alphabet::Ucs2, text.chars().map(char::len_utf16).collect()),
+        None => (Alphabet::Ucs2, text.chars().map(char::len_utf16).sum()),
     };
-    let units = characters.iter().sum();
-    let segments =
-        if units <= alphabet.single() { 1 } else { joined_segments(&characters, alphabet.joined()) };
+    let segments = if units <= alphabet.single() { 1 } else { joined_segments(text, alphabet) };
     Size { alphabet, units, segments }
 }
 
 /// Fills segments of `room` units one after the other; a character of two units is never torn.
-fn joined_segments(characters: &[usize], room: usize) -> u32 {
+fn joined_segments(text: &str, alphabet: Alphabet) -> u32 {
     let (mut segments, mut used) = (1, 0);
-    for units in characters {
-        if used + units > room {
+    for c in text.chars() {
+        let units = match alphabet {
+            Alphabet::Gsm7 => gsm7_units(c).unwrap_or_default(),
+            Alphabet::Ucs2 => c.len_utf16(),
+        };
+        if used + units > alphabet.joined() {
             segments += 1;
             used = 0;
         }

@@ -39,8 +39,8 @@ pub(crate) fn judge_answer(status: u16, body: Vec<u8>) -> SendOutcome {
 
 impl Answer {
     fn judge(&self, sender: Option<&str>) -> Judgement {
-        let code = self.code();
         match self.status {
+            // Its body has no code.
             201 => Judgement {
                 outcome: SendOutcome::Accepted(self.accepted()),
                 health: Health::Good,
@@ -49,20 +49,22 @@ impl Answer {
             300..=399 => {
                 let detail = format!("HTTP {}: Twilio never redirects; check twilio.base_url", self.status);
                 Judgement {
-                    outcome: SendOutcome::Refused(delivery(code, detail)),
+                    outcome: SendOutcome::Refused(delivery(self.code(), detail)),
                     health: Health::Good,
                     page: true,
                 }
             }
-            400..=499 => self.refused(code, sender),
-            500..=599 => unknown(code, format!("HTTP {}; see https://status.twilio.com", self.status)),
-            _ => {
-                unknown(code, format!("HTTP {} is no answer of Twilio's; check twilio.base_url", self.status))
-            }
+            400..=499 => self.refused(sender),
+            500..=599 => unknown(self.code(), format!("HTTP {}; see https://status.twilio.com", self.status)),
+            _ => unknown(
+                self.code(),
+                format!("HTTP {} is no answer of Twilio's; check twilio.base_url", self.status),
+            ),
         }
     }
 
-    fn refused(&self, code: Option<i64>, sender: Option<&str>) -> Judgement {
+    fn refused(&self, sender: Option<&str>) -> Judgement {
+        let code = self.code();
         let verdict = code.and_then(known).unwrap_or_else(|| by_class(self.status));
         let reason = match verdict.person {
             Person::InvalidNumber => FailureReason::InvalidNumber,
