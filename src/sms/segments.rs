@@ -81,7 +81,7 @@ pub fn measure(text: &str) -> Size {
     Size { alphabet, units, segments }
 }
 
-/// Fills segments of `room` units one after the other; a character of two units is never torn.
+/// Fills the segments of a longer text one after the other; a character of two units is never torn.
 fn joined_segments(text: &str, alphabet: Alphabet) -> u32 {
     let (mut segments, mut used) = (1, 0);
     for c in text.chars() {

@@ -22,8 +22,8 @@ const PASSES: u32 = 4;
 /// Where a log becomes too long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogBounds {
-    /// Frames, of a page each, past which it is begun anew, and for each of which the writer asks for that: a log that is written
-    /// over and over is faster than one that grows.
+    /// Frames, of a page each, past which it is begun anew; the writer asks for that each time that it has grown by so many. A log
+    /// that is written over and over is faster than one that grows.
     pub(super) frames: i64,
     /// Bytes past which it is made empty.
     pub(super) bytes: u64,
