@@ -14,7 +14,9 @@ use crate::storage::columns::count;
 use crate::storage::maintenance::OLDEST;
 use crate::storage::{PurgeHorizon, StoreResult};
 
-const INSERT: &str = "INSERT INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
+/// `OR FAIL`, since a write that fails is undone as a whole: otherwise `SQLite` copies what a statement of several rows changes, so as to be
+/// able to undo that statement alone.
+const INSERT: &str = "INSERT OR FAIL INTO audit (at, event, channel, user_id, phone, phone_hash, ip, session_id, \
      request_id, detail) VALUES ";
 
 /// Places for the values of one row.
