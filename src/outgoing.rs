@@ -9,18 +9,19 @@ use ureq::Agent;
 use ureq::config::{Config, ConfigBuilder};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsConfigBuilder, TlsProvider};
 use ureq::typestate::AgentScope;
-use ureq::unversioned::transport::DefaultConnector;
 
 pub(crate) mod clients;
 pub(crate) mod get;
 mod names;
 pub(crate) mod post;
+mod together;
 
 use names::Names;
+use together::{NotSent, Together};
 
 /// A client with these settings.
 pub(crate) fn client(settings: Config) -> Agent {
-    Agent::with_parts(settings, DefaultConnector::default(), Names::new())
+    Agent::with_parts(settings, Together::default(), Names::new())
 }
 
 /// The settings of a client that goes where it is told: no redirect, no proxy of the environment, and every status an answer.
@@ -74,6 +75,7 @@ fn with(tls: TlsConfig, connect: Duration, whole: Duration) -> ConfigBuilder<Age
 /// The error of a call in words of ours: nothing that the other side wrote gets into logs and rows this way.
 pub(crate) fn words(error: &ureq::Error) -> String {
     match error {
+        ureq::Error::Other(error) if let Some(NotSent(error)) = error.downcast_ref() => words(error),
         ureq::Error::Timeout(phase) => format!("timed out ({phase})"),
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) => "TLS failed".to_owned(),
         // rustls reports what it finds wrong with a peer in this dress.

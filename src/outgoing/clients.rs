@@ -6,21 +6,21 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use ureq::Agent;
 use ureq::config::{Config, ConfigBuilder};
 use ureq::typestate::AgentScope;
-use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector, Transport};
 
 use super::names::Names;
+use super::together::Together;
 use crate::clock::Stopwatch;
 use crate::sync::lock;
 
 /// Agents of the same settings.
 pub(crate) struct Clients {
     settings: Config,
-    connector: SharedConnector,
+    connector: Together,
     names: Names,
     /// Those that no call has, with the time since they had one; the last ones to be used last.
     resting: Mutex<VecDeque<(Agent, Stopwatch)>>,
@@ -32,16 +32,12 @@ pub(crate) struct Lent<'c> {
     agent: Agent,
 }
 
-/// Connects for all agents: what it has prepared for TLS is theirs together.
-#[derive(Clone, Debug)]
-struct SharedConnector(Arc<DefaultConnector>);
-
 impl Clients {
     /// With these settings; nothing is connected.
     pub(crate) fn new(settings: ConfigBuilder<AgentScope>) -> Self {
         Self {
             settings: settings.max_idle_connections(1).build(),
-            connector: SharedConnector(Arc::default()),
+            connector: Together::default(),
             names: Names::new(),
             resting: Mutex::default(),
         }
@@ -74,18 +70,6 @@ impl Drop for Lent<'_> {
         while resting.front().is_some_and(|(_, since)| since.elapsed() > rest) {
             resting.pop_front();
         }
-    }
-}
-
-impl Connector<()> for SharedConnector {
-    type Out = Box<dyn Transport>;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        chained: Option<()>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        self.0.connect(details, chained)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body, SendBody};
 
+use super::together::NotSent;
 use super::words;
 
 /// What came of one POST.
@@ -50,13 +51,13 @@ pub(crate) fn post(
     };
     match sent {
         Ok(response) => read(response, cap),
-        Err(error) if watched.begun => Posted::Lost(words(&error)),
+        Err(error) if watched.begun && !NotSent::is(&error) => Posted::Lost(words(&error)),
         Err(error) => Posted::Unsent(words(&error)),
     }
 }
 
 /// A body that knows whether anybody has begun to read it: ureq does so once it is connected, through TLS, and has
-/// written the head. A request whose body never left cannot have been processed.
+/// written the head. A request whose body was never read, or [`NotSent`], cannot have been processed.
 struct Watched<'a> {
     bytes: &'a [u8],
     begun: bool,
