@@ -10,7 +10,8 @@
 //! - [`domain`]: the rules, pure
 //! - [`clock`], [`random`]: the only callers of the system's clock and generator
 //! - `fuzzing`: where input from outside is read, for `cargo fuzz`
-//! - [`files`]: how files are written beside others; `sync`: locks that survive a panic
+//! - [`files`]: how files are written beside others; `sync`: locks that survive a panic;
+//!   `threads`: threads for what waits
 //! - [`certificate`]: a certificate with its key, as TLS shows it; [`acme`]: orders one from an authority
 //! - `outgoing`: how calls to other programs are made
 //! - [`metrics`]: what the operator's monitoring reads; [`watch`]: alarms and a page without one; [`telemetry`]: the log
@@ -38,5 +39,6 @@ pub mod sms;
 pub mod storage;
 mod sync;
 pub mod telemetry;
+mod threads;
 pub mod tokens;
 pub mod watch;

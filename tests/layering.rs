@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "jiff", "serde_json", "thiserror"],
     ),
     ("sync", &[], &[]),
+    ("threads", &["sync"], &["tokio", "tracing"]),
     ("clock", &["domain", "sync"], &["rustix", "tracing"]),
     ("random", &["domain", "sync"], &["rand", "data_encoding"]),
     ("encryption", &[], &["age", "thiserror"]),
@@ -29,7 +30,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("storage", &["domain", "sync"], &["futures_util", "tokio", "thiserror", "serde_json", "moka"]),
     (
         "storage/sqlite",
-        &["domain", "storage", "clock", "files", "sync"],
+        &["domain", "storage", "clock", "files", "sync", "threads"],
         &[
             "rusqlite",
             "r2d2",
@@ -73,12 +74,12 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("sms", &["domain", "clock", "sync"], &["futures_util", "thiserror", "tokio", "tracing"]),
     (
         "sms/http",
-        &["domain", "sms", "clock", "outgoing"],
-        &["ureq", "futures_util", "tokio", "tracing", "serde_json"],
+        &["domain", "sms", "clock", "outgoing", "threads"],
+        &["ureq", "futures_util", "tracing", "serde_json"],
     ),
     (
         "sms/twilio",
-        &["domain", "sms", "clock", "outgoing", "sync"],
+        &["domain", "sms", "clock", "outgoing", "sync", "threads"],
         &[
             "ureq",
             "futures_util",

@@ -77,8 +77,9 @@ const LISTEN: Needs = Needs::Only(&[&["server.listen"]]);
 /// Threads for the server's own certificate: one looks at it, one orders another.
 const CERTIFICATE_THREADS: usize = 2;
 
-/// Threads that read the database, beside those that send messages.
-const READING_THREADS: usize = 16;
+/// Threads for what waits now and then: moving the log of the database, backups, files, what is told to a provider afterwards. What
+/// each call waits for has threads of its own.
+const OTHER_THREADS: usize = 32;
 
 /// Serves until a signal stops it.
 ///
@@ -137,18 +138,14 @@ pub fn run(args: &ServeArgs, global: &Global, output: &mut Output) -> Result<(),
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(
-            READING_THREADS
-                + CERTIFICATE_THREADS
-                + ASKED_AT_ONCE
-                + sending_threads(config)
-                + IN_FLIGHT * config.webhooks.len(),
+            OTHER_THREADS + CERTIFICATE_THREADS + ASKED_AT_ONCE + IN_FLIGHT * config.webhooks.len(),
         )
         .build()
         .map_err(CliError::Runtime)?;
     let start = Start { sources, loaded, secret, passed, filter: logging.filter.clone() };
     let begun = Begun { engine, lock: lock.clone(), clock };
     let outcome = runtime.block_on(serve(start, begun, output));
-    // A thread that still waits for Twilio must not delay the end.
+    // A thread that still waits for somebody must not delay the end.
     runtime.shutdown_background();
     outcome
 }
@@ -334,12 +331,5 @@ fn settings(config: &Config) -> ServerSettings {
             .max_connections_per_address
             .min((max_connections / 2).max(1)),
         ..wiring::server_settings(config)
-    }
-}
-
-fn sending_threads(config: &Config) -> usize {
-    match &config.sms.provider {
-        Provider::Console => 0,
-        Provider::Senders(senders) => senders.iter().map(|sender| sender.kind.max_in_flight()).sum(),
     }
 }

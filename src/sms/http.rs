@@ -9,7 +9,7 @@ use tracing::Span;
 use ureq::http::{HeaderMap, HeaderValue, header};
 
 use super::admission::Bounds;
-use super::provider::{BoundedSender, Judgement, Provider, at_most_twice};
+use super::provider::{BoundedSender, Judgement, Provider, THREADS, at_most_twice};
 use super::{Slot, SmsSender, TextMessage, Unavailable};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -17,6 +17,7 @@ use crate::domain::webhook::{WebhookSecret, WebhookUrl};
 use crate::outgoing;
 use crate::outgoing::clients::Clients;
 use crate::outgoing::post::{Posted, post};
+use crate::threads::Threads;
 
 mod answer;
 pub mod report;
@@ -93,6 +94,7 @@ impl HttpSender {
         let program = Program {
             settings,
             clients: Arc::new(Clients::new(calls)),
+            threads: Threads::new(THREADS, IN_FLIGHT),
             clock: Arc::clone(&clock),
             connect,
             timeout,
@@ -119,6 +121,7 @@ impl SmsSender for HttpSender {
 struct Program {
     settings: HttpSenderSettings,
     clients: Arc<Clients>,
+    threads: Threads,
     clock: Arc<dyn Clock>,
     connect: Duration,
     timeout: Duration,
@@ -150,7 +153,7 @@ impl Program {
         let (body, key) = (body(message, now), idempotency_key(message));
         let headers = self.headers(&key, now, &body);
         let (clients, url, span) = (Arc::clone(&self.clients), self.settings.url.clone(), Span::current());
-        let posting = tokio::task::spawn_blocking(move || {
+        let posting = self.threads.run(move || {
             span.in_scope(|| post(&clients.lend(), url.as_str(), headers, &body, (left, ANSWER_CAP)))
         });
         Some(posting.await.unwrap_or_else(|_| Posted::Lost("the sending thread panicked".to_owned())))

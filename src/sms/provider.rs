@@ -13,6 +13,9 @@ use super::countries::Countries;
 use super::{Failure, FailureReason, SendOutcome, Slot, SmsSender, TextMessage, Unavailable};
 use crate::clock::{Clock, Stopwatch};
 
+/// What the threads are called on which a provider's calls wait.
+pub(super) const THREADS: &str = "freshk-sms";
+
 /// A reply, understood.
 #[derive(Debug)]
 pub(super) struct Judgement {

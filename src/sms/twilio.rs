@@ -1,4 +1,4 @@
-//! Twilio Programmable Messaging, called synchronously on the blocking pool.
+//! Twilio Programmable Messaging, called synchronously on a pool of blocking threads.
 //!
 //! Creating a message is not idempotent: whoever asks twice may pay twice, and a person gets two codes. So a request is
 //! repeated only if it surely was not processed, and everything that is not sure is reported as such.

@@ -4,7 +4,6 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::beside::CONNECTIONS;
-use super::{READING_THREADS, sending_threads};
 use crate::auth::ASKED_AT_ONCE;
 use crate::config::Config;
 use crate::config::sms::Provider;
@@ -12,6 +11,9 @@ use crate::config::sms::Provider;
 /// Descriptors for all that is there once: the writer, checkpoints and a backup with their files, the log, the lock, the
 /// listeners, timers and signals, and a child of `backup.command`.
 const ONCE: usize = 64;
+
+/// Threads that read the database at once, at most.
+const READERS: usize = 16;
 
 /// A reader has the database and its log open.
 const OF_A_READER: usize = 2;
@@ -41,8 +43,16 @@ pub(super) fn connections(config: &Config) -> usize {
 fn kept(config: &Config) -> usize {
     // For operators, and where plain HTTP is redirected.
     let beside = 1 + usize::from(config.server.tls.redirect_listen.is_some());
-    let messages = sending_threads(config) + questions(config);
-    ONCE + beside * CONNECTIONS + READING_THREADS * OF_A_READER + messages * OF_A_SENDER
+    let messages = messages(config) + questions(config);
+    ONCE + beside * CONNECTIONS + READERS * OF_A_READER + messages * OF_A_SENDER
+}
+
+/// How many messages are handed over at once.
+fn messages(config: &Config) -> usize {
+    match &config.sms.provider {
+        Provider::Console => 0,
+        Provider::Senders(senders) => senders.iter().map(|sender| sender.kind.max_in_flight()).sum(),
+    }
 }
 
 /// How many messages are asked after at once.

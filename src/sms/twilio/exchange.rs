@@ -12,7 +12,8 @@ use super::form;
 use super::settings::TwilioSettings;
 use crate::clock::Clock;
 use crate::sms::TextMessage;
-use crate::sms::provider::{Judgement, Provider, at_most_twice};
+use crate::sms::provider::{Judgement, Provider, THREADS, at_most_twice};
+use crate::threads::Threads;
 
 /// The pause before a second attempt where Twilio names none: about the time of one call, of which another one ends.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -24,13 +25,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Twilio {
     settings: TwilioSettings,
     client: Arc<Client>,
+    threads: Threads,
     clock: Arc<dyn Clock>,
 }
 
 impl Twilio {
     /// Prepares the calls; nothing is connected.
     pub(super) fn new(settings: TwilioSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { client: Arc::new(Client::new(&settings)), settings, clock }
+        let threads = Threads::new(THREADS, settings.max_in_flight);
+        Self { client: Arc::new(Client::new(&settings)), threads, settings, clock }
     }
 }
 
@@ -59,8 +62,7 @@ impl Twilio {
         let form = form::write(&self.settings, message, self.clock.now())?;
         let (client, span) = (Arc::clone(&self.client), Span::current());
         let resource = self.settings.medium.resource();
-        let posting =
-            tokio::task::spawn_blocking(move || span.in_scope(|| client.post(resource, &form, left)));
+        let posting = self.threads.run(move || span.in_scope(|| client.post(resource, &form, left)));
         Some(posting.await.unwrap_or_else(|_| Reply::Lost("the sending thread panicked".to_owned())))
     }
 }

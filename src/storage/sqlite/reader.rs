@@ -12,11 +12,13 @@ use super::connect::{self, Role};
 use super::fault::fault;
 use super::watch::FileWatch;
 use crate::storage::{StoreError, StoreResult};
+use crate::threads::Threads;
 
-/// Reading connections. As many blocking threads read at once, and no more.
+/// Reading connections. As many threads read at once, and no more.
 pub(super) struct Readers {
     pool: r2d2::Pool<SqliteConnectionManager>,
     places: Arc<Semaphore>,
+    threads: Threads,
     wait: Duration,
 }
 
@@ -37,10 +39,12 @@ impl Readers {
             .test_on_check_out(false)
             .error_handler(Box::new(LogErrors))
             .build_unchecked(manager);
-        Self { pool, places: Arc::new(Semaphore::new(count as usize)), wait }
+        let count = count as usize;
+        let (places, threads) = (Arc::new(Semaphore::new(count)), Threads::new("freshk-reader", count));
+        Self { pool, places, threads, wait }
     }
 
-    /// Runs `read` on a connection of its own, on a blocking thread.
+    /// Runs `read` on a connection of its own, on a thread that may wait for the disk.
     pub(super) async fn run<T, F>(&self, read: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -52,7 +56,7 @@ impl Readers {
             return Err(StoreError::Unavailable);
         };
         let (pool, wait, span) = (self.pool.clone(), self.wait, Span::current());
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.threads.run(move || {
             let _place = place;
             // What it logs, a panic included, has the name of its request.
             let _request = span.entered();
@@ -62,14 +66,7 @@ impl Readers {
             })?;
             read(&conn).map_err(|error| fault(&error))
         });
-        done.await.unwrap_or_else(|error| {
-            // A panic has logged itself.
-            if error.is_panic() {
-                return Err(StoreError::Broken);
-            }
-            tracing::error!("a read did not end");
-            Err(StoreError::Unavailable)
-        })
+        done.await.unwrap_or(Err(StoreError::Broken))
     }
 }
 
