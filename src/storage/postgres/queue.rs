@@ -68,7 +68,9 @@ impl<T> Queue<T> {
         if state.waiting() >= self.room {
             return Err(StoreError::Overloaded);
         }
-        if state.push(task, keys) {
+        let may_run = state.push(task, keys);
+        drop(state);
+        if may_run {
             self.changed.notify_one();
         }
         Ok(())
@@ -80,6 +82,11 @@ impl<T> Queue<T> {
         loop {
             if let Some(Queued { task, keys }) = state.ready.pop_front() {
                 state.running += 1;
+                let is_last = !state.is_open && state.waiting() == 0;
+                drop(state);
+                if is_last {
+                    self.changed.notify_all();
+                }
                 return Some((task, Running { queue: self, keys }));
             }
             if !state.is_open && state.waiting() == 0 {
@@ -133,33 +140,34 @@ impl<T> State<T> {
         behind == 0
     }
 
-    /// Frees a key that the first of its line had.
-    fn release(&mut self, key: i64) {
-        let Some(line) = self.lines.get_mut(&key) else { return };
+    /// Frees a key that the first of its line had; true if that lets another one run.
+    fn release(&mut self, key: i64) -> bool {
+        let Some(line) = self.lines.get_mut(&key) else { return false };
         line.pop_front();
         let Some(next) = line.front().copied() else {
             self.lines.remove(&key);
-            return;
+            return false;
         };
-        let Some(blocked) = self.blocked.get_mut(&next) else { return };
+        let Some(blocked) = self.blocked.get_mut(&next) else { return false };
         blocked.behind -= 1;
-        if blocked.behind == 0
-            && let Some(Blocked { queued, .. }) = self.blocked.remove(&next)
-        {
-            self.ready.push_back(queued);
+        if blocked.behind > 0 {
+            return false;
         }
+        let freed = self.blocked.remove(&next);
+        self.ready.extend(freed.map(|blocked| blocked.queued));
+        true
     }
 }
 
 impl<T> Drop for Running<'_, T> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
-        for key in &self.keys {
-            state.release(*key);
-        }
+        let freed = self.keys.iter().filter(|key| state.release(**key)).count();
         state.running -= 1;
         drop(state);
-        self.queue.changed.notify_all();
+        for _ in 0..freed {
+            self.queue.changed.notify_one();
+        }
     }
 }
 
@@ -198,6 +206,31 @@ mod tests {
             (0, 0),
             "nothing is kept of keys that nobody wants"
         );
+    }
+
+    #[test]
+    fn tasks_that_become_free_and_the_end_are_heard_of_by_threads_that_wait() {
+        let (queue, done) = (Queue::new(1000), std::sync::mpsc::channel());
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let (queue, done) = (&queue, done.0.clone());
+                scope.spawn(move || {
+                    while let Some((task, running)) = queue.take() {
+                        drop(running);
+                        done.send(task).unwrap();
+                    }
+                });
+            }
+            for task in 0..900 {
+                queue.push(task, vec![task % 3, 3 + task % 2]).unwrap();
+            }
+            queue.close();
+        });
+        drop(done.0);
+        let mut tasks: Vec<i64> = done.1.iter().collect();
+        tasks.sort_unstable();
+        assert_eq!(tasks, (0..900).collect::<Vec<_>>());
+        assert_eq!(queue.count(), 0);
     }
 
     #[test]
