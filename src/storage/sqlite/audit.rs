@@ -149,7 +149,7 @@ fn conditions<'s>(wanted: &'s AuditSearch, ids: &'s Range<i64>, rows: &'s i64) -
 
 impl WriteAudit for SqliteTx<'_> {
     fn audit(&mut self, records: &[AuditRecord]) -> StoreResult<()> {
-        self.run(|conn| append(conn, records))
+        self.run_torn(|conn| append(conn, records))
     }
 
     fn forget_phone(

@@ -11,6 +11,8 @@ use crate::storage::{Locks, StoreError, StoreResult};
 pub(super) struct SqliteTx<'c> {
     conn: &'c Connection,
     touched: Touched,
+    /// Whether a statement of the write that runs may have been done by half.
+    is_torn: bool,
     /// The locks of the write that runs, in debug builds: one write runs at a time, so that they are held against what it
     /// replaces and nothing else.
     declared: Option<Locks>,
@@ -19,14 +21,30 @@ pub(super) struct SqliteTx<'c> {
 impl<'c> SqliteTx<'c> {
     /// On a connection whose transaction has begun.
     pub(super) fn new(conn: &'c Connection) -> Self {
-        Self { conn, touched: Touched::default(), declared: None }
+        Self { conn, touched: Touched::default(), is_torn: false, declared: None }
     }
 
     /// Another write begins.
     pub(super) fn begin(&mut self, locks: &Locks) {
+        self.is_torn = false;
         if cfg!(debug_assertions) {
             self.declared = Some(locks.clone());
         }
+    }
+
+    /// Runs a statement of which some may stay where it fails: the write that it belongs to must fail then.
+    pub(super) fn run_torn(
+        &mut self,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> StoreResult<()> {
+        let done = self.run(act);
+        self.is_torn |= done.is_err();
+        done
+    }
+
+    /// A fault where the write that runs must fail, whatever it says itself.
+    pub(super) const fn wholeness(&self) -> StoreResult<()> {
+        if self.is_torn { Err(StoreError::Broken) } else { Ok(()) }
     }
 
     /// Holds a change against the locks of the write that makes it.

@@ -302,7 +302,7 @@ impl Writer {
             tracing::error!("the transaction is gone, and with it all its writes");
             return outcome.and(Err(StoreError::Unavailable));
         }
-        outcome
+        outcome.and(tx.wholeness())
     }
 
     /// Undoes a failing or panicking write with all that were before it, and runs those again; nobody else writes in between.

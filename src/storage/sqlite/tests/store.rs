@@ -6,11 +6,13 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::domain::User;
+use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::session::EndReason;
 use crate::files::beside;
 use crate::storage::sqlite::SqliteStore;
 use crate::storage::sqlite::checkpoint::LogBounds;
 use crate::storage::sqlite::connect::{self, Role};
+use crate::storage::sqlite::tests::{hold, queue, wait};
 use crate::storage::{Locks, Store, StoreError};
 
 /// Waits until something has become true, though not for ever.
@@ -74,6 +76,34 @@ async fn s17_what_another_process_wrote_before_the_first_own_write_is_seen() {
     bed.stranger().execute_batch("UPDATE users SET is_active = 0").unwrap();
     store.write(Locks::none(), join(2)).await.unwrap();
     assert!(!store.principal(&session.id, |_| true).await.unwrap().unwrap().user.is_active);
+}
+
+/// The lines before the one that fails would stay.
+#[test]
+fn a_write_fails_that_makes_nothing_of_lines_which_could_not_be_written() {
+    let bed = Bed::new();
+    let engine = bed.store();
+    bed.stranger()
+        .execute_batch(
+            "CREATE TRIGGER odd BEFORE INSERT ON audit WHEN new.user_id = 7 BEGIN SELECT raise(FAIL, 'odd'); END",
+        )
+        .unwrap();
+    let actor = Arc::new(Actor::system(START));
+    let lines: Vec<_> = (5..9).map(|user| actor.did(AuditEvent::UserUpdated).user(UserId(user))).collect();
+    let (release, _held) = hold(&engine);
+    let before = queue(&engine, join(1));
+    let torn = queue(&engine, move |tx| {
+        assert!(tx.audit(&lines).is_err());
+        join(2)(tx)
+    });
+    let after = queue(&engine, join(3));
+    drop(release);
+    assert_eq!(wait(&torn), Err(StoreError::Broken));
+    wait(&before).unwrap();
+    wait(&after).unwrap();
+    let written = |sql| bed.stranger().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(written("SELECT count(*) FROM audit"), 0);
+    assert_eq!(users(&bed.stranger()), 2);
 }
 
 /// A store whose log is too long past `bounds`, and where that log is.
