@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::clock::Stopwatch;
 use crate::sync::lock;
 
 /// A thread that has had no work for so long ends.
@@ -126,7 +127,9 @@ impl Shared {
         let seat = Arc::new(Seat { thread: thread::current(), word: Mutex::new(None) });
         while let Some(work) = self.next(&seat) {
             // A panic has logged itself, and whoever waits for the work learns of it.
-            drop(catch_unwind(AssertUnwindSafe(work)));
+            let done = catch_unwind(AssertUnwindSafe(work));
+            // What it carries may panic as well.
+            drop(catch_unwind(AssertUnwindSafe(|| drop(done))));
         }
     }
 
@@ -141,11 +144,17 @@ impl Shared {
         }
         state.resting.push(Arc::clone(seat));
         drop(state);
-        thread::park_timeout(self.rest);
+        let rested = Stopwatch::start();
         loop {
-            match lock(&seat.word).take() {
+            // The lock is free again before anything waits: whoever tells this thread something takes it.
+            let told = lock(&seat.word).take();
+            match told {
                 Some(Word::Do(work)) => return Some(work),
                 Some(Word::End) => return None,
+                None => {}
+            }
+            match self.rest.checked_sub(rested.elapsed()) {
+                Some(left) => thread::park_timeout(left),
                 None if self.gives_up(seat) => return None,
                 // Somebody has just chosen this thread, and is about to tell it.
                 None => thread::park(),
@@ -187,6 +196,9 @@ mod tests {
             thread::yield_now();
         }
     }
+
+    /// As long as no test lasts.
+    const FOR_EVER: Duration = Duration::from_hours(1);
 
     /// Until all threads have ended.
     fn until_ended(shared: &Arc<Shared>) {
@@ -258,7 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn threads_end_with_their_owner_after_what_they_were_given() {
-        let threads = Threads::new("test", 1);
+        let threads = Threads::resting("test", 1, FOR_EVER);
         let (release, hold) = mpsc::channel::<()>();
         let first = threads.run(move || assert!(hold.recv().is_err()));
         let waiting = threads.run(|| "done");
@@ -269,7 +281,7 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), "done");
         until_ended(&shared);
 
-        let threads = Threads::new("test", 1);
+        let threads = Threads::resting("test", 1, FOR_EVER);
         thread_of(&threads).await;
         until_resting(&threads, 1);
         let shared = Arc::clone(&threads.shared);
@@ -280,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn a_thread_that_has_rested_for_long_ends_and_another_one_does_what_comes_later() {
         let threads = Threads::resting("test", 1, Duration::ZERO);
-        for _ in 0..100 {
+        for _ in 0..10_000 {
             thread_of(&threads).await;
         }
         until_resting(&threads, 0);
@@ -288,6 +300,45 @@ mod tests {
             thread::yield_now();
         }
         thread_of(&threads).await;
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_chosen_as_its_rest_ends_does_what_it_is_told() {
+        let threads = Threads::resting("test", 1, Duration::ZERO);
+        for round in 0..500 {
+            thread_of(&threads).await;
+            let seat = loop {
+                let mut state = lock(&threads.shared.state);
+                match state.resting.pop() {
+                    Some(seat) => break Some(seat),
+                    None if state.threads == 0 => break None,
+                    None => drop(state),
+                }
+            };
+            let Some(seat) = seat else { continue };
+            for _ in 0..round {
+                thread::yield_now();
+            }
+            let (told, heard) = oneshot::channel();
+            seat.tell(Word::Do(Box::new(move || told.send(round).unwrap())));
+            assert_eq!(heard.await.unwrap(), round);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_survives_what_a_panic_leaves_and_a_word_that_was_not_meant_for_its_rest() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("as a test of panics");
+            }
+        }
+        let threads = Threads::resting("test", 1, FOR_EVER);
+        let first = thread_of(&threads).await;
+        assert!(threads.run(|| std::panic::panic_any(Bomb)).await.is_err());
+        threads.run(|| thread::current().unpark()).await.unwrap();
+        until_resting(&threads, 1);
+        assert_eq!(thread_of(&threads).await, first);
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["hkdf", "hmac", "sha2", "subtle", "data_encoding", "ipnet", "jiff", "serde_json", "thiserror"],
     ),
     ("sync", &[], &[]),
-    ("threads", &["sync"], &["tokio", "tracing"]),
+    ("threads", &["sync", "clock"], &["tokio", "tracing"]),
     ("clock", &["domain", "sync"], &["rustix", "tracing"]),
     ("random", &["domain", "sync"], &["rand", "data_encoding"]),
     ("encryption", &[], &["age", "thiserror"]),
