@@ -36,7 +36,7 @@ pub(crate) fn post(
     body: &str,
     (left, cap): (Option<Duration>, u64),
 ) -> Posted {
-    let mut watched = Watched { bytes: body.as_bytes(), begun: false };
+    let mut watched = Watched { bytes: body.as_bytes(), begun: body.is_empty() };
     let mut request = agent.post(url);
     if let Some(own) = request.headers_mut() {
         own.extend(headers);
@@ -57,7 +57,7 @@ pub(crate) fn post(
 }
 
 /// A body that knows whether anybody has begun to read it: ureq does so once it is connected, through TLS, and has
-/// written the head. A request whose body was never read, or [`NotSent`], cannot have been processed.
+/// written the head. A request whose body was never read, or [`NotSent`], cannot have been processed; an empty one is never read.
 struct Watched<'a> {
     bytes: &'a [u8],
     begun: bool,

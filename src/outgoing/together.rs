@@ -128,7 +128,7 @@ mod tests {
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-    /// What was sent over all connections of an agent, write by write; so many of them succeed.
+    /// What was sent over all connections of an agent, write by write; so many writes and answers succeed.
     #[derive(Clone, Debug, Default)]
     struct Sent(Arc<Mutex<(Vec<Vec<u8>>, usize)>>);
 
@@ -140,8 +140,14 @@ mod tests {
     }
 
     impl Sent {
-        fn by_writes(good: usize) -> Self {
+        fn until(good: usize) -> Self {
             Self(Arc::new(Mutex::new((Vec::new(), good))))
+        }
+
+        fn succeed(&self) -> Result<(), Error> {
+            let left = &mut lock(&self.0).1;
+            *left = left.checked_sub(1).ok_or_else(|| io::Error::from(ErrorKind::BrokenPipe))?;
+            Ok(())
         }
 
         fn writes(&self) -> Vec<Vec<u8>> {
@@ -170,13 +176,12 @@ mod tests {
         }
 
         fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
-            let mut state = lock(&self.sent.0);
-            state.0.push(self.buffers.output()[..amount].to_vec());
-            state.1 = state.1.checked_sub(1).ok_or_else(|| io::Error::from(ErrorKind::BrokenPipe))?;
-            Ok(())
+            lock(&self.sent.0).0.push(self.buffers.output()[..amount].to_vec());
+            self.sent.succeed()
         }
 
         fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+            self.sent.succeed()?;
             self.buffers.input_append_buf()[..ANSWER.len()].copy_from_slice(ANSWER);
             self.buffers.input_appended(ANSWER.len());
             Ok(true)
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn head_and_body_leave_in_one_write() {
-        let sent = Sent::by_writes(usize::MAX);
+        let sent = Sent::until(usize::MAX);
         for request in 1..=2 {
             let posted = sent.post("a=1&b=2");
             assert!(matches!(posted, Posted::Answered { status: 200, body, .. } if body == b"ok"));
@@ -203,7 +208,7 @@ mod tests {
     #[test]
     fn a_long_body_arrives_whole_and_in_order() {
         let body = (0..10_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
-        let sent = Sent::by_writes(usize::MAX);
+        let sent = Sent::until(usize::MAX);
         assert!(matches!(sent.post(&body), Posted::Answered { status: 200, .. }));
         let writes = sent.writes();
         assert!(writes.len() > 2, "{}", writes.len());
@@ -212,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_request_of_which_the_connection_took_nothing_was_not_sent() {
-        let posted = Sent::by_writes(0).post("a=1");
+        let posted = Sent::until(0).post("a=1");
         assert!(
             matches!(&posted, Posted::Unsent(words) if words == "connection failed (broken pipe)"),
             "{posted:?}"
@@ -220,8 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn a_request_without_a_body_that_left_may_have_been_processed() {
+        let posted = Sent::until(1).post("");
+        assert!(matches!(posted, Posted::Lost(_)), "{posted:?}");
+        assert!(matches!(Sent::until(0).post(""), Posted::Unsent(_)));
+    }
+
+    #[test]
     fn a_request_of_which_it_took_some_may_have_been() {
-        let sent = Sent::by_writes(1);
+        let sent = Sent::until(1);
         let posted = sent.post(&"a".repeat(100_000));
         assert!(
             matches!(&posted, Posted::Lost(words) if words == "connection failed (broken pipe)"),
