@@ -302,6 +302,25 @@ mod tests {
         thread_of(&threads).await;
     }
 
+    #[test]
+    fn a_thread_gives_up_its_own_seat_and_only_while_nobody_has_chosen_it() {
+        let seat = || Arc::new(Seat { thread: thread::current(), word: Mutex::new(None) });
+        let (threads, one, two) = (Threads::new("test", 2), seat(), seat());
+        {
+            let mut state = lock(&threads.shared.state);
+            state.threads = 2;
+            state.resting = vec![Arc::clone(&one), Arc::clone(&two)];
+        }
+        let left = || {
+            let state = lock(&threads.shared.state);
+            (state.threads, state.resting.iter().map(Arc::as_ptr).collect::<Vec<_>>())
+        };
+        assert!(threads.shared.gives_up(&two));
+        assert_eq!(left(), (1, vec![Arc::as_ptr(&one)]));
+        assert!(!threads.shared.gives_up(&two));
+        assert_eq!(left(), (1, vec![Arc::as_ptr(&one)]));
+    }
+
     #[tokio::test]
     async fn a_thread_that_is_chosen_as_its_rest_ends_does_what_it_is_told() {
         let threads = Threads::resting("test", 1, Duration::ZERO);
