@@ -74,6 +74,16 @@ pub struct SessionStatus {
 }
 
 impl SessionStatus {
+    /// The same once a token of `generation` was seen at `at`; as it was where the session has ended.
+    #[must_use]
+    pub fn seen(&self, generation: u32, at: Timestamp) -> Self {
+        if self.ended.is_some() {
+            return *self;
+        }
+        let generation_used = self.generation_used || generation == self.generation;
+        Self { generation_used, last_used_at: self.last_used_at.max(at), ..*self }
+    }
+
     /// Whether the session's tokens are good at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.ended.is_none() && now < self.refresh_expires_at

@@ -1,6 +1,7 @@
 //! Who holds a session, kept in memory, and never older than what was last acknowledged.
 //!
-//! Two things guard that. What was changed is forgotten after its commit and before its answer, and its forgetting has a
+//! Two things guard that. What was changed is forgotten after its commit and before its answer, but for a session that was merely
+//! seen in use, whose entry is changed alike; and each forgetting or change has a
 //! number; a reader notes the last number before it reads, and puts what it read only if no later one belongs to its key.
 //! Forgettings are remembered by shards of keys: with one for all, a busy hour of logins would let no reader put anything. And
 //! every entry carries how often everything was forgotten when its reading began; once more, and the entry counts for nothing.
@@ -13,7 +14,7 @@ use moka::sync::Cache;
 
 use super::Principal;
 use crate::domain::session::SessionStatus;
-use crate::domain::{SessionId, User, UserId};
+use crate::domain::{SessionId, Timestamp, User, UserId};
 use crate::sync::lock;
 
 /// Enough that readers and writers of different keys seldom meet, few enough to cost nothing.
@@ -26,8 +27,27 @@ pub(super) struct Touched {
     pub(super) users: Vec<UserId>,
     /// Sessions.
     pub(super) sessions: Vec<SessionId>,
+    /// Sessions of which nothing else changed.
+    pub(super) uses: Vec<Use>,
     /// Whether a person was erased, whom the write-ahead log still holds.
     pub(super) is_erasure: bool,
+}
+
+/// A token of a session was seen.
+#[derive(Clone, Debug)]
+pub(super) struct Use {
+    pub(super) session: SessionId,
+    /// Of the token.
+    pub(super) generation: u32,
+    pub(super) at: Timestamp,
+}
+
+impl Touched {
+    /// The same where nobody can say whether it is so: then uses must be forgotten, too.
+    pub(super) fn in_doubt(mut self) -> Self {
+        self.sessions.extend(self.uses.drain(..).map(|used| used.session));
+        self
+    }
 }
 
 /// Sessions and users by their ids.
@@ -74,8 +94,11 @@ impl PrincipalCache {
         self.users.put(user.id, reading.users, Arc::clone(user));
     }
 
-    /// Forgets what a transaction changed; called after its commit and before anybody hears of it.
-    pub(super) fn forget(&self, touched: &Touched) {
+    /// Learns what a transaction changed; called after its commit and before anybody hears of it.
+    pub(super) fn learn(&self, touched: &Touched) {
+        for Use { session, generation, at } in &touched.uses {
+            self.sessions.change(&session.number(), |status| status.seen(*generation, *at));
+        }
         touched.users.iter().for_each(|id| self.users.forget(id));
         touched.sessions.iter().for_each(|id| self.sessions.forget(&id.number()));
     }
@@ -94,7 +117,7 @@ impl PrincipalCache {
     }
 }
 
-/// Rows of one kind by key, each key with the number of its last forgetting.
+/// Rows of one kind by key, each key with the number of its last forgetting; a change counts as one.
 struct EpochCache<K, V> {
     entries: Cache<K, Entry<V>>,
     /// How often anything was forgotten.
@@ -148,9 +171,24 @@ where
     }
 
     fn forget(&self, key: &K) {
+        let _last = self.outdate(key);
+        self.entries.invalidate(key);
+    }
+
+    /// Does to what is held of a row as a transaction did to the row.
+    fn change(&self, key: &K, change: impl FnOnce(&V) -> V) {
+        // Held until the row is in, as in `put`.
+        let _last = self.outdate(key);
+        if let Some(Entry { row, foreign }) = self.entries.get(key) {
+            self.entries.insert(key.clone(), Entry { row: Arc::new(change(&row)), foreign });
+        }
+    }
+
+    /// Has what was read until now be put no more.
+    fn outdate(&self, key: &K) -> MutexGuard<'_, u64> {
         let mut last = self.last_of(key);
         *last = self.forgettings.fetch_add(1, Ordering::SeqCst) + 1;
-        self.entries.invalidate(key);
+        last
     }
 
     fn last_of(&self, key: &K) -> MutexGuard<'_, u64> {

@@ -3,6 +3,7 @@
 use freshk::domain::quota::DAY;
 use freshk::domain::session::EndReason;
 use freshk::domain::{Session, User};
+use freshk::storage::StoreError;
 
 use crate::maintenance::horizon;
 use crate::support::{Bed, Fixture, START, after, everything, phone, session, until};
@@ -40,6 +41,23 @@ pub(crate) async fn s17_an_own_write_is_seen_by_the_next_look<F: Fixture>() {
     open = open.ended(after(8), EndReason::Logout);
     bed.write(move |tx| tx.update_session(&mut open)).await;
     assert!(bed.store.principal(&id, |_| true).await.unwrap().unwrap().session.ended.is_some());
+}
+
+pub(crate) async fn s17_a_use_that_was_undone_is_not_believed<F: Fixture>() {
+    let bed = Bed::<F>::new().await;
+    let (_, open) = login(&bed, 1).await;
+    let look = async || bed.store.principal(&open.id, |_| true).await.unwrap().unwrap().session;
+    assert!(!look().await.generation_used);
+    let id = open.id.clone();
+    let undone = bed.store.write(everything(), move |tx| {
+        tx.touch_session(&id, 0, after(7))?;
+        Err::<(), _>(StoreError::Broken)
+    });
+    undone.await.unwrap_err();
+    assert!(!look().await.generation_used);
+    let id = open.id.clone();
+    bed.write(move |tx| tx.touch_session(&id, 0, after(7))).await;
+    assert!(look().await.generation_used);
 }
 
 pub(crate) async fn s17_a_deleted_user_has_no_session<F: Fixture>() {

@@ -163,6 +163,7 @@ macro_rules! contract {
                 }
                 cache {
                     s17_an_own_write_is_seen_by_the_next_look
+                    s17_a_use_that_was_undone_is_not_believed
                     s17_a_deleted_user_has_no_session
                     s17_what_maintenance_deletes_is_forgotten
                     s17_what_memory_knows_and_does_not_suffice_is_read

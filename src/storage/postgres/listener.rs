@@ -135,5 +135,5 @@ fn hear(memory: &Memory, Notice { word, .. }: &Notice) {
     if touched.sessions.is_empty() && touched.users.is_empty() {
         memory.forget_all();
     }
-    memory.forget(&touched);
+    memory.learn(&touched);
 }

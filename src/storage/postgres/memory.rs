@@ -45,9 +45,9 @@ impl Memory {
         Ok(found)
     }
 
-    /// Forgets what a transaction changed.
-    pub(super) fn forget(&self, touched: &Touched) {
-        self.cache.forget(touched);
+    /// Learns what a transaction changed.
+    pub(super) fn learn(&self, touched: &Touched) {
+        self.cache.learn(touched);
     }
 
     /// Forgets everything.

@@ -9,6 +9,7 @@ use super::connection::Params;
 use super::tx::{PostgresTx, Witness, first};
 use super::users::user_from;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
+use crate::storage::cache::Use;
 use crate::storage::columns::count;
 use crate::storage::sessions::{ReadSessions, WriteSessions};
 use crate::storage::{Principal, StoreResult};
@@ -134,7 +135,7 @@ impl WriteSessions for PostgresTx<'_> {
     }
 
     fn touch_session(&mut self, id: &SessionId, generation: u32, at: Timestamp) -> StoreResult<()> {
-        self.touched().sessions.push(id.clone());
+        self.touched().uses.push(Use { session: id.clone(), generation, at });
         self.append(TOUCH, &[id, &Number(generation), &at])
     }
 

@@ -89,7 +89,7 @@ impl<'c> PostgresTx<'c> {
         &mut self.touched
     }
 
-    /// What memory must forget once this is committed.
+    /// What memory must learn once this is committed.
     pub(super) fn into_touched(self) -> Touched {
         self.touched
     }

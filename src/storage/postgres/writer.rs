@@ -113,7 +113,7 @@ impl Writer {
             }
         };
         // After whatever has committed it, and before anybody hears of it.
-        self.surroundings.memory.forget(&touched);
+        self.surroundings.memory.learn(&touched);
         outcome
     }
 
@@ -201,7 +201,7 @@ fn run(conn: &Connection, job: &mut dyn WriteJob, commits: Option<&CommitWatch>)
         }
         Err(failure) if failure.is_lost() && tx.wrote() => {
             tracing::error!(error = %failure, "the connection to the database was lost in a commit");
-            Ran::InDoubt(tx.witness(), tx.into_touched())
+            Ran::InDoubt(tx.witness(), tx.into_touched().in_doubt())
         }
         Err(failure) if failure.may_pass() => Ran::Undone(fault(&failure)),
         Err(failure) => Ran::Failed(fault(&failure)),

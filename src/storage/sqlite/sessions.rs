@@ -9,6 +9,7 @@ use super::tx::SqliteTx;
 use super::users;
 use crate::domain::session::SessionStatus;
 use crate::domain::{Session, SessionId, Timestamp, UserId};
+use crate::storage::cache::Use;
 use crate::storage::columns::count;
 use crate::storage::sessions::{ReadSessions, WriteSessions};
 use crate::storage::users::ReadUsers as _;
@@ -137,7 +138,7 @@ impl WriteSessions for SqliteTx<'_> {
     }
 
     fn touch_session(&mut self, id: &SessionId, generation: u32, at: Timestamp) -> StoreResult<()> {
-        self.touched().sessions.push(id.clone());
+        self.touched().uses.push(Use { session: id.clone(), generation, at });
         self.run(|conn| conn.prepare_cached(TOUCH)?.execute(params![id, generation, at]).map(drop))
     }
 

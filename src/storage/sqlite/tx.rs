@@ -52,7 +52,7 @@ impl<'c> SqliteTx<'c> {
         debug_assert!(self.declared.as_ref().is_none_or(covers), "{what} is changed without its lock");
     }
 
-    /// What the cache must forget once this is committed.
+    /// What the cache must learn once this is committed.
     pub(super) fn into_touched(self) -> Touched {
         self.touched
     }

@@ -267,10 +267,12 @@ impl Writer {
                 watch(ran.len(), stopwatch.elapsed());
             }
             let touched = tx.into_touched();
+            // Of a write that was undone a use may be left that nobody committed.
+            let touched = if has_failed { touched.in_doubt() } else { touched };
             if touched.is_erasure {
                 self.files.note_erasure();
             }
-            self.cache.forget(&touched);
+            self.cache.learn(&touched);
         }
         for (job, outcome) in ran {
             answer(job, outcome.and(committed));
