@@ -27,11 +27,12 @@ pub trait WriteSessions: ReadSessions {
     /// # Errors
     /// [`StoreError::Broken`](super::StoreError::Broken) where there is no such user, or a session of this id.
     fn insert_session(&mut self, session: &Session) -> StoreResult<()>;
-    /// Replaces the row of `session.id`, and counts its version on. What [`WriteSessions::touch_session`] noted of the same
+    /// Replaces the row of `session.id`, whose user stays, and counts its version on. What [`WriteSessions::touch_session`] noted of the same
     /// generation since the row was read stays.
     ///
     /// # Errors
-    /// [`StoreError::Broken`](super::StoreError::Broken) where the row is not there, or was replaced since it was read.
+    /// [`StoreError::Broken`](super::StoreError::Broken) where the row is not there, is another user's, or was replaced since it was
+    /// read.
     fn update_session(&mut self, session: &mut Session) -> StoreResult<()>;
     /// Notes that a token of `generation` was seen at `at`, in one statement that needs no lock and leaves the version; not
     /// where the session has ended or is not there.

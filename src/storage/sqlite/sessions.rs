@@ -77,14 +77,15 @@ pub(super) const PURGE: &str = concat!(
     " < ?1 LIMIT ?2) RETURNING id, user_id, last_used_at"
 );
 
-/// What was noted of the current generation's use since the row was read stays.
-const UPDATE: &str = "UPDATE sessions SET user_id = ?2, generation = ?3, jti = ?4, \
+/// What was noted of the current generation's use since the row was read stays. Its user never changes: to write a column with a
+/// foreign key, `SQLite` copies each page first, so as to undo the statement alone.
+const UPDATE: &str = "UPDATE sessions SET generation = ?3, jti = ?4, \
      generation_used = (?5 OR (generation = ?3 AND generation_used)), \
      issued_at = ?6, refresh_expires_at = ?7, created_at = ?8, expires_at = ?9, \
      last_used_at = iif(generation = ?3, max(last_used_at, ?10), ?10), \
      ended_at = ?11, end_reason = ?12, device = ?13, ip = ?14, shared_key_until = ?15, \
      repeated_elsewhere = ?16, replays_told_at = ?17, replays_untold = ?18, device_id = ?20, \
-     version = version + 1 WHERE id = ?1 AND version = ?19";
+     version = version + 1 WHERE id = ?1 AND user_id = ?2 AND version = ?19";
 
 const TOUCH: &str = "UPDATE sessions SET generation_used = generation_used OR generation = ?2, \
      last_used_at = max(last_used_at, ?3) WHERE id = ?1 AND ended_at IS NULL \
