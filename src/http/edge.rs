@@ -3,6 +3,7 @@
 //! Errors are checked in one order: flood, host, path and method, size, type; then the handler checks the token and parses
 //! the body, and the flow applies its rules. Every error is JSON and carries the id of the request.
 
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -136,25 +137,27 @@ struct Edge {
 impl Endpoint for Edge {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
+    async fn call(&self, mut request: Request) -> Result<Response> {
         let id = RequestId::draw(&*self.random);
         // At the highest level, so that whatever is logged is logged with the name.
         let span = tracing::error_span!("request", request_id = %id, proxy_request_id = Empty);
-        self.answer(request, id).instrument(span).await
+        self.answer(&mut request, id).instrument(span).await
     }
 }
 
+/// The request is handed on by reference: as a value it would have room in each future on its way, and all of them are on the heap
+/// for every call.
 impl Edge {
-    async fn answer(&self, request: Request, id: RequestId) -> Result<Response> {
+    async fn answer(&self, request: &mut Request, id: RequestId) -> Result<Response> {
         let watch = Stopwatch::start();
         let _in_flight = self.metrics.request_begins();
         self.refusals.sum_up();
         let form = Form::preferred(request.headers());
         let origin = self.cors.allowed(request.headers());
-        let client = self.identify(&request);
+        let client = self.identify(request);
         let mut line = access::Line::new(request.method(), client, &self.unmatched);
 
-        let passed = if origin.is_some() && cors::is_preflight(&request) {
+        let passed = if origin.is_some() && cors::is_preflight(request) {
             // Before the flood guard: a page could not read its refusal, and would take it for a network that is down.
             Ok(cors::permission())
         } else {
@@ -195,7 +198,7 @@ impl Edge {
     /// Takes the request through every check to its handler.
     async fn pass<'a>(
         &'a self,
-        request: Request,
+        request: &mut Request,
         id: &RequestId,
         client: ClientAddress,
         line: &mut access::Line<'a>,
@@ -220,7 +223,7 @@ impl Edge {
     /// Finds the handler, takes the body in, and calls.
     async fn reach<'a>(
         &'a self,
-        request: Request,
+        request: &mut Request,
         id: &RequestId,
         client: ClientAddress,
         line: &mut access::Line<'a>,
@@ -230,7 +233,7 @@ impl Edge {
         (line.route, line.meter) = (&route.template, &route.meter);
         let operation = route.operation(request.method())?;
 
-        let mut request = self.intake.take(request, operation, client).await?;
+        self.intake.take(request, operation, client).await?;
         request.set_data(id.clone());
         request.set_data(client);
         self.call(request, operation).await
@@ -254,14 +257,13 @@ impl Edge {
     }
 
     /// Calls the handler; a panic ends the request, not the process (S32).
-    async fn call(&self, mut request: Request, operation: &Operation) -> Result<Response, Fault> {
+    async fn call(&self, request: &mut Request, operation: &Operation) -> Result<Response, Fault> {
         if request.method() == Method::HEAD {
             // The connection leaves the body out, and keeps its length (RFC 9110 §9.3.2).
             request.set_method(Method::GET);
         }
-        let endpoint = self.routes.endpoint(operation);
-        routes::trim_uri(&mut request);
-        match AssertUnwindSafe(endpoint.call(request)).catch_unwind().await {
+        let answering = self.routes.answer(operation, mem::take(request));
+        match AssertUnwindSafe(answering).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(fault::read(&error)),
             // It has logged itself, with the request's name.

@@ -2,12 +2,14 @@
 //! with `Allow`, and the log knows a path by its template.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 
-use poem::endpoint::BoxEndpoint;
+use futures_util::future::BoxFuture;
+use poem::endpoint::{BoxEndpoint, DynEndpoint};
 use poem::http::uri::PathAndQuery;
 use poem::http::{Method, Uri};
-use poem::{IntoEndpoint as _, Request};
-use poem_openapi::registry::MetaOperation;
+use poem::{IntoEndpoint as _, Request, Response, Result};
+use poem_openapi::registry::{MetaApi, MetaOperation, MetaOperationParam, MetaParamIn, MetaPath, Registry};
 use poem_openapi::{OpenApi, OpenApiService};
 
 use super::EdgeSettings;
@@ -21,7 +23,9 @@ use crate::metrics::{Metrics, RouteMeter};
 pub(super) struct Routes {
     exact: HashMap<String, Route>,
     patterns: Vec<Route>,
+    /// Those that are called directly.
     endpoints: Vec<BoxEndpoint<'static>>,
+    router: BoxEndpoint<'static>,
     metrics: Metrics,
 }
 
@@ -39,11 +43,32 @@ pub(super) struct Route {
 pub(super) struct Operation {
     /// The types of body that it reads; none if it reads no body.
     pub(super) reads: Vec<&'static str>,
-    endpoint: usize,
+    /// Its place among the endpoints; `None` where poem's router has it.
+    endpoint: Option<usize>,
 }
 
-/// The place of the API among the endpoints.
-const API: usize = 0;
+/// Endpoints by path and method.
+type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
+
+/// What poem's router serves of an API.
+struct Routed<A> {
+    table: Table,
+    api: PhantomData<A>,
+}
+
+impl<A: OpenApi> OpenApi for Routed<A> {
+    fn meta() -> Vec<MetaApi> {
+        A::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        A::register(registry);
+    }
+
+    fn add_routes(self, table: &mut Table) {
+        table.extend(self.table);
+    }
+}
 
 impl Routes {
     pub(super) fn new<T: OpenApi + 'static, C: OpenApi + 'static>(
@@ -53,17 +78,23 @@ impl Routes {
         metrics: &Metrics,
         settings: &EdgeSettings,
     ) -> Self {
-        let service = OpenApiService::new((api, callbacks), "FreshK", env!("CARGO_PKG_VERSION"));
+        let (mut table, mut paths, mut endpoints) = (Table::new(), Vec::new(), Vec::new());
+        (api, callbacks).add_routes(&mut table);
+        for path in <(T, C)>::meta().into_iter().flat_map(|api| api.paths) {
+            let methods = table.get_mut(&path.path);
+            let operations = operations(&path, methods, &mut endpoints);
+            paths.push((without_slash(&path.path).to_owned(), operations));
+        }
+        let routed = Routed { table, api: PhantomData::<(T, C)> };
         let mut routes = Self {
             exact: HashMap::new(),
             patterns: Vec::new(),
-            endpoints: vec![service.into_endpoint()],
+            endpoints,
+            router: OpenApiService::new(routed, "FreshK", env!("CARGO_PKG_VERSION")).into_endpoint(),
             metrics: metrics.clone(),
         };
-        for path in <(T, C)>::meta().into_iter().flat_map(|api| api.paths) {
-            let path_text = without_slash(&path.path);
-            let operations = path.operations.iter().map(operation).collect();
-            routes.insert(path_text, &format!("{path_text}/"), operations);
+        for (path, operations) in paths {
+            routes.insert(&path, &format!("{path}/"), operations);
         }
         routes.plain("/health/live", health::live());
         routes.plain("/health/ready", health::ready(readiness));
@@ -83,12 +114,24 @@ impl Routes {
         self.exact.get(path).or_else(|| self.patterns.iter().find(|route| route.matches(path)))
     }
 
-    pub(super) fn endpoint(&self, operation: &Operation) -> &BoxEndpoint<'static> {
-        &self.endpoints[operation.endpoint]
+    /// What answers a request of an operation.
+    pub(super) fn answer(
+        &self,
+        operation: &Operation,
+        mut request: Request,
+    ) -> BoxFuture<'_, Result<Response>> {
+        let endpoint = match operation.endpoint {
+            Some(place) => &self.endpoints[place],
+            None => {
+                trim_uri(&mut request);
+                &self.router
+            }
+        };
+        DynEndpoint::call(&**endpoint, request)
     }
 
     fn plain(&mut self, path: &str, endpoint: BoxEndpoint<'static>) {
-        let operation = Operation { reads: Vec::new(), endpoint: self.endpoints.len() };
+        let operation = Operation { reads: Vec::new(), endpoint: Some(self.endpoints.len()) };
         self.endpoints.push(endpoint);
         self.insert(path, path, vec![(Method::GET, operation)]);
     }
@@ -130,10 +173,27 @@ impl Route {
     }
 }
 
-fn operation(meta: &MetaOperation) -> (Method, Operation) {
-    let content = meta.request.iter().flat_map(|request| &request.content);
-    let reads = content.map(|content| essence(content.content_type)).collect();
-    (meta.method.clone(), Operation { reads, endpoint: API })
+/// The operations of a path. Those that read nothing from the path itself nor behind its `?` are taken out of `methods` and put to
+/// `endpoints`: they are found here, and a second search would copy the request for each of its steps.
+fn operations(
+    path: &MetaPath,
+    mut methods: Option<&mut HashMap<Method, BoxEndpoint<'static>>>,
+    endpoints: &mut Vec<BoxEndpoint<'static>>,
+) -> Vec<(Method, Operation)> {
+    let operation = |meta: &MetaOperation| {
+        let content = meta.request.iter().flat_map(|request| &request.content);
+        let reads = content.map(|content| essence(content.content_type)).collect();
+        let is_routed = |param: &MetaOperationParam| {
+            matches!(param.in_type, MetaParamIn::Path | MetaParamIn::Query | MetaParamIn::Cookie)
+        };
+        let own = if meta.params.iter().any(is_routed) { None } else { methods.as_mut() };
+        let endpoint = own.and_then(|methods| methods.remove(&meta.method)).map(|endpoint| {
+            endpoints.push(endpoint);
+            endpoints.len() - 1
+        });
+        (meta.method.clone(), Operation { reads, endpoint })
+    };
+    path.operations.iter().map(operation).collect()
 }
 
 /// A media type without its parameters.
@@ -147,7 +207,7 @@ pub(super) fn without_slash(path: &str) -> &str {
 }
 
 /// Takes the last slash away from the request's target, for the framework routes without it.
-pub(super) fn trim_uri(request: &mut Request) {
+fn trim_uri(request: &mut Request) {
     let uri = request.uri();
     if uri.path().len() < 2 || !uri.path().ends_with('/') {
         return;
@@ -162,6 +222,6 @@ pub(super) fn trim_uri(request: &mut Request) {
 #[cfg(test)]
 impl Operation {
     pub(super) fn reading(media_type: &'static str) -> Self {
-        Self { reads: vec![media_type], endpoint: API }
+        Self { reads: vec![media_type], endpoint: None }
     }
 }
