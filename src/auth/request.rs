@@ -1,5 +1,6 @@
 //! Asking for a code, whatever for: intent, send, settle. No transaction is open while the SMS is under way.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::calls::CallPayment;
@@ -99,8 +100,9 @@ impl Auth {
                 let settlement =
                     Settlement { challenge, actor, phone: phone.clone(), purpose, message, keys, policy };
                 let paying = CallPayment { auth: self.clone(), settlement: settlement.clone() };
-                let sending = self.send(Ok(place), text.clone(), phone, &paying);
-                let leading = async {
+                // Pinned where they are: a future that is handed on has room in each that takes it.
+                let sending = pin!(self.send(Ok(place), text.clone(), phone, &paying));
+                let leading = pin!(async {
                     let outcome = sending.await;
                     let result = outcome.answer(sent);
                     if let Some(text) = text.filter(|_| mode == Mode::Production) {
@@ -113,7 +115,7 @@ impl Auth {
                     }
                     self.settle(settlement, outcome).await;
                     result
-                };
+                });
                 participant.lead(challenge, leading).await
             }
         };
