@@ -61,7 +61,7 @@ impl Alphabet {
 /// The units of a character in GSM-7, one or two; `None` if it is in neither table.
 pub fn gsm7_units(c: char) -> Option<usize> {
     // What texts are mostly made of needs no look into the tables.
-    if c.is_ascii_alphanumeric() || c == ' ' || BASIC.contains(c) {
+    if matches!(c, ' '..='Z' | 'a'..='z') || BASIC.contains(c) {
         Some(1)
     } else if EXTENSION.contains(c) {
         Some(2)
@@ -112,6 +112,11 @@ mod tests {
     fn the_tables_are_whole() {
         assert_eq!(BASIC.chars().count(), 127);
         assert_eq!(EXTENSION.chars().count(), 10);
+    }
+
+    #[test]
+    fn what_needs_no_look_into_the_tables_is_in_the_first() {
+        assert!((' '..='Z').chain('a'..='z').all(|c| BASIC.contains(c)));
     }
 
     #[test]
