@@ -339,9 +339,9 @@ impl Answer {
     }
 }
 
-/// Asks again until it is so, and gives up after five seconds.
+/// Asks again until it is so, and gives up long after it should have been, also on a machine that does much else.
 pub(crate) async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
-    let patience = Duration::from_secs(5);
+    let patience = Duration::from_secs(20);
     let wait = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
