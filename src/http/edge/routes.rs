@@ -85,12 +85,12 @@ impl Routes {
             let operations = operations(&path, methods, &mut endpoints);
             paths.push((without_slash(&path.path).to_owned(), operations));
         }
-        let routed = Routed { table, api: PhantomData::<(T, C)> };
+        let rest = Routed { table, api: PhantomData::<(T, C)> };
         let mut routes = Self {
             exact: HashMap::new(),
             patterns: Vec::new(),
             endpoints,
-            router: OpenApiService::new(routed, "FreshK", env!("CARGO_PKG_VERSION")).into_endpoint(),
+            router: OpenApiService::new(rest, "FreshK", env!("CARGO_PKG_VERSION")).into_endpoint(),
             metrics: metrics.clone(),
         };
         for (path, operations) in paths {
@@ -120,12 +120,11 @@ impl Routes {
         operation: &Operation,
         mut request: Request,
     ) -> BoxFuture<'_, Result<Response>> {
-        let endpoint = match operation.endpoint {
-            Some(place) => &self.endpoints[place],
-            None => {
-                trim_uri(&mut request);
-                &self.router
-            }
+        let endpoint = if let Some(place) = operation.endpoint {
+            &self.endpoints[place]
+        } else {
+            trim_uri(&mut request);
+            &self.router
         };
         DynEndpoint::call(&**endpoint, request)
     }

@@ -191,21 +191,24 @@ fn what_a_transaction_did_to_a_session_is_learnt() {
         last_used_at: now,
         ended: None,
     };
-    let [used, older, ended] = [1, 2, 3].map(|chance| SessionId::new(now, [chance; 10]));
-    for id in [&used, &older, &ended] {
+    let [current, older, ended] = [1, 2, 3].map(|chance| SessionId::new(now, [chance; 10]));
+    for id in [&current, &older, &ended] {
         let principal = Principal { session: Arc::new(status), user: Arc::clone(&user) };
         cache.put(cache.begin_read(), id, &principal);
     }
     let later = Timestamp::from_millis(1_700_000_060_000);
     let seen = |session: &SessionId, generation| Use { session: session.clone(), generation, at: later };
-    let uses = vec![seen(&used, 2), seen(&older, 1), seen(&ended, 2)];
-    let touched = Touched { sessions: vec![ended.clone()], uses, ..Touched::default() };
+    let touched = Touched {
+        sessions: vec![ended.clone()],
+        uses: vec![seen(&current, 2), seen(&older, 1), seen(&ended, 2)],
+        ..Touched::default()
+    };
     cache.learn(&touched);
     let held = |id| cache.principal(id).map(|principal| *principal.session);
     let expected = SessionStatus { last_used_at: later, ..status };
-    assert_eq!(held(&used), Some(SessionStatus { generation_used: true, ..expected }));
+    assert_eq!(held(&current), Some(SessionStatus { generation_used: true, ..expected }));
     assert_eq!(held(&older), Some(expected));
     assert_eq!(held(&ended), None);
     cache.learn(&touched.in_doubt());
-    assert_eq!((held(&used), held(&older)), (None, None));
+    assert_eq!((held(&current), held(&older)), (None, None));
 }
