@@ -8,7 +8,7 @@ use crate::{Cluster, PHONE, postgres};
 const REQUESTED: &str = "INSERT INTO challenges";
 const SETTLED: &str = "UPDATE challenges SET state";
 const LOGGED_IN: &str = "INSERT INTO sessions";
-const CHANGED: &str = "UPDATE sessions SET user_id";
+const CHANGED: &str = "UPDATE sessions SET generation = ";
 
 /// One node behind a proxy.
 fn start() -> Option<(Proxy, Cluster)> {
