@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use crate::domain::session::SessionStatus;
 use crate::domain::{SessionId, User};
@@ -132,10 +133,13 @@ impl Store {
         T: Send + 'static,
         F: Fn(&mut dyn Tx) -> StoreResult<T> + Send + 'static,
     {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        self.engine.submit(Box::new(Write { locks, closure, outcome: None, reply }))?;
-        // The writer had the job and died: it may have committed.
-        let written = answer.await.unwrap_or(Err(StoreError::InDoubt));
+        let (reply, answer) = oneshot::channel();
+        self.engine.submit(Box::new(Write { locks, closure, outcome: None, reply: Some(reply) }))?;
+        let written = match answer.await {
+            Ok((write, committed)) => committed.and_then(|()| write.outcome.ok_or(StoreError::Broken)),
+            // The writer had the job and died: it may have committed.
+            Err(_) => Err(StoreError::InDoubt),
+        };
         if matches!(written, Err(StoreError::Unavailable | StoreError::InDoubt)) {
             self.failed_writes.fetch_add(1, Ordering::Relaxed);
         }
@@ -156,7 +160,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&dyn View) -> StoreResult<T> + Send + 'static,
     {
-        let (reply, answer) = tokio::sync::oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         self.engine.query(Box::new(move |view| drop(reply.send(closure(view))))).await?;
         answer.await.unwrap_or(Err(StoreError::Unavailable))
     }
@@ -205,7 +209,8 @@ struct Write<F, T> {
     locks: Locks,
     closure: F,
     outcome: Option<T>,
-    reply: tokio::sync::oneshot::Sender<StoreResult<T>>,
+    /// Takes all of this back, so that no writer spends its time on letting go of what a flow has made.
+    reply: Option<oneshot::Sender<(Box<Self>, StoreResult<()>)>>,
 }
 
 impl<F, T> WriteJob for Write<F, T>
@@ -226,9 +231,10 @@ where
         self.outcome = None;
     }
 
-    fn finish(self: Box<Self>, committed: StoreResult<()>) {
-        let Self { outcome, reply, .. } = *self;
-        // The flow may have gone away; the write stands all the same.
-        drop(reply.send(committed.and_then(|()| outcome.ok_or(StoreError::Broken))));
+    fn finish(mut self: Box<Self>, committed: StoreResult<()>) {
+        if let Some(reply) = self.reply.take() {
+            // The flow may have gone away; the write stands all the same.
+            drop(reply.send((self, committed)));
+        }
     }
 }
