@@ -178,6 +178,20 @@ fn a_use_changes_what_is_held_and_holds_nothing_new() {
 }
 
 #[test]
+fn s17_what_was_changed_often_is_read_again() {
+    let cache: EpochCache<u8, u64> = EpochCache::new(10);
+    for _ in 0..2 {
+        cache.put(1, cache.begin_read(0), Arc::new(0));
+        for changes in 1..=u64::from(MOST_CHANGES) {
+            cache.change(&1, |row| row + 1);
+            assert_eq!(cache.get(&1, 0).as_deref(), Some(&changes));
+        }
+        cache.change(&1, |row| row + 1);
+        assert_eq!(cache.get(&1, 0), None);
+    }
+}
+
+#[test]
 fn what_a_transaction_did_to_a_session_is_learnt() {
     let cache = PrincipalCache::new(10);
     let now = Timestamp::from_millis(1_700_000_000_000);
