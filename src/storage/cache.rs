@@ -20,8 +20,8 @@ use crate::sync::lock;
 /// Enough that readers and writers of different keys seldom meet, few enough to cost nothing.
 const SHARDS: usize = 64;
 
-/// How often what is held of a row is changed before it is read again: five minutes for a session in steady use, whose uses are noted
-/// once a minute. So an ending that no engine is told of, of rows that were changed with its triggers off, ends it by then.
+/// How often what is held of a row is changed before it is read again: for a session in steady use, whose uses are noted once a
+/// minute, that is five minutes. By then an ending shows of which no trigger spoke, as where triggers are off.
 const MOST_CHANGES: u32 = 4;
 
 /// Rows that a transaction changed or deleted.
