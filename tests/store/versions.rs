@@ -54,6 +54,8 @@ pub(crate) async fn a_row_that_was_replaced_since_it_was_read_is_not_replaced_ag
 pub(crate) async fn a_row_that_is_not_there_is_not_replaced<F: Fixture>() {
     let bed = Bed::<F>::new().await;
     let Rows { user, session: open, challenge, message } = rows(&bed).await;
+    let mut anothers = Session { user: bed.user(2).await.id, ..open.clone() };
+    bed.broken(move |tx| tx.update_session(&mut anothers)).await;
     let mut two = Session { id: session(9, open.user).id, ..open };
     let mut one = User { id: UserId(99), ..user };
     let mut three = Challenge { id: ChallengeId(99), ..challenge };
