@@ -25,6 +25,7 @@ pub(super) struct Routes {
     patterns: Vec<Route>,
     /// Those that are called directly.
     endpoints: Vec<BoxEndpoint<'static>>,
+    /// Poem's own, for operations that read something from their path, or behind its `?`.
     router: BoxEndpoint<'static>,
     metrics: Metrics,
 }
